@@ -1,0 +1,156 @@
+"""The command line: one verb per thing a user does, each importing its part only when it is called.
+
+Exit codes: 0 done, 1 something was checked and is not right, 2 the command cannot be meant. Every message says what,
+where and the cure; nobody who is awake at one in the morning wants our traceback.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from build.problems import CheckFailed, WrongUse
+
+app = typer.Typer(
+    name="python -m build",
+    help="Plain Python in kernel_src/ becomes standalone Kaggle notebooks, rehearsed before they are pushed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts, and nothing else.")]
+Layout = Annotated[str, typer.Option(help="Where Kaggle mounts inputs: new (input/datasets/OWNER/SLUG) or legacy.")]
+
+
+@app.command("stitch")
+def stitch_verb(
+    main_script: Annotated[Path, typer.Argument(metavar="MAIN.py", help="The percent script to start from.")],
+    root: Annotated[Path, typer.Option(help="Folder whose packages are ours and are inlined.")],
+    out: Annotated[Path, typer.Option(help="The notebook to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Stitch one script and the modules it needs into one notebook.
+
+    Example: python -m build stitch kernel_src/kernels/infer.py --root . --out /tmp/infer.ipynb
+    """
+    from build.stitch.command import run
+
+    run(main_script, root, out, as_json)
+
+
+@app.command("notebooks")
+def notebooks_verb(
+    experiment: Annotated[str, typer.Option(help="Only this one; every experiment by default.")] = "",
+    overwrite: Annotated[bool, typer.Option(help="Replace notebooks edited by hand; copies are kept in out/.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build notebooks/<slug>/ from the sources; what is up to date is skipped.
+
+    Example: python -m build notebooks --experiment v1
+    """
+    from build.notebooks import run
+
+    run(experiment or None, as_json, overwrite=overwrite)
+
+
+@app.command("check")
+def check_verb(as_json: AsJson = False) -> None:
+    """Refuse stale, networked, oversized or mis-described notebooks.
+
+    Example: python -m build check
+    """
+    from build.check import run
+
+    run(as_json)
+
+
+@app.command("bundle")
+def bundle_verb(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run/ folder that the training left.")],
+    out: Annotated[Path | None, typer.Option(help="Where to; out/bundles/<experiment> by default.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Competition folder: measure what half precision costs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a training run into a flat folder ready for a Kaggle dataset: fp16 weights and a manifest.
+
+    Example: python -m build bundle out/rehearsal/working/run --data data/csiro-biomass
+    """
+    from build.bundle import run
+
+    run(run_folder, out, data, as_json)
+
+
+@app.command("rehearse")
+def rehearse_verb(
+    experiment: Annotated[str, typer.Option(help="Whose notebook.")],
+    data: Annotated[Path, typer.Option(help="A folder in the competition's layout.")],
+    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    weights: Annotated[list[Path] | None, typer.Option(help="A folder to mount as dataset; repeat for more.")] = None,
+    hidden: Annotated[Path | None, typer.Option(help="The hidden test that a rerun gets instead of data's.")] = None,
+    layout: Layout = "new",
+    rerun: Annotated[bool, typer.Option("--rerun", help="As Kaggle's rerun on the hidden test.")] = False,
+    limit_s: Annotated[float, typer.Option(help="Stop after so many seconds; Kaggle's limit by default.")] = 0.0,
+    memory_gb: Annotated[float, typer.Option(help="Stop beyond so much memory; Kaggle's by default.")] = 0.0,
+    device: Annotated[str, typer.Option(help="real, or p100: a GPU this torch has no kernels for.")] = "real",
+    isolation: Annotated[str, typer.Option(help="auto, or guard: do without namespaces.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Where to; out/rehearsals/<slug> by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a built notebook as Kaggle would: network cut, input read-only, limits enforced, submission validated.
+
+    Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
+    """
+    from build.metadata import kernel_slug
+    from build.rehearse.command import run
+    from kernel_src.common.competition import LIMIT_S, MEMORY_GB
+
+    run(
+        experiment=experiment,
+        kernel=kernel,
+        data=data,
+        weights=weights or [],
+        hidden=hidden,
+        layout=layout,
+        rerun=rerun,
+        limit_s=limit_s or LIMIT_S,
+        memory_gb=memory_gb or MEMORY_GB,
+        device=device,
+        isolation=isolation,
+        out=out or Path("out/rehearsals") / kernel_slug(experiment, kernel),
+        as_json=as_json,
+    )
+
+
+@app.command("demo")
+def demo_verb(
+    out: Annotated[Path, typer.Option(help="Where to.")] = Path("out/demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Paint a small competition, train on it, bundle, infer, score: everything, rehearsed as on Kaggle.
+
+    Example: python -m build demo
+    """
+    from build.demo.run import run
+
+    run(out, as_json)
+
+
+def main() -> None:
+    """Run the command line and turn what was found into an exit code."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except CheckFailed as failed:
+        if as_json:
+            print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))
+        for problem in failed.problems:
+            print(problem, file=sys.stderr)
+        count = len(failed.problems)
+        print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except WrongUse as wrong:
+        print(f"{wrong}\n`python -m build --help` lists the verbs", file=sys.stderr)
+        raise SystemExit(2) from None
