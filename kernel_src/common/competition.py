@@ -1,0 +1,47 @@
+"""## The competition
+
+Everything that belongs to *CSIRO Image2Biomass* and to nothing else: its name, its five targets and their weights,
+where its files lie and what a submission must satisfy. The next competition replaces this module.
+"""
+
+SLUG = "csiro-biomass"
+COMPETITION_TITLE = "CSIRO Image2Biomass"
+COMPETITION_URL = "https://www.kaggle.com/competitions/csiro-biomass"
+
+# Every array of predictions has its columns in this order: (images, 5), grams of dry matter per quadrat.
+TARGETS = ("Dry_Green_g", "Dry_Dead_g", "Dry_Clover_g", "GDM_g", "Dry_Total_g")
+# Weight of each target in the official metric; they add up to 1.
+TARGET_WEIGHTS = {"Dry_Green_g": 0.1, "Dry_Dead_g": 0.1, "Dry_Clover_g": 0.1, "GDM_g": 0.2, "Dry_Total_g": 0.5}
+# Each sum on the left is weighed as the parts on the right (facts of the field protocol, true to 0.31 g in train.csv).
+IDENTITIES = {"GDM_g": ("Dry_Green_g", "Dry_Clover_g"), "Dry_Total_g": ("GDM_g", "Dry_Dead_g")}
+
+# %%
+# Kaggle's layout of the data, relative to the competition's mount.
+TRAIN_CSV, TEST_CSV, SAMPLE_CSV = "train.csv", "test.csv", "sample_submission.csv"
+TRAIN_FOLDER, TEST_FOLDER = "train", "test"
+ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGET_COLUMN = "sample_id", "image_path", "target_name", "target"
+STATE_COLUMN, DATE_COLUMN = "State", "Sampling_Date"
+ID_SEPARATOR = "__"  # sample_id is <image_id>__<target name>
+
+# The rules a submission is checked against.
+SUBMISSION_FILE = "submission.csv"
+IDENTITY_TOLERANCE_G = 0.01  # fp32 sums of numbers printed with six decimals stay far below
+LIMIT_S = 9 * 3600  # of one submission run, CPU or GPU
+MEMORY_GB = 29.0  # of the session
+
+
+def sample_id(image_id: str, target: str) -> str:
+    """Name one row of the long table, e.g. `ID1011485656__Dry_Clover_g`."""
+    return f"{image_id}{ID_SEPARATOR}{target}"
+
+
+def split_sample_id(name: str) -> tuple[str, str]:
+    """Undo `sample_id`.
+
+    Raises:
+        ValueError: there is no separator, or the target is not one of the competition's.
+    """
+    image_id, separator, target = name.rpartition(ID_SEPARATOR)
+    if not separator or target not in TARGETS:
+        raise ValueError(f"sample_id {name!r} is not <image_id>{ID_SEPARATOR}<one of {', '.join(TARGETS)}>")
+    return image_id, target

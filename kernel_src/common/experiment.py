@@ -1,0 +1,127 @@
+"""## The experiment
+
+Every choice that makes one training run differ from another, in one frozen record. It is saved as JSON beside the
+weights, and inference rebuilds the very same model from that JSON: no class is declared twice, no number typed twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+HEAD_ACTIVATIONS = ("relu", "gelu")
+LOSSES = ("mse", "smooth_l1")
+OPTIMIZERS = ("adamw", "rmsprop")
+SCHEDULES = ("constant", "cosine", "step", "warmup_cosine")
+SPLITS = ("group", "stratified_group", "leave_group_out")
+AUGMENTATIONS = ("none", "conservative", "moderate", "aggressive", "extreme")
+TTA_SETS = ("none", "flips", "all")
+CONSTRAINTS = ("none", "projection", "biological", "average")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One training recipe; variants are made with `dataclasses.replace`."""
+
+    name: str  # as typed in EXPERIMENT=…, part of every slug
+    # Model
+    backbone: str  # any timm model name
+    starting_weights: str = ""  # dataset slug that holds the pretrained backbone; empty: random weights
+    image_height_px: int = 512
+    image_width_px: int = 512  # equal to the height: the 2:1 photograph is squashed to a square, as the seed did
+    head_hidden: tuple[int, ...] = (256,)  # widths of the hidden layers of each target's own head
+    head_activation: str = "relu"
+    head_dropout: float = 0.3  # probability
+    # Data
+    split: str = "group"
+    folds: int = 5
+    train_folds: tuple[int, ...] = ()  # which of the folds are trained; empty: all
+    split_seed: int = 0  # shuffles the groups before they are dealt out; another seed, other folds
+    inner_folds: int = 0  # 0: the last epoch is kept; k: one of k group folds of the *training* rows picks the epoch
+    augmentation: str = "moderate"
+    # Training
+    loss: str = "mse"
+    loss_beta: float = 1.0  # where smooth L1 turns from square to line, in standard deviations of the target
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-4  # of the heads, and of the backbone unless the next line says otherwise
+    backbone_learning_rate: float = 0.0  # 0: the same as the heads
+    weight_decay: float = 1e-4  # not applied to biases and norms
+    schedule: str = "cosine"
+    schedule_epochs: int = 0  # length of the cosine, or of one step of the step schedule; 0: all epochs
+    schedule_factor: float = 0.1  # what one step of the step schedule multiplies by
+    warmup_epochs: int = 0  # of the warmup_cosine schedule
+    epochs: int = 50
+    patience_epochs: int = 0  # stop when the inner fold has not improved for so long; 0: never
+    batch_size: int = 16  # images, over all devices together
+    accumulate_steps: int = 1  # batches per optimiser step
+    clip_norm: float = 0.0  # largest gradient norm; 0: no clipping
+    seed: int = 42
+    # Prediction
+    tta: str = "all"  # symmetries averaged: all that make sense for the shape, the flips, or none
+    constraint: str = "projection"  # how the two identities are enforced
+    # Kaggle
+    machine_shape: str = "NvidiaTeslaT4"  # two T4s
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, naming the field.
+
+        Raises:
+            ValueError: an unknown word, or a number outside its range.
+        """
+        for field, allowed in (
+            ("head_activation", HEAD_ACTIVATIONS),
+            ("loss", LOSSES),
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("split", SPLITS),
+            ("augmentation", AUGMENTATIONS),
+            ("tta", TTA_SETS),
+            ("constraint", CONSTRAINTS),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{self.name}: {field}={getattr(self, field)!r} is not one of {', '.join(allowed)}")
+        for field in ("image_height_px", "image_width_px", "epochs", "batch_size", "accumulate_steps"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{self.name}: {field}={getattr(self, field)} must be at least 1")
+        if self.folds < 2 or self.inner_folds < 0 or self.inner_folds == 1:
+            raise ValueError(
+                f"{self.name}: folds={self.folds}, inner_folds={self.inner_folds}: one fold trains on nothing"
+            )
+        if not 0 <= self.head_dropout < 1 or self.learning_rate <= 0 or self.loss_beta <= 0:
+            raise ValueError(
+                f"{self.name}: head_dropout={self.head_dropout} must lie in [0, 1), "
+                f"learning_rate={self.learning_rate} and loss_beta={self.loss_beta} above 0"
+            )
+        if self.patience_epochs and not self.inner_folds:
+            raise ValueError(f"{self.name}: patience_epochs needs inner_folds: nothing else may pick the epoch")
+
+    @property
+    def image_size_px(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        return self.image_height_px, self.image_width_px
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return asdict(self)
+
+
+def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with some fields changed; lists become tuples.
+
+    Raises:
+        ValueError: a field does not exist, or has an impossible value.
+    """
+    return experiment_from_json(experiment.as_json() | dict(changes))
+
+
+def experiment_from_json(values: Mapping[str, Any]) -> Experiment:
+    """Rebuild an experiment from its JSON.
+
+    Raises:
+        ValueError: a field is unknown (the bundle is newer than this notebook) or has an impossible value.
+    """
+    known = {field.name: field for field in fields(Experiment)}
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"experiment has unknown fields {', '.join(unknown)}: misspelt, or written by a newer kit")
+    # JSON has no tuples; every list in an experiment is one.
+    fitted: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return Experiment(**fitted)

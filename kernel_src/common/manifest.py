@@ -1,0 +1,73 @@
+"""## The manifest
+
+A dataset on Kaggle can arrive half uploaded. The bundle therefore names each of its files with size and sha256, and the
+first thing a notebook does is compare: it stops in the first seconds with the file's name, not after forty minutes.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kernel_src.common.files import sha256_of
+
+BUNDLE_FORMAT = 1  # raised when an older notebook could not read a newer bundle rightly
+MANIFEST_FILE, CONFIG_FILE = "manifest.json", "config.json"
+ENTRY_KEYS = {"bytes", "sha256"}  # of each file in the manifest
+
+
+class BundleError(Exception):
+    """A bundle is not what its manifest says; the message names the file and the cure."""
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """Describe one file as a manifest does: bytes and sha256."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def read_bundle_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read the manifest or the config of a bundle.
+
+    Raises:
+        BundleError: the file is missing, not JSON, or of a newer format.
+    """
+    path = folder / name
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError(f"{path} is missing: upload the bundle again, whole") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is not JSON ({error}): upload the bundle again") from None
+    if not isinstance(value, Mapping) or not isinstance(value.get("format"), int):
+        raise BundleError(f"{path} has no format number: it is not a bundle of this kit")
+    if value["format"] > BUNDLE_FORMAT:
+        raise BundleError(
+            f"{path} has format {value['format']}, this notebook reads up to {BUNDLE_FORMAT}: "
+            "build and push the notebook again with the kit that made the bundle"
+        )
+    return dict(value)
+
+
+def verify_manifest(folder: Path) -> dict[str, Any]:
+    """Compare every file of a bundle with its manifest and return the manifest.
+
+    Raises:
+        BundleError: naming every file that is missing, of another size, or of another sha256; the manifest lists none.
+    """
+    manifest = read_bundle_json(folder, MANIFEST_FILE)
+    files = manifest.get("files")
+    entries = files.values() if isinstance(files, Mapping) else [None]
+    if not all(isinstance(entry, Mapping) and set(entry) >= ENTRY_KEYS for entry in entries):
+        raise BundleError(f"{folder / MANIFEST_FILE} lists no files with bytes and sha256: make the bundle again")
+    faults = []
+    for name, entry in sorted(manifest["files"].items()):
+        path = folder / name
+        if not path.is_file():
+            faults.append(f"{name} is missing")
+        elif path.stat().st_size != entry["bytes"]:
+            faults.append(f"{name} has {path.stat().st_size:,} bytes, not {entry['bytes']:,}")
+        elif sha256_of(path) != entry["sha256"]:
+            faults.append(f"{name} has another sha256: its bytes were changed")
+    if faults:
+        raise BundleError(f"{folder}: {'; '.join(faults)} → upload the bundle again and attach its newest version")
+    return manifest

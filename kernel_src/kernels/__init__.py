@@ -1,0 +1,1 @@
+"""One percent script per notebook: train.py and infer.py."""

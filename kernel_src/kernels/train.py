@@ -1,0 +1,119 @@
+# %% [markdown]
+# # CSIRO Image2Biomass: training
+#
+# > One run of this notebook leaves a folder `run/` with the weights of every fold, the out-of-fold predictions and a
+# > score that a submission can be compared with. Internet stays off.
+#
+# Attach the competition's data and, where the experiment starts from pretrained weights, the dataset that holds them.
+
+# %%
+import tempfile
+import time
+from pathlib import Path
+
+# %% tags=["parameters"]
+EXPERIMENT = "demo"  # which recipe of the list below
+CHANGES = {}  # fields of the recipe to change for this run, e.g. {"epochs": 3}
+SHOW_IMAGES = 6  # photographs to look at in the end
+
+# %% [markdown]
+# ## Settings
+#
+# The recipe, and where Kaggle put the data.
+
+# %%
+from kernel_src.common.competition import SLUG, TRAIN_CSV
+from kernel_src.common.experiment import changed
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.mounts import find_competition, find_dataset, working_folder
+from kernel_src.common.starting_weights import STARTING_WEIGHTS_FILE
+
+experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
+competition = find_competition(SLUG, TRAIN_CSV)
+weights_file: Path | None = None
+if experiment.starting_weights:
+    weights_file = find_dataset(experiment.starting_weights, STARTING_WEIGHTS_FILE) / STARTING_WEIGHTS_FILE
+run_folder = working_folder() / "run"
+print(f"experiment {experiment.name}: {experiment}")
+print(f"data: {competition}\nstarting weights: {weights_file or 'random'}\nresult: {run_folder}")
+
+# %% [markdown]
+# ## Data
+
+# %%
+from kernel_src.common.tables import group_labels, read_train, target_array
+
+train_table = read_train(competition / TRAIN_CSV)
+print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
+train_table.describe().round(1)
+
+# %% [markdown]
+# ## Device
+
+# %%
+from kernel_src.common.device import check_device
+from kernel_src.common.memory import keep_freed_memory
+
+keep_freed_memory()
+device = check_device()
+print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
+if device.fault:
+    print(f"WARNING, training on the CPU: {device.fault}")
+
+# %% [markdown]
+# ## Training
+
+# %%
+from kernel_src.common.launch import launch
+from kernel_src.common.runs import finish_run, predict_out_of_fold, train_run
+
+cache_folder = Path(tempfile.gettempdir()) / "photographs"  # scratch: Kaggle keeps only the working folder
+start_s = time.perf_counter()
+launch(
+    train_run,
+    device,
+    experiment=experiment,
+    train=train_table,
+    competition=competition,
+    starting_weights=weights_file,
+    folder=run_folder,
+    cache=cache_folder,
+)
+print(f"trained in {time.perf_counter() - start_s:.0f} s")
+
+# %% [markdown]
+# ## Result
+#
+# Every photograph is predicted by the fold that has not seen it. The floors: what predicting means alone would score.
+
+# %%
+from kernel_src.common.constraints import constrain
+from kernel_src.common.floors import floor_scores, score_caveat
+
+oof_table = predict_out_of_fold(experiment, train_table, competition, run_folder, cache_folder, device)
+run_config = finish_run(experiment, train_table, oof_table, run_folder)
+oof_score = run_config["oof"]
+print(f"out-of-fold R² {oof_score['r2']:.4f} on {oof_score['images']} photographs ({oof_score['formula']})")
+if caveat := score_caveat(train_table):
+    print(f"WARNING: {caveat}")
+for floor_name, floor_r2 in floor_scores(train_table).items():
+    print(f"floor: {floor_name} R² {floor_r2:.4f}")
+
+# %% [markdown]
+# ## Something to look at
+
+# %%
+import matplotlib.pyplot as plt
+
+from kernel_src.common.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
+
+seen_table = train_table.set_index("image_id").loc[oof_table["image_id"]]
+truth_grams = target_array(seen_table)
+oof_grams = constrain(target_array(oof_table), experiment.constraint)
+scatter_per_target(truth_grams, oof_grams)
+residuals_by_group(truth_grams, oof_grams, seen_table["State"].to_numpy(str), "residuals per State")
+photograph_gallery(
+    [competition / path for path in seen_table["image_path"][:SHOW_IMAGES]],
+    [grams_caption(oof_grams[i], truth_grams[i]) for i in range(min(SHOW_IMAGES, len(seen_table)))],
+)
+plt.show()
