@@ -1,0 +1,135 @@
+"""One rehearsal from end to end: lay out, run, look at what came of it."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from build.mock import Layout, competition_folder, lay_out, tree_sha256
+from build.problems import WrongUse
+from build.rehearse.cells import Cells, read_cells
+from build.rehearse.findings import Limits, cell_times, read_expected
+from build.rehearse.plan import METADATA_FILE, read_plan
+from build.rehearse.report import REPORT_FILE, Report, keep_working, render_html
+from build.rehearse.sandbox import Device, Scratch, choose_isolation, start_notebook
+from build.rehearse.verdict import Run, judge
+from build.rehearse.watch import watch
+from kernel_src.common.competition import LIMIT_S, MEMORY_GB
+
+Say = Callable[[str], None]
+
+
+def rehearse(
+    notebook: Path,
+    *,
+    data: Path,
+    weights: Sequence[Path] = (),
+    hidden: Path | None = None,
+    layout: Layout = "new",
+    rerun: bool = False,
+    limit_s: float = LIMIT_S,
+    memory_gb: float = MEMORY_GB,
+    out: Path,
+    device: Device = "real",
+    metadata: Path | None = None,
+    isolation: str = "auto",
+    say: Say = lambda line: None,
+) -> Report:
+    """Run a built notebook as Kaggle would, and report; what the notebook does wrong is in the report, never raised.
+
+    Mounts what `metadata` (kernel-metadata.json beside the notebook by default) lists: the competition from `data`, the
+    datasets from the `weights` folders. Leaves in `out`: report.json, <slug>.executed.ipynb, <slug>.html and working/,
+    which is what the notebook wrote. `say` is told of progress, one line at a time.
+
+    Raises:
+        WrongUse: a folder or file is missing or is not in the competition's layout.
+        CheckFailed: metadata and folders do not fit each other.
+    """
+    if not notebook.is_file():
+        raise WrongUse(f"{notebook} does not exist: run `make build`")
+    plan = read_plan(metadata or notebook.with_name(METADATA_FILE), weights)
+    chosen = choose_isolation(isolation)
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    executed, html = out / f"{notebook.stem}.executed.ipynb", out / f"{notebook.stem}.html"
+    for stale in (out / REPORT_FILE, executed, html):
+        stale.unlink(missing_ok=True)
+    mock = lay_out(
+        out / ".mock",
+        competition_slug=plan.competition,
+        data=data,
+        datasets=plan.datasets,
+        layout=layout,
+        rerun=rerun,
+        hidden=hidden,
+        protected=chosen.namespace,
+    )
+    scratch = Scratch(Path(tempfile.mkdtemp(prefix="rehearse-")))
+    try:
+        isolated = ", ".join(f"{what}: {how}" for what, how in chosen.as_json().items())
+        say(f"{notebook.stem}: {', '.join([plan.competition or 'no competition', *plan.datasets])}; {isolated}")
+        expected = read_expected(competition_folder(mock, plan.competition, layout)) if plan.competition else None
+        before = {} if chosen.namespace else tree_sha256(mock.input)
+        process = start_notebook(
+            notebook.resolve(), executed, scratch=scratch, mock=mock, isolation=chosen, rerun=rerun, device=device
+        )
+        progress = _Progress(scratch, read_cells(notebook), say)
+        watched = watch(process, limit_s=limit_s, memory_gb=memory_gb, on_poll=progress.tell)
+        progress.tell()
+        after = {} if chosen.namespace else tree_sha256(mock.input)
+        _ensure_readable(executed, notebook)
+        run = Run(
+            notebook=notebook,
+            executed=executed,
+            out=out,
+            mock=mock,
+            scratch=scratch,
+            watched=watched,
+            limits=Limits(limit_s=limit_s, memory_gb=memory_gb),
+            isolation=chosen,
+            layout=layout,
+            rerun=rerun,
+            device=device,
+            expected=expected,
+            changed=_changes(before, after),
+        )
+        report = judge(run)
+        keep_working(mock.working, out / "working")
+        render_html(executed, html)
+        report.write(out / REPORT_FILE)
+        return report
+    finally:
+        mock.remove()
+        shutil.rmtree(scratch.root)
+
+
+class _Progress:
+    """Tell of each cell once, when it ends."""
+
+    def __init__(self, scratch: Scratch, cells: Cells, say: Say) -> None:
+        self.scratch, self.cells, self.say, self.told = scratch, cells, say, 0
+
+    def tell(self) -> None:
+        times = cell_times(self.scratch, self.cells)
+        for time in times[self.told :]:
+            self.say(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}")
+        self.told = len(times)
+
+
+def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Name what a run did to its input, each file once."""
+    verbs = {
+        "deleted": before.keys() - after.keys(),
+        "new": after.keys() - before.keys(),
+        "changed": {name for name in before.keys() & after.keys() if before[name] != after[name]},
+    }
+    return [f"{verb} {name}" for verb, names in verbs.items() for name in sorted(names)]
+
+
+def _ensure_readable(executed: Path, notebook: Path) -> None:
+    """Fall back to the notebook as built where a kill left none, or half of one."""
+    try:
+        json.loads(executed.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        shutil.copyfile(notebook, executed)

@@ -1,0 +1,79 @@
+"""Execute one notebook with papermill, as Kaggle does; a script, run in a fresh process inside the sandbox.
+
+`python -P runner.py SETTINGS.json` with `{notebook, executed, cwd, progress, output, result}`. The partial notebook is
+on disk at every moment, `progress` gets one JSON line when a cell starts and one when it ends, and `output` holds what
+the running cell has printed: so a process that is killed still leaves behind how far it came.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+OK, CELL_FAILED, KERNEL_DIED, OTHER = 0, 1, 3, 4
+
+
+def main(settings: dict[str, str]) -> int:
+    """Run the notebook; return the exit status and write the same in words to `result`."""
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    progress = Path(settings["progress"])
+    output = open(settings["output"], "w")  # for as long as this process lives
+
+    class ReportingEngine(NBClientEngine):  # type: ignore[misc]  # papermill is untyped
+        """papermill's own engine, which also says when a cell starts and ends."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+            start, complete = nb_man.cell_start, nb_man.cell_complete
+
+            def report_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+                _append(progress, cell, cell_index, "started")
+                output.seek(0)
+                output.truncate()
+                start(cell, cell_index, **more)
+
+            def report_end(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+                complete(cell, cell_index, **more)
+                _append(progress, cell, cell_index, "ended")
+
+            nb_man.cell_start, nb_man.cell_complete = report_start, report_end
+            super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+    papermill_engines.register("rehearsal", ReportingEngine)
+    try:
+        papermill.execute_notebook(
+            settings["notebook"],
+            settings["executed"],
+            engine_name="rehearsal",
+            cwd=settings["cwd"],
+            progress_bar=False,
+            stdout_file=output,
+            stderr_file=output,
+        )
+    except papermill.PapermillExecutionError as error:
+        return _finish(settings, CELL_FAILED, f"{error.ename}: {error.evalue}")
+    except DeadKernelError as error:
+        return _finish(settings, KERNEL_DIED, str(error))
+    except (NoSuchKernel, OSError, RuntimeError, ValueError, papermill.exceptions.PapermillException) as error:
+        return _finish(settings, OTHER, f"{type(error).__name__}: {error}")
+    return _finish(settings, OK, "every cell ran")
+
+
+def _append(progress: Path, cell: Any, index: int | None, state: str) -> None:
+    if cell.cell_type == "code":
+        with progress.open("a") as handle:
+            handle.write(json.dumps({"index": index, "state": state, "time": time.time()}) + "\n")
+
+
+def _finish(settings: dict[str, str], status: int, message: str) -> int:
+    Path(settings["result"]).write_text(json.dumps({"status": status, "message": message}))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(Path(sys.argv[1]).read_text())))

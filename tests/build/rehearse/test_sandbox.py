@@ -1,0 +1,136 @@
+"""The sandbox holds whoever starts it, says why where it cannot, and goes with the process that made it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from build.problems import WrongUse
+from build.rehearse import launcher, sandbox
+from build.rehearse.sandbox import Isolation, best_isolation, choose_isolation
+from tests.build.rehearse.toys import make_competition, make_notebook
+
+ROOT = Path(__file__).parents[3]
+NOBODY = 65534
+PROBE = "id -u; echo x > /kaggle/input/x; echo x > /kaggle/working/x && echo written; cat /proc/$$/comm; ls /kaggle"
+
+
+@pytest.mark.parametrize("pid", [True, False])
+def test_a_plain_user_gets_namespaces_too_and_cannot_write_to_the_input(tmp_path: Path, pid: bool) -> None:
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if os.geteuid() != 0 or python is None:
+        pytest.skip("to become a plain user it takes root, and a python that a plain user may run")
+    if not best_isolation().namespace:
+        pytest.skip(f"this system allows no namespaces: {best_isolation().reason}")
+    shared = Path("/tmp") / f"rehearse-plain-{os.getpid()}-{pid}"
+    try:
+        for name in ("input", "working", "rootfs"):
+            (shared / name).mkdir(parents=True)
+        script = shutil.copy(launcher.__file__, shared / "launcher.py")
+        plan = {
+            "namespace": True,
+            "pid": pid,
+            "parent": os.getpid(),
+            "rootfs": str(shared / "rootfs"),
+            "kaggle": {"input": str(shared / "input"), "working": str(shared / "working")},
+            "cwd": "/kaggle/working",
+            "argv": ["/bin/sh", "-c", PROBE],
+            "env": {"PATH": "/usr/bin:/bin"},
+            "status": str(shared / "status"),
+            "counters": str(shared / "counters"),
+        }
+        (shared / "plan.json").write_text(json.dumps(plan))
+        for path in [shared, *shared.iterdir()]:
+            os.chown(path, NOBODY, NOBODY)
+        command = [python, "-I", "-S", script, str(shared / "plan.json")]
+        done = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True)
+        assert done.stdout.split() == [str(NOBODY), "written", "sh", "input", "working"], done.stderr
+        assert "Read-only" in done.stderr and not list((shared / "input").iterdir())
+        assert (shared / "working" / "x").stat().st_uid == NOBODY
+    finally:
+        shutil.rmtree(shared)
+
+
+def test_where_namespaces_can_be_had_they_are_used() -> None:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-rmnp", "--fork", "true"], check=False).returncode != 0:
+        pytest.skip("util-linux's unshare cannot make namespaces here either")
+    assert best_isolation().namespace, best_isolation().reason
+
+
+def test_where_the_system_forbids_namespaces_the_guard_takes_over_and_the_reason_is_given() -> None:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-Ur", "true"], check=False).returncode != 0:
+        pytest.skip("needs util-linux's unshare and user namespaces, to forbid namespaces to a child")
+    code = "from build.rehearse.sandbox import *; import json; print(json.dumps(best_isolation().as_json()))"
+    forbid = f"echo 0 > /proc/sys/user/max_net_namespaces && exec {sys.executable} -c '{code}'"
+    done = subprocess.run([unshare, "-Ur", "sh", "-c", forbid], cwd=ROOT, capture_output=True, text=True)
+    described = json.loads(done.stdout or done.stderr)
+    assert (described["network"], described["input"]) == ("guard", "hashed before and after")
+    assert "unshare: ENOSPC" in described["reason"]
+
+
+def test_namespaces_that_were_asked_for_by_name_are_never_silently_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "best_isolation", lambda: Isolation(False, False, "not today"))
+    assert choose_isolation("auto").as_json()["reason"] == "not today"
+    with pytest.raises(WrongUse, match="not today"):
+        choose_isolation("namespace")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_killing_the_parent_ends_the_notebook_and_leaves_no_mount(
+    tmp_path: Path, isolation: str, sign: signal.Signals
+) -> None:
+    data = make_competition(tmp_path / "data")
+    cell = "import subprocess\nPath('started').touch()\nsubprocess.run(['sleep', '300'])"
+    notebook = make_notebook(tmp_path / "n", [cell])
+    code = (
+        "from pathlib import Path\nfrom build.rehearse import rehearse\n"
+        f"rehearse(Path({str(notebook)!r}), data=Path({str(data)!r}), out=Path({str(tmp_path / 'out')!r}), "
+        f"isolation={isolation!r})"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # a SIGKILL leaves its plain files behind: not in /tmp
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    started = tmp_path / "out/.mock/kaggle/working/started"
+    try:
+        wait_until(started.exists, limit_s=60)
+        family = psutil.Process(parent.pid).children(recursive=True)
+        wait_until(lambda: any(member.name() == "sleep" for member in living(family, parent)), limit_s=20)
+        family = psutil.Process(parent.pid).children(recursive=True)
+        assert len(family) >= 4, "launcher, papermill, kernel and the sleep that it started"
+    finally:
+        parent.send_signal(sign)
+        parent.wait(timeout=20)
+    wait_until(lambda: not [member for member in family if is_alive(member)], limit_s=20)
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert str(tmp_path) not in mounts and "rehearse-" not in mounts
+    if sign == signal.SIGINT:
+        assert not (tmp_path / "out/.mock").exists(), "Ctrl-C cleans up as well"
+
+
+def wait_until(condition: object, *, limit_s: float) -> None:
+    """Poll a condition; fails when it does not come true in time."""
+    end = time.monotonic() + limit_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, f"not within {limit_s} s"
+        time.sleep(0.05)
+
+
+def living(family: list[psutil.Process], parent: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """List the parent's descendants as of now."""
+    return psutil.Process(parent.pid).children(recursive=True) or family
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Say whether a process runs; a zombie that nobody buries in this container does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
