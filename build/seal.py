@@ -1,0 +1,71 @@
+"""How a built notebook shows by itself whether somebody changed it since: a digest of its cells in its own metadata.
+
+The seal also covers kernel-metadata.json beside it. So a fresh clone, which has no record of the last build, can tell
+"older than the sources" (safe to write over) from "edited by hand" (not ours to destroy). An editor that merely saves
+the notebook in another formatting does not break the seal; changed text, cells, and outputs of a run do.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SEAL = "kit"  # key in the notebook's metadata
+
+
+def dump_notebook(notebook: Mapping[str, Any]) -> bytes:
+    """Write a notebook as nbformat does: sorted keys, one space of indent, a newline at the end."""
+    return (json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def dump_metadata(metadata: Mapping[str, Any]) -> bytes:
+    """Write a metadata file: readable, in the order of its keys, a newline at the end."""
+    return (json.dumps(metadata, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def seal(notebook: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """Return the notebook with digests of its cells and of its kernel-metadata.json in its metadata."""
+    content = json.loads(notebook)
+    content["metadata"][SEAL] = {"cells_sha256": _cells_digest(content), "kernel_metadata_sha256": _digest(metadata)}
+    return dump_notebook(content)
+
+
+def is_untouched(notebook: bytes) -> bool:
+    """Tell whether the cells are still those that were sealed; False also for what is no sealed notebook."""
+    content = read_object(notebook)
+    try:
+        return bool(_sealed(content).get("cells_sha256") == _cells_digest(content))
+    except (KeyError, TypeError):  # a notebook without cells, or with cells that are none
+        return False
+
+
+def vouches_for(notebook: bytes, metadata: bytes) -> bool:
+    """Tell whether `metadata` is the kernel-metadata.json that was written with this notebook."""
+    sealed = _sealed(read_object(notebook)).get("kernel_metadata_sha256")
+    return sealed is not None and sealed == _digest(read_object(metadata))
+
+
+def read_object(text: bytes) -> dict[str, Any]:
+    """Parse a JSON object; whatever else it is gives an empty one."""
+    try:
+        value = json.loads(text)
+    except ValueError:  # also UnicodeDecodeError
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = content.get("metadata")
+    entry = metadata.get(SEAL) if isinstance(metadata, dict) else None
+    return entry if isinstance(entry, dict) else {}
+
+
+def _cells_digest(content: Mapping[str, Any]) -> str:
+    # nbformat allows the text as one string or as a list of lines; both mean the same.
+    cells = [[cell["cell_type"], "".join(cell["source"]), cell.get("outputs", [])] for cell in content["cells"]]
+    return _digest(cells)
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
