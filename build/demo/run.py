@@ -15,7 +15,7 @@ from typing import Any
 from build.problems import CheckFailed, Problem
 
 EXPERIMENT = "demo"
-TRAINING_LIMIT_S, INFERENCE_LIMIT_S = 900.0, 300.0
+LIMIT_S = {"train": 900.0, "infer": 300.0}
 MEMORY_LIMIT_GB = 4.0
 # What the demo promises; falling short is a failure of the kit, not a matter of taste.
 LEAST_OOF_R2, LEAST_HIDDEN_R2, LEAST_LEAD_OVER_COLOUR = 0.60, 0.50, 0.10
@@ -53,6 +53,7 @@ def run(out: Path, as_json: bool) -> None:
     from build.demo.score import score_demo
     from build.notebooks import all_cards, build, choose_cards
     from build.pretrained import lite0_dataset
+    from build.progress import counting
     from kernel_src.common.experiments import bundle_slug
     from kernel_src.common.files import write_json
 
@@ -60,13 +61,14 @@ def run(out: Path, as_json: bool) -> None:
     steps = Steps(quiet=as_json)
     start = time.perf_counter()
     with steps.step("paint", f"a small competition in Kaggle's layout → {out / 'competition'}"):
-        paint_competition(out)
+        with counting("painting", quiet=as_json) as advance:
+            paint_competition(out, progress=advance)
     with steps.step("pretrained", f"ImageNet weights of EfficientNet-Lite0 → {out / 'pretrained'}"):
         lite0_dataset(out / "pretrained")
     with steps.step("build", "kernel_src/ → notebooks/"):
         build(choose_cards(EXPERIMENT, all_cards()))
     with steps.step("train", "the training notebook, rehearsed as Kaggle would run it (about three minutes)"):
-        training = _rehearse("train", out, out / "rehearsal-train", [out / "pretrained"], TRAINING_LIMIT_S)
+        training = _rehearse("train", out, out / "rehearsal-train", out / "pretrained", as_json)
     with steps.step("bundle", f"weights in half precision, with a manifest → {out / 'bundle'}"):
         bundle = make_bundle(
             out / "rehearsal-train" / "working" / "run",
@@ -78,7 +80,7 @@ def run(out: Path, as_json: bool) -> None:
         if not as_json:
             print(summary(bundle))
     with steps.step("infer", "the inference notebook, rehearsed as Kaggle's rerun on the hidden test"):
-        inference = _rehearse("infer", out, out / "rehearsal", [out / "bundle"], INFERENCE_LIMIT_S)
+        inference = _rehearse("infer", out, out / "rehearsal", out / "bundle", as_json)
     with steps.step("score", "against the labels kept aside, the floors and a colour baseline"):
         scores = score_demo(out)
     result: dict[str, Any] = {
@@ -104,23 +106,26 @@ def run(out: Path, as_json: bool) -> None:
         print(f"Look at {page.as_uri()} — all numbers are in {out / 'summary.json'}")
 
 
-def _rehearse(kernel: str, demo: Path, out: Path, weights: list[Path], limit_s: float) -> Any:
+def _rehearse(kernel: str, demo: Path, out: Path, weights: Path, quiet: bool) -> Any:
     """Rehearse one of the demo's notebooks and stop if it failed, with what its report says."""
     from build.metadata import kernel_slug
     from build.notebooks import NOTEBOOKS, ROOT
+    from build.progress import waiting
     from build.rehearse import rehearse
 
     slug = kernel_slug(EXPERIMENT, kernel)
-    report = rehearse(
-        ROOT / NOTEBOOKS / slug / f"{slug}.ipynb",
-        data=demo / "competition",
-        weights=weights,
-        hidden=demo / "hidden" if kernel == "infer" else None,
-        rerun=kernel == "infer",
-        limit_s=limit_s,
-        memory_gb=MEMORY_LIMIT_GB,
-        out=out,
-    )
+    with waiting(f"rehearsing {slug}", quiet) as say:
+        report = rehearse(
+            ROOT / NOTEBOOKS / slug / f"{slug}.ipynb",
+            data=demo / "competition",
+            weights=[weights],
+            hidden=demo / "hidden" if kernel == "infer" else None,
+            rerun=kernel == "infer",
+            limit_s=LIMIT_S[kernel],
+            memory_gb=MEMORY_LIMIT_GB,
+            out=out,
+            say=say,
+        )
     if not report.ok:
         raise CheckFailed([Problem(what=str(problem), where=f"{slug}, see {out}") for problem in report.problems])
     return report

@@ -102,7 +102,7 @@ def _hashes(cells: Cells) -> dict[str, CodeCell]:
     """Name each cell as ipykernel names its file: the murmur hash of its text."""
     from ipykernel.compiler import get_file_name
 
-    names = (Path(get_file_name(cell.text)).stem for cell in cells.cells)  # type: ignore[no-untyped-call]
+    names = (Path(get_file_name(cell.text)).stem for cell in cells.cells)
     return dict(zip(names, cells.cells, strict=True))
 
 

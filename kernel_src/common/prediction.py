@@ -69,7 +69,7 @@ def predict_grams(
     """
     target = torch.device(device.kind)
     # Channels last is what convolutions compute fastest in, on CPU and GPU.
-    models = [model.to(target, memory_format=torch.channels_last).eval() for model in models]
+    models = [model.to(target).to(memory_format=torch.channels_last).eval() for model in models]
     loader = DataLoader(
         photographs, batch_size, num_workers=loading_processes(device), pin_memory=device.kind == "cuda"
     )

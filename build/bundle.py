@@ -1,0 +1,188 @@
+"""A training run becomes a bundle: the flat folder that is uploaded as a Kaggle dataset.
+
+From `run/` (fp32 weights, config, out-of-fold predictions) only what inference needs goes along, at half precision:
+`fold<k>.safetensors`, `config.json`, `oof.csv`, `manifest.json` (bytes and sha256 of each file) and
+`dataset-metadata.json`. `kernel_src/common/bundles.py` is the reading side and refuses whatever does not fit.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build.problems import CheckFailed, Problem, WrongUse
+from kernel_src.common.files import write_json
+from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST_FILE, file_entry, read_bundle_json
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleReport:
+    """What was made, and what half precision cost."""
+
+    folder: str
+    files: int
+    bytes_run: int  # weights as the training left them, fp32
+    bytes_bundle: int  # everything that is uploaded
+    oof_r2_fp32: float
+    oof_r2_fp16: float | None  # None: not measured, no data given
+    largest_change_g: float | None  # of any out-of-fold prediction
+
+
+def half_precision(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
+    """Return the tensor as the bundle stores it.
+
+    Matrices and kernels become fp16. Vectors (biases, norms with their running statistics, the target scaling) stay
+    fp32: they are under one percent of the bytes, and a running variance can be smaller than fp16 can tell from zero.
+
+    Raises:
+        CheckFailed: a weight is too large for fp16.
+    """
+    import torch
+
+    if tensor.ndim < 2 or not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    if not torch.isfinite(half).all():
+        problem = Problem(what=f"{name} reaches {float(tensor.abs().max()):.3g}, fp16 ends at 65504", where=name)
+        raise CheckFailed([problem])
+    return half
+
+
+def make_bundle(run: Path, out: Path, *, slug: str, source_sha256: str, data: Path | None = None) -> BundleReport:
+    """Write the bundle of a training run into `out`, whole or not at all.
+
+    `slug` names the Kaggle dataset; `data` is the competition folder on which to measure what half precision costs.
+
+    Raises:
+        WrongUse: `run` is not a finished training run, or `out` is a folder with something else in it.
+        CheckFailed: a weight cannot be stored in half precision.
+    """
+    from kernel_src.common.runs import OOF_FILE
+
+    if not (run / CONFIG_FILE).is_file():
+        raise WrongUse(f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder")
+    config = read_bundle_json(run, CONFIG_FILE)
+    out = out.resolve()
+    if lost := [name for name in (*config["folds"], OOF_FILE) if not (run / name).is_file()]:
+        raise WrongUse(f"{run} lacks {', '.join(lost)}: let the training finish")
+    if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise WrongUse(f"{out} is there and is no bundle, so it is not replaced: name another --out")
+    draft = out.with_name(f".{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        return _fill(config, run, draft, out, slug=slug, source_sha256=source_sha256, data=data)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _fill(
+    config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: str, source_sha256: str, data: Path | None
+) -> BundleReport:
+    """Fill `draft` with the bundle and rename it over `out`."""
+    from safetensors.torch import load_file
+
+    from build.metadata import dataset_metadata
+    from kernel_src.common.checkpoint import save_tensors
+    from kernel_src.common.runs import OOF_FILE
+
+    for name in config["folds"]:
+        tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / name).items()}
+        save_tensors(draft / name, tensors, {"experiment": config["experiment"]["name"]})
+    shutil.copyfile(run / OOF_FILE, draft / OOF_FILE)
+    measured = _measure(config, run, draft, data) if data is not None else None
+    config["oof"]["fp16"] = measured
+    write_json(draft / CONFIG_FILE, config)
+    names = [*config["folds"], OOF_FILE, CONFIG_FILE]
+    manifest = {
+        "format": BUNDLE_FORMAT,
+        "dataset": slug,
+        "experiment": config["experiment"]["name"],
+        "source_sha256": source_sha256,
+        "versions": config["versions"],
+        "files": {name: file_entry(draft / name) for name in names},
+    }
+    write_json(draft / MANIFEST_FILE, manifest)
+    write_json(draft / "dataset-metadata.json", dataset_metadata(slug))
+    shutil.rmtree(out, ignore_errors=True)
+    draft.rename(out)
+    return BundleReport(
+        folder=str(out),
+        files=len(names),
+        bytes_run=sum((run / name).stat().st_size for name in config["folds"]),
+        bytes_bundle=sum(path.stat().st_size for path in out.iterdir()),
+        oof_r2_fp32=config["oof"]["r2"],
+        oof_r2_fp16=measured["r2"] if measured else None,
+        largest_change_g=measured["largest_change_g"] if measured else None,
+    )
+
+
+def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dict[str, float]:
+    """Predict out of fold once more with the bundle's weights and compare with the run's."""
+    import tempfile
+
+    import pandas as pd
+
+    from kernel_src.common.competition import TARGETS, TRAIN_CSV
+    from kernel_src.common.device import check_device
+    from kernel_src.common.experiment import experiment_from_json
+    from kernel_src.common.runs import OOF_FILE, out_of_fold_r2, predict_out_of_fold
+    from kernel_src.common.tables import read_train
+
+    experiment = experiment_from_json(config["experiment"])
+    train = read_train(data / TRAIN_CSV)
+    before = pd.read_csv(run / OOF_FILE)
+    with tempfile.TemporaryDirectory() as cache:
+        after = predict_out_of_fold(experiment, train, data, bundle, Path(cache), check_device())
+    if list(after["image_id"]) != list(before["image_id"]):
+        problem = Problem(what="these are not the photographs of the run", where=str(data), cure="name its own data")
+        raise CheckFailed([problem])
+    change = (after[list(TARGETS)] - before[list(TARGETS)]).abs().to_numpy().max()
+    return {"r2": out_of_fold_r2(experiment, train, after), "largest_change_g": round(float(change), 6)}
+
+
+def trained_by(experiment: str) -> str:
+    """Return the source hash of the experiment's built training notebook.
+
+    Raises:
+        WrongUse: it is not built.
+    """
+    from build.metadata import kernel_slug
+    from build.notebooks import NOTEBOOKS, ROOT
+
+    slug = kernel_slug(experiment, "train")
+    path = ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
+    if not path.is_file():
+        raise WrongUse(f"{path} is not built: run make build EXPERIMENT={experiment}")
+    sha256: str = json.loads(path.read_bytes())["metadata"]["stitch"]["source_sha256"]
+    return sha256
+
+
+def run(run_folder: Path, out: Path | None, data: Path | None, as_json: bool) -> None:
+    """Make a bundle from the command line: print what it holds and what half precision cost."""
+    from kernel_src.common.experiments import bundle_slug
+
+    if not (run_folder / CONFIG_FILE).is_file():
+        raise WrongUse(f"{run_folder} holds no finished training run (no {CONFIG_FILE})")
+    name = read_bundle_json(run_folder, CONFIG_FILE)["experiment"]["name"]
+    target = out or Path("out/bundles") / name
+    report = make_bundle(run_folder, target, slug=bundle_slug(name), source_sha256=trained_by(name), data=data)
+    print(json.dumps(asdict(report)) if as_json else summary(report))
+
+
+def summary(report: BundleReport) -> str:
+    """Say in one or two lines what a bundle weighs and what half precision cost."""
+    line = (
+        f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB "
+        f"(training left {report.bytes_run / 1e6:.1f} MB of fp32 weights)"
+    )
+    if report.oof_r2_fp16 is None:
+        return f"{line}\nout-of-fold R² {report.oof_r2_fp32:.5f} in fp32; fp16 not measured, give --data to do so"
+    return (
+        f"{line}\nout-of-fold R² {report.oof_r2_fp32:.5f} in fp32, {report.oof_r2_fp16:.5f} in fp16 "
+        f"({report.oof_r2_fp16 - report.oof_r2_fp32:+.5f}, no prediction moved over {report.largest_change_g} g)"
+    )
