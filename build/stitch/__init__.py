@@ -1,0 +1,12 @@
+"""A package's sources become one notebook that computes what the package computes, or a list of reasons why it cannot.
+
+- `modules`, `scopes`: find and parse the sources; what each name means.
+- `cells`, `order`: where a source is cut, and the order in which Python would run the pieces.
+- `refusals`, `collisions`, `inert`: what cannot be told apart from the package, and what can.
+- `aliases`, `imports`, `parameters`, `drafts`: the edits; `proof` checks that the text says what was meant.
+- `notebook`, `traps`: cells, ids, bytes, and what IPython would do to them.
+"""
+
+from build.stitch.assembly import Stitched, compose, stitch
+
+__all__ = ["Stitched", "compose", "stitch"]

@@ -1,0 +1,131 @@
+"""One namespace instead of many: which names would change their value when all modules share it.
+
+Three ways to go wrong: two modules give a name different meanings; a module reads a name that it does not bind and
+another one does (a builtin, most often); a name is taken by `from … import` and changes in its home later on.
+"""
+
+import ast
+import builtins
+
+from build.stitch.library import Imported, Library
+from build.stitch.modules import Meaning, Module
+from build.stitch.order import Plan, is_gathered
+from build.stitch.scopes import Binding
+
+
+def refuse_collisions(plan: Plan, library: Library) -> None:
+    """Note every name that the shared namespace would change."""
+    _different_meanings(plan, library)
+    _borrowed_names(plan, library)
+    for module in plan.everything:
+        _rebound_imports(module, library)
+        _snapshots(module, library)
+        _rebound_locals(module, library)
+
+
+def _different_meanings(plan: Plan, library: Library) -> None:
+    homes: dict[str, dict[Meaning, tuple[Module, Binding]]] = {}
+    for module in plan.everything:
+        for name, bindings in module.names.module.bound.items():
+            meaning = library.named(module, name)
+            if meaning is None or (name == "__all__" and _is_plain_all(plan)):
+                continue
+            own = meaning.kind == "name" and meaning.module == module.name
+            place = next((one for one in bindings if own and one.how == "value"), bindings[0])
+            homes.setdefault(name, {}).setdefault(meaning, (module, place))
+    for name, meanings in homes.items():
+        if len(meanings) < 2:
+            continue
+        (first_meaning, (first, first_binding)), *others = meanings.items()
+        for meaning, (module, binding) in others:
+            where = module.at(binding.node)
+            if meaning.kind == first_meaning.kind == "name":
+                what = f"{name} is defined here and in {first.at(first_binding.node)}"
+            else:
+                what = f"{name} means {_say(meaning)} here and {_say(first_meaning)} in {first.at(first_binding.node)}"
+            library.refuse(where, what, "rename one of them")
+
+
+def _say(meaning: Meaning) -> str:
+    return "its own value" if meaning.kind == "name" and meaning.module == "__main__" else str(meaning)
+
+
+def _is_plain_all(plan: Plan) -> bool:
+    """`__all__` may stand in every module as long as nobody reads it."""
+    return not any(
+        use.name == "__all__" and isinstance(use.node.ctx, ast.Load)
+        for module in plan.everything
+        for use in module.names.uses
+    )
+
+
+def _borrowed_names(plan: Plan, library: Library) -> None:
+    owners: dict[str, tuple[Module, Binding]] = {}
+    for module in plan.everything:
+        for name in module.names.module.bound:
+            bindings = module.runtime(name)
+            if bindings and name != "__all__":
+                owners.setdefault(name, (module, bindings[0]))
+    for module in plan.everything:
+        for use in module.names.uses:
+            name = use.name
+            if name not in owners or use.typing_only or name in module.names.module.bound:
+                continue
+            scope = use.scope.holder(name)
+            # A class body that binds the name still reads the module's until it does.
+            if scope.kind != "module" and not (scope.kind == "class" and isinstance(use.node.ctx, ast.Load)):
+                continue
+            owner, binding = owners[name]
+            kind = "the builtin" if hasattr(builtins, name) else "a name that this module does not define"
+            library.refuse(
+                module.at(use.node),
+                f"{name} is {kind} here, the notebook has the one of {owner.at(binding.node)}",
+                "rename that one, or import it",
+            )
+
+
+def _rebound_imports(module: Module, library: Library) -> None:
+    """A name that an import binds must keep that value: the import line moves or vanishes."""
+    for imported in library.imports(module):
+        if imported.site.scope is not module.names.module or not (imported.runs or is_gathered(imported)):
+            continue
+        _refuse_rebound(module, library, imported, module.names.module.bound.get(imported.bound, []))
+
+
+def _rebound_locals(module: Module, library: Library) -> None:
+    """The same for an import of ours inside a function."""
+    for imported in library.imports(module):
+        if imported.runs and imported.site.scope is not module.names.module:
+            _refuse_rebound(module, library, imported, imported.site.scope.bound.get(imported.bound, []))
+
+
+def _refuse_rebound(module: Module, library: Library, imported: Imported, bindings: list[Binding]) -> None:
+    for binding in bindings:
+        same = binding.how == "import" and any(
+            other.site is binding.site and other.bound == imported.bound and other.meaning == imported.meaning
+            for other in library.imports(module)
+        )
+        if not same:
+            verb = "deletes" if binding.how == "delete" else "rebinds"
+            library.refuse(
+                module.at(binding.node),
+                f"{verb} {imported.bound}, which line {imported.site.node.lineno} imports",
+                "use another name",
+            )
+
+
+def _snapshots(module: Module, library: Library) -> None:
+    """`from m import x` keeps the value of that moment; in one namespace `x` follows `global x` in m."""
+    for imported in library.imports(module):
+        meaning = imported.meaning
+        if not imported.runs or meaning.kind != "name":
+            continue
+        home = library.load(meaning.module)
+        for binding in home.runtime(meaning.name) if home else []:
+            if binding.through_global or binding.how == "delete":
+                assert home is not None
+                library.refuse(
+                    module.at(imported.site.node),
+                    f"{meaning.name} is imported by value, but {home.at(binding.node)} changes it later",
+                    f"import the module and read {meaning.module.rpartition('.')[2]}.{meaning.name}",
+                )

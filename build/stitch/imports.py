@@ -1,0 +1,128 @@
+"""The gathered imports: the standard library's sorted, the others in the order in which the package runs them.
+
+The order of third-party imports is kept because some packages change others when they are imported.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from build.stitch.cells import first_line
+from build.stitch.library import Imported, Library
+from build.stitch.modules import Module
+from build.stitch.order import Part, Plan, is_gathered, is_third_party
+
+LINE_LENGTH = 120
+
+
+def standard_library_lines(plan: Plan, library: Library) -> list[str]:
+    """Return the lines of the first code cell: `from __future__` first, then each import once, sorted."""
+    gathered = [one for one in _gathered(plan, library) if not is_third_party(one)]
+    future = ["from __future__ import annotations"] if _wants_future(plan, library) else []
+    lines = _render(gathered)
+    plain = sorted(line for line in lines if line.startswith("import "))
+    froms = sorted((line for line in lines if not line.startswith("import ")), key=lambda line: line.split()[1])
+    return [*future, *([""] if future and lines else []), *_wrapped(plain + froms)]
+
+
+def third_party_lines(plan: Plan, library: Library) -> list[str]:
+    """Return the lines of the third-party cell, each import once, in the order of their first run."""
+    return _wrapped(_render([one for one in _gathered(plan, library) if is_third_party(one)]))
+
+
+def third_party_names(plan: Plan, library: Library) -> tuple[str, ...]:
+    """Return the top-level names of every third-party package that is imported anywhere, sorted."""
+    names = {
+        one.meaning.module.split(".")[0]
+        for module in plan.everything
+        for one in library.imports(module)
+        if not one.runs and not one.site.typing_only and is_third_party(one)
+    }
+    return tuple(sorted(names))
+
+
+def _gathered(plan: Plan, library: Library) -> list[Imported]:
+    """Return the gathered imports in the notebook's order."""
+    found = []
+    for module, statement in statements(plan):
+        for imported in library.imports(module):
+            if imported.site.node is statement and is_gathered(imported):
+                found.append(imported)
+    return found
+
+
+def statements(plan: Plan) -> Iterator[tuple[Module, ast.stmt]]:
+    """Yield every module-level statement in the order in which the notebook runs it."""
+    for step in plan.steps:
+        if isinstance(step, Module):
+            for node in step.tree.body:
+                yield step, node
+        elif isinstance(step, Part):
+            for node in plan.main.tree.body:
+                if step.first <= first_line(node) <= step.last and step.segment.kind == "code":
+                    yield plan.main, node
+
+
+def _render(gathered: list[Imported]) -> list[str]:
+    """Write imports as lines; several names from one module share a line, at the place of the first."""
+    lines: dict[str, list[str]] = {}
+    for imported in gathered:
+        node, alias = imported.site.node, imported.alias
+        name = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+        if isinstance(node, ast.Import):
+            lines.setdefault(f"import {name}", [])
+        else:
+            names = lines.setdefault(f"from {node.module} import ", [])
+            if name not in names:
+                names.append(name)
+    return [start + ", ".join(sorted(names)) for start, names in lines.items()]
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    result = []
+    for line in lines:
+        if len(line) <= LINE_LENGTH:
+            result.append(line)
+            continue
+        start, _, names = line.partition(" import ")
+        result += [f"{start} import (", *(f"    {name}," for name in names.split(", ")), ")"]
+    return result
+
+
+# -- from __future__ -----------------------------------------------------------------------------------------------
+
+
+def _has_future(module: Module) -> bool:
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "__future__"
+        and any(one.name == "annotations" for one in node.names)
+        for node in module.tree.body
+    )
+
+
+def _wants_future(plan: Plan, library: Library) -> bool:
+    """Whether annotations are postponed: it holds for all cells, so all modules that have annotations must agree."""
+    with_it = [module for module in plan.everything if _has_future(module)]
+    for module in plan.everything if with_it else []:
+        annotation = next((node for node, _ in module.names.nodes if _is_annotated(node)), None)
+        if module not in with_it and annotation is not None:
+            library.refuse(
+                module.at(annotation),
+                f"annotations are evaluated here, but {with_it[0].where} postpones them for the whole notebook",
+                "add `from __future__ import annotations` here, or remove it there",
+            )
+    for module in plan.everything:
+        for site in module.names.sites:
+            names = {one.name for one in site.node.names}
+            if isinstance(site.node, ast.ImportFrom) and site.node.module == "__future__" and "barry_as_FLUFL" in names:
+                library.refuse(module.at(site.node), "barry_as_FLUFL changes what != means", "remove it")
+    return bool(with_it)
+
+
+def _is_annotated(node: ast.AST) -> bool:
+    if isinstance(node, ast.AnnAssign):
+        return True
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+        return node.returns is not None or any(arg is not None and arg.annotation is not None for arg in arguments)
+    return False

@@ -1,0 +1,224 @@
+"""Everything under the root: which imports are ours, what they run, and what a name means.
+
+A name's *meaning* is where its value was made, whichever way it came: two modules may share a name only if it means the
+same in both.
+"""
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from build.problems import Problem
+from build.stitch.modules import STANDARD_LIBRARY, Meaning, Module, empty_package, parse
+from build.stitch.scopes import Site
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What one `import` clause does: the name it binds, its meaning, and the modules of ours that it runs, in order."""
+
+    site: Site
+    alias: ast.alias
+    bound: str
+    meaning: Meaning
+    runs: tuple[str, ...] = ()
+    target: str = ""  # the one of `runs` that must be complete, not merely begun
+
+
+@dataclass(eq=False)
+class Library:
+    """Everything under the root, read on demand."""
+
+    root: Path
+    problems: list[Problem] = field(default_factory=list)
+    modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
+    _imports: dict[str, list[Imported]] = field(default_factory=dict)
+    _ours: dict[str, bool] = field(default_factory=dict)
+    _meanings: dict[tuple[str, str], Meaning | None] = field(default_factory=dict)
+    _open: set[tuple[str, str]] = field(default_factory=set)
+
+    def refuse(self, where: str, what: str, cure: str) -> None:
+        """Note a reason once."""
+        problem = Problem(what=what, where=where, cure=cure)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    # -- finding ----------------------------------------------------------------------------------------------------
+
+    def locate(self, name: str) -> Path | None:
+        """Return the file of a dotted name: `a/b.py`, `a/b/__init__.py`, or the folder of a namespace package."""
+        base = self.root.joinpath(*name.split("."))
+        if (base / "__init__.py").is_file():
+            return base / "__init__.py"
+        if base.with_name(base.name + ".py").is_file():
+            return base.with_name(base.name + ".py")
+        return base if base.is_dir() else None
+
+    def is_ours(self, dotted: str) -> bool:
+        """Whether the top-level name of an import lies under the root."""
+        top = dotted.split(".")[0]
+        if top not in self._ours:
+            path = self.locate(top)
+            # A folder without __init__.py is ours only when it holds Python, and never before the standard library's.
+            ours = path is not None and (
+                not path.is_dir() or (top not in STANDARD_LIBRARY and next(path.rglob("*.py"), None) is not None)
+            )
+            self._ours[top] = ours
+        return self._ours[top]
+
+    def load(self, name: str) -> Module | None:
+        """Return a module of ours by its dotted name, parsed; None when it is not there or does not parse."""
+        if name not in self.modules:
+            path = self.locate(name)
+            if path is None:
+                self.modules[name] = None
+            elif path.is_dir():  # a namespace package: nothing runs
+                self.modules[name] = empty_package(path, path.relative_to(self.root).as_posix(), name)
+            else:
+                is_package = path.name == "__init__.py"
+                package = name if is_package else name.rpartition(".")[0]
+                self.modules[name] = self.read(path, name, package, is_package)
+        return self.modules[name]
+
+    def read(self, path: Path, name: str, package: str, is_package: bool = False) -> Module | None:
+        """Read and parse a file; what Python would refuse is noted as a problem."""
+        where = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+        module = parse(path, where, name, package, is_package)
+        if isinstance(module, Problem):
+            self.refuse(module.where, module.what, module.cure)
+            return None
+        return module
+
+    # -- what imports do --------------------------------------------------------------------------------------------
+
+    def imports(self, module: Module) -> list[Imported]:
+        """Return every import clause of a module, resolved; what cannot be resolved is noted as a problem."""
+        if module.name not in self._imports:
+            self._imports[module.name] = found = []
+            for site in module.names.sites:
+                for alias in site.node.names:
+                    imported = self._resolve(module, site, alias)
+                    if imported is not None:
+                        found.append(imported)
+        return self._imports[module.name]
+
+    def _resolve(self, module: Module, site: Site, alias: ast.alias) -> Imported | None:
+        node = site.node
+        if isinstance(node, ast.Import):
+            bound = alias.asname or alias.name.split(".")[0]
+            if not self.is_ours(alias.name):
+                return Imported(site, alias, bound, Meaning("outside", alias.name if alias.asname else bound))
+            if not self._exists(module, node, alias.name):
+                return None
+            meaning = Meaning("module", alias.name if alias.asname else bound)
+            return Imported(site, alias, bound, meaning, _with_parents(alias.name), alias.name)
+        if node.module == "__future__" and not node.level:
+            return None
+        source = self._absolute(module, node)
+        if source is None:
+            return None
+        if alias.name == "*":
+            self.refuse(module.at(node), f"star import from {source} hides which names come in", "name what you import")
+            return None
+        bound = alias.asname or alias.name
+        if not node.level and not self.is_ours(source):
+            return Imported(site, alias, bound, Meaning("outside", f"{source}.{alias.name}"))
+        if not self._exists(module, node, source):
+            return None
+        found = self.attribute(source, alias.name, importer=module.name)
+        if found is None:
+            parsed = self.load(source)
+            if parsed is not None:
+                self.refuse(module.at(node), f"{source} does not define {alias.name}", f"define it in {parsed.where}")
+            return None
+        submodule = f"{source}.{alias.name}"
+        target = submodule if found == Meaning("module", submodule) else source
+        return Imported(site, alias, bound, found, _with_parents(target), target)
+
+    def _absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
+        """Return the absolute module name of a from-import."""
+        if not node.level:
+            return node.module or ""
+        parts = module.package.split(".") if module.package else []
+        kept = len(parts) - node.level + 1
+        if kept < 1:
+            self.refuse(
+                module.at(node), "relative import reaches beyond the top package", "write the import with its full name"
+            )
+            return None
+        return ".".join(parts[:kept] + ([node.module] if node.module else []))
+
+    def _exists(self, module: Module, node: ast.AST, name: str) -> bool:
+        """Note a problem when a module of ours is missing; one that does not parse was already noted."""
+        for part in _with_parents(name):
+            path = self.locate(part)
+            if path is None or (part == name and path.is_dir() and isinstance(node, ast.Import)):
+                expected = part.replace(".", "/") + ".py"
+                self.refuse(module.at(node), f"there is no module {part}", f"add {expected}, or correct the import")
+                return False
+            if part in STANDARD_LIBRARY:
+                self.refuse(
+                    module.at(node),
+                    f"{part} is also a module of the standard library: others would get ours",
+                    "rename it",
+                )
+        return self.load(name) is not None
+
+    def attribute(self, source: str, name: str, importer: str = "") -> Meaning | None:
+        """Return what `source.name` means, submodules included; None when there is no such name."""
+        module = self.load(source)
+        if module is None:
+            return None
+        submodule = f"{source}.{name}" if module.is_package else ""
+        beside = submodule if submodule and self.locate(submodule) is not None else ""
+        own = None if (source == importer and beside) else self.meaning(source, name)
+        if beside and own is not None and own != Meaning("module", submodule):
+            self.refuse(
+                module.at(module.runtime(name)[0].node),
+                f"{source}.{name} is both a name in {module.where} and the module {submodule}",
+                "rename one of them",
+            )
+        if own is not None:
+            return own
+        return Meaning("module", submodule) if beside and self.load(submodule) is not None else None
+
+    def meaning(self, source: str, name: str) -> Meaning | None:
+        """Return what a module-level name means in a module, however it came there; None when it is not bound."""
+        key = (source, name)
+        if key in self._meanings:
+            return self._meanings[key]
+        if key in self._open:  # a name that is imported from itself: `from . import m` in `__init__`, or a cycle
+            return None
+        module = self.load(source)
+        if module is None:
+            return None
+        self._open.add(key)
+        found: set[Meaning | None] = set()
+        for binding in module.runtime(name):
+            if binding.how == "value":
+                found.add(Meaning("name", source, name))
+            elif binding.how == "import" and binding.site is not None and binding.alias is not None:
+                imported = self._resolve(module, binding.site, binding.alias)
+                found.add(imported.meaning if imported else None)
+        self._open.discard(key)
+        found.discard(None)
+        result = None
+        if found:
+            result = found.pop() if len(found) == 1 else Meaning("name", source, name)
+        self._meanings[key] = result
+        return result
+
+    def named(self, module: Module, name: str) -> Meaning | None:
+        """Return what a module-level name means in this module, type-checking imports included."""
+        meaning = self.meaning(module.name, name)
+        if meaning is None:
+            for imported in self.imports(module):
+                if imported.bound == name and imported.site.scope is module.names.module:
+                    return imported.meaning
+        return meaning
+
+
+def _with_parents(name: str) -> tuple[str, ...]:
+    """`a.b.c` → (`a`, `a.b`, `a.b.c`): the order in which Python runs them."""
+    parts = name.split(".")
+    return tuple(".".join(parts[:count]) for count in range(1, len(parts) + 1))

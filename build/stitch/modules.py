@@ -1,0 +1,133 @@
+"""One source file: read, parsed and taken apart into tree, comments and names."""
+
+import ast
+import io
+import sys
+import tokenize
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from build.problems import Problem
+from build.stitch.scopes import Binding, Names
+from build.stitch.walk import find_names
+
+MAIN = "__main__"
+
+# Modules that 3.12 and 3.13 dropped: with them the standard library is the same set on 3.11, 3.12 and 3.13,
+# except for underscored modules, which are taken to be the standard library's when any version has them.
+_DROPPED = frozenset(
+    "aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib "
+    "ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib "
+    "_bootsubprocess _crypt _msi _sha256 _sha512 _android_support _colorize _interpchannels _interpqueues "
+    "_interpreters _ios_support _opcode_metadata _pydatetime _pylong _pyrepl _sha2 _suggestions _sysconfig _wmi".split()
+)
+STANDARD_LIBRARY = frozenset(sys.stdlib_module_names) | _DROPPED
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Where a value was made."""
+
+    kind: str  # "module" of ours, "name" of one of ours, or "outside": a dotted path in somebody else's package
+    module: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        """Say it as a message would."""
+        if self.kind == "module":
+            return f"the module {self.module}"
+        return f"{self.module}.{self.name}" if self.name else self.module
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment, as the tokenizer sees it."""
+
+    line: int
+    column: int
+    text: str
+
+
+@dataclass(eq=False)
+class Module:
+    """One source file."""
+
+    name: str  # dotted; `__main__` for the script
+    where: str  # relative to the root, with slashes
+    path: Path
+    package: str  # what a relative import starts from
+    text: str
+    tree: ast.Module
+    comments: list[Comment]
+    names: Names
+    is_package: bool = False
+    string_lines: frozenset[int] = frozenset()  # lines that begin inside a string
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text, line by line; the first has index 0."""
+        return self.text.split("\n")
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the script."""
+        return self.name == MAIN
+
+    def at(self, node: ast.AST | int) -> str:
+        """Return `file:line`."""
+        return f"{self.where}:{node if isinstance(node, int) else getattr(node, 'lineno', 1)}"
+
+    @cached_property
+    def docstring(self) -> ast.Expr | None:
+        """The statement that is the module's docstring."""
+        return self.tree.body[0] if self.tree.body and ast.get_docstring(self.tree, clean=False) is not None else None  # type: ignore[return-value]
+
+    def runtime(self, name: str) -> list[Binding]:
+        """Return the bindings of a module-level name that happen when the program runs."""
+        return [binding for binding in self.names.module.bound.get(name, ()) if not binding.typing_only]
+
+
+def empty_package(path: Path, where: str, name: str) -> Module:
+    """Return the module that stands for a folder without `__init__.py`."""
+    tree = ast.parse("")
+    return Module(name, where, path, name, "", tree, [], find_names(tree, True), is_package=True)
+
+
+def parse(path: Path, where: str, name: str, package: str, is_package: bool) -> Module | Problem:
+    """Read a file and take it apart; what Python itself would refuse comes back as a problem."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        return Problem(where=f"{where}:1", what=f"not UTF-8 (byte {error.start})", cure="save the file as UTF-8")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            tree = ast.parse(text)
+            compile(tree, where, "exec", dont_inherit=True)  # finds what parsing does not: `return` outside …
+        comments, string_lines = _read_tokens(text)
+    except SyntaxError as error:
+        return Problem(where=f"{where}:{error.lineno or 1}", what=f"syntax error: {error.msg}", cure="correct it")
+    except (ValueError, RecursionError, tokenize.TokenError) as error:
+        return Problem(where=f"{where}:1", what=f"Python cannot read this file: {error}", cure="correct it")
+    names = find_names(tree, name != MAIN)
+    return Module(name, where, path, package, text, tree, comments, names, is_package, string_lines)
+
+
+def _read_tokens(text: str) -> tuple[list[Comment], frozenset[int]]:
+    """Return the comments, and the lines that begin inside a string."""
+    comments: list[Comment] = []
+    inside: set[int] = set()
+    begun: list[int] = []  # f-strings are several tokens from 3.12 on, one before
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind == "COMMENT":
+            comments.append(Comment(token.start[0], token.start[1], token.string))
+        elif kind == "STRING":
+            inside.update(range(token.start[0] + 1, token.end[0] + 1))
+        elif kind == "FSTRING_START":
+            begun.append(token.start[0])
+        elif kind == "FSTRING_END":
+            inside.update(range(begun.pop() + 1, token.end[0] + 1))
+    return comments, frozenset(inside)

@@ -1,0 +1,106 @@
+"""Cells with their ids and metadata, and the bytes of the file."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from build.stitch.drafts import Line
+
+FORMAT = 1  # of what the stitcher writes: part of the hash, so that a change in it makes every notebook stale
+
+_ID_CHARS = 64 - 12  # leaves room for `-<cell>-<part>`
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the notebook."""
+
+    id: str
+    kind: str  # "code" or "markdown"
+    source: str
+    where: str  # its source file, or "imports"
+    ordinal: int = 0
+    tags: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()  # of code: the source line of each line, 0 where it is the stitcher's
+
+
+IMPORTS = "imports"  # the source of the gathered cells
+
+
+def code_cell(id_: str, where: str, lines: Sequence[Line], ordinal: int = 0, tags: tuple[str, ...] = ()) -> Cell:
+    """Make a code cell; its first line names its source."""
+    every = [Line(f"# {where}", 0), *lines]
+    source = "\n".join(line.text for line in every)
+    return Cell(id_, "code", source, where, ordinal, tags, tuple(line.number for line in every))
+
+
+def imports_cell(kind: str, lines: Sequence[str]) -> Cell:
+    """Make the cell of gathered imports of one kind, e.g. `third-party`."""
+    source = "\n".join([f"# {IMPORTS}: {kind.replace('-', ' ')}", *lines])
+    return Cell(f"{IMPORTS}-{kind}", "code", source, IMPORTS, lines=(0,) * (len(lines) + 1))
+
+
+def make_id(where: str, *numbers: int) -> str:
+    """Make a readable id from a source's path: `kernel_src-common-metric-2`."""
+    stem = where.removesuffix(".py")
+    name = stem.replace("/", "-")
+    if len(name) > _ID_CHARS or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or "-" in stem:
+        # Cut or changed names may meet: eight digits of the hash keep them apart.
+        name = (
+            re.sub(r"[^A-Za-z0-9_-]", "_", name)[: _ID_CHARS - 9] + "-" + hashlib.sha256(where.encode()).hexdigest()[:8]
+        )
+    return "-".join([name, *map(str, numbers)])
+
+
+def sha256_of_sources(texts: Sequence[tuple[str, str]], parameters: str) -> str:
+    """Hash every source with its path, the parameters and the stitcher's format."""
+    content = json.dumps([FORMAT, [list(pair) for pair in texts], parameters], ensure_ascii=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def sign(cells: list[Cell], main: str, count: int, sha256: str) -> list[Cell]:
+    """Name the sources in the first Markdown cell; add one on top where the notebook starts with code."""
+    modules = {0: "", 1: " and one module"}.get(count, f" and {count} modules")
+    note = f"*Stitched from `{main}`{modules}; sources sha256 `{sha256}`. Edit the sources, not this notebook.*"
+    if cells and cells[0].kind == "markdown":
+        first = cells[0]
+        return [Cell(first.id, first.kind, f"{first.source}\n\n{note}", first.where, first.ordinal), *cells[1:]]
+    return [Cell("stitched", "markdown", note, main), *cells]
+
+
+def to_bytes(cells: Sequence[Cell], main: str, sha256: str) -> bytes:
+    """Write the notebook's file: sorted keys, one-space indentation, each source one string, a newline at the end."""
+    content = {
+        "cells": [_as_json(cell, _mark(sha256, number)) for number, cell in enumerate(cells)],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "stitch": {"format": FORMAT, "main": main, "source_sha256": sha256},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    for number, cell in enumerate(cells):  # a list of line numbers on one line, not one line per number
+        text = text.replace(json.dumps(_mark(sha256, number)), json.dumps(list(cell.lines)), 1)
+    return text.encode()
+
+
+def _mark(sha256: str, number: int) -> str:
+    """Return a text that no source holds: it would have to contain its own hash."""
+    return f"lines of cell {number} of {sha256}"
+
+
+def _as_json(cell: Cell, lines: str) -> dict[str, Any]:
+    origin: dict[str, Any] = {"source": cell.where, "cell": cell.ordinal}
+    metadata: dict[str, Any] = {"stitch": origin}
+    result: dict[str, Any] = {"cell_type": cell.kind, "id": cell.id, "metadata": metadata, "source": cell.source}
+    if cell.kind == "code":
+        origin["lines"] = lines
+        result |= {"execution_count": None, "outputs": []}
+    if cell.tags:
+        metadata["tags"] = list(cell.tags)
+    return result
