@@ -1,0 +1,273 @@
+"""From a training run to a bundle: half the size, the same predictions, and never over anything else."""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from build.bundle import half_precision, make_bundle, run, summary
+from build.problems import CheckFailed, WrongUse
+from kernel_src.common.competition import TARGETS
+from kernel_src.common.files import sha256_of
+
+SOURCE = "cd" * 32
+
+
+def make(run_folder: Path, out: Path, **options: Any):
+    return make_bundle(run_folder, out, **({"slug": "i2b-tiny-weights", "source_sha256": SOURCE} | options))
+
+
+@pytest.fixture
+def run_folder(trained_run: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(trained_run, tmp_path / "run"))
+
+
+def test_a_bundle_is_a_flat_folder_of_what_inference_needs_and_nothing_more(trained_run: Path, tmp_path: Path) -> None:
+    report = make(trained_run, tmp_path / "bundle")
+    names = {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv"}
+    assert set(os.listdir(tmp_path / "bundle")) == names | {"manifest.json", "dataset-metadata.json"}
+    assert os.listdir(tmp_path) == ["bundle"], "no draft is left"
+    assert report.files == 4 and report.folder == str(tmp_path / "bundle")
+    model_keys = set(load_file(trained_run / "fold0.safetensors"))
+    assert set(load_file(tmp_path / "bundle/fold0.safetensors")) == model_keys
+
+
+def test_the_manifest_has_size_and_hash_of_each_file_the_slug_and_the_sources(
+    trained_run: Path, tmp_path: Path
+) -> None:
+    make(trained_run, tmp_path / "bundle")
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert (manifest["format"], manifest["dataset"], manifest["experiment"]) == (1, "i2b-tiny-weights", "tiny")
+    assert manifest["source_sha256"] == SOURCE and "torch" in manifest["versions"]
+    assert set(manifest["files"]) == {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv"}
+    for name, entry in manifest["files"].items():
+        path = tmp_path / "bundle" / name
+        assert entry == {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def test_the_dataset_metadata_is_what_kaggle_accepts(trained_run: Path, tmp_path: Path) -> None:
+    from build.metadata import dataset_problems
+
+    make(trained_run, tmp_path / "bundle")
+    metadata = json.loads((tmp_path / "bundle/dataset-metadata.json").read_text())
+    assert metadata["id"] == "OWNER/i2b-tiny-weights" and not dataset_problems(metadata, "dataset-metadata.json")
+
+
+def test_the_same_run_gives_the_same_bytes(trained_run: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make(trained_run, tmp_path / name)
+    hashes = [{path.name: sha256_of(path) for path in (tmp_path / name).iterdir()} for name in ("a", "b")]
+    assert hashes[0] == hashes[1]
+
+
+# Half precision
+
+
+def test_matrices_are_halved_and_vectors_counters_and_the_scaling_are_not(trained_run: Path, tmp_path: Path) -> None:
+    make(trained_run, tmp_path / "bundle")
+    before, after = (load_file(folder / "fold0.safetensors") for folder in (trained_run, tmp_path / "bundle"))
+    for key, tensor in before.items():
+        assert after[key].dtype == (torch.float16 if tensor.ndim > 1 else tensor.dtype), key
+        assert torch.equal(after[key], tensor.half() if tensor.ndim > 1 else tensor), key
+    assert after["scaling.mean"].dtype == after["scaling.std"].dtype == torch.float32
+    variances = [key for key in after if key.endswith("running_var")]
+    assert variances and all(after[key].dtype == torch.float32 for key in variances)
+
+
+def test_a_weight_beyond_fp16_is_refused_by_key_and_leaves_neither_bundle_nor_draft(run_folder: Path) -> None:
+    tensors = load_file(run_folder / "fold1.safetensors")
+    tensors["heads.3.0.weight"][0, 0] = 1e6
+    save_file(tensors, run_folder / "fold1.safetensors")
+    with pytest.raises(CheckFailed, match=r"heads.3.0.weight reaches 1e\+06, fp16 ends at 65504"):
+        make(run_folder, run_folder.parent / "bundle")
+    assert os.listdir(run_folder.parent) == ["run"]
+
+
+def test_a_small_variance_survives() -> None:
+    variance = torch.full((4,), 1e-9)
+    assert torch.equal(half_precision("running_var", variance), variance)
+    assert float(half_precision("conv", variance.view(2, 2)).sum()) == 0, "fp16 would have made it zero"
+
+
+def test_the_cost_of_half_precision_is_measured_out_of_fold(
+    trained_run: Path, tiny_competition: Path, tmp_path: Path
+) -> None:
+    """The bundle's own weights predict out of fold again: by a thousandth of R² they may differ, not by more."""
+    report = make(trained_run, tmp_path / "bundle", data=tiny_competition)
+    assert report.oof_r2_fp16 is not None and report.largest_change_g is not None
+    assert report.oof_r2_fp16 == pytest.approx(report.oof_r2_fp32, abs=1e-3)
+    assert 0 < report.largest_change_g < 0.5
+    config = json.loads((tmp_path / "bundle/config.json").read_text())
+    assert config["oof"]["fp16"] == {"r2": report.oof_r2_fp16, "largest_change_g": report.largest_change_g}
+    text = summary(report)
+    assert f"{report.oof_r2_fp32:.5f} in fp32" in text and f"{report.oof_r2_fp16:.5f} in fp16" in text
+
+
+def test_without_data_nothing_is_claimed_about_half_precision(trained_run: Path, tmp_path: Path) -> None:
+    report = make(trained_run, tmp_path / "bundle")
+    assert report.oof_r2_fp16 is None and "fp16 not measured, give --data" in summary(report)
+    assert json.loads((tmp_path / "bundle/config.json").read_text())["oof"]["fp16"] is None
+
+
+def test_measuring_on_other_data_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    from tests.conftest import write_competition
+
+    visits = (("Tas", "2015/5/4", 3), ("Vic", "2015/7/2", 3), ("NSW", "2015/4/8", 3))
+    other = write_competition(tmp_path / "other", visits)
+    with pytest.raises(CheckFailed, match="these are not the photographs of the run"):
+        make(trained_run, tmp_path / "bundle", data=other)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_bundle_predicts_what_the_run_does(trained_run: Path, tmp_path: Path, tiny_competition: Path) -> None:
+    from kernel_src.common.bundles import load_bundle
+    from kernel_src.common.dataset import PhotographFiles
+    from kernel_src.common.model import load_fold
+    from kernel_src.common.prediction import predict_grams
+    from kernel_src.common.symmetries import views
+    from tests.common.tiny import CPU, TINY
+
+    make(trained_run, tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle")
+    # The weights of the run, rounded here and computed in fp32: what loading must come to, bit for bit.
+    models = []
+    for number in range(2):
+        model = load_fold(TINY, trained_run / f"fold{number}.safetensors")
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(parameter.half().float() if parameter.ndim > 1 else parameter)
+        models.append(model)
+    paths = sorted((tiny_competition / "test").iterdir())
+    options: dict[str, Any] = {
+        "preprocessing": bundle.preprocessing,
+        "symmetries": views(TINY.tta, TINY.image_size_px),
+        "device": CPU,
+        "batch_size": 2,
+    }
+    loaded = predict_grams(bundle.models, PhotographFiles(paths, TINY.image_size_px), **options)
+    assert np.array_equal(loaded, predict_grams(models, PhotographFiles(paths, TINY.image_size_px), **options))
+    assert loaded.shape == (2, 3, 5) and loaded.std() > 0
+
+
+# Sizes
+
+
+def test_the_report_tells_the_bytes_before_and_after(trained_run: Path, tmp_path: Path) -> None:
+    report = make(trained_run, tmp_path / "bundle")
+    before = sum((trained_run / f"fold{k}.safetensors").stat().st_size for k in (0, 1))
+    after = sum(path.stat().st_size for path in (tmp_path / "bundle").iterdir())
+    weights = sum((tmp_path / f"bundle/fold{k}.safetensors").stat().st_size for k in (0, 1))
+    assert (report.bytes_run, report.bytes_bundle) == (before, after)
+    assert weights < 0.65 * before, "a net as small as this one is a tenth of vectors and headers"
+
+
+@pytest.mark.full
+def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
+    from kernel_src.common.checkpoint import save_tensors
+    from kernel_src.common.experiments import EXPERIMENTS
+    from kernel_src.common.model import BiomassNet
+
+    v1 = EXPERIMENTS["v1"]
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    save_tensors(run_folder / "fold0.safetensors", BiomassNet(v1).state_dict())
+    (run_folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\n")
+    config = {"format": 1, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": {"r2": 0.0}}
+    (run_folder / "config.json").write_text(json.dumps(config | {"versions": {}}))
+    report = make(run_folder, tmp_path / "bundle", slug="i2b-v1-weights")
+    print(f"v1: {report.bytes_run:,} → {report.bytes_bundle:,} bytes")
+    assert 85e6 < report.bytes_run < 90e6
+    assert 0.500 < report.bytes_bundle / report.bytes_run < 0.505
+
+
+# What is refused
+
+
+def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path, run_folder: Path) -> None:
+    with pytest.raises(WrongUse, match="holds no finished training run.*train first"):
+        make(tmp_path / "nothing", tmp_path / "bundle")
+    (run_folder / "fold1.safetensors").unlink()
+    (run_folder / "oof.csv").unlink()
+    with pytest.raises(WrongUse, match="lacks fold1.safetensors, oof.csv: let the training finish"):
+        make(run_folder, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_older_bundle_is_replaced_whole(trained_run: Path, tmp_path: Path) -> None:
+    make(trained_run, tmp_path / "bundle")
+    (tmp_path / "bundle/fold9.safetensors").touch()
+    make(trained_run, tmp_path / "bundle")
+    assert not (tmp_path / "bundle/fold9.safetensors").exists()
+
+
+def test_a_failure_leaves_the_older_bundle(run_folder: Path, tmp_path: Path) -> None:
+    make(run_folder, tmp_path / "bundle")
+    before = {path.name: sha256_of(path) for path in (tmp_path / "bundle").iterdir()}
+    (run_folder / "fold1.safetensors").write_bytes(b"broken")
+    with pytest.raises(Exception, match="[Hh]eader"):
+        make(run_folder, tmp_path / "bundle")
+    assert {path.name: sha256_of(path) for path in (tmp_path / "bundle").iterdir()} == before
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "run"]
+
+
+@pytest.mark.parametrize("kind", ["a folder with other things", "the run itself", "a file"])
+def test_what_is_no_bundle_is_never_replaced(run_folder: Path, tmp_path: Path, kind: str) -> None:
+    """`--out ~` must not empty the home folder."""
+    out = tmp_path / "home"
+    if kind == "a folder with other things":
+        out.mkdir()
+        (out / "thesis.tex").write_text("years of work")
+    elif kind == "a file":
+        out.write_text("years of work")
+    else:
+        out = run_folder
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(WrongUse, match="is there and is no bundle, so it is not replaced: name another --out"):
+        make(run_folder, out)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_empty_folder_may_be_filled(trained_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    make(trained_run, tmp_path / "bundle")
+    assert (tmp_path / "bundle/manifest.json").is_file()
+
+
+# The command
+
+
+def test_the_command_prints_one_json_object_for_scripts(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("build.bundle.trained_by", lambda name: SOURCE)
+    run(trained_run, tmp_path / "bundle", None, True)
+    assert json.loads(capsys.readouterr().out)["files"] == 4
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert manifest["dataset"] == "i2b-tiny-weights"
+
+
+def test_a_bundle_is_made_in_no_time(trained_run: Path, tmp_path: Path) -> None:
+    start = time.perf_counter()
+    make(trained_run, tmp_path / "bundle")
+    assert time.perf_counter() - start < 5
+
+
+def test_the_changed_experiment_travels_in_the_config(run_folder: Path, tmp_path: Path) -> None:
+    """`CHANGES` of the training notebook must reach inference, which knows only this file."""
+    from kernel_src.common.bundles import load_bundle
+    from tests.common.tiny import TINY
+
+    config = json.loads((run_folder / "config.json").read_text())
+    config["experiment"] = replace(TINY, tta="none").as_json()
+    (run_folder / "config.json").write_text(json.dumps(config))
+    make(run_folder, tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").experiment == replace(TINY, tta="none")

@@ -1,0 +1,87 @@
+"""Each preset changes a picture reproducibly, and a misspelt argument is an error."""
+
+import albumentations
+import numpy as np
+import pytest
+
+from kernel_src.common.augmentation import augmentation, reseed
+from kernel_src.common.experiment import AUGMENTATIONS
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (48, 96, 3), np.uint8)
+PRESETS = [preset for preset in AUGMENTATIONS if preset != "none"]
+
+
+def pictures(preset: str, seeds: range) -> list[np.ndarray]:
+    augment = augmentation(preset)
+    made = []
+    for seed in seeds:
+        reseed(augment, seed)
+        made.append(augment(image=PICTURE.copy())["image"])
+    return made
+
+
+@pytest.mark.parametrize("preset", AUGMENTATIONS)
+def test_pictures_stay_uint8_of_their_shape_or_its_quarter_turn(preset: str) -> None:
+    for made in pictures(preset, range(25)):
+        assert made.dtype == np.uint8 and made.shape in {(48, 96, 3), (96, 48, 3)}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_same_seed_draws_the_same_picture_and_other_seeds_draw_others(preset: str) -> None:
+    first, again = pictures(preset, range(12)), pictures(preset, range(12))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len({made.tobytes() for made in first}) >= 3
+
+
+def test_none_changes_nothing() -> None:
+    assert all(np.array_equal(made, PICTURE) for made in pictures("none", range(3)))
+
+
+def test_conservative_only_flips() -> None:
+    flips = {PICTURE[::y, ::x].tobytes() for y in (1, -1) for x in (1, -1)}
+    assert {made.tobytes() for made in pictures("conservative", range(40))} == flips
+
+
+def test_flips_are_drawn_independently_of_each_other() -> None:
+    """With albumentations' own seeding both flips saw the same number: the second never came without the first."""
+    made = [m.tobytes() for m in pictures("conservative", range(600))]
+    shares = {(y, x): made.count(PICTURE[::y, ::x].tobytes()) / len(made) for y in (1, -1) for x in (1, -1)}
+    expected = {(1, 1): 0.35, (1, -1): 0.35, (-1, 1): 0.15, (-1, -1): 0.15}
+    assert all(abs(shares[flip] - expected[flip]) < 0.06 for flip in expected), shares
+
+
+def test_few_pictures_stay_as_they_are_under_moderate_augmentation() -> None:
+    untouched = sum(
+        made.shape == PICTURE.shape and np.array_equal(made, PICTURE) for made in pictures("moderate", range(300))
+    )
+    # 0.5 * 0.7 * 0.625 * 0.5 * 0.7 * 0.8: a quarter turn by 0° is one of four.
+    assert untouched / 300 < 0.14
+
+
+def test_the_presets_grow_stronger() -> None:
+    def mean_change(preset: str) -> float:
+        """Compare sorted values, which flips and turns leave alone."""
+        wanted = np.sort(PICTURE.ravel()).astype(float)
+        made = pictures(preset, range(60))
+        return float(np.mean([np.abs(np.sort(m.ravel()) - wanted).mean() for m in made]))
+
+    changes = [mean_change(preset) for preset in PRESETS]
+    assert changes == sorted(changes) and changes[0] == 0.0 < changes[1]
+
+
+@pytest.mark.parametrize("inner", [False, True], ids=["a step", "a step inside OneOf"])
+def test_an_argument_that_albumentations_would_ignore_is_an_error(monkeypatch: pytest.MonkeyPatch, inner: bool) -> None:
+    """The seed passed `var_limit` to a version that calls it `std_range`: only a warning, and the default noise."""
+
+    def with_old_argument(preset: str) -> list[albumentations.BasicTransform | albumentations.BaseCompose]:
+        step = albumentations.GaussNoise(var_limit=(10, 50), p=0.2)
+        return [albumentations.OneOf([step])] if inner else [step]
+
+    monkeypatch.setattr("kernel_src.common.augmentation._steps", with_old_argument)
+    with pytest.raises(ValueError, match="preset 'moderate'.*var_limit.*not valid"):
+        augmentation("moderate")
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown augmentation preset 'wild'"):
+        augmentation("wild")

@@ -1,0 +1,30 @@
+"""Batches for inference: the same picture whether it is decoded now or was before."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kernel_src.common.dataset import DecodedPhotographs, PhotographFiles, picture_tensor
+from kernel_src.common.images import ImageError, decoded_photographs
+
+
+def test_files_and_decoded_photographs_give_inference_the_same_pictures(tiny_competition: Path, tmp_path: Path) -> None:
+    paths = sorted((tiny_competition / "train").iterdir())[:4]
+    decoded = DecodedPhotographs(decoded_photographs(paths, (32, 64), tmp_path), np.array([0, 1, 2, 3]))
+    files = PhotographFiles(paths, (32, 64))
+    assert len(files) == len(decoded) == 4
+    assert all(torch.equal(files[i], decoded[i]) for i in range(4))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="ID7.jpg"):
+        PhotographFiles([tmp_path / "ID7.jpg"], (8, 8))[0]
+
+
+def test_a_tensor_owns_its_memory() -> None:
+    picture = np.zeros((4, 4, 3), np.uint8)
+    tensor = picture_tensor(picture)
+    picture[:] = 9
+    assert int(tensor.max()) == 0 and tensor.is_contiguous()

@@ -1,0 +1,133 @@
+"""Photographs: whatever a camera writes comes out upright RGB, and a bad file is named."""
+
+import io
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from kernel_src.common.images import ImageError, decoded_photographs, read_rgb, resize_rgb
+
+
+def two_colours() -> Image.Image:
+    """Red on the left, blue on the right; wider than high."""
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, :40, 0] = pixels[:, 40:, 2] = 250
+    return Image.fromarray(pixels)
+
+
+def saved(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_channels_come_as_rgb(tmp_path: Path) -> None:
+    image = read_rgb(saved(tmp_path / "a.jpg", two_colours(), quality=95))
+    assert image.shape == (40, 80, 3) and image.dtype == np.uint8
+    assert image[20, 10, 0] > 200 > 60 > image[20, 10, 2] and image[20, 70, 2] > 200
+
+
+def test_a_photograph_is_turned_upright_by_its_exif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90° clockwise to see it upright
+    image = read_rgb(saved(tmp_path / "a.jpg", two_colours(), quality=95, exif=exif))
+    assert image.shape == (80, 40, 3)
+    assert image[10, 20, 0] > 200 and image[70, 20, 2] > 200, "what was left is now on top"
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "options"),
+    [
+        ("a.jpg", "L", {}),
+        ("a.jpg", "CMYK", {"quality": 95}),
+        ("a.png", "RGBA", {}),
+        ("a.png", "P", {}),
+        ("a.png", "I;16", {}),
+        ("a.jpg", "RGB", {"progressive": True}),
+    ],
+)
+def test_other_kinds_of_pictures_become_three_channels_of_uint8(
+    tmp_path: Path, name: str, mode: str, options: dict[str, object]
+) -> None:
+    grey = Image.new("L", (80, 40), 128)
+    if mode == "I;16":
+        image = Image.fromarray(np.full((40, 80), 128 * 257, np.uint16))
+    else:
+        image = grey.convert("RGB").quantize(4) if mode == "P" else grey.convert("RGB").convert(mode)
+    pixels = read_rgb(saved(tmp_path / name, image, **options))
+    assert pixels.shape == (40, 80, 3) and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - 128).max() <= 3
+
+
+def jpeg_bytes() -> bytes:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), np.uint8)
+    Image.fromarray(noise).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no picture", jpeg_bytes()[:200], jpeg_bytes()[: len(jpeg_bytes()) // 2], jpeg_bytes()[:-100]],
+    ids=["empty", "text", "header only", "half", "all but the end"],
+)
+def test_what_cannot_be_decoded_whole_is_refused_by_name_and_size(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "ID1.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=rf"ID1.jpg \({len(data):,} bytes\) cannot be decoded: download it again"):
+        read_rgb(path)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="ID1.jpg does not exist: is the competition's data attached whole"):
+        read_rgb(tmp_path / "ID1.jpg")
+
+
+def test_resizing_gives_the_size_and_averages_when_it_shrinks() -> None:
+    stripes = np.zeros((100, 200, 3), np.uint8)
+    stripes[:, ::2] = 200
+    small = resize_rgb(stripes, (50, 60))
+    assert small.shape == (50, 60, 3)
+    assert np.abs(small.astype(int) - 100).max() <= 20, "picking single pixels would give 0 or 200"
+    assert resize_rgb(stripes, (100, 200)) is stripes
+    assert resize_rgb(stripes, (150, 100)).shape == (150, 100, 3)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> list[Path]:
+    return [saved(tmp_path / f"{i}.png", Image.new("RGB", (80, 40), (10 * i, 0, 0))) for i in range(3)]
+
+
+def test_decoding_gives_every_photograph_in_order_from_disk(photographs: list[Path], tmp_path: Path) -> None:
+    decoded = decoded_photographs(photographs, (16, 32), tmp_path / "cache")
+    assert decoded.shape == (3, 16, 32, 3) and decoded.dtype == np.uint8
+    assert decoded[:, 0, 0, 0].tolist() == [0, 10, 20]
+    assert isinstance(decoded, np.memmap) and not decoded.flags.writeable
+
+
+def test_a_second_call_decodes_nothing(
+    photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = decoded_photographs(photographs, (16, 32), tmp_path / "cache")
+    monkeypatch.setattr(cv2, "imdecode", None)
+    assert np.array_equal(decoded_photographs(photographs, (16, 32), tmp_path / "cache"), first)
+
+
+def test_another_size_other_files_and_a_changed_file_are_decoded_anew(photographs: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    decoded_photographs(photographs, (16, 32), cache)
+    assert decoded_photographs(photographs, (32, 16), cache).shape == (3, 32, 16, 3)
+    assert decoded_photographs(photographs[::-1], (16, 32), cache)[0, 0, 0, 0] == 20
+    saved(photographs[0], Image.effect_noise((80, 40), 50).convert("RGB"))
+    assert decoded_photographs(photographs, (16, 32), cache)[0].std() > 5
+    assert len(os.listdir(cache)) == 4
+
+
+def test_a_photograph_that_fails_leaves_no_cache_behind(photographs: list[Path], tmp_path: Path) -> None:
+    photographs[2].write_bytes(b"broken")
+    with pytest.raises(ImageError, match="2.png"):
+        decoded_photographs(photographs, (16, 32), tmp_path / "cache")
+    assert os.listdir(tmp_path / "cache") == []

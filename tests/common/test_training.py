@@ -1,0 +1,249 @@
+"""Training one fold: resumable bit for bit, blind to the fold that is scored, and honest about NaN."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kernel_src.common import training
+from kernel_src.common.experiment import Experiment
+from kernel_src.common.files import sha256_of
+from kernel_src.common.training import FoldData, TrainingDiverged, new_model, train_fold
+from tests.common.tiny import CPU, TINY, TINY_VIT, fold_data
+
+
+def train(experiment: Experiment, folder: Path, data: FoldData | None = None, **options: Any) -> list[dict[str, Any]]:
+    folder.mkdir(exist_ok=True, parents=True)
+    data = data or fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.image_size_px)
+    options = {"device": CPU, "starting_weights": None} | options
+    return train_fold(experiment, 0, data, folder=folder, **options)
+
+
+def die_after(epoch: int) -> None:
+    """Make the training kill itself right after the checkpoint of an epoch."""
+    save = training.save_checkpoint
+
+    def save_and_die(path: Path, model: Any, optimizer: Any, progress: Any) -> None:
+        save(path, model, optimizer, progress)
+        if progress["epoch"] == epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    training.save_checkpoint = save_and_die
+
+
+def die_while_writing(epoch: int) -> None:
+    """Make the training kill itself when the checkpoint of an epoch is written but not yet in its place."""
+    replace_file = os.replace
+    seen = []
+
+    def die(source: Path, target: Path) -> None:
+        if Path(target).name.startswith("checkpoint"):
+            seen.append(target)
+            if len(seen) == epoch:
+                os.kill(os.getpid(), signal.SIGKILL)
+        replace_file(source, target)
+
+    os.replace = die
+
+
+def killed_training(how: Callable[[int], None], epoch: int, experiment: Experiment, folder: Path) -> None:
+    how(epoch)
+    train(experiment, folder)
+
+
+# With batch norm, dropout, augmentation, momentum and an inner fold: everything a resumed run could get wrong.
+LONG = replace(TINY, epochs=5, inner_folds=2, backbone_learning_rate=1e-4)
+
+
+@pytest.mark.parametrize("how", [die_after, die_while_writing])
+@pytest.mark.parametrize("experiment", [LONG, replace(LONG, inner_folds=0, optimizer="rmsprop", accumulate_steps=2)])
+def test_a_killed_and_resumed_training_ends_bit_equal(
+    tmp_path: Path, experiment: Experiment, how: Callable[[int], None]
+) -> None:
+    expected_log = train(experiment, tmp_path / "whole")
+    process = get_context("fork").Process(target=killed_training, args=(how, 3, experiment, tmp_path / "killed"))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert (tmp_path / "killed/checkpoint0.safetensors").exists()
+    assert not (tmp_path / "killed/fold0.safetensors").exists()
+    log = train(experiment, tmp_path / "killed")
+    assert sha256_of(tmp_path / "killed/fold0.safetensors") == sha256_of(tmp_path / "whole/fold0.safetensors")
+    assert [row | {"seconds": 0} for row in log] == [row | {"seconds": 0} for row in expected_log]
+
+
+def test_the_resumed_training_does_not_repeat_finished_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = get_context("fork").Process(target=killed_training, args=(die_after, 3, LONG, tmp_path))
+    process.start()
+    process.join()
+    saved: list[int] = []
+    save = training.save_checkpoint
+    monkeypatch.setattr(training, "save_checkpoint", lambda *a: (saved.append(a[3]["epoch"]), save(*a)))
+    train(LONG, tmp_path)
+    assert saved == [4, 5]
+
+
+def test_nothing_but_the_weights_is_left_behind(tmp_path: Path) -> None:
+    train(LONG, tmp_path)
+    assert os.listdir(tmp_path) == ["fold0.safetensors"]
+
+
+def test_the_same_training_twice_is_bit_equal_and_another_fold_is_not(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train(TINY, tmp_path / name)
+    assert sha256_of(tmp_path / "a/fold0.safetensors") == sha256_of(tmp_path / "b/fold0.safetensors")
+    data = fold_data(12, size_px=TINY.image_size_px)
+    train_fold(TINY, 1, data, device=CPU, starting_weights=None, folder=tmp_path)
+    assert sha256_of(tmp_path / "fold1.safetensors") != sha256_of(tmp_path / "a/fold0.safetensors")
+
+
+def inner_losses(monkeypatch: pytest.MonkeyPatch, *losses: float) -> list[dict[str, torch.Tensor]]:
+    """Let the inner fold say these losses, and return the list that the weights of each epoch go into."""
+    weights: list[dict[str, torch.Tensor]] = []
+    said = iter(losses)
+
+    def say(model: Any, *_: object) -> float:
+        weights.append({key: value.clone() for key, value in model.state_dict().items()})
+        return next(said)
+
+    monkeypatch.setattr(training, "_inner_loss", say)
+    return weights
+
+
+def equal(path: Path, weights: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, weights[key]) for key, value in load_file(path).items())
+
+
+def test_the_inner_fold_picks_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = inner_losses(monkeypatch, 5, 3, 4, 3.5, 6)
+    assert len(train(LONG, tmp_path)) == 5
+    assert equal(tmp_path / "fold0.safetensors", weights[1]) and not equal(tmp_path / "fold0.safetensors", weights[4])
+
+
+def test_without_an_inner_fold_the_last_epoch_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    save = training.save_checkpoint
+
+    def record(path: Path, model: Any, *rest: Any) -> None:
+        seen.append({key: value.clone() for key, value in model.state_dict().items()})
+        save(path, model, *rest)
+
+    monkeypatch.setattr(training, "save_checkpoint", record)
+    log = train(replace(LONG, inner_folds=0), tmp_path)
+    assert [row["inner_loss"] for row in log] == [None] * 5
+    assert equal(tmp_path / "fold0.safetensors", seen[-1]) and not equal(tmp_path / "fold0.safetensors", seen[-2])
+
+
+def test_patience_ends_the_training_so_many_epochs_after_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner_losses(monkeypatch, 5, 3, 4, 4, 1)
+    assert len(train(replace(LONG, patience_epochs=2), tmp_path)) == 4
+
+
+def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: Path) -> None:
+    experiment = replace(LONG, epochs=1, head_dropout=0.5)
+    data = fold_data(12, inner=5, size_px=experiment.image_size_px)
+    (row,) = train(experiment, tmp_path, data)
+    from kernel_src.common.losses import loss_of
+    from kernel_src.common.model import load_fold
+    from kernel_src.common.preprocessing import preprocessing_of
+
+    model = load_fold(experiment, tmp_path / "fold0.safetensors")
+    pictures = torch.from_numpy(data.photographs[data.inner_rows].transpose(0, 3, 1, 2).copy())
+    with torch.inference_mode():
+        z = model(preprocessing_of(model.backbone).normalise(pictures))
+        truth = model.scaling.to_z(torch.from_numpy(data.grams[data.inner_rows]).float())
+    assert row["inner_loss"] == pytest.approx(float(loss_of(z, truth, experiment)), rel=1e-5)
+
+
+def test_neither_inner_nor_foreign_rows_touch_the_weights(tmp_path: Path) -> None:
+    """Changing every picture and label that is not trained on changes nothing where the last epoch is kept."""
+    data = fold_data(12)
+    rows, others = data.train_rows[:8], data.train_rows[8:]
+    one = FoldData(photographs=data.photographs, grams=data.grams, train_rows=rows, inner_rows=np.zeros(0, int))
+    grams, photographs = data.grams.copy(), data.photographs.copy()
+    grams[others], photographs[others] = 1e6, 0
+    two = FoldData(photographs=photographs, grams=grams, train_rows=rows, inner_rows=np.zeros(0, int))
+    train(TINY_VIT, tmp_path / "one", one)
+    train(TINY_VIT, tmp_path / "two", two)
+    assert sha256_of(tmp_path / "one/fold0.safetensors") == sha256_of(tmp_path / "two/fold0.safetensors")
+    scaling = load_file(tmp_path / "one/fold0.safetensors")["scaling.mean"]
+    assert scaling.tolist() == pytest.approx(data.grams[rows].mean(0).tolist(), rel=1e-5)
+
+
+def test_the_log_tells_loss_and_learning_rate_of_every_epoch(tmp_path: Path) -> None:
+    log = train(replace(TINY_VIT, schedule="step", schedule_epochs=1, schedule_factor=0.5, epochs=3), tmp_path)
+    assert [row["epoch"] for row in log] == [1, 2, 3] and {row["fold"] for row in log} == {0}
+    assert [row["learning_rate"] for row in log] == pytest.approx([1e-3, 5e-4, 2.5e-4])
+    assert all(row["train_loss"] > 0 and row["seconds"] >= 0 for row in log)
+
+
+def test_the_training_learns_what_the_pictures_show(tmp_path: Path) -> None:
+    experiment = replace(TINY, epochs=25, augmentation="none", head_dropout=0.0, learning_rate=3e-3)
+    log = train(experiment, tmp_path, fold_data(16, size_px=experiment.image_size_px))
+    assert log[-1]["train_loss"] < 0.4 * log[0]["train_loss"]
+
+
+def test_accumulated_batches_are_one_step_of_their_sum(tmp_path: Path) -> None:
+    """Four pictures in one batch, or two by two and accumulated: alike on a net without batch norm."""
+    base = replace(TINY_VIT, epochs=4, augmentation="none", schedule="constant")
+    whole = train(replace(base, batch_size=4), tmp_path / "whole", fold_data(8))
+    halves = train(replace(base, batch_size=2, accumulate_steps=2), tmp_path / "halves", fold_data(8))
+    one_by_one = train(replace(base, batch_size=2), tmp_path / "two", fold_data(8))
+    # Not the weights: Adam turns the rounding of a gradient near zero into a whole step.
+    losses = [row["train_loss"] for row in whole]
+    assert [row["train_loss"] for row in halves] == pytest.approx(losses, rel=1e-3)
+    assert [row["train_loss"] for row in one_by_one] != pytest.approx(losses, rel=1e-2)
+
+
+# Divergence
+
+
+def test_a_nan_label_stops_the_training_and_names_its_row(tmp_path: Path) -> None:
+    data = fold_data(12)
+    data.grams[7, 2] = np.nan
+    data = replace(data, train_rows=np.arange(12))
+    model = new_model(TINY_VIT, np.nan_to_num(data.grams), None)  # the scaling alone must not be what fails
+    assert torch.isfinite(model.scaling.mean).all()
+    with pytest.raises(TrainingDiverged, match=r"fold 0, epoch 1, batch \d .*labels of rows \[7\].* mend train.csv"):
+        train(replace(TINY_VIT, batch_size=12), tmp_path, data)
+
+
+def test_an_exploding_learning_rate_stops_the_training_with_the_rate_and_the_cure(tmp_path: Path) -> None:
+    experiment = replace(TINY_VIT, learning_rate=1e30, schedule="constant", optimizer="rmsprop", epochs=4)
+    with pytest.raises(TrainingDiverged, match=r"learning rate 1e\+30. Cure: a lower learning_rate"):
+        train(experiment, tmp_path)
+    assert not (tmp_path / "fold0.safetensors").exists()
+
+
+# Starting weights
+
+
+def test_training_starts_from_the_weights_it_is_given(tmp_path: Path) -> None:
+    import timm
+
+    tensors = timm.create_model(TINY_VIT.backbone, num_classes=3, img_size=32).state_dict()
+    save_file(tensors, tmp_path / "model.safetensors")
+    model = new_model(TINY_VIT, fold_data(12).grams, tmp_path / "model.safetensors")
+    assert all(torch.equal(value, tensors[key]) for key, value in model.backbone.state_dict().items())
+    still = replace(TINY_VIT, learning_rate=1e-12, epochs=1)
+    train(still, tmp_path / "run", starting_weights=tmp_path / "model.safetensors")
+    weights = load_file(tmp_path / "run/fold0.safetensors")
+    assert all(torch.allclose(weights[f"backbone.{k}"], v, atol=1e-6) for k, v in model.backbone.state_dict().items())
+
+
+def test_random_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(99)
+    one = new_model(TINY, fold_data().grams, None).state_dict()
+    torch.manual_seed(5)
+    two = new_model(TINY, fold_data().grams, None).state_dict()
+    assert all(torch.equal(one[key], two[key]) for key in one)
