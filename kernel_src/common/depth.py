@@ -1,0 +1,112 @@
+"""## Depth
+
+Depth Anything V2 guesses from one photograph how far each pixel is: tall grass is near the camera. The model is frozen,
+so one pass per image serves every fold, view and epoch; the map is turned together with the picture.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+from tqdm.auto import tqdm
+from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+
+from kernel_src.common.files import sha256_of, write_atomically
+from kernel_src.common.model import load_strictly
+
+DEPTH_WEIGHTS_FILE, DEPTH_CONFIG_FILE = "model.safetensors", "config.json"  # as the hub names them
+BUNDLED_DEPTH_WEIGHTS, BUNDLED_DEPTH_CONFIG = "depth.safetensors", "depth_config.json"
+# The model's own normalisation, whatever the backbone beside it wants (its preprocessor_config.json).
+DEPTH_MEAN, DEPTH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ABSOLUTE_SCALE = 10.0  # brings the raw answer, relative inverse distance of 0 to about 30, near 1
+
+
+class DepthEstimator(nn.Module):
+    """The frozen depth model with what goes in and what comes out of it."""
+
+    def __init__(self, config: DepthAnythingConfig) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.network = DepthAnythingForDepthEstimation(config)
+        self.requires_grad_(False)
+
+    @torch.inference_mode()
+    def forward(self, pictures: torch.Tensor, channels: int) -> torch.Tensor:
+        """Estimate depth of (B, 3, H, W) uint8: (B, channels, H, W) float32.
+
+        Channel 0 is min-max scaled per image to 0…1, as the seed had it: that keeps the relief and loses the height, so
+        that 5 cm and 50 cm of grass can look alike. Channel 1, if asked for, is the raw answer in units of 10.
+        """
+        mean = torch.tensor(DEPTH_MEAN, device=pictures.device).view(3, 1, 1)
+        std = torch.tensor(DEPTH_STD, device=pictures.device).view(3, 1, 1)
+        raw = self.network(pixel_values=(pictures.float() / 255 - mean) / std).predicted_depth.float()
+        # The model works on whole patches of 14 px: a picture of 384 px gets an answer of 378.
+        raw = functional.interpolate(raw[:, None], pictures.shape[2:], mode="bilinear", align_corners=False)
+        low, high = raw.amin((2, 3), keepdim=True), raw.amax((2, 3), keepdim=True)
+        relief = (raw - low) / (high - low).clamp_min(1e-6)
+        return torch.cat([relief, raw / ABSOLUTE_SCALE][:channels], 1)
+
+
+def load_depth(weights: Path, config: Path) -> DepthEstimator:
+    """Load a depth model from local files only, strictly.
+
+    Raises:
+        WeightsError: the weights do not fit the config.
+        FileNotFoundError: one of the files is missing.
+    """
+    for path in (weights, config):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist: attach the dataset that holds Depth Anything V2 Small")
+    estimator = DepthEstimator(DepthAnythingConfig(**json.loads(config.read_bytes())))
+    load_strictly(estimator.network, load_file(weights), str(weights))
+    return estimator.eval()
+
+
+# %%
+def cached_depth_maps(
+    photographs: np.ndarray, estimator: DepthEstimator, weights: Path, channels: int, folder: Path, device: torch.device
+) -> np.ndarray:
+    """Return the depth of every photograph, (images, channels, H, W) fp16, computed once and kept on disk.
+
+    `photographs` is (images, H, W, 3) uint8. The file's name carries the pictures, the model and the number of
+    channels; it is written whole or not at all, so several processes may ask for it at once.
+    """
+    digest = hashlib.sha256(sha256_of(weights).encode())
+    for photograph in photographs:
+        digest.update(photograph.tobytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = folder / f"depth-{channels}-{digest.hexdigest()[:16]}.npy"
+
+    def fill(draft: Path) -> None:
+        shape = (len(photographs), channels, *photographs.shape[1:3])
+        maps = open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
+        estimator.to(device)
+        for i, photograph in enumerate(tqdm(photographs, desc="estimating depth", unit="image")):
+            picture = torch.from_numpy(photograph.transpose(2, 0, 1).copy())[None].to(device)
+            maps[i] = estimator(picture, channels)[0].cpu().numpy()
+        maps.flush()
+
+    if not cache.exists():
+        write_atomically(cache, fill)
+    return np.load(cache, mmap_mode="r")
+
+
+def forget_old_caches(folder: Path, limit_gb: float, keep: Sequence[Path]) -> list[Path]:
+    """Delete the oldest caches until the folder is below the limit; return what was deleted."""
+    files = sorted((p for p in folder.glob("*.npy") if p not in keep), key=lambda p: p.stat().st_mtime)
+    total = sum(path.stat().st_size for path in folder.glob("*.npy"))
+    deleted = []
+    for path in files:
+        if total <= limit_gb * 1e9:
+            break
+        total -= path.stat().st_size
+        path.unlink()
+        deleted.append(path)
+    return deleted
