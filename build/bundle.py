@@ -2,21 +2,25 @@
 
 From `run/` (fp32 weights, config, out-of-fold predictions) only what inference needs goes along, at half precision:
 `fold<k>.safetensors`, `config.json`, `oof.csv`, `manifest.json` (bytes and sha256 of each file) and
-`dataset-metadata.json`. `kernel_src/common/bundles.py` is the reading side and refuses whatever does not fit.
+`dataset-metadata.json`; where the experiment needs depth, the frozen model goes along once, not once per fold.
+`kernel_src/common/bundles.py` is the reading side and refuses whatever does not fit.
 """
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.problems import CheckFailed, Problem, WrongUse
-from kernel_src.common.files import write_json
+from kernel_src.common.files import sha256_of, write_json
 from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST_FILE, file_entry, read_bundle_json
 
 if TYPE_CHECKING:
     import torch
+
+DEPTH_MARK = ".neck.fusion_stage."  # in the names of a depth model's tensors, and in those of no backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,7 @@ class BundleReport:
 
     folder: str
     files: int
-    bytes_run: int  # weights as the training left them, fp32
+    bytes_run: int  # weights as the training left them, fp32, with the depth model if there is one
     bytes_bundle: int  # everything that is uploaded
     oof_r2_fp32: float
     oof_r2_fp16: float | None  # None: not measured, no data given
@@ -69,6 +73,7 @@ def make_bundle(run: Path, out: Path, *, slug: str, source_sha256: str, data: Pa
     out = out.resolve()
     if lost := [name for name in (*config["folds"], OOF_FILE) if not (run / name).is_file()]:
         raise WrongUse(f"{run} lacks {', '.join(lost)}: let the training finish")
+    check_depth(config, run)
     if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise WrongUse(f"{out} is there and is no bundle, so it is not replaced: name another --out")
     draft = out.with_name(f".{out.name}.draft")
@@ -90,14 +95,19 @@ def _fill(
     from kernel_src.common.checkpoint import save_tensors
     from kernel_src.common.runs import OOF_FILE
 
+    foreign: list[Problem] = []
     for name in config["folds"]:
         tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / name).items()}
+        foreign += depth_problems(tensors, run / name)
         save_tensors(draft / name, tensors, {"experiment": config["experiment"]["name"]})
+    if foreign:
+        raise CheckFailed(foreign)
+    depth_files = _store_depth(config, run, draft)
     shutil.copyfile(run / OOF_FILE, draft / OOF_FILE)
     measured = _measure(config, run, draft, data) if data is not None else None
     config["oof"]["fp16"] = measured
     write_json(draft / CONFIG_FILE, config)
-    names = [*config["folds"], OOF_FILE, CONFIG_FILE]
+    names = [*config["folds"], *depth_files, OOF_FILE, CONFIG_FILE]
     manifest = {
         "format": BUNDLE_FORMAT,
         "dataset": slug,
@@ -113,12 +123,60 @@ def _fill(
     return BundleReport(
         folder=str(out),
         files=len(names),
-        bytes_run=sum((run / name).stat().st_size for name in config["folds"]),
+        bytes_run=sum((run / name).stat().st_size for name in [*config["folds"], *depth_files]),
         bytes_bundle=sum(path.stat().st_size for path in out.iterdir()),
         oof_r2_fp32=config["oof"]["r2"],
         oof_r2_fp16=measured["r2"] if measured else None,
         largest_change_g=measured["largest_change_g"] if measured else None,
     )
+
+
+def check_depth(config: Mapping[str, Any], run: Path) -> None:
+    """Refuse a run whose depth model is not there, or is not the one that its folds were trained beside.
+
+    Raises:
+        WrongUse: a file is missing, or the config does not name it.
+        CheckFailed: the weights have another hash than the training noted.
+    """
+    if not config["experiment"].get("depth"):
+        return
+    entry = config.get("depth") or {}
+    lacking = [key for key in ("weights", "config", "sha256") if not entry.get(key)]
+    if lacking:
+        raise WrongUse(f"{run / CONFIG_FILE}: the entry depth lacks {', '.join(lacking)}: let the training finish")
+    if lost := [name for name in (entry["weights"], entry["config"]) if not (run / name).is_file()]:
+        raise WrongUse(f"{run} lacks {', '.join(lost)}: copy it from the dataset {config['experiment']['depth']}")
+    if (found := sha256_of(run / entry["weights"])) != entry["sha256"]:
+        what = f"sha256 {found[:12]}…, the folds were trained beside {entry['sha256'][:12]}…"
+        cure = f"put back the file of the dataset {config['experiment']['depth']} that the training used"
+        raise CheckFailed([Problem(what=what, where=str(run / entry["weights"]), cure=cure)])
+
+
+def depth_problems(tensors: Mapping[str, Any], path: Path) -> list[Problem]:
+    """Find the frozen depth model inside a fold's weights: five folds would carry it five times."""
+    strays = sorted(key for key in tensors if DEPTH_MARK in key)
+    if not strays:
+        return []
+    what = f"holds {len(strays)} tensors of the frozen depth model ({strays[0]}, …)"
+    return [Problem(what=what, where=str(path), cure="keep the DepthEstimator out of BiomassNet")]
+
+
+def _store_depth(config: dict[str, Any], run: Path, draft: Path) -> list[str]:
+    """Write the depth model once, at half precision, note its new hash in the config, and name the files."""
+    from safetensors.torch import load_file
+
+    from kernel_src.common.checkpoint import save_tensors
+
+    if not config["experiment"].get("depth"):
+        return []
+    entry = config["depth"]
+    tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / entry["weights"]).items()}
+    # No notes: bundles of different experiments then hold the same bytes, and an ensemble sees that it is one model.
+    save_tensors(draft / entry["weights"], tensors)
+    shutil.copyfile(run / entry["config"], draft / entry["config"])
+    stored = sha256_of(draft / entry["weights"])
+    config["depth"] = {**entry, "sha256": stored, "trained_beside_sha256": entry["sha256"]}
+    return [entry["weights"], entry["config"]]
 
 
 def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dict[str, float]:

@@ -1,16 +1,22 @@
 """## The bundle of weights
 
 Read side: verify the manifest, rebuild the model from the config, load every fold strictly. A key that is missing stays
-random without an error in a lenient loader, and nobody learns of it.
+random without an error in a lenient loader, and nobody learns of it. The frozen depth model lies in the bundle once,
+beside the folds that share it.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from kernel_src.common.depth import DepthEstimator, load_depth
 from kernel_src.common.experiment import Experiment, experiment_from_json
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json, verify_manifest
 from kernel_src.common.model import BiomassNet, load_fold
 from kernel_src.common.preprocessing import Preprocessing
+
+DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +29,14 @@ class Bundle:
     models: list[BiomassNet]  # one per fold
     oof_r2: float
     source_sha256: str  # of the sources that trained it
+    depth: DepthEstimator | None = None  # frozen, shared by all folds; None: the experiment needs none
+    depth_sha256: str = ""
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = None) -> Bundle:
     """Verify and load a bundle.
+
+    `depth_models` holds by sha256 those that are loaded already, and takes up the one of this bundle.
 
     Raises:
         BundleError: a file is missing or altered, config or manifest lack an entry, or the format is newer than this
@@ -39,9 +49,23 @@ def load_bundle(folder: Path) -> Bundle:
     lacking += [key for key in ("source_sha256",) if key not in manifest]
     if lacking:
         raise BundleError(f"{folder}: config.json or manifest.json lacks {', '.join(lacking)}: make the bundle again")
-    if unlisted := sorted({CONFIG_FILE, *config["folds"]} - set(manifest["files"])):
-        raise BundleError(f"{folder}: the manifest does not cover {', '.join(unlisted)}: make the bundle again")
     experiment = experiment_from_json(config["experiment"])
+    depth = _depth_entry(folder, config) if experiment.depth else {}
+    named = {CONFIG_FILE, *config["folds"], *(depth[key] for key in ("weights", "config") if depth)}
+    if unlisted := sorted(named - set(manifest["files"])):
+        raise BundleError(f"{folder}: the manifest does not cover {', '.join(unlisted)}: make the bundle again")
+    estimator = None
+    if depth:
+        if manifest["files"][depth["weights"]]["sha256"] != depth["sha256"]:
+            raise BundleError(
+                f"{folder / depth['weights']} is not the depth model that config.json names (sha256 "
+                f"{manifest['files'][depth['weights']]['sha256'][:12]}…, not {depth['sha256'][:12]}…): "
+                "it belongs to another bundle; make the bundle again from its run"
+            )
+        loaded = {} if depth_models is None else depth_models
+        if depth["sha256"] not in loaded:
+            loaded[depth["sha256"]] = load_depth(folder / depth["weights"], folder / depth["config"])
+        estimator = loaded[depth["sha256"]]
     return Bundle(
         folder=folder,
         experiment=experiment,
@@ -51,4 +75,28 @@ def load_bundle(folder: Path) -> Bundle:
         models=[load_fold(experiment, folder / name) for name in config["folds"]],
         oof_r2=config["oof"]["r2"],
         source_sha256=manifest["source_sha256"],
+        depth=estimator,
+        depth_sha256=depth.get("sha256", ""),
     )
+
+
+def load_bundles(folders: Iterable[Path]) -> list[Bundle]:
+    """Load several bundles; a depth model that several carry is loaded once and shared by them.
+
+    Raises:
+        BundleError, WeightsError: see `load_bundle`.
+    """
+    depth_models: dict[str, DepthEstimator] = {}
+    return [load_bundle(folder, depth_models) for folder in folders]
+
+
+def _depth_entry(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the config's entry on the depth model, complete."""
+    entry = config.get("depth")
+    lacking = [key for key in DEPTH_ENTRIES if not (isinstance(entry, Mapping) and entry.get(key))]
+    if lacking:
+        raise BundleError(
+            f"{folder / CONFIG_FILE}: the experiment needs depth, but its entry depth lacks {', '.join(lacking)}: "
+            "make the bundle again from a run that holds depth.safetensors and depth_config.json"
+        )
+    return dict(entry)  # type: ignore[arg-type]  # complete, so a mapping

@@ -1,11 +1,13 @@
 """## Checkpoints
 
-After every epoch the whole state goes to one safetensors file, numbers and all: weights, optimiser, and the progress as
-JSON in its header. One file, renamed into place, so a killed session leaves the old state or the new one.
+The whole state of a training goes to one safetensors file: weights, their average, optimiser, and the progress as JSON in
+the header. One file, renamed into place, so a killed session leaves the old state or the new one. Random states are not
+in it because there are none: every number is drawn by its place.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from kernel_src.common.ema import WeightAverage
 from kernel_src.common.files import write_atomically
-from kernel_src.common.model import load_strictly
+from kernel_src.common.model import WeightsError, load_strictly
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None) -> None:
@@ -24,34 +27,63 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping
     write_atomically(path, lambda draft: save_file(owned, draft, dict(notes or {})))
 
 
+@dataclass(kw_only=True)
+class Progress:
+    """How far the training of a fold has come."""
+
+    epoch: int = 0  # whole epochs
+    batch: int = 0  # batches of the epoch begun
+    step: int = 0  # optimiser steps since the beginning
+    losses: list[float] = field(default_factory=list)  # of the epoch begun, one per batch
+    seconds: float = 0.0  # that the epoch begun took in earlier sessions
+    log: list[dict[str, Any]] = field(default_factory=list)  # one row per whole epoch
+    best_loss: float | None = None
+    best_epoch: int | None = None
+    scaler: dict[str, float] = field(default_factory=dict)  # how far half precision scales its gradients
+
+
+# %%
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    average: WeightAverage | None = None,
 ) -> None:
     """Write everything that the rest of the training depends on."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.tensors.items()}
     for index, state in optimizer.state_dict()["state"].items():
         # torch.optim keeps its numbers as tensors, down to the step count.
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    save_tensors(path, tensors, {"progress": json.dumps(progress)})
+    save_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put a checkpoint back into a model and an optimiser that were built the same way, and return the progress.
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+) -> Progress:
+    """Put a checkpoint back into a model, an optimiser and an average that were built the same way.
 
     Raises:
-        WeightsError: the checkpoint belongs to another model.
+        WeightsError: the checkpoint belongs to another model, or to a training with or without an average.
     """
     weights: dict[str, torch.Tensor] = {}
+    averages: dict[str, torch.Tensor] = {}
     states: dict[int, dict[str, torch.Tensor]] = {}
     with safe_open(path, "pt") as file:
         for key in file.keys():  # noqa: SIM118  (safe_open is no mapping)
             kind, _, name = key.partition(".")
-            if kind == "model":
-                weights[name] = file.get_tensor(key)
-            else:
+            if kind == "optimizer":
                 index, _, slot = name.partition(".")
                 states.setdefault(int(index), {})[slot] = file.get_tensor(key)
-        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+            else:
+                (weights if kind == "model" else averages)[name] = file.get_tensor(key)
+        progress = Progress(**json.loads(file.metadata()["progress"]))
     load_strictly(model, weights, str(path))
+    if set(averages) != set(average.tensors if average is not None else {}):
+        raise WeightsError(f"{path} does not fit: it was written with another ema_decay")
+    if average is not None:
+        average.load(averages)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
     return progress

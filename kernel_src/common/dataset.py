@@ -14,20 +14,22 @@ from torch.utils.data import Dataset
 from kernel_src.common.images import read_rgb, resize_rgb
 
 
-class PhotographFiles(Dataset[torch.Tensor]):
-    """Photographs read from disk one by one, each decoded exactly once per pass."""
+class PhotographFiles(Dataset[tuple[torch.Tensor, ...]]):
+    """Photographs read from disk one by one, each decoded exactly once per pass, whatever sizes are wanted of it."""
 
-    def __init__(self, paths: Sequence[Path], size_px: tuple[int, int]) -> None:
-        """Serve `paths` in their order, resized to (height, width)."""
-        self.paths, self.size_px = list(paths), size_px
+    def __init__(self, paths: Sequence[Path], sizes_px: Sequence[tuple[int, int]]) -> None:
+        """Serve `paths` in their order, each resized to every (height, width) of `sizes_px`."""
+        self.paths, self.sizes_px = list(paths), list(sizes_px)
 
     def __len__(self) -> int:
         """Count the photographs."""
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> torch.Tensor:
-        """Return picture (3, H, W) uint8."""
-        return picture_tensor(resize_rgb(read_rgb(self.paths[i]), self.size_px))
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
+        """Return one picture (3, H, W) uint8 per size, in their order."""
+        photograph = read_rgb(self.paths[i])
+        # Each from the original: a picture resized twice is not what the network was trained on.
+        return tuple(picture_tensor(resize_rgb(photograph, size_px)) for size_px in self.sizes_px)
 
 
 class DecodedPhotographs(Dataset[torch.Tensor]):

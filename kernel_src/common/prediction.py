@@ -1,11 +1,12 @@
 """## Prediction
 
-One pass over the photographs: each is decoded once, and every fold and every view sees the batch before the next one is
-read. Memory does not grow with the number of photographs.
+One pass over the photographs: each is decoded once, its depth is estimated once, and every fold and every view sees the
+batch before the next one is read. Memory does not grow with the number of photographs.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from kernel_src.common.competition import TARGETS
+from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.device import DeviceReport
 from kernel_src.common.model import BiomassNet
 from kernel_src.common.preprocessing import Preprocessing
-from kernel_src.common.symmetries import apply_view
+from kernel_src.common.symmetries import UPRIGHT, apply_view
 
 LOADING_PROCESSES = 4  # a Kaggle session with T4s has four cores
 
@@ -26,20 +28,22 @@ def loading_processes(device: DeviceReport) -> int:
     return LOADING_PROCESSES if device.kind == "cuda" else 0
 
 
-def forward_grams(model: BiomassNet, pictures: torch.Tensor, half: bool) -> torch.Tensor:
-    """Predict grams (B, 5) from normalised pictures (B, 3, H, W), in fp16 where that is faster.
+def forward_grams(
+    model: BiomassNet, pictures: torch.Tensor, half: bool, depth: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
 
-    Pictures whose half-precision result overflows are computed again in fp32.
+    Pictures whose half-precision result overflows are computed again in fp32, with their depth.
 
     Raises:
         FloatingPointError: the result is not finite in fp32 either.
     """
     with torch.autocast(pictures.device.type, torch.float16, enabled=half):
-        z = model(pictures)
+        z = model(pictures, depth)
     grams = model.scaling.to_grams(z)
     bad = ~torch.isfinite(grams).all(1)
     if half and bool(bad.any()):
-        grams[bad] = model.scaling.to_grams(model(pictures[bad]))
+        grams[bad] = model.scaling.to_grams(model(pictures[bad], None if depth is None else depth[bad]))
         bad = ~torch.isfinite(grams).all(1)
     if bool(bad.any()):
         raise FloatingPointError(
@@ -48,7 +52,129 @@ def forward_grams(model: BiomassNet, pictures: torch.Tensor, half: bool) -> torc
     return grams
 
 
+def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int, half: bool) -> torch.Tensor:
+    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W), in fp16 where faster, those that overflow in fp32.
+
+    Raises:
+        FloatingPointError: the result is not finite in fp32 either.
+    """
+    with torch.autocast(pictures.device.type, torch.float16, enabled=half):
+        depth: torch.Tensor = estimator(pictures, channels)
+    bad = ~torch.isfinite(depth).all((1, 2, 3))
+    if half and bool(bad.any()):
+        depth[bad] = estimator(pictures[bad], channels)
+        bad = ~torch.isfinite(depth).all((1, 2, 3))
+    if bool(bad.any()):
+        raise FloatingPointError(
+            f"{int(bad.sum())} of {len(depth)} depth maps are NaN or infinite: the weights of the depth model are broken"
+        )
+    return depth
+
+
+# %%
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """The folds of one experiment and all they need to look at a batch."""
+
+    models: Sequence[BiomassNet]
+    preprocessing: Preprocessing
+    symmetries: Sequence[tuple[int, bool]]
+    size: int = 0  # which of the batch's sizes is theirs
+    estimator: DepthEstimator | None = None  # None: no depth
+    depth_channels: int = 1
+    depth_views: str = "shared"  # or "exact"
+
+
+class BatchDepth:
+    """The depth maps of one batch: each is computed once, for whoever asks first, and kept for the others."""
+
+    def __init__(self, pictures: Sequence[torch.Tensor], half: bool) -> None:
+        """Remember the batch, uint8 (B, 3, H, W) at each size; nothing is computed yet."""
+        self.pictures, self.half = pictures, half
+        self._known: dict[tuple[int, int, int, tuple[int, bool]], torch.Tensor] = {}
+
+    def seen_by(self, member: Member, view: tuple[int, bool]) -> torch.Tensor | None:
+        """Return the maps (B, C, H, W) that belong to the turned pictures, None where no depth is wanted.
+
+        "shared" turns the one map together with the picture. The depth model is not exactly equivariant, so that is an
+        approximation (bench/depth_views.py measures it); "exact" looks at each turned picture, once for all folds.
+        """
+        if member.estimator is None:
+            return None
+        if member.depth_views == "exact":
+            return self._estimated(member.estimator, member, view)
+        return apply_view(self._estimated(member.estimator, member, UPRIGHT), view)
+
+    def _estimated(self, estimator: DepthEstimator, member: Member, view: tuple[int, bool]) -> torch.Tensor:
+        key = (id(estimator), member.size, member.depth_channels, view)
+        if key not in self._known:
+            turned = apply_view(self.pictures[member.size], view)
+            self._known[key] = estimate_depth(estimator, turned, member.depth_channels, self.half)
+        return self._known[key]
+
+
+# %%
+def predict_batch(members: Sequence[Member], pictures: Sequence[torch.Tensor], half: bool) -> list[torch.Tensor]:
+    """Predict one batch, uint8 (B, 3, H, W) at each size: per member (models, B, 5) in grams, the mean of its views."""
+    depths = BatchDepth(pictures, half)
+    predicted = []
+    for member in members:
+        normalised = member.preprocessing.normalise(pictures[member.size])
+        grams = torch.zeros(len(member.models), len(normalised), len(TARGETS), device=normalised.device)
+        for view in member.symmetries:
+            seen, depth = apply_view(normalised, view), depths.seen_by(member, view)
+            for i, model in enumerate(member.models):
+                grams[i] += forward_grams(model, seen, half, depth)
+        predicted.append(grams / len(member.symmetries))
+    return predicted
+
+
+def batch_loader(photographs: Dataset, batch_size: int, device: DeviceReport) -> DataLoader:
+    """Serve photographs in their order, in batches, decoded by as many processes as the device deserves."""
+    return DataLoader(
+        photographs, batch_size, num_workers=loading_processes(device), pin_memory=device.kind == "cuda"
+    )
+
+
 @torch.inference_mode()
+def predict_members(
+    members: Sequence[Member],
+    batches: Iterable[Sequence[torch.Tensor]],
+    batch_count: int,
+    *,
+    device: DeviceReport,
+    after_first_batch: Callable[[float], None] = lambda _: None,
+) -> list[np.ndarray]:
+    """Predict with several experiments in one pass: per member (models, images, 5) in grams, unconstrained.
+
+    A batch holds uint8 pictures (B, 3, H, W) at each size. `after_first_batch` is told the projected seconds of the
+    whole pass, and may refuse to go on.
+
+    Raises:
+        FloatingPointError: a prediction or a depth map is not finite.
+        ImageError: a photograph cannot be read.
+    """
+    target = torch.device(device.kind)
+    for member in members:
+        for model in member.models:
+            # Channels last is what convolutions compute fastest in, on CPU and GPU.
+            model.to(target).to(memory_format=torch.channels_last).eval()
+        if member.estimator is not None:
+            member.estimator.to(target).eval()
+    done: list[list[torch.Tensor]] = [[] for _ in members]
+    start = time.perf_counter()
+    for number, raw in enumerate(tqdm(batches, desc="predicting", unit="batch", total=batch_count)):
+        pictures = [size.to(target, non_blocking=True) for size in raw]
+        for parts, grams in zip(done, predict_batch(members, pictures, device.half), strict=True):
+            parts.append(grams.cpu())
+        if number == 0:
+            after_first_batch((time.perf_counter() - start) * batch_count)
+    return [
+        torch.cat(parts, 1).double().numpy() if parts else np.zeros((len(member.models), 0, len(TARGETS)))
+        for member, parts in zip(members, done, strict=True)
+    ]
+
+
 def predict_grams(
     models: Sequence[BiomassNet],
     photographs: Dataset[torch.Tensor],
@@ -57,34 +183,23 @@ def predict_grams(
     symmetries: Sequence[tuple[int, bool]],
     device: DeviceReport,
     batch_size: int,
+    estimator: DepthEstimator | None = None,
+    depth_channels: int = 1,
+    depth_views: str = "shared",
     after_first_batch: Callable[[float], None] = lambda _: None,
 ) -> np.ndarray:
-    """Predict with several models at once, averaged over the views: (models, images, 5) in grams, unconstrained.
+    """Predict with several models of one experiment, averaged over the views: (models, images, 5) in grams.
 
-    `after_first_batch` is told the projected seconds of the whole pass, and may refuse to go on.
-
-    Raises:
-        FloatingPointError: a prediction is not finite.
-        ImageError: a photograph cannot be read.
+    See `predict_members` for what is raised and what `after_first_batch` is told.
     """
-    target = torch.device(device.kind)
-    # Channels last is what convolutions compute fastest in, on CPU and GPU.
-    models = [model.to(target).to(memory_format=torch.channels_last).eval() for model in models]
-    loader = DataLoader(
-        photographs, batch_size, num_workers=loading_processes(device), pin_memory=device.kind == "cuda"
+    member = Member(
+        models=models,
+        preprocessing=preprocessing,
+        symmetries=symmetries,
+        estimator=estimator,
+        depth_channels=depth_channels,
+        depth_views=depth_views,
     )
-    done: list[torch.Tensor] = []
-    start = time.perf_counter()
-    for number, raw in enumerate(tqdm(loader, desc="predicting", unit="batch")):
-        pictures = preprocessing.normalise(raw.to(target, non_blocking=True))
-        grams = torch.zeros(len(models), len(pictures), len(TARGETS), device=target)
-        for view in symmetries:
-            seen = apply_view(pictures, view)
-            for i, model in enumerate(models):
-                grams[i] += forward_grams(model, seen, device.half)
-        done.append((grams / len(symmetries)).cpu())
-        if number == 0:
-            after_first_batch((time.perf_counter() - start) * len(loader))
-    if not done:
-        return np.zeros((len(models), 0, len(TARGETS)))
-    return torch.cat(done, 1).double().numpy()
+    loader = batch_loader(photographs, batch_size, device)
+    batches = ([raw] for raw in loader)
+    return predict_members([member], batches, len(loader), device=device, after_first_batch=after_first_batch)[0]

@@ -7,7 +7,8 @@ are averaged over them.
 import torch
 
 # (number of quarter turns, mirrored): the dihedral group of the square.
-FLIPS = ((0, False), (0, True), (2, False), (2, True))
+UPRIGHT = (0, False)
+FLIPS = (UPRIGHT, (0, True), (2, False), (2, True))
 ALL = (*FLIPS, (1, False), (1, True), (3, False), (3, True))
 
 

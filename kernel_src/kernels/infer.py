@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 # %% tags=["parameters"]
-BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend
+BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
+STACK = {}  # instead of the shares: {"weights": a row of one number per bundle for each target, "intercept_g": [5 grams]}
+CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as the first bundle's experiment says
 BATCH_SIZE = 16  # photographs
 SHOW_IMAGES = 6  # photographs to look at in the end
 
@@ -21,7 +23,7 @@ SHOW_IMAGES = 6  # photographs to look at in the end
 # Standard library only. Every file of every bundle is compared with its manifest now, not after forty minutes.
 
 # %%
-from kernel_src.common.competition import LIMIT_S, SLUG, SUBMISSION_FILE, TARGETS, TEST_CSV
+from kernel_src.common.competition import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV
 from kernel_src.common.fallback import training_means, write_fallback
 from kernel_src.common.manifest import MANIFEST_FILE, verify_manifest
 from kernel_src.common.mounts import find_competition, find_dataset, working_folder
@@ -55,54 +57,54 @@ if device.fault:
 # ## Model
 
 # %%
-from kernel_src.common.bundles import load_bundle
+from kernel_src.common.blend import blend, stack_from_json
+from kernel_src.common.bundles import load_bundles
 
-bundles = [load_bundle(folder) for folder in bundle_shares]
-for bundle in bundles:
+bundles = load_bundles(bundle_shares)
+stack = stack_from_json(STACK, len(bundles)) if STACK else None
+constraint = CONSTRAINT or bundles[0].experiment.constraint
+for bundle, share in zip(bundles, bundle_shares.values(), strict=True):
+    recipe = bundle.experiment
     print(
-        f"{bundle.experiment.name}: {len(bundle.models)} folds of {bundle.experiment.backbone}, "
-        f"{bundle.experiment.image_height_px}x{bundle.experiment.image_width_px} px, "
-        f"out-of-fold R² {bundle.oof_r2:.4f}, trained from sources {bundle.source_sha256[:12]}"
+        f"{recipe.name}: {len(bundle.models)} folds of {recipe.backbone}, "
+        f"{recipe.image_height_px}x{recipe.image_width_px} px, views {recipe.tta}, "
+        f"{f'depth {recipe.depth_fusion}, {recipe.depth_views}' if bundle.depth else 'no depth'}, "
+        f"share {share:g}, out-of-fold R² {bundle.oof_r2:.4f}, trained from sources {bundle.source_sha256[:12]}"
     )
+print(f"{'stacked' if stack else 'blended by shares'}, then constraint {constraint}")
 
 # %% [markdown]
 # ## Predict
+#
+# One pass for all bundles: each photograph is decoded once, its depth estimated once.
 
 # %%
-import numpy as np
-
-from kernel_src.common.constraints import constrain
-from kernel_src.common.dataset import PhotographFiles
-from kernel_src.common.prediction import predict_grams
-from kernel_src.common.symmetries import views
+from kernel_src.common.bundle_prediction import predict_bundles
 from kernel_src.common.tables import read_test, wide_to_long
 
 test_table = read_test(competition / TEST_CSV)
 test_paths = [competition / path for path in test_table["image_path"]]
 print(f"{len(test_paths)} photographs in the test set")
 predict_start_s = time.perf_counter()
-blend = np.zeros((len(test_paths), len(TARGETS)))  # grams
-for bundle, share in zip(bundles, bundle_shares.values(), strict=True):
-    fold_grams = predict_grams(  # (folds, images, 5)
-        bundle.models,
-        PhotographFiles(test_paths, bundle.experiment.image_size_px),
-        preprocessing=bundle.preprocessing,
-        symmetries=views(bundle.experiment.tta, bundle.experiment.image_size_px),
-        device=device,
-        batch_size=BATCH_SIZE,
-        after_first_batch=lambda seconds: check_plan(device, seconds, LIMIT_S - (time.perf_counter() - start_s)),
-    )
-    blend += share / sum(bundle_shares.values()) * fold_grams.mean(0)
+bundle_grams = predict_bundles(  # (folds, images, 5) per bundle
+    bundles,
+    test_paths,
+    device=device,
+    batch_size=BATCH_SIZE,
+    after_first_batch=lambda seconds: check_plan(device, seconds, LIMIT_S - (time.perf_counter() - start_s)),
+)
 predict_seconds = time.perf_counter() - predict_start_s
 
 # %% [markdown]
 # ## Submission
 
 # %%
+from kernel_src.common.constraints import constrain
 from kernel_src.common.files import write_json
 from kernel_src.common.submission import submission_problems, write_submission
 
-grams = constrain(blend, bundles[0].experiment.constraint)
+blended = blend([fold_grams.mean(0) for fold_grams in bundle_grams], list(bundle_shares.values()), stack)
+grams = constrain(blended, constraint)
 write_submission(submission_csv, sample_ids, wide_to_long(test_table["image_id"].tolist(), grams))
 if problems := submission_problems(submission_csv, sample_ids):
     raise ValueError("\n".join(problems))
@@ -114,6 +116,8 @@ write_json(
         "seconds": round(time.perf_counter() - start_s, 3),
         "device": device.as_json(),
         "bundles": {folder.name: share for folder, share in bundle_shares.items()},
+        "stack": STACK,
+        "constraint": constraint,
     },
 )
 print(f"{submission_csv}: {len(sample_ids)} rows, valid, predicted in {predict_seconds:.1f} s on {device.name}")

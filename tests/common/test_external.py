@@ -11,14 +11,13 @@ import pytest
 
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.external import (
-    GRASSCLOVER,
     NEVER_VALIDATED,
-    ExternalTable,
     folds_with_external,
     join_external,
     read_external,
     training_only,
 )
+from kernel_src.common.external_table import GRASSCLOVER, ExternalTable
 from kernel_src.common.images import read_rgb
 from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train

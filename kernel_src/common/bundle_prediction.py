@@ -1,0 +1,52 @@
+"""## All bundles in one pass
+
+An ensemble decodes each photograph once, whatever sizes its bundles were trained at, and estimates depth once per size
+for all bundles that carry the same depth model.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kernel_src.common.bundles import Bundle
+from kernel_src.common.dataset import PhotographFiles
+from kernel_src.common.device import DeviceReport
+from kernel_src.common.prediction import Member, batch_loader, predict_members
+from kernel_src.common.symmetries import views
+
+
+def member_of(bundle: Bundle, sizes_px: Sequence[tuple[int, int]]) -> Member:
+    """Say how a bundle looks at a batch that holds the given sizes: its own size, preprocessing, views and depth."""
+    experiment = bundle.experiment
+    return Member(
+        models=bundle.models,
+        preprocessing=bundle.preprocessing,
+        symmetries=views(experiment.tta, experiment.image_size_px),
+        size=list(sizes_px).index(experiment.image_size_px),
+        estimator=bundle.depth,
+        depth_channels=experiment.depth_channels,
+        depth_views=experiment.depth_views,
+    )
+
+
+def predict_bundles(
+    bundles: Sequence[Bundle],
+    paths: Sequence[Path],
+    *,
+    device: DeviceReport,
+    batch_size: int,
+    after_first_batch: Callable[[float], None] = lambda _: None,
+) -> list[np.ndarray]:
+    """Predict photographs with every bundle: one array (folds, images, 5) in grams per bundle, unconstrained.
+
+    `after_first_batch` is told the projected seconds of the whole pass, and may refuse to go on.
+
+    Raises:
+        FloatingPointError: a prediction or a depth map is not finite.
+        ImageError: a photograph cannot be read.
+    """
+    sizes_px = list(dict.fromkeys(bundle.experiment.image_size_px for bundle in bundles))
+    loader = batch_loader(PhotographFiles(paths, sizes_px), batch_size, device)
+    members = [member_of(bundle, sizes_px) for bundle in bundles]
+    return predict_members(members, loader, len(loader), device=device, after_first_batch=after_first_batch)
