@@ -22,7 +22,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts, and nothing else.")]
-Layout = Annotated[Literal["new", "legacy"], typer.Option(help="Where Kaggle mounts inputs: new (input/datasets/OWNER/SLUG) or legacy.")]
+Layout = Annotated[
+    Literal["new", "legacy"],
+    typer.Option(help="Where Kaggle mounts inputs: new (input/datasets/OWNER/SLUG) or legacy."),
+]
 
 
 @app.command("stitch")
@@ -94,7 +97,9 @@ def rehearse_verb(
     rerun: Annotated[bool, typer.Option("--rerun", help="As Kaggle's rerun on the hidden test.")] = False,
     limit_s: Annotated[float, typer.Option(help="Stop after so many seconds; Kaggle's limit by default.")] = 0.0,
     memory_gb: Annotated[float, typer.Option(help="Stop beyond so much memory; Kaggle's by default.")] = 0.0,
-    device: Annotated[Literal["real", "p100"], typer.Option(help="real, or p100: a GPU this torch has no kernels for.")] = "real",
+    device: Annotated[
+        Literal["real", "p100"], typer.Option(help="real, or p100: a GPU this torch has no kernels for.")
+    ] = "real",
     isolation: Annotated[str, typer.Option(help="auto, or guard: do without namespaces.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Where to; out/rehearsals/<slug> by default.")] = None,
     as_json: AsJson = False,

@@ -30,16 +30,22 @@ def test_the_root_is_kaggles_unless_the_rehearsal_names_another(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("place", [f"competitions/{CUP}", CUP])
-def test_a_competition_is_found_in_either_layout(inputs: Path, place: str) -> None:
+def test_a_competition_is_found_in_either_layout_without_a_search(
+    inputs: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = put(inputs / place / "test.csv")
     assert find_competition(CUP, "test.csv") == folder
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("place", [f"datasets/somebody/{WEIGHTS}", WEIGHTS])
-def test_a_dataset_is_found_in_either_layout_whoever_owns_it(inputs: Path, place: str) -> None:
+def test_a_dataset_is_found_in_either_layout_whoever_owns_it_without_a_search(
+    inputs: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = put(inputs / place / "manifest.json")
     put(inputs / "datasets/somebody/other/manifest.json")
     assert find_dataset(WEIGHTS, "manifest.json") == folder
+    assert capsys.readouterr().out == ""
 
 
 def test_the_new_layout_goes_first(inputs: Path) -> None:

@@ -187,6 +187,35 @@ def test_the_log_tells_loss_and_learning_rate_of_every_epoch(tmp_path: Path) -> 
     assert all(row["train_loss"] > 0 and row["seconds"] >= 0 for row in log)
 
 
+def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> None:
+    """One batch, and a rate too small to move anything: the log must tell the loss of the untrained model."""
+    from kernel_src.common.losses import loss_of
+    from kernel_src.common.preprocessing import preprocessing_of
+
+    data = fold_data(8)
+    experiment = replace(TINY_VIT, batch_size=8, epochs=1, learning_rate=1e-12, augmentation="none")
+    (row,) = train(experiment, tmp_path, data)
+    model = new_model(experiment, data.grams, None).eval()
+    with torch.inference_mode():
+        pictures = torch.from_numpy(data.photographs.transpose(0, 3, 1, 2).copy())
+        z = model(preprocessing_of(model.backbone).normalise(pictures))
+    truth = (data.grams - data.grams.mean(0)) / data.grams.std(0)
+    assert row["train_loss"] == pytest.approx(float(loss_of(z, torch.from_numpy(truth).float(), experiment)), rel=1e-4)
+
+
+def test_every_epoch_augments_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, set[int]] = {}
+
+    class Recording(training.TrainingPhotographs):
+        def __getitem__(self, i: int) -> Any:
+            seen.setdefault(self.epoch, set()).add(i)
+            return super().__getitem__(i)
+
+    monkeypatch.setattr(training, "TrainingPhotographs", Recording)
+    train(replace(TINY_VIT, epochs=3), tmp_path)
+    assert seen == {epoch: set(range(12)) for epoch in range(3)}
+
+
 def test_the_training_learns_what_the_pictures_show(tmp_path: Path) -> None:
     experiment = replace(TINY, epochs=25, augmentation="none", head_dropout=0.0, learning_rate=3e-3)
     log = train(experiment, tmp_path, fold_data(16, size_px=experiment.image_size_px))

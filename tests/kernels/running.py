@@ -83,4 +83,3 @@ def lay_out_kaggle(root: Path, competition: Path, datasets: Mapping[str, Path], 
     for slug, folder in datasets.items():
         (inputs / "datasets" / "owner" / slug).symlink_to(folder)
     return root
-

@@ -9,16 +9,16 @@ from tests.kernels.running import RUNNERS, TINY, lay_out_kaggle
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, competition: Path) -> dict[str, Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_competition: Path) -> dict[str, Path]:
     """Train and infer once from the package and once from the notebook; return the working folders."""
     folders = {}
     for name, run in RUNNERS.items():
         home = tmp_path_factory.mktemp(name)
-        training = lay_out_kaggle(home / "train", competition, {})
+        training = lay_out_kaggle(home / "train", tiny_competition, {})
         run("train", {"EXPERIMENT": "demo", "CHANGES": TINY}, training, home / "scratch")
         bundle = home / "bundle"
         make_bundle(training / "kaggle/working/run", bundle, slug="i2b-demo-weights", source_sha256="0" * 64)
-        inference = lay_out_kaggle(home / "infer", competition, {"i2b-demo-weights": bundle})
+        inference = lay_out_kaggle(home / "infer", tiny_competition, {"i2b-demo-weights": bundle})
         run("infer", {"BUNDLES": {"i2b-demo-weights": 1.0}}, inference, home / "scratch")
         folders[name] = home
     return folders
