@@ -7,7 +7,7 @@ DATA ?= out/demo/competition
 WEIGHTS ?= $(if $(filter train,$(KERNEL)),out/demo/pretrained,out/demo/bundle)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build check rehearse lint test test-full bench
+.PHONY: help setup demo train infer tune build check rehearse lint test test-full bundle-sizes bench
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,6 +17,15 @@ setup: ## install everything into .venv (once; the other targets do it for you)
 
 demo: setup ## the whole path on a painted competition: train, bundle, infer, score (5 minutes)
 	@$(KIT) demo
+
+train: setup ## train on this machine: EXPERIMENT=v5 DATA=… [FOLDS=0,1] [SET="epochs=3 batch_size=4"] [PRETRAINED="dir …"]
+	@$(KIT) train --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" $(if $(FOLDS),--folds $(FOLDS)) $(if $(SET),--set "$(SET)") $(foreach p,$(PRETRAINED),--pretrained $(p))
+
+infer: setup ## predict on this machine: EXPERIMENT=v5 DATA=… WEIGHTS="bundle …" → submission.csv
+	@$(KIT) infer --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" $(foreach w,$(WEIGHTS),--weights $(w))
+
+tune: setup ## search hyper-parameters: EXPERIMENT=v5 DATA=… TRIALS=40 [SPACE="loss=mse,log1p"] [PRETRAINED="dir …"] [STORAGE=url]
+	@$(KIT) tune --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" --trials $(or $(TRIALS),20) $(if $(SET),--set "$(SET)") $(if $(SPACE),--space "$(SPACE)") $(if $(STORAGE),--storage "$(STORAGE)") $(foreach p,$(PRETRAINED),--pretrained $(p))
 
 build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 	@$(KIT) notebooks $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
@@ -38,6 +47,9 @@ test: setup ## all tests that fit into 8 minutes on 2 cores
 
 test-full: setup ## the long proofs and whole matrices (under 40 minutes)
 	@.venv/bin/pytest -m full -n 2
+
+bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
+	@$(KIT) bundle-sizes
 
 bench: setup ## measure: stitching
 	@.venv/bin/python bench/stitch.py

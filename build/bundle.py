@@ -186,6 +186,7 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
     import pandas as pd
 
     from kernel_src.common.competition import TARGETS, TRAIN_CSV
+    from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE
     from kernel_src.common.device import check_device
     from kernel_src.common.experiment import experiment_from_json
     from kernel_src.common.runs import OOF_FILE, out_of_fold_r2, predict_out_of_fold
@@ -194,8 +195,14 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
     experiment = experiment_from_json(config["experiment"])
     train = read_train(data / TRAIN_CSV)
     before = pd.read_csv(run / OOF_FILE)
-    with tempfile.TemporaryDirectory() as cache:
-        after = predict_out_of_fold(experiment, train, data, bundle, Path(cache), check_device())
+    with tempfile.TemporaryDirectory() as scratch:
+        cache, depth_folder = Path(scratch), None
+        if experiment.depth:
+            depth_folder = cache / "depth"  # in the hub's layout, but the bundle's halved weights
+            depth_folder.mkdir()
+            shutil.copyfile(bundle / config["depth"]["weights"], depth_folder / DEPTH_WEIGHTS_FILE)
+            shutil.copyfile(bundle / config["depth"]["config"], depth_folder / DEPTH_CONFIG_FILE)
+        after = predict_out_of_fold(experiment, train, data, bundle, cache, check_device(), depth_folder=depth_folder)
     if list(after["image_id"]) != list(before["image_id"]):
         problem = Problem(what="these are not the photographs of the run", where=str(data), cure="name its own data")
         raise CheckFailed([problem])

@@ -87,7 +87,7 @@ def kernel_metadata(card: KernelCard) -> dict[str, Any]:
         "dataset_sources": [with_owner(slug) for slug in card.datasets],
         "competition_sources": list(card.competitions),
         "kernel_sources": [],
-        "model_sources": [],
+        "model_sources": list(card.models),
         "keywords": [],
     }
 

@@ -74,6 +74,7 @@ def lay_out(
     hidden: Path | None = None,
     owner: str = "owner",
     protected: bool = False,
+    subfolders: bool = False,
 ) -> MockKaggle:
     """Build `out/kaggle/{input,working}`; what an earlier call left there is removed first.
 
@@ -81,6 +82,7 @@ def lay_out(
     the public test by `hidden` (its test.csv, sample submission and test/), as Kaggle does; without `hidden`, train
     images stand in for it.
     `competition_slug=None` mounts no competition. `protected` promises that the tree will be mounted read-only.
+    `subfolders` keeps the folders in a dataset, which Kaggle's client leaves out unless it is told otherwise.
 
     Raises:
         WrongUse: a folder is missing or is not in the competition's layout.
@@ -110,7 +112,9 @@ def lay_out(
         mount.mkdir(parents=True)
         left_out = []
         for entry in sorted(folder.iterdir()):
-            if entry.is_dir():
+            if entry.is_dir() and subfolders:
+                _place_tree(entry, mount / entry.name, protected=protected)
+            elif entry.is_dir():
                 left_out.append(entry.name + "/")
             elif entry.name not in NOT_UPLOADED:
                 _place(entry, mount / entry.name, protected=protected)

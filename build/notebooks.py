@@ -19,7 +19,7 @@ from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, 
 from build.metadata import kernel_slug as slug_of
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import dump_metadata, is_untouched, seal, vouches_for
-from kernel_src.common.experiments import EXPERIMENTS, KERNELS, KernelCard, kernel_card
+from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, KernelCard, kernel_card, kernels_of
 from kernel_src.common.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,8 +53,8 @@ class Outcome:
 
 
 def all_cards() -> list[KernelCard]:
-    """Return the cards of every experiment and kernel."""
-    return [kernel_card(experiment, kernel) for experiment in EXPERIMENTS for kernel in KERNELS]
+    """Return the cards of every experiment's notebooks, and of every ensemble's."""
+    return [kernel_card(name, kernel) for name in (*EXPERIMENTS, *ENSEMBLES) for kernel in kernels_of(name)]
 
 
 def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:

@@ -41,7 +41,7 @@ def find_mounts(cells: Sequence[Cell], names: Names) -> Mounts:
             if isinstance(node, ast.Call) and (kind := RESOLVERS.get(last_name(node.func))):
                 slugs = [k.value for k in node.keywords if k.arg == "slug"] + node.args[:1]
                 found = reader.strings(slugs[0]) if slugs else None
-                for slug in found or ():
+                for slug in filter(None, found or ()):  # an empty parameter: nothing is asked for
                     mounts.asked[kind].setdefault(slug, cell.where(node.lineno))
                 if found is None:
                     mounts.unclear[kind].append(cell.where(node.lineno))

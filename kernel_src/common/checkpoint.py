@@ -1,8 +1,8 @@
 """## Checkpoints
 
-The whole state of a training goes to one safetensors file: weights, their average, optimiser, and the progress as JSON in
-the header. One file, renamed into place, so a killed session leaves the old state or the new one. Random states are not
-in it because there are none: every number is drawn by its place.
+The whole state of a training goes to one safetensors file: weights, their average, optimiser, and the progress as JSON
+in the header. One file, renamed into place, so a killed session leaves the old state or the new one. Random states are
+not in it because there are none: every number is drawn by its place.
 """
 
 import json

@@ -6,7 +6,8 @@ so one pass per image serves every fold, view and epoch; the map is turned toget
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,10 @@ class DepthEstimator(nn.Module):
     def forward(self, pictures: torch.Tensor, channels: int) -> torch.Tensor:
         """Estimate depth of (B, 3, H, W) uint8: (B, channels, H, W) float32.
 
-        Channel 0 is min-max scaled per image to 0…1, as the seed had it: that keeps the relief and loses the height, so
-        that 5 cm and 50 cm of grass can look alike. Channel 1, if asked for, is the raw answer in units of 10.
+        Channel 0 is min-max scaled per image to 0…1, as the seed had it. That keeps the relief and loses its size:
+        grass of 5 cm and of 50 cm can look alike, and one tall stalk flattens everything else. Channel 1, if asked
+        for, is the model's answer itself in units of 10: relative inverse distance, not stretched, and comparable
+        between photographs as far as the model is consistent between them.
         """
         mean = torch.tensor(DEPTH_MEAN, device=pictures.device).view(3, 1, 1)
         std = torch.tensor(DEPTH_STD, device=pictures.device).view(3, 1, 1)
@@ -70,15 +73,29 @@ def load_depth(weights: Path, config: Path) -> DepthEstimator:
 
 
 # %%
+DEPTH_CACHE_GB = 20.0  # 357 pictures of 518 px take 0.2 GB; Kaggle's scratch disk has some 60 GB
+DEPTH_CACHE_VERSION = 1  # to be raised when `DepthEstimator.forward` computes something else
+
+
 def cached_depth_maps(
-    photographs: np.ndarray, estimator: DepthEstimator, weights: Path, channels: int, folder: Path, device: torch.device
+    photographs: np.ndarray,
+    estimator: DepthEstimator,
+    weights: Path,
+    channels: int,
+    folder: Path,
+    device: torch.device,
+    limit_gb: float = DEPTH_CACHE_GB,
 ) -> np.ndarray:
     """Return the depth of every photograph, (images, channels, H, W) fp16, computed once and kept on disk.
 
     `photographs` is (images, H, W, 3) uint8. The file's name carries the pictures, the model and the number of
-    channels; it is written whole or not at all, so several processes may ask for it at once.
+    channels; it is written whole or not at all, so several processes may ask for it at once. Beyond `limit_gb` the
+    caches that were not used for longest are deleted.
+
+    Raises:
+        FloatingPointError: a map is not finite in fp16.
     """
-    digest = hashlib.sha256(sha256_of(weights).encode())
+    digest = hashlib.sha256(repr((DEPTH_CACHE_VERSION, sha256_of(weights), photographs.shape)).encode())
     for photograph in photographs:
         digest.update(photograph.tobytes())
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,23 +107,33 @@ def cached_depth_maps(
         estimator.to(device)
         for i, photograph in enumerate(tqdm(photographs, desc="estimating depth", unit="image")):
             picture = torch.from_numpy(photograph.transpose(2, 0, 1).copy())[None].to(device)
-            maps[i] = estimator(picture, channels)[0].cpu().numpy()
+            depth = estimator(picture, channels)[0].half()
+            if not torch.isfinite(depth).all():
+                raise FloatingPointError(f"the depth of photograph {i} is NaN or infinite: are the weights broken?")
+            maps[i] = depth.cpu().numpy()
         maps.flush()
 
     if not cache.exists():
         write_atomically(cache, fill)
-    return np.load(cache, mmap_mode="r")
+    maps = np.load(cache, mmap_mode="r")  # stays readable should another process delete the file
+    with suppress(FileNotFoundError):
+        os.utime(cache)
+    forget_old_depth_maps(folder, limit_gb, keep=cache)
+    return maps
 
 
-def forget_old_caches(folder: Path, limit_gb: float, keep: Sequence[Path]) -> list[Path]:
-    """Delete the oldest caches until the folder is below the limit; return what was deleted."""
-    files = sorted((p for p in folder.glob("*.npy") if p not in keep), key=lambda p: p.stat().st_mtime)
-    total = sum(path.stat().st_size for path in folder.glob("*.npy"))
-    deleted = []
-    for path in files:
+def forget_old_depth_maps(folder: Path, limit_gb: float, keep: Path) -> list[Path]:
+    """Delete the caches not used for longest until they fit the limit, `keep` never; return what was deleted."""
+    caches = []
+    for path in folder.glob("depth-*.npy"):  # not the drafts that other processes are writing
+        with suppress(FileNotFoundError):  # another process may be deleting too
+            caches.append((path.stat().st_mtime, path.stat().st_size, path))
+    total, deleted = sum(size for _, size, _ in caches), []
+    for _, size, path in sorted(caches):
         if total <= limit_gb * 1e9:
             break
-        total -= path.stat().st_size
-        path.unlink()
-        deleted.append(path)
+        if path != keep:
+            path.unlink(missing_ok=True)
+            total -= size
+            deleted.append(path)
     return deleted

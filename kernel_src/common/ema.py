@@ -38,6 +38,10 @@ class WeightAverage:
             else:
                 self.tensors[name].copy_(tensor)
 
+    def to(self, device: torch.device) -> None:
+        """Move the average to where the model is."""
+        self.tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on from a saved average, of the same names."""
         for name, tensor in tensors.items():

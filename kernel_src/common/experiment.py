@@ -9,13 +9,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 HEAD_ACTIVATIONS = ("relu", "gelu")
-LOSSES = ("mse", "smooth_l1")
+LOSSES = ("mse", "smooth_l1", "log1p", "metric_weighted", "uncertainty")
 OPTIMIZERS = ("adamw", "rmsprop")
 SCHEDULES = ("constant", "cosine", "step", "warmup_cosine")
 SPLITS = ("group", "stratified_group", "leave_group_out")
 AUGMENTATIONS = ("none", "conservative", "moderate", "aggressive", "extreme")
 TTA_SETS = ("none", "flips", "all")
 CONSTRAINTS = ("none", "projection", "biological", "average")
+DEPTH_FUSIONS = ("concat", "add", "attention", "rgbd")
+DEPTH_VIEWS = ("shared", "exact")
+SPREADS = ("auto", "batch", "folds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,13 @@ class Experiment:
     head_hidden: tuple[int, ...] = (256,)  # widths of the hidden layers of each target's own head
     head_activation: str = "relu"
     head_dropout: float = 0.3  # probability
+    frozen_groups: int = 0  # layer groups of the backbone, from the stem on, that are not trained; 0: all are
+    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them: less memory, more time
+    # Depth
+    depth: str = ""  # dataset slug that holds the frozen depth model in the hub's layout; empty: no depth branch
+    depth_fusion: str = "concat"  # how the depth joins the picture
+    depth_channels: int = 1  # 1: relief, scaled to 0…1 per image; 2: the absolute depth beside it
+    depth_views: str = "shared"  # TTA: one map per image, turned with the picture, or `exact`: one for each view
     # Data
     split: str = "group"
     folds: int = 5
@@ -38,9 +48,13 @@ class Experiment:
     split_seed: int = 0  # shuffles the groups before they are dealt out; another seed, other folds
     inner_folds: int = 0  # 0: the last epoch is kept; k: one of k group folds of the *training* rows picks the epoch
     augmentation: str = "moderate"
+    external_data: str = ""  # dataset slug of external photographs, for training only; empty: none
+    external_area_factor: float = 0.84  # quadrat area here over there: 0.21 m² / 0.25 m²; external grams times this
+    pseudo_weight: float = 0.0  # of a pseudo-labelled row in the loss, a measured one has 1; 0: such rows are not used
     # Training
     loss: str = "mse"
     loss_beta: float = 1.0  # where smooth L1 turns from square to line, in standard deviations of the target
+    constraint_weight: float = 0.0  # of the two identities' violation, in the loss; 0: the loss ignores them
     optimizer: str = "adamw"
     learning_rate: float = 1e-4  # of the heads, and of the backbone unless the next line says otherwise
     backbone_learning_rate: float = 0.0  # 0: the same as the heads
@@ -54,12 +68,15 @@ class Experiment:
     batch_size: int = 16  # images, over all devices together
     accumulate_steps: int = 1  # batches per optimiser step
     clip_norm: float = 0.0  # largest gradient norm; 0: no clipping
+    ema_decay: float = 0.0  # per optimiser step, of the averaged weights that are then kept; 0: no average
     seed: int = 42
     # Prediction
     tta: str = "all"  # symmetries averaged: all that make sense for the shape, the flips, or none
     constraint: str = "projection"  # how the two identities are enforced
     # Kaggle
     machine_shape: str = "NvidiaTeslaT4"  # two T4s
+    spread: str = "auto"  # several devices share each batch (`batch`) or take whole folds (`folds`)
+    session_limit_s: float = 0.0  # training saves and stops itself in time before it; 0: no limit
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, naming the field.
@@ -76,9 +93,15 @@ class Experiment:
             ("augmentation", AUGMENTATIONS),
             ("tta", TTA_SETS),
             ("constraint", CONSTRAINTS),
+            ("depth_fusion", DEPTH_FUSIONS),
+            ("depth_views", DEPTH_VIEWS),
+            ("depth_channels", (1, 2)),
+            ("spread", SPREADS),
         ):
             if getattr(self, field) not in allowed:
-                raise ValueError(f"{self.name}: {field}={getattr(self, field)!r} is not one of {', '.join(allowed)}")
+                raise ValueError(
+                    f"{self.name}: {field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}"
+                )
         for field in ("image_height_px", "image_width_px", "epochs", "batch_size", "accumulate_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{self.name}: {field}={getattr(self, field)} must be at least 1")
@@ -90,6 +113,25 @@ class Experiment:
             raise ValueError(
                 f"{self.name}: head_dropout={self.head_dropout} must lie in [0, 1), "
                 f"learning_rate={self.learning_rate} and loss_beta={self.loss_beta} above 0"
+            )
+        for field in (
+            "backbone_learning_rate",
+            "weight_decay",
+            "schedule_epochs",
+            "warmup_epochs",
+            "patience_epochs",
+            "clip_norm",
+            "constraint_weight",
+            "pseudo_weight",
+            "session_limit_s",
+            "frozen_groups",
+        ):
+            if not 0 <= getattr(self, field) < float("inf"):  # NaN too
+                raise ValueError(f"{self.name}: {field}={getattr(self, field)} must be 0 or a positive number")
+        if not 0 <= self.ema_decay < 1 or not 0 < self.external_area_factor < float("inf"):
+            raise ValueError(
+                f"{self.name}: ema_decay={self.ema_decay} must lie in [0, 1), "
+                f"external_area_factor={self.external_area_factor} above 0"
             )
         if self.patience_epochs and not self.inner_folds:
             raise ValueError(f"{self.name}: patience_epochs needs inner_folds: nothing else may pick the epoch")

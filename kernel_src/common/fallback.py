@@ -17,7 +17,10 @@ def training_means(bundles: Mapping[Path, float]) -> dict[str, float]:
 
     Raises:
         BundleError: a bundle has no readable config.
+        ValueError: the shares are negative, or all zero.
     """
+    if not bundles or min(bundles.values()) < 0 or sum(bundles.values()) <= 0:
+        raise ValueError(f"shares {list(bundles.values())}: none may be negative, and one must be above 0")
     means = dict.fromkeys(TARGETS, 0.0)
     for folder, share in bundles.items():
         config = read_bundle_json(folder, CONFIG_FILE)

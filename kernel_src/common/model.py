@@ -1,19 +1,21 @@
 """## The model
 
-Any timm backbone, pooled its own way, and one small head per target. The targets are learnt as z-scores; the mean and
-spread they were scaled with are buffers of the model, so they travel inside the weights and cannot be forgotten.
+Any timm backbone, pooled its own way, a depth branch where asked for, and one small head per target. The targets are
+learnt as z-scores; the mean and spread they were scaled with are buffers of the model, so they travel inside the
+weights and cannot be forgotten.
 """
 
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from kernel_src.common.backbones import build_backbone, hold_frozen_statistics
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiment import Experiment
+from kernel_src.common.fusion import FUSIONS, DepthEncoder
 
 CONSTANT_BELOW_G = 1e-6  # the deviation of equal numbers is not exactly zero: 1e-17 for seven times 0.1
 
@@ -46,25 +48,63 @@ class TargetScaling(nn.Module):
 
 
 class BiomassNet(nn.Module):
-    """Backbone and five heads; `forward` gives z-scores."""
+    """Backbone, depth branch if there is one, and five heads; `forward` gives z-scores."""
 
     def __init__(self, experiment: Experiment) -> None:
         """Build with random weights, exactly as the experiment says.
 
+        The frozen depth model is no part of it: all folds share one.
+
         Raises:
             RuntimeError: timm does not know the backbone.
+            ValueError: the backbone cannot do what the experiment asks of it.
         """
         super().__init__()
-        # Nets with position embeddings want to know the size of their input; the others refuse to be told.
-        config = timm.get_pretrained_cfg(experiment.backbone)
-        size = {"img_size": experiment.image_size_px} if config is not None and config.fixed_input_size else {}
-        self.backbone = timm.create_model(experiment.backbone, num_classes=0, **size)
-        self.heads = nn.ModuleList(_head(self.backbone.head_hidden_size, experiment) for _ in TARGETS)
+        self.backbone = build_backbone(experiment)
+        self.depth_channels = experiment.depth_channels if experiment.depth else 0
+        self.depth_in_stem = bool(experiment.depth) and experiment.depth_fusion == "rgbd"
+        self.depth_branch = nn.ModuleDict()
+        self.feature_dim = int(self.backbone.head_hidden_size)  # type: ignore[arg-type]  # of what the heads see
+        if experiment.depth and not self.depth_in_stem:
+            fusion = FUSIONS[experiment.depth_fusion](self.feature_dim)
+            self.feature_dim = fusion.out_features
+            self.depth_branch["encoder"] = DepthEncoder(
+                self.depth_channels, experiment.head_activation, experiment.head_dropout
+            )
+            self.depth_branch["fusion"] = fusion
+        self.heads = nn.ModuleList(_head(self.feature_dim, experiment) for _ in TARGETS)
         self.scaling = TargetScaling()
+        # What the loss itself learns: with `uncertainty` one log variance per target, which start at variance 1.
+        self.loss_parameters = nn.ParameterDict()
+        if experiment.loss == "uncertainty":
+            self.loss_parameters["log_variances"] = nn.Parameter(torch.zeros(len(TARGETS)))
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Map normalised pictures (B, 3, H, W) to z-scores (B, 5)."""
-        features = self.backbone(pictures)  # (B, F)
+    @property
+    def log_variances(self) -> torch.Tensor | None:
+        """The learnt log variances of the uncertainty loss (5,); None with any other loss."""
+        return self.loss_parameters["log_variances"] if "log_variances" in self.loss_parameters else None
+
+    def train(self, mode: bool = True) -> "BiomassNet":
+        """Switch to training, except frozen layers: the statistics of their batch norms stay what they are."""
+        super().train(mode)
+        hold_frozen_statistics(self.backbone)
+        return self
+
+    def forward(self, pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
+        """Map normalised pictures (B, 3, H, W), with their depth (B, C, H, W) if it has a branch, to z-scores (B, 5).
+
+        Raises:
+            ValueError: depth is missing, not wanted, or of another number of channels.
+        """
+        given = 0 if depth is None else depth.shape[1]
+        if given != self.depth_channels:
+            raise ValueError(f"the model wants {self.depth_channels} channels of depth and was given {given}")
+        if depth is None:
+            features = self.backbone(pictures)  # (B, F)
+        elif self.depth_in_stem:
+            features = self.backbone(torch.cat([pictures, depth.to(pictures.dtype)], 1))
+        else:
+            features = self.depth_branch["fusion"](self.backbone(pictures), self.depth_branch["encoder"](depth))
         return torch.cat([head(features) for head in self.heads], 1)
 
 
@@ -80,21 +120,6 @@ def _head(width: int, experiment: Experiment) -> nn.Sequential:
 # %%
 class WeightsError(Exception):
     """Weights do not fit the model; the message names the keys."""
-
-
-def load_starting_weights(model: BiomassNet, path: Path) -> None:
-    """Load a pretrained backbone from a safetensors file with timm's own names; nothing may be missing or left over.
-
-    Only the classifier of the pretraining task is dropped, by the name that timm gives it.
-
-    Raises:
-        WeightsError: a key is missing, left over, or of another shape.
-    """
-    config = model.backbone.pretrained_cfg
-    classifiers = config["classifier"]
-    dropped = {classifiers} if isinstance(classifiers, str) else set(classifiers)
-    tensors = {key: t for key, t in load_file(path).items() if key.rpartition(".")[0] not in dropped}
-    load_strictly(model.backbone, tensors, str(path))
 
 
 def load_strictly(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:

@@ -47,6 +47,29 @@ def find_dataset(slug: str, sentinel: str) -> Path:
     return _find(inputs, [*new, inputs / slug], sentinel, f"the dataset {slug}")
 
 
+def find_model(handle: str, sentinel: str) -> Path:
+    """Return the folder of a Kaggle Model; `handle` is owner/model/framework/variation/version.
+
+    In the old layout the owner is not part of the path.
+
+    Raises:
+        FileNotFoundError: it is not mounted; the message shows what is, and what to attach.
+    """
+    inputs = kaggle_root() / "input"
+    owner, _, rest = handle.partition("/")
+    # Framework names are written pyTorch, PyTorch and pytorch; the folder was always seen in lower case.
+    model, framework, variation, version = rest.split("/")
+    below = Path(model, framework.lower(), variation, version)
+    for place in (inputs / "models" / owner / below, inputs / below):
+        if (place / sentinel).is_file():
+            return place
+    raise FileNotFoundError(
+        f"the Model {handle} with {sentinel} is not mounted below {inputs}.\n"
+        f"Cure: in the notebook's editor choose Add Input, Models, and attach {handle}, or list it under model_sources "
+        f"in kernel-metadata.json.\nMounted are:\n{folder_tree(inputs)}"
+    )
+
+
 # %%
 def _find(inputs: Path, places: list[Path], sentinel: str, wanted: str) -> Path:
     for place in places:

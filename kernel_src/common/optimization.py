@@ -7,29 +7,34 @@ norms are not decayed. The schedule is a plain function of the step, so a resume
 import math
 
 import torch
-from torch import nn
 
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.model import BiomassNet
 
 
 def build_optimizer(model: BiomassNet, experiment: Experiment) -> torch.optim.Optimizer:
-    """Group the parameters by learning rate and decay, and hand them to the experiment's optimiser."""
+    """Group the trained parameters by learning rate and decay, and hand them to the experiment's optimiser.
+
+    The backbone has its own rate; heads, depth branch and what the loss learns have the other.
+    """
     backbone_rate = experiment.backbone_learning_rate or experiment.learning_rate
-    groups = [
-        {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
-        for module, rate in ((model.backbone, backbone_rate), (model.heads, experiment.learning_rate))
-        for parameters, decay in ((_decayed(module, True), experiment.weight_decay), (_decayed(module, False), 0.0))
-        if parameters
-    ]
+    # Position embeddings and class tokens, which timm does not decay either: they are biases of another shape.
+    exempt = {f"backbone.{name}" for name in getattr(model.backbone, "no_weight_decay", set)()}
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    groups = []
+    for in_backbone, rate in ((True, backbone_rate), (False, experiment.learning_rate)):
+        for decays, decay in ((True, experiment.weight_decay), (False, 0.0)):
+            parameters = [
+                parameter
+                for name, parameter in named.items()
+                if name.startswith("backbone.") == in_backbone
+                and (parameter.ndim > 1 and name not in exempt) == decays  # biases and norms have one dimension
+            ]
+            if parameters:
+                groups.append({"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay})
     if experiment.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=experiment.learning_rate)
     return torch.optim.AdamW(groups, lr=experiment.learning_rate)
-
-
-def _decayed(module: nn.Module, wanted: bool) -> list[nn.Parameter]:
-    """Select matrices and kernels, or else what has one dimension: biases and the scales of norms."""
-    return [p for p in module.parameters() if p.requires_grad and (p.ndim > 1) == wanted]
 
 
 def learning_rate_factor(experiment: Experiment, step: int, steps_per_epoch: int) -> float:

@@ -52,6 +52,7 @@ def forward_grams(
     return grams
 
 
+@torch.inference_mode()
 def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int, half: bool) -> torch.Tensor:
     """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W), in fp16 where faster, those that overflow in fp32.
 
@@ -66,7 +67,7 @@ def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: 
         bad = ~torch.isfinite(depth).all((1, 2, 3))
     if bool(bad.any()):
         raise FloatingPointError(
-            f"{int(bad.sum())} of {len(depth)} depth maps are NaN or infinite: the weights of the depth model are broken"
+            f"{int(bad.sum())} of {len(depth)} depth maps are NaN or infinite: the depth model's weights are broken"
         )
     return depth
 
@@ -131,9 +132,7 @@ def predict_batch(members: Sequence[Member], pictures: Sequence[torch.Tensor], h
 
 def batch_loader(photographs: Dataset, batch_size: int, device: DeviceReport) -> DataLoader:
     """Serve photographs in their order, in batches, decoded by as many processes as the device deserves."""
-    return DataLoader(
-        photographs, batch_size, num_workers=loading_processes(device), pin_memory=device.kind == "cuda"
-    )
+    return DataLoader(photographs, batch_size, num_workers=loading_processes(device), pin_memory=device.kind == "cuda")
 
 
 @torch.inference_mode()

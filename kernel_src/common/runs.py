@@ -1,14 +1,14 @@
 """## The training run
 
-All folds of one experiment: deal out the groups, train, predict every image by the fold that has not seen it, score.
-What is left is a folder from which the kit makes the bundle: weights, `config.json`, out-of-fold predictions, the log.
+All folds of one experiment: train, predict every image by the fold that has not seen it, score. What is left is a
+folder from which the kit makes the bundle: weights, `config.json`, out-of-fold predictions, the log.
 """
 
 import csv
-import hashlib
-import io
 import platform
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,35 +19,40 @@ import pandas as pd
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.constraints import constrain, project
 from kernel_src.common.dataset import DecodedPhotographs
+from kernel_src.common.depth import (
+    BUNDLED_DEPTH_CONFIG,
+    BUNDLED_DEPTH_WEIGHTS,
+    DEPTH_CONFIG_FILE,
+    DEPTH_WEIGHTS_FILE,
+    load_depth,
+)
 from kernel_src.common.device import DeviceReport
 from kernel_src.common.experiment import Experiment
-from kernel_src.common.files import write_json, write_text
+from kernel_src.common.files import sha256_of, write_atomically, write_json, write_text
+from kernel_src.common.fold_files import FoldFiles, csv_text
 from kernel_src.common.images import decoded_photographs
 from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.common.metric import weighted_r2
 from kernel_src.common.model import BiomassNet, load_fold
 from kernel_src.common.prediction import predict_grams
 from kernel_src.common.preprocessing import preprocessing_of
-from kernel_src.common.splits import fold_numbers
+from kernel_src.common.pseudo_labels import split_sha256
+from kernel_src.common.resumption import check_fingerprint, run_fingerprint
+from kernel_src.common.session import ENDLESS, Session, SessionEnded
 from kernel_src.common.symmetries import views
-from kernel_src.common.tables import group_labels, target_array
-from kernel_src.common.training import FoldData, train_fold
+from kernel_src.common.tables import target_array
+from kernel_src.common.training import train_fold
+from kernel_src.common.training_data import folds_to_train, judged_folds, training_pictures, training_table
 
-OOF_FILE, LOG_FILE, FINGERPRINT_FILE = "oof.csv", "log.csv", "fingerprint.json"
+OOF_FILE, LOG_FILE = "oof.csv", "log.csv"
 VERSIONED = ("torch", "timm", "albumentations", "numpy", "safetensors")
 SCORE_FORMULA = "official weighted R2 over all rows, in grams, after the constraint"
 
 
-def folds_to_train(experiment: Experiment, fold_of: np.ndarray) -> tuple[int, ...]:
-    """Return the numbers of the folds that this experiment trains.
-
-    Raises:
-        ValueError: `train_folds` names a fold that the split has not.
-    """
-    there = tuple(range(int(fold_of.max()) + 1))
-    if unknown := sorted(set(experiment.train_folds) - set(there)):
-        raise ValueError(f"{experiment.name}: train_folds names {unknown}, the split has folds 0 to {there[-1]}")
-    return experiment.train_folds or there
+def folds_left(experiment: Experiment, train: pd.DataFrame, folder: Path) -> tuple[int, ...]:
+    """Return the folds that are not trained yet, in their order."""
+    wanted = folds_to_train(experiment, judged_folds(experiment, train))
+    return tuple(fold for fold in wanted if not FoldFiles(folder, fold).weights.exists())
 
 
 def train_run(
@@ -59,67 +64,72 @@ def train_run(
     starting_weights: Path | None,
     folder: Path,
     cache: Path,
+    folds: Sequence[int] | None = None,
+    depth_folder: Path | None = None,
+    external_folder: Path | None = None,
+    pseudo_labels: pd.DataFrame | None = None,
+    session: Session = ENDLESS,
+    on_epoch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> None:
-    """Train every fold of an experiment into `folder`; what is already there is kept, so a run can be resumed.
+    """Train folds of an experiment into `folder`, all that are left unless given; a run can be resumed at any time.
 
-    `train` is the wide table of `read_train`, `competition` the folder its image paths are relative to.
+    `train` is the wide table of `read_train`, `competition` the folder its image paths are relative to. When the
+    session's time is up the training saves, says so and returns; `folds_left` then names what is not finished.
 
     Raises:
-        ValueError: `folder` holds a run of another experiment or of other data.
+        ValueError: `folder` holds a run of another experiment or of other data, or extra data is missing or unfit.
         TrainingDiverged: the loss is not finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _check_fingerprint(experiment, train, folder)
-    photographs = decoded_photographs(
-        [competition / path for path in train["image_path"]], experiment.image_size_px, cache
+    table = training_table(experiment, train, external_folder, pseudo_labels)
+    depth_weights = depth_folder / DEPTH_WEIGHTS_FILE if experiment.depth and depth_folder is not None else None
+    weights = [starting_weights, depth_weights]
+    check_fingerprint(run_fingerprint(experiment, table.rows, table.pseudo_labels, weights), folder)
+    photographs, depth_maps = training_pictures(
+        experiment, table.rows, competition, depth_folder=depth_folder, cache=cache, device=device
     )
-    grams, groups = target_array(train), group_labels(train)
-    fold_of = fold_numbers(experiment.split, groups, grams.sum(1), experiment.folds, experiment.split_seed)
-    log = _read_log(folder / LOG_FILE)
-    for fold in folds_to_train(experiment, fold_of):
-        if (folder / f"fold{fold}.safetensors").exists():
+    wanted = folds_to_train(experiment, judged_folds(experiment, train))
+    for fold in wanted if folds is None else folds:
+        if FoldFiles(folder, fold).weights.exists():
+            FoldFiles(folder, fold).clear()
             print(f"fold {fold}: trained before, kept")
             continue
-        rows = np.flatnonzero(fold_of != fold)
-        inner = np.zeros(0, int)
-        if experiment.inner_folds:
-            inner_of = fold_numbers("group", groups[rows], grams[rows].sum(1), experiment.inner_folds, fold)
-            rows, inner = rows[inner_of != 0], rows[inner_of == 0]
-        data = FoldData(photographs=photographs, grams=grams, train_rows=rows, inner_rows=inner)
-        log += train_fold(experiment, fold, data, device=device, starting_weights=starting_weights, folder=folder)
-        write_text(folder / LOG_FILE, _csv_text(log))
+        try:
+            train_fold(
+                experiment,
+                fold,
+                table.fold_data(experiment, fold, photographs, depth_maps),
+                device=device,
+                starting_weights=starting_weights,
+                folder=folder,
+                session=session,
+                on_epoch=on_epoch,
+            )
+        except SessionEnded as end:
+            print(f"{end}, because the session's {session.limit_s:.0f} s are nearly over; everything is saved")
+            return
 
 
-def _check_fingerprint(experiment: Experiment, train: pd.DataFrame, folder: Path) -> None:
-    """Refuse to resume a run that was begun with something else."""
-    data_hash = hashlib.sha256(train.to_csv(index=False).encode()).hexdigest()
-    fingerprint = hashlib.sha256(f"{experiment}{data_hash}".encode()).hexdigest()
-    path = folder / FINGERPRINT_FILE
-    begun = path.exists() or any(folder.glob("fold*.safetensors"))
-    if begun and not (path.exists() and fingerprint in path.read_text()):
-        raise ValueError(f"{folder} holds a run of another experiment or of other data: choose an empty folder")
-    write_json(path, {"fingerprint": fingerprint})
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    """Return what the sessions before this one have logged."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
-
-
-def _csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def collect_log(folder: Path) -> None:
+    """Gather the logs of the folds in one table, by fold and epoch."""
+    parts = sorted(folder.glob("log?*.csv"), key=lambda path: int(path.stem.removeprefix("log")))
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        with part.open(newline="", encoding="utf-8") as handle:
+            rows += csv.DictReader(handle)
+    if rows:
+        write_text(folder / LOG_FILE, csv_text(rows))
 
 
 # %%
 def predict_out_of_fold(
-    experiment: Experiment, train: pd.DataFrame, competition: Path, weights: Path, cache: Path, device: DeviceReport
+    experiment: Experiment,
+    train: pd.DataFrame,
+    competition: Path,
+    weights: Path,
+    cache: Path,
+    device: DeviceReport,
+    depth_folder: Path | None = None,
 ) -> pd.DataFrame:
     """Predict each image by the fold that was not trained on it, as inference would, before the constraint.
 
@@ -128,8 +138,10 @@ def predict_out_of_fold(
     photographs = decoded_photographs(
         [competition / path for path in train["image_path"]], experiment.image_size_px, cache
     )
-    grams = target_array(train)
-    fold_of = fold_numbers(experiment.split, group_labels(train), grams.sum(1), experiment.folds, experiment.split_seed)
+    fold_of = judged_folds(experiment, train)
+    estimator = None
+    if experiment.depth and depth_folder is not None:
+        estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
     parts = []
     for fold in folds_to_train(experiment, fold_of):
         rows = np.flatnonzero(fold_of == fold)
@@ -141,6 +153,9 @@ def predict_out_of_fold(
             symmetries=views(experiment.tta, experiment.image_size_px),
             device=device,
             batch_size=experiment.batch_size,
+            estimator=estimator,
+            depth_channels=experiment.depth_channels,
+            depth_views=experiment.depth_views,
         )[0]
         part = pd.DataFrame(predicted, columns=list(TARGETS))
         part.insert(0, "fold", fold)
@@ -155,8 +170,14 @@ def out_of_fold_r2(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFram
     return weighted_r2(truth, constrain(oof[list(TARGETS)].to_numpy(float), experiment.constraint))
 
 
-def finish_run(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame, folder: Path) -> dict[str, Any]:
-    """Write `oof.csv` and `config.json`, from which the bundle is made, and return the config."""
+def finish_run(
+    experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame, folder: Path, depth_folder: Path | None = None
+) -> dict[str, Any]:
+    """Write `oof.csv`, `log.csv`, the depth model and `config.json`, from which the bundle is made; return the config.
+
+    `train` holds the competition's rows alone: no mean and no score here knows of others.
+    """
+    collect_log(folder)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     files = sorted(folder.glob("fold*.safetensors"), key=lambda path: int(path.stem.removeprefix("fold")))
     # The model is built once more because timm, not this notebook, knows the backbone's mean and deviation.
@@ -168,8 +189,22 @@ def finish_run(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame, f
         "preprocessing": {"mean": list(preprocessing.mean), "std": list(preprocessing.std)},
         "folds": [path.name for path in files],
         "target_mean_g": dict(zip(TARGETS, project(means)[0].tolist(), strict=True)),
+        "split_sha256": split_sha256(train["image_id"].tolist(), judged_folds(experiment, train)),
         "oof": {"r2": out_of_fold_r2(experiment, train, oof), "images": len(oof), "formula": SCORE_FORMULA},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
     }
+    if experiment.depth and depth_folder is not None:
+        config["depth"] = _keep_depth_model(depth_folder, folder)
     write_json(folder / CONFIG_FILE, config)
     return config
+
+
+def _keep_depth_model(depth_folder: Path, folder: Path) -> dict[str, str]:
+    """Copy the depth model beside the folds: a bundle must bring all that it was trained with."""
+    for source, target in ((DEPTH_WEIGHTS_FILE, BUNDLED_DEPTH_WEIGHTS), (DEPTH_CONFIG_FILE, BUNDLED_DEPTH_CONFIG)):
+        write_atomically(folder / target, partial(shutil.copyfile, depth_folder / source))
+    return {
+        "weights": BUNDLED_DEPTH_WEIGHTS,
+        "config": BUNDLED_DEPTH_CONFIG,
+        "sha256": sha256_of(folder / BUNDLED_DEPTH_WEIGHTS),
+    }

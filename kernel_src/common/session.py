@@ -1,12 +1,14 @@
 """## The session's end
 
-Kaggle ends a session after 12 hours, in the middle of whatever runs, and keeps nothing of a notebook that did not end by
-itself. So the training looks at the clock, stops in time and saves: the next session goes on from there.
+Kaggle ends a session after 12 hours, in the middle of whatever runs, and keeps nothing of a notebook that did not end
+by itself. So the training looks at the clock, stops in time and saves: the next session goes on from there.
 """
 
 import math
 import time
 from dataclasses import dataclass
+
+from kernel_src.common.experiment import Experiment
 
 RESERVE_SHARE = 0.05  # of the limit, kept for saving and for the out-of-fold predictions: 35 minutes of 11.5 hours
 
@@ -31,3 +33,8 @@ class Session:
 
 
 ENDLESS = Session(started_s=0.0, limit_s=0.0)
+
+
+def session_of(experiment: Experiment, started_s: float) -> Session:
+    """Return the session of a training that began at `started_s` of `time.monotonic`."""
+    return Session(started_s=started_s, limit_s=experiment.session_limit_s)

@@ -5,7 +5,7 @@ be scored: either the last epoch counts, or an inner fold of the training rows p
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,25 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from kernel_src.common.checkpoint import load_checkpoint, save_checkpoint, save_tensors
+from kernel_src.common.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
 from kernel_src.common.device import DeviceReport
+from kernel_src.common.ema import WeightAverage
 from kernel_src.common.experiment import Experiment
-from kernel_src.common.losses import loss_of
-from kernel_src.common.model import BiomassNet, load_starting_weights, load_strictly
+from kernel_src.common.files import write_text
+from kernel_src.common.fold_files import FoldFiles, csv_text
+from kernel_src.common.model import BiomassNet, load_strictly
 from kernel_src.common.optimization import build_optimizer, learning_rate_factor, set_learning_rates
 from kernel_src.common.prediction import loading_processes
-from kernel_src.common.preprocessing import Preprocessing, preprocessing_of
+from kernel_src.common.preprocessing import preprocessing_of
 from kernel_src.common.randomness import seed_at
-from kernel_src.common.training_photographs import SeededOrder, TrainingPhotographs
+from kernel_src.common.session import ENDLESS, Session, SessionEnded
+from kernel_src.common.starting_weights import load_starting_weights
+from kernel_src.common.training_loss import TrainingDiverged, batch_loss, depth_of, divergence_cause, inner_loss
+from kernel_src.common.training_photographs import FoldData, SeededOrder, TrainingBatch, TrainingPhotographs
+
+CHECKPOINT_EVERY_S = 600.0  # within an epoch; after each epoch in any case
 
 
-class TrainingDiverged(FloatingPointError):
-    """The loss stopped being a number; the message says where and why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldData:
-    """What one fold trains on."""
-
-    photographs: np.ndarray  # (images, H, W, 3) uint8, all of them
-    grams: np.ndarray  # (images, 5)
-    train_rows: np.ndarray  # indices
-    inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
-
-
-# %%
 def new_model(experiment: Experiment, grams: np.ndarray, starting_weights: Path | None) -> BiomassNet:
     """Build the model with its starting weights, scaled to the grams (rows, 5) of its training rows."""
     torch.manual_seed(seed_at(experiment.seed, "initial weights"))
@@ -53,6 +45,7 @@ def new_model(experiment: Experiment, grams: np.ndarray, starting_weights: Path 
     return model
 
 
+# %%
 def train_fold(
     experiment: Experiment,
     fold: int,
@@ -61,152 +54,220 @@ def train_fold(
     device: DeviceReport,
     starting_weights: Path | None,
     folder: Path,
+    session: Session = ENDLESS,
+    on_epoch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train one fold and write `fold<k>.safetensors` (fp32) into `folder`; return one log row per epoch.
+    """Train one fold, write `fold<k>.safetensors` (fp32) and `log<k>.csv` into `folder`, return one log row per epoch.
 
-    A checkpoint beside it lets a killed session go on after its last whole epoch, with bit-equal result on the CPU.
+    A checkpoint beside them lets a killed session go on after its last whole epoch, or from within one that takes more
+    than ten minutes, with bit-equal result on the CPU. `on_epoch` is told each epoch (from 1) and its log row after
+    they are saved; what it raises ends the training.
 
     Raises:
+        SessionEnded: the session's time is up; called again, the training goes on.
         TrainingDiverged: the loss is NaN or infinite.
         WeightsError: the starting weights do not fit.
     """
-    accelerator = Accelerator(
-        cpu=device.kind == "cpu",
-        mixed_precision="fp16" if device.half else "no",
-        gradient_accumulation_steps=experiment.accumulate_steps,
-        # batch_size counts the images of all devices together: two GPUs then see the very batches that one would.
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-    )
-    seed = seed_at(experiment.seed, "fold", fold)
-    model = new_model(experiment, data.grams[data.train_rows], starting_weights)
-    preprocessing = preprocessing_of(model.backbone)
-    optimizer = build_optimizer(model, experiment)
-    checkpoint, best = folder / f"checkpoint{fold}.safetensors", folder / f"best{fold}.safetensors"
-    progress: dict[str, Any] = {"epoch": 0, "log": [], "best_loss": None, "best_epoch": None}
-    if checkpoint.exists():
-        progress = load_checkpoint(checkpoint, model, optimizer)
-        accelerator.print(f"fold {fold}: resumed after epoch {progress['epoch']}")
-    photographs = TrainingPhotographs(data.photographs, data.grams, data.train_rows, experiment.augmentation, seed)
-    order = SeededOrder(len(photographs), seed)
-    loader = DataLoader(
-        photographs,
-        experiment.batch_size,
-        sampler=order,
-        # A last batch of one picture would be all noise to a batch norm; other epochs leave out other pictures.
-        drop_last=len(photographs) >= experiment.batch_size,
-        num_workers=loading_processes(device),
-        pin_memory=device.kind == "cuda",
-    )
-    model.to(memory_format=torch.channels_last)  # what convolutions compute fastest in, on CPU and GPU
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    bare = accelerator.unwrap_model(model)
-    steps_per_epoch = -(-len(loader) // experiment.accumulate_steps)
-    bar = tqdm(
-        total=experiment.epochs * len(loader),
-        initial=progress["epoch"] * len(loader),
-        desc=f"fold {fold}",
-        unit="batch",
-        disable=not accelerator.is_main_process,
-    )
-    while progress["epoch"] < experiment.epochs and not _out_of_patience(experiment, progress):
-        epoch, start = progress["epoch"], time.perf_counter()
-        order.epoch = photographs.epoch = epoch
-        model.train()
-        losses = []
-        step = epoch * steps_per_epoch
-        for number, (raw, grams, rows) in enumerate(loader):
-            factor = learning_rate_factor(experiment, step, steps_per_epoch)
-            set_learning_rates(optimizer, factor)
-            torch.manual_seed(seed_at(seed, "dropout", epoch, number, accelerator.process_index))
-            with accelerator.accumulate(model):
-                z = model(preprocessing.normalise(raw))
-                loss = loss_of(z.float(), bare.scaling.to_z(grams), experiment)
-                if not torch.isfinite(loss):
-                    raise TrainingDiverged(
-                        _cause(fold, epoch, number, z, grams, rows, experiment.learning_rate * factor)
-                    )
-                accelerator.backward(loss)
-                if accelerator.sync_gradients:
-                    if experiment.clip_norm:
-                        accelerator.clip_grad_norm_(model.parameters(), experiment.clip_norm)
-                    step += 1
-                optimizer.step()
-                optimizer.zero_grad()
-            losses.append(float(accelerator.gather(loss.detach()[None]).mean()))
-            bar.update()
-            bar.set_postfix(epoch=epoch + 1, loss=f"{np.mean(losses):.3f}")
-        inner_loss = _inner_loss(bare, data, preprocessing, experiment, accelerator.device)
-        if inner_loss is not None:
+    training = FoldTraining(experiment, fold, data, device, starting_weights, folder)
+    while not training.is_over:
+        training.train_epoch(session)
+        row = training.finish_epoch()
+        if on_epoch is not None:
+            on_epoch(row["epoch"], row)
+        if training.time_is_up and not training.is_over:
+            raise SessionEnded(f"fold {fold}: stopped after epoch {row['epoch']} of {experiment.epochs}")
+    training.finish()
+    return training.progress.log
+
+
+class FoldTraining:
+    """The training of one fold: what it is made of, and one epoch at a time."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        fold: int,
+        data: FoldData,
+        device: DeviceReport,
+        starting_weights: Path | None,
+        folder: Path,
+    ) -> None:
+        """Build everything, or take it up from the checkpoint."""
+        self.experiment, self.fold, self.data = experiment, fold, data
+        self.files = FoldFiles(folder, fold)
+        self.seed = seed_at(experiment.seed, "fold", fold)
+        self.accelerator = Accelerator(
+            cpu=device.kind == "cpu",
+            mixed_precision="fp16" if device.half else "no",
+            gradient_accumulation_steps=experiment.accumulate_steps,
+            # batch_size counts the images of all devices together: two GPUs then see the very batches that one would.
+            dataloader_config=DataLoaderConfiguration(split_batches=True),
+        )
+        pseudo = np.zeros(len(data.grams), bool) if data.pseudo is None else data.pseudo
+        weighed = data.train_rows[~pseudo[data.train_rows]]
+        model = new_model(experiment, data.grams[weighed], starting_weights)
+        self.preprocessing = preprocessing_of(model.backbone)
+        optimizer = build_optimizer(model, experiment)
+        self.average = WeightAverage(model, experiment.ema_decay) if experiment.ema_decay else None
+        self.progress = Progress()
+        if self.accelerator.is_main_process:
+            self.files.clear()
+        if self.files.checkpoint.exists():
+            self.progress = load_checkpoint(self.files.checkpoint, model, optimizer, self.average)
+            done = f"epoch {self.progress.epoch}, batch {self.progress.batch}"
+            self.accelerator.print(f"fold {fold}: resumed after {done}")
+        self.photographs = TrainingPhotographs(
+            data.photographs,
+            data.grams,
+            data.train_rows,
+            experiment.augmentation,
+            self.seed,
+            depth_maps=data.depth_maps,
+            weights=np.where(pseudo, experiment.pseudo_weight, 1.0),
+        )
+        self.order = SeededOrder(len(self.photographs), self.seed)
+        loader = DataLoader(
+            self.photographs,
+            experiment.batch_size,
+            sampler=self.order,
+            # A last batch of one picture would be all noise to a batch norm; other epochs leave out other pictures.
+            drop_last=len(self.photographs) >= experiment.batch_size,
+            num_workers=loading_processes(device),
+            pin_memory=device.kind == "cuda",
+        )
+        model.to(memory_format=torch.channels_last)  # what convolutions compute fastest in, on CPU and GPU
+        self.model, self.optimizer, self.loader = self.accelerator.prepare(model, optimizer, loader)
+        self.bare: BiomassNet = self.accelerator.unwrap_model(self.model)
+        if self.average is not None:
+            self.average.to(self.accelerator.device)
+        if self.accelerator.scaler is not None and self.progress.scaler:
+            self.accelerator.scaler.load_state_dict(self.progress.scaler)
+        self.steps_per_epoch = -(-len(self.loader) // experiment.accumulate_steps)
+        self.bar = tqdm(
+            total=experiment.epochs * len(self.loader),
+            initial=self.progress.epoch * len(self.loader) + self.progress.batch,
+            desc=f"fold {fold}",
+            unit="batch",
+            disable=not self.accelerator.is_main_process,
+        )
+        self.time_is_up = False  # every process has the same answer
+        self.slowest_batch_s = 0.0
+        self.saved_s = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Every epoch is done, or patience ran out."""
+        patience, progress = self.experiment.patience_epochs, self.progress
+        waited = progress.epoch - progress.best_epoch if progress.best_epoch is not None else 0
+        return progress.epoch >= self.experiment.epochs or bool(patience and waited >= patience)
+
+    def save(self) -> None:
+        """Write the checkpoint, once for all processes."""
+        self.saved_s = time.monotonic()
+        if self.accelerator.scaler is not None:
+            self.progress.scaler = self.accelerator.scaler.state_dict()
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.files.checkpoint, self.bare, self.optimizer, self.progress, self.average)
+
+    def train_epoch(self, session: Session) -> None:
+        """Train the batches of the epoch that are left.
+
+        Raises:
+            SessionEnded: there is no time for another step; everything is saved.
+            TrainingDiverged: the loss is NaN or infinite.
+        """
+        progress, started, before_s = self.progress, time.monotonic(), self.progress.seconds
+        self.order.epoch = self.photographs.epoch = progress.epoch
+        self.order.start = progress.batch * self.experiment.batch_size
+        self.model.train()
+        for number, batch in enumerate(self.loader, progress.batch):
+            batch_started = time.monotonic()
+            loss = self.train_batch(number, batch)
+            # One answer for all processes: if each looked at its own clock, one would stop and the others wait for it.
+            needed_s = self.slowest_batch_s * self.experiment.accumulate_steps
+            told = self.accelerator.gather(torch.stack([loss, torch.full_like(loss, session.left_s < needed_s)])[None])
+            self.time_is_up = bool(told[:, 1].any())
+            progress.losses.append(float(told[:, 0].mean()))
+            progress.batch = number + 1
+            progress.seconds = before_s + time.monotonic() - started
+            self.bar.update()
+            self.bar.set_postfix(epoch=progress.epoch + 1, loss=f"{np.mean(progress.losses):.3f}")
+            self.slowest_batch_s = max(self.slowest_batch_s, time.monotonic() - batch_started)
+            if not self.accelerator.sync_gradients or progress.batch == len(self.loader):
+                continue  # gradients that wait to be applied are not saved
+            if self.time_is_up:
+                self.save()
+                where = f"epoch {progress.epoch + 1} of {self.experiment.epochs}, batch {progress.batch}"
+                raise SessionEnded(f"fold {self.fold}: stopped in {where}")
+            if time.monotonic() - self.saved_s > CHECKPOINT_EVERY_S:
+                self.save()
+
+    def train_batch(self, number: int, batch: TrainingBatch) -> torch.Tensor:
+        """Take one batch, and an optimiser step if its turn has come; return the loss."""
+        experiment, accelerator, progress = self.experiment, self.accelerator, self.progress
+        factor = learning_rate_factor(experiment, progress.step, self.steps_per_epoch)
+        set_learning_rates(self.optimizer, factor)
+        torch.manual_seed(seed_at(self.seed, "dropout", progress.epoch, number, accelerator.process_index))
+        with accelerator.accumulate(self.model):
+            z = self.model(self.preprocessing.normalise(batch["picture"]), depth_of(batch))
+            loss = batch_loss(self.bare, z, batch["grams"], experiment, batch["weight"])
+            if not torch.isfinite(loss):
+                raise TrainingDiverged(
+                    divergence_cause(self.fold, progress.epoch, number, z, batch, experiment.learning_rate * factor)
+                )
+            accelerator.backward(loss)
+            if accelerator.sync_gradients and experiment.clip_norm:
+                accelerator.clip_grad_norm_(self.model.parameters(), experiment.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if accelerator.sync_gradients:
+            progress.step += 1
+            # Half precision leaves out a step whose gradients overflow.
+            if self.average is not None and not self.optimizer.step_was_skipped:
+                self.average.update(self.bare, progress.step)
+        return loss.detach()
+
+    def finish_epoch(self) -> dict[str, Any]:
+        """Validate on the inner rows, write log and checkpoint, and return the log row of the epoch."""
+        progress = self.progress
+        if self.average is not None:
+            self.average.swap(self.bare)  # what is judged and kept is the average
+        judged = inner_loss(self.bare, self.data, self.preprocessing, self.experiment, self.accelerator.device)
+        if judged is not None:
             # The batch norms of each device saw their own halves: without one common number, one process would run
             # out of patience and the others wait for it for ever.
-            inner_loss = float(accelerator.gather(torch.tensor([inner_loss], device=accelerator.device))[0])
-        progress["epoch"] = epoch + 1
-        progress["log"].append(
-            {
-                "fold": fold,
-                "epoch": epoch + 1,
-                "train_loss": float(np.mean(losses)),
-                "inner_loss": inner_loss,
-                "learning_rate": experiment.learning_rate * factor,
-                "seconds": round(time.perf_counter() - start, 2),
-            }
-        )
-        improved = inner_loss is not None and (progress["best_loss"] is None or inner_loss < progress["best_loss"])
+            judged = float(self.accelerator.gather(torch.tensor([judged], device=self.accelerator.device))[0])
+        improved = judged is not None and (progress.best_loss is None or judged < progress.best_loss)
         if improved:
-            progress |= {"best_loss": inner_loss, "best_epoch": epoch + 1}
-        if accelerator.is_main_process:
-            if improved:
-                save_tensors(best, bare.state_dict())
-            save_checkpoint(checkpoint, bare, optimizer, progress)
-        accelerator.wait_for_everyone()
-    bar.close()
-    if accelerator.is_main_process:
-        if progress["best_epoch"] is not None:
-            load_strictly(bare, load_file(best), str(best))
-        save_tensors(folder / f"fold{fold}.safetensors", bare.state_dict())
-        checkpoint.unlink(missing_ok=True)
-        best.unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
-    log: list[dict[str, Any]] = progress["log"]
-    return log
+            progress.best_loss, progress.best_epoch = judged, progress.epoch + 1
+            if self.accelerator.is_main_process:
+                save_tensors(self.files.best, self.bare.state_dict())
+        if self.average is not None:
+            self.average.swap(self.bare)
+        factor = learning_rate_factor(self.experiment, progress.step - 1, self.steps_per_epoch)
+        row = {
+            "fold": self.fold,
+            "epoch": progress.epoch + 1,
+            "train_loss": float(np.mean(progress.losses)),
+            "inner_loss": judged,
+            "learning_rate": self.experiment.learning_rate * factor,
+            "seconds": round(progress.seconds, 2),
+        }
+        progress.log.append(row)
+        progress.epoch, progress.batch, progress.losses, progress.seconds = progress.epoch + 1, 0, [], 0.0
+        self.save()
+        self.accelerator.wait_for_everyone()
+        return row
 
-
-# %%
-def _out_of_patience(experiment: Experiment, progress: dict[str, Any]) -> bool:
-    if not experiment.patience_epochs or progress["best_epoch"] is None:
-        return False
-    return bool(progress["epoch"] - progress["best_epoch"] >= experiment.patience_epochs)
-
-
-@torch.inference_mode()
-def _inner_loss(
-    model: BiomassNet, data: FoldData, preprocessing: Preprocessing, experiment: Experiment, device: torch.device
-) -> float | None:
-    """Return the loss on the inner rows without augmentation, None if there are none."""
-    if not len(data.inner_rows):
-        return None
-    model.eval()
-    total = 0.0
-    for start in range(0, len(data.inner_rows), experiment.batch_size):
-        rows = data.inner_rows[start : start + experiment.batch_size]
-        raw = torch.from_numpy(np.ascontiguousarray(data.photographs[rows].transpose(0, 3, 1, 2))).to(device)
-        truth = torch.from_numpy(data.grams[rows].astype(np.float32)).to(device)
-        z = model(preprocessing.normalise(raw))
-        total += float(loss_of(z.float(), model.scaling.to_z(truth), experiment)) * len(rows)
-    return total / len(data.inner_rows)
-
-
-def _cause(
-    fold: int, epoch: int, batch: int, z: torch.Tensor, grams: torch.Tensor, rows: torch.Tensor, rate: float
-) -> str:
-    """Say why a loss is not finite: the labels, the network, or the arithmetic."""
-    where = f"fold {fold}, epoch {epoch + 1}, batch {batch + 1} (rows {rows.tolist()})"
-    if not torch.isfinite(grams).all():
-        bad = rows[~torch.isfinite(grams).all(1)].tolist()
-        return f"the loss is not finite at {where}: the labels of rows {bad} are not; mend train.csv"
-    if not torch.isfinite(z).all():
-        return (
-            f"the loss is not finite at {where}: the network's output is not, at learning rate {rate:.2g}. "
-            "Cure: a lower learning_rate, clip_norm=1.0, or a longer warm-up"
-        )
-    return f"the loss is not finite at {where}: outputs reach {float(z.abs().max()):.3g}; lower learning_rate"
+    def finish(self) -> None:
+        """Leave the weights of the chosen epoch, or else the last, and nothing that only an unfinished fold needs."""
+        self.bar.close()
+        if self.accelerator.is_main_process:
+            if self.progress.best_epoch is not None:
+                load_strictly(self.bare, load_file(self.files.best), str(self.files.best))
+            elif self.average is not None:
+                self.average.swap(self.bare)
+            write_text(self.files.log, csv_text(self.progress.log))
+            save_tensors(self.files.weights, self.bare.state_dict())
+            self.files.clear()
+        self.accelerator.wait_for_everyone()

@@ -1,8 +1,14 @@
 """## Batches to train on
 
-Decoded photographs with their targets, augmented and shuffled by seeds that depend on the place alone.
+Decoded photographs with their targets, augmented and shuffled by seeds that depend on the place alone. A depth map
+takes every turn and shift that its photograph takes.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypedDict
+
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
@@ -13,41 +19,106 @@ from kernel_src.common.images import resize_rgb
 from kernel_src.common.randomness import seed_at
 
 
-class TrainingPhotographs(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
-    """Decoded photographs (images, H, W, 3) with targets (images, 5), augmented by a seed per epoch and image."""
+@dataclass(frozen=True, kw_only=True)
+class FoldData:
+    """What one fold trains on."""
 
-    def __init__(self, photographs: np.ndarray, targets: np.ndarray, rows: np.ndarray, preset: str, seed: int) -> None:
-        """Serve `rows` of the arrays; set `epoch` before each pass."""
+    photographs: np.ndarray  # (images, H, W, 3) uint8, all of them
+    depth_maps: np.ndarray | None = None  # (images, C, H, W)
+    grams: np.ndarray  # (images, 5)
+    train_rows: np.ndarray  # indices
+    inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
+    pseudo: np.ndarray | None = None  # (images,) of bool: the grams were predicted, not weighed
+
+
+class TrainingExample(TypedDict):
+    """One photograph to train on."""
+
+    picture: torch.Tensor  # (3, H, W) uint8
+    depth: torch.Tensor  # (C, H, W) float32, C = 0 without depth
+    grams: torch.Tensor  # (5,)
+    weight: float  # of its loss
+    row: int
+
+
+class TrainingBatch(TypedDict):
+    """Several of them, as the loader stacks them."""
+
+    picture: torch.Tensor  # (B, 3, H, W) uint8
+    depth: torch.Tensor  # (B, C, H, W)
+    grams: torch.Tensor  # (B, 5)
+    weight: torch.Tensor  # (B,)
+    row: torch.Tensor  # (B,)
+
+
+class TrainingPhotographs(Dataset[TrainingExample]):
+    """Decoded photographs with targets, augmented by a seed per epoch and image."""
+
+    def __init__(
+        self,
+        photographs: np.ndarray,
+        targets: np.ndarray,
+        rows: np.ndarray,
+        preset: str,
+        seed: int,
+        *,
+        depth_maps: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        """Serve `rows` of the arrays; set `epoch` before each pass.
+
+        `photographs` (images, H, W, 3) uint8, `targets` (images, 5) in grams, `depth_maps` (images, C, H, W),
+        `weights` (images,) of the loss, 1 unless given.
+        """
         self.photographs, self.targets, self.rows, self.seed = photographs, targets.astype(np.float32), rows, seed
-        self.augment = augmentation(preset)
+        self.depth_maps = depth_maps
+        self.weights = np.ones(len(targets)) if weights is None else weights
+        self.augment = augmentation(preset, with_depth=depth_maps is not None)
         self.epoch = 0
 
     def __len__(self) -> int:
         """Count the rows served."""
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Return picture (3, H, W) uint8, targets (5,) in grams, and the row."""
+    def __getitem__(self, i: int) -> TrainingExample:
+        """Return one photograph, augmented, with what belongs to it."""
         row = int(self.rows[i])
         reseed(self.augment, seed_at(self.seed, "epoch", self.epoch, "row", row))
-        picture = self.augment(image=np.array(self.photographs[row]))["image"]
+        given = {"image": np.array(self.photographs[row])}
+        if self.depth_maps is not None:
+            given["depth"] = np.ascontiguousarray(self.depth_maps[row].transpose(1, 2, 0), dtype=np.float32)
+        turned = self.augment(**given)
         # A quarter turn of a picture that is not square changes its shape.
-        picture = resize_rgb(picture, self.photographs.shape[1:3])
-        return picture_tensor(picture), torch.from_numpy(self.targets[row]), row
+        size_px = self.photographs.shape[1:3]
+        return {
+            "picture": picture_tensor(resize_rgb(turned["image"], size_px)),
+            "depth": depth_tensor(turned["depth"], size_px) if "depth" in turned else torch.empty(0, *size_px),
+            "grams": torch.from_numpy(self.targets[row]),
+            "weight": float(self.weights[row]),
+            "row": row,
+        }
+
+
+def depth_tensor(depth: np.ndarray, size_px: tuple[int, int]) -> torch.Tensor:
+    """Turn a depth map (h, w, C) into a tensor (C, height, width), resized where an augmentation changed its shape."""
+    if depth.shape[:2] != size_px:
+        channels = depth.shape[2]
+        depth = cv2.resize(depth, size_px[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size_px, channels)
+    return torch.from_numpy(np.ascontiguousarray(depth.transpose(2, 0, 1)).copy())
 
 
 class SeededOrder(Sampler[int]):
     """A shuffle that depends on seed and epoch alone."""
 
     def __init__(self, length: int, seed: int) -> None:
-        """Shuffle `length` items; set `epoch` before each pass."""
-        self.length, self.seed, self.epoch = length, seed, 0
+        """Shuffle `length` items; set `epoch` before each pass, and `start` to leave out the first so many."""
+        self.length, self.seed, self.epoch, self.start = length, seed, 0, 0
 
     def __len__(self) -> int:
-        """Count the items."""
+        """Count the items of a whole pass."""
         return self.length
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # Iterator[int], as Sampler declares
-        """Yield every index once."""
+    def __iter__(self) -> Iterator[int]:
+        """Yield every index from `start` on once."""
         generator = torch.Generator().manual_seed(seed_at(self.seed, "order", self.epoch))
-        return iter(torch.randperm(self.length, generator=generator).tolist())
+        return iter(torch.randperm(self.length, generator=generator).tolist()[self.start :])

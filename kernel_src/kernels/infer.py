@@ -12,7 +12,7 @@ from pathlib import Path
 
 # %% tags=["parameters"]
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
-STACK = {}  # instead of the shares: {"weights": a row of one number per bundle for each target, "intercept_g": [5 grams]}
+STACK = {}  # instead of shares: {"weights": five rows of one number per bundle, "intercept_g": five grams}
 CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as the first bundle's experiment says
 BATCH_SIZE = 16  # photographs
 SHOW_IMAGES = 6  # photographs to look at in the end

@@ -4,16 +4,20 @@
 # > One run of this notebook leaves a folder `run/` with the weights of every fold, the out-of-fold predictions and a
 # > score that a submission can be compared with. Internet stays off.
 #
-# Attach the competition's data and, where the experiment starts from pretrained weights, the dataset that holds them.
+# Attach the competition's data and, where the experiment asks for them, the datasets with the pretrained weights, the
+# depth model and external data. A long training stops itself before Kaggle does: run the notebook again with this
+# notebook's own output attached, and it goes on where it stopped.
 
 # %%
-import tempfile
 import time
 from pathlib import Path
+
+session_start_s = time.monotonic()
 
 # %% tags=["parameters"]
 EXPERIMENT = "demo"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"epochs": 3}
+PSEUDO_LABELS = ""  # dataset with pseudo_labels.csv, used where the recipe's pseudo_weight is above 0; empty: none
 SHOW_IMAGES = 6  # photographs to look at in the end
 
 # %% [markdown]
@@ -25,26 +29,36 @@ SHOW_IMAGES = 6  # photographs to look at in the end
 from kernel_src.common.competition import SLUG, TRAIN_CSV
 from kernel_src.common.experiment import changed
 from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.mounts import find_competition, find_dataset, working_folder
-from kernel_src.common.starting_weights import STARTING_WEIGHTS_FILE
+from kernel_src.common.external_table import external_table_for
+from kernel_src.common.mounts import find_competition, find_dataset, kaggle_root, working_folder
+from kernel_src.common.weight_sources import find_weights
 
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
 competition = find_competition(SLUG, TRAIN_CSV)
 weights_file: Path | None = None
 if experiment.starting_weights:
-    weights_file = find_dataset(experiment.starting_weights, STARTING_WEIGHTS_FILE) / STARTING_WEIGHTS_FILE
+    weights_file = find_weights(experiment.starting_weights)
+depth_folder = find_weights(experiment.depth).parent if experiment.depth else None
+external_folder: Path | None = None
+if experiment.external_data:
+    external_folder = find_dataset(experiment.external_data, external_table_for(experiment.external_data).csv)
 run_folder = working_folder() / "run"
 print(f"experiment {experiment.name}: {experiment}")
 print(f"data: {competition}\nstarting weights: {weights_file or 'random'}\nresult: {run_folder}")
+print(f"depth model: {depth_folder or 'none'}\nexternal data: {external_folder or 'none'}")
 
 # %% [markdown]
 # ## Data
 
 # %%
+from kernel_src.common.pseudo_labels import PSEUDO_LABELS_FILE, read_pseudo_labels
 from kernel_src.common.tables import group_labels, read_train, target_array
 
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
+pseudo_labels = None
+if PSEUDO_LABELS:
+    pseudo_labels = read_pseudo_labels(find_dataset(PSEUDO_LABELS, PSEUDO_LABELS_FILE) / PSEUDO_LABELS_FILE)
 train_table.describe().round(1)
 
 # %% [markdown]
@@ -62,24 +76,50 @@ if device.fault:
 
 # %% [markdown]
 # ## Training
+#
+# A run of the same recipe among the inputs is taken up; what it has trained is kept.
 
 # %%
-from kernel_src.common.launch import launch
-from kernel_src.common.runs import finish_run, predict_out_of_fold, train_run
+import tempfile
 
+from kernel_src.common.launch import chosen_spread, launch
+from kernel_src.common.resumption import continue_previous_run
+from kernel_src.common.runs import finish_run, folds_left, predict_out_of_fold, train_run
+from kernel_src.common.session import session_of
+
+if previous_run := continue_previous_run(kaggle_root() / "input", run_folder, experiment):
+    print(f"going on with {previous_run}")
 cache_folder = Path(tempfile.gettempdir()) / "photographs"  # scratch: Kaggle keeps only the working folder
 start_s = time.perf_counter()
+todo = folds_left(experiment, train_table, run_folder)
+spread = chosen_spread(experiment, len(todo), device.count)
+if device.count > 1:
+    print(
+        f"{device.count} devices: {'each trains folds of its own' if spread == 'folds' else 'each takes half a batch'}"
+    )
 launch(
     train_run,
     device,
+    spread=spread,
+    folds=todo,
     experiment=experiment,
     train=train_table,
     competition=competition,
     starting_weights=weights_file,
     folder=run_folder,
     cache=cache_folder,
+    depth_folder=depth_folder,
+    external_folder=external_folder,
+    pseudo_labels=pseudo_labels,
+    session=session_of(experiment, session_start_s),
 )
 print(f"trained in {time.perf_counter() - start_s:.0f} s")
+if unfinished := folds_left(experiment, train_table, run_folder):
+    print(
+        f"NOT FINISHED: folds {', '.join(map(str, unfinished))}. Save this version, attach its output to the notebook "
+        "(Add Input, Your Work) and run it again: it goes on here"
+    )
+    raise SystemExit(0)  # papermill, which runs notebooks on Kaggle, counts this as a success and keeps the output
 
 # %% [markdown]
 # ## Result
@@ -90,8 +130,10 @@ print(f"trained in {time.perf_counter() - start_s:.0f} s")
 from kernel_src.common.constraints import constrain
 from kernel_src.common.floors import floor_scores, score_caveat
 
-oof_table = predict_out_of_fold(experiment, train_table, competition, run_folder, cache_folder, device)
-run_config = finish_run(experiment, train_table, oof_table, run_folder)
+oof_table = predict_out_of_fold(
+    experiment, train_table, competition, run_folder, cache_folder, device, depth_folder=depth_folder
+)
+run_config = finish_run(experiment, train_table, oof_table, run_folder, depth_folder)
 oof_score = run_config["oof"]
 print(f"out-of-fold R² {oof_score['r2']:.4f} on {oof_score['images']} photographs ({oof_score['formula']})")
 if caveat := score_caveat(train_table):

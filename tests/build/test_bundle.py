@@ -129,33 +129,124 @@ def test_measuring_on_other_data_is_refused(trained_run: Path, tmp_path: Path) -
 
 
 def test_the_bundle_predicts_what_the_run_does(trained_run: Path, tmp_path: Path, tiny_competition: Path) -> None:
+    from dataclasses import replace as altered
+
+    from kernel_src.common.bundle_prediction import predict_bundles
     from kernel_src.common.bundles import load_bundle
-    from kernel_src.common.dataset import PhotographFiles
     from kernel_src.common.model import load_fold
-    from kernel_src.common.prediction import predict_grams
-    from kernel_src.common.symmetries import views
     from tests.common.tiny import CPU, TINY
 
     make(trained_run, tmp_path / "bundle")
     bundle = load_bundle(tmp_path / "bundle")
+    exact = [load_fold(TINY, trained_run / f"fold{number}.safetensors") for number in range(2)]
     # The weights of the run, rounded here and computed in fp32: what loading must come to, bit for bit.
-    models = []
-    for number in range(2):
-        model = load_fold(TINY, trained_run / f"fold{number}.safetensors")
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(parameter.half().float() if parameter.ndim > 1 else parameter)
-        models.append(model)
+    rounded = [load_fold(TINY, trained_run / f"fold{number}.safetensors") for number in range(2)]
+    with torch.no_grad():
+        for parameter in (parameter for model in rounded for parameter in model.parameters()):
+            parameter.copy_(parameter.half().float() if parameter.ndim > 1 else parameter)
     paths = sorted((tiny_competition / "test").iterdir())
-    options: dict[str, Any] = {
-        "preprocessing": bundle.preprocessing,
-        "symmetries": views(TINY.tta, TINY.image_size_px),
-        "device": CPU,
-        "batch_size": 2,
-    }
-    loaded = predict_grams(bundle.models, PhotographFiles(paths, TINY.image_size_px), **options)
-    assert np.array_equal(loaded, predict_grams(models, PhotographFiles(paths, TINY.image_size_px), **options))
+    loaded, by_hand, in_full = (
+        predict_bundles([one], paths, device=CPU, batch_size=2)[0]
+        for one in (bundle, altered(bundle, models=rounded), altered(bundle, models=exact))
+    )
+    assert np.array_equal(loaded, by_hand)
     assert loaded.shape == (2, 3, 5) and loaded.std() > 0
+    assert 0 < np.abs(loaded - in_full).max() < 0.02, "grams; half precision costs no more"
+
+
+# The depth model
+
+
+@pytest.fixture(scope="module")
+def depth_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a depth model, all weights random; read it, never write it."""
+    from build.random_weights import random_run
+    from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
+
+    folder = tmp_path_factory.mktemp("depth")
+    return random_run(folder / "run", TINY_DEPTH, write_tiny_depth(folder / "hub"))
+
+
+@pytest.fixture
+def broken_depth_run(depth_run: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(depth_run, tmp_path / "run"))
+
+
+def test_the_depth_model_is_stored_once_halved_and_named_by_its_hash(depth_run: Path, tmp_path: Path) -> None:
+    report = make(depth_run, tmp_path / "bundle")
+    names = {
+        "fold0.safetensors",
+        "fold1.safetensors",
+        "depth.safetensors",
+        "depth_config.json",
+        "config.json",
+        "oof.csv",
+    }
+    assert set(os.listdir(tmp_path / "bundle")) == names | {"manifest.json", "dataset-metadata.json"}
+    assert report.files == 6
+    config = json.loads((tmp_path / "bundle/config.json").read_text())
+    weights = tmp_path / "bundle/depth.safetensors"
+    assert config["depth"]["sha256"] == sha256_of(weights)
+    assert config["depth"]["trained_beside_sha256"] == sha256_of(depth_run / "depth.safetensors")
+    before, after = load_file(depth_run / "depth.safetensors"), load_file(weights)
+    assert set(before) == set(after)
+    assert all(after[key].dtype == (torch.float16 if before[key].ndim > 1 else torch.float32) for key in after)
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert set(manifest["files"]) == names
+
+
+def test_bundles_of_different_experiments_hold_the_same_depth_file(depth_run: Path, tmp_path: Path) -> None:
+    """An ensemble sees by the hash that it is one model, and loads and asks it once."""
+    from build.random_weights import random_run
+    from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
+
+    other = replace(TINY_DEPTH, name="other", image_height_px=48, image_width_px=48)
+    random_run(tmp_path / "other", other, write_tiny_depth(tmp_path / "hub"))
+    make(depth_run, tmp_path / "a")
+    make(tmp_path / "other", tmp_path / "b", slug="i2b-other-weights")
+    assert sha256_of(tmp_path / "a/depth.safetensors") == sha256_of(tmp_path / "b/depth.safetensors")
+
+
+@pytest.mark.parametrize("name", ["depth.safetensors", "depth_config.json"])
+def test_a_run_without_its_depth_model_is_refused_with_the_cure(
+    broken_depth_run: Path, tmp_path: Path, name: str
+) -> None:
+    (broken_depth_run / name).unlink()
+    with pytest.raises(WrongUse, match=f"lacks {name}: copy it from the dataset i2b-depth-anything"):
+        make(broken_depth_run, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_another_depth_model_than_the_one_trained_beside_is_refused(broken_depth_run: Path, tmp_path: Path) -> None:
+    from tests.tiny_depth import write_tiny_depth
+
+    other = write_tiny_depth(tmp_path / "other", seed=1)
+    shutil.copyfile(other / "model.safetensors", broken_depth_run / "depth.safetensors")
+    with pytest.raises(
+        CheckFailed, match=r"depth.safetensors: sha256 \w+…, the folds were trained beside \w+….*put back"
+    ):
+        make(broken_depth_run, tmp_path / "bundle")
+
+
+def test_a_run_that_does_not_name_its_depth_model_is_refused(broken_depth_run: Path, tmp_path: Path) -> None:
+    config = json.loads((broken_depth_run / "config.json").read_text())
+    del config["depth"]
+    (broken_depth_run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WrongUse, match="the entry depth lacks weights, config, sha256"):
+        make(broken_depth_run, tmp_path / "bundle")
+
+
+def test_a_depth_model_inside_every_fold_is_refused(broken_depth_run: Path, tmp_path: Path) -> None:
+    """As the seed packed it: 100 MB, five times."""
+    from tests.tiny_depth import tiny_estimator
+
+    tensors = load_file(broken_depth_run / "fold1.safetensors")
+    tensors |= {f"depth_model.{key}": tensor for key, tensor in tiny_estimator().state_dict().items()}
+    save_file(tensors, broken_depth_run / "fold1.safetensors")
+    with pytest.raises(CheckFailed, match=r"fold1.safetensors: holds \d+ tensors of the frozen depth model.*keep the"):
+        make(broken_depth_run, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 # Sizes

@@ -4,6 +4,7 @@ import albumentations
 import numpy as np
 import pytest
 
+from kernel_src.common import augmentation as augmentation_module
 from kernel_src.common.augmentation import augmentation, reseed
 from kernel_src.common.experiment import AUGMENTATIONS
 
@@ -85,3 +86,78 @@ def test_an_argument_that_albumentations_would_ignore_is_an_error(monkeypatch: p
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown augmentation preset 'wild'"):
         augmentation("wild")
+
+
+# Depth
+
+
+def with_maps(preset: str, seed: int, picture: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    augment = augmentation(preset, with_depth=True)
+    reseed(augment, seed)
+    made = augment(image=picture.copy(), depth=depth.copy())
+    return made["image"], made["depth"]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("preset", AUGMENTATIONS)
+def test_a_depth_map_takes_every_turn_of_its_picture(preset: str, channels: int) -> None:
+    """The map is the picture's own column and row numbers: wherever a pixel goes, its depth goes too."""
+    rows, columns = np.mgrid[0:64, 0:64].astype(np.float32) / 64
+    picture = np.stack([rows * 255, columns * 255, np.zeros_like(rows)], 2).astype(np.uint8)
+    depth = np.stack([rows, columns], 2)[..., :channels].copy()
+    geometry = {"HorizontalFlip", "VerticalFlip", "RandomRotate90", "Affine", "Perspective"}
+    moved = 0
+    for seed in range(25):
+        augment = augmentation(preset, with_depth=True)
+        augment.transforms = [step for step in augment.transforms if type(step).__name__ in geometry]
+        reseed(augment, seed)
+        made = augment(image=picture.copy(), depth=depth.copy())
+        assert made["depth"].dtype == np.float32 and made["depth"].shape == (64, 64, channels)
+        difference = np.abs(made["image"][..., :channels] / 255 - made["depth"])
+        assert difference.max() < 0.03, f"seed {seed}: picture and map went different ways"
+        moved += not np.array_equal(made["depth"], depth)
+    assert moved >= (0 if preset == "none" else 3)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_noise_colour_shadow_and_holes_leave_the_depth_alone(preset: str) -> None:
+    """Whatever happens to the colours: the values of the map are those of the same map turned without colours."""
+    depth = np.full((48, 96, 1), 0.5, np.float32)
+    touched = 0
+    for seed in range(25):
+        picture, made = with_maps(preset, seed, PICTURE, depth)
+        inside = made[12:-12, 12:-12]  # a perspective may bring in a black border
+        assert np.allclose(inside, 0.5), f"seed {seed}"
+        touched += not np.array_equal(np.sort(picture.ravel()), np.sort(PICTURE.ravel()))
+    assert touched >= (0 if preset == "conservative" else 10)
+
+
+def test_depth_is_interpolated_between_its_pixels_and_not_repeated() -> None:
+    """Nearest neighbours, albumentations' default for masks, keep the four values of a coarse map."""
+    depth = np.repeat(np.repeat(np.array([[0.0, 1.0], [2.0, 4.0]], np.float32), 32, 0), 32, 1)[..., None]
+    picture = np.zeros((64, 64, 3), np.uint8)
+    most = max(len(np.unique(with_maps("aggressive", seed, picture, depth)[1])) for seed in range(20))
+    assert most > 20
+
+
+def test_a_picture_is_augmented_alike_with_and_without_depth() -> None:
+    for preset in PRESETS:
+        for seed, made in enumerate(pictures(preset, range(6))):
+            assert np.array_equal(made, with_maps(preset, seed, PICTURE, np.zeros((48, 96, 1), np.float32))[0])
+
+
+# Arguments that are taken and not used
+
+
+def test_every_step_holds_every_argument_it_was_given_and_one_that_does_not_is_an_error() -> None:
+    for preset in AUGMENTATIONS:
+        augmentation(preset)
+
+    class Ignoring(albumentations.GaussNoise):
+        """Takes an argument without a warning, and works with another one."""
+
+        def __init__(self, std_range: tuple[float, float] = (0.2, 0.4), p: float = 0.5) -> None:
+            super().__init__(std_range=(0.2, 0.4), p=p)
+
+    with pytest.raises(ValueError, match=r"Ignoring: argument std_range=\(0.01, 0.05\) became \(0.2, 0.4\)"):
+        augmentation_module._step(Ignoring, std_range=(0.01, 0.05))

@@ -10,10 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from build.bundle import make_bundle
-from kernel_src.common.bundles import load_bundle
+from build.random_weights import random_run
+from kernel_src.common.bundles import load_bundle, load_bundles
+from kernel_src.common.files import sha256_of
 from kernel_src.common.manifest import BundleError, file_entry
 from kernel_src.common.model import WeightsError
 from tests.common.tiny import TINY
+from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 
 
 @pytest.fixture(scope="session")
@@ -133,3 +136,81 @@ def test_a_dataset_of_starting_weights_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
     with pytest.raises(BundleError, match="config.json is missing"):
         load_bundle(tmp_path)
+
+
+# The depth model
+
+
+@pytest.fixture(scope="session")
+def whole_depth_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("depth-bundles")
+    random_run(folder / "run", TINY_DEPTH, write_tiny_depth(folder / "hub"))
+    make_bundle(folder / "run", folder / "bundle", slug="i2b-tiny-depth-weights", source_sha256="ab" * 32)
+    return folder / "bundle"
+
+
+@pytest.fixture
+def depth_bundle(whole_depth_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole_depth_bundle, tmp_path / "depth-bundle"))
+
+
+def test_the_depth_model_is_loaded_once_beside_the_folds(depth_bundle: Path) -> None:
+    loaded = load_bundle(depth_bundle)
+    stored = load_file(depth_bundle / "depth.safetensors")
+    assert loaded.depth is not None and len(loaded.models) == 2
+    assert loaded.depth_sha256 == sha256_of(depth_bundle / "depth.safetensors")
+    assert all(torch.equal(value, stored[key].float()) for key, value in loaded.depth.network.state_dict().items())
+    assert not any("depth_anything" in key or "neck" in key for model in loaded.models for key in model.state_dict())
+
+
+def test_bundles_that_carry_the_same_depth_model_share_one(depth_bundle: Path, bundle: Path) -> None:
+    first, second, without = load_bundles([depth_bundle, depth_bundle, bundle])
+    assert first.depth is second.depth is not None
+    assert without.depth is None and without.depth_sha256 == ""
+    assert load_bundle(depth_bundle).depth is not first.depth
+
+
+@pytest.mark.parametrize("name", ["depth.safetensors", "depth_config.json"])
+def test_a_missing_file_of_the_depth_model_is_named(depth_bundle: Path, name: str) -> None:
+    (depth_bundle / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is missing → upload the bundle again"):
+        load_bundle(depth_bundle)
+    manifest = json.loads((depth_bundle / "manifest.json").read_text())
+    del manifest["files"][name]
+    (depth_bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=f"the manifest does not cover {name}"):
+        load_bundle(depth_bundle)
+
+
+def test_the_depth_model_of_another_bundle_is_refused(depth_bundle: Path, tmp_path: Path) -> None:
+    other = write_tiny_depth(tmp_path / "other", seed=1)
+    shutil.copyfile(other / "model.safetensors", depth_bundle / "depth.safetensors")
+    sign_again(depth_bundle)
+    with pytest.raises(BundleError, match="depth.safetensors is not the depth model that config.json names.*make the"):
+        load_bundle(depth_bundle)
+
+
+@pytest.mark.parametrize("lacking", ["weights", "config", "sha256", "depth"])
+def test_a_config_that_does_not_name_its_depth_model_is_refused(depth_bundle: Path, lacking: str) -> None:
+    config = json.loads((depth_bundle / "config.json").read_text())
+    if lacking == "depth":
+        del config["depth"]
+    else:
+        del config["depth"][lacking]
+    (depth_bundle / "config.json").write_text(json.dumps(config))
+    sign_again(depth_bundle)
+    message = "weights, config, sha256" if lacking == "depth" else lacking
+    with pytest.raises(BundleError, match=f"needs depth, but its entry depth lacks {message}: make the bundle again"):
+        load_bundle(depth_bundle)
+
+
+def test_depth_weights_that_do_not_fit_their_config_are_refused_by_key(depth_bundle: Path) -> None:
+    tensors = load_file(depth_bundle / "depth.safetensors")
+    del tensors["head.conv1.weight"]
+    save_file(tensors, depth_bundle / "depth.safetensors")
+    config = json.loads((depth_bundle / "config.json").read_text())
+    config["depth"]["sha256"] = sha256_of(depth_bundle / "depth.safetensors")
+    (depth_bundle / "config.json").write_text(json.dumps(config))
+    sign_again(depth_bundle)
+    with pytest.raises(WeightsError, match="depth.safetensors.*head.conv1.weight is missing"):
+        load_bundle(depth_bundle)

@@ -1,5 +1,6 @@
 """An experiment: every field does something, nothing unknown is taken, and JSON changes nothing."""
 
+import ast
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -9,27 +10,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kernel_src.common import runs, training
+from kernel_src.common.checkpoint import save_tensors
 from kernel_src.common.experiment import (
     AUGMENTATIONS,
     CONSTRAINTS,
+    DEPTH_FUSIONS,
+    DEPTH_VIEWS,
     HEAD_ACTIVATIONS,
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
     SPLITS,
+    SPREADS,
     TTA_SETS,
     Experiment,
     changed,
     experiment_from_json,
 )
-from kernel_src.common.experiments import EXPERIMENTS, KERNELS, bundle_slug, kernel_card
+from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, KERNELS, SEED_PUBLIC_R2, bundle_slug, kernel_card
 from kernel_src.common.files import sha256_of
+from kernel_src.common.launch import chosen_spread
 from kernel_src.common.model import BiomassNet
+from kernel_src.common.session import session_of
 from kernel_src.common.tables import read_train, target_array
 from kernel_src.common.training import train_fold
+from kernel_src.common.training_data import training_table
+from kernel_src.common.tuned_experiments import TUNED
+from tests.common.test_external import write_grassclover
 from tests.common.tiny import CPU, TINY_VIT, fold_data
+from tests.tiny_depth import write_tiny_depth
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Workbench:
@@ -49,10 +63,21 @@ class Workbench:
         return read_train(self.competition / "train.csv")
 
 
+Look = Callable[[Workbench, Experiment], Any]
+
+
 def net(bench: Workbench, experiment: Experiment) -> Any:
     """The layers, and how many numbers they hold."""
     model = BiomassNet(experiment)
     return repr(model), sum(p.numel() for p in model.parameters())
+
+
+def kept_for_the_backward_pass(bench: Workbench, experiment: Experiment) -> Any:
+    """How many numbers a training step keeps in memory."""
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        BiomassNet(experiment).train()(torch.zeros(2, 3, *experiment.image_size_px))
+    return sum(kept)
 
 
 def trained(bench: Workbench, experiment: Experiment) -> Any:
@@ -65,7 +90,7 @@ def trained(bench: Workbench, experiment: Experiment) -> Any:
 
 def trained_while_the_inner_fold_gets_worse(bench: Workbench, experiment: Experiment) -> Any:
     worse = iter(range(100))
-    bench.monkeypatch.setattr(training, "_inner_loss", lambda *_: float(next(worse)))
+    bench.monkeypatch.setattr(training, "inner_loss", lambda *_: float(next(worse)))
     return trained(bench, experiment)
 
 
@@ -91,8 +116,6 @@ def dealt_out(bench: Workbench, experiment: Experiment) -> Any:
 
 
 def predicted_out_of_fold(bench: Workbench, experiment: Experiment) -> Any:
-    from kernel_src.common.checkpoint import save_tensors
-
     folder = bench.new_folder()
     grams = target_array(bench.train())
     for fold in range(2):
@@ -109,6 +132,50 @@ def scored(bench: Workbench, experiment: Experiment) -> Any:
     return runs.out_of_fold_r2(experiment, train, oof)
 
 
+def trained_with_pseudo_labels(bench: Workbench, experiment: Experiment) -> Any:
+    folder, data = bench.new_folder(), fold_data(12)
+    data = replace(data, pseudo=np.arange(12) >= 8)
+    train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
+    return sha256_of(folder / "fold0.safetensors")
+
+
+def predicted_with_depth(bench: Workbench, experiment: Experiment) -> Any:
+    """The out-of-fold predictions of two random nets beside a random depth model."""
+    folder, depth = bench.new_folder(), write_tiny_depth(bench.new_folder())
+    for fold in range(2):
+        model = training.new_model(experiment, target_array(bench.train()), None)
+        save_tensors(folder / f"fold{fold}.safetensors", model.state_dict())
+    oof = runs.predict_out_of_fold(
+        experiment, bench.train(), bench.competition, folder, bench.folder / "cache", CPU, depth_folder=depth
+    )
+    return oof.to_csv(float_format="%.6f")
+
+
+def external_grams(bench: Workbench, experiment: Experiment) -> Any:
+    folder = write_grassclover(bench.new_folder())
+    return target_array(training_table(experiment, bench.train(), folder, None).rows).tolist()
+
+
+def call_in_the_training_kernel(function: str) -> Look:
+    """The very call that kernels/train.py makes, with everything but the experiment stood in for."""
+
+    def look(bench: Workbench, experiment: Experiment) -> Any:
+        tree = ast.parse((ROOT / "kernel_src/kernels/train.py").read_text(encoding="utf-8"))
+        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == function]
+        assert calls, f"the kernel does not call {function}"
+        stand_ins = {
+            "experiment": experiment,
+            "todo": [0, 1],
+            "device": replace(CPU, count=2),
+            "session_start_s": 0.0,
+            "chosen_spread": chosen_spread,
+            "session_of": session_of,
+        }
+        return [eval(compile(ast.Expression(call), "train.py", "eval"), stand_ins) for call in calls]
+
+    return look
+
+
 def card(bench: Workbench, experiment: Experiment) -> Any:
     bench.monkeypatch.setitem(EXPERIMENTS, experiment.name, experiment)
     return kernel_card(experiment.name, "train")
@@ -118,7 +185,6 @@ def bundled_as(bench: Workbench, experiment: Experiment) -> Any:
     return bundle_slug(experiment.name)
 
 
-Look = Callable[[Workbench, Experiment], Any]
 # Field → what is changed, what else must be so for the field to matter, and where the change must show.
 FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "name": ("other", {}, bundled_as),
@@ -129,14 +195,24 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "head_hidden": ((8, 4), {}, net),
     "head_activation": ("gelu", {}, net),
     "head_dropout": (0.5, {}, trained),
+    "frozen_groups": (1, {}, trained),
+    "gradient_checkpointing": (True, {}, kept_for_the_backward_pass),
+    "depth": ("i2b-depth-anything", {}, net),
+    "depth_fusion": ("add", {"depth": "i2b-depth-anything"}, net),
+    "depth_channels": (2, {"depth": "i2b-depth-anything"}, net),
+    "depth_views": ("exact", {"depth": "i2b-depth-anything"}, predicted_with_depth),
     "split": ("leave_group_out", {}, dealt_out),
     "folds": (3, {}, dealt_out),
     "train_folds": ((1,), {}, dealt_out),
     "split_seed": (1, {}, dealt_out),
     "inner_folds": (2, {}, dealt_out),
     "augmentation": ("none", {}, trained),
+    "external_data": ("i2b-grassclover", {}, card),
+    "external_area_factor": (1.0, {"external_data": "i2b-grassclover"}, external_grams),
+    "pseudo_weight": (0.5, {"pseudo_weight": 0.25}, trained_with_pseudo_labels),
     "loss": ("smooth_l1", {}, trained),
     "loss_beta": (0.1, {"loss": "smooth_l1"}, trained),
+    "constraint_weight": (1.0, {}, trained),
     "optimizer": ("rmsprop", {}, trained),
     "learning_rate": (2e-3, {}, trained),
     "backbone_learning_rate": (1e-5, {}, trained),
@@ -150,10 +226,13 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "batch_size": (6, {}, trained),
     "accumulate_steps": (2, {}, trained),
     "clip_norm": (0.01, {"optimizer": "rmsprop"}, trained),
+    "ema_decay": (0.9, {}, trained),
     "seed": (1, {}, trained),
     "tta": ("none", {}, predicted_out_of_fold),
     "constraint": ("biological", {}, scored),
     "machine_shape": ("NvidiaL4", {}, card),
+    "spread": ("batch", {}, call_in_the_training_kernel("chosen_spread")),
+    "session_limit_s": (3600.0, {}, call_in_the_training_kernel("session_of")),
 }
 
 
@@ -189,6 +268,9 @@ def test_changing_a_field_changes_what_is_computed(
         ("augmentation", AUGMENTATIONS),
         ("tta", TTA_SETS),
         ("constraint", CONSTRAINTS),
+        ("depth_fusion", DEPTH_FUSIONS),
+        ("depth_views", DEPTH_VIEWS),
+        ("spread", SPREADS),
     ],
 )
 def test_each_allowed_word_is_taken_and_an_unknown_one_refused_with_the_list(
@@ -213,6 +295,17 @@ def test_each_allowed_word_is_taken_and_an_unknown_one_refused_with_the_list(
         {"head_dropout": 1.0},
         {"learning_rate": 0.0},
         {"loss_beta": 0.0},
+        {"depth_channels": 3},
+        {"frozen_groups": -1},
+        {"clip_norm": -1.0},
+        {"weight_decay": -0.1},
+        {"backbone_learning_rate": -1e-5},
+        {"warmup_epochs": -1},
+        {"constraint_weight": -1.0},
+        {"pseudo_weight": float("inf")},
+        {"session_limit_s": -5.0},
+        {"ema_decay": 1.0},
+        {"external_area_factor": 0.0},
     ],
 )
 def test_a_number_out_of_range_is_refused_by_field_and_value(changes: dict[str, Any]) -> None:
@@ -251,29 +344,100 @@ def test_changes_replace_only_what_they_name_and_lists_become_tuples() -> None:
 # The list
 
 
-def test_the_list_holds_v1_and_demo_under_their_own_names() -> None:
-    assert {"v1", "demo"} <= set(EXPERIMENTS)
+def test_the_list_holds_every_version_of_the_seed_under_its_own_name() -> None:
+    wanted = {"demo", "v1", "v2", "v3", "v4", "v5", "v5_componly", "v7", "v8"}
+    assert wanted | {"siglip", "eva02", "eva02_large", "dinov2_reg"} == set(EXPERIMENTS) - set(TUNED)
     assert all(name == experiment.name for name, experiment in EXPERIMENTS.items())
 
 
-def test_v1_is_the_row_of_the_seeds_table() -> None:
-    v1 = EXPERIMENTS["v1"]
-    assert (v1.backbone, v1.head_hidden, v1.head_activation, v1.head_dropout) == ("resnet34", (256,), "relu", 0.3)
-    assert v1.image_size_px == (512, 512) and v1.augmentation == "moderate"
-    assert (v1.loss, v1.optimizer, v1.learning_rate, v1.weight_decay) == ("mse", "adamw", 1e-4, 1e-4)
-    assert (v1.schedule, v1.epochs, v1.batch_size, v1.patience_epochs) == ("cosine", 50, 16, 10)
-    assert len(v1.train_folds) == 1 and v1.folds == 5, "one hold-out of 20 %"
+# Each row of the table in facts/seed-system.md, typed off it a second time.
+SEED_TABLE: dict[str, dict[str, Any]] = {
+    "v1": {
+        "backbone": "resnet34", "head_hidden": (256,), "head_activation": "relu", "head_dropout": 0.3,
+        "image_size_px": (512, 512), "loss": "mse", "optimizer": "adamw", "learning_rate": 1e-4, "weight_decay": 1e-4,
+        "schedule": "cosine", "epochs": 50, "batch_size": 16, "augmentation": "moderate", "external_data": "",
+        "depth": "", "clip_norm": 0.0, "accumulate_steps": 1, "backbone_learning_rate": 0.0,
+    },
+    "v2": {
+        "backbone": "tf_efficientnetv2_m", "head_hidden": (512,), "head_activation": "relu", "head_dropout": 0.5,
+        "image_size_px": (512, 512), "loss": "smooth_l1", "loss_beta": 2.0, "optimizer": "rmsprop",
+        "learning_rate": 3.286e-4, "weight_decay": 2.1e-6, "schedule": "step", "schedule_epochs": 10,
+        "schedule_factor": 0.1, "epochs": 50, "batch_size": 32, "augmentation": "conservative", "external_data": "",
+        "depth": "", "clip_norm": 0.0, "accumulate_steps": 1,
+    },
+    "v4": {
+        "backbone": "tf_efficientnetv2_m", "head_hidden": (512,), "head_dropout": 0.5, "loss": "mse",
+        "optimizer": "rmsprop", "learning_rate": 3.286e-4, "image_size_px": (512, 512), "train_folds": (), "folds": 5,
+    },
+    "v5": {
+        "backbone": "efficientnetv2_rw_m", "head_hidden": (256, 64), "head_activation": "relu", "head_dropout": 0.3,
+        "image_size_px": (384, 384), "loss": "mse", "optimizer": "adamw", "learning_rate": 1e-4, "weight_decay": 0.01,
+        "schedule": "cosine", "schedule_epochs": 50, "epochs": 30, "batch_size": 8, "augmentation": "moderate",
+        "split": "group", "external_data": "i2b-grassclover", "depth": "i2b-depth-anything-v2-small",
+        "depth_fusion": "concat", "depth_channels": 1, "clip_norm": 0.0, "accumulate_steps": 1,
+    },
+    "v7": {
+        "backbone": "vit_base_patch14_dinov2", "head_hidden": (256, 64), "head_activation": "gelu",
+        "head_dropout": 0.3, "image_size_px": (518, 518), "loss": "mse", "optimizer": "adamw",
+        "backbone_learning_rate": 1e-5, "learning_rate": 1e-4, "weight_decay": 0.01, "clip_norm": 1.0,
+        "schedule": "warmup_cosine", "warmup_epochs": 3, "schedule_epochs": 0, "epochs": 30, "batch_size": 8,
+        "accumulate_steps": 4, "augmentation": "moderate", "split": "group", "external_data": "", "depth": "",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEED_TABLE)
+def test_an_experiment_is_its_row_of_the_seeds_table(name: str) -> None:
+    experiment = EXPERIMENTS[name]
+    assert {field: getattr(experiment, field) for field in SEED_TABLE[name]} == SEED_TABLE[name]
+
+
+def differences(name: str, other: str) -> dict[str, Any]:
+    ours, theirs = EXPERIMENTS[name].as_json(), EXPERIMENTS[other].as_json()
+    return {field: ours[field] for field in ours if ours[field] != theirs[field] and field != "name"}
+
+
+def test_versions_that_repeat_another_differ_from_it_in_what_the_table_says_and_in_nothing_else() -> None:
+    assert differences("v3", "v2") == {"train_folds": ()}
+    assert differences("v4", "v3") == {"loss": "mse", "loss_beta": 1.0}
+    assert differences("v5_componly", "v5") == {"external_data": ""}
+    assert differences("v8", "v7") == {"depth": "i2b-depth-anything-v2-small"}
+    for name in ("siglip", "eva02", "dinov2_reg"):
+        pictures = {"backbone", "starting_weights", "image_height_px", "image_width_px"}
+        assert differences(name, "v7").keys() <= pictures
+    large = differences("eva02_large", "eva02")
+    assert large.keys() == {
+        "backbone", "starting_weights", "gradient_checkpointing", "batch_size", "accumulate_steps"
+    }  # fmt: skip
+    assert large["batch_size"] * large["accumulate_steps"] == 32, "pictures per step, as the others"
+
+
+@pytest.mark.parametrize(
+    "experiment", [e for e in EXPERIMENTS.values() if e.name not in {"demo", *TUNED}], ids=lambda e: e.name
+)
+def test_every_version_keeps_visits_whole_picks_its_epoch_honestly_and_stops_in_time(experiment: Experiment) -> None:
+    assert experiment.split in {"group", "stratified_group"} and experiment.folds == 5
+    assert experiment.inner_folds == 8 and experiment.patience_epochs == 10 and experiment.seed == 42
+    assert experiment.tta == "all" and experiment.constraint == "projection"
+    assert experiment.session_limit_s == 11.5 * 3600 and experiment.starting_weights
+
+
+def test_the_scores_of_the_seed_are_those_of_its_table() -> None:
+    scores = {"v1": 0.30, "v2": 0.42, "v3": 0.46, "v4": 0.50, "v5": 0.57, "v6": 0.57, "v7": 0.58, "v8": 0.62}
+    assert scores == SEED_PUBLIC_R2 and set(SEED_PUBLIC_R2) <= {*EXPERIMENTS, *ENSEMBLES}
 
 
 def test_the_cards_list_what_each_notebook_mounts() -> None:
     assert set(KERNELS) == {"train", "infer"}
     for name, experiment in EXPERIMENTS.items():
         training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
-        assert training_card.datasets == ((experiment.starting_weights,) if experiment.starting_weights else ())
+        mounted = (experiment.starting_weights, experiment.depth, experiment.external_data)
+        assert training_card.datasets == tuple(slug for slug in mounted if slug)
         assert training_card.parameters == {"EXPERIMENT": name}
-        assert inference_card.datasets == tuple(inference_card.parameters["BUNDLES"]) == (f"i2b-{name}-weights",)
+        assert inference_card.datasets == tuple(inference_card.parameters["BUNDLES"]) == (bundle_slug(name),)
+        assert bundle_slug(name) == f"i2b-{name.replace('_', '-')}-weights"
         assert training_card.competitions == inference_card.competitions == ("csiro-biomass",)
-    with pytest.raises(KeyError, match="'blend' is not one of train, infer"):
+    with pytest.raises(KeyError, match="'blend' is not one of train, infer, the notebooks of v1"):
         kernel_card("v1", "blend")
     with pytest.raises(KeyError, match="v99"):
         kernel_card("v99", "train")

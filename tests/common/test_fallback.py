@@ -59,3 +59,9 @@ def test_the_fallback_needs_nothing_but_the_standard_library() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("shares", [[], [0.0, 0.0], [2.0, -1.0]])
+def test_shares_that_mean_nothing_are_refused_at_once(shares: list[float], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="none may be negative, and one must be above 0"):
+        training_means({tmp_path / str(number): share for number, share in enumerate(shares)})

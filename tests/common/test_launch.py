@@ -1,8 +1,10 @@
 """One process per device: two processes train what one trains, and decide alike."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,11 @@ from typing import Any
 import pytest
 
 from kernel_src.common import launch as launch_module
-from kernel_src.common.launch import launch
+from kernel_src.common.device import DeviceReport
+from kernel_src.common.files import sha256_of
+from kernel_src.common.launch import chosen_spread, launch
+from kernel_src.common.runs import train_run
+from kernel_src.common.tables import read_train
 from kernel_src.common.training import train_fold
 from tests.common.tiny import CPU, TINY, TINY_VIT, fold_data
 
@@ -46,18 +52,79 @@ if __name__ == "__main__":
 def test_one_device_is_called_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch_module, "notebook_launcher", None)
     seen: list[Any] = []
-    launch(lambda **arguments: seen.append(arguments), CPU, experiment=TINY, fold=3)
-    assert seen == [{"device": CPU, "experiment": TINY, "fold": 3}]
+    for spread in ("batch", "folds"):
+        launch(lambda **arguments: seen.append(arguments), CPU, spread=spread, folds=(0, 2), experiment=TINY)
+    assert seen == [{"device": CPU, "folds": (0, 2), "experiment": TINY}] * 2
 
 
-def test_two_devices_get_a_process_each_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_devices_that_share_batches_get_a_process_each_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(launch_module, "notebook_launcher", lambda work, **options: (asked.append(options), work()))
     seen: list[Any] = []
     device = replace(CPU, kind="cuda", count=2, half=True)
-    launch(lambda **arguments: seen.append(arguments), device, fold=1)
+    launch(lambda **arguments: seen.append(arguments), device, spread="batch", folds=(1,), experiment=TINY)
     assert asked == [{"num_processes": 2, "mixed_precision": "fp16"}]
-    assert seen == [{"device": device, "fold": 1}]
+    assert seen == [{"device": device, "folds": (1,), "experiment": TINY}]
+
+
+def test_by_default_devices_take_whole_folds_where_each_gets_one() -> None:
+    assert [chosen_spread(TINY, folds, 2) for folds in (0, 1, 2, 5)] == ["batch", "batch", "folds", "folds"]
+    assert chosen_spread(TINY, 5, 1) == "batch", "one device has nothing to spread"
+    assert chosen_spread(replace(TINY, spread="batch"), 5, 2) == "batch"
+    assert chosen_spread(replace(TINY, spread="folds"), 1, 2) == "folds"
+
+
+def test_spread_folds_each_process_has_a_gpu_of_its_own_and_every_third_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(launch_module.torch.cuda, "set_device", chosen.append)
+
+    def tell(device: DeviceReport, folds: tuple[int, ...]) -> None:
+        (tmp_path / str(chosen[0])).write_text(json.dumps([device.count, chosen, folds, os.getpid() != parent]))
+
+    parent = os.getpid()
+    launch(tell, replace(CPU, kind="cuda", count=3), spread="folds", folds=(0, 1, 2, 4))
+    assert {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()} == {
+        "0": [1, [0], [0, 4], True],
+        "1": [1, [1], [1], True],
+        "2": [1, [2], [2], True],
+    }
+    assert not chosen, "this process must not touch a GPU before it has forked the others"
+
+
+def test_a_process_that_fails_is_an_error_of_the_whole_after_the_others_have_finished(tmp_path: Path) -> None:
+    def fail_at_one(device: DeviceReport, folds: tuple[int, ...]) -> None:
+        if 1 in folds:
+            raise ValueError("broken")
+        time.sleep(0.3)
+        (tmp_path / "done").touch()
+
+    with pytest.raises(RuntimeError, match="device 1 failed, see above; finished folds are kept"):
+        launch(fail_at_one, replace(CPU, count=2), spread="folds", folds=(0, 1))
+    assert (tmp_path / "done").exists()
+
+
+def test_folds_spread_over_two_devices_are_those_of_one_bit_for_bit(tmp_path: Path, tiny_competition: Path) -> None:
+    """With batch norm, dropout and augmentation."""
+    train = read_train(tiny_competition / "train.csv")
+    experiment = replace(TINY, folds=3)
+    for name, count in (("serial", 1), ("spread", 2)):
+        launch(
+            train_run,
+            replace(CPU, count=count),
+            spread="folds",
+            folds=(0, 1, 2),
+            experiment=experiment,
+            train=train,
+            competition=tiny_competition,
+            starting_weights=None,
+            folder=tmp_path / name,
+            cache=tmp_path / f"cache-{name}",
+        )
+    for fold in range(3):
+        one, two = (sha256_of(tmp_path / name / f"fold{fold}.safetensors") for name in ("serial", "spread"))
+        assert one == two
 
 
 @pytest.mark.full
@@ -85,3 +152,58 @@ def test_two_processes_see_the_losses_of_one_and_stop_at_the_same_epoch(tmp_path
         assert losses(two[PLAIN.name], "train_loss") == pytest.approx(losses(alone, "train_loss"), rel=2e-3)
     assert losses(first[PATIENT.name], "inner_loss") == losses(second[PATIENT.name], "inner_loss")
     assert (tmp_path / PLAIN.name / "fold0.safetensors").exists()
+
+
+SESSIONS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from kernel_src.common.launch import launch
+from kernel_src.common.runs import train_run
+from kernel_src.common.session import Session
+from kernel_src.common.tables import read_train
+from tests.common.tiny import CPU, TINY_VIT
+
+competition, out, limit_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+launch(
+    train_run,
+    replace(CPU, count=2),
+    spread="batch",
+    folds=(0, 1),
+    experiment=replace(TINY_VIT, ema_decay=0.9, batch_size=2),
+    train=read_train(competition / "train.csv"),
+    competition=competition,
+    starting_weights=None,
+    folder=out / "run",
+    cache=out / "cache",
+    session=Session(started_s=0.0, limit_s=limit_s),
+)
+"""
+
+
+@pytest.mark.full
+def test_two_processes_stop_together_at_the_sessions_end_and_go_on_together(
+    tmp_path: Path, tiny_competition: Path
+) -> None:
+    script = tmp_path / "sessions.py"
+    script.write_text(SESSIONS)
+
+    def session(limit_s: float) -> str:
+        done = subprocess.run(
+            [sys.executable, script, tiny_competition, tmp_path, str(limit_s)],
+            cwd=ROOT,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=150,  # a process that waits for ever for the other is the failure
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    assert session(0.001).count("fold 0: stopped in epoch 1 of 2, batch 1") == 2
+    assert (tmp_path / "run/checkpoint0.safetensors").exists()
+    assert "fold 0: resumed after epoch 0, batch 1" in session(0.0)
+    assert {path.name for path in (tmp_path / "run").glob("*.safetensors")} == {
+        "fold0.safetensors",
+        "fold1.safetensors",
+    }

@@ -1,17 +1,13 @@
 """The model is what the experiment says, and weights that do not fit it are refused by key."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from kernel_src.common.experiment import Experiment
-from kernel_src.common.model import BiomassNet, TargetScaling, WeightsError, load_starting_weights, load_strictly
+from kernel_src.common.model import BiomassNet, TargetScaling, WeightsError, load_strictly
 from tests.common.tiny import TINY, TINY_VIT
 
 PICTURES = torch.zeros(2, 3, 32, 64)
@@ -118,45 +114,3 @@ def test_a_missing_an_extra_and_a_misshapen_key_are_named_and_nothing_is_loaded(
 def test_many_faults_are_counted() -> None:
     with pytest.raises(WeightsError, match=r"… \d{2,} in all"):
         load_strictly(BiomassNet(TINY), {}, "weights")
-
-
-@pytest.fixture
-def pretrained(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
-    """Weights as timm publishes them: with the classifier of their own task."""
-    tensors = timm.create_model(TINY.backbone, num_classes=7).state_dict()
-    path = tmp_path / "model.safetensors"
-    save_file(tensors, path)
-    return path, tensors
-
-
-def test_starting_weights_fill_the_whole_backbone_and_drop_only_the_classifier(
-    pretrained: tuple[Path, dict[str, torch.Tensor]],
-) -> None:
-    path, tensors = pretrained
-    model = BiomassNet(TINY)
-    load_starting_weights(model, path)
-    loaded = model.backbone.state_dict()
-    assert set(tensors) - set(loaded) == {"classifier.weight", "classifier.bias"}
-    assert all(torch.equal(value, tensors[key]) for key, value in loaded.items())
-
-
-@pytest.mark.parametrize("fault", ["missing", "extra", "misshapen"])
-def test_starting_weights_that_do_not_fit_are_refused(
-    pretrained: tuple[Path, dict[str, torch.Tensor]], fault: str
-) -> None:
-    path, tensors = pretrained
-    if fault == "missing":
-        del tensors["conv_stem.weight"]
-    elif fault == "extra":
-        tensors["conv_stem.extra"] = torch.zeros(1)
-    else:
-        tensors["conv_stem.weight"] = torch.zeros(3, 3)
-    save_file(tensors, path)
-    with pytest.raises(WeightsError, match="model.safetensors does not fit the model: conv_stem"):
-        load_starting_weights(BiomassNet(TINY), path)
-
-
-def test_weights_of_another_backbone_are_refused(pretrained: tuple[Path, dict[str, torch.Tensor]]) -> None:
-    other: Experiment = replace(TINY, backbone="test_vit")
-    with pytest.raises(WeightsError, match="does not fit"):
-        load_starting_weights(BiomassNet(other), pretrained[0])

@@ -72,3 +72,17 @@ def test_setting_the_rates_multiplies_each_groups_own_rate_not_the_last_one() ->
     set_learning_rates(optimizer, 0.5)
     set_learning_rates(optimizer, 0.1)
     assert sorted({group["lr"] for group in optimizer.param_groups}) == pytest.approx([1e-5, 1e-3])
+
+
+def test_position_embeddings_and_class_tokens_are_not_decayed_either() -> None:
+    """They are no vectors by shape, (1, N, 64), but biases by what they do; timm lists them."""
+    experiment = replace(TINY_VIT, weight_decay=0.1)
+    model = BiomassNet(experiment)
+    decay = {
+        id(p): group["weight_decay"]
+        for group in build_optimizer(model, experiment).param_groups
+        for p in group["params"]
+    }
+    assert {decay[id(p)] for p in (model.backbone.pos_embed, model.backbone.cls_token)} == {0.0}
+    assert decay[id(model.backbone.patch_embed.proj.weight)] == 0.1
+    assert len(decay) == len(list(model.parameters())), "every parameter in exactly one group"

@@ -15,10 +15,18 @@ from kernel_src.common.competition import TARGETS
 from kernel_src.common.constraints import constrain
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.metric import weighted_r2
-from kernel_src.common.runs import finish_run, folds_to_train, out_of_fold_r2, predict_out_of_fold, train_run
+from kernel_src.common.runs import (
+    collect_log,
+    finish_run,
+    folds_left,
+    out_of_fold_r2,
+    predict_out_of_fold,
+    train_run,
+)
 from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train, target_array
-from kernel_src.common.training import FoldData
+from kernel_src.common.training_data import folds_to_train
+from kernel_src.common.training_photographs import FoldData
 from tests.common.tiny import CPU, TINY, TINY_VIT
 
 
@@ -47,6 +55,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> dict[int, FoldData]:
     def record(experiment: Experiment, fold: int, data: FoldData, *, folder: Path, **_: Any) -> list[dict[str, Any]]:
         given[fold] = data
         (folder / f"fold{fold}.safetensors").write_text("weights")
+        (folder / f"log{fold}.csv").write_text(f"fold,epoch\n{fold},1\n")
         return [{"fold": fold, "epoch": 1}]
 
     monkeypatch.setattr(runs, "train_fold", record)
@@ -84,15 +93,41 @@ def test_a_resumed_run_trains_only_what_is_missing_and_its_log_holds_every_fold(
 ) -> None:
     run = tmp_path / "run"
     start(TINY_VIT, train, tiny_competition, run)
+    assert folds_left(TINY_VIT, train, run) == ()
     (run / "fold1.safetensors").unlink()
-    (run / "log.csv").write_text("fold,epoch\n0,1\n")  # killed while fold 1 was trained
+    assert folds_left(TINY_VIT, train, run) == (1,)
     no_training.clear()
     start(TINY_VIT, train, tiny_competition, run)
     assert set(no_training) == {1}
-    assert (run / "log.csv").read_text() == "fold,epoch\n0,1\n1,1\n"
     no_training.clear()
     start(TINY_VIT, train, tiny_competition, run)
-    assert not no_training and (run / "log.csv").read_text() == "fold,epoch\n0,1\n1,1\n"
+    assert not no_training
+    for _ in range(2):
+        collect_log(run)
+        assert (run / "log.csv").read_text() == "fold,epoch\n0,1\n1,1\n"
+
+
+def test_what_a_fold_killed_at_its_very_end_has_left_behind_is_cleared(
+    train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData]
+) -> None:
+    run = tmp_path / "run"
+    start(TINY_VIT, train, tiny_competition, run)
+    left = ("checkpoint0.safetensors", "best0.safetensors", ".checkpoint0.123.safetensors", "checkpoint1.safetensors")
+    for name in left:
+        (run / name).write_text("")
+    (run / "fold1.safetensors").unlink()
+    start(TINY_VIT, train, tiny_competition, run)
+    assert [name for name in left if (run / name).exists()] == ["checkpoint1.safetensors"]
+
+
+def test_the_same_data_mounted_elsewhere_is_the_same_run_and_the_session_limit_is_no_part_of_it(
+    train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData]
+) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "mounted"
+    start(TINY_VIT, train, tiny_competition, run)
+    elsewhere.symlink_to(tiny_competition)
+    moved = train.assign(image_path=[str(elsewhere / path) for path in train["image_path"]])
+    start(replace(TINY_VIT, session_limit_s=60.0, machine_shape="NvidiaL4"), moved, Path("/"), run)
 
 
 @pytest.mark.parametrize("other", ["experiment", "data", "no record"])
@@ -133,6 +168,8 @@ def test_a_run_leaves_weights_config_predictions_and_log(trained_run: Path) -> N
         "config.json",
         "oof.csv",
         "log.csv",
+        "log0.csv",
+        "log1.csv",
         "fingerprint.json",
     }
     rows = list(csv.DictReader((trained_run / "log.csv").open()))

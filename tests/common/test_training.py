@@ -1,10 +1,7 @@
 """Training one fold: resumable bit for bit, blind to the fold that is scored, and honest about NaN."""
 
 import os
-import signal
-from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from kernel_src.common import training
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.files import sha256_of
-from kernel_src.common.training import FoldData, TrainingDiverged, new_model, train_fold
+from kernel_src.common.training import new_model, train_fold
+from kernel_src.common.training_loss import TrainingDiverged
+from kernel_src.common.training_photographs import FoldData
 from tests.common.tiny import CPU, TINY, TINY_VIT, fold_data
 
 
@@ -27,73 +26,13 @@ def train(experiment: Experiment, folder: Path, data: FoldData | None = None, **
     return train_fold(experiment, 0, data, folder=folder, **options)
 
 
-def die_after(epoch: int) -> None:
-    """Make the training kill itself right after the checkpoint of an epoch."""
-    save = training.save_checkpoint
-
-    def save_and_die(path: Path, model: Any, optimizer: Any, progress: Any) -> None:
-        save(path, model, optimizer, progress)
-        if progress["epoch"] == epoch:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    training.save_checkpoint = save_and_die
-
-
-def die_while_writing(epoch: int) -> None:
-    """Make the training kill itself when the checkpoint of an epoch is written but not yet in its place."""
-    replace_file = os.replace
-    seen = []
-
-    def die(source: Path, target: Path) -> None:
-        if Path(target).name.startswith("checkpoint"):
-            seen.append(target)
-            if len(seen) == epoch:
-                os.kill(os.getpid(), signal.SIGKILL)
-        replace_file(source, target)
-
-    os.replace = die
-
-
-def killed_training(how: Callable[[int], None], epoch: int, experiment: Experiment, folder: Path) -> None:
-    how(epoch)
-    train(experiment, folder)
-
-
 # With batch norm, dropout, augmentation, momentum and an inner fold: everything a resumed run could get wrong.
 LONG = replace(TINY, epochs=5, inner_folds=2, backbone_learning_rate=1e-4)
 
 
-@pytest.mark.parametrize("how", [die_after, die_while_writing])
-@pytest.mark.parametrize("experiment", [LONG, replace(LONG, inner_folds=0, optimizer="rmsprop", accumulate_steps=2)])
-def test_a_killed_and_resumed_training_ends_bit_equal(
-    tmp_path: Path, experiment: Experiment, how: Callable[[int], None]
-) -> None:
-    expected_log = train(experiment, tmp_path / "whole")
-    process = get_context("fork").Process(target=killed_training, args=(how, 3, experiment, tmp_path / "killed"))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert (tmp_path / "killed/checkpoint0.safetensors").exists()
-    assert not (tmp_path / "killed/fold0.safetensors").exists()
-    log = train(experiment, tmp_path / "killed")
-    assert sha256_of(tmp_path / "killed/fold0.safetensors") == sha256_of(tmp_path / "whole/fold0.safetensors")
-    assert [row | {"seconds": 0} for row in log] == [row | {"seconds": 0} for row in expected_log]
-
-
-def test_the_resumed_training_does_not_repeat_finished_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = get_context("fork").Process(target=killed_training, args=(die_after, 3, LONG, tmp_path))
-    process.start()
-    process.join()
-    saved: list[int] = []
-    save = training.save_checkpoint
-    monkeypatch.setattr(training, "save_checkpoint", lambda *a: (saved.append(a[3]["epoch"]), save(*a)))
+def test_nothing_but_weights_and_log_is_left_behind(tmp_path: Path) -> None:
     train(LONG, tmp_path)
-    assert saved == [4, 5]
-
-
-def test_nothing_but_the_weights_is_left_behind(tmp_path: Path) -> None:
-    train(LONG, tmp_path)
-    assert os.listdir(tmp_path) == ["fold0.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == ["fold0.safetensors", "log0.csv"]
 
 
 def test_the_same_training_twice_is_bit_equal_and_another_fold_is_not(tmp_path: Path) -> None:
@@ -114,7 +53,7 @@ def inner_losses(monkeypatch: pytest.MonkeyPatch, *losses: float) -> list[dict[s
         weights.append({key: value.clone() for key, value in model.state_dict().items()})
         return next(said)
 
-    monkeypatch.setattr(training, "_inner_loss", say)
+    monkeypatch.setattr(training, "inner_loss", say)
     return weights
 
 
@@ -162,7 +101,7 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     with torch.inference_mode():
         z = model(preprocessing_of(model.backbone).normalise(pictures))
         truth = model.scaling.to_z(torch.from_numpy(data.grams[data.inner_rows]).float())
-    assert row["inner_loss"] == pytest.approx(float(loss_of(z, truth, experiment)), rel=1e-5)
+    assert row["inner_loss"] == pytest.approx(float(loss_of(z, truth, experiment, scaling=model.scaling)), rel=1e-5)
 
 
 def test_neither_inner_nor_foreign_rows_touch_the_weights(tmp_path: Path) -> None:
@@ -200,7 +139,8 @@ def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> 
         pictures = torch.from_numpy(data.photographs.transpose(0, 3, 1, 2).copy())
         z = model(preprocessing_of(model.backbone).normalise(pictures))
     truth = (data.grams - data.grams.mean(0)) / data.grams.std(0)
-    assert row["train_loss"] == pytest.approx(float(loss_of(z, torch.from_numpy(truth).float(), experiment)), rel=1e-4)
+    expected = loss_of(z, torch.from_numpy(truth).float(), experiment, scaling=model.scaling)
+    assert row["train_loss"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_every_epoch_augments_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,3 +216,37 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(5)
     two = new_model(TINY, fold_data().grams, None).state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+# Clipping, and who is told
+
+
+def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def record(self: torch.optim.AdamW, *arguments: Any) -> Any:
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    train(replace(TINY, clip_norm=0.05), tmp_path / "clipped")
+    clipped, norms[:] = max(norms), []
+    train(TINY, tmp_path / "free")
+    assert clipped == pytest.approx(0.05, rel=1e-3) and min(norms) > 0.05
+
+
+def test_each_epoch_is_told_with_its_log_row_after_it_is_saved_and_may_end_the_training(tmp_path: Path) -> None:
+    told: list[tuple[int, dict[str, Any]]] = []
+
+    def prune(epoch: int, row: dict[str, Any]) -> None:
+        assert (tmp_path / "checkpoint0.safetensors").exists()
+        told.append((epoch, row))
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(LONG, tmp_path, on_epoch=prune)
+    assert [epoch for epoch, _ in told] == [1, 2, 3] and told[1][1]["inner_loss"] is not None
+    assert not (tmp_path / "fold0.safetensors").exists()

@@ -6,7 +6,7 @@ import numpy as np
 
 from kernel_src.common.device import DeviceReport
 from kernel_src.common.experiment import Experiment
-from kernel_src.common.training import FoldData
+from kernel_src.common.training_photographs import FoldData
 
 CPU = DeviceReport(kind="cpu", name="CPU", count=1, half=False)
 TINY = Experiment(

@@ -1,0 +1,89 @@
+"""How two processes share a training faster: every batch cut between them, or a fold for each.
+
+Run `python bench/two_processes.py [--backbone test_efficientnet] [--image-px 96] [--images 128] [--epochs 3] [--json]`.
+Two folds of synthetic photographs are trained on the CPU three ways: one process on one thread (a device), two of them
+cutting batches (accelerate over gloo), two of them with a fold each. One run of each; samples per second of the whole
+training, starting the processes and saving included, imports not. What it says of two T4s: the order, not the numbers.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kernel_src.common.device import DeviceReport
+from kernel_src.common.experiment import Experiment
+from kernel_src.common.launch import launch
+from kernel_src.common.memory import keep_freed_memory
+from kernel_src.common.training import train_fold
+from kernel_src.common.training_photographs import FoldData
+
+ONE = DeviceReport(kind="cpu", name="CPU", count=1, half=False)
+TWO = replace(ONE, count=2)
+
+
+def synthetic(images: int, image_px: int) -> FoldData:
+    """Make noise photographs with random weights."""
+    random = np.random.default_rng(0)
+    return FoldData(
+        photographs=random.integers(0, 255, (images, image_px, image_px, 3), np.uint8),
+        grams=random.gamma(2.0, 10.0, (images, 5)),
+        train_rows=np.arange(images),
+        inner_rows=np.zeros(0, int),
+    )
+
+
+def train(device: DeviceReport, folds: tuple[int, ...], experiment: Experiment, data: FoldData, folder: Path) -> None:
+    """Train the folds one after the other, on one thread."""
+    torch.set_num_threads(1)
+    for fold in folds:
+        train_fold(experiment, fold, data, device=device, starting_weights=None, folder=folder)
+
+
+def measure(device: DeviceReport, spread: str, experiment: Experiment, data: FoldData) -> float:
+    """Return the samples per second of two folds."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        launch(train, device, spread=spread, folds=(0, 1), experiment=experiment, data=data, folder=Path(folder))
+        return 2 * experiment.epochs * len(data.grams) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="test_efficientnet")
+    parser.add_argument("--image-px", type=int, default=96)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    keep_freed_memory()
+    experiment = Experiment(
+        name="bench",
+        backbone=asked.backbone,
+        image_height_px=asked.image_px,
+        image_width_px=asked.image_px,
+        epochs=asked.epochs,
+        batch_size=16,
+    )
+    data = synthetic(asked.images, asked.image_px)
+    # The processes are forked before this one has computed anything: OpenMP's threads do not survive a fork.
+    per_s = {
+        "two processes, batches": measure(TWO, "batch", experiment, data),
+        "two processes, folds": measure(TWO, "folds", experiment, data),
+        "one process": measure(ONE, "batch", experiment, data),
+    }
+    if asked.json:
+        print(json.dumps({"images": asked.images, "samples_per_s": per_s}))
+    else:
+        for how, rate in per_s.items():
+            print(f"{how}: {rate:.1f} samples/s, {rate / per_s['one process']:.2f} x one process")
+
+
+if __name__ == "__main__":
+    main()

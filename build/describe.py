@@ -1,0 +1,283 @@
+"""What an experiment is made of, counted from the network itself.
+
+The network is built on PyTorch's meta device: every shape is real, no number is stored, so that even the largest takes
+no memory and no time. Parameters, features, bundle bytes and operations are all counted from it; none is typed in.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build.problems import WrongUse
+from kernel_src.common.experiment import Experiment
+from kernel_src.common.files import write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kernel_src.common.model import BiomassNet
+
+IMAGES = 800  # of the hidden test (facts/competition.md)
+# What a T4 really does in fp16, by which facts/competition.md projects too; its data sheet says 65e12. Nothing here was
+# measured: the time is computed, for one T4, without reading and decoding the photographs.
+T4_FLOP_PER_S = 20e12
+TIME_FORMULA = (
+    f"computed, not measured: {IMAGES} x (folds x views x FLOPs of one fold + FLOPs of one depth pass per map) "
+    f"/ {T4_FLOP_PER_S:.0e} FLOP/s, one T4"
+)
+CACHE = Path("out/descriptions.json")
+COMMON = Path(__file__).resolve().parents[1] / "kernel_src/common"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One part of the network."""
+
+    name: str
+    kind: str  # its class
+    parameters: int
+    parameters_trained: int
+    output: list[int] | None  # shape for one photograph; None: it is not called as a whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """One experiment, counted."""
+
+    experiment: str
+    backbone: str
+    parameters_total: int  # with the frozen depth model, once
+    parameters_trained: int  # of one fold
+    backbone_dim: int  # features that the backbone gives
+    feature_dim: int  # features that the heads see, after the fusion with depth
+    image_px: tuple[int, int]  # height, width
+    mean: tuple[float, ...]  # the backbone's own normalisation
+    std: tuple[float, ...]
+    folds: int  # trained and bundled
+    views: int  # of test-time augmentation
+    bundle_bytes_fp16: int  # tensors of all folds, and of the depth model once
+    depth_bytes_fp16: int  # 0: no depth model
+    flops_fold: int  # of one fold's network and one view
+    flops_depth: int  # of one depth pass
+    depth_passes: int  # per photograph
+    layers: tuple[Layer, ...]
+
+    @property
+    def t4_minutes(self) -> float:
+        """Projected minutes for 800 images, by TIME_FORMULA."""
+        flops = self.folds * self.views * self.flops_fold + self.depth_passes * self.flops_depth
+        return IMAGES * flops / T4_FLOP_PER_S / 60
+
+
+def describe(experiment: Experiment) -> Description:
+    """Build an experiment's network on the meta device and count it."""
+    import torch
+    from transformers import DepthAnythingConfig
+
+    from build.bundle_sizes import stored_bytes
+    from build.random_weights import DEPTH_SMALL
+    from kernel_src.common.depth import DepthEstimator
+    from kernel_src.common.model import BiomassNet
+    from kernel_src.common.preprocessing import preprocessing_of
+    from kernel_src.common.symmetries import views
+
+    def bytes_of(module: "nn.Module") -> int:
+        return stored_bytes([(k, tuple(t.shape), t.element_size()) for k, t in module.state_dict().items()])
+
+    height, width = experiment.image_size_px
+    with torch.device("meta"):
+        model = BiomassNet(experiment).eval()
+        estimator = DepthEstimator(DepthAnythingConfig(**DEPTH_SMALL)).eval() if experiment.depth else None
+        depth = torch.empty(1, experiment.depth_channels, height, width) if experiment.depth else None
+        trained = _trained(model)
+        model.requires_grad_(False)
+        parts = list(_parts(model))
+        flops, shapes = _flops(model, [module for _, module in parts], torch.empty(1, 3, height, width), depth)
+        flops_depth = 0
+        if estimator is not None:
+            picture = torch.empty(1, 3, height, width, dtype=torch.uint8)
+            flops_depth, _ = _flops(estimator, [], picture, experiment.depth_channels)
+    layers = [
+        Layer(
+            name=name,
+            kind=type(module).__name__,
+            parameters=sum(p.numel() for p in module.parameters()),
+            parameters_trained=sum(trained[id(p)] for p in module.parameters()),
+            output=shape,
+        )
+        for (name, module), shape in zip(parts, shapes, strict=True)
+        if any(True for _ in module.parameters())
+    ]
+    loose = list(model.backbone.parameters(recurse=False))
+    if loose:
+        names = ", ".join(name for name, _ in model.backbone.named_parameters(recurse=False))
+        layers.insert(
+            0,
+            Layer(
+                name=f"backbone: {names}",
+                kind="Parameter",
+                parameters=sum(p.numel() for p in loose),
+                parameters_trained=sum(trained[id(p)] for p in loose),
+                output=None,
+            ),
+        )
+    depth_bytes = 0
+    if estimator is not None:
+        depth_bytes = bytes_of(estimator.network)
+        count = sum(p.numel() for p in estimator.parameters())
+        layers.append(
+            Layer(
+                name="depth model, one for all folds",
+                kind=type(estimator.network).__name__,
+                parameters=count,
+                parameters_trained=0,
+                output=[1, experiment.depth_channels, height, width],
+            )
+        )
+    symmetries = len(views(experiment.tta, experiment.image_size_px))
+    preprocessing = preprocessing_of(model.backbone)
+    folds = len(experiment.train_folds) or experiment.folds
+    return Description(
+        experiment=experiment.name,
+        backbone=experiment.backbone,
+        parameters_total=sum(layer.parameters for layer in layers),
+        parameters_trained=sum(trained.values()),
+        backbone_dim=int(model.backbone.head_hidden_size),  # type: ignore[arg-type]  # timm's
+        feature_dim=model.feature_dim,
+        image_px=experiment.image_size_px,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        folds=folds,
+        views=symmetries,
+        bundle_bytes_fp16=folds * bytes_of(model) + depth_bytes,
+        depth_bytes_fp16=depth_bytes,
+        flops_fold=flops,
+        flops_depth=flops_depth,
+        depth_passes=0 if estimator is None else symmetries if experiment.depth_views == "exact" else 1,
+        layers=tuple(layers),
+    )
+
+
+def _trained(model: "BiomassNet") -> dict[int, int]:
+    """Return the size of each parameter, by identity; 0 if it is not trained."""
+    return {id(p): p.numel() * p.requires_grad for p in model.parameters()}
+
+
+def _parts(model: "BiomassNet") -> Iterator[tuple[str, "nn.Module"]]:
+    """Yield the parts of the network that have a name of their own, in the order of computing."""
+    for name, module in model.backbone.named_children():
+        yield f"backbone.{name}", module
+    for name, module in model.depth_branch.named_children():
+        yield f"depth_branch.{name}", module
+    for number, head in enumerate(model.heads):
+        yield f"heads.{number}", head
+    yield "loss_parameters", model.loss_parameters
+
+
+def _flops(network: "nn.Module", parts: list["nn.Module"], *inputs: Any) -> tuple[int, list[list[int] | None]]:
+    """Run a network on the meta device: count its operations (a multiply-add is two), and note the parts' outputs."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shapes: dict[int, list[int]] = {}
+
+    def note(module: "nn.Module", _: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            shapes[id(module)] = list(output.shape)
+
+    hooks = [part.register_forward_hook(note) for part in parts]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return counter.get_total_flops(), [shapes.get(id(part)) for part in parts]
+
+
+# %%
+def _sources() -> str:
+    """Return a hash over everything that a description follows from, beside the experiment."""
+    import hashlib
+
+    names = ("backbones", "model", "fusion", "depth", "symmetries", "preprocessing", "competition")
+    files = [*(COMMON / f"{name}.py" for name in names), Path(__file__)]
+    files += [Path(__file__).with_name(name) for name in ("bundle_sizes.py", "random_weights.py")]
+    packages = [version(name) for name in ("timm", "torch", "transformers")]
+    digest = hashlib.sha256(json.dumps(packages).encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def descriptions(experiments: list[Experiment], cache: Path = CACHE, quiet: bool = False) -> list[Description]:
+    """Describe several experiments; what was counted before, from the same sources, is taken from `cache`."""
+    from build.progress import counting
+
+    sources = _sources()
+    try:
+        known = json.loads(cache.read_bytes())
+    except (FileNotFoundError, ValueError):
+        known = {}
+    if known.get("sources") != sources:
+        known = {"sources": sources, "experiments": {}}
+    found = []
+    with counting("counting parameters", quiet) as advance:
+        for number, experiment in enumerate(experiments):
+            key = json.dumps(experiment.as_json(), sort_keys=True)
+            if key not in known["experiments"]:
+                known["experiments"][key] = asdict(describe(experiment))
+            found.append(_description(known["experiments"][key]))
+            advance(number + 1, len(experiments))
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    write_json(cache, known)
+    return found
+
+
+def _description(values: dict[str, Any]) -> Description:
+    """Rebuild a description from its JSON."""
+    layers = tuple(Layer(**layer) for layer in values["layers"])
+    fitted: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    fitted["layers"] = layers
+    return Description(**fitted)
+
+
+# %%
+def run_describe(name: str, as_json: bool) -> None:
+    """Print the description of one experiment.
+
+    Raises:
+        WrongUse: there is no such experiment.
+    """
+    from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS
+
+    if name in ENSEMBLES:
+        members = ", ".join(ENSEMBLES[name].shares)
+        raise WrongUse(f"{name} is an ensemble of {members}: describe each of them")
+    if name not in EXPERIMENTS:
+        raise WrongUse(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    description = descriptions([EXPERIMENTS[name]], quiet=as_json)[0]
+    if as_json:
+        result = asdict(description) | {"t4_minutes_800": round(description.t4_minutes, 1)}
+        print(json.dumps(result | {"t4_minutes_formula": TIME_FORMULA}, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    d = description
+    table = Table("part", "kind", "parameters", "trained", "output", title=f"{name}: {d.backbone}")
+    for layer in d.layers:
+        output = " x ".join(map(str, layer.output)) if layer.output else "–"
+        table.add_row(layer.name, layer.kind, f"{layer.parameters:,}", f"{layer.parameters_trained:,}", output)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{d.parameters_total:,} parameters, {d.parameters_trained:,} trained; {d.image_px[0]} x {d.image_px[1]} px, "
+        f"mean {d.mean}, std {d.std}\n{d.backbone_dim} features from the backbone, {d.feature_dim} seen by the heads\n"
+        f"bundle of {d.folds} folds: {d.bundle_bytes_fp16 / 1e9:.3f} GB in fp16\n"
+        f"{d.t4_minutes:.1f} min for {IMAGES} images ({TIME_FORMULA})",
+        highlight=False,
+    )

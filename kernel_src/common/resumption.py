@@ -1,0 +1,94 @@
+"""## Going on where the last session stopped
+
+A run folder says what it was begun with, so that only the same training goes on in it. The output of an earlier
+session, attached as an input, is copied into the working folder first.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import safe_open
+
+from kernel_src.common.competition import IMAGE_COLUMN
+from kernel_src.common.experiment import Experiment
+from kernel_src.common.files import sha256_of, write_json
+
+FINGERPRINT_FILE = "fingerprint.json"
+NOT_OF_THE_TRAINING = ("session_limit_s", "machine_shape")  # may differ from session to session
+OUTPUT_DEPTH = 5  # folders between the inputs' root and a run: notebooks/<owner>/<slug>/run
+
+
+def run_fingerprint(
+    experiment: Experiment, rows: pd.DataFrame, pseudo_labels: pd.DataFrame | None, weights: list[Path | None]
+) -> dict[str, Any]:
+    """Say what a training depends on: recipe, rows and weights, not where they are mounted."""
+    data = rows.drop(columns=IMAGE_COLUMN).to_csv(index=False)
+    if pseudo_labels is not None:
+        data += pseudo_labels.drop(columns=IMAGE_COLUMN).to_csv(index=False)
+    return {
+        "experiment": trained_recipe(experiment),
+        "data": hashlib.sha256(data.encode()).hexdigest(),
+        "weights": [sha256_of(path) if path is not None else "" for path in weights],
+    }
+
+
+def trained_recipe(experiment: Experiment) -> dict[str, Any]:
+    """Return the fields that decide what is trained, as they come back from JSON."""
+    fields = {name: value for name, value in experiment.as_json().items() if name not in NOT_OF_THE_TRAINING}
+    return dict(json.loads(json.dumps(fields)))
+
+
+def check_fingerprint(fingerprint: dict[str, Any], folder: Path) -> None:
+    """Refuse to resume a run that was begun with something else; mark a new one.
+
+    Raises:
+        ValueError: `folder` holds another run; the message says what differs.
+    """
+    path = folder / FINGERPRINT_FILE
+    begun: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+    if begun == fingerprint:
+        return
+    if begun or any(folder.glob("*.safetensors")):
+        before, now = (known.get("experiment", {}) for known in (begun, fingerprint))
+        differing = [name for name in now if before.get(name) != now[name]] if begun else []
+        differing += [name for name in ("data", "weights") if begun.get(name) != fingerprint[name]]
+        raise ValueError(
+            f"{folder} holds a run of another experiment or of other data: choose an empty folder "
+            f"(different are: {', '.join(differing)})"
+        )
+    write_json(path, fingerprint)
+
+
+# %%
+def continue_previous_run(inputs: Path, folder: Path, experiment: Experiment) -> Path | None:
+    """Copy the furthest run of this recipe that lies below `inputs` to `folder`; return where it was.
+
+    Nothing is copied, and None returned, where `folder` holds a run already or no input does.
+    """
+    if (folder / FINGERPRINT_FILE).exists():
+        return None
+    files = sorted(path for depth in range(1, OUTPUT_DEPTH) for path in inputs.glob("*/" * depth + FINGERPRINT_FILE))
+    wanted = trained_recipe(experiment)
+    runs = [path.parent for path in files if json.loads(path.read_bytes()).get("experiment") == wanted]
+    if not runs:
+        return None
+    furthest = max(runs, key=_steps_done)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The mark comes last: a copy that is cut short is begun again. Not copytree, which makes the folder read-only.
+    for path in sorted(furthest.iterdir(), key=lambda path: path.name == FINGERPRINT_FILE):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    return furthest
+
+
+def _steps_done(folder: Path) -> tuple[int, int]:
+    """Count the folds that are finished and the steps of those that are not."""
+    steps = 0
+    for path in folder.glob("checkpoint*.safetensors"):
+        with safe_open(path, "pt") as file:
+            steps += int(json.loads(file.metadata()["progress"])["step"])
+    return len(list(folder.glob("fold*.safetensors"))), steps

@@ -1,0 +1,159 @@
+"""Every experiment: its tiny twin trains, bundles and infers by the built notebooks' code, to a valid submission."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from build.metadata import kernel_metadata
+from build.rehearse import rehearse
+from build.stitch import stitch
+from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, bundle_slug, kernel_card
+from tests.kernels.running import ROOT, run_notebook
+from tests.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
+
+# Between them: inner folds, no depth, depth with external data, an ensemble, a ViT with depth.
+IN_MAKE_TEST = ("v1", "v6", "v8")
+ALL_NAMES = [*EXPERIMENTS, *ENSEMBLES]
+
+
+class Twins:
+    """Trains each member once, and runs each inference once, whoever asks for it first."""
+
+    def __init__(self, competition: Path, folder: Path, run) -> None:
+        self.competition, self.folder, self.run = competition, folder, run
+        self.bundles: dict[str, Path] = {}
+        self.submissions: dict[str, tuple[Path, str]] = {}
+
+    def bundle(self, name: str) -> Path:
+        if name not in self.bundles:
+            self.bundles[name] = train_twin(name, self.competition, self.folder / name, self.run)
+        return self.bundles[name]
+
+    def infer(self, name: str) -> tuple[Path, str]:
+        if name not in self.submissions:
+            bundles = {bundle_slug(member): self.bundle(member) for member in members(name)}
+            self.submissions[name] = infer_twin(name, self.competition, bundles, self.folder / "infer", self.run)
+        return self.submissions[name]
+
+
+@pytest.fixture(scope="module")
+def twins(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
+    import torch
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        yield Twins(tiny_competition, tmp_path_factory.mktemp("twins"), InProcess(patch))
+
+
+@pytest.mark.parametrize("name", IN_MAKE_TEST)
+def test_the_twin_goes_from_training_to_a_valid_submission(name: str, twins: Twins) -> None:
+    twins.infer(name)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [name for name in ALL_NAMES if name not in IN_MAKE_TEST])
+def test_every_other_twin_goes_from_training_to_a_valid_submission(name: str, twins: Twins) -> None:
+    twins.infer(name)
+
+
+def test_the_notebook_of_v6_blends_its_bundles_by_their_shares_and_says_so(twins: Twins) -> None:
+    submission, printed = twins.infer("v6")
+    for member, share in ENSEMBLES["v6"].shares.items():
+        assert f"{member}: 2 folds of" in printed and f"share {share:g}" in printed
+    assert "blended by shares, then constraint projection" in printed
+    report = json.loads((submission.parent / "inference_report.json").read_text())
+    assert report["bundles"] == {"i2b-v4-weights": 0.4, "i2b-v5-weights": 0.6} and report["stack"] == {}
+
+
+def test_the_bundle_of_a_depth_experiment_carries_the_depth_model_that_it_was_trained_beside(twins: Twins) -> None:
+    config = json.loads((twins.bundle("v8") / "config.json").read_text())
+    assert config["experiment"]["depth"] == EXPERIMENTS["v8"].depth
+    assert {"depth.safetensors", "depth_config.json"} <= {path.name for path in twins.bundle("v8").iterdir()}
+
+
+def test_half_precision_is_measured_with_the_bundled_depth_model(twins: Twins, tmp_path: Path) -> None:
+    from build.bundle import make_bundle
+
+    twins.bundle("v8")
+    run = twins.folder / "v8/train/kaggle/working/run"
+    report = make_bundle(
+        run, tmp_path / "bundle", slug="i2b-v8-weights", source_sha256="0" * 64, data=twins.competition
+    )
+    assert report.largest_change_g is not None and 0 < report.largest_change_g < 0.1
+
+
+def test_a_stacked_notebook_predicts_by_its_stack(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kernel_src.common.experiments import Ensemble
+
+    only_v5 = {"weights": [[0.0, 1.0]] * 5, "intercept_g": [0.0] * 5}
+    stacked = Ensemble(name="stacked", shares={"v4": 0.5, "v5": 0.5}, stack=only_v5)
+    monkeypatch.setitem(ENSEMBLES, "stacked", stacked)
+    by_stack, printed = twins.infer("stacked")
+    assert "stacked, then constraint projection" in printed
+    alone, _ = twins.infer("v5")
+    first, second = (pd.read_csv(path)["target"].to_numpy() for path in (by_stack, alone))
+    assert np.allclose(first, second, atol=1e-4)
+
+
+# Through the real doors: papermill, and the rehearsal with its cut network and read-only input
+
+
+@pytest.mark.full
+def test_the_notebooks_of_v5_run_under_papermill(tiny_competition: Path, tmp_path: Path) -> None:
+    bundle = train_twin("v5", tiny_competition, tmp_path / "v5", run_notebook)
+    infer_twin("v5", tiny_competition, {"i2b-v5-weights": bundle}, tmp_path, run_notebook)
+
+
+def rehearse_twin(name: str, kernel: str, parameters: dict, competition: Path, weights: list[Path], home: Path) -> Path:
+    """Rehearse a notebook of its own card, with other parameters; return the working folder it left."""
+    folder = home / f"i2b-{name}-{kernel}"
+    folder.mkdir(parents=True)
+    notebook = folder / f"{folder.name}.ipynb"
+    stitched = stitch(ROOT / "kernel_src" / "kernels" / f"{kernel}.py", ROOT, parameters)
+    notebook.write_bytes(stitched.notebook)
+    metadata = kernel_metadata(kernel_card(name, kernel))
+    starting = EXPERIMENTS[name].starting_weights if name in EXPERIMENTS else ""
+    # The twin starts from random weights: there is no dataset of them here.
+    metadata["dataset_sources"] = [s for s in metadata["dataset_sources"] if s.rpartition("/")[2] != starting]
+    (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
+    report = rehearse(
+        notebook,
+        data=competition,
+        weights=weights,
+        rerun=kernel == "infer",
+        limit_s=300,
+        memory_gb=8,
+        out=home / f"rehearsal-{kernel}-{name}",
+    )
+    assert report.ok, report.as_lines()
+    return home / f"rehearsal-{kernel}-{name}" / "working"
+
+
+@pytest.mark.full
+def test_v8_is_rehearsed_from_training_to_the_hidden_test(tiny_competition: Path, tmp_path: Path) -> None:
+    from build.bundle import make_bundle
+
+    v8 = EXPERIMENTS["v8"]
+    weights = []
+    for slug, folder in twin_datasets(v8, tmp_path / "datasets").items():
+        weights.append(folder.rename(tmp_path / "datasets" / slug))
+    working = rehearse_twin(
+        "v8", "train", {"EXPERIMENT": "v8", "CHANGES": tiny_twin(v8)}, tiny_competition, weights, tmp_path
+    )
+    make_bundle(working / "run", tmp_path / "bundle", slug="i2b-v8-weights", source_sha256="0" * 64)
+    rehearse_twin(
+        "v8", "infer", kernel_card("v8", "infer").parameters, tiny_competition, [tmp_path / "bundle"], tmp_path
+    )
+
+
+@pytest.mark.full
+def test_the_ensemble_v6_is_rehearsed_on_the_hidden_test(twins: Twins, tmp_path: Path) -> None:
+    bundles = [twins.bundle(member) for member in members("v6")]
+    parameters = kernel_card("v6", "infer").parameters
+    working = rehearse_twin("v6", "infer", parameters, twins.competition, bundles, tmp_path)
+    ids = pd.read_csv(working / "submission.csv")["sample_id"]
+    assert len(ids) == 5 * 20, "all 20 training photographs stand in for the hidden test"

@@ -1,0 +1,25 @@
+"""A depth model of two layers and 20,000 random parameters: the real code, in the hub's layout."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from build.random_weights import DEPTH_TINY, random_depth
+from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, DepthEstimator, load_depth
+from tests.common.tiny import TINY_VIT
+
+TINY_DEPTH = replace(TINY_VIT, name="tiny-depth", depth="i2b-depth-anything")
+
+
+def write_tiny_depth(folder: Path, seed: int = 0) -> Path:
+    """Write config.json and model.safetensors as a dataset with Depth Anything has them; return the folder."""
+    return random_depth(folder, DEPTH_TINY, seed)
+
+
+@cache
+def tiny_estimator(seed: int = 0) -> DepthEstimator:
+    """The same model, loaded; shared by the tests, which must not change it."""
+    with TemporaryDirectory() as folder:
+        write_tiny_depth(Path(folder), seed)
+        return load_depth(Path(folder) / DEPTH_WEIGHTS_FILE, Path(folder) / DEPTH_CONFIG_FILE)
