@@ -18,6 +18,7 @@ from build.rehearse.watch import watch
 from kernel_src.common.competition import LIMIT_S, MEMORY_GB
 
 Say = Callable[[str], None]
+SECONDS_WORTH_A_LINE = 0.5  # of a cell: most only define functions
 
 
 def rehearse(
@@ -105,14 +106,14 @@ def rehearse(
 
 
 class _Progress:
-    """Tell of each cell once, when it ends."""
+    """Tell of each cell once, when it ends, unless it took no time worth a line."""
 
     def __init__(self, scratch: Scratch, cells: Cells, say: Say) -> None:
         self.scratch, self.cells, self.say, self.told = scratch, cells, say, 0
 
     def tell(self) -> None:
         times = cell_times(self.scratch, self.cells)
-        for time in times[self.told :]:
+        for time in (time for time in times[self.told :] if time.seconds >= SECONDS_WORTH_A_LINE):
             self.say(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}")
         self.told = len(times)
 

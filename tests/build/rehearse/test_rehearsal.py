@@ -129,12 +129,14 @@ def type_in(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_verb_prints_progress_then_the_result_and_exits_0_1_or_2(tmp_path: Path) -> None:
     make_competition(tmp_path / "data")
-    make_notebook(tmp_path / "notebooks" / "i2b-toy-infer", [WRITE])
+    slow = "import time\ntime.sleep(0.6)"
+    make_notebook(tmp_path / "notebooks" / "i2b-toy-infer", [slow, WRITE])
     make_notebook(tmp_path / "notebooks" / "i2b-bad-infer", ["1 / 0"], slug="i2b-bad-infer")
     good = type_in(tmp_path, "rehearse --experiment toy --data data --out out/good")
     lines = good.stdout.splitlines()
     assert good.returncode == 0 and lines[0].startswith("i2b-toy-infer: csiro-biomass")
-    assert lines[1].startswith("  In[1]") and lines[-1].startswith("rehearsal ok (")
+    assert lines[1].startswith("  In[2]") and "In[1]" not in good.stdout, "only cells that took time are told of"
+    assert lines[-1].startswith("rehearsal ok (")
     assert lines[-1].endswith(str(tmp_path / "out" / "good" / "report.json"))
     bad = type_in(tmp_path, "rehearse --experiment bad --data data --out out/bad --json")
     printed = json.loads(bad.stdout)

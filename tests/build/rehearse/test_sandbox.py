@@ -92,6 +92,8 @@ def test_killing_the_parent_ends_the_notebook_and_leaves_no_mount(
     cell = "import subprocess\nPath('started').touch()\nsubprocess.run(['sleep', '300'])"
     notebook = make_notebook(tmp_path / "n", [cell])
     code = (
+        # A shell that starts a job in the background lets it ignore Ctrl-C; CI may be such a shell.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\nfrom build.rehearse import rehearse\n"
         f"rehearse(Path({str(notebook)!r}), data=Path({str(data)!r}), out=Path({str(tmp_path / 'out')!r}), "
         f"isolation={isolation!r})"
