@@ -9,6 +9,11 @@ Without --depth (a folder with config.json and model.safetensors of Depth Anythi
 weights: its maps are then less equivariant than trained ones, and the figures an upper estimate, not the real ones.
 Without --bundle (the experiment's trained bundle) so has the net; changes are therefore given beside the change that
 the depth map of another photograph makes.
+
+v8 at 518 px, 8 views, 2 of the real photographs, all weights random, 24 November 2026, 2 CPU cores, torch 2.14.1: the
+relief (0…1) of a turned picture differs by 0.129 on average from the turned relief; the prediction by at most 5.3e-6
+target deviations, which is 0.13 of what another photograph's depth would change. With trained weights: not measured
+yet, there were none at hand.
 """
 
 import argparse
