@@ -40,7 +40,7 @@ class WeightSource:
     note: str = ""
 
 
-NONE_FOUND = "no public Kaggle handle with these weights was found (August 2026)"
+NONE_FOUND = "no public Kaggle handle with these weights was found"
 WEIGHT_SOURCES = (
     WeightSource(
         dataset="i2b-resnet34-imagenet",
@@ -54,7 +54,7 @@ WEIGHT_SOURCES = (
         serves=("tf_efficientnetv2_m",),
         hub="timm/tf_efficientnetv2_m.in21k_ft_in1k",
         licence="apache-2.0",
-        note="timm/tf-efficientnet on Kaggle was seen with b0 to b8 and es, never with a V2",
+        note="timm/tf-efficientnet on Kaggle was seen with b0, b3, b6, b7 and es, never with a V2",
     ),
     WeightSource(
         dataset="i2b-efficientnetv2-rw-m-imagenet",
@@ -72,8 +72,9 @@ WEIGHT_SOURCES = (
             KaggleModel(
                 handle="metaresearch/dinov2/pytorch/base/1",
                 file="pytorch_model.bin",
-                seen="read at /kaggle/input/dinov2/pytorch/base/1 and /kaggle/input/models/metaresearch/dinov2/pytorch/base/1 "
-                "in public notebooks of the Image Matching, RecodAI and RSNA competitions",
+                seen="read at /kaggle/input/dinov2/pytorch/base/1 and at "
+                "/kaggle/input/models/metaresearch/dinov2/pytorch/base/1 in public notebooks for the Image Matching "
+                "Challenge and RecodAI's; its sibling small/1 is described as holding pytorch_model.bin alone",
             ),
         ),
         note="facebook/dinov2-base serves as well: its names are turned into timm's",
@@ -130,8 +131,8 @@ WEIGHT_SOURCES = (
             KaggleModel(
                 handle="timm/tf-efficientnet/pytorch/tf-efficientnet-es/1",
                 file=WEIGHTS_FILE,
-                seen="read at kaggle/input/models/timm/tf-efficientnet/pytorch/tf-efficientnet-es/1/model.safetensors in a "
-                "public repository for BirdCLEF 2026",
+                seen="read at kaggle/input/models/timm/tf-efficientnet/pytorch/tf-efficientnet-es/1/model.safetensors "
+                "in a public repository for BirdCLEF 2026",
             ),
         ),
     ),

@@ -16,7 +16,8 @@ from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.files import sha256_of
 from kernel_src.common.images import read_rgb, resize_rgb
 from kernel_src.common.manifest import BundleError, verify_manifest
-from kernel_src.common.model import BiomassNet, load_starting_weights
+from kernel_src.common.model import BiomassNet
+from kernel_src.common.starting_weights import load_starting_weights
 
 PHOTOGRAPH = Path(__file__).resolve().parents[2].parent / "shared/data/photos/ID1088965591.jpg"
 

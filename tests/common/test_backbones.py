@@ -47,9 +47,12 @@ def test_a_dynamic_net_computes_at_its_own_size_what_a_static_one_does(size_px: 
     assert torch.equal(dynamic(pictures), static(pictures))
 
 
-def test_a_dynamic_net_takes_other_sizes_and_another_picture_gives_other_features() -> None:
-    net = build_backbone(TINY_VIT).eval()
-    assert net(torch.randn(1, 3, 64, 48)).shape == (1, 64)
+@pytest.mark.parametrize("name", ["v7", "siglip", "eva02", "dinov2_reg"])
+def test_where_timm_offers_it_a_net_takes_other_sizes_than_the_one_it_is_built_for(name: str) -> None:
+    with torch.device("meta"):
+        net = build_backbone(EXPERIMENTS[name])
+        patch_px = net.patch_embed.patch_size[0]
+        assert net(torch.empty(1, 3, 8 * patch_px, 12 * patch_px)).shape == (1, 768)
 
 
 def test_a_net_of_fixed_size_without_dynamic_sizes_is_built_for_the_size() -> None:

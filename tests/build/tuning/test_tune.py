@@ -131,6 +131,25 @@ def test_a_study_that_measures_something_else_is_not_gone_on_with(tmp_path: Path
         begin(tmp_path, {"outer_fold": 1, "space": {"x": "Range(0, 1)"}})
 
 
+def test_a_process_that_loses_the_race_for_the_tables_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen with two processes on a new SQLite file: UNIQUE constraint failed: alembic_version.version_num."""
+    import optuna.storages
+    from sqlalchemy.exc import IntegrityError
+
+    tries = []
+
+    def storage(url: str, **options):
+        tries.append(url)
+        if len(tries) == 1:
+            raise IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))
+        return "opened"
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", storage)
+    assert open_storage("sqlite:///x.db", tmp_path) == "opened" and len(tries) == 2
+
+
 def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(WrongUse) as caught:
         open_storage("sqlite:////nowhere/at/all/study.db", tmp_path)
