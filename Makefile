@@ -7,10 +7,11 @@ DATA ?= out/demo/competition
 WEIGHTS ?= $(if $(filter train,$(KERNEL)),out/demo/pretrained,out/demo/bundle)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train infer tune build check rehearse lint test test-full bundle-sizes bench
+.PHONY: help setup demo train infer tune build check rehearse data push-weights push-data push-inference push-training \
+	status scores doctor preflight lint test test-full bundle-sizes bench
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: ## install everything into .venv (once; the other targets do it for you)
 	@$(PYTHON) -m build.environment
@@ -35,6 +36,36 @@ check: setup ## refuse stale, networked, oversized or mis-described notebooks
 
 rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=…)
 	@$(KIT) rehearse --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL) --data $(DATA) $(foreach w,$(WEIGHTS),--weights $(w))
+
+data: setup ## the competition's files into data/, resumed, checked, unpacked safely
+	@$(KIT) data
+
+push-weights: setup ## an experiment's bundle → private dataset, whole or not at all (EXPERIMENT=…)
+	@$(KIT) push-weights --experiment $(or $(EXPERIMENT),'')
+
+push-data: setup ## any flat folder → private dataset (DIR=… SLUG=…)
+	@$(KIT) push-data --dir "$${DIR:?DIR=… is missing}" --slug "$${SLUG:?SLUG=… is missing}"
+
+# Options that both pushes take.
+PUSH_OPTIONS = --experiment $(or $(EXPERIMENT),'') $(if $(filter 0,$(WAIT)),--no-wait) $(if $(AGAIN),--again) $(if $(OVERWRITE),--overwrite)
+
+push-inference: setup ## sources → scored submission (EXPERIMENT=… MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1)
+	@$(KIT) push-inference $(PUSH_OPTIONS) $(if $(filter 0,$(SUBMIT)),--no-submit) $(if $(MESSAGE),--message "$$MESSAGE")
+
+push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPERIMENT=… WAIT=0 AGAIN=1 OVERWRITE=1)
+	@$(KIT) push-training $(PUSH_OPTIONS)
+
+status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open
+	@$(KIT) status
+
+scores: setup ## the ledger docs/scores.csv, refreshed, and CV against public as a picture
+	@$(KIT) scores
+
+doctor: setup ## would a push work now? credentials, client, quota, submissions left, datasets, drift
+	@$(KIT) doctor
+
+preflight: setup ## five minutes on Kaggle: what its image really holds (AGAIN=1; ACCEPT=1 takes it over)
+	@$(KIT) preflight $(if $(ACCEPT),--accept) $(if $(AGAIN),--again) $(if $(OVERWRITE),--overwrite)
 
 lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/ruff check .

@@ -2,12 +2,13 @@
 
 The versions were read from the image's published lists in May and August 2026 (facts/kaggle-platform.md, "Runtime
 image"). `None` means: it is there, in which version is unknown until a preflight on the live site has printed it.
+What the last accepted preflight saw stands between the two lines "preflight: …" and counts for more than the lists.
 """
 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from build.problems import Problem
 
@@ -19,6 +20,14 @@ REMOVED_STDLIB = frozenset(
     "ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib".split()
 )
 
+# preflight: begin (written by `python -m build preflight --accept`, never by hand)
+SEEN_ON = ""
+SEEN_PYTHON = ""
+SEEN_LAYOUT = ""
+SEEN_GPUS: tuple[str, ...] = ()
+SEEN_VERSIONS: dict[str, str] = {}
+# preflight: end
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePackage:
@@ -27,12 +36,13 @@ class ImagePackage:
     package: str
     may_2026: str | None = None
     aug_2026: str | None = None
+    live: str | None = None  # seen by the last accepted preflight
     note: str = "in the image, version unknown until a preflight has run"
 
     @property
     def version(self) -> str | None:
         """The version of the newest image known."""
-        return self.aug_2026
+        return self.live or self.aug_2026
 
 
 _LISTED = "facts/kaggle-platform.md, runtime image"
@@ -56,6 +66,9 @@ IMPORTS: dict[str, ImagePackage] = {
     "scipy": ImagePackage(package="scipy", note="scikit-learn needs it; version unknown until a preflight has run"),
     "IPython": ImagePackage(package="ipython", note="runs the notebook; version unknown until a preflight has run"),
 }
+for _name, _live in SEEN_VERSIONS.items():
+    if _name in IMPORTS:
+        IMPORTS[_name] = replace(IMPORTS[_name], live=_live, note=f"seen by the preflight of {SEEN_ON}")
 # Packages that ask the internet on import unless this variable is set before.
 ASKS_THE_INTERNET = {"albumentations": "NO_ALBUMENTATIONS_UPDATE"}
 
@@ -80,6 +93,11 @@ RETIRED_SHAPES: dict[str, str] = {
     "NvidiaTeslaP100": "retired in September 2026, silently gives T4; the image's torch has no kernels for its sm_60",
     "NvidiaTeslaT4Highmem": "for Kaggle's own staff",
 }
+
+
+def assumed_versions() -> dict[str, str]:
+    """Return what the kit takes the image to hold: name in `import` → version, empty where it is not known."""
+    return {name: known.version or "" for name, known in IMPORTS.items()}
 
 
 @dataclass(frozen=True)

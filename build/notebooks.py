@@ -1,5 +1,7 @@
 """`make build`: every experiment and kernel becomes notebooks/<slug>/{<slug>.ipynb,kernel-metadata.json}.
 
+One notebook belongs to no experiment: the preflight, which looks at the live image.
+
 1. Up to date by the stamp: nothing heavy is loaded, nothing is written.
 2. Otherwise each notebook is stitched afresh; a file whose bytes are already right is left alone.
 3. A file that somebody edited (build/seal.py tells) stops the build before anything is written.
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from build import stamp
+from build.image import assumed_versions
 from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, kernel_metadata, kernel_problems
 from build.metadata import kernel_slug as slug_of
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import dump_metadata, is_untouched, seal, vouches_for
+from kernel_src.common.competition import SLUG
 from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, KernelCard, kernel_card, kernels_of
 from kernel_src.common.files import write_atomically
 
@@ -53,8 +57,22 @@ class Outcome:
 
 
 def all_cards() -> list[KernelCard]:
-    """Return the cards of every experiment's notebooks, and of every ensemble's."""
-    return [kernel_card(name, kernel) for name in (*EXPERIMENTS, *ENSEMBLES) for kernel in kernels_of(name)]
+    """Return the cards of every experiment's notebooks, of every ensemble's, and the preflight's."""
+    recipes = [kernel_card(name, kernel) for name in (*EXPERIMENTS, *ENSEMBLES) for kernel in kernels_of(name)]
+    return [*recipes, preflight_card()]
+
+
+def preflight_card() -> KernelCard:
+    """Describe the preflight: of no experiment, with the competition mounted and on the usual GPUs."""
+    return KernelCard(
+        experiment="",
+        kernel="preflight",
+        parameters={"ASSUMED": assumed_versions()},
+        datasets=(),
+        competitions=(SLUG,),
+        machine_shape="NvidiaTeslaT4",
+        enable_gpu=True,
+    )
 
 
 def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:
@@ -63,7 +81,7 @@ def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[Ke
     Raises:
         WrongUse: there is no such experiment.
     """
-    names = sorted({card.experiment for card in cards})
+    names = sorted({card.experiment for card in cards} - {""})
     if experiment and experiment not in names:
         close = difflib.get_close_matches(experiment, names, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""

@@ -3,8 +3,10 @@
 Where the output is no terminal (a log, CI) nothing is redrawn: lines are printed as they come.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 
 @contextmanager
@@ -27,3 +29,62 @@ def waiting(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, transient=True, disable=quiet) as progress:
         progress.add_task(what, total=None)
         yield lambda line: None if quiet else progress.console.print(f"      {line}", highlight=False, markup=False)
+
+
+@contextmanager
+def watching(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Show how long something elsewhere has taken and its state; the caller is given `tell(state)`.
+
+    Where nothing is redrawn, a line is printed whenever the state changes.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("    {task.description}"), TimeElapsedColumn())
+    console, start, told = Console(), time.monotonic(), ""
+    lines = not quiet and not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet or lines) as progress:
+        task = progress.add_task(what, total=None)
+
+        def tell(state: str) -> None:
+            nonlocal told
+            progress.update(task, description=f"{what}: {state}")
+            if lines and state != told:
+                print(f"      {what}: {state} after {time.monotonic() - start:.0f} s", flush=True)
+            told = state
+
+        yield tell
+
+
+@dataclass
+class Steps:
+    """Prints one line when a step begins and one when it ends, and remembers the seconds."""
+
+    total: int
+    quiet: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: int = 0
+
+    @contextmanager
+    def step(self, name: str, what: str) -> Iterator[Callable[[str], None]]:
+        """Time one step; the caller is given `note(text)`, and the last note stands on the line that ends it."""
+        self.started += 1
+        notes: list[str] = []
+        if not self.quiet:
+            print(f"[{self.started}/{self.total}] {name}: {what}", flush=True)
+        start, word = time.perf_counter(), "stopped after"
+        try:
+            yield notes.append
+            word = "done in"
+        finally:
+            self.seconds[name] = round(time.perf_counter() - start, 1)
+            if not self.quiet:
+                said = f": {notes[-1]}" if notes else ""
+                print(f"      {word} {self.seconds[name]:.1f} s{said}", flush=True)
+
+    def skip(self, steps: int, why: str) -> None:
+        """Say in one line that some steps have nothing to do."""
+        first, self.started = self.started + 1, self.started + steps
+        if not self.quiet:
+            numbers = f"{first}" if steps == 1 else f"{first}-{self.started}"
+            print(f"[{numbers}/{self.total}] nothing to do: {why}", flush=True)

@@ -96,7 +96,8 @@ def _stale_problems(fresh: Built, card: KernelCard, edited: Sequence[Path], root
         if there != content and path not in edited:
             what = "is missing" if there is None else "is not what the sources make"
             where = path.relative_to(root).as_posix()
-            problems.append(Problem(what=what, where=where, cure=f"run `make build EXPERIMENT={card.experiment}`"))
+            command = f"make build EXPERIMENT={card.experiment}" if card.experiment else "make build"
+            problems.append(Problem(what=what, where=where, cure=f"run `{command}`"))
     return problems
 
 

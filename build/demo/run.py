@@ -6,39 +6,17 @@ paint → build → rehearse training → bundle → rehearse inference on the h
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from build.problems import CheckFailed, Problem
+from build.progress import Steps
 
 EXPERIMENT = "demo"
 LIMIT_S = {"train": 900.0, "infer": 300.0}
 MEMORY_LIMIT_GB = 4.0
 # What the demo promises; falling short is a failure of the kit, not a matter of taste.
 LEAST_OOF_R2, LEAST_HIDDEN_R2, LEAST_LEAD_OVER_COLOUR = 0.60, 0.50, 0.10
-
-
-@dataclass
-class Steps:
-    """Prints one line when a step begins and one when it ends, and remembers the seconds."""
-
-    quiet: bool
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str, what: str) -> Iterator[None]:
-        """Time one step."""
-        number = len(self.seconds) + 1
-        if not self.quiet:
-            print(f"[{number}/7] {name}: {what}", flush=True)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 1)
-        if not self.quiet:
-            print(f"      done in {self.seconds[name]:.1f} s", flush=True)
 
 
 def run(out: Path, as_json: bool) -> None:
@@ -58,7 +36,7 @@ def run(out: Path, as_json: bool) -> None:
     from kernel_src.common.files import write_json
 
     out = out.resolve()
-    steps = Steps(quiet=as_json)
+    steps = Steps(total=7, quiet=as_json)
     start = time.perf_counter()
     with steps.step("paint", f"a small competition in Kaggle's layout → {out / 'competition'}"):
         with counting("painting", quiet=as_json) as advance:

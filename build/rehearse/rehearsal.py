@@ -16,6 +16,8 @@ from build.rehearse.sandbox import Device, Scratch, choose_isolation, start_note
 from build.rehearse.verdict import Run, judge
 from build.rehearse.watch import watch
 from kernel_src.common.competition import LIMIT_S, MEMORY_GB
+from kernel_src.common.files import sha256_of
+from kernel_src.common.manifest import MANIFEST_FILE
 
 Say = Callable[[str], None]
 SECONDS_WORTH_A_LINE = 0.5  # of a cell: most only define functions
@@ -56,6 +58,11 @@ def rehearse(
     executed, html = out / f"{notebook.stem}.executed.ipynb", out / f"{notebook.stem}.html"
     for stale in (out / REPORT_FILE, executed, html):
         stale.unlink(missing_ok=True)
+    manifests = {  # now, not after the run: the folder may be made anew meanwhile
+        name: sha256_of(folder / MANIFEST_FILE)
+        for name, folder in plan.datasets.items()
+        if (folder / MANIFEST_FILE).is_file()
+    }
     mock = lay_out(
         out / ".mock",
         competition_slug=plan.competition,
@@ -93,6 +100,7 @@ def rehearse(
             rerun=rerun,
             device=device,
             expected=expected,
+            manifests={name.rpartition("/")[2]: digest for name, digest in manifests.items()},
             changed=_changes(before, after),
         )
         report = judge(run)

@@ -44,6 +44,8 @@ class Report:
     """All that a rehearsal found out; `ok` means nothing stands against submitting this notebook."""
 
     notebook: str
+    source_sha256: str = ""  # of the sources it was stitched from, as the notebook says
+    manifests: dict[str, str] = field(default_factory=dict)  # mounted dataset's slug → sha256 of its manifest.json
     out: str
     rerun: bool
     layout: str

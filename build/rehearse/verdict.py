@@ -45,6 +45,7 @@ class Run:
     rerun: bool
     device: Device
     expected: Expected | None  # None where no competition is mounted
+    manifests: dict[str, str]  # mounted dataset's slug → sha256 of its manifest.json
     changed: list[str]  # what became of /kaggle/input, where it could not be mounted read-only
 
 
@@ -80,6 +81,8 @@ def judge(run: Run) -> Report:
         notes.append(f"the notebook does not say which device it used: write `device` into {INFERENCE_REPORT}")
     return Report(
         notebook=str(run.notebook),
+        source_sha256=stitched_from(run.notebook).get("source_sha256", ""),
+        manifests=run.manifests,
         out=str(run.out),
         rerun=run.rerun,
         layout=run.layout,
@@ -104,9 +107,14 @@ def judge(run: Run) -> Report:
 
 def is_training(notebook: Path) -> bool:
     """Say whether a notebook trains: its main script is train.py, or its slug ends so."""
-    metadata: dict[str, Any] = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    main = (metadata.get("stitch") or {}).get("main", "")
+    main = stitched_from(notebook).get("main", "")
     return (Path(main).stem if main else notebook.stem.rpartition("-")[2]) == "train"
+
+
+def stitched_from(notebook: Path) -> dict[str, Any]:
+    """Return what a built notebook says of its sources; nothing if it was not built by this kit."""
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    return metadata.get("stitch") or {}
 
 
 def _failure_problems(failure: Failure | None, rerun: bool) -> list[Problem]:

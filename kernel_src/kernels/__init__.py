@@ -1,1 +1,1 @@
-"""One percent script per notebook: train.py and infer.py."""
+"""One percent script per notebook: train.py, infer.py and preflight.py."""

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from build.image import IMPORTS, LOCAL_EXCEPTIONS, MACHINE_SHAPES, RETIRED_SHAPES, ImagePackage, compare_pins, read_pins
+from build.image import (
+    IMPORTS,
+    LOCAL_EXCEPTIONS,
+    MACHINE_SHAPES,
+    RETIRED_SHAPES,
+    ImagePackage,
+    assumed_versions,
+    compare_pins,
+    read_pins,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = {
@@ -70,7 +79,12 @@ def test_our_own_pins_follow_the_image_for_everything_that_could_be_imported() -
 
 def test_both_rows_of_the_fact_sheet_are_recorded() -> None:
     timm = IMPORTS["timm"]
-    assert (timm.may_2026, timm.aug_2026, timm.version) == ("1.0.26", "1.0.28", "1.0.28")
+    assert (timm.may_2026, timm.aug_2026, timm.version) == ("1.0.26", "1.0.28", timm.live or "1.0.28")
+
+
+def test_what_a_preflight_saw_counts_for_more_than_the_lists() -> None:
+    assert ImagePackage(package="timm", aug_2026="1.0.28", live="1.0.29").version == "1.0.29"
+    assert assumed_versions()["timm"] == IMPORTS["timm"].version and "cv2" in assumed_versions()
 
 
 def test_no_machine_shape_is_both_known_and_retired() -> None:

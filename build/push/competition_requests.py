@@ -1,0 +1,91 @@
+"""What is asked and told about a competition: submissions, their limits and scores, and its data."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from build.push import answers
+from build.push.explain import Asked
+from build.push.line import LOOKS, PAGE, Line, filled
+from build.push.polling import pause
+from build.push.records import Submission, SubmissionLimits
+from build.push.retry import send
+from build.push.session import silence
+
+SUBMISSIONS_KEPT = 200
+
+
+class CompetitionRequests(Line):
+    """A competition that this account has joined."""
+
+    def submit(self, competition: str, owner: str, slug: str, version: int, file: str, message: str) -> int | None:
+        """Submit a kernel version's file; `message` must be unique (a receipt id), by it a lost answer is found again.
+
+        Returns the submission's ref, None where Kaggle did not tell it and the list does not show it yet.
+        """
+        asked = Asked("take the submission", "competition", competition)
+
+        def submit() -> int | None:
+            with silence():
+                answer = self._api.competition_submit_code(
+                    file, message, competition, kernel=f"{owner}/{slug}", kernel_version=version, quiet=True
+                )
+            return answers.submission_ref(answer)
+
+        def settle() -> int | None:
+            for look in range(LOOKS):
+                if look:
+                    pause()
+                for submission in self.submissions(competition):
+                    if submission.description == message:
+                        return submission.ref
+            return None
+
+        return send(submit, asked, settle=settle) or settle()
+
+    def submissions(self, competition: str) -> list[Submission]:
+        """Return the submissions, newest first, all pages up to 200."""
+        from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
+
+        request = filled(ApiListSubmissionsRequest(), competition_name=competition, page_size=PAGE)
+        asked = Asked("list the submissions", "competition", competition)
+        found: list[Submission] = []
+        for page in self.pages("competitions.competition_api_client.list_submissions", request, asked):
+            found += [answers.submission(entry) for entry in page.submissions or []]
+            if len(found) >= SUBMISSIONS_KEPT:
+                break
+        return found
+
+    def submission_limits(self, competition: str) -> SubmissionLimits | None:
+        """Tell how many submissions are left, None where Kaggle does not say."""
+        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
+
+        request = filled(ApiGetSubmissionLimitsRequest(), competition_name=competition)
+        asked = Asked("tell the submissions left", "competition", competition)
+        answer = self.ask_or_none("competitions.competition_api_client.get_submission_limits", request, asked)
+        if answer is None:
+            return None
+        return SubmissionLimits(answer.num_today, answer.num_total, answer.num_allowed_now)
+
+    def competition_files(self, competition: str) -> Mapping[str, int]:
+        """Return name → bytes of the competition's data files, all pages."""
+        from kagglesdk.competitions.types.competition_api_service import ApiListDataFilesRequest
+
+        request = filled(ApiListDataFilesRequest(), competition_name=competition, page_size=PAGE)
+        asked = Asked("list the competition's files", "competition", competition)
+        files: dict[str, int] = {}
+        for page in self.pages("competitions.competition_api_client.list_data_files", request, asked):
+            files |= {file.name: int(file.total_bytes or 0) for file in page.files or []}
+        return files
+
+    def download_competition(
+        self, competition: str, archive: Path, *, limit_bytes: int, advance: Callable[[int, int], None]
+    ) -> None:
+        """Download the competition's archive to `archive`, resuming at the byte."""
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+
+        from build.push.downloads import continue_download
+
+        request = filled(ApiDownloadDataFilesRequest(), competition_name=competition)
+        asked = Asked("send the competition's data", "competition", competition)
+        take = continue_download(archive, limit_bytes=limit_bytes, advance=advance)
+        self.ask("competitions.competition_api_client.download_data_files", request, asked, take)

@@ -1,0 +1,130 @@
+"""What is asked and told about datasets: state, files, uploads, new versions."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from build.metadata import DATASET_METADATA
+from build.problems import CheckFailed
+from build.push import answers
+from build.push.blobs import Uploaded, blob_request, create_request, upload_all, version_request
+from build.push.explain import Asked, is_absent, is_lost
+from build.push.line import LOOKS, PAGE, Line, filled
+from build.push.polling import pause
+
+
+class DatasetRequests(Line):
+    """Datasets of any account that this one may see; its own get versions."""
+
+    def dataset_state(self, owner: str, slug: str) -> str | None:
+        """Return READY, FAILED or a state of processing; None: does not exist (or, says Kaggle's 403, not yet)."""
+        from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetStatusRequest
+
+        request = filled(ApiGetDatasetStatusRequest(), owner_slug=owner, dataset_slug=slug)
+        asked = Asked("tell the state of the dataset", "dataset", f"{owner}/{slug}")
+        answer = self.ask_or_none("datasets.dataset_api_client.get_dataset_status", request, asked)
+        return None if answer is None else str(answer.status.name)
+
+    def dataset_version(self, owner: str, slug: str) -> int | None:
+        """Return the newest version's number, None if the dataset does not exist."""
+        from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
+
+        request = filled(ApiGetDatasetRequest(), owner_slug=owner, dataset_slug=slug)
+        asked = Asked("show the dataset", "dataset", f"{owner}/{slug}")
+        answer = self.ask_or_none("datasets.dataset_api_client.get_dataset", request, asked)
+        return None if answer is None else int(answer.current_version_number or 0) or None
+
+    def dataset_files(self, owner: str, slug: str, version: int | None = None) -> dict[str, int]:
+        """Return name → bytes of every file, all pages; empty if the dataset does not exist."""
+        from kagglesdk.datasets.types.dataset_api_service import ApiListDatasetFilesRequest
+
+        request = filled(ApiListDatasetFilesRequest(), owner_slug=owner, dataset_slug=slug, page_size=PAGE)
+        request.dataset_version_number = version
+        asked = Asked("list the dataset's files", "dataset", f"{owner}/{slug}")
+        files: dict[str, int] = {}
+        try:
+            for page in self.pages("datasets.dataset_api_client.list_dataset_files", request, asked):
+                files |= answers.listed_files(page)
+        except CheckFailed as failed:
+            if not is_absent(failed):
+                raise
+            return {}
+        return files
+
+    def dataset_file(self, owner: str, slug: str, name: str, limit_bytes: int = 10**7) -> bytes | None:
+        """Return the content of one small file of the newest version, None if it is not there."""
+        from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
+
+        from build.push.downloads import read_small
+
+        request = filled(ApiDownloadDatasetRequest(), owner_slug=owner, dataset_slug=slug, file_name=name)
+        asked = Asked(f"send {name}", "dataset", f"{owner}/{slug}")
+        try:
+            # Read within the attempt: an answer that breaks off is asked for again.
+            return self.ask("datasets.dataset_api_client.download_dataset", request, asked, read_small(limit_bytes))
+        except CheckFailed as failed:
+            if is_absent(failed):
+                return None
+            raise
+
+    def upload(self, folder: Path) -> Uploaded:
+        """Upload every file of a flat folder (but dataset-metadata.json); no dataset has them yet.
+
+        Raises:
+            CheckFailed: not all of them arrived.
+        """
+        metadata = _dataset_metadata(folder)
+        return upload_all(self.announce_upload, folder, _saving(metadata), self._uploads, self.username)
+
+    def announce_upload(self, path: Path) -> tuple[str, str]:
+        """Tell Kaggle that a file comes; return its token and the address that takes it."""
+        asked = Asked(f"take {path.name}", "dataset", path.parent.name)
+        answer: Any = self.ask("blobs.blob_api_client.start_blob_upload", blob_request(path), asked)
+        return str(answer.token), str(answer.create_url)
+
+    def create_dataset(self, folder: Path, uploaded: Uploaded | None = None) -> None:
+        """Make a new private dataset of exactly the files of `folder`, which are uploaded first if they are not."""
+        self._save_dataset(folder, None, uploaded or self.upload(folder))
+
+    def new_dataset_version(self, folder: Path, note: str, uploaded: Uploaded | None = None) -> None:
+        """Make a new version of exactly the files of `folder`, which are uploaded first if they are not."""
+        self._save_dataset(folder, note, uploaded or self.upload(folder))
+
+    def _save_dataset(self, folder: Path, note: str | None, uploaded: Uploaded) -> None:
+        metadata = _dataset_metadata(folder)
+        owner, _, slug = metadata["id"].partition("/")
+        before = 0 if note is None else self.dataset_version(owner, slug) or 0
+        if note is None:
+            method, request = "create_dataset", create_request(metadata, uploaded.tokens)
+        else:
+            method, request = "create_dataset_version", version_request(metadata, uploaded.tokens, note)
+
+        def settle() -> bool | None:
+            # The site may need a moment before it shows what it took.
+            for look in range(LOOKS):
+                if look:
+                    pause()
+                state = self.dataset_state(owner, slug)
+                if note is None and state is not None:
+                    return True
+                if note is not None and (state != "READY" or (self.dataset_version(owner, slug) or 0) > before):
+                    return True
+            return None
+
+        try:
+            self.ask(f"datasets.dataset_api_client.{method}", request, _saving(metadata), answers.saved_dataset, settle)
+        except CheckFailed as failed:
+            if not is_lost(failed):
+                uploaded.forget()  # refused: these tokens are of no use any more
+            raise
+        uploaded.forget()
+
+
+def _dataset_metadata(folder: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = json.loads((folder / DATASET_METADATA).read_text(encoding="utf-8"))
+    return metadata
+
+
+def _saving(metadata: Mapping[str, Any]) -> Asked:
+    return Asked("take the dataset", "dataset", metadata["id"])

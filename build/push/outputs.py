@@ -1,0 +1,109 @@
+"""What a run on Kaggle left behind, looked at before anything is made of it.
+
+Of an inference only `submission.csv` is required. It is judged by what holds for any test set: Kaggle's public run has
+other images than a rehearsal here, and the hidden test has more, so the ids of neither are demanded.
+"""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+from build.problems import CheckFailed, Problem
+from build.rehearse.cures import cure_of_submission
+from kernel_src.common.competition import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
+from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json
+from kernel_src.common.submission import submission_problems
+
+OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
+RUN_FOLDER = "run"  # of a training, in its working folder
+OOF_FILE = "oof.csv"  # as in kernel_src.common.runs, whose import would load torch
+
+
+def output_folder(slug: str, version: int) -> Path:
+    """Name the folder for what one version of a kernel left."""
+    return OUTPUTS / slug / f"v{version}"
+
+
+def verify_submission(folder: Path) -> int:
+    """Check the submission of a run and return its number of images.
+
+    Columns, numbers finite and not negative, the identities, and all five targets of each image, each once.
+
+    Raises:
+        CheckFailed: with everything that is wrong.
+    """
+    path = folder / SUBMISSION_FILE
+    names = _names(path)
+    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names)))
+    expected = [sample_id(image, target) for image in images for target in TARGETS]
+    texts = [_reworded(text, path) for text in submission_problems(path, expected)]
+    if path.is_file() and not images:
+        texts.append("it has no row of any image")
+    if texts:
+        raise CheckFailed([Problem(what=text, where=str(path), cure=cure_of_submission(text)) for text in texts])
+    return len(images)
+
+
+def verify_training(folder: Path, experiment: str) -> Path:
+    """Check what a training left and return its run/ folder.
+
+    Raises:
+        CheckFailed: it is of another experiment, a file is missing, or an out-of-fold prediction is no number.
+    """
+    run = folder / RUN_FOLDER
+    try:
+        config = read_bundle_json(run, CONFIG_FILE)
+    except BundleError as error:
+        cure = "the training did not come to its end: look at its log"
+        raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
+    problems = []
+    name, files = config.get("experiment", {}).get("name"), config.get("folds") or []
+    if name != experiment:
+        problems.append(Problem(what=f"this is a run of {name!r}, not of {experiment!r}", where=str(run / CONFIG_FILE)))
+    if not files:
+        problems.append(Problem(what="no fold was trained", where=str(run / CONFIG_FILE)))
+    for file in (*files, OOF_FILE):
+        if not (run / file).is_file() or not (run / file).stat().st_size:
+            problems.append(Problem(what="is missing or empty", where=str(run / file), cure="download it again"))
+    if not problems and (lines := _bad_predictions(run / OOF_FILE)):
+        what = f"{len(lines)} lines have a prediction that is no finite number, the first is line {lines[0]}"
+        problems.append(Problem(what=what, where=str(run / OOF_FILE), cure="look for NaN in the log of the training"))
+    if problems:
+        raise CheckFailed(problems)
+    return run
+
+
+def _bad_predictions(oof: Path) -> list[int]:
+    with oof.open(newline="", encoding="utf-8") as handle:
+        rows = csv.DictReader(handle)
+        return [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
+
+
+def _is_finite(text: str | None) -> bool:
+    try:
+        return math.isfinite(float(text or "nan"))
+    except ValueError:
+        return False
+
+
+def _names(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+        rows = list(csv.reader(handle))
+    return [row[0] for row in rows[1:] if row and rows[0][:1] == [ID_COLUMN]]
+
+
+def _split(name: str) -> tuple[str, str] | None:
+    try:
+        return split_sample_id(name)
+    except ValueError:
+        return None
+
+
+def _reworded(text: str, path: Path) -> str:
+    """Put a sentence of the validator, which speaks of a sample submission, into the terms of a file on its own."""
+    text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ")
+    text = text.replace("of the sample submission are missing", "are missing: an image needs all five targets")
+    return text.replace("are not in the sample submission", f"are no <image_id>__<one of {json.dumps(TARGETS)}>")

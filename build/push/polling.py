@@ -1,0 +1,32 @@
+"""Waiting between two looks at something that takes its time on Kaggle."""
+
+import os
+import time
+from collections.abc import Callable
+
+from build.problems import WrongUse
+
+POLL_VARIABLE, POLL_S = "KIT_POLL_S", 30.0  # Kaggle limits requests, and a run takes minutes to hours anyway
+LONGEST_S = 3600.0
+Tell = Callable[[str], None]  # shows the state of what is waited for
+
+
+def poll_s() -> float:
+    """Return the seconds between two looks: KIT_POLL_S, 30 by default.
+
+    Raises:
+        WrongUse: it is no number above 0 and up to an hour.
+    """
+    text = os.environ.get(POLL_VARIABLE, "")
+    try:
+        seconds = float(text or POLL_S)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_S:
+        raise WrongUse(f"{POLL_VARIABLE}={text}: seconds above 0 and up to {LONGEST_S:g}, e.g. {POLL_S:g}")
+    return seconds
+
+
+def pause() -> None:
+    """Wait until the next look."""
+    time.sleep(poll_s())

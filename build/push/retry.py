@@ -1,0 +1,148 @@
+"""When a request is sent again: 429 and 5xx and lost connections, a bounded number of times, and never blindly.
+
+1. Kaggle's own wish comes first: a Retry-After is waited for, up to `LONGEST_WISH_S`; otherwise the wait doubles, with
+   jitter, so that two machines of a team do not knock in step.
+2. Where an answer was lost (connection, timeout, 5xx) the request may have had its effect. `settle` asks the server;
+   only when that says "no" is the request sent again.
+3. An error that stands in the body of a 200 is Kaggle's word, not an accident: it is never sent again.
+"""
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from json import JSONDecodeError
+from typing import TypeVar
+
+from build.problems import WrongUse
+from build.push.explain import Asked, BodyError, explain, in_short, is_certificate, is_local_fault
+from build.push.polling import poll_s
+
+T = TypeVar("T")
+ATTEMPTS = 6
+TIMEOUT_S = 120.0
+LONGEST_WAIT_S = 60.0
+LONGEST_WISH_S = 900.0  # a Retry-After beyond it ends the run, which resumes later
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a failed attempt tells about another one."""
+
+    again: bool  # it may be sent again
+    lost: bool  # it may have had its effect
+    wish_s: float | None = None  # Retry-After
+
+
+def timeout_s() -> float:
+    """Return how long the server may keep silent: KIT_TIMEOUT_S, 120 by default; saving 1 MB takes a while.
+
+    Raises:
+        WrongUse: KIT_TIMEOUT_S is no time.
+    """
+    text = os.environ.get("KIT_TIMEOUT_S", "")
+    try:
+        seconds = float(text or TIMEOUT_S)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise WrongUse(f"KIT_TIMEOUT_S={text}: seconds above 0 and up to 3600, e.g. {TIMEOUT_S:g}")
+    return seconds
+
+
+def send(request: Callable[[], T], asked: Asked, *, settle: Callable[[], T | None] | None = None) -> T:
+    """Send a request until it is answered, and return the answer.
+
+    `settle` returns the answer of a request whose effect is found on the server although its answer was lost, None if
+    there was no effect. A request that changes something must have it.
+
+    Raises:
+        CheckFailed: refused, or no answer after `ATTEMPTS`; explained in the user's terms.
+    """
+    lost = False
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return request()
+        except failures() as error:
+            failure = judge(error)
+            lost = lost or failure.lost
+            hopeless = not failure.again or attempt == ATTEMPTS or (failure.wish_s or 0.0) > LONGEST_WISH_S
+            if not hopeless:
+                _wait(error, failure, attempt)
+            # Also a refusal may only say that the first, lost attempt had worked: "this title is in use".
+            if lost and settle is not None and (found := settle()) is not None:
+                return found
+            if hopeless:
+                raise explain(error, asked) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return what Kaggle's client raises: requests' own errors, and what a garbled answer causes while it is read."""
+    from requests.exceptions import RequestException
+
+    return (RequestException, BodyError, OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+def judge(error: Exception) -> Failure:
+    """Decide whether the same request makes sense again, and whether it may have had its effect."""
+    from requests.exceptions import ConnectionError as NoConnection
+    from requests.exceptions import HTTPError, InvalidSchema, InvalidURL, RequestException
+
+    if isinstance(error, BodyError):
+        return Failure(again=False, lost=False)
+    if isinstance(error, HTTPError) and error.response is not None:
+        status = error.response.status_code
+        if status == 429:
+            return Failure(True, False, _retry_after(error.response.headers.get("Retry-After")))
+        if status >= 500:
+            return Failure(True, True, _retry_after(error.response.headers.get("Retry-After")))
+        return Failure(again=False, lost=False)  # 4xx, and the body error of a 200
+    if isinstance(error, InvalidURL | InvalidSchema) or is_certificate(error) or is_local_fault(error):
+        return Failure(again=False, lost=False)
+    if isinstance(error, NoConnection) and _never_connected(error):
+        return Failure(again=True, lost=False)
+    if isinstance(error, RequestException | OSError | JSONDecodeError):
+        return Failure(again=True, lost=True)  # broken off, timed out, or half an answer
+    return Failure(again=False, lost=True)  # the client refuses, or does not understand an answer
+
+
+def _never_connected(error: Exception) -> bool:
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Read the header: seconds, or a date (RFC 9110, 10.2.3)."""
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date - datetime.now(UTC)).total_seconds()) if date.tzinfo else None
+
+
+def wait_s(failure: Failure, attempt: int) -> float:
+    """Return how long to wait before attempt `attempt + 1`."""
+    if failure.wish_s is not None:
+        return failure.wish_s * random.uniform(1.0, 1.1)  # never less than asked for
+    first_s = min(1.0, poll_s())
+    return float(min(LONGEST_WAIT_S, first_s * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
+
+
+def _wait(error: Exception, failure: Failure, attempt: int) -> None:
+    pause_s = wait_s(failure, attempt)
+    line = f"      {in_short(error)}; trying again in {pause_s:.0f} s ({attempt + 1} of {ATTEMPTS})"
+    print(line, file=sys.stderr, flush=True)
+    time.sleep(pause_s)

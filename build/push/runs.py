@@ -1,0 +1,120 @@
+"""A run on Kaggle: waited for, explained when it fails, its outputs fetched and checked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from build.problems import CheckFailed, Problem
+from build.push.client import ABSENT, Kaggle
+from build.push.journal import Journal
+from build.push.kernels import LOOKS, Version
+from build.push.outputs import output_folder
+from build.push.polling import Tell, pause
+from build.push.staging import Staged
+
+
+class RunFailed(CheckFailed):
+    """The notebook ran on Kaggle and did not come to a good end."""
+
+
+class Superseded(CheckFailed):
+    """The site's newest version is not the one that was pushed."""
+
+
+def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell) -> str:
+    """Wait until the run of this version has ended well; return a word on it.
+
+    Kaggle tells the state of the newest run only, and right after a push it may still be the last version's: an end
+    counts when two looks in a row say so, and when the newest version is still ours.
+
+    Raises:
+        RunFailed: it ended in an error (with the traceback in kernel_src) or was cancelled.
+        Superseded: the site has a newer version by now.
+    """
+    if journal.done("run", version.inputs):
+        return "it has run before"
+    with journal.attempt("run", version.inputs) as result:
+        last, absent = "", 0
+        while True:
+            now = client.kernel_state(staged.owner, staged.slug)
+            absent = absent + 1 if now.state == ABSENT else 0
+            if (now.is_final and now.state == last) or absent > LOOKS:
+                break
+            tell(now.state if now.state != ABSENT else "not started yet")
+            last = now.state
+            pause()
+        try:
+            _refuse_superseded(staged, version, client)
+        except Superseded:
+            result["ended"] = "superseded"
+            raise
+        result["ended"] = now.state
+        if now.state != "COMPLETE":
+            raise RunFailed([_failure(staged, version, client, now.state, now.failure)])
+    return "COMPLETE"
+
+
+def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None:
+    """Raise where state and outputs on the site are those of another version by now."""
+    remote = client.pull_kernel(staged.owner, staged.slug)
+    newest = remote.version if remote else None
+    if newest and newest != version.number:
+        what = f"the site's newest version is {newest}, so the run of version {version.number} cannot be followed"
+        cure = "run the same command again: it compares, and pushes anew"
+        raise Superseded([Problem(what=what, where=version.url, cure=cure)])
+
+
+def _failure(staged: Staged, version: Version, client: Kaggle, state: str, message: str) -> Problem:
+    """Say why a run failed, as far as its log tells."""
+    from build.push.logs import explain_log, log_text
+    from build.rehearse.cells import read_cells
+    from build.rehearse.cures import cure_of_error
+
+    again = "to run the same once more: --again (make: AGAIN=1)"
+    if state == ABSENT:
+        return Problem(what="the run never appeared on the site", where=version.url, cure=again)
+    if state.startswith("CANCEL"):
+        what = f"the run of version {version.number} was cancelled{f': {message}' if message else ''}"
+        return Problem(what=what, where=version.url, cure=again)
+    folder = output_folder(staged.slug, version.number)
+    try:
+        log = client.kernel_output(staged.owner, staged.slug, folder).log
+    except CheckFailed as failed:
+        log = f"(the log could not be fetched: {failed})"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{staged.slug}.log"
+    kept.write_text(log_text(log), encoding="utf-8")
+    failure = explain_log(log, read_cells(staged.notebook), message)
+    what = f"the run of version {version.number} failed on Kaggle\n{failure.as_text()}\n(whole log: {kept})\n"
+    cure = cure_of_error("\n".join([failure.error, *failure.traceback[-1:]]))
+    return Problem(what=what, where=failure.source or version.url, cure=f"{cure}; {again}")
+
+
+def download(staged: Staged, version: Version, client: Kaggle, journal: Journal, verify: Callable[[Path], Any]) -> Path:
+    """Download what a finished run left into a folder of its own, checked by `verify`; return the folder.
+
+    Raises:
+        CheckFailed: what `verify` finds.
+        Superseded: the outputs on the site are of a newer version.
+    """
+    folder = output_folder(staged.slug, version.number)
+    seen = journal.done("outputs", version.inputs) is not None
+    if seen:
+        try:
+            verify(folder)
+            return folder
+        except CheckFailed:
+            pass  # somebody has tidied up: fetched again
+    with journal.attempt("outputs", version.inputs) as result:
+        output = client.kernel_output(staged.owner, staged.slug, folder)
+        try:
+            _refuse_superseded(staged, version, client)
+        except Superseded:
+            if not seen:  # what nobody has looked at cannot be had any more: given up, so that the next run pushes anew
+                with journal.attempt("run", version.inputs, ended="superseded"):
+                    raise
+            raise
+        result |= {"folder": str(folder), "files": output.files}
+        (folder / f"{staged.slug}.log").write_text(output.log, encoding="utf-8")
+        verify(folder)
+    return folder

@@ -1,0 +1,111 @@
+"""One submission per kernel version, whatever happens on the way.
+
+Its description opens with an id of ours, made from the kernel's version and the number of the attempt. So the site's
+own list tells whether a submission was made: when an answer was lost, when the journal is gone, on another machine.
+"""
+
+import hashlib
+from typing import Any
+
+from build.problems import CheckFailed, Problem
+from build.push.client import Kaggle, Submission
+from build.push.journal import Journal
+from build.push.kernels import Version
+from build.push.polling import Tell, pause
+from kernel_src.common.competition import SUBMISSION_FILE
+
+LOOKS = 3  # at the list, which may show a submission with a delay
+COMPLETE, ERROR = "COMPLETE", "ERROR"
+
+
+def submission_id(version: Version, attempt: int) -> str:
+    """Return the id in the description, e.g. `i2b-1f0c9a3e`; the first attempt is 1."""
+    return "i2b-" + hashlib.sha256(f"{version.kernel}/{version.number}/{attempt}".encode()).hexdigest()[:8]
+
+
+def submit_once(
+    competition: str, version: Version, message: str, client: Kaggle, journal: Journal, tell: Tell, *, again: bool
+) -> Submission:
+    """Submit a kernel version unless that was done; return the submission as the site lists it.
+
+    `again` makes one more although there is one; an attempt that was begun and not ended is gone on with instead.
+
+    Raises:
+        CheckFailed: Kaggle refuses it, or does not list it afterwards.
+    """
+    attempt = max(1, _attempts(competition, version, journal))
+    begun = journal.unanswered("submission", _inputs(competition, version, attempt)) is not None
+    if again and not begun and journal.done("submission", _inputs(competition, version, attempt)):
+        attempt += 1
+    # After an answer that was lost the list may lag behind; a second look costs less than a second submission.
+    listed = _look(competition, submission_id(version, attempt), LOOKS if begun else 1, client, tell)
+    while found := find(listed, submission_id(version, attempt)):
+        inputs = _inputs(competition, version, attempt)
+        if not journal.done("submission", inputs):
+            journal.record("submission", inputs, ref=found.ref, id=submission_id(version, attempt), recovered=True)
+        if begun or not again:
+            return found
+        attempt += 1
+    ours = submission_id(version, attempt)
+    with journal.attempt("submission", _inputs(competition, version, attempt), id=ours) as result:
+        owner, _, slug = version.kernel.partition("/")
+        ref = client.submit(competition, owner, slug, version.number, SUBMISSION_FILE, f"[{ours}] {message}")
+        tell("looking for it in the list of submissions")
+        made = find(_look(competition, ours, LOOKS, client, tell), ours)
+        if made is None:
+            cure = "look there; the same command asks the list again before it would submit once more"
+            what = f"Kaggle took the submission{f' {ref}' if ref else ''} but does not list {ours}"
+            raise CheckFailed([Problem(what=what, where=list_url(competition), cure=cure)])
+        result["ref"] = made.ref
+    return made
+
+
+def wait_for_score(competition: str, made: Submission, client: Kaggle, journal: Journal, tell: Tell) -> Submission:
+    """Wait until the submission is scored and return it; one that ended in an error is returned too."""
+    inputs = {"competition": competition, "ref": made.ref}
+    with journal.attempt("score", inputs) as result:
+        while made.status not in (COMPLETE, ERROR):
+            tell(f"{made.status}: Kaggle reruns the notebook on the hidden test")
+            pause()
+            made = next((one for one in client.submissions(competition) if one.ref == made.ref), made)
+        result |= {"status": made.status, "public": made.public, "private": made.private, "error": made.error}
+    return made
+
+
+def find(listed: list[Submission], ours: str) -> Submission | None:
+    """Find the submission that carries an id of ours."""
+    return next((one for one in listed if ours in one.description), None)
+
+
+def list_url(competition: str) -> str:
+    """Return the page with one's submissions."""
+    return f"https://www.kaggle.com/competitions/{competition}/submissions"
+
+
+def newest_submission(competition: str, version: Version, journal: Journal) -> dict[str, Any] | None:
+    """Return what the journal has of the newest finished submission of this version: ref and id."""
+    attempts = _attempts(competition, version, journal)
+    return journal.done("submission", _inputs(competition, version, attempts)) if attempts else None
+
+
+def _attempts(competition: str, version: Version, journal: Journal) -> int:
+    """Return the number of the newest attempt that the journal knows, 0 if it knows none."""
+    attempt = 0
+    while journal.newest("submission", _inputs(competition, version, attempt + 1)):
+        attempt += 1
+    return attempt
+
+
+def _inputs(competition: str, version: Version, attempt: int) -> dict[str, Any]:
+    return {"competition": competition, **version.inputs, "attempt": attempt}
+
+
+def _look(competition: str, ours: str, looks: int, client: Kaggle, tell: Tell) -> list[Submission]:
+    """Return the list of submissions, asked for again where ours is not in it."""
+    for left in reversed(range(looks)):
+        listed = client.submissions(competition)
+        if left == 0 or find(listed, ours):
+            return listed
+        tell("not in the list of submissions yet")
+        pause()
+    raise AssertionError("at least one look")

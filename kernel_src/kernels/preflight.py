@@ -1,0 +1,122 @@
+# %% [markdown]
+# # CSIRO Image2Biomass: preflight
+#
+# > Five minutes on the live image: which versions, GPUs, mounts and environment variables there really are, beside what
+# > the kit assumes. The result is `preflight.json`; on your machine `python -m build preflight --accept` takes it over.
+#
+# Attach the competition's data; nothing else is needed, nothing is trained and nothing can be submitted.
+
+# %%
+import os
+import platform
+import shutil
+import time
+from importlib.metadata import distributions, packages_distributions
+from pathlib import Path
+
+# %% tags=["parameters"]
+ASSUMED = {"torch": ""}  # name in `import` → version that the kit assumes; empty: unknown until now
+
+# %% [markdown]
+# ## Versions
+#
+# By the name one imports: `cv2` comes from any of four packages, and only the image knows from which.
+
+# %%
+start_s = time.perf_counter()
+installed = {one.metadata["Name"]: one.version for one in distributions()}
+providers = packages_distributions()
+live_versions = {
+    name: {provider: installed[provider] for provider in sorted(set(providers.get(name, []))) if provider in installed}
+    for name in ASSUMED
+}
+print(f"Python {platform.python_version()} on {platform.platform()}, {len(installed)} packages\n")
+print(f"{'import':<16}{'assumed':<14}live")
+for name, assumed_version in ASSUMED.items():
+    found = live_versions[name]
+    text = ", ".join(f"{package} {version}" for package, version in found.items()) or "NOT INSTALLED"
+    differs = bool(assumed_version) and assumed_version not in {version.split("+")[0] for version in found.values()}
+    print(f"{name:<16}{assumed_version or '?':<14}{text}{'   <- differs' if differs else ''}")
+
+# %% [markdown]
+# ## Mounts
+#
+# Which of the two layouts this session has.
+
+# %%
+from kernel_src.common.competition import SLUG, TRAIN_CSV
+from kernel_src.common.mounts import find_competition, folder_tree, kaggle_root, working_folder
+
+working = working_folder()
+inputs = kaggle_root() / "input"
+mount_fault = ""
+competition_at = ""
+try:
+    competition_at = find_competition(SLUG, TRAIN_CSV).relative_to(inputs).as_posix()
+except FileNotFoundError as error:
+    mount_fault = str(error)
+layout = {f"competitions/{SLUG}": "new", SLUG: "legacy", "": "missing"}.get(competition_at, "other")
+mount_tree = folder_tree(inputs)
+print(f"layout: {layout} ({competition_at or mount_fault})\n{mount_tree}")
+
+# %% [markdown]
+# ## Machine
+#
+# The GPU is asked to compute before it is believed: P100 says it is there, and then has no kernels.
+
+# %%
+import torch
+
+from kernel_src.common.device import check_device
+
+device = check_device()
+gpus = [
+    {
+        "name": torch.cuda.get_device_properties(index).name,
+        "capability": "sm_{}{}".format(*torch.cuda.get_device_capability(index)),
+        "memory_gb": round(torch.cuda.get_device_properties(index).total_memory / 1e9, 2),
+    }
+    for index in range(torch.cuda.device_count())
+]
+machine = {
+    "cpus": os.cpu_count(),
+    "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 2),
+    "working_free_gb": round(shutil.disk_usage(working).free / 1e9, 2),
+    "shared_memory_gb": round(shutil.disk_usage("/dev/shm").total / 1e9, 2) if Path("/dev/shm").is_dir() else None,
+    "gpus": gpus,
+    "gpu_architectures": torch.cuda.get_arch_list(),
+    "cuda": torch.version.cuda,
+    "device": device.as_json(),
+}
+for name, value in machine.items():
+    print(f"{name:<20}{value}")
+
+# %% [markdown]
+# ## Environment
+#
+# Names only: the value of `KAGGLE_USER_SECRETS_TOKEN` is a secret, and a log travels.
+
+# %%
+variable_names = sorted(os.environ)
+print("\n".join(variable_names))
+
+# %% [markdown]
+# ## Result
+
+# %%
+from kernel_src.common.files import write_json
+
+preflight = {
+    "format": 1,
+    "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    "python": platform.python_version(),
+    "assumed": ASSUMED,
+    "versions": live_versions,
+    "installed": dict(sorted(installed.items())),
+    "machine": machine,
+    "mounts": {"layout": layout, "competition": competition_at, "fault": mount_fault, "tree": mount_tree.splitlines()},
+    "environment": variable_names,
+    "seconds": round(time.perf_counter() - start_s, 3),
+}
+write_json(working / "preflight.json", preflight)
+print(f"{working / 'preflight.json'}: Python {preflight['python']}, {len(gpus)} GPUs, layout {layout}")

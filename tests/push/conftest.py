@@ -1,0 +1,82 @@
+"""The real Kaggle client, a stand-in of the site, and a home that is thrown away."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from build.push.client import Kaggle
+
+
+def load_server() -> ModuleType:
+    """Import tests/push/server.py under a name of its own: tests are no package here."""
+    name = "push_server"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("server.py"))
+        assert spec and spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home without any credentials."""
+    (tmp_path / "home" / "tmp").mkdir(parents=True)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Nothing of the developer's own account, proxies or home."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("KAGGLE_", "KIT_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture
+def server(clean_environment: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """A running stand-in; this process and those it starts talk to it."""
+    import tempfile
+
+    with load_server().Server() as running:
+        for name, value in running.environment(home).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(tempfile, "tempdir", None)  # forget the one computed from the old TMPDIR
+        yield running
+
+
+@pytest.fixture
+def site(server):
+    """What the stand-in knows."""
+    return server.site
+
+
+@pytest.fixture
+def kaggle(server) -> "Kaggle":
+    """The kit's client, signed in as kim."""
+    from build.push.client import open_client
+
+    return open_client()
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write files into a new folder."""
+
+    def make(name: str, files: dict[str, bytes]) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+        return folder
+
+    return make
