@@ -1,7 +1,6 @@
 """Kaggle, through its own client: every request of this kit passes through here, retried and explained.
 
-Requests that change something are never repeated blindly: when an answer is lost, the server is asked whether the
-request had its effect.
+Requests that ask something are repeated (retry.py); those that change something follow the rules of effects.py.
 """
 
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from build.push.competition_requests import CompetitionRequests
 from build.push.dataset_requests import DatasetRequests
 from build.push.explain import QuotaSpent, SessionLimitReached
-from build.push.kernel_requests import KernelRequests, source_digest
+from build.push.kernel_requests import KernelRequests
 from build.push.records import (
     ABSENT,
     FINAL_STATES,
@@ -39,7 +38,6 @@ __all__ = [
     "Submission",
     "SubmissionLimits",
     "open_client",
-    "source_digest",
 ]
 
 UPLOADS = Path("out", "push", "uploads")

@@ -1,46 +1,66 @@
 """What is asked and told about a competition: submissions, their limits and scores, and its data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from build.push import answers
+from build.push.effects import change
 from build.push.explain import Asked
-from build.push.line import LOOKS, PAGE, Line, filled
-from build.push.polling import pause
+from build.push.line import PAGE, Line, filled
 from build.push.records import Submission, SubmissionLimits
-from build.push.retry import send
 from build.push.session import silence
 
 SUBMISSIONS_KEPT = 200
 
 
+def find_submission(listed: Iterable[Submission], receipt: str) -> Submission | None:
+    """Find the submission that carries a receipt of ours."""
+    return next((one for one in listed if receipt in one.description), None)
+
+
 class CompetitionRequests(Line):
     """A competition that this account has joined."""
 
-    def submit(self, competition: str, owner: str, slug: str, version: int, file: str, message: str) -> int | None:
-        """Submit a kernel version's file; `message` must be unique (a receipt id), by it a lost answer is found again.
+    def submit(
+        self,
+        competition: str,
+        owner: str,
+        slug: str,
+        version: int,
+        file: str,
+        *,
+        receipt: str,
+        message: str,
+        sending: Callable[[], None] = lambda: None,
+    ) -> int | None:
+        """Submit a kernel version's file; by the `receipt` in its description a submission is found again.
 
-        Returns the submission's ref, None where Kaggle did not tell it and the list does not show it yet.
+        Sent once: where the answer is lost and the list does not show it, the run ends (effects.py). `sending` is
+        called just before the request leaves. Returns the submission's ref, None where Kaggle does not tell it.
+
+        Raises:
+            AnswerLost: nobody knows whether there is a submission.
+            CheckFailed: there is none; Kaggle refuses it.
         """
         asked = Asked("take the submission", "competition", competition)
 
         def submit() -> int | None:
             with silence():
                 answer = self._api.competition_submit_code(
-                    file, message, competition, kernel=f"{owner}/{slug}", kernel_version=version, quiet=True
+                    file,
+                    f"[{receipt}] {message}",
+                    competition,
+                    kernel=f"{owner}/{slug}",
+                    kernel_version=version,
+                    quiet=True,
                 )
             return answers.submission_ref(answer)
 
-        def settle() -> int | None:
-            for look in range(LOOKS):
-                if look:
-                    pause()
-                for submission in self.submissions(competition):
-                    if submission.description == message:
-                        return submission.ref
-            return None
+        def look() -> int | None:
+            found = find_submission(self.submissions(competition), receipt)
+            return found.ref if found else None
 
-        return send(submit, asked, settle=settle) or settle()
+        return change(submit, asked, look, sending=sending, repeats=False)
 
     def submissions(self, competition: str) -> list[Submission]:
         """Return the submissions, newest first, all pages up to 200."""

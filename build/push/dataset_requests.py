@@ -1,7 +1,7 @@
 """What is asked and told about datasets: state, files, uploads, new versions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,12 @@ from build.metadata import DATASET_METADATA
 from build.problems import CheckFailed
 from build.push import answers
 from build.push.blobs import Uploaded, blob_request, create_request, upload_all, version_request
-from build.push.explain import Asked, is_absent, is_lost
-from build.push.line import LOOKS, PAGE, Line, filled
-from build.push.polling import pause
+from build.push.effects import change
+from build.push.explain import AnswerLost, Asked, is_absent
+from build.push.line import PAGE, Line, filled
+
+READY, DEAD = "READY", ("FAILED", "DELETED")
+SETTLED = (READY, *DEAD)  # nothing is being processed
 
 
 class DatasetRequests(Line):
@@ -83,15 +86,19 @@ class DatasetRequests(Line):
         answer: Any = self.ask("blobs.blob_api_client.start_blob_upload", blob_request(path), asked)
         return str(answer.token), str(answer.create_url)
 
-    def create_dataset(self, folder: Path, uploaded: Uploaded | None = None) -> None:
+    def create_dataset(
+        self, folder: Path, uploaded: Uploaded | None = None, sending: Callable[[], None] = lambda: None
+    ) -> None:
         """Make a new private dataset of exactly the files of `folder`, which are uploaded first if they are not."""
-        self._save_dataset(folder, None, uploaded or self.upload(folder))
+        self._save_dataset(folder, None, uploaded or self.upload(folder), sending)
 
-    def new_dataset_version(self, folder: Path, note: str, uploaded: Uploaded | None = None) -> None:
+    def new_dataset_version(
+        self, folder: Path, note: str, uploaded: Uploaded | None = None, sending: Callable[[], None] = lambda: None
+    ) -> None:
         """Make a new version of exactly the files of `folder`, which are uploaded first if they are not."""
-        self._save_dataset(folder, note, uploaded or self.upload(folder))
+        self._save_dataset(folder, note, uploaded or self.upload(folder), sending)
 
-    def _save_dataset(self, folder: Path, note: str | None, uploaded: Uploaded) -> None:
+    def _save_dataset(self, folder: Path, note: str | None, uploaded: Uploaded, sending: Callable[[], None]) -> None:
         metadata = _dataset_metadata(folder)
         owner, _, slug = metadata["id"].partition("/")
         before = 0 if note is None else self.dataset_version(owner, slug) or 0
@@ -100,23 +107,20 @@ class DatasetRequests(Line):
         else:
             method, request = "create_dataset_version", version_request(metadata, uploaded.tokens, note)
 
-        def settle() -> bool | None:
-            # The site may need a moment before it shows what it took.
-            for look in range(LOOKS):
-                if look:
-                    pause()
-                state = self.dataset_state(owner, slug)
-                if note is None and state is not None:
-                    return True
-                if note is not None and (state != "READY" or (self.dataset_version(owner, slug) or 0) > before):
-                    return True
-            return None
+        def save() -> bool:
+            return self.send_once(f"datasets.dataset_api_client.{method}", request, answers.saved_dataset)
+
+        def look() -> bool | None:
+            state = self.dataset_state(owner, slug)
+            shows = state is not None and (note is None or state not in SETTLED)
+            return True if shows or (self.dataset_version(owner, slug) or 0) > before else None
 
         try:
-            self.ask(f"datasets.dataset_api_client.{method}", request, _saving(metadata), answers.saved_dataset, settle)
-        except CheckFailed as failed:
-            if not is_lost(failed):
-                uploaded.forget()  # refused: these tokens are of no use any more
+            change(save, _saving(metadata), look, sending=sending)
+        except AnswerLost:
+            raise  # the notes stay: the uploads are part of a version, or will be
+        except CheckFailed:
+            uploaded.forget()  # refused: these tokens are of no use any more
             raise
         uploaded.forget()
 

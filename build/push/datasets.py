@@ -5,8 +5,8 @@
 3. Wait until the site says READY *and* lists every file of the new version with its size. READY alone lies: a notebook
    that starts then finds an empty folder.
 
-The journal notes a version before it is asked for. So a run that was killed between question and answer is gone on
-with: the site is given time to show what it may have taken, before anything is sent again.
+Where an answer was lost, or a run was killed in between, nothing is sent again before the site has had its time to show
+what it may have taken (effects.py).
 """
 
 import sys
@@ -18,13 +18,13 @@ from build.problems import CheckFailed, Problem
 from build.progress import watching
 from build.push.client import Kaggle
 from build.push.dataset_folders import StagedDataset, same_manifest, stage_dataset
-from build.push.explain import is_lost, is_taken
-from build.push.journal import Journal
+from build.push.dataset_requests import DEAD, READY
+from build.push.effects import SETTLE_POLLS, look_until, settles_at, was_sent
+from build.push.explain import AnswerLost, is_taken
+from build.push.journal import Entry, Journal
 from build.push.polling import Tell, pause
 
-READY, DEAD = "READY", ("FAILED", "DELETED")
-LOOKS = 3  # at what a killed run may have left, before anything is sent again
-PATIENT_LOOKS = 10  # READY, and yet files are missing: Kaggle may be late, up to here
+PATIENT_LOOKS = SETTLE_POLLS  # READY, and yet files or the version are missing: Kaggle may be late, up to here
 READY_LIMIT_S = 2 * 3600.0  # a dataset of many gigabytes is processed for a long time
 
 
@@ -63,20 +63,12 @@ def push_dataset(
         CheckFailed: it did not arrive whole, in time, or at all.
     """
     with watching(f"dataset {staged.slug}", quiet=not sys.stdout.isatty()) as tell:
-        begun = journal.unanswered("dataset", staged.inputs)
-        if begun and begun.state == "failed" and not begun.result.get("lost"):
-            begun = None  # Kaggle said no, so there is nothing to look for
-        state = client.dataset_state(staged.owner, staged.slug)
-        for look in range(LOOKS if begun else 1):
-            if look:
-                pause()
-                state = client.dataset_state(staged.owner, staged.slug)
-            if state not in (None, READY, *DEAD):  # this, or another version, is being processed
-                state = _until_processed(staged, client, tell, limit_s)
-            if state == READY and not find_differences(
-                staged, client, client.dataset_version(staged.owner, staged.slug)
-            ):
-                return _there(staged, client, journal, "already there", note=begun is not None)
+        earlier = journal.unanswered("dataset", staged.inputs)
+        version, state = _find(staged, earlier, client, tell, limit_s)
+        if version:
+            if earlier:
+                version = _go_on(staged, earlier, version, client, journal, tell, limit_s)
+            return _pushed(staged, version, "already there")
         if state == "DELETED":
             cure = "a deleted slug cannot be used again: choose another"
             raise CheckFailed([Problem(what="Kaggle has this dataset as deleted", where=staged.url, cure=cure)])
@@ -86,17 +78,62 @@ def push_dataset(
         with journal.attempt("dataset", staged.inputs, version_before=before) as result:
             try:
                 if state is None:
-                    client.create_dataset(staged.folder, uploaded)
+                    client.create_dataset(staged.folder, uploaded, result.sending)
                 else:
                     note = f"manifest {staged.inputs['manifest_sha256'][:12]}"
-                    client.new_dataset_version(staged.folder, note, uploaded)
+                    client.new_dataset_version(staged.folder, note, uploaded, result.sending)
             except CheckFailed as failed:
-                result["lost"] = is_lost(failed)
-                # Begun by a run that was killed, and not shown so far: the name is taken, by us.
-                if not (begun and state is None and is_taken(failed)):
+                # Sent before, by this run or one that was killed, and hidden so far: the name is taken, by us.
+                ours = was_sent(earlier) or isinstance(failed, AnswerLost)
+                if not (ours and state is None and is_taken(failed)):
                     raise
+            result.taken()
             result["version"] = wait_until_there(staged, client, before, tell, limit_s=limit_s)
-    return _there(staged, client, journal, "new version" if before else "created", version=result["version"])
+    return _pushed(staged, result["version"], "new version" if before else "created")
+
+
+def _find(
+    staged: StagedDataset, earlier: Entry | None, client: Kaggle, tell: Tell, limit_s: float
+) -> tuple[int | None, str | None]:
+    """Look for a version that is this folder, or that an earlier run has made, whole or not; tell the state, too.
+
+    Where that run's request may still be on its way, this looks until it must have shown (effects.py, 7).
+    """
+    state: str | None = None
+    asked_for = earlier if was_sent(earlier) else None
+
+    def look() -> int | None:
+        nonlocal state
+        state = _settled_state(staged, client, tell, limit_s)
+        if state in DEAD and asked_for is None:
+            return 0
+        version = client.dataset_version(staged.owner, staged.slug) or 0 if state == READY else 0
+        if version and asked_for and version > asked_for.result["version_before"]:
+            return version
+        if version and not find_differences(staged, client, version):
+            return version
+        if asked_for:
+            tell("an earlier run may have sent it: looking for it")
+        return None
+
+    return look_until(look, settles_at(earlier)), state
+
+
+def _go_on(
+    staged: StagedDataset,
+    earlier: Entry,
+    version: int,
+    client: Kaggle,
+    journal: Journal,
+    tell: Tell,
+    limit_s: float,
+) -> int:
+    """Bring to its end what an earlier run has begun, and return the version."""
+    before = earlier.result["version_before"] if was_sent(earlier) else version - 1
+    with journal.attempt("dataset", staged.inputs, version_before=before) as result:
+        result.taken(sent=earlier.result.get("sent", 0.0))
+        result["version"] = wait_until_there(staged, client, before, tell, limit_s=limit_s)
+    return int(result["version"])
 
 
 def find_differences(staged: StagedDataset, client: Kaggle, version: int | None) -> list[str]:
@@ -157,7 +194,8 @@ def wait_until_there(
         pause()
 
 
-def _until_processed(staged: StagedDataset, client: Kaggle, tell: Tell, limit_s: float) -> str | None:
+def _settled_state(staged: StagedDataset, client: Kaggle, tell: Tell, limit_s: float) -> str | None:
+    """Return the state once nothing is being processed, this version or another."""
     start = time.monotonic()
     while (state := client.dataset_state(staged.owner, staged.slug)) not in (None, READY, *DEAD):
         tell(str(state))
@@ -168,12 +206,7 @@ def _until_processed(staged: StagedDataset, client: Kaggle, tell: Tell, limit_s:
     return state
 
 
-def _there(
-    staged: StagedDataset, client: Kaggle, journal: Journal, outcome: str, *, version: int = 0, note: bool = False
-) -> PushedDataset:
-    version = version or client.dataset_version(staged.owner, staged.slug) or 0
-    if note:
-        journal.record("dataset", staged.inputs, version=version)
+def _pushed(staged: StagedDataset, version: int, outcome: str) -> PushedDataset:
     sizes = staged.sizes
     return PushedDataset(
         ref=staged.ref,

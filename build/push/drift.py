@@ -1,7 +1,6 @@
 """Edits made in the browser: pushing over a kernel replaces its source, so what lies there is looked at first.
 
-Compared is what a person writes, the cells' text. Kaggle adds outputs, cell ids and metadata of its own to a notebook
-that has run, and may write its JSON in another way; none of that is an edit.
+Compared is what a person writes, the cells' text (sources.py).
 """
 
 import difflib
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from build.push.journal import Entry, Journal
+from build.push.sources import cells_of, cells_sha256
 from build.seal import is_untouched, read_object
 from kernel_src.common.files import write_json, write_text
 
@@ -28,21 +28,6 @@ class Drift:
 
     known: bool  # whether this checkout knows what was pushed last; else it is compared with what would be pushed
     diff: str  # unified, from ours to the site's
-
-
-def cells_of(source: str) -> list[tuple[str, str]]:
-    """Return kind and text of every cell that is not empty, as a person sees them; another file is one cell."""
-    content = read_object(source.encode())
-    cells = content.get("cells")
-    if not isinstance(cells, list):
-        return [("text", _text(source))]
-    pairs = [(str(cell.get("cell_type")), _text(cell.get("source", ""))) for cell in cells if isinstance(cell, dict)]
-    return [pair for pair in pairs if pair[1]]
-
-
-def cells_sha256(source: str) -> str:
-    """Return one hash over the text of all cells."""
-    return hashlib.sha256(json.dumps(cells_of(source)).encode()).hexdigest()
 
 
 def find_drift(remote: str, ours: str, slug: str, attempts: Sequence[Entry]) -> Drift | None:
@@ -126,9 +111,3 @@ def _script(source: str) -> list[str]:
     for kind, text in cells_of(source):
         lines += ["# %%" if kind == "code" else f"# %% [{kind}]", *text.split("\n"), ""]
     return lines
-
-
-def _text(source: object) -> str:
-    """Join a cell's lines; trailing blanks and the line ends of other systems mean nothing."""
-    text = "".join(map(str, source)) if isinstance(source, list) else str(source)
-    return "\n".join(line.rstrip() for line in text.strip().split("\n"))

@@ -26,6 +26,10 @@ class BodyError(Exception):
     """A 200 whose body says that it did not work."""
 
 
+class AnswerLost(CheckFailed):
+    """A request was sent, and nobody knows whether it had its effect: the next run asks again (effects.py)."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a request was about."""
@@ -89,13 +93,6 @@ def is_local_fault(error: Exception) -> bool:
     from requests.exceptions import RequestException
 
     return isinstance(error, OSError) and not isinstance(error, RequestException | ConnectionError | TimeoutError)
-
-
-def is_lost(failed: CheckFailed) -> bool:
-    """Tell whether nobody knows if the request had its effect: no answer, half an answer, or a 5xx."""
-    cause = failed.__cause__
-    known = isinstance(cause, BodyError) or (isinstance(cause, Exception) and is_local_fault(cause))
-    return isinstance(cause, Exception) and not known and not 200 <= status_of(cause) < 500
 
 
 def is_taken(failed: CheckFailed) -> bool:

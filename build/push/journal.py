@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from build.problems import CheckFailed, WrongUse
+from build.push.explain import AnswerLost
 
 State = Literal["begun", "done", "failed"]
 
@@ -59,6 +61,25 @@ def hash_inputs(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
+class Attempt(dict[str, Any]):
+    """What is known of a step while it goes on: its result so far."""
+
+    def __init__(self, before: Mapping[str, Any], keep: Callable[[], None]) -> None:
+        """Begin with what is known beforehand; `keep` puts the present content on the disk."""
+        super().__init__(before)
+        self._keep = keep
+
+    def sending(self) -> None:
+        """Note that a request that changes something leaves now."""
+        self["sent"] = time.time()
+        self._keep()
+
+    def taken(self, **result: Any) -> None:
+        """Note that Kaggle has taken it: whatever comes now, it is never sent again for these inputs."""
+        self.update(result, taken=True)
+        self._keep()
+
+
 class Journal:
     """The steps of every run; each change is on the disk before the call returns."""
 
@@ -95,16 +116,18 @@ class Journal:
         return self._entries("step = ?", step)
 
     @contextmanager
-    def attempt(self, step: str, inputs: Mapping[str, Any], **before: Any) -> Iterator[dict[str, Any]]:
+    def attempt(self, step: str, inputs: Mapping[str, Any], **before: Any) -> Iterator["Attempt"]:
         """Note that a step begins, and how it ends; what is put into the yielded dictionary is its result.
 
         `before` is written at once: what a later run must know to find out whether this one had its effect. Whatever
-        ends the block other than `CheckFailed` leaves the step begun: nobody knows then.
+        ends the block other than `CheckFailed` leaves the step begun: nobody knows then. So does `AnswerLost`.
         """
-        result: dict[str, Any] = dict(before)
-        number = self._begin(step, inputs, result)
+        number = self._begin(step, inputs, before)
+        result = Attempt(before, lambda: self._keep(number, result))
         try:
             yield result
+        except AnswerLost:
+            raise
         except CheckFailed as failed:
             self._end(number, "failed", {**result, "problems": [problem.as_json() for problem in failed.problems]})
             raise
@@ -123,6 +146,9 @@ class Journal:
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
+
+    def _keep(self, number: int, result: Mapping[str, Any]) -> None:
+        self._rows.execute("UPDATE steps SET result = ? WHERE number = ?", (json.dumps(result), number))
 
     def _end(self, number: int, state: State, result: Mapping[str, Any]) -> None:
         values = (state, json.dumps(result), _now(), number)

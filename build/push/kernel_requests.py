@@ -1,47 +1,35 @@
 """What is asked and told about kernels: save, state, source, outputs, and the GPU hours they cost."""
 
-import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from build.metadata import KERNEL_METADATA
 from build.push import answers
+from build.push.effects import change
 from build.push.explain import Asked
-from build.push.line import LOOKS, PAGE, Line, filled
-from build.push.polling import pause
+from build.push.line import PAGE, Line, filled
 from build.push.records import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
-from build.push.retry import send
 from build.push.session import silence
-
-
-def source_digest(text: str) -> str:
-    """Return the sha256 over what a notebook computes: each cell's kind and text, however the file is formatted.
-
-    Kaggle's client clears the outputs and joins the lines before sending, and the site may format the JSON anew. What
-    is no notebook is taken as it stands, but for line ends.
-    """
-    try:
-        cells = [[cell["cell_type"], "".join(cell["source"])] for cell in json.loads(text)["cells"]]
-        value = json.dumps(cells)
-    except (ValueError, KeyError, TypeError):
-        value = text.replace("\r\n", "\n").rstrip("\n")
-    return hashlib.sha256(value.encode()).hexdigest()
+from build.push.sources import cells_sha256
 
 
 class KernelRequests(Line):
     """Kernels of any account that this one may see; its own can be saved."""
 
-    def push_kernel(self, folder: Path) -> PushedKernel:
+    def push_kernel(self, folder: Path, sending: Callable[[], None] = lambda: None) -> PushedKernel:
         """Save a new version of the kernel in `folder` (kernel-metadata.json with the owner filled in).
 
-        A lost answer is settled by asking for the newest version and its source before anything is sent again.
+        A lost answer is settled by the newest version's number and its cells, by the rules of effects.py; `sending` is
+        called just before the request leaves.
 
         Raises:
+            AnswerLost: nobody knows whether there is a new version.
             CheckFailed: an error in the answer, no version, any dropped source; also SessionLimitReached, QuotaSpent.
         """
         metadata = json.loads((folder / KERNEL_METADATA).read_text(encoding="utf-8"))
         owner, _, slug = metadata["id"].partition("/")
-        digest = source_digest((folder / metadata["code_file"]).read_text(encoding="utf-8"))
+        cells = cells_sha256((folder / metadata["code_file"]).read_text(encoding="utf-8"))
         before = self.pull_kernel(owner, slug)
         version_before = (before.version or 0) if before else 0
 
@@ -49,18 +37,13 @@ class KernelRequests(Line):
             with silence():
                 return answers.pushed_kernel(self._api.kernels_push(str(folder)))
 
-        def settle() -> PushedKernel | None:
-            # After a timeout the version may still be on its way: a second look costs less than a second version.
-            for look in range(LOOKS):
-                if look:
-                    pause()
-                now = self.pull_kernel(owner, slug)
-                if now and (now.version or 0) > version_before and source_digest(now.source) == digest:
-                    url = f"https://www.kaggle.com/code/{owner}/{slug}"
-                    return PushedKernel(now.version or 0, url, recovered=True)
+        def look() -> PushedKernel | None:
+            now = self.pull_kernel(owner, slug)
+            if now and (now.version or 0) > version_before and cells_sha256(now.source) == cells:
+                return PushedKernel(now.version or 0, f"https://www.kaggle.com/code/{owner}/{slug}", recovered=True)
             return None
 
-        return send(push, Asked("save the notebook", "kernel", metadata["id"]), settle=settle)
+        return change(push, Asked("save the notebook", "kernel", metadata["id"]), look, sending=sending)
 
     def kernel_state(self, owner: str, slug: str) -> KernelState:
         """Tell how far the kernel's newest run is; ABSENT where there is none (403 or 404)."""

@@ -1,7 +1,7 @@
 """Pushing a notebook: once, with nothing of a person's destroyed, and read back.
 
 A push is one step of the journal: sent, read back and found to be what was sent. Where it was begun and its end is not
-known, the site is asked first: a newer version that is what was to be sent is ours.
+known, the site is asked first (effects.py): a newer version that is what was to be sent is ours.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ from typing import Any
 from build.problems import CheckFailed, Problem
 from build.push import drift
 from build.push.client import Kaggle, RemoteKernel
+from build.push.effects import look_until, settles_at
 from build.push.explain import SessionLimitReached
 from build.push.journal import Journal
 from build.push.polling import Tell, pause
@@ -83,20 +84,20 @@ def push(staged: Staged, remote: RemoteKernel | None, client: Kaggle, journal: J
     Raises:
         CheckFailed: Kaggle refuses it, the week's quota is spent, or what it took is not what was sent.
     """
-    if found := _lost_answer(staged, remote, journal):
+    if found := _sent_before(staged, client, journal, tell):
         journal.record("kernel", staged.inputs, version=found.number, url=found.url, recovered=True)
         return found
     drift.remember_pushed(staged.slug, staged.source)
     with journal.attempt("kernel", staged.inputs, version_before=_number(remote)) as result:
         while True:
             try:
-                pushed = client.push_kernel(staged.folder)
+                pushed = client.push_kernel(staged.folder, result.sending)
                 break
             except SessionLimitReached:
                 tell("waiting: Kaggle runs no more GPU sessions of this account at once")
                 pause()
+        result.taken(version=pushed.version, url=pushed.url)
         tell(f"version {pushed.version} is read back")
-        result |= {"version": pushed.version, "url": pushed.url}
         _read_back(staged, client, pushed.version)
     return Version(kernel=staged.kernel, number=pushed.version, url=pushed.url)
 
@@ -105,19 +106,40 @@ def _number(remote: RemoteKernel | None) -> int:
     return (remote.version or 0) if remote else 0
 
 
-def _lost_answer(staged: Staged, remote: RemoteKernel | None, journal: Journal) -> Version | None:
-    """Find the version of an attempt whose end is not known; None: it never arrived, or not as it was sent."""
-    lost = journal.unanswered("kernel", staged.inputs)
-    if lost is None or remote is None:
+def _sent_before(staged: Staged, client: Kaggle, journal: Journal, tell: Tell) -> Version | None:
+    """Find the version that an earlier run has made of this very notebook; None: it never arrived, or not as sent.
+
+    Where its request may still be on its way, this looks until it must have shown (effects.py, 7).
+
+    Raises:
+        CheckFailed: Kaggle said that it has taken it, and does not show it.
+    """
+    earlier = journal.unanswered("kernel", staged.inputs)
+    if earlier is None:
         return None
-    if _number(remote) <= lost.result["version_before"] or differences(staged, remote):
+    answered = earlier.result.get("version", 0)  # by Kaggle itself
+
+    def look() -> RemoteKernel | None:
+        remote = client.pull_kernel(staged.owner, staged.slug)
+        if remote and _number(remote) > earlier.result["version_before"]:
+            if not differences(staged, remote) or (answered and _number(remote) >= answered):
+                return remote
+        tell("an earlier run may have sent it: looking for it")
         return None
-    url = lost.result.get("url") or f"https://www.kaggle.com/code/{staged.kernel}"
+
+    remote = look_until(look, settles_at(earlier))
+    if remote is None:
+        if answered:
+            raise CheckFailed([_not_there(staged)])
+        return None
+    if differences(staged, remote):  # taken, but not whole: a person has seen why by now, and asks for another
+        return None
+    url = earlier.result.get("url") or f"https://www.kaggle.com/code/{staged.kernel}"
     return Version(kernel=staged.kernel, number=_number(remote), url=url)
 
 
 def _not_there(staged: Staged) -> Problem:
-    what = "Kaggle took it, but does not show it to this account (403 or 404)"
+    what = "Kaggle took it, but does not show it to this account (403, 404, or an older version)"
     cure = f"look at https://www.kaggle.com/code/{staged.kernel}, then run the same command again"
     return Problem(what=what, where=staged.kernel, cure=cure)
 
@@ -126,9 +148,10 @@ def _read_back(staged: Staged, client: Kaggle, version: int) -> None:
     """Compare the site's copy with what was sent; it may show an older one for a moment."""
     for look in range(LOOKS):
         remote = client.pull_kernel(staged.owner, staged.slug)
-        problems = differences(staged, remote) if remote else [_not_there(staged)]
+        there = _number(remote) >= version
+        problems = differences(staged, remote) if remote and there else [_not_there(staged)]
         if not problems:
             return
-        if remote and (remote.version or 0) >= version or look == LOOKS - 1:
+        if there or look == LOOKS - 1:
             raise CheckFailed(problems)
         pause()

@@ -1,4 +1,4 @@
-"""One request after the other: through Kaggle's client, silenced, retried, explained; lists are read to their end."""
+"""One question after the other: through Kaggle's client, silenced, retried, explained; lists are read to their end."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,6 @@ from build.push.session import silence
 
 T = TypeVar("T")
 PAGE = 200  # the largest page the site gives
-LOOKS = 3  # how often a lost effect is looked for before a request is sent again
 
 
 class Line:
@@ -29,17 +28,16 @@ class Line:
         request: Any,
         asked: Asked,
         read: Callable[[Any], T] = lambda answer: answer,
-        settle: Callable[[], T | None] | None = None,
     ) -> T:
-        """Send one request of the SDK (`service.client.method`) and read its answer."""
+        """Ask one question of the SDK (`service.client.method`) and read its answer."""
+        return send(lambda: self.send_once(method, request, read), asked)
 
-        def attempt() -> T:
-            with silence(), self._api.build_kaggle_client() as target:
-                for name in method.split("."):
-                    target = getattr(target, name)
-                return read(target(request))
-
-        return send(attempt, asked, settle=settle)
+    def send_once(self, method: str, request: Any, read: Callable[[Any], T]) -> T:
+        """Send one request of the SDK, once, and read its answer."""
+        with silence(), self._api.build_kaggle_client() as target:
+            for name in method.split("."):
+                target = getattr(target, name)
+            return read(target(request))
 
     def ask_or_none(self, method: str, request: Any, asked: Asked) -> Any:
         """Send one request; None where what it asks about does not exist, or not yet."""

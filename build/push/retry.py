@@ -1,10 +1,10 @@
-"""When a request is sent again: 429 and 5xx and lost connections, a bounded number of times, and never blindly.
+"""When a question is asked again: 429 and 5xx and lost connections, a bounded number of times.
 
 1. Kaggle's own wish comes first: a Retry-After is waited for, up to `LONGEST_WISH_S`; otherwise the wait doubles, with
    jitter, so that two machines of a team do not knock in step.
-2. Where an answer was lost (connection, timeout, 5xx) the request may have had its effect. `settle` asks the server;
-   only when that says "no" is the request sent again.
-3. An error that stands in the body of a 200 is Kaggle's word, not an accident: it is never sent again.
+2. An error that stands in the body of a 200 is Kaggle's word, not an accident: it is never sent again.
+
+Requests that change something go by effects.py, which asks `judge` what became of one.
 """
 
 import os
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from build.problems import WrongUse
 from build.push.explain import Asked, BodyError, explain, in_short, is_certificate, is_local_fault
@@ -29,12 +29,16 @@ LONGEST_WAIT_S = 60.0
 LONGEST_WISH_S = 900.0  # a Retry-After beyond it ends the run, which resumes later
 
 
+Fate = Literal["not taken", "given up", "unknown"]
+GIVEN_UP = (500, 503)  # by the site itself; any other 5xx is a gateway's, and the request may be at work behind it
+
+
 @dataclass(frozen=True)
 class Failure:
     """What a failed attempt tells about another one."""
 
-    again: bool  # it may be sent again
-    lost: bool  # it may have had its effect
+    again: bool  # a question may be asked again
+    fate: Fate  # what became of the request: it had no effect; perhaps one, if any; or it may have one even later
     wish_s: float | None = None  # Retry-After
 
 
@@ -54,31 +58,26 @@ def timeout_s() -> float:
     return seconds
 
 
-def send(request: Callable[[], T], asked: Asked, *, settle: Callable[[], T | None] | None = None) -> T:
-    """Send a request until it is answered, and return the answer.
-
-    `settle` returns the answer of a request whose effect is found on the server although its answer was lost, None if
-    there was no effect. A request that changes something must have it.
+def send(request: Callable[[], T], asked: Asked) -> T:
+    """Send a request that changes nothing until it is answered, and return the answer.
 
     Raises:
         CheckFailed: refused, or no answer after `ATTEMPTS`; explained in the user's terms.
     """
-    lost = False
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return request()
         except failures() as error:
             failure = judge(error)
-            lost = lost or failure.lost
-            hopeless = not failure.again or attempt == ATTEMPTS or (failure.wish_s or 0.0) > LONGEST_WISH_S
-            if not hopeless:
-                _wait(error, failure, attempt)
-            # Also a refusal may only say that the first, lost attempt had worked: "this title is in use".
-            if lost and settle is not None and (found := settle()) is not None:
-                return found
-            if hopeless:
+            if is_hopeless(failure, attempt):
                 raise explain(error, asked) from error
+            back_off(error, failure, attempt)
     raise AssertionError("the last attempt returns or raises")
+
+
+def is_hopeless(failure: Failure, attempt: int) -> bool:
+    """Tell whether another attempt makes no sense: refused, enough of them, or Kaggle wishes for a long silence."""
+    return not failure.again or attempt == ATTEMPTS or (failure.wish_s or 0.0) > LONGEST_WISH_S
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -94,27 +93,29 @@ def judge(error: Exception) -> Failure:
     from requests.exceptions import HTTPError, InvalidSchema, InvalidURL, RequestException
 
     if isinstance(error, BodyError):
-        return Failure(again=False, lost=False)
+        return Failure(again=False, fate="not taken")
     if isinstance(error, HTTPError) and error.response is not None:
         status = error.response.status_code
         if status == 429:
-            return Failure(True, False, _retry_after(error.response.headers.get("Retry-After")))
+            return Failure(True, "not taken", _retry_after(error.response.headers.get("Retry-After")))
         if status >= 500:
-            return Failure(True, True, _retry_after(error.response.headers.get("Retry-After")))
-        return Failure(again=False, lost=False)  # 4xx, and the body error of a 200
+            fate: Fate = "given up" if status in GIVEN_UP else "unknown"
+            return Failure(True, fate, _retry_after(error.response.headers.get("Retry-After")))
+        return Failure(again=False, fate="not taken")  # 4xx, and the body error of a 200
     if isinstance(error, InvalidURL | InvalidSchema) or is_certificate(error) or is_local_fault(error):
-        return Failure(again=False, lost=False)
+        return Failure(again=False, fate="not taken")
     if isinstance(error, NoConnection) and _never_connected(error):
-        return Failure(again=True, lost=False)
+        return Failure(again=True, fate="not taken")
     if isinstance(error, RequestException | OSError | JSONDecodeError):
-        return Failure(again=True, lost=True)  # broken off, timed out, or half an answer
-    return Failure(again=False, lost=True)  # the client refuses, or does not understand an answer
+        return Failure(again=True, fate="unknown")  # broken off, timed out, or half an answer
+    return Failure(again=False, fate="unknown")  # the client refuses, or does not understand an answer
 
 
 def _never_connected(error: Exception) -> bool:
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     reason = getattr(error.args[0], "reason", None) if error.args else None
+    reason = getattr(reason, "original_error", reason)  # what happened on the way to a proxy
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
@@ -141,7 +142,8 @@ def wait_s(failure: Failure, attempt: int) -> float:
     return float(min(LONGEST_WAIT_S, first_s * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
 
 
-def _wait(error: Exception, failure: Failure, attempt: int) -> None:
+def back_off(error: Exception, failure: Failure, attempt: int) -> None:
+    """Wait before the next attempt, and say so."""
     pause_s = wait_s(failure, attempt)
     line = f"      {in_short(error)}; trying again in {pause_s:.0f} s ({attempt + 1} of {ATTEMPTS})"
     print(line, file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ from build.check.command import size_problems
 from build.metadata import KERNEL_METADATA, OWNER
 from build.problems import CheckFailed, Problem, WrongUse
 from build.push.client import RemoteKernel
-from build.push.drift import cells_sha256
+from build.push.sources import cells_sha256
 from build.seal import dump_metadata
 
 STAGING = Path("out", "push", "staging")

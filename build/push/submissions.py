@@ -5,10 +5,13 @@ own list tells whether a submission was made: when an answer was lost, when the 
 """
 
 import hashlib
+from functools import partial
 from typing import Any
 
 from build.problems import CheckFailed, Problem
 from build.push.client import Kaggle, Submission
+from build.push.competition_requests import find_submission
+from build.push.effects import look_until, settles_at
 from build.push.journal import Journal
 from build.push.kernels import Version
 from build.push.polling import Tell, pause
@@ -34,30 +37,55 @@ def submit_once(
         CheckFailed: Kaggle refuses it, or does not list it afterwards.
     """
     attempt = max(1, _attempts(competition, version, journal))
-    begun = journal.unanswered("submission", _inputs(competition, version, attempt)) is not None
-    if again and not begun and journal.done("submission", _inputs(competition, version, attempt)):
+    earlier = journal.unanswered("submission", _inputs(competition, version, attempt))
+    if again and earlier is None and journal.done("submission", _inputs(competition, version, attempt)):
         attempt += 1
-    # After an answer that was lost the list may lag behind; a second look costs less than a second submission.
-    listed = _look(competition, submission_id(version, attempt), LOOKS if begun else 1, client, tell)
-    while found := find(listed, submission_id(version, attempt)):
+
+    def look(number: int) -> Submission | None:
+        found = find_submission(client.submissions(competition), submission_id(version, number))
+        if found is None:
+            tell("not in the list of submissions")
+        return found
+
+    # Where an earlier run's request may still be on its way, this looks until it must have shown (effects.py, 7).
+    until = settles_at(earlier)
+    while found := look_until(partial(look, attempt), until):
         inputs = _inputs(competition, version, attempt)
         if not journal.done("submission", inputs):
             journal.record("submission", inputs, ref=found.ref, id=submission_id(version, attempt), recovered=True)
-        if begun or not again:
+        if earlier or not again:
             return found
+        attempt, until = attempt + 1, 0.0
+    if earlier and earlier.result.get("taken"):  # never once more by itself
+        if not again:
+            raise CheckFailed([_not_listed(competition, earlier.result.get("ref"), submission_id(version, attempt))])
         attempt += 1
     ours = submission_id(version, attempt)
     with journal.attempt("submission", _inputs(competition, version, attempt), id=ours) as result:
         owner, _, slug = version.kernel.partition("/")
-        ref = client.submit(competition, owner, slug, version.number, SUBMISSION_FILE, f"[{ours}] {message}")
+        ref = client.submit(
+            competition,
+            owner,
+            slug,
+            version.number,
+            SUBMISSION_FILE,
+            receipt=ours,
+            message=message,
+            sending=result.sending,
+        )
+        result.taken(ref=ref)
         tell("looking for it in the list of submissions")
-        made = find(_look(competition, ours, LOOKS, client, tell), ours)
+        made = look_until(partial(look, attempt), looks=LOOKS)
         if made is None:
-            cure = "look there; the same command asks the list again before it would submit once more"
-            what = f"Kaggle took the submission{f' {ref}' if ref else ''} but does not list {ours}"
-            raise CheckFailed([Problem(what=what, where=list_url(competition), cure=cure)])
+            raise CheckFailed([_not_listed(competition, ref, ours)])
         result["ref"] = made.ref
     return made
+
+
+def _not_listed(competition: str, ref: int | None, ours: str) -> Problem:
+    what = f"Kaggle took the submission{f' {ref}' if ref else ''} but does not list {ours}"
+    cure = "look there; the same command looks again and does not submit once more, --again (make: AGAIN=1) does"
+    return Problem(what=what, where=list_url(competition), cure=cure)
 
 
 def wait_for_score(competition: str, made: Submission, client: Kaggle, journal: Journal, tell: Tell) -> Submission:
@@ -70,11 +98,6 @@ def wait_for_score(competition: str, made: Submission, client: Kaggle, journal: 
             made = next((one for one in client.submissions(competition) if one.ref == made.ref), made)
         result |= {"status": made.status, "public": made.public, "private": made.private, "error": made.error}
     return made
-
-
-def find(listed: list[Submission], ours: str) -> Submission | None:
-    """Find the submission that carries an id of ours."""
-    return next((one for one in listed if ours in one.description), None)
 
 
 def list_url(competition: str) -> str:
@@ -98,14 +121,3 @@ def _attempts(competition: str, version: Version, journal: Journal) -> int:
 
 def _inputs(competition: str, version: Version, attempt: int) -> dict[str, Any]:
     return {"competition": competition, **version.inputs, "attempt": attempt}
-
-
-def _look(competition: str, ours: str, looks: int, client: Kaggle, tell: Tell) -> list[Submission]:
-    """Return the list of submissions, asked for again where ours is not in it."""
-    for left in reversed(range(looks)):
-        listed = client.submissions(competition)
-        if left == 0 or find(listed, ours):
-            return listed
-        tell("not in the list of submissions yet")
-        pause()
-    raise AssertionError("at least one look")

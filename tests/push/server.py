@@ -52,6 +52,7 @@ class Fault:
     drop: str = ""  # "before" or "after" the effect: the connection breaks, no answer
     delay_s: float = 0.0  # before the answer
     keep_bytes: int = -1  # upload: so many bytes of the body arrive, then `status`, or the connection breaks
+    no_length: bool = False  # answer: in chunks, without a Content-Length
     cut_bytes: int = -1  # answer: so many bytes of the body are sent, then the connection breaks
     seen: int = 0
 
@@ -121,7 +122,8 @@ class Site:
         self.inactive_status = 0  # HTTP code of IntrospectToken for an unknown token; 0: 200 with active false
         self.absent_status = 403  # of a kernel that does not exist
         self.absent_dataset_status = 404
-        self.dataset_states = ["READY"]  # told one after the other once a version was made
+        # Told one after the other once a version was made; "STALE" says READY and shows the version before.
+        self.dataset_states = ["READY"]
         self.empty_listings = 0  # READY, yet so many listings without files
         self.hides_first_version = True  # 403 while the first version is not READY
         self.loses_files: list[str] = []  # never arrive in the dataset: a partial dataset
@@ -294,7 +296,7 @@ class Site:
             dataset.states.pop(0)
             raise Refusal(403, "Permission 'datasets.get' was denied")
         state = dataset.states.pop(0) if len(dataset.states) > 1 else dataset.states[0]
-        return {"status": state}
+        return {"status": "READY" if state == "STALE" else state}
 
     def get_dataset(self, body: Reply) -> Reply:
         dataset = self.dataset(body)
@@ -404,6 +406,10 @@ class Site:
 
 def _without(entries: list[str], gone: list[str]) -> list[str]:
     return [entry for entry in entries if entry not in gone]
+
+
+def _blocks(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -554,7 +560,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(fault.status or 200, fault.body, fault.headers)
             if fault.edit and isinstance(reply, dict):
                 reply = reply | fault.edit
-            self.answer(status, reply, headers, fault.cut_bytes)
+            self.answer(status, reply, headers, fault.cut_bytes, fault.no_length)
         except (BrokenPipeError, ConnectionResetError):  # the client was killed
             self.close_connection = True
 
@@ -601,7 +607,14 @@ class Handler(BaseHTTPRequestHandler):
             return 206, data[first:], headers | {"Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"}
         return 200, data, headers
 
-    def answer(self, status: int, reply: Any, headers: dict[str, str] | None = None, cut_bytes: int = -1) -> None:
+    def answer(
+        self,
+        status: int,
+        reply: Any,
+        headers: dict[str, str] | None = None,
+        cut_bytes: int = -1,
+        no_length: bool = False,
+    ) -> None:
         if isinstance(reply, bytes):
             kind, data = "application/octet-stream", reply
         elif isinstance(reply, str):
@@ -609,9 +622,12 @@ class Handler(BaseHTTPRequestHandler):
         else:
             kind, data = "application/json", json.dumps(reply or {}).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}.items():
+        length = {"Transfer-Encoding": "chunked"} if no_length else {"Content-Length": str(len(data))}
+        for name, value in {"Content-Type": kind, **length, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
+        if no_length:
+            data = b"".join(b"%x\r\n%s\r\n" % (len(b), b) for b in _blocks(data, 1000)) + b"0\r\n\r\n"
         self.wfile.write(data if cut_bytes < 0 else data[:cut_bytes])
         if cut_bytes >= 0:
             self.hang_up()

@@ -173,7 +173,6 @@ class TestPartialDatasets:
 
 class TestLostAnswers:
     FAULTS = (
-        {"drop": "before"},
         {"drop": "after"},
         {"status": 429},
         {"status": 503},

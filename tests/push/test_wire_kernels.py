@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from build.problems import CheckFailed
-from build.push.client import ABSENT, SessionLimitReached, source_digest
-from build.push.explain import QuotaSpent
+from build.push.client import ABSENT, SessionLimitReached
+from build.push.explain import AnswerLost, QuotaSpent
+from build.push.sources import cells_sha256
 
 NAME = ("kim", "i2b-demo-infer")
 REF = "/".join(NAME)
@@ -43,11 +44,11 @@ def folder(make_folder) -> Path:
     "fault",
     [
         {},
-        {"drop": "before"},
         {"drop": "after"},
         {"status": 429},
         {"status": 503},
         {"status": 500, "after": True},
+        {"status": 504, "after": True},
         {"body": "<html>gateway</html>", "after": True},
         {"cut_bytes": 3},
         {"drop": "after", "nth": 1, "times": 3},
@@ -65,13 +66,13 @@ def test_a_push_of_the_same_source_with_another_description_is_not_taken_for_don
     kaggle.push_kernel(folder)
     changed = METADATA | {"enable_gpu": False, "machine_shape": ""}
     (folder / "kernel-metadata.json").write_text(json.dumps(changed))
-    server.fault("SaveKernel", drop="before")
+    server.fault("SaveKernel", status=503)
     assert kaggle.push_kernel(folder).version == 2
     assert kaggle.pull_kernel(*NAME).metadata["enable_gpu"] is False
 
 
 def test_a_lost_answer_is_looked_for_even_after_the_last_attempt(kaggle, server, site, folder) -> None:
-    server.fault("SaveKernel", drop="before", times=5)
+    server.fault("SaveKernel", status=503, times=5)
     server.fault("SaveKernel", nth=6, drop="after")
     assert kaggle.push_kernel(folder).recovered
     assert site.summary()["kernels"] == {REF: 1}
@@ -147,9 +148,9 @@ def test_a_kernel_that_does_not_exist_is_no_error(kaggle, site, status: int) -> 
 def test_the_digest_knows_what_was_pushed_from_what_was_edited(kaggle, site, folder) -> None:
     kaggle.push_kernel(folder)
     local = (folder / "i2b-demo-infer.ipynb").read_text()
-    assert source_digest(kaggle.pull_kernel(*NAME).source) == source_digest(local)
+    assert cells_sha256(kaggle.pull_kernel(*NAME).source) == cells_sha256(local)
     site.edit_kernel(REF, notebook("a = 2"))
-    assert source_digest(kaggle.pull_kernel(*NAME).source) != source_digest(local)
+    assert cells_sha256(kaggle.pull_kernel(*NAME).source) != cells_sha256(local)
 
 
 def test_states_are_told_as_kaggle_tells_them(kaggle, site, folder) -> None:
@@ -246,6 +247,10 @@ class TestOutputs:
         assert server.leaks == []
 
 
+def submit(kaggle, receipt: str) -> int | None:
+    return kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", receipt=receipt, message="by a test")
+
+
 class TestSubmissions:
     @pytest.fixture(autouse=True)
     def run(self, kaggle, site, folder) -> None:
@@ -256,28 +261,40 @@ class TestSubmissions:
         "fault",
         [
             {},
-            {"drop": "before"},
             {"drop": "after"},
             {"status": 503, "after": True},
             {"status": 429},
-            {"edit": {"ref": 0}},
         ],
         ids=str,
     )
     def test_one_submission_whatever_becomes_of_the_answer(self, kaggle, server, site, fault: dict) -> None:
         if fault:
             server.fault("CreateCodeSubmission", **fault)
-        ref = kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", "receipt 7f3a")
+        ref = submit(kaggle, "receipt 7f3a")
         assert ref == 100 and len(site.submissions) == 1
 
+    @pytest.mark.parametrize("fault", [{"drop": "before"}, {"status": 503}, {"status": 504}], ids=str)
+    def test_a_submission_is_never_sent_a_second_time_by_the_run_that_sent_it(
+        self, kaggle, server, site, fault: dict
+    ) -> None:
+        server.fault("CreateCodeSubmission", **fault)
+        with pytest.raises(AnswerLost, match="its answer is lost.*run the same command: it looks again"):
+            submit(kaggle, "receipt 1")
+        assert server.names().count("CreateCodeSubmission") == 1 and not site.submissions
+
     def test_a_submission_of_before_with_another_receipt_is_not_ours(self, kaggle, server, site) -> None:
-        kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", "receipt 1")
+        submit(kaggle, "receipt 1")
         server.fault("CreateCodeSubmission", drop="before")
-        assert kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", "receipt 2") == 101
+        with pytest.raises(AnswerLost):
+            submit(kaggle, "receipt 2")
+
+    def test_an_answer_without_a_number_is_still_an_answer(self, kaggle, server, site) -> None:
+        server.fault("CreateCodeSubmission", edit={"ref": 0})
+        assert submit(kaggle, "receipt 1") is None and len(site.submissions) == 1
 
     def test_the_list_tells_scores_and_times(self, kaggle, site) -> None:
         site.polls_until_scored = 1
-        kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", "receipt 1")
+        submit(kaggle, "receipt 1")
         assert kaggle.submissions("csiro-biomass")[0].status == "PENDING"
         scored = kaggle.submissions("csiro-biomass")[0]
         assert (scored.status, scored.public, scored.private) == ("COMPLETE", 0.71, None)
@@ -286,18 +303,18 @@ class TestSubmissions:
     def test_the_days_limit_is_told_in_kaggles_words(self, kaggle, site) -> None:
         site.submissions_a_day = 0
         with pytest.raises(CheckFailed, match="limit of submissions for today"):
-            kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", "r")
+            submit(kaggle, "r")
         assert kaggle.submission_limits("csiro-biomass").left_now == 0
 
     def test_an_empty_answer_is_no_success(self, kaggle, server) -> None:
         server.fault("CreateCodeSubmission", body={})
         with pytest.raises(CheckFailed, match="the answer is empty"):
-            kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", "r")
+            submit(kaggle, "r")
 
     def test_rules_that_are_not_accepted_come_with_the_page(self, kaggle, site) -> None:
         site.rules_accepted = False
         with pytest.raises(CheckFailed, match="https://www.kaggle.com/competitions/csiro-biomass/rules"):
-            kaggle.submit("csiro-biomass", *NAME, 1, "submission.csv", "r")
+            submit(kaggle, "r")
 
 
 def test_gpu_hours_are_hours(kaggle, site) -> None:

@@ -77,7 +77,7 @@ def test_a_wish_for_an_hour_ends_the_run_at_once(kaggle, server, dataset) -> Non
 
 def test_waits_double_are_bounded_and_never_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIT_POLL_S", "30")
-    failure = retry.Failure(again=True, lost=False)
+    failure = retry.Failure(again=True, fate="not taken")
     for attempt in range(1, 12):
         waits = {retry.wait_s(failure, attempt) for _ in range(20)}
         longest = min(retry.LONGEST_WAIT_S, 2 ** (attempt - 1))
@@ -159,5 +159,5 @@ def test_a_broken_encrypted_connection_is_tried_again_and_a_foreign_certificate_
     from requests.exceptions import SSLError
 
     broken = retry.judge(SSLError("EOF occurred in violation of protocol (_ssl.c:1006)"))
-    assert broken.again and broken.lost
+    assert broken.again and broken.fate == "unknown"
     assert not retry.judge(SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")).again
