@@ -1,5 +1,7 @@
 """Bytes come down: resumed at the byte, bounded in size, confined to their folder, in place only when whole.
 
+The limit counts the bytes that come, after decompression, whatever length the server announces, or none.
+
 An unfinished download is `<name>.part` beside its place, with `<name>.part.json` saying of which object it is a part:
 only where the server's own mark (ETag or date) and the size agree, bytes are added to it.
 """
@@ -103,10 +105,9 @@ def continue_download(
     """Return a reader that brings an answer's body to `place`; called again after a break it goes on at the byte."""
 
     def take(response: "Response") -> None:
-        size = int(response.headers.get("Content-Length") or 0)
-        plain = not response.headers.get("Content-Encoding")
+        size = _length(response)
         validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        mark = Mark(validator, size) if validator and size and plain else None
+        mark = Mark(validator, size) if validator and size else None
         if size > limit_bytes:
             raise too_large(place.name, limit_bytes, size)
         part = place.with_name(f"{place.name}.part")
@@ -155,6 +156,13 @@ def _write(part: Path, mode: str, source: "Response", start: int, size: int, lim
                 raise too_large(part.stem, min(limit, size or limit))
             handle.write(block)
             advance(done, size)
+
+
+def _length(response: "Response") -> int:
+    """Return how many bytes will come, as far as the server says: 0 if it does not, or if they come compressed."""
+    said = response.headers.get("Content-Length", "")
+    plain = response.headers.get("Content-Encoding", "identity") == "identity"
+    return int(said) if plain and said.isdecimal() else 0
 
 
 def _held(part: Path, mark: Mark | None) -> int:

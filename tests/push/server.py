@@ -560,7 +560,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(fault.status or 200, fault.body, fault.headers)
             if fault.edit and isinstance(reply, dict):
                 reply = reply | fault.edit
-            self.answer(status, reply, headers, fault.cut_bytes, fault.no_length)
+            self.answer(status, reply, headers | fault.headers, fault.cut_bytes, fault.no_length)
         except (BrokenPipeError, ConnectionResetError):  # the client was killed
             self.close_connection = True
 

@@ -222,6 +222,40 @@ class TestOutputs:
             kaggle.kernel_output(*NAME, tmp_path / "out", limit_bytes=1000)
         assert not list((tmp_path / "out").iterdir())
 
+    def test_without_a_length_the_limit_counts_what_comes(self, kaggle, server, site, tmp_path: Path) -> None:
+        site.outputs[NAME[1]] = {"a.bin": b"x" * 900, "b.bin": b"x" * 5000}
+        server.fault("GET", no_length=True, times=9)
+        kaggle.kernel_output(*NAME, tmp_path / "out", limit_bytes=5900)
+        assert (tmp_path / "out/b.bin").read_bytes() == b"x" * 5000
+        with pytest.raises(CheckFailed, match="goes on after .* bytes: it was not kept"):
+            kaggle.kernel_output(*NAME, tmp_path / "again", limit_bytes=2000)
+        assert [path.name for path in (tmp_path / "again").iterdir()] == ["a.bin"]
+
+    @pytest.mark.parametrize("length", ["900", "-1", "many"])
+    def test_a_length_that_is_not_what_comes_is_never_taken_for_a_whole_file(
+        self, kaggle, server, site, tmp_path: Path, length: str
+    ) -> None:
+        """900 bytes are promised, 600 come, and then the connection ends."""
+        site.outputs[NAME[1]] = {"a.bin": b"x" * 600}
+        server.fault("GET", headers={"Content-Length": length}, cut_bytes=600, times=99)
+        try:
+            kaggle.kernel_output(*NAME, tmp_path / "out", limit_bytes=1000)
+        except CheckFailed:
+            assert not (tmp_path / "out/a.bin").exists()
+        else:
+            assert length != "900"
+
+    def test_what_is_small_and_grows_on_unpacking_is_stopped_at_the_limit(
+        self, kaggle, server, site, tmp_path: Path
+    ) -> None:
+        import gzip
+
+        site.outputs[NAME[1]] = {"a.bin": gzip.compress(b"0" * 3_000_000)}
+        server.fault("GET", headers={"Content-Encoding": "gzip"}, times=9)
+        with pytest.raises(CheckFailed, match="goes on after"):
+            kaggle.kernel_output(*NAME, tmp_path / "out", limit_bytes=1_000_000)
+        assert not list((tmp_path / "out").glob("a.bin*"))
+
     def test_a_broken_download_goes_on_at_the_byte(self, kaggle, server, site, tmp_path: Path) -> None:
         data = bytes(range(256)) * 4000
         site.outputs[NAME[1]] = {"big.bin": data}
