@@ -68,6 +68,16 @@ def kaggle(server) -> "Kaggle":
     return open_client()
 
 
+@pytest.fixture(scope="session")
+def mother() -> Iterator:
+    """The process that has everything imported, and forks for each command (tests/push/zygote.py)."""
+    from tests.push.zygote import Mother
+
+    mother = Mother()
+    yield mother
+    mother.close()
+
+
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """Write files into a new folder."""

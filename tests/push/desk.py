@@ -12,6 +12,7 @@ from typing import Any
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.files import sha256_of
 from kernel_src.common.manifest import file_entry
+from tests.push.zygote import Command, Mother
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("build", "kernel_src", "notebooks", "datasets_meta", "pyproject.toml", "Makefile")
@@ -45,9 +46,10 @@ def write_bundle(folder: Path, experiment: str = "demo", weights: bytes = b"some
 
 @dataclass
 class Desk:
-    """A copy of the kit; `shell` starts its commands as a user does."""
+    """A copy of the kit, or what this checkout needs to push from; `shell` starts its commands as a user does."""
 
     folder: Path
+    mother: Mother | None = None  # forks the commands of this checkout; without it each is started from nothing
 
     @property
     def notebook(self) -> Path:
@@ -73,22 +75,31 @@ class Desk:
         assert built.returncode == 0, built.stderr.decode()
         self.rehearsed()
 
-    def start(self, *arguments: str, verb: str = "push-inference", experiment: str = "demo") -> subprocess.Popen:
-        command = [sys.executable, "-m", "build", verb, "--experiment", experiment, *arguments]
-        pipe = subprocess.PIPE
+    def start(
+        self, *arguments: str, verb: str = "push-inference", experiment: str = "demo"
+    ) -> "subprocess.Popen[str] | Command":
+        arguments = (verb, "--experiment", experiment, *arguments)
+        if self.mother:
+            return self.mother.start(*arguments, folder=self.folder)
+        command, pipe = [sys.executable, "-m", "build", *arguments], subprocess.PIPE
         environment = dict(os.environ) | {"COLUMNS": "120"}
         return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
     def shell(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a push to its end."""
-        with self.start(*arguments, **more) as process:
-            out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        process = self.start(*arguments, **more)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode or 0, out, err)
 
-    def copy(self, folder: Path) -> "Desk":
+    def copy(self, folder: Path, mother: Mother | None = None) -> "Desk":
         """The same in another folder."""
-        shutil.copytree(self.folder, folder)
-        return Desk(folder)
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Desk(folder, mother)
+
+    def forget(self) -> None:
+        """Lose the journal and all else that pushes have left here, but for the note that `make check` was run."""
+        shutil.rmtree(self.folder / "out" / "push")
+        _note_check(self.folder)
 
     def scores(self) -> list[dict[str, Any]]:
         import csv
@@ -110,12 +121,32 @@ def set_desk(folder: Path) -> Desk:
         else:
             shutil.copy2(source, folder / part)
     write_bundle(folder / "out" / "demo" / "bundle")
-    # Built and checked once: every push from a copy of this desk finds it so.
+    # `make check` takes 12 s and is other tests' business; bench/push.py goes the whole way with it.
     script = (
-        "from build.progress import Steps; from build.push.journal import Journal; from build.push import preparation;"
-        "preparation.build_and_check('demo', 'infer', Steps(2, True), Journal(preparation.JOURNAL))"
+        "from build.push.journal import Journal; from build.push import preparation;"
+        "Journal(preparation.JOURNAL).record('check', {'sha256': preparation._digest()}, notebooks=0)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, timeout=120)
     desk = Desk(folder)
     desk.rehearsed()
     return desk
+
+
+def lay_desk(folder: Path) -> Desk:
+    """Lay out what a command of this very checkout needs to push from: no copy of the kit, so it changes no sources."""
+    folder.mkdir()
+    (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    write_bundle(folder / "out" / "demo" / "bundle")
+    _note_check(folder)
+    desk = Desk(folder)
+    desk.rehearsed()
+    return desk
+
+
+def _note_check(folder: Path) -> None:
+    from build.push.journal import Journal
+    from build.push.preparation import JOURNAL, _digest
+
+    journal = Journal(folder / JOURNAL)
+    journal.record("check", {"sha256": _digest()}, notebooks=0)
+    journal.close()

@@ -9,20 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.push.desk import KERNEL, WEIGHTS, Desk, set_desk, submission_csv, write_bundle
+from tests.push.desk import KERNEL, WEIGHTS, Desk, lay_desk, set_desk, submission_csv, write_bundle
 
 CHANGING = ("SaveKernel", "CreateDataset", "CreateDatasetVersion", "StartBlobUpload", "PUT", "CreateCodeSubmission")
 
 
 @pytest.fixture(scope="session")
 def first_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return lay_desk(tmp_path_factory.mktemp("desk") / "kit")
+
+
+@pytest.fixture(scope="session")
+def first_copy(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A copy of the whole kit, for those who change its sources."""
     return set_desk(tmp_path_factory.mktemp("desk") / "kit")
 
 
 @pytest.fixture
-def desk(first_desk: Desk, server, site, tmp_path: Path) -> Desk:
+def desk(request: pytest.FixtureRequest, first_desk: Desk, mother, server, site, tmp_path: Path) -> Desk:
     site.outputs = {"i2b-demo-infer": {"submission.csv": submission_csv("ID7", "ID8")}}
-    return first_desk.copy(tmp_path / "kit")
+    if request.node.get_closest_marker("full"):
+        return request.getfixturevalue("first_copy").copy(tmp_path / "kit")
+    return first_desk.copy(tmp_path / "kit", mother)
 
 
 def changes(server) -> list[str]:
@@ -118,13 +126,12 @@ def test_a_second_submission_is_made_with_again_only(desk: Desk, site) -> None:
 
 def test_without_its_journal_the_kit_finds_on_the_site_what_it_did(desk: Desk, site) -> None:
     assert desk.shell().returncode == 0
-    shutil.rmtree(desk.folder / "out" / "push")
+    desk.forget()
     done = desk.shell()
     assert done.returncode == 0, done.stderr
     assert site.summary()["datasets"] == {WEIGHTS: 1}
     # With which weights the version there ran, only the journal knew: so there is a second, submitted once.
     assert site.summary()["kernels"] == {KERNEL: 2}
-    shutil.rmtree(desk.folder / "out" / "push" / "outputs")
 
 
 def test_the_submission_of_a_version_is_found_without_a_journal(desk: Desk, kaggle, site, monkeypatch) -> None:

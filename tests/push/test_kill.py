@@ -2,44 +2,48 @@
 
 Request k is either lost with the process, or has its effect while nobody is there to read the answer. Between two
 requests there is no third case on the site's side: what is written down here between them is covered by the next one.
+
+Two flows: everything for the first time; and new weights over what was pushed before, so a dataset's second version,
+over an existing notebook, with a submission already in the list.
 """
 
-import os
+import copy
+import shutil
 import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.push.desk import KERNEL, WEIGHTS, Desk, set_desk, submission_csv
+from tests.push.desk import KERNEL, WEIGHTS, Desk, lay_desk, submission_csv, write_bundle
+from tests.push.zygote import Command
 
-SHARDS = 8
-MOST_REQUESTS = 80  # of one flow; were there more, the test would say so
+SHARDS = 4
+MOST_REQUESTS = 60  # of one flow; were there more, the test would say so
 LOST, UNANSWERED = "lost", "unanswered"
-# In `make test`: the requests that must not happen twice, and the one that tells a finished run.
+FLOWS = {"first": 1, "second": 2}  # how many of everything there are in the end
+# In `make test`: the requests that must not happen twice.
 FEW = [
-    ("CreateDataset", UNANSWERED),
-    ("SaveKernel", LOST),
-    ("SaveKernel", UNANSWERED),
-    ("CreateCodeSubmission", LOST),
-    ("CreateCodeSubmission", UNANSWERED),
+    ("first", "CreateDataset", UNANSWERED),
+    ("first", "SaveKernel", LOST),
+    ("first", "SaveKernel", UNANSWERED),
+    ("first", "CreateCodeSubmission", UNANSWERED),
+    ("second", "CreateDatasetVersion", LOST),
+    ("second", "CreateDatasetVersion", UNANSWERED),
+    ("second", "SaveKernel", UNANSWERED),
+    ("second", "CreateCodeSubmission", LOST),
 ]
-
-
-@pytest.fixture(scope="session")
-def first_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return set_desk(tmp_path_factory.mktemp("desk") / "kit")
 
 
 class Executioner:
     """Kills the flow at one request: its n-th in all, or the first of a name."""
 
-    def __init__(self, server, phase: str, number: int = -1, name: str = "") -> None:
-        self.server, self.phase, self.number, self.name = server, phase, number, name
-        self.process = None
+    def __init__(self, phase: str, number: int = -1, name: str = "") -> None:
+        self.phase, self.number, self.name = phase, number, name
+        self.command: Command | None = None
         self.seen, self.struck = 0, ""
-        self.started = threading.Event()
 
     def __call__(self, phase: str, n: int, name: str) -> None:
         self.seen += phase == "before"
@@ -47,97 +51,154 @@ class Executioner:
             return
         if self.seen - 1 != self.number and name != self.name:
             return
-        self.started.wait(10)
+        assert self.command
         self.struck = name
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.command.kill()
+        assert self.command.ended.wait(10)
         if phase == "before":
             raise ConnectionResetError("the request is lost with its sender")
 
 
-def kill_and_go_on(desk: Desk, server, executioner: Executioner, *arguments: str) -> bool:
-    """Run the flow into the kill and once more; return whether the kill took place."""
-    server.hook = executioner
-    process = desk.start(*arguments)
-    executioner.process = process
-    executioner.started.set()
-    _, err = process.communicate(timeout=120)
-    server.hook = lambda phase, n, name: None
-    if not executioner.struck:
-        assert process.returncode == 0, err
-        return False
-    assert process.returncode == -signal.SIGKILL
-    where = f"{executioner.phase} {executioner.struck} ({executioner.seen})"
-    again = desk.shell(*arguments)
-    assert again.returncode == 0, f"after {where}: {again.stdout}{again.stderr}"
-    everything_once(desk, server.site, where)
-    return True
+@dataclass
+class Stage:
+    """A desk and a site before one flow."""
+
+    desk: Desk
+    server: Any
+    mother: Any
+    times: int
+
+    def start(self, *arguments: str) -> Command:
+        return self.mother.start("push-inference", "--experiment", "demo", *arguments, folder=self.desk.folder)
+
+    def kill(self, executioner: Executioner, *arguments: str) -> bool:
+        """Run the flow into the kill; return whether it took place."""
+        with self.server.lock:  # no request is looked at before the executioner knows whom to kill
+            self.server.hook = executioner
+            executioner.command = self.start(*arguments)
+        code = executioner.command.wait()
+        self.server.hook = lambda phase, n, name: None
+        assert code == (-signal.SIGKILL if executioner.struck else 0), executioner.command.output
+        return bool(executioner.struck)
+
+    def go_on(self, where: str, *arguments: str) -> None:
+        """Run the same command again: it succeeds, and everything is there as often as it should be."""
+        command = self.start(*arguments)
+        assert command.wait() == 0, f"after {where}: {command.output}"
+        summary, times = self.server.site.summary(), self.times
+        assert summary["datasets"] == {WEIGHTS: times}, where
+        assert summary["kernels"] == {KERNEL: times}, where
+        assert [entry["kernel"][1] for entry in summary["submissions"]] == list(range(1, times + 1)), where
+        rows = self.desk.scores()
+        assert [(row["public"], row["submission_ref"], row["kernel_version"]) for row in rows] == [
+            ("0.710000", str(99 + number), str(number)) for number in range(1, times + 1)
+        ], where
 
 
-def everything_once(desk: Desk, site, where: str) -> None:
-    summary = site.summary()
-    assert summary["datasets"] == {WEIGHTS: 1}, where
-    assert summary["kernels"] == {KERNEL: 1}, where
-    assert [entry["kernel"] for entry in summary["submissions"]] == [[KERNEL, 1]], where
-    (row,) = desk.scores()
-    assert (row["public"], row["submission_ref"], row["kernel_version"]) == ("0.710000", "100", "1"), where
+@pytest.fixture(scope="session")
+def laid(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return lay_desk(tmp_path_factory.mktemp("desk") / "kit")
 
 
 @pytest.fixture
-def fresh(first_desk: Desk, server, tmp_path: Path) -> Iterator:
-    """Gives a new desk and an empty site each time it is called."""
-    numbers = iter(range(1000))
+def stage(laid: Desk, server, mother, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """Gives a new desk and site before the named flow, each time it is called."""
+    monkeypatch.setenv("KIT_POLL_S", "0.01")
+    ready: dict[str, tuple[Desk, Any]] = {}
 
-    def new() -> Desk:
-        site = type(server.site)()
-        server.site, server.log, server.faults = site, [], []
-        site.outputs = {"i2b-demo-infer": {"submission.csv": submission_csv("ID7", "ID8")}}
-        site.kernel_states = ["QUEUED", "RUNNING", "COMPLETE"]
-        return first_desk.copy(tmp_path / f"kit{next(numbers)}")
+    def prepare(flow: str) -> tuple[Desk, Any]:
+        server.site = type(server.site)()
+        server.site.outputs = {"i2b-demo-infer": {"submission.csv": submission_csv("ID7", "ID8")}}
+        desk = laid.copy(tmp_path / f"{flow}-ready")
+        if flow == "second":
+            Stage(desk, server, mother, 1).go_on("nothing")
+            write_bundle(desk.folder / "out" / "demo" / "bundle", weights=b"other weights")
+            desk.rehearsed()
+        return desk, server.site
+
+    def new(flow: str) -> Stage:
+        if flow not in ready:
+            ready[flow] = prepare(flow)
+        desk, site = ready[flow]
+        server.site, server.log, server.faults = copy.deepcopy(site), [], []
+        folder = tmp_path / "kit"
+        shutil.rmtree(folder, ignore_errors=True)
+        return Stage(desk.copy(folder), server, mother, FLOWS[flow])
 
     yield new
 
 
-@pytest.mark.parametrize(("name", "phase"), FEW)
-def test_killed_at_a_request_that_must_not_happen_twice(name: str, phase: str, fresh, server) -> None:
-    assert kill_and_go_on(fresh(), server, Executioner(server, phase, name=name))
+@pytest.mark.parametrize(("flow", "name", "phase"), FEW)
+def test_killed_at_a_request_that_must_not_happen_twice(
+    flow: str, name: str, phase: str, stage: Callable[[str], Stage]
+) -> None:
+    act = stage(flow)
+    assert act.kill(Executioner(phase, name=name))
+    act.go_on(f"{phase} {name}")
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("shard", range(SHARDS))
 @pytest.mark.parametrize("phase", [LOST, UNANSWERED])
-def test_killed_at_any_request(phase: str, shard: int, fresh, server) -> None:
+@pytest.mark.parametrize("flow", FLOWS)
+def test_killed_at_any_request(flow: str, phase: str, shard: int, stage: Callable[[str], Stage]) -> None:
+    killed = 0
     for number in range(shard, MOST_REQUESTS, SHARDS):
-        if not kill_and_go_on(fresh(), server, Executioner(server, phase, number=number)):
+        act, executioner = stage(flow), Executioner(phase, number=number)
+        if not act.kill(executioner):
+            print(f"{killed} kills")
+            assert killed > 5
             return
+        killed += 1
+        act.go_on(f"{phase} {executioner.struck} (request {number})")
     raise AssertionError(f"the flow has more than {MOST_REQUESTS} requests: raise MOST_REQUESTS")
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("phase", [LOST, UNANSWERED])
-def test_killed_while_submitting_once_more_there_are_two_and_not_three(phase: str, fresh, server) -> None:
-    desk = fresh()
-    assert desk.shell().returncode == 0
-    executioner = Executioner(server, phase, name="CreateCodeSubmission")
-    server.hook = executioner
-    executioner.process = desk.start("--again")
-    executioner.started.set()
-    executioner.process.communicate(timeout=120)
-    server.hook = lambda phase, n, name: None
-    assert executioner.struck and desk.shell("--again").returncode == 0
-    assert len(server.site.submissions) == 2
-    assert [row["submission_ref"] for row in desk.scores()] == ["100", "101"]
+def test_killed_while_submitting_once_more_there_are_two_and_not_three(
+    phase: str, stage: Callable[[str], Stage]
+) -> None:
+    act = stage("first")
+    act.go_on("nothing")
+    assert act.kill(Executioner(phase, name="CreateCodeSubmission"), "--again")
+    command = act.start("--again")
+    assert command.wait() == 0, command.output
+    assert len(act.server.site.submissions) == 2
+    assert [row["submission_ref"] for row in act.desk.scores()] == ["100", "101"]
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("times", [3])
-def test_killed_again_and_again_it_still_gets_there(times: int, fresh, server) -> None:
-    desk = fresh()
-    for name, phase in [("CreateDataset", UNANSWERED), ("SaveKernel", LOST), ("SaveKernel", UNANSWERED)][:times]:
-        executioner = Executioner(server, phase, name=name)
-        server.hook = executioner
-        executioner.process = desk.start()
-        executioner.started.set()
-        executioner.process.communicate(timeout=120)
-        assert executioner.struck == name
-    assert kill_and_go_on(desk, server, Executioner(server, UNANSWERED, name="CreateCodeSubmission"))
+@pytest.mark.parametrize("flow", FLOWS)
+def test_killed_again_and_again_it_still_gets_there(flow: str, stage: Callable[[str], Stage]) -> None:
+    act = stage(flow)
+    dataset = "CreateDataset" if flow == "first" else "CreateDatasetVersion"
+    kills = [("PUT", LOST), (dataset, LOST), (dataset, UNANSWERED), ("SaveKernel", LOST), ("SaveKernel", UNANSWERED)]
+    for name, phase in [*kills, ("CreateCodeSubmission", LOST), ("CreateCodeSubmission", UNANSWERED)]:
+        assert act.kill(Executioner(phase, name=name)), name
+    act.go_on("seven kills")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["CreateDatasetVersion", "SaveKernel", "CreateCodeSubmission"])
+def test_killed_and_shown_only_ten_polls_later(name: str, stage: Callable[[str], Stage], monkeypatch) -> None:
+    """The next run starts at once and the site shows the old state; it waits instead of sending again."""
+    monkeypatch.setenv("KIT_POLL_S", "0.1")
+    act = stage("second")
+    site = act.server.site
+    site.dataset_states = ["STALE"] * 10 + ["READY"]
+    lists = {"SaveKernel": "GetKernel", "CreateCodeSubmission": "ListSubmissions"}
+    assert act.kill(Executioner(UNANSWERED, name=name))
+    if name in lists:
+        old = copy.deepcopy(stage_answers(site, lists[name]))
+        act.server.fault(lists[name], body=old, times=10)
+    act.go_on(f"late {name}")
+
+
+def stage_answers(site: Any, name: str) -> Any:
+    """What the site answered before the newest version, or submission, was there."""
+    if name == "ListSubmissions":
+        return {"submissions": [{k: v for k, v in entry.items() if k != "polls"} for entry in site.submissions[:-1]]}
+    before = copy.deepcopy(site)
+    before.kernels[KERNEL].versions.pop()
+    return before.get_kernel({"userName": "kim", "kernelSlug": "i2b-demo-infer"})

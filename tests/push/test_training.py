@@ -8,14 +8,15 @@ import pytest
 
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.manifest import verify_manifest
-from tests.push.desk import Desk, set_desk, write_bundle
+from tests.push.desk import Desk, lay_desk, write_bundle
 
 KERNEL, STARTING = "kim/i2b-demo-train", "kim/i2b-lite0-imagenet"
 
 
 @pytest.fixture(scope="session")
-def first_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    desk = set_desk(tmp_path_factory.mktemp("desk") / "kit")
+def first_desk(mother, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    mother.order({"import": "kernel_src.common.runs"})  # torch takes seconds
+    desk = lay_desk(tmp_path_factory.mktemp("desk") / "kit")
     # Starting weights that nobody loads, described as make demo describes its own.
     pretrained = write_bundle(desk.folder / "out" / "demo" / "pretrained")
     manifest = json.loads((pretrained / "manifest.json").read_text()) | {"dataset": "i2b-lite0-imagenet"}
@@ -44,9 +45,9 @@ def training_outputs(tmp_path: Path, **changed: object) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def desk(first_desk: Desk, server, site, tmp_path: Path) -> Desk:
+def desk(first_desk: Desk, mother, server, site, tmp_path: Path) -> Desk:
     site.outputs = {"i2b-demo-train": training_outputs(tmp_path)}
-    return first_desk.copy(tmp_path / "kit")
+    return first_desk.copy(tmp_path / "kit", mother)
 
 
 def test_a_training_on_kaggle_becomes_a_bundle_and_is_not_repeated(desk: Desk, server, site) -> None:
@@ -96,6 +97,6 @@ def test_tidying_the_starting_weights_away_trains_nothing_once_more(desk: Desk, 
 def test_starting_weights_that_are_on_kaggle_only_will_do(desk: Desk, site) -> None:
     assert desk.shell("--no-wait", verb="push-training").returncode == 0
     shutil.rmtree(desk.folder / "out" / "demo" / "pretrained")
-    shutil.rmtree(desk.folder / "out" / "push")
+    desk.forget()
     assert desk.shell("--no-wait", verb="push-training").returncode == 0
     assert site.summary() == {"datasets": {STARTING: 1}, "kernels": {KERNEL: 2}, "submissions": []}
