@@ -82,5 +82,6 @@ test-full: setup ## the long proofs and whole matrices (under 40 minutes)
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
 	@$(KIT) bundle-sizes
 
-bench: setup ## measure: stitching
+bench: setup ## measure: stitching, and pushing the demo to a stand-in of Kaggle
 	@.venv/bin/python bench/stitch.py
+	@.venv/bin/python bench/push.py
