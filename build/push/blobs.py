@@ -32,7 +32,7 @@ def upload_all(announce: Announce, folder: Path, asked: Asked, state: Path, acco
     Raises:
         CheckFailed: a file did not arrive, or changed while it was sent.
     """
-    paths = [path for path in sorted(folder.iterdir()) if path.name != DATASET_METADATA]
+    paths = files_of(folder)
     uploads = Uploads(state, account, asked, announce)
     total, done, tokens = sum(path.stat().st_size for path in paths), 0, {}
     with counting("uploading, bytes", quiet=not sys.stdout.isatty()) as advance:
@@ -47,6 +47,11 @@ def upload_all(announce: Announce, folder: Path, asked: Asked, state: Path, acco
         what = f"Kaggle gave no token for {', '.join(missing)}, so the dataset would lack them; it was not made"
         raise CheckFailed([Problem(what=what, where=asked.ref, cure="run the same command again")])
     return Uploaded(tokens, uploads, paths)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return what is uploaded of a folder."""
+    return [path for path in sorted(folder.iterdir()) if path.name != DATASET_METADATA]
 
 
 def blob_request(path: Path) -> Any:

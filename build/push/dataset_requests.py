@@ -8,10 +8,11 @@ from typing import Any
 from build.metadata import DATASET_METADATA
 from build.problems import CheckFailed
 from build.push import answers
-from build.push.blobs import Uploaded, blob_request, create_request, upload_all, version_request
+from build.push.blobs import Uploaded, blob_request, create_request, files_of, upload_all, version_request
 from build.push.effects import change
 from build.push.explain import AnswerLost, Asked, is_absent
 from build.push.line import PAGE, Line, filled
+from build.push.uploads import Uploads
 
 READY, DEAD = "READY", ("FAILED", "DELETED")
 SETTLED = (READY, *DEAD)  # nothing is being processed
@@ -85,6 +86,11 @@ class DatasetRequests(Line):
         asked = Asked(f"take {path.name}", "dataset", path.parent.name)
         answer: Any = self.ask("blobs.blob_api_client.start_blob_upload", blob_request(path), asked)
         return str(answer.token), str(answer.create_url)
+
+    def forget_uploads(self, folder: Path) -> None:
+        """Throw away the notes of uploads that have become part of a dataset; the address in one is like a password."""
+        asked = _saving(_dataset_metadata(folder))
+        Uploads(self._uploads, self.username, asked, self.announce_upload).forget(files_of(folder))
 
     def create_dataset(
         self, folder: Path, uploaded: Uploaded | None = None, sending: Callable[[], None] = lambda: None

@@ -19,12 +19,12 @@ from build.progress import watching
 from build.push.client import Kaggle
 from build.push.dataset_folders import StagedDataset, same_manifest, stage_dataset
 from build.push.dataset_requests import DEAD, READY
-from build.push.effects import SETTLE_POLLS, look_until, settles_at, was_sent
+from build.push.effects import look_until, settles_at, was_sent
 from build.push.explain import AnswerLost, is_taken
 from build.push.journal import Entry, Journal
 from build.push.polling import Tell, pause
 
-PATIENT_LOOKS = SETTLE_POLLS  # READY, and yet files or the version are missing: Kaggle may be late, up to here
+PATIENT_LOOKS = 20  # READY, and yet files or the version are missing: Kaggle may be late, up to here
 READY_LIMIT_S = 2 * 3600.0  # a dataset of many gigabytes is processed for a long time
 
 
@@ -68,6 +68,7 @@ def push_dataset(
         if version:
             if earlier:
                 version = _go_on(staged, earlier, version, client, journal, tell, limit_s)
+                client.forget_uploads(staged.folder)
             return _pushed(staged, version, "already there")
         if state == "DELETED":
             cure = "a deleted slug cannot be used again: choose another"

@@ -8,17 +8,18 @@
 4. Given up by the site, which answered 500 or 503: the effect is looked for `LOOKS` times. What does not show by then
    is sent again; a submission never is (there are five a day), that run ends as in 5.
 5. Nobody knows: no answer, half an answer, one that makes no sense, a gateway's 502 or 504. The request may be at work
-   in there still. It is looked for until `SETTLE_POLLS` polls have passed since it was sent. If nothing shows, the run
-   ends with exit 1 (`AnswerLost`) and sends nothing again, whatever came before or after.
+   in there still. It is looked for every KIT_POLL_S until KIT_SETTLE_S (ten minutes) have passed since it was sent. If
+   nothing shows, the run ends with exit 1 (`AnswerLost`) and sends nothing again, whatever came before.
 6. Once a request may have arrived, a refusal of the next one proves nothing ("this title is in use": by whom?): rules 4
    and 5 hold for the whole run.
-7. The next run, also after a kill at any moment, reads that time in the journal and looks until as many polls have
+7. The next run, also after a kill at any moment, reads that time in the journal and looks until as many seconds have
    passed. Only what a site that answers does not show by then counts as never arrived, and is sent.
 
-So one thing is assumed and cannot be proved: that a request of which nothing shows ten minutes after it was sent
-(20 polls of 30 s) has no effect afterwards.
+So one thing is assumed and cannot be proved: that a request of which nothing shows ten minutes after it was sent has no
+effect afterwards.
 """
 
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -29,18 +30,23 @@ from typing import TypeVar
 from build.problems import CheckFailed, Problem
 from build.push.explain import AnswerLost, Asked, explain, in_short
 from build.push.journal import Entry
-from build.push.polling import pause, poll_s
+from build.push.polling import pause, seconds_of
 from build.push.retry import ATTEMPTS, back_off, failures, is_hopeless, judge
 from build.push.wire import departures
 
 T = TypeVar("T")
 LOOKS = 3  # at what the site has given up, before it is sent again
-SETTLE_POLLS = 20  # after so many polls, what does not show has not arrived
+SETTLE_VARIABLE, SETTLE_S = "KIT_SETTLE_S", 600.0
+LONGEST_S = 24 * 3600.0
 
 
 def settle_s() -> float:
-    """Return how long a request may take to show its effect."""
-    return SETTLE_POLLS * poll_s()
+    """Return how long a request may take to show its effect: KIT_SETTLE_S, 600 by default.
+
+    Raises:
+        WrongUse: it is no number above 0 and up to a day.
+    """
+    return seconds_of(SETTLE_VARIABLE, SETTLE_S, LONGEST_S)
 
 
 def change(
@@ -88,13 +94,15 @@ def change(
 
 def look_until(look: Callable[[], T | None], until: float = 0.0, *, looks: int = 1) -> T | None:
     """Look at least `looks` times, and on until the time `until` (seconds since the epoch); None: nothing showed."""
-    for number in range(1, looks + SETTLE_POLLS + 1):  # bounded, also where the clock is set back
+    # Bounded also where the clock was set back since the request was sent, or is now.
+    end = time.monotonic() + min(until - time.time(), settle_s())
+    for number in itertools.count(1):
         if (found := look()) is not None:
             return found
-        if number >= looks and time.time() >= until:
+        if number >= looks and time.monotonic() >= end:
             return None
         pause()
-    return None
+    raise AssertionError("it counts without end")
 
 
 def was_sent(entry: Entry | None) -> bool:

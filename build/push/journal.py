@@ -74,6 +74,11 @@ class Attempt(dict[str, Any]):
         self["sent"] = time.time()
         self._keep()
 
+    def refused(self) -> None:
+        """Note that Kaggle has not taken it, and said so."""
+        self.pop("sent", None)
+        self._keep()
+
     def taken(self, **result: Any) -> None:
         """Note that Kaggle has taken it: whatever comes now, it is never sent again for these inputs."""
         self.update(result, taken=True)

@@ -94,6 +94,7 @@ def push(staged: Staged, remote: RemoteKernel | None, client: Kaggle, journal: J
                 pushed = client.push_kernel(staged.folder, result.sending)
                 break
             except SessionLimitReached:
+                result.refused()
                 tell("waiting: Kaggle runs no more GPU sessions of this account at once")
                 pause()
         result.taken(version=pushed.version, url=pushed.url)

@@ -17,13 +17,22 @@ def poll_s() -> float:
     Raises:
         WrongUse: it is no number above 0 and up to an hour.
     """
-    text = os.environ.get(POLL_VARIABLE, "")
+    return seconds_of(POLL_VARIABLE, POLL_S, LONGEST_S)
+
+
+def seconds_of(variable: str, default: float, longest: float) -> float:
+    """Read a time from the environment.
+
+    Raises:
+        WrongUse: it is no number above 0 and up to `longest`.
+    """
+    text = os.environ.get(variable, "")
     try:
-        seconds = float(text or POLL_S)
+        seconds = float(text or default)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= LONGEST_S:
-        raise WrongUse(f"{POLL_VARIABLE}={text}: seconds above 0 and up to {LONGEST_S:g}, e.g. {POLL_S:g}")
+    if not 0 < seconds <= longest:
+        raise WrongUse(f"{variable}={text}: seconds above 0 and up to {longest:g}, e.g. {default:g}")
     return seconds
 
 

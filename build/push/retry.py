@@ -7,7 +7,6 @@
 Requests that change something go by effects.py, which asks `judge` what became of one.
 """
 
-import os
 import random
 import sys
 import time
@@ -18,9 +17,8 @@ from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
 from typing import Literal, TypeVar
 
-from build.problems import WrongUse
 from build.push.explain import Asked, BodyError, explain, in_short, is_certificate, is_local_fault
-from build.push.polling import poll_s
+from build.push.polling import poll_s, seconds_of
 
 T = TypeVar("T")
 ATTEMPTS = 6
@@ -48,14 +46,7 @@ def timeout_s() -> float:
     Raises:
         WrongUse: KIT_TIMEOUT_S is no time.
     """
-    text = os.environ.get("KIT_TIMEOUT_S", "")
-    try:
-        seconds = float(text or TIMEOUT_S)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise WrongUse(f"KIT_TIMEOUT_S={text}: seconds above 0 and up to 3600, e.g. {TIMEOUT_S:g}")
-    return seconds
+    return seconds_of("KIT_TIMEOUT_S", TIMEOUT_S, 3600.0)
 
 
 def send(request: Callable[[], T], asked: Asked) -> T:

@@ -1,8 +1,12 @@
 """One file goes up: announced, sent, and resumed at the byte after a broken connection or a killed process.
 
-The client's own upload waits for ever, knocks up to a hundred times, and leaves a file out of the dataset when it fails
-(2.2.4). The protocol here is the same (resumable uploads of Google's store, facts/kaggle-platform.md); a file that does
-not arrive stops everything before the dataset is touched.
+Announced through the real client, sent by us: `KaggleApi.upload_complete` (2.2.4) opens a `requests.Session` of its own
+with no time limit and mounts adapters of its own on it, so neither a limit nor our guard (wire.py) can be put under it
+short of replacing `requests` in the client's module. And when it fails, `_upload_blob` returns None and `upload_files`
+goes on without the file, so a dataset without it is published; its notes go by path, size and time, not by content.
+
+The protocol is the one that it speaks too (resumable uploads of Google's store, facts/kaggle-platform.md); a file that
+does not arrive stops everything before the dataset is touched.
 
 What was announced is kept in `<state>/<digest>.json`, named by content, so that bytes of two versions never mix.
 """

@@ -465,6 +465,7 @@ class Server(ThreadingHTTPServer):
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
             "KIT_POLL_S": "0.05",
+            "KIT_SETTLE_S": "0.5",
         }
 
     def fault(self, match: str, **what: Any) -> Fault:
