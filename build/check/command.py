@@ -47,12 +47,14 @@ def run(as_json: bool, *, root: Path = ROOT, cards: Sequence[KernelCard] | None 
     print(f"{verdict.notebooks} notebooks: up to date, offline and described as Kaggle wants them")
 
 
-def check(cards: Sequence[KernelCard], root: Path = ROOT) -> Verdict:
-    """Run every rule over the notebooks under `root`, which should be those of `cards`."""
+def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Verdict:
+    """Run every rule over the notebooks under `root`, which should be those of `cards`; or over one, given its slug."""
     verdict = Verdict()
     imported: set[str] = set()
     known = {kernel_slug(card.experiment, card.kernel): card for card in cards}
     for slug, card in known.items():
+        if only and slug != only:
+            continue
         verdict.problems += freshness_problems(card, slug, root)
     for orphan in find_orphans(cards, root):
         name = orphan.relative_to(root).as_posix()
@@ -60,7 +62,7 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT) -> Verdict:
         verdict.problems.append(Problem(what="no experiment makes this notebook", where=name, cure=cure))
     for folder in sorted((root / notebooks.NOTEBOOKS).glob("[!.]*/")):
         path = folder / f"{folder.name}.ipynb"
-        if path.is_file():
+        if path.is_file() and (not only or folder.name == only):
             verdict.notebooks += 1
             try:
                 cells = read_cells(path, path.relative_to(root).as_posix())

@@ -102,6 +102,13 @@ def test_a_stale_notebook_is_found_with_the_command_to_run_even_without_a_stamp(
     assert found[0] == f"{A1}: is not what the sources make → run `make build EXPERIMENT=a1`"
 
 
+def test_a_push_is_stopped_by_what_is_wrong_with_its_own_notebook_only(root: Path) -> None:
+    path = root / A1
+    path.write_bytes(path.read_bytes() + b" ")
+    assert check(CARDS, root, only="i2b-b2-infer").problems == []
+    assert check(CARDS, root, only="i2b-a1-infer").problems == check(CARDS, root).problems != []
+
+
 def test_one_changed_byte_is_found(root: Path) -> None:
     path = root / A1
     path.write_bytes(path.read_bytes() + b" ")
