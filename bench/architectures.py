@@ -82,7 +82,7 @@ def measure(name: str) -> dict[str, Any]:
         predicted = predict_grams(
             [model],
             DecodedPhotographs(photographs, np.arange(1)),
-            preprocessing=preprocessing_of(model.backbone),
+            preprocessing=preprocessing_of(experiment.backbone),
             symmetries=views("none", experiment.image_size_px),
             device=device,
             batch_size=1,

@@ -27,6 +27,7 @@ from kernel_src.common.external import (
 )
 from kernel_src.common.external_table import external_table_for
 from kernel_src.common.images import decoded_photographs
+from kernel_src.common.preprocessing import framing_of
 from kernel_src.common.pseudo_labels import check_pseudo_labels, pseudo_grams, split_sha256
 from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, target_array
@@ -155,7 +156,7 @@ def training_pictures(
     """
     with _one_at_a_time(cache):
         paths = [competition / path for path in rows[IMAGE_COLUMN]]
-        photographs = decoded_photographs(paths, experiment.image_size_px, cache)
+        photographs = decoded_photographs(paths, framing_of(experiment), cache)
         if not experiment.depth:
             return photographs, None
         if depth_folder is None:

@@ -121,6 +121,16 @@ def test_a_config_that_lacks_a_part_is_refused_by_its_name(bundle: Path, lacking
         load_bundle(bundle)
 
 
+def test_a_bundle_from_before_interpolation_was_kept_is_refused(bundle: Path) -> None:
+    """Such a run was trained on pictures resized in another way; guessing would cost score without an error."""
+    config = json.loads((bundle / "config.json").read_text())
+    del config["preprocessing"]["interpolation"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    sign_again(bundle)
+    with pytest.raises(BundleError, match="preprocessing lacks interpolation: .*make the bundle again"):
+        load_bundle(bundle)
+
+
 def test_an_experiment_with_a_field_of_the_future_is_refused(bundle: Path) -> None:
     config = json.loads((bundle / "config.json").read_text())
     config["experiment"]["mood"] = "bright"

@@ -190,6 +190,7 @@ def test_the_config_says_what_inference_needs_and_the_score_is_the_submissions(
     config = json.loads((trained_run / "config.json").read_text())
     assert config["folds"] == ["fold0.safetensors", "fold1.safetensors"] and config["format"] == 1
     assert config["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+    assert config["preprocessing"]["interpolation"] == "bicubic"
     assert set(config["versions"]) >= {"python", "torch", "timm", "numpy"}
     means = train[list(TARGETS)].mean()
     assert config["target_mean_g"] == pytest.approx(means.to_dict(), abs=1e-3)
