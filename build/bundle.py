@@ -229,7 +229,7 @@ def trained_by(experiment: str) -> str:
 
 def run(run_folder: Path, out: Path | None, data: Path | None, as_json: bool) -> None:
     """Make a bundle from the command line: print what it holds and what half precision cost."""
-    from kernel_src.common.experiments import bundle_slug
+    from kernel_src.common.kernel_cards import bundle_slug
 
     if not (run_folder / CONFIG_FILE).is_file():
         raise WrongUse(f"{run_folder} holds no finished training run (no {CONFIG_FILE})")

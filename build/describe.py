@@ -254,7 +254,8 @@ def run_describe(name: str, as_json: bool) -> None:
     Raises:
         WrongUse: there is no such experiment.
     """
-    from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS
+    from kernel_src.common.ensembles import ENSEMBLES
+    from kernel_src.common.experiments import EXPERIMENTS
 
     if name in ENSEMBLES:
         members = ", ".join(ENSEMBLES[name].shares)

@@ -9,7 +9,7 @@ from typing import Any
 
 from build.image import MACHINE_SHAPES, RETIRED_SHAPES
 from build.problems import Problem
-from kernel_src.common.experiments import PREFIX, KernelCard
+from kernel_src.common.kernel_cards import PREFIX, KernelCard
 
 OWNER = "OWNER"  # stands for the account in committed files; filled in when something is pushed
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"

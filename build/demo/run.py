@@ -54,8 +54,8 @@ def run(out: Path, as_json: bool) -> None:
     from build.notebooks import all_cards, build, choose_cards
     from build.pretrained import lite0_dataset
     from build.progress import counting
-    from kernel_src.common.experiments import bundle_slug
     from kernel_src.common.files import write_json
+    from kernel_src.common.kernel_cards import bundle_slug
 
     out = out.resolve()
     steps = Steps(quiet=as_json)

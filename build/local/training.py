@@ -18,8 +18,8 @@ from build.local.session import only_one, run_kernel
 from build.local.values import apply_changes, find_experiment, parse_changes, parse_folds
 from build.problems import WrongUse
 from kernel_src.common.competition import TRAIN_CSV, TRAIN_FOLDER
-from kernel_src.common.experiments import bundle_slug
 from kernel_src.common.files import write_json
+from kernel_src.common.kernel_cards import bundle_slug
 from kernel_src.common.manifest import CONFIG_FILE
 
 RUNS = Path("out/runs")

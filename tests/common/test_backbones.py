@@ -143,7 +143,8 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
 
     from build.describe import descriptions
     from kernel_src.common.dataset import DecodedPhotographs
-    from kernel_src.common.experiments import V7, kernel_card
+    from kernel_src.common.experiments import V7
+    from kernel_src.common.kernel_cards import kernel_card
     from kernel_src.common.model import load_fold
     from kernel_src.common.prediction import predict_grams
     from kernel_src.common.symmetries import views

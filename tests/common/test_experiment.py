@@ -14,6 +14,7 @@ import torch
 
 from kernel_src.common import runs, training
 from kernel_src.common.checkpoint import save_tensors
+from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiment import (
     AUGMENTATIONS,
     CONSTRAINTS,
@@ -30,8 +31,9 @@ from kernel_src.common.experiment import (
     changed,
     experiment_from_json,
 )
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, KERNELS, SEED_PUBLIC_R2, bundle_slug, kernel_card
+from kernel_src.common.experiments import EXPERIMENTS, SEED_PUBLIC_R2
 from kernel_src.common.files import sha256_of
+from kernel_src.common.kernel_cards import KERNELS, bundle_slug, kernel_card
 from kernel_src.common.launch import chosen_spread
 from kernel_src.common.model import BiomassNet
 from kernel_src.common.session import session_of

@@ -7,7 +7,8 @@ import pytest
 import timm
 
 from build.metadata import kernel_metadata, kernel_problems
-from kernel_src.common.experiments import EXPERIMENTS, kernel_card
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import kernel_card
 from kernel_src.common.mounts import find_model
 from kernel_src.common.weight_sources import (
     DEPTH_ANYTHING,

@@ -11,7 +11,9 @@ import pytest
 from build.metadata import kernel_metadata
 from build.rehearse import rehearse
 from build.stitch import stitch
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, bundle_slug, kernel_card
+from kernel_src.common.ensembles import ENSEMBLES
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import bundle_slug, kernel_card
 from tests.kernels.running import ROOT, run_notebook
 from tests.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 
@@ -87,7 +89,7 @@ def test_half_precision_is_measured_with_the_bundled_depth_model(twins: Twins, t
 
 
 def test_a_stacked_notebook_predicts_by_its_stack(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kernel_src.common.experiments import Ensemble
+    from kernel_src.common.ensembles import Ensemble
 
     only_v5 = {"weights": [[0.0, 1.0]] * 5, "intercept_g": [0.0] * 5}
     stacked = Ensemble(name="stacked", shares={"v4": 0.5, "v5": 0.5}, stack=only_v5)

@@ -12,8 +12,10 @@ import pytest
 
 from build.bundle import make_bundle
 from build.stitch import stitch
+from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiment import Experiment, changed
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, bundle_slug, kernel_card
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import bundle_slug, kernel_card
 from kernel_src.common.submission import read_column, submission_problems
 from tests.common.test_external import write_grassclover
 from tests.kernels.running import ROOT, lay_out_kaggle
