@@ -15,6 +15,7 @@ from build.rehearse import Report, rehearse
 from build.stitch import stitch
 from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, bundle_slug, kernel_card
 from kernel_src.common.weight_sources import kaggle_models
+from tests.common.test_external import flattened
 from tests.kernels.running import ROOT, run_notebook
 from tests.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 
@@ -160,6 +161,30 @@ def test_v8_is_rehearsed_from_training_to_the_hidden_test(tiny_competition: Path
     rehearse_twin(
         "v8", "infer", kernel_card("v8", "infer").parameters, tiny_competition, [tmp_path / "bundle"], tmp_path
     )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("carried", "layout"), [("flat", "new"), ("packed", "legacy")])
+def test_the_training_of_v5_is_rehearsed_with_grassclover_as_an_upload_carries_it(
+    tiny_competition: Path, tmp_path: Path, carried: str, layout: str
+) -> None:
+    """Kaggle's client drops images/: the photographs lie flat beside the CSV, or packed by `build external`."""
+    from build.external import make_external
+
+    v5 = EXPERIMENTS["v5"]
+    datasets = twin_datasets(v5, tmp_path / "datasets")
+    depth = datasets[v5.depth].rename(tmp_path / v5.depth)
+    grassclover = tmp_path / v5.external_data
+    if carried == "flat":
+        flattened(datasets[v5.external_data]).rename(grassclover)
+    else:
+        make_external(v5.external_data, datasets[v5.external_data], grassclover)
+    parameters = {"EXPERIMENT": "v5", "CHANGES": tiny_twin(v5)}
+    report = rehearsal_of("v5", "train", parameters, tiny_competition, [depth, grassclover], tmp_path, layout=layout)
+    assert report.ok, report.as_lines()
+    assert not any("left out" in note for note in report.notes), "nothing of the dataset lay in a folder"
+    printed = (Path(report.out) / "i2b-v5-train.executed.ipynb").read_text()
+    assert "external data grassclover: 3 of 3 rows kept" in printed and "mean Dry_Total_g 43.4" in printed
 
 
 @pytest.mark.full
