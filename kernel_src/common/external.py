@@ -167,7 +167,8 @@ def find_photographs(path: Path, table: ExternalTable, names: Sequence[str]) -> 
     there = "; ".join(f"{folder} has: {_what_is_in(Path(folder))}" for folder in looked)
     raise FileNotFoundError(
         f"no image of {path} found: looked for {_first_names(names)} in {' and in '.join(looked)}. {there}. "
-        f"Put them into {table.image_folder}/ beside the CSV, or flat beside it"
+        f"Put them into {table.image_folder}/ beside the CSV or flat beside it, or upload what "
+        "`python -m build external` makes"
     )
 
 

@@ -21,6 +21,15 @@ from tests.common.test_external import HEADER, ROWS, flattened, write_grassclove
 SLUG = "i2b-grassclover"
 
 
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where photographs are unpacked."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return tmp_path / "scratch"
+
+
 def messy_download(root: Path) -> Path:
     """Rows of several fates, photographs in sub-folders with equal names, and files that no row names."""
     rows = [*ROWS, "x/a.jpg;2017;5;5;5;15", "cut.jpg;2018;1;1;1;3", "gone.jpg;2018;1;1;1;3", "empty.jpg;2018;1;;;1"]
@@ -61,9 +70,10 @@ def test_the_dataset_is_flat_and_gives_training_the_rows_of_the_download(
     assert bytes_below(download) == before
 
 
-def test_a_flat_download_serves_as_well(tmp_path: Path) -> None:
+def test_a_flat_download_serves_as_well_and_no_scratch_copy_is_left(tmp_path: Path, scratch: Path) -> None:
     made = make_external(SLUG, flattened(write_grassclover(tmp_path / "download")), tmp_path / "made")
     assert made.read.kept == made.photographs == 3
+    assert not [path for path in scratch.rglob("*") if path.is_file()]
 
 
 def type_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -132,3 +142,20 @@ def test_a_second_time_replaces_the_first(tmp_path: Path) -> None:
     make_external(SLUG, download, tmp_path / "made")
     write_grassclover(download, ROWS[:2])
     assert make_external(SLUG, download, tmp_path / "made").read.kept == 2
+
+
+def test_a_dataset_that_reads_unlike_the_download_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two photographs change places: every row is still there and every file can be read."""
+    download = write_grassclover(tmp_path / "download", images=("a.jpg", "b.jpg", "c.jpg"))
+    (download / "train/images/b.jpg").unlink()
+    write_photograph(download / "train/images/longer-name.jpg")  # another name, other pixels
+    (download / "train/images/longer-name.jpg").rename(download / "train/images/b.jpg")
+    pack = build.external._pack
+
+    def swapped(found: dict[str, Path], folder: Path) -> list[str]:
+        return pack(found | {"a.jpg": found["b.jpg"], "b.jpg": found["a.jpg"]}, folder)
+
+    monkeypatch.setattr(build.external, "_pack", swapped)
+    with pytest.raises(CheckFailed, match="reads unlike the download"):
+        make_external(SLUG, download, tmp_path / "made")
+    assert not (tmp_path / "made").exists()

@@ -300,7 +300,7 @@ def test_no_image_at_all_says_where_it_looked_and_what_is_there(tmp_path: Path) 
     message = str(caught.value)
     assert f"looked for a.jpg, b.jpg, c.jpg in {train / 'images'} and in {train}." in message
     assert f"{train / 'images'} has: a.png; {train} has: biomass_train_data.csv, images." in message
-    assert "Put them into images/ beside the CSV, or flat beside it" in message
+    assert "Put them into images/ beside the CSV or flat beside it, or upload what `python -m build ext" in message
     with pytest.raises(FileNotFoundError, match="train/photos has: no such folder"):
         read_external(root, replace(GRASSCLOVER, image_folder="photos"))
 

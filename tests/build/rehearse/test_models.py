@@ -8,9 +8,9 @@ import pytest
 
 from build.mock import lay_out
 from build.problems import CheckFailed, WrongUse
-from build.rehearse.command import run
 from build.rehearse.plan import parse_models, read_plan
 from kernel_src.common.mounts import find_model
+from tests.build.rehearse.test_rehearsal import type_in
 from tests.build.rehearse.toys import WRITE, make_bundle, make_competition, make_notebook
 
 HANDLE = "timm/tf-efficientnet/pyTorch/tf-efficientnet-es/1"
@@ -39,21 +39,16 @@ def metadata_of(folder: Path, *models: str) -> Path:
 
 
 @pytest.mark.parametrize("layout", PLACES)
-def test_the_verb_mounts_a_model_where_kaggle_does(tmp_path: Path, model: Path, layout: Any) -> None:
-    notebooks = tmp_path / "notebooks"
-    bundle = make_bundle(tmp_path / "bundle")
-    folder = notebooks / "i2b-toy-infer"
-    make_notebook(folder, [LOOK, WRITE], datasets=["i2b-toy-weights"], model_sources=[HANDLE])
-    run(
-        experiment="toy",
-        kernel="infer",
-        data=make_competition(tmp_path / "data"),
-        weights=[bundle],
-        models=[f"{HANDLE}={model}"],
-        layout=layout,
-        out=tmp_path / "out",
-        notebooks=notebooks,
-    )
+def test_the_verb_mounts_a_model_where_kaggle_does(tmp_path: Path, model: Path, layout: str) -> None:
+    make_competition(tmp_path / "data")
+    make_bundle(tmp_path / "bundle")
+    cells = [LOOK, WRITE]
+    make_notebook(tmp_path / "notebooks/i2b-toy-infer", cells, datasets=["i2b-toy-weights"], model_sources=[HANDLE])
+    command = f"rehearse --experiment toy --data data --weights bundle --layout {layout} --out out"
+    lacking = type_in(tmp_path, command)
+    assert lacking.returncode == 1 and f"pass --model {HANDLE}=DIR" in lacking.stderr
+    typed = type_in(tmp_path, f"{command} --model {HANDLE}={model}")
+    assert typed.returncode == 0, typed.stdout + typed.stderr
     seen = json.loads((tmp_path / "out" / "working" / "seen.json").read_text())
     assert seen == [f"{PLACES[layout]}/model.safetensors"]
 
