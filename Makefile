@@ -33,8 +33,8 @@ build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 check: setup ## refuse stale, networked, oversized or mis-described notebooks
 	@$(KIT) check
 
-rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=…)
-	@$(KIT) rehearse --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL) --data $(DATA) $(foreach w,$(WEIGHTS),--weights $(w))
+rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=… [MODELS="handle=dir …"])
+	@$(KIT) rehearse --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL) --data $(DATA) $(foreach w,$(WEIGHTS),--weights $(w)) $(foreach m,$(MODELS),--model $(m))
 
 lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/ruff check .

@@ -92,6 +92,10 @@ def rehearse_verb(
     data: Annotated[Path, typer.Option(help="A folder in the competition's layout.")],
     kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
     weights: Annotated[list[Path] | None, typer.Option(help="A folder to mount as dataset; repeat for more.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HANDLE=DIR", help="A Kaggle Model, owner/model/framework/variation/version=DIR; repeat."),
+    ] = None,
     hidden: Annotated[Path | None, typer.Option(help="The hidden test that a rerun gets instead of data's.")] = None,
     layout: Layout = "new",
     rerun: Annotated[bool, typer.Option("--rerun", help="As Kaggle's rerun on the hidden test.")] = False,
@@ -117,6 +121,7 @@ def rehearse_verb(
         kernel=kernel,
         data=data,
         weights=weights or [],
+        models=model or [],
         hidden=hidden,
         layout=layout,
         rerun=rerun,
@@ -293,6 +298,22 @@ def weights_verb(
     Example: python -m build weights i2b-vit-base-patch14-dinov2 --from ~/Downloads/dinov2-base
     """
     from build.weights import run
+
+    run(dataset, source, out, as_json)
+
+
+@app.command("external")
+def external_verb(
+    source: Annotated[Path, typer.Option("--from", help="Folder of the unpacked download.")],
+    dataset: Annotated[str, typer.Argument(help="Slug that the experiments name.")] = "i2b-grassclover",
+    out: Annotated[Path | None, typer.Option(help="Where to; out/external/<slug> by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make downloaded external data (GrassClover) into the flat dataset that training mounts, and read it back.
+
+    Example: python -m build external --from ~/Downloads/GrassClover
+    """
+    from build.external import run
 
     run(dataset, source, out, as_json)
 

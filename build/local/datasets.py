@@ -15,7 +15,8 @@ def needed_by(experiment: Experiment) -> dict[str, str]:
     needed = {
         experiment.starting_weights: f"starting weights of {experiment.backbone}",
         experiment.depth: "the frozen depth model",
-        experiment.external_data: "external photographs",
+        experiment.external_data: "external photographs, which "
+        f"`python -m build external {experiment.external_data} --from DOWNLOAD` makes",
     }
     return {slug: what for slug, what in needed.items() if slug}
 
