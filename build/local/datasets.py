@@ -16,6 +16,7 @@ def needed_by(experiment: Experiment) -> dict[str, str]:
         experiment.starting_weights: f"starting weights of {experiment.backbone}",
         experiment.depth: "the frozen depth model",
         experiment.external_data: "external photographs",
+        experiment.pseudo_labels: "what `python -m build pseudo-label` leaves",
     }
     return {slug: what for slug, what in needed.items() if slug}
 
