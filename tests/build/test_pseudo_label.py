@@ -1,4 +1,4 @@
-"""From a bundle to the pseudo-labels of the next training: fold by fold, by inference's own prediction, or not at all."""
+"""From a bundle to the pseudo-labels of the next training: fold by fold, by inference's own prediction, or not."""
 
 import json
 import shutil

@@ -11,6 +11,7 @@ from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.external_table import external_table_for
 from kernel_src.common.pseudo_labels import pseudo_table, split_sha256
+from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train, target_array
 from kernel_src.common.training_data import judged_folds, training_pictures, training_table
 from kernel_src.common.training_photographs import FoldData
