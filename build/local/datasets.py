@@ -17,6 +17,7 @@ def needed_by(experiment: Experiment) -> dict[str, str]:
         experiment.depth: "the frozen depth model",
         experiment.external_data: "external photographs, which "
         f"`python -m build external {experiment.external_data} --from DOWNLOAD` makes",
+        experiment.pseudo_labels: "what `python -m build pseudo-label` leaves",
     }
     return {slug: what for slug, what in needed.items() if slug}
 

@@ -86,9 +86,7 @@ def test_half_precision_is_measured_with_the_bundled_depth_model(twins: Twins, t
 
     twins.bundle("v8")
     run = twins.folder / "v8/train/kaggle/working/run"
-    report = make_bundle(
-        run, tmp_path / "bundle", slug="i2b-v8-weights", source_sha256="0" * 64, data=twins.competition
-    )
+    report = make_bundle(run, tmp_path / "bundle", slug="i2b-v8-weights", data=twins.competition)
     assert report.largest_change_g is not None and 0 < report.largest_change_g < 0.1
 
 
@@ -159,7 +157,7 @@ def test_v8_is_rehearsed_from_training_to_the_hidden_test(tiny_competition: Path
     working = rehearse_twin(
         "v8", "train", {"EXPERIMENT": "v8", "CHANGES": tiny_twin(v8)}, tiny_competition, weights, tmp_path
     )
-    make_bundle(working / "run", tmp_path / "bundle", slug="i2b-v8-weights", source_sha256="0" * 64)
+    make_bundle(working / "run", tmp_path / "bundle", slug="i2b-v8-weights")
     rehearse_twin(
         "v8", "infer", kernel_card("v8", "infer").parameters, tiny_competition, [tmp_path / "bundle"], tmp_path
     )
