@@ -41,7 +41,7 @@ def random_bundle(name: str, folder: Path) -> Bundle:
     """Write and load a bundle of one fold with random weights."""
     experiment = replace(EXPERIMENTS[name], train_folds=(0,))
     run = random_run(folder / "run", experiment, random_depth(folder / "hub", DEPTH_SMALL))
-    make_bundle(run, folder / "bundle", slug=f"i2b-{name}-weights", source_sha256="0" * 64)
+    make_bundle(run, folder / "bundle", slug=f"i2b-{name}-weights")
     return load_bundle(folder / "bundle")
 
 
@@ -99,9 +99,8 @@ def main() -> None:
     if len(found) < 2:
         raise SystemExit(f"{arguments.images} holds {len(found)} photographs: at least 2 are needed, one to swap with")
     paths = found[: max(2, arguments.count)]
-    size_px = bundle.experiment.image_size_px
     pictures = torch.stack(
-        [torch.from_numpy(resize_rgb(read_rgb(p), size_px).transpose(2, 0, 1).copy()) for p in paths]
+        [torch.from_numpy(resize_rgb(read_rgb(p), bundle.framing).transpose(2, 0, 1).copy()) for p in paths]
     )
     result = {
         "experiment": name,

@@ -59,9 +59,7 @@ def main() -> int:
     else:
         for step, seconds, note in steps:
             print(f"{step:<11}{seconds:6.1f} s  {note}")
-        print(
-            f"{'in all':<11}{first_s:6.1f} s  with make; {besides_s} s besides the rehearsal, limit {LIMIT_S:.0f}"
-        )
+        print(f"{'in all':<11}{first_s:6.1f} s  with make; {besides_s} s besides the rehearsal, limit {LIMIT_S:.0f}")
         print(f"{'again':<11}{again_s:6.1f} s  {told_again.strip().splitlines()[-1]}")
     once = [len(steps), *summary["datasets"].values(), *summary["kernels"].values(), len(summary["submissions"])]
     if once != [12, 1, 1, 1]:

@@ -32,10 +32,12 @@ def contact_sheet(
     from kernel_src.common.competition import TARGETS
     from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
     from kernel_src.common.images import resize_rgb
+    from kernel_src.common.preprocessing import preprocessing_of
     from kernel_src.common.randomness import seed_at
     from kernel_src.common.training_photographs import TrainingPhotographs
 
-    picture = resize_rgb(photograph, experiment.image_size_px)
+    preprocessing = preprocessing_of(experiment.backbone)
+    picture = resize_rgb(photograph, preprocessing.framing(experiment.image_size_px))
     maps = None
     if depth_folder is not None:
         estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
@@ -49,6 +51,7 @@ def contact_sheet(
         experiment.augmentation,
         seed_at(experiment.seed, "fold", 0),
         depth_maps=maps,
+        interpolation=preprocessing.interpolation,
     )
     for epoch in range(count):
         served.epoch = epoch
@@ -62,15 +65,15 @@ def _tile(picture: "np.ndarray", depth: "np.ndarray | None") -> "np.ndarray":
     """Shrink a picture (H, W, 3), and put its depth (C, H, W) below it in grey, near is white."""
     import numpy as np
 
-    from kernel_src.common.images import resize_rgb
+    from kernel_src.common.images import Framing, resize_rgb
 
     parts = [picture]
     if depth is not None:
         grey = (depth[0].clip(0, 1) * 255).astype(np.uint8)
         parts.append(np.repeat(grey[..., None], 3, 2))
     shrink = min(1.0, TILE_PX / max(picture.shape[:2]))
-    size_px = tuple(max(1, round(side * shrink)) for side in picture.shape[:2])
-    return np.concatenate([resize_rgb(part, (size_px[0], size_px[1])) for part in parts])
+    framing = Framing(*(max(1, round(side * shrink)) for side in picture.shape[:2]))
+    return np.concatenate([resize_rgb(part, framing) for part in parts])
 
 
 def _grid(tiles: "list[np.ndarray]") -> "np.ndarray":

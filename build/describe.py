@@ -56,6 +56,7 @@ class Description:
     image_px: tuple[int, int]  # height, width
     mean: tuple[float, ...]  # the backbone's own normalisation
     std: tuple[float, ...]
+    interpolation: str
     folds: int  # trained and bundled
     views: int  # of test-time augmentation
     bundle_bytes_fp16: int  # tensors of all folds, and of the depth model once
@@ -138,7 +139,7 @@ def describe(experiment: Experiment) -> Description:
             )
         )
     symmetries = len(views(experiment.tta, experiment.image_size_px))
-    preprocessing = preprocessing_of(model.backbone)
+    preprocessing = preprocessing_of(experiment.backbone)
     folds = len(experiment.train_folds) or experiment.folds
     return Description(
         experiment=experiment.name,
@@ -150,6 +151,7 @@ def describe(experiment: Experiment) -> Description:
         image_px=experiment.image_size_px,
         mean=preprocessing.mean,
         std=preprocessing.std,
+        interpolation=preprocessing.interpolation,
         folds=folds,
         views=symmetries,
         bundle_bytes_fp16=folds * bytes_of(model) + depth_bytes,
@@ -252,7 +254,8 @@ def run_describe(name: str, as_json: bool) -> None:
     Raises:
         WrongUse: there is no such experiment.
     """
-    from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS
+    from kernel_src.common.ensembles import ENSEMBLES
+    from kernel_src.common.experiments import EXPERIMENTS
 
     if name in ENSEMBLES:
         members = ", ".join(ENSEMBLES[name].shares)
@@ -276,7 +279,8 @@ def run_describe(name: str, as_json: bool) -> None:
     console.print(table)
     console.print(
         f"{d.parameters_total:,} parameters, {d.parameters_trained:,} trained; {d.image_px[0]} x {d.image_px[1]} px, "
-        f"mean {d.mean}, std {d.std}\n{d.backbone_dim} features from the backbone, {d.feature_dim} seen by the heads\n"
+        f"mean {d.mean}, std {d.std}, {d.interpolation}\n"
+        f"{d.backbone_dim} features from the backbone, {d.feature_dim} seen by the heads\n"
         f"bundle of {d.folds} folds: {d.bundle_bytes_fp16 / 1e9:.3f} GB in fp16\n"
         f"{d.t4_minutes:.1f} min for {IMAGES} images ({TIME_FORMULA})",
         highlight=False,

@@ -8,7 +8,8 @@ from build.describe import IMAGES, TIME_FORMULA, descriptions
 
 def run(as_json: bool) -> None:
     """Print the list of experiments and ensembles."""
-    from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, SEED_PUBLIC_R2
+    from kernel_src.common.ensembles import ENSEMBLES
+    from kernel_src.common.experiments import EXPERIMENTS, SEED_PUBLIC_R2
 
     described = dict(zip(EXPERIMENTS, descriptions(list(EXPERIMENTS.values()), quiet=as_json), strict=True))
     rows: list[dict[str, Any]] = []

@@ -23,8 +23,10 @@ from build.metadata import kernel_slug as slug_of
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import dump_metadata, is_untouched, seal, vouches_for
 from kernel_src.common.competition import SLUG
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, KernelCard, kernel_card, kernels_of
+from kernel_src.common.ensembles import ENSEMBLES
+from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.files import write_atomically
+from kernel_src.common.kernel_cards import KernelCard, kernel_card, kernels_of
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS, DATASETS_META = "notebooks", "datasets_meta"

@@ -155,11 +155,10 @@ def random_run(
         if settled:
             _settle_norms(model, experiment)
         save_tensors(folder / name, model.state_dict())
-    preprocessing = preprocessing_of(model.backbone)
     config: dict[str, Any] = {
         "format": BUNDLE_FORMAT,
         "experiment": experiment.as_json(),
-        "preprocessing": {"mean": list(preprocessing.mean), "std": list(preprocessing.std)},
+        "preprocessing": preprocessing_of(experiment.backbone).as_json(),
         "folds": names,
         # Five components that add up: Green, Dead, Clover, GDM = Green + Clover, Total = GDM + Dead.
         "target_mean_g": dict(zip(TARGETS, (target_mean_g * k for k in (1.0, 0.5, 0.5, 1.5, 2.0)), strict=True)),

@@ -17,7 +17,7 @@ from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, 
 from build.notebooks import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans
 from build.problems import CheckFailed, Problem
 from build.seal import read_object
-from kernel_src.common.experiments import KernelCard
+from kernel_src.common.kernel_cards import KernelCard
 
 
 @dataclass

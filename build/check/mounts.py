@@ -16,7 +16,7 @@ from build.check.names import Names, last_name
 from build.check.values import Reader
 from build.metadata import with_owner
 from build.problems import Problem
-from kernel_src.common.experiments import KernelCard
+from kernel_src.common.kernel_cards import KernelCard
 
 RESOLVERS = {"find_dataset": "dataset_sources", "find_competition": "competition_sources"}
 _MOUNT = re.compile(r"/kaggle/input/(?:(competitions)/([a-z0-9-]+)|datasets/([\w-]+/[a-z0-9-]+)|([a-z0-9-]+))(?:/|$)")
@@ -72,7 +72,7 @@ def mount_problems(mounts: Mounts, metadata: Mapping[str, Any], where: str, card
             used |= (hits := _matching(slug, listed))
             if not hits:
                 cure = (
-                    f"add it to {field_name} in the kernel card (kernel_src/common/experiments.py), then `make build`"
+                    f"add it to {field_name} in the kernel card (kernel_src/common/kernel_cards.py), then `make build`"
                 )
                 problems.append(
                     Problem(what=f"{slug} is not listed in {kind}, so it is not there", where=place, cure=cure)

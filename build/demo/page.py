@@ -95,8 +95,8 @@ def _figure(photograph: Path, name: str, predicted: np.ndarray, truth: np.ndarra
 def _thumbnail(photograph: Path) -> str:
     import cv2
 
-    from kernel_src.common.images import read_rgb, resize_rgb
+    from kernel_src.common.images import Framing, read_rgb, resize_rgb
 
-    small = cv2.cvtColor(resize_rgb(read_rgb(photograph), THUMBNAIL_PX), cv2.COLOR_RGB2BGR)
+    small = cv2.cvtColor(resize_rgb(read_rgb(photograph), Framing(*THUMBNAIL_PX)), cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"

@@ -25,15 +25,15 @@ def run(out: Path, as_json: bool) -> None:
     Raises:
         CheckFailed: a step failed, or a promise of the demo is not kept.
     """
-    from build.bundle import make_bundle, summary, trained_by
+    from build.bundle import make_bundle, summary
     from build.demo.competition import paint_competition
     from build.demo.page import write_page
     from build.demo.score import score_demo
     from build.notebooks import all_cards, build, choose_cards
     from build.pretrained import lite0_dataset
     from build.progress import counting
-    from kernel_src.common.experiments import bundle_slug
     from kernel_src.common.files import write_json
+    from kernel_src.common.kernel_cards import bundle_slug
 
     out = out.resolve()
     steps = Steps(total=7, quiet=as_json)
@@ -52,7 +52,6 @@ def run(out: Path, as_json: bool) -> None:
             out / "rehearsal-train" / "working" / "run",
             out / "bundle",
             slug=bundle_slug(EXPERIMENT),
-            source_sha256=trained_by(EXPERIMENT),
             data=out / "competition",
         )
         if not as_json:

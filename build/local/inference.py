@@ -13,7 +13,9 @@ from build.local.session import only_one, run_kernel
 from build.local.training import LOG_FILE, RUNS
 from build.problems import CheckFailed, Problem, WrongUse
 from kernel_src.common.competition import SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV, TEST_FOLDER
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, bundle_slug, kernel_card
+from kernel_src.common.ensembles import ENSEMBLES
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import bundle_slug, kernel_card
 from kernel_src.common.submission import read_column, submission_problems
 
 

@@ -11,8 +11,8 @@ from build.push.client import Kaggle, open_client
 from build.push.journal import Journal
 from build.push.kernels import Version, look_for_drift, push
 from build.push.staging import Staged
-from kernel_src.common.experiments import KernelCard
 from kernel_src.common.files import sha256_of
+from kernel_src.common.kernel_cards import KernelCard
 
 PUSH_FOLDER = Path("out", "push")
 JOURNAL = PUSH_FOLDER / "journal.db"

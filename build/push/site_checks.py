@@ -15,7 +15,8 @@ from build.push.quota import LOW_H, next_submission_reset, quota_text, reset_of,
 from build.push.weights import find_folder
 from build.seal import read_object
 from kernel_src.common.competition import COMPETITION_URL, SLUG
-from kernel_src.common.experiments import EXPERIMENTS, bundle_slug
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import bundle_slug
 from kernel_src.common.manifest import MANIFEST_FILE
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from build.progress import waiting
 from build.push.ledger import Score, read_scores
 from build.push.memory import Step, newest_steps
 from kernel_src.common.competition import SLUG
-from kernel_src.common.experiments import EXPERIMENTS, bundle_slug
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import bundle_slug
 
 if TYPE_CHECKING:
     from build.push.client import Kaggle, Submission

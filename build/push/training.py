@@ -19,8 +19,8 @@ from build.push.receipts import manifest_hashes
 from build.push.runs import download, wait_for_run
 from build.push.staging import stage
 from build.push.weights import BUNDLES, find_folder
-from kernel_src.common.experiments import KernelCard, bundle_slug
 from kernel_src.common.files import sha256_of
+from kernel_src.common.kernel_cards import KernelCard, bundle_slug
 from kernel_src.common.manifest import MANIFEST_FILE
 
 STEPS = 9
@@ -58,7 +58,7 @@ def push_training(wish: Wish, journal: Journal) -> dict[str, Any]:
         run = verify_training(folder, wish.experiment)
         note(str(run))
     with steps.step("bundle", f"weights in half precision, with a manifest → {BUNDLES / wish.experiment}") as note:
-        bundle, word = _bundle(wish.experiment, run, staged.source_sha256, version, journal)
+        bundle, word = _bundle(wish.experiment, run, version, journal)
         note(word)
     return result | {"bundle": str(bundle)}
 
@@ -94,7 +94,7 @@ def _push_datasets(card: KernelCard, ours: dict[str, Path], owner: str, client: 
     return "; ".join(words) or "none"
 
 
-def _bundle(experiment: str, run: Path, source_sha256: str, version: Version, journal: Journal) -> tuple[Path, str]:
+def _bundle(experiment: str, run: Path, version: Version, journal: Journal) -> tuple[Path, str]:
     """Make the bundle of a downloaded run unless it is there; return its folder and a word on it."""
     from build.bundle import make_bundle, summary
 
@@ -104,6 +104,6 @@ def _bundle(experiment: str, run: Path, source_sha256: str, version: Version, jo
     if done and manifest.is_file() and sha256_of(manifest) == done["manifest_sha256"]:
         return out, f"{out} is of this version already"
     with journal.attempt("bundle", version.inputs) as result:
-        report = make_bundle(run, out, slug=bundle_slug(experiment), source_sha256=source_sha256)
+        report = make_bundle(run, out, slug=bundle_slug(experiment))
         result["manifest_sha256"] = sha256_of(manifest)
     return out, summary(report)

@@ -50,10 +50,12 @@ def run_push_weights(experiment: str, bundle: Path | None, as_json: bool) -> Non
         WrongUse: no such experiment, or it has no bundle on this machine.
     """
     from build.push.weights import find_bundles
-    from kernel_src.common.experiments import EXPERIMENTS, bundle_slug, kernel_card
+    from kernel_src.common.ensembles import ENSEMBLES
+    from kernel_src.common.experiments import EXPERIMENTS
+    from kernel_src.common.kernel_cards import bundle_slug, kernel_card
 
-    if experiment not in EXPERIMENTS:
-        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join(sorted(EXPERIMENTS))}")
+    if experiment not in {**EXPERIMENTS, **ENSEMBLES}:
+        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join(sorted({**EXPERIMENTS, **ENSEMBLES}))}")
     if bundle is not None:
         goods = [Goods(bundle_slug(experiment), bundle)]
         if problem := _another_bundle(goods[0]):

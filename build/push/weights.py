@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from build.problems import WrongUse
-from kernel_src.common.experiments import KernelCard, bundle_slug
+from kernel_src.common.kernel_cards import KernelCard, bundle_slug
 from kernel_src.common.manifest import MANIFEST_FILE, BundleError, verify_manifest
 
 BUNDLES = Path("out", "bundles")  # <experiment>/, by `make push-training` or `python -m build bundle`

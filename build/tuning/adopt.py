@@ -13,7 +13,8 @@ from typing import Any
 from build.notebooks import ROOT
 from build.problems import CheckFailed, Problem, WrongUse
 from build.stitch.parameters import literal
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.common.ensembles import ENSEMBLES
+from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.files import write_text
 
 TUNED_FILE = Path("kernel_src/common/tuned_experiments.py")

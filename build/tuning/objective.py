@@ -122,7 +122,7 @@ class _Judge:
         grams = predict_grams(
             [model],
             self.photographs,
-            preprocessing=preprocessing_of(model.backbone),
+            preprocessing=preprocessing_of(experiment.backbone),
             symmetries=symmetries,
             device=self.device,
             batch_size=experiment.batch_size,

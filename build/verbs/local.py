@@ -47,6 +47,28 @@ def infer_verb(
     run(experiment, data, weights or [], out, as_json)
 
 
+@verbs.command("pseudo-label")
+def pseudo_label_verb(
+    experiment: Annotated[str, typer.Option(help="The recipe that shall train on the labels.")],
+    data: Annotated[Path, typer.Option(help="The competition's folder.")],
+    bundle: Annotated[list[Path] | None, typer.Option(help="Folder of a bundle of the same split; repeat.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Folder of photographs; repeat. By default the test set's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to; the folder's name becomes the dataset's.")] = None,
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, as in the training.")] = None,
+    max_spread_g: Annotated[float | None, typer.Option(help="Drop photographs on which the folds differ more.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label unweighed photographs with what a bundle predicts, fold by fold: pseudo_labels.csv for another training.
+
+    Example: python -m build pseudo-label --experiment demo --data out/demo/competition --bundle out/demo/bundle
+    """
+    from build.pseudo_label import run
+
+    run(experiment, data, bundle or [], images or [], out, set_values or [], max_spread_g, as_json)
+
+
 @verbs.command("tune")
 def tune_verb(
     experiment: Annotated[str, typer.Option(help="The recipe to start from.")],

@@ -58,6 +58,10 @@ def rehearse_verb(
     data: Annotated[Path, typer.Option(help="A folder in the competition's layout.")],
     kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
     weights: Annotated[list[Path] | None, typer.Option(help="A folder to mount as dataset; repeat for more.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HANDLE=DIR", help="A Kaggle Model, owner/model/framework/variation/version=DIR; repeat."),
+    ] = None,
     hidden: Annotated[Path | None, typer.Option(help="The hidden test that a rerun gets instead of data's.")] = None,
     layout: Layout = "new",
     rerun: Annotated[bool, typer.Option("--rerun", help="As Kaggle's rerun on the hidden test.")] = False,
@@ -83,6 +87,7 @@ def rehearse_verb(
         kernel=kernel,
         data=data,
         weights=weights or [],
+        models=model or [],
         hidden=hidden,
         layout=layout,
         rerun=rerun,

@@ -26,6 +26,22 @@ def weights_verb(
     run(dataset, source, out, as_json)
 
 
+@verbs.command("external")
+def external_verb(
+    source: Annotated[Path, typer.Option("--from", help="Folder of the unpacked download.")],
+    dataset: Annotated[str, typer.Argument(help="Slug that the experiments name.")] = "i2b-grassclover",
+    out: Annotated[Path | None, typer.Option(help="Where to; out/external/<slug> by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make downloaded external data (GrassClover) into the flat dataset that training mounts, and read it back.
+
+    Example: python -m build external --from ~/Downloads/GrassClover
+    """
+    from build.external import run
+
+    run(dataset, source, out, as_json)
+
+
 @verbs.command("bundle")
 def bundle_verb(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run/ folder that the training left.")],

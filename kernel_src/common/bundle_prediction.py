@@ -12,18 +12,19 @@ import numpy as np
 from kernel_src.common.bundles import Bundle
 from kernel_src.common.dataset import PhotographFiles
 from kernel_src.common.device import DeviceReport
+from kernel_src.common.images import Framing
 from kernel_src.common.prediction import Member, batch_loader, predict_members
 from kernel_src.common.symmetries import views
 
 
-def member_of(bundle: Bundle, sizes_px: Sequence[tuple[int, int]]) -> Member:
-    """Say how a bundle looks at a batch that holds the given sizes: its own size, preprocessing, views and depth."""
+def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
+    """Say how a bundle looks at a batch in the given framings: its own framing, preprocessing, views and depth."""
     experiment = bundle.experiment
     return Member(
         models=bundle.models,
         preprocessing=bundle.preprocessing,
         symmetries=views(experiment.tta, experiment.image_size_px),
-        size=list(sizes_px).index(experiment.image_size_px),
+        framing=list(framings).index(bundle.framing),
         estimator=bundle.depth,
         depth_channels=experiment.depth_channels,
         depth_views=experiment.depth_views,
@@ -46,7 +47,7 @@ def predict_bundles(
         FloatingPointError: a prediction or a depth map is not finite.
         ImageError: a photograph cannot be read.
     """
-    sizes_px = list(dict.fromkeys(bundle.experiment.image_size_px for bundle in bundles))
-    loader = batch_loader(PhotographFiles(paths, sizes_px), batch_size, device)
-    members = [member_of(bundle, sizes_px) for bundle in bundles]
+    framings = list(dict.fromkeys(bundle.framing for bundle in bundles))
+    loader = batch_loader(PhotographFiles(paths, framings), batch_size, device)
+    members = [member_of(bundle, framings) for bundle in bundles]
     return predict_members(members, loader, len(loader), device=device, after_first_batch=after_first_batch)

@@ -12,9 +12,10 @@ from typing import Any
 
 from kernel_src.common.depth import DepthEstimator, load_depth
 from kernel_src.common.experiment import Experiment, experiment_from_json
+from kernel_src.common.images import Framing
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json, verify_manifest
 from kernel_src.common.model import BiomassNet, load_fold
-from kernel_src.common.preprocessing import Preprocessing
+from kernel_src.common.preprocessing import Preprocessing, preprocessing_from_json
 
 DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights
 
@@ -31,6 +32,11 @@ class Bundle:
     source_sha256: str  # of the sources that trained it
     depth: DepthEstimator | None = None  # frozen, shared by all folds; None: the experiment needs none
     depth_sha256: str = ""
+
+    @property
+    def framing(self) -> Framing:
+        """How its photographs become pictures, as in training."""
+        return self.preprocessing.framing(self.experiment.image_size_px)
 
 
 def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = None) -> Bundle:
@@ -50,6 +56,10 @@ def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = N
     if lacking:
         raise BundleError(f"{folder}: config.json or manifest.json lacks {', '.join(lacking)}: make the bundle again")
     experiment = experiment_from_json(config["experiment"])
+    try:
+        preprocessing = preprocessing_from_json(config["preprocessing"])
+    except ValueError as error:
+        raise BundleError(f"{folder / CONFIG_FILE}: {error}") from None
     depth = _depth_entry(folder, config) if experiment.depth else {}
     named = {CONFIG_FILE, *config["folds"], *(depth[key] for key in ("weights", "config") if depth)}
     if unlisted := sorted(named - set(manifest["files"])):
@@ -69,9 +79,7 @@ def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = N
     return Bundle(
         folder=folder,
         experiment=experiment,
-        preprocessing=Preprocessing(
-            mean=tuple(config["preprocessing"]["mean"]), std=tuple(config["preprocessing"]["std"])
-        ),
+        preprocessing=preprocessing,
         models=[load_fold(experiment, folder / name) for name in config["folds"]],
         oof_r2=config["oof"]["r2"],
         source_sha256=manifest["source_sha256"],

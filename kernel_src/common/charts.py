@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kernel_src.common.competition import TARGETS
-from kernel_src.common.images import read_rgb, resize_rgb
+from kernel_src.common.images import Framing, read_rgb, resize_rgb
 from kernel_src.common.metric import r2_per_target
 
-GALLERY_SIZE_PX = (200, 400)
+GALLERY_FRAMING = Framing(200, 400)
 GALLERY_COLUMNS = 3
 
 
@@ -25,7 +25,7 @@ def photograph_gallery(paths: Sequence[Path], captions: Sequence[str]) -> Figure
     for axis in axes.flat:
         axis.axis("off")
     for axis, path, caption in zip(axes.flat, paths, captions, strict=False):
-        axis.imshow(resize_rgb(read_rgb(path), GALLERY_SIZE_PX))
+        axis.imshow(resize_rgb(read_rgb(path), GALLERY_FRAMING))
         axis.set_title(caption, fontsize=8)
     figure.tight_layout()
     return figure

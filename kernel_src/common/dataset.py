@@ -11,25 +11,25 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from kernel_src.common.images import read_rgb, resize_rgb
+from kernel_src.common.images import Framing, read_rgb, resize_rgb
 
 
 class PhotographFiles(Dataset[tuple[torch.Tensor, ...]]):
-    """Photographs read from disk one by one, each decoded exactly once per pass, whatever sizes are wanted of it."""
+    """Photographs read from disk one by one, each decoded exactly once per pass, whatever framings are wanted."""
 
-    def __init__(self, paths: Sequence[Path], sizes_px: Sequence[tuple[int, int]]) -> None:
-        """Serve `paths` in their order, each resized to every (height, width) of `sizes_px`."""
-        self.paths, self.sizes_px = list(paths), list(sizes_px)
+    def __init__(self, paths: Sequence[Path], framings: Sequence[Framing]) -> None:
+        """Serve `paths` in their order, each in every framing."""
+        self.paths, self.framings = list(paths), list(framings)
 
     def __len__(self) -> int:
         """Count the photographs."""
         return len(self.paths)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
-        """Return one picture (3, H, W) uint8 per size, in their order."""
+        """Return one picture (3, H, W) uint8 per framing, in their order."""
         photograph = read_rgb(self.paths[i])
         # Each from the original: a picture resized twice is not what the network was trained on.
-        return tuple(picture_tensor(resize_rgb(photograph, size_px)) for size_px in self.sizes_px)
+        return tuple(picture_tensor(resize_rgb(photograph, framing)) for framing in self.framings)
 
 
 class DecodedPhotographs(Dataset[torch.Tensor]):

@@ -7,13 +7,10 @@ then scored, here an inner fold of the training groups picks it; its test-time a
 symmetries of the square, here it is all of them.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from kernel_src.common.competition import SLUG
 from kernel_src.common.experiment import Experiment, changed
 from kernel_src.common.tuned_experiments import TUNED
-from kernel_src.common.weight_sources import kaggle_models
 
 BASE = Experiment(name="base", backbone="resnet34")
 
@@ -224,98 +221,3 @@ EXPERIMENTS |= {
 
 # Public leaderboard R² of the seed's versions, for the list that `python -m build experiments` prints; its README.
 SEED_PUBLIC_R2 = {"v1": 0.30, "v2": 0.42, "v3": 0.46, "v4": 0.50, "v5": 0.57, "v6": 0.57, "v7": 0.58, "v8": 0.62}
-
-# %%
-PREFIX = "i2b"  # opens every slug of this kit on Kaggle
-KERNELS = ("train", "infer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ensemble:
-    """Bundles of several experiments, blended in one inference notebook; there is nothing to train."""
-
-    name: str
-    shares: dict[str, float]  # experiment → weight in the blend
-    # Instead of the shares, a linear model per target: {"weights": five rows of one number per experiment,
-    # "intercept_g": five grams}, fitted on out-of-fold predictions; empty: the shares count.
-    stack: dict[str, list[Any]] = field(default_factory=dict)
-    constraint: str = "projection"  # once, after the blend
-    machine_shape: str = "NvidiaTeslaT4"
-
-
-# V6: 0.4 V4 + 0.6 V5. Public R² 0.57.
-# On purpose unlike the seed: it ran V4 at 384 although trained at 512; here each bundle brings its own size, mean and
-# deviation, views and depth, and only the blend is constrained.
-V6 = Ensemble(name="v6", shares={"v4": 0.4, "v5": 0.6})
-
-ENSEMBLES = {ensemble.name: ensemble for ensemble in (V6,)}
-
-
-# %%
-@dataclass(frozen=True, kw_only=True)
-class KernelCard:
-    """What one notebook needs from its surroundings; the kit writes kernel-metadata.json from it."""
-
-    experiment: str  # or the ensemble
-    kernel: str
-    parameters: dict[str, object]  # values for the cell tagged `parameters`
-    datasets: tuple[str, ...]  # slugs without their owner
-    models: tuple[str, ...] = ()  # Kaggle Models: owner/model/framework/variation/version
-    competitions: tuple[str, ...]
-    machine_shape: str
-    enable_gpu: bool
-
-
-def bundle_slug(name: str) -> str:
-    """Name the dataset that carries an experiment's weights."""
-    return f"{PREFIX}-{name.replace('_', '-')}-weights"  # Kaggle knows no underscore in a slug
-
-
-def kernels_of(name: str) -> tuple[str, ...]:
-    """Return the notebooks that an experiment or ensemble has.
-
-    Raises:
-        KeyError: there is no such experiment or ensemble.
-    """
-    if name in ENSEMBLES:
-        return ("infer",)
-    if name in EXPERIMENTS:
-        return KERNELS
-    raise KeyError(f"{name!r} is not one of {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
-
-
-def kernel_card(name: str, kernel: str) -> KernelCard:
-    """Describe one notebook of one experiment or ensemble.
-
-    Raises:
-        KeyError: no such experiment, ensemble or kernel.
-    """
-    if kernel not in kernels_of(name):
-        raise KeyError(f"{kernel!r} is not one of {', '.join(kernels_of(name))}, the notebooks of {name}")
-    recipe = ENSEMBLES.get(name) or EXPERIMENTS[name]
-    parameters: dict[str, object]
-    models: tuple[str, ...] = ()
-    if isinstance(recipe, Ensemble):
-        shares = {bundle_slug(member): share for member, share in recipe.shares.items()}
-        parameters = {"BUNDLES": shares, "STACK": recipe.stack, "CONSTRAINT": recipe.constraint}
-        datasets = tuple(shares)
-    elif kernel == "infer":
-        parameters = {"BUNDLES": {bundle_slug(name): 1.0}}
-        datasets = (bundle_slug(name),)
-    else:
-        parameters = {"EXPERIMENT": name}
-        # The bundle carries the depth model, so only training mounts its dataset.
-        datasets = tuple(slug for slug in (recipe.starting_weights, recipe.depth, recipe.external_data) if slug)
-        # What Kaggle has already need not be uploaded.
-        models = tuple(handle for slug in datasets for handle in kaggle_models(slug)[:1])
-        datasets = tuple(slug for slug in datasets if not kaggle_models(slug))
-    return KernelCard(
-        experiment=name,
-        kernel=kernel,
-        parameters=parameters,
-        datasets=datasets,
-        models=models,
-        competitions=(SLUG,),
-        machine_shape=recipe.machine_shape,
-        enable_gpu=True,
-    )

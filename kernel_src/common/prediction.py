@@ -80,7 +80,7 @@ class Member:
     models: Sequence[BiomassNet]
     preprocessing: Preprocessing
     symmetries: Sequence[tuple[int, bool]]
-    size: int = 0  # which of the batch's sizes is theirs
+    framing: int = 0  # which of the batch's framings is theirs
     estimator: DepthEstimator | None = None  # None: no depth
     depth_channels: int = 1
     depth_views: str = "shared"  # or "exact"
@@ -90,7 +90,7 @@ class BatchDepth:
     """The depth maps of one batch: each is computed once, for whoever asks first, and kept for the others."""
 
     def __init__(self, pictures: Sequence[torch.Tensor], half: bool) -> None:
-        """Remember the batch, uint8 (B, 3, H, W) at each size; nothing is computed yet."""
+        """Remember the batch, uint8 (B, 3, H, W) in each framing; nothing is computed yet."""
         self.pictures, self.half = pictures, half
         self._known: dict[tuple[int, int, int, tuple[int, bool]], torch.Tensor] = {}
 
@@ -107,20 +107,20 @@ class BatchDepth:
         return apply_view(self._estimated(member.estimator, member, UPRIGHT), view)
 
     def _estimated(self, estimator: DepthEstimator, member: Member, view: tuple[int, bool]) -> torch.Tensor:
-        key = (id(estimator), member.size, member.depth_channels, view)
+        key = (id(estimator), member.framing, member.depth_channels, view)
         if key not in self._known:
-            turned = apply_view(self.pictures[member.size], view)
+            turned = apply_view(self.pictures[member.framing], view)
             self._known[key] = estimate_depth(estimator, turned, member.depth_channels, self.half)
         return self._known[key]
 
 
 # %%
 def predict_batch(members: Sequence[Member], pictures: Sequence[torch.Tensor], half: bool) -> list[torch.Tensor]:
-    """Predict one batch, uint8 (B, 3, H, W) at each size: per member (models, B, 5) in grams, the mean of its views."""
+    """Predict one batch, uint8 (B, 3, H, W) in each framing: per member (models, B, 5) in grams, mean over views."""
     depths = BatchDepth(pictures, half)
     predicted = []
     for member in members:
-        normalised = member.preprocessing.normalise(pictures[member.size])
+        normalised = member.preprocessing.normalise(pictures[member.framing])
         grams = torch.zeros(len(member.models), len(normalised), len(TARGETS), device=normalised.device)
         for view in member.symmetries:
             seen, depth = apply_view(normalised, view), depths.seen_by(member, view)
@@ -146,7 +146,7 @@ def predict_members(
 ) -> list[np.ndarray]:
     """Predict with several experiments in one pass: per member (models, images, 5) in grams, unconstrained.
 
-    A batch holds uint8 pictures (B, 3, H, W) at each size. `after_first_batch` is told the projected seconds of the
+    A batch holds uint8 pictures (B, 3, H, W) in each framing. `after_first_batch` is told the projected seconds of the
     whole pass, and may refuse to go on.
 
     Raises:
@@ -163,7 +163,7 @@ def predict_members(
     done: list[list[torch.Tensor]] = [[] for _ in members]
     start = time.perf_counter()
     for number, raw in enumerate(tqdm(batches, desc="predicting", unit="batch", total=batch_count)):
-        pictures = [size.to(target, non_blocking=True) for size in raw]
+        pictures = [framing.to(target, non_blocking=True) for framing in raw]
         for parts, grams in zip(done, predict_batch(members, pictures, device.half), strict=True):
             parts.append(grams.cpu())
         if number == 0:

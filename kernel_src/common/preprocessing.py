@@ -1,22 +1,44 @@
 """## Preprocessing
 
-Each backbone was pretrained with its own mean and standard deviation; they are asked from timm at training time and
-saved with the weights, so that inference cannot use others.
+Each backbone was pretrained with its own mean, standard deviation and interpolation; they are asked from timm at
+training time and saved with the weights, so that inference cannot use others.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import timm
 import torch
-from torch import nn
+
+from kernel_src.common.experiment import Experiment
+from kernel_src.common.images import INTERPOLATIONS, Framing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What turns uint8 pictures into the network's input; RGB, in units of 0 to 1."""
+    """What turns photographs into the network's input; mean and deviation are RGB, in units of 0 to 1."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        """Refuse an interpolation that `resize_rgb` cannot do.
+
+        Raises:
+            ValueError: it is not one of `INTERPOLATIONS`.
+        """
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation={self.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+
+    def framing(self, size_px: tuple[int, int]) -> Framing:
+        """Say how a photograph becomes a picture of (height, width)."""
+        return Framing(*size_px, self.interpolation)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def normalise(self, pictures: torch.Tensor) -> torch.Tensor:
         """Turn (B, 3, H, W) uint8 into normalised float32 on the same device."""
@@ -25,7 +47,30 @@ class Preprocessing:
         return (pictures.float() / 255 - mean) / std
 
 
-def preprocessing_of(backbone: nn.Module) -> Preprocessing:
-    """Ask timm for the data config a backbone was pretrained with."""
-    config = timm.data.resolve_model_data_config(backbone)
-    return Preprocessing(mean=tuple(config["mean"]), std=tuple(config["std"]))
+def preprocessing_of(backbone: str) -> Preprocessing:
+    """Ask timm for the data config that a backbone, a timm model's name, was pretrained with.
+
+    Raises:
+        ValueError: timm names an interpolation that this kit cannot do.
+    """
+    known = timm.get_pretrained_cfg(backbone)
+    config = timm.data.resolve_data_config(pretrained_cfg=known.to_dict() if known else {})
+    return Preprocessing(
+        mean=tuple(config["mean"]), std=tuple(config["std"]), interpolation=str(config["interpolation"])
+    )
+
+
+def preprocessing_from_json(values: Mapping[str, Any]) -> Preprocessing:
+    """Rebuild it from its JSON.
+
+    Raises:
+        ValueError: an entry is missing or impossible.
+    """
+    if lacking := [name for name in ("mean", "std", "interpolation") if name not in values]:
+        raise ValueError(f"preprocessing lacks {', '.join(lacking)}: written by an older kit, make the bundle again")
+    return Preprocessing(mean=tuple(values["mean"]), std=tuple(values["std"]), interpolation=values["interpolation"])
+
+
+def framing_of(experiment: Experiment) -> Framing:
+    """Say how an experiment's photographs become pictures."""
+    return preprocessing_of(experiment.backbone).framing(experiment.image_size_px)

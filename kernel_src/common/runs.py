@@ -33,9 +33,10 @@ from kernel_src.common.fold_files import FoldFiles, csv_text
 from kernel_src.common.images import decoded_photographs
 from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.common.metric import weighted_r2
-from kernel_src.common.model import BiomassNet, load_fold
+from kernel_src.common.model import load_fold
 from kernel_src.common.prediction import predict_grams
-from kernel_src.common.preprocessing import preprocessing_of
+from kernel_src.common.preprocessing import framing_of, preprocessing_of
+from kernel_src.common.provenance import sources_of
 from kernel_src.common.pseudo_labels import split_sha256
 from kernel_src.common.resumption import check_fingerprint, run_fingerprint
 from kernel_src.common.session import ENDLESS, Session, SessionEnded
@@ -136,7 +137,7 @@ def predict_out_of_fold(
     Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds.
     """
     photographs = decoded_photographs(
-        [competition / path for path in train["image_path"]], experiment.image_size_px, cache
+        [competition / path for path in train["image_path"]], framing_of(experiment), cache
     )
     fold_of = judged_folds(experiment, train)
     estimator = None
@@ -149,7 +150,7 @@ def predict_out_of_fold(
         predicted = predict_grams(
             [model],
             DecodedPhotographs(photographs, rows),
-            preprocessing=preprocessing_of(model.backbone),
+            preprocessing=preprocessing_of(experiment.backbone),
             symmetries=views(experiment.tta, experiment.image_size_px),
             device=device,
             batch_size=experiment.batch_size,
@@ -180,13 +181,12 @@ def finish_run(
     collect_log(folder)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     files = sorted(folder.glob("fold*.safetensors"), key=lambda path: int(path.stem.removeprefix("fold")))
-    # The model is built once more because timm, not this notebook, knows the backbone's mean and deviation.
-    preprocessing = preprocessing_of(BiomassNet(experiment).backbone)
     means = target_array(train).mean(0, keepdims=True)  # projected: a wrong label must not break the fallback's sums
     config = {
         "format": BUNDLE_FORMAT,
         "experiment": experiment.as_json(),
-        "preprocessing": {"mean": list(preprocessing.mean), "std": list(preprocessing.std)},
+        "source_sha256": sources_of(folder),
+        "preprocessing": preprocessing_of(experiment.backbone).as_json(),
         "folds": [path.name for path in files],
         "target_mean_g": dict(zip(TARGETS, project(means)[0].tolist(), strict=True)),
         "split_sha256": split_sha256(train["image_id"].tolist(), judged_folds(experiment, train)),

@@ -106,7 +106,7 @@ class FoldTraining:
         pseudo = np.zeros(len(data.grams), bool) if data.pseudo is None else data.pseudo
         weighed = data.train_rows[~pseudo[data.train_rows]]
         model = new_model(experiment, data.grams[weighed], starting_weights)
-        self.preprocessing = preprocessing_of(model.backbone)
+        self.preprocessing = preprocessing_of(experiment.backbone)
         optimizer = build_optimizer(model, experiment)
         self.average = WeightAverage(model, experiment.ema_decay) if experiment.ema_decay else None
         self.progress = Progress()
@@ -124,6 +124,7 @@ class FoldTraining:
             self.seed,
             depth_maps=data.depth_maps,
             weights=np.where(pseudo, experiment.pseudo_weight, 1.0),
+            interpolation=self.preprocessing.interpolation,
         )
         self.order = SeededOrder(len(self.photographs), self.seed)
         loader = DataLoader(

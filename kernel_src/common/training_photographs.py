@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from kernel_src.common.augmentation import augmentation, reseed
 from kernel_src.common.dataset import picture_tensor
-from kernel_src.common.images import resize_rgb
+from kernel_src.common.images import Framing, resize_rgb
 from kernel_src.common.randomness import seed_at
 
 
@@ -64,14 +64,15 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         *,
         depth_maps: np.ndarray | None = None,
         weights: np.ndarray | None = None,
+        interpolation: str = "bicubic",
     ) -> None:
         """Serve `rows` of the arrays; set `epoch` before each pass.
 
         `photographs` (images, H, W, 3) uint8, `targets` (images, 5) in grams, `depth_maps` (images, C, H, W),
-        `weights` (images,) of the loss, 1 unless given.
+        `weights` (images,) of the loss, 1 unless given; `interpolation` is the backbone's own.
         """
         self.photographs, self.targets, self.rows, self.seed = photographs, targets.astype(np.float32), rows, seed
-        self.depth_maps = depth_maps
+        self.depth_maps, self.framing = depth_maps, Framing(photographs.shape[1], photographs.shape[2], interpolation)
         self.weights = np.ones(len(targets)) if weights is None else weights
         self.augment = augmentation(preset, with_depth=depth_maps is not None)
         self.epoch = 0
@@ -89,9 +90,9 @@ class TrainingPhotographs(Dataset[TrainingExample]):
             given["depth"] = np.ascontiguousarray(self.depth_maps[row].transpose(1, 2, 0), dtype=np.float32)
         turned = self.augment(**given)
         # A quarter turn of a picture that is not square changes its shape.
-        size_px = self.photographs.shape[1:3]
+        size_px = (self.framing.height_px, self.framing.width_px)
         return {
-            "picture": picture_tensor(resize_rgb(turned["image"], size_px)),
+            "picture": picture_tensor(resize_rgb(turned["image"], self.framing)),
             "depth": depth_tensor(turned["depth"], size_px) if "depth" in turned else torch.empty(0, *size_px),
             "grams": torch.from_numpy(self.targets[row]),
             "weight": float(self.weights[row]),

@@ -24,13 +24,13 @@ def tile(sheet: np.ndarray, number: int, size_px: tuple[int, int]) -> np.ndarray
 
 
 def test_the_first_picture_is_the_original_and_the_others_are_what_the_training_gets() -> None:
-    from kernel_src.common.images import resize_rgb
+    from kernel_src.common.images import Framing, resize_rgb
     from kernel_src.common.randomness import seed_at
     from kernel_src.common.training_photographs import TrainingPhotographs
 
     sheet = contact_sheet(TINY, PICTURE, 6)
     assert sheet.shape == (2 * (32 + GAP_PX) + GAP_PX, 4 * (64 + GAP_PX) + GAP_PX, 3)
-    small = resize_rgb(PICTURE, (32, 64))
+    small = resize_rgb(PICTURE, Framing(32, 64))
     assert np.array_equal(tile(sheet, 0, (32, 64)), small)
     served = TrainingPhotographs(small[None], np.zeros((1, 5)), np.arange(1), "moderate", seed_at(42, "fold", 0))
     for epoch in range(6):

@@ -12,7 +12,8 @@ from build import describe as module
 from build.describe import Description, describe, descriptions, run_describe
 from build.experiment_list import run as run_list
 from build.problems import WrongUse
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.common.ensembles import ENSEMBLES
+from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.model import BiomassNet
 from tests.common.tiny import TINY, TINY_VIT
 

@@ -15,7 +15,7 @@ from build.metadata import (
     slugify,
     title_of,
 )
-from kernel_src.common.experiments import KernelCard
+from kernel_src.common.kernel_cards import KernelCard
 
 CARD = KernelCard(
     experiment="v8",

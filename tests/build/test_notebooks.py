@@ -14,7 +14,7 @@ from build.notebooks import choose_cards, describe_datasets, find_orphans, run
 from build.problems import CheckFailed, WrongUse
 from build.seal import is_untouched
 from build.stamp import STAMP
-from kernel_src.common.experiments import KernelCard
+from kernel_src.common.kernel_cards import KernelCard
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = '"""## The tool\n\nIt doubles.\n"""\n\n\ndef double(number):\n    return 2 * number\n'
@@ -292,7 +292,7 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from build.notebooks import run
-from kernel_src.common.experiments import KernelCard
+from kernel_src.common.kernel_cards import KernelCard
 cards = {CARDS!r}
 run(None, False, root=Path({str(root)!r}), cards=cards)
 print(sorted({{"nbformat", "jupytext", "torch", "pandas", "numpy"}} & set(sys.modules)))

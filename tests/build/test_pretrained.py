@@ -14,7 +14,7 @@ from build.pretrained import LITE0_BACKBONE, LITE0_SHA256, lite0_dataset
 from build.problems import CheckFailed
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.files import sha256_of
-from kernel_src.common.images import read_rgb, resize_rgb
+from kernel_src.common.images import Framing, read_rgb, resize_rgb
 from kernel_src.common.manifest import BundleError, verify_manifest
 from kernel_src.common.model import BiomassNet
 from kernel_src.common.starting_weights import load_starting_weights
@@ -102,7 +102,7 @@ def test_the_net_calls_soft_blobs_of_colour_velvet(dataset: Path) -> None:
 def test_the_net_sees_a_garden_in_a_real_quadrat(dataset: Path) -> None:
     net = timm.create_model(LITE0_BACKBONE)
     net.load_state_dict(load_file(dataset / "model.safetensors"))
-    picture = torch.from_numpy(resize_rgb(read_rgb(PHOTOGRAPH), (224, 224)).transpose(2, 0, 1).copy())
+    picture = torch.from_numpy(resize_rgb(read_rgb(PHOTOGRAPH), Framing(224, 224)).transpose(2, 0, 1).copy())
     with torch.inference_mode():
         said = net.eval()(picture[None].float() / 127.5 - 1).topk(5).indices[0].tolist()
     assert {POT, GREENHOUSE, CARDOON} <= set(said)

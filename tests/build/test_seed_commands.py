@@ -3,7 +3,8 @@
 import re
 
 from build.notebooks import ROOT
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.common.ensembles import ENSEMBLES
+from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.weight_sources import SOURCE_OF
 
 TABLE = (ROOT / "docs" / "seed-commands.md").read_text()

@@ -33,8 +33,7 @@ def test_each_net_keeps_the_pooling_it_was_pretrained_with() -> None:
     [("v7", (0.485, 0.456, 0.406)), ("siglip", (0.5, 0.5, 0.5)), ("v4", (0.5, 0.5, 0.5))],
 )
 def test_each_net_gets_the_mean_it_was_pretrained_with(name: str, mean: tuple[float, ...]) -> None:
-    with torch.device("meta"):
-        assert preprocessing_of(build_backbone(EXPERIMENTS[name])).mean == mean
+    assert preprocessing_of(EXPERIMENTS[name].backbone).mean == mean
 
 
 @pytest.mark.parametrize("size_px", [(32, 32), (32, 64), (64, 32)])
@@ -144,7 +143,8 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
 
     from build.describe import descriptions
     from kernel_src.common.dataset import DecodedPhotographs
-    from kernel_src.common.experiments import V7, kernel_card
+    from kernel_src.common.experiments import V7
+    from kernel_src.common.kernel_cards import kernel_card
     from kernel_src.common.model import load_fold
     from kernel_src.common.prediction import predict_grams
     from kernel_src.common.symmetries import views
@@ -164,7 +164,7 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
     grams = predict_grams(
         [model],
         DecodedPhotographs(data.photographs, np.arange(12)),
-        preprocessing=preprocessing_of(model.backbone),
+        preprocessing=preprocessing_of(added.backbone),
         symmetries=views(added.tta, added.image_size_px),
         device=CPU,
         batch_size=4,

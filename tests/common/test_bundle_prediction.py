@@ -36,7 +36,7 @@ def bundle_of(experiment: Experiment, estimator: DepthEstimator | None = None, f
     return Bundle(
         folder=Path("nowhere"),
         experiment=experiment,
-        preprocessing=preprocessing_of(models[0].backbone),
+        preprocessing=preprocessing_of(experiment.backbone),
         models=models,
         oof_r2=0.0,
         source_sha256="",
@@ -139,7 +139,7 @@ def test_the_prediction_is_the_mean_over_views_of_picture_and_depth_turned_toget
     bundle = bundle_of(experiment)
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
     raw = torch.stack(
-        [torch.from_numpy(resize_rgb(read_rgb(p), experiment.image_size_px).transpose(2, 0, 1).copy()) for p in paths]
+        [torch.from_numpy(resize_rgb(read_rgb(p), bundle.framing).transpose(2, 0, 1).copy()) for p in paths]
     )
     with torch.inference_mode():
         upright = tiny_estimator()(raw, channels)
@@ -176,7 +176,7 @@ def test_training_and_inference_predict_alike(paths: list[Path], depth_count: De
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
 
     class OneSize(torch.utils.data.Dataset):
-        files = dataset.PhotographFiles(paths, [V8_LIKE.image_size_px])
+        files = dataset.PhotographFiles(paths, [bundle.framing])
 
         def __len__(self) -> int:
             return len(self.files)

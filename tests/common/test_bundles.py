@@ -22,7 +22,7 @@ from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 @pytest.fixture(scope="session")
 def whole_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundles") / "tiny"
-    make_bundle(trained_run, out, slug="i2b-tiny-weights", source_sha256="ab" * 32)
+    make_bundle(trained_run, out, slug="i2b-tiny-weights")
     return out
 
 
@@ -121,6 +121,16 @@ def test_a_config_that_lacks_a_part_is_refused_by_its_name(bundle: Path, lacking
         load_bundle(bundle)
 
 
+def test_a_bundle_from_before_interpolation_was_kept_is_refused(bundle: Path) -> None:
+    """Such a run was trained on pictures resized in another way; guessing would cost score without an error."""
+    config = json.loads((bundle / "config.json").read_text())
+    del config["preprocessing"]["interpolation"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    sign_again(bundle)
+    with pytest.raises(BundleError, match="preprocessing lacks interpolation: .*make the bundle again"):
+        load_bundle(bundle)
+
+
 def test_an_experiment_with_a_field_of_the_future_is_refused(bundle: Path) -> None:
     config = json.loads((bundle / "config.json").read_text())
     config["experiment"]["mood"] = "bright"
@@ -145,7 +155,7 @@ def test_a_dataset_of_starting_weights_is_no_bundle(tmp_path: Path) -> None:
 def whole_depth_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("depth-bundles")
     random_run(folder / "run", TINY_DEPTH, write_tiny_depth(folder / "hub"))
-    make_bundle(folder / "run", folder / "bundle", slug="i2b-tiny-depth-weights", source_sha256="ab" * 32)
+    make_bundle(folder / "run", folder / "bundle", slug="i2b-tiny-depth-weights")
     return folder / "bundle"
 
 

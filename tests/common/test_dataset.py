@@ -7,34 +7,34 @@ import pytest
 import torch
 
 from kernel_src.common.dataset import DecodedPhotographs, PhotographFiles, picture_tensor
-from kernel_src.common.images import ImageError, decoded_photographs, read_rgb
+from kernel_src.common.images import Framing, ImageError, decoded_photographs, read_rgb
 
 
 def test_files_and_decoded_photographs_give_inference_the_same_pictures(tiny_competition: Path, tmp_path: Path) -> None:
     paths = sorted((tiny_competition / "train").iterdir())[:4]
-    decoded = DecodedPhotographs(decoded_photographs(paths, (32, 64), tmp_path), np.array([0, 1, 2, 3]))
-    files = PhotographFiles(paths, [(32, 64)])
+    decoded = DecodedPhotographs(decoded_photographs(paths, Framing(32, 64), tmp_path), np.array([0, 1, 2, 3]))
+    files = PhotographFiles(paths, [Framing(32, 64)])
     assert len(files) == len(decoded) == 4
     assert all(torch.equal(files[i][0], decoded[i]) for i in range(4))
 
 
-def test_every_size_comes_from_one_decoding_and_is_what_it_would_be_alone(
+def test_every_framing_comes_from_one_decoding_and_is_what_it_would_be_alone(
     tiny_competition: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = sorted((tiny_competition / "train").iterdir())[:2]
-    sizes = [(32, 64), (28, 28), (120, 240)]
-    alone = [PhotographFiles(paths, [size])[1][0] for size in sizes]
+    framings = [Framing(32, 64), Framing(32, 64, "bilinear"), Framing(28, 28), Framing(120, 240)]
+    alone = [PhotographFiles(paths, [framing])[1][0] for framing in framings]
     decoded: list[Path] = []
     monkeypatch.setattr("kernel_src.common.dataset.read_rgb", lambda path: (decoded.append(path), read_rgb(path))[1])
-    together = PhotographFiles(paths, sizes)[1]
+    together = PhotographFiles(paths, framings)[1]
     assert decoded == [paths[1]]
-    assert [tuple(picture.shape) for picture in together] == [(3, 32, 64), (3, 28, 28), (3, 120, 240)]
+    assert [tuple(picture.shape) for picture in together] == [(3, 32, 64), (3, 32, 64), (3, 28, 28), (3, 120, 240)]
     assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="ID7.jpg"):
-        PhotographFiles([tmp_path / "ID7.jpg"], [(8, 8)])[0]
+        PhotographFiles([tmp_path / "ID7.jpg"], [Framing(8, 8)])[0]
 
 
 def test_a_tensor_owns_its_memory() -> None:

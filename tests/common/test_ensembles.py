@@ -5,8 +5,10 @@ import json
 import pytest
 
 from kernel_src.common.blend import stack_from_json
+from kernel_src.common.ensembles import ENSEMBLES, Ensemble
 from kernel_src.common.experiment import CONSTRAINTS
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, Ensemble, kernel_card, kernels_of
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import kernel_card, kernels_of
 
 
 def test_v6_is_two_fifths_of_v4_and_three_fifths_of_v5() -> None:

@@ -115,5 +115,5 @@ def test_depth_that_is_missing_or_not_wanted_is_refused(
 
 def test_an_rgbd_stem_still_has_the_three_means_of_its_backbone() -> None:
     model = BiomassNet(with_depth("rgbd", base=TINY))
-    assert len(preprocessing_of(model.backbone).mean) == 3
+    assert len(preprocessing_of(TINY.backbone).mean) == 3
     assert model.backbone.conv_stem.weight.shape[1] == 4 and not model.depth_branch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kernel_src.common.images import ImageError, decoded_photographs, read_rgb, resize_rgb
+from kernel_src.common.images import Framing, ImageError, decoded_photographs, read_rgb, resize_rgb
 
 
 def two_colours() -> Image.Image:
@@ -89,11 +89,25 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 def test_resizing_gives_the_size_and_averages_when_it_shrinks() -> None:
     stripes = np.zeros((100, 200, 3), np.uint8)
     stripes[:, ::2] = 200
-    small = resize_rgb(stripes, (50, 60))
+    small = resize_rgb(stripes, Framing(50, 60))
     assert small.shape == (50, 60, 3)
     assert np.abs(small.astype(int) - 100).max() <= 20, "picking single pixels would give 0 or 200"
-    assert resize_rgb(stripes, (100, 200)) is stripes
-    assert resize_rgb(stripes, (150, 100)).shape == (150, 100, 3)
+    assert resize_rgb(stripes, Framing(100, 200)) is stripes
+    assert resize_rgb(stripes, Framing(150, 100)).shape == (150, 100, 3)
+
+
+@pytest.mark.parametrize(("interpolation", "pillow"), [("bicubic", Image.BICUBIC), ("bilinear", Image.BILINEAR)])
+@pytest.mark.parametrize("size_px", [(384, 384), (518, 518), (37, 90), (1200, 1300)])
+def test_resizing_is_pillows_with_which_backbones_were_pretrained(
+    interpolation: str, pillow: int, size_px: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (500, 1000, 3), np.uint8), (0, 0), 1.5)
+    wanted = np.asarray(Image.fromarray(image).resize(size_px[::-1], pillow))
+    ours = resize_rgb(image, Framing(*size_px, interpolation))
+    levels = np.abs(ours.astype(int) - wanted)
+    assert levels.max() <= (1 if size_px < image.shape[:2] else 2) and levels.mean() < 0.1
+    assert ours.flags.c_contiguous
 
 
 @pytest.fixture
@@ -102,7 +116,7 @@ def photographs(tmp_path: Path) -> list[Path]:
 
 
 def test_decoding_gives_every_photograph_in_order_from_disk(photographs: list[Path], tmp_path: Path) -> None:
-    decoded = decoded_photographs(photographs, (16, 32), tmp_path / "cache")
+    decoded = decoded_photographs(photographs, Framing(16, 32), tmp_path / "cache")
     assert decoded.shape == (3, 16, 32, 3) and decoded.dtype == np.uint8
     assert decoded[:, 0, 0, 0].tolist() == [0, 10, 20]
     assert isinstance(decoded, np.memmap) and not decoded.flags.writeable
@@ -111,23 +125,26 @@ def test_decoding_gives_every_photograph_in_order_from_disk(photographs: list[Pa
 def test_a_second_call_decodes_nothing(
     photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = decoded_photographs(photographs, (16, 32), tmp_path / "cache")
+    first = decoded_photographs(photographs, Framing(16, 32), tmp_path / "cache")
     monkeypatch.setattr(cv2, "imdecode", None)
-    assert np.array_equal(decoded_photographs(photographs, (16, 32), tmp_path / "cache"), first)
+    assert np.array_equal(decoded_photographs(photographs, Framing(16, 32), tmp_path / "cache"), first)
 
 
-def test_another_size_other_files_and_a_changed_file_are_decoded_anew(photographs: list[Path], tmp_path: Path) -> None:
+def test_another_framing_other_files_and_a_changed_file_are_decoded_anew(
+    photographs: list[Path], tmp_path: Path
+) -> None:
     cache = tmp_path / "cache"
-    decoded_photographs(photographs, (16, 32), cache)
-    assert decoded_photographs(photographs, (32, 16), cache).shape == (3, 32, 16, 3)
-    assert decoded_photographs(photographs[::-1], (16, 32), cache)[0, 0, 0, 0] == 20
+    decoded_photographs(photographs, Framing(16, 32), cache)
+    assert decoded_photographs(photographs, Framing(32, 16), cache).shape == (3, 32, 16, 3)
+    assert decoded_photographs(photographs[::-1], Framing(16, 32), cache)[0, 0, 0, 0] == 20
     saved(photographs[0], Image.effect_noise((80, 40), 50).convert("RGB"))
-    assert decoded_photographs(photographs, (16, 32), cache)[0].std() > 5
-    assert len(os.listdir(cache)) == 4
+    assert decoded_photographs(photographs, Framing(16, 32), cache)[0].std() > 5
+    decoded_photographs(photographs, Framing(16, 32, "bilinear"), cache)
+    assert len(os.listdir(cache)) == 5
 
 
 def test_a_photograph_that_fails_leaves_no_cache_behind(photographs: list[Path], tmp_path: Path) -> None:
     photographs[2].write_bytes(b"broken")
     with pytest.raises(ImageError, match="2.png"):
-        decoded_photographs(photographs, (16, 32), tmp_path / "cache")
+        decoded_photographs(photographs, Framing(16, 32), tmp_path / "cache")
     assert os.listdir(tmp_path / "cache") == []

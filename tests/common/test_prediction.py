@@ -29,7 +29,7 @@ def predict(models: list[BiomassNet], photographs: Dataset[torch.Tensor], tta: s
     return predict_grams(
         models,
         photographs,
-        preprocessing=preprocessing_of(models[0].backbone),
+        preprocessing=preprocessing_of(TINY_VIT.backbone),
         symmetries=views(tta, (32, 32)),
         device=CPU,
         batch_size=2,
@@ -54,7 +54,7 @@ def test_views_are_averaged_in_grams_and_the_mean_does_not_depend_on_how_the_pic
     assert predict([model], DecodedPhotographs(turned, ROWS), "all") == pytest.approx(upright, abs=1e-3)
     pictures = torch.from_numpy(DATA.photographs[ROWS].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
-        normalised = preprocessing_of(model.backbone).normalise(pictures)
+        normalised = preprocessing_of(TINY_VIT.backbone).normalise(pictures)
         each = [forward_grams(model.eval(), apply_view(normalised, v), half=False) for v in views("all", (32, 32))]
     assert torch.stack(each).mean(0).numpy() == pytest.approx(upright[0], abs=1e-3)
     assert predict([model], DecodedPhotographs(turned, ROWS)) != pytest.approx(

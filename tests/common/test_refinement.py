@@ -27,7 +27,7 @@ def bundle_of(experiment: Experiment, seeds: Sequence[int] = (1, 2)) -> Bundle:
     return Bundle(
         folder=Path(),
         experiment=experiment,
-        preprocessing=preprocessing_of(models[0].backbone),
+        preprocessing=preprocessing_of(experiment.backbone),
         models=models,
         oof_r2=0.0,
         source_sha256="",

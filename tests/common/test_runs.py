@@ -171,6 +171,7 @@ def test_a_run_leaves_weights_config_predictions_and_log(trained_run: Path) -> N
         "log0.csv",
         "log1.csv",
         "fingerprint.json",
+        "sources.json",
     }
     rows = list(csv.DictReader((trained_run / "log.csv").open()))
     assert [(row["fold"], row["epoch"]) for row in rows] == [("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")]
@@ -190,6 +191,7 @@ def test_the_config_says_what_inference_needs_and_the_score_is_the_submissions(
     config = json.loads((trained_run / "config.json").read_text())
     assert config["folds"] == ["fold0.safetensors", "fold1.safetensors"] and config["format"] == 1
     assert config["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+    assert config["preprocessing"]["interpolation"] == "bicubic"
     assert set(config["versions"]) >= {"python", "torch", "timm", "numpy"}
     means = train[list(TARGETS)].mean()
     assert config["target_mean_g"] == pytest.approx(means.to_dict(), abs=1e-3)

@@ -99,7 +99,7 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     model = load_fold(experiment, tmp_path / "fold0.safetensors")
     pictures = torch.from_numpy(data.photographs[data.inner_rows].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
-        z = model(preprocessing_of(model.backbone).normalise(pictures))
+        z = model(preprocessing_of(experiment.backbone).normalise(pictures))
         truth = model.scaling.to_z(torch.from_numpy(data.grams[data.inner_rows]).float())
     assert row["inner_loss"] == pytest.approx(float(loss_of(z, truth, experiment, scaling=model.scaling)), rel=1e-5)
 
@@ -137,7 +137,7 @@ def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> 
     model = new_model(experiment, data.grams, None).eval()
     with torch.inference_mode():
         pictures = torch.from_numpy(data.photographs.transpose(0, 3, 1, 2).copy())
-        z = model(preprocessing_of(model.backbone).normalise(pictures))
+        z = model(preprocessing_of(experiment.backbone).normalise(pictures))
     truth = (data.grams - data.grams.mean(0)) / data.grams.std(0)
     expected = loss_of(z, torch.from_numpy(truth).float(), experiment, scaling=model.scaling)
     assert row["train_loss"] == pytest.approx(float(expected), rel=1e-4)

@@ -7,7 +7,8 @@ import pytest
 import timm
 
 from build.metadata import kernel_metadata, kernel_problems
-from kernel_src.common.experiments import EXPERIMENTS, kernel_card
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import kernel_card
 from kernel_src.common.mounts import find_model
 from kernel_src.common.weight_sources import (
     DEPTH_ANYTHING,
@@ -83,6 +84,20 @@ def test_a_missing_one_says_what_to_attach_and_how_to_make_it(inputs: Path) -> N
 def test_another_version_of_a_model_is_not_taken(inputs: Path) -> None:
     put(inputs / "models" / HANDLE.removesuffix("1") / "2" / WEIGHTS_FILE)
     with pytest.raises(FileNotFoundError, match=f"Model {HANDLE}.*is not mounted"):
+        find_model(HANDLE, WEIGHTS_FILE)
+
+
+def test_a_model_of_another_owner_is_not_taken_and_the_letters_case_does_not_count(inputs: Path) -> None:
+    put(inputs / "models" / HANDLE.replace("timm/", "someone/") / WEIGHTS_FILE)
+    with pytest.raises(FileNotFoundError, match="is not mounted"):
+        find_model(HANDLE, WEIGHTS_FILE)
+    wanted = put(inputs / "models" / HANDLE.replace("pytorch", "PyTorch") / WEIGHTS_FILE)
+    assert find_model(HANDLE.replace("pytorch", "pyTorch"), WEIGHTS_FILE) == wanted.parent
+
+
+def test_a_model_without_the_wanted_file_is_named(inputs: Path) -> None:
+    place = put(inputs / "models" / HANDLE / "pytorch_model.bin").parent
+    with pytest.raises(FileNotFoundError, match=f"it is at {place}, without that file"):
         find_model(HANDLE, WEIGHTS_FILE)
 
 

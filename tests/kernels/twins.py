@@ -12,8 +12,10 @@ import pytest
 
 from build.bundle import make_bundle
 from build.stitch import stitch
+from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiment import Experiment, changed
-from kernel_src.common.experiments import ENSEMBLES, EXPERIMENTS, bundle_slug, kernel_card
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.kernel_cards import bundle_slug, kernel_card
 from kernel_src.common.submission import read_column, submission_problems
 from tests.common.test_external import write_grassclover
 from tests.kernels.running import ROOT, lay_out_kaggle
@@ -92,7 +94,7 @@ def train_twin(name: str, competition: Path, home: Path, run) -> Path:
         shutil.copytree(folder, kaggle / "kaggle/input/datasets/owner" / slug)
     run("train", {"EXPERIMENT": name, "CHANGES": tiny_twin(experiment)}, kaggle, home / "scratch")
     bundle = home / bundle_slug(name)
-    make_bundle(kaggle / "kaggle/working/run", bundle, slug=bundle_slug(name), source_sha256="0" * 64)
+    make_bundle(kaggle / "kaggle/working/run", bundle, slug=bundle_slug(name))
     config = json.loads((bundle / "config.json").read_text())
     assert config["experiment"] == json.loads(json.dumps(changed(experiment, tiny_twin(experiment)).as_json()))
     return bundle

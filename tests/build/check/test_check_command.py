@@ -13,7 +13,7 @@ from build.image import SOURCE_LIMIT_BYTES
 from build.notebooks import NOTEBOOKS, ROOT, all_cards, build, describe_datasets
 from build.problems import CheckFailed
 from build.stamp import STAMP
-from kernel_src.common.experiments import KernelCard
+from kernel_src.common.kernel_cards import KernelCard
 
 MOUNTS = '"""## Mounts"""\n\n\ndef find_dataset(slug, sentinel):\n    return slug, sentinel\n'
 KERNEL = """# %% [markdown]

@@ -10,7 +10,7 @@ from build.check.names import read_names
 from build.metadata import kernel_metadata
 from build.notebooks import ROOT, all_cards, choose_cards
 from build.stitch import stitch
-from kernel_src.common.experiments import kernel_card
+from kernel_src.common.kernel_cards import kernel_card
 
 CARD = kernel_card("v6", "infer")
 

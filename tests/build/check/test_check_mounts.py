@@ -4,7 +4,7 @@ import pytest
 
 from build.check.mounts import find_mounts, mount_problems
 from build.check.names import read_names
-from kernel_src.common.experiments import KernelCard
+from kernel_src.common.kernel_cards import KernelCard
 
 CARD = KernelCard(
     experiment="v8",
