@@ -12,6 +12,7 @@ import pytest
 
 from kernel_src.common.files import write_json
 from kernel_src.common.manifest import file_entry
+from tests.push.zygote import Command, Mother
 
 ROOT = Path(__file__).resolve().parents[2]
 SLUG = "i2b-demo-weights"
@@ -26,17 +27,26 @@ def bundle(make_folder) -> Path:
     return folder
 
 
-def start(tmp_path: Path, *arguments: str | Path) -> subprocess.Popen:
+class Shell:
+    """Where the commands of these tests come from: the process that has everything imported."""
+
+    mother: Mother
+
+
+@pytest.fixture(autouse=True)
+def shell(mother: Mother) -> None:
+    Shell.mother = mother
+
+
+def start(tmp_path: Path, *arguments: str | Path) -> Command:
     """Start a verb in `tmp_path`, where its out/ and data/ lie."""
-    command = [sys.executable, "-m", "build", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True)
+    return Shell.mother.start(*map(str, arguments), folder=tmp_path)
 
 
 def run(tmp_path: Path, *arguments: str | Path) -> tuple[int, str, str]:
     process = start(tmp_path, *arguments)
-    out, errors = process.communicate(timeout=60)
-    return process.returncode, out, errors
+    out, errors = process.communicate()
+    return process.wait(), out, errors
 
 
 def test_push_weights_tells_begin_end_and_link_and_the_second_time_has_nothing_to_do(server, tmp_path, bundle) -> None:
@@ -126,11 +136,13 @@ def test_no_credential_is_in_anything_written_or_printed(server, site, tmp_path,
     assert not [text for text in texts if marker in text or "signature=secret" in text]
 
 
-def kill_at(server, process: subprocess.Popen, boundary: tuple[str, int]) -> None:
+def kill_at(server, process: Command, boundary: tuple[str, int | str]) -> None:
+    """Kill a command before or after the effect of its n-th request, or of the first of a name."""
+
     def kill(phase: str, n: int, name: str) -> None:
-        if (phase, n) == boundary and process.poll() is None:
+        if boundary in ((phase, n), (phase, name)) and process.returncode is None:
             process.kill()
-            process.wait()
+            assert process.ended.wait(10)
 
     server.hook = kill
 
@@ -146,9 +158,10 @@ def test_killed_at_any_request_and_run_again_there_is_one_version(
 ) -> None:
     if slow:
         site.dataset_states = ["403", "BLOBS_RECEIVED", "READY"]
-    process = start(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
-    kill_at(server, process, boundary)
-    process.communicate(timeout=60)
+    with server.lock:  # no request is answered before it is known which one kills
+        process = start(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+        kill_at(server, process, boundary)
+    process.wait()
     server.hook = lambda phase, n, name: None
     code, out, errors = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
     assert code == 0, errors
@@ -160,15 +173,10 @@ def test_killed_at_any_request_and_run_again_there_is_one_version(
 def test_killed_after_an_effect_and_before_its_answer_there_is_one_version(
     server, site, tmp_path, bundle, request_name: str
 ) -> None:
-    process = start(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
-
-    def kill(phase: str, n: int, name: str) -> None:
-        if (phase, name) == ("after", request_name) and process.poll() is None:
-            process.kill()
-            process.wait()
-
-    server.hook = kill
-    process.communicate(timeout=60)
+    with server.lock:
+        process = start(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+        kill_at(server, process, ("after", request_name))
+    process.wait()
     assert process.returncode == -signal.SIGKILL
     server.hook = lambda phase, n, name: None
     code, _, errors = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)

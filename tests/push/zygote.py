@@ -95,6 +95,7 @@ def serve() -> None:
     from build import cli, notebooks  # noqa: F401 — imported for the children
     from build.push import command, dataset_folders, datasets, doctor, logs, preparation, session, transfers  # noqa: F401
 
+    importlib.import_module("pandas")  # the CV of a bundle is read with it
     session._make_api(local=True)
     digest = preparation._digest()  # of all notebooks and sources, which no test here changes
     preparation._digest = lambda: digest
