@@ -4,13 +4,14 @@ Here a request that shows nothing after half a second has not arrived; by defaul
 """
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from build.problems import CheckFailed
+from build.problems import CheckFailed, WrongUse
 from build.push import effects
 from build.push.datasets import push_dataset
 from build.push.explain import AnswerLost
@@ -276,3 +277,26 @@ def test_a_refusal_after_a_request_that_may_have_arrived_proves_nothing(act_of, 
     server.fault("CreateDataset", status=503, after=True)
     assert act().version == 1
     assert act.count() == 1
+
+
+def test_killed_while_waiting_for_a_gpu_session_the_next_run_does_not_wait_for_an_effect(
+    act_of, server, monkeypatch
+) -> None:
+    """Kaggle has said that it did not take it, so nothing can be on its way."""
+    act = act_of("SaveKernel")
+    monkeypatch.setenv("KIT_SETTLE_S", "60")
+    server.fault("SaveKernel", body={"error": "Maximum batch GPU session count of 2 reached."})
+    with monkeypatch.context() as patch:
+        patch.setattr("build.push.kernels.pause", lambda: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            act()
+    start = time.monotonic()
+    assert act().number == 1 and act.count() == 1
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-5", "inf"])
+def test_a_settling_time_that_is_none_is_wrong_use(text: str, monkeypatch) -> None:
+    monkeypatch.setenv("KIT_SETTLE_S", text)
+    with pytest.raises(WrongUse, match="KIT_SETTLE_S"):
+        effects.settle_s()
