@@ -253,9 +253,9 @@ def test_only_the_depth_maps_that_overflow_are_computed_again() -> None:
     assert torch.allclose(half[1], exact[1], atol=1e-5) and torch.allclose(half, exact, atol=0.05)
 
 
-def test_a_broken_depth_model_is_named() -> None:
+def test_a_broken_depth_model_is_named(paths: list[Path]) -> None:
     estimator = tiny_estimator(3)  # this test's own
     with torch.no_grad():
         estimator.network.get_submodule("head.conv3").bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="2 of 2 depth maps are NaN or infinite.*depth model"):
-        estimate_depth(estimator, torch.zeros(2, 3, 28, 28, dtype=torch.uint8), 1, half=False)
+        predict_bundles([bundle_of(V8_LIKE, estimator)], paths[:2], device=CPU, batch_size=2)
