@@ -6,6 +6,7 @@ notebook lives. It never decides what a fault means; it tells, and goes on with 
 """
 
 import queue
+import sys
 import threading
 import time
 import traceback
@@ -14,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -101,6 +102,20 @@ class Died(NamedTuple):
     where: str  # traceback
 
 
+MESSAGES = {kind.__name__: kind for kind in (Ready, Read, Computed, Crowded, Ended, Died)}
+
+
+def tell(pipe: Connection, message: tuple[Any, ...]) -> None:
+    """Send a message as plain values: a class that was defined in a notebook cell may not be found by its name."""
+    pipe.send((type(message).__name__, tuple(message)))
+
+
+def hear(pipe: Connection) -> Any:
+    """Receive a worker's message."""
+    name, values = pipe.recv()
+    return MESSAGES[name](*values)
+
+
 # %%
 class Reader:
     """Reads the photographs of a task, in threads of its own or when they are asked for."""
@@ -145,20 +160,23 @@ def work(pipe: Connection, orders: Orders) -> None:
     A forked process must not use the thread pool that OpenMP made for the parent: it would wait for threads that do
     not exist. A fresh thread gets a pool of its own.
     """
-    thread = threading.Thread(target=_work_or_tell, args=(pipe, orders))
+    failures: list[BaseException] = []
+    thread = threading.Thread(target=_work_or_tell, args=(pipe, orders, failures))
     thread.start()
     thread.join()
+    if failures:
+        sys.exit(1)
 
 
-def _work_or_tell(pipe: Connection, orders: Orders) -> None:
+def _work_or_tell(pipe: Connection, orders: Orders, failures: list[BaseException]) -> None:
     try:
         DeviceWorker(pipe, orders).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the notebook has ended, and nobody listens
     except BaseException as error:
         # Not contained here: the process ends, and the notebook decides what that means.
-        pipe.send(Died(f"{type(error).__name__}: {error}", traceback.format_exc()))
-        raise
+        failures.append(error)
+        tell(pipe, Died(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
 class DeviceWorker:
@@ -181,7 +199,7 @@ class DeviceWorker:
             self.places.append({fold: place for place, fold in enumerate(models)})
             self.members.append(self._member(recipe, known, list(models.values())) if recipe and models else None)
         self.reader = Reader(orders)
-        self.pipe.send(Ready(tuple(broken), time.perf_counter() - start))
+        tell(self.pipe, Ready(tuple(broken), time.perf_counter() - start))
 
     def _load(
         self,
@@ -225,12 +243,12 @@ class DeviceWorker:
         while (item := waiting.get()) is not None:
             task, futures = item
             self.compute(task, futures)
-            self.pipe.send(Ended(task.number))
+            tell(self.pipe, Ended(task.number))
 
     def _listen(self, waiting: "queue.Queue[tuple[Task, list[Future[Reading]] | None] | None]") -> None:
         try:
             while True:
-                task = self.pipe.recv()
+                task = Task(*self.pipe.recv())
                 waiting.put((task, self.reader.begin(task)))
         except (EOFError, OSError):
             waiting.put(None)
@@ -244,7 +262,7 @@ class DeviceWorker:
             readings = [future.result() for future in futures]
         unreadable = tuple((reading.row, reading.fault) for reading in readings if reading.fault)
         unusual = tuple((reading.row, text) for reading in readings for text in reading.unusual)
-        self.pipe.send(Read(task.number, unreadable, unusual, time.perf_counter() - start))
+        tell(self.pipe, Read(task.number, unreadable, unusual, time.perf_counter() - start))
         good = [reading for reading in readings if not reading.fault]
         if not good:
             return
@@ -257,7 +275,7 @@ class DeviceWorker:
                 if not is_out_of_memory(error) or at_once == 1:
                     raise
             # Outside the handler, which would keep the tensors of the failed attempt alive.
-            self.pipe.send(Crowded(task.number, at_once, f"{at_once} photographs at once"))
+            tell(self.pipe, Crowded(task.number, at_once, f"{at_once} photographs at once"))
             at_once = max(1, at_once // 2)
             if self.orders.kind == "cuda":
                 torch.cuda.empty_cache()
@@ -281,7 +299,7 @@ class DeviceWorker:
                 grams.append(answer.float().cpu().numpy().astype(float))
             rows = tuple(reading.row for reading in readings)
             seconds = time.perf_counter() - start
-            self.pipe.send(Computed(task.number, number, rows, np.concatenate(grams), seconds, why))
+            tell(self.pipe, Computed(task.number, number, rows, np.concatenate(grams), seconds, why))
 
     def _batch(self, part: Sequence["Reading"]) -> BatchWork:
         pictures = []

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from kernel_src.common.device import DeviceReport
-from kernel_src.common.device_worker import Orders, work
+from kernel_src.common.device_worker import Orders, hear, work
 from kernel_src.common.schedule import BatchSize, Task
 
 CORES_OF_A_READER = 4  # a Kaggle session with T4s has four cores
@@ -41,7 +41,7 @@ class Worker:
     def give(self, task: Task) -> bool:
         """Hand over a task; false if the worker is dead."""
         try:
-            self.pipe.send(task)
+            self.pipe.send(tuple(task))
         except (BrokenPipeError, OSError):
             return False
         if not self.tasks:
@@ -104,7 +104,7 @@ class Workforce:
         for pipe in wait(list(by_pipe), timeout=max(0.0, timeout_s)):
             worker = by_pipe[pipe]
             try:
-                found.append((worker, worker.pipe.recv()))
+                found.append((worker, hear(worker.pipe)))
             except (EOFError, OSError):
                 found.append((worker, None))
         return found
