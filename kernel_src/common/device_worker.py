@@ -29,7 +29,7 @@ from kernel_src.common.images import Framing, ImageError, read_rgb, resize_rgb
 from kernel_src.common.manifest import BundleError
 from kernel_src.common.model import BiomassNet, WeightsError
 from kernel_src.common.prediction import BatchWork, Member
-from kernel_src.common.schedule import Task
+from kernel_src.common.schedule import Task, goes_on
 from kernel_src.common.steps import Step
 
 READ_AHEAD = 2  # tasks: one in the making, one being read
@@ -269,7 +269,7 @@ class DeviceWorker:
         at_once = len(good)
         while True:
             try:
-                self._steps(task, good, at_once, start + task.limit_s)
+                self._steps(task, good, at_once, start)
                 return
             except RuntimeError as error:
                 if not is_out_of_memory(error) or at_once == 1:
@@ -280,13 +280,14 @@ class DeviceWorker:
             if self.orders.kind == "cuda":
                 torch.cuda.empty_cache()
 
-    def _steps(self, task: Task, readings: Sequence["Reading"], at_once: int, until_s: float) -> None:
+    def _steps(self, task: Task, readings: Sequence["Reading"], at_once: int, begun_s: float) -> None:
         """Send every step of all parts; nothing of a step is sent before the whole of it has succeeded."""
         parts = [readings[i : i + at_once] for i in range(0, len(readings), at_once)]
         works = [self._batch(part) for part in parts] if len(parts) == 1 else None
-        for number in range(task.first, task.last):
+        on_steps_s = 0.0
+        for done, number in enumerate(range(task.first, task.last)):
             step, start = self.orders.steps[number], time.perf_counter()
-            if start > until_s:
+            if not goes_on(task, done, start - begun_s, on_steps_s):
                 return
             fold = self.places[step.bundle].get(step.fold)
             if fold is None:
@@ -299,6 +300,7 @@ class DeviceWorker:
                 grams.append(answer.float().cpu().numpy().astype(float))
             rows = tuple(reading.row for reading in readings)
             seconds = time.perf_counter() - start
+            on_steps_s += seconds
             tell(self.pipe, Computed(task.number, number, rows, np.concatenate(grams), seconds, why))
 
     def _batch(self, part: Sequence["Reading"]) -> BatchWork:

@@ -5,8 +5,11 @@ Which photographs go through which steps next, so that the time is used and neve
 1. A few photographs are tried first: they tell how long a reading and a step take on this device.
 2. From then on all photographs get as many steps, in the order of their value, as fit into the time that is left; what
    each batch really took corrects the estimate, so a device that becomes slower or faster half-way changes the plan.
-3. When all have them and time is left, further steps follow for as many photographs as possible.
-4. A batch that takes far longer than foreseen is cut short, and what is left of it planned anew.
+3. At any moment enough time is kept to bring the photographs that have no step yet through their first, even if the
+   device became ten times slower: a task is cut short before it takes of that, and where the time is shorter than that
+   from the start, the first step comes for all of them, although each must then be read once more.
+4. When all have them and time is left, further steps follow for as many photographs as possible.
+5. A task that takes far longer than foreseen is cut short as well, and what is left of it planned anew.
 
 No clock and no process is touched here: the caller says what time it is and what became of a task.
 """
@@ -19,6 +22,7 @@ from kernel_src.common.steps import Step
 
 TRIED_FIRST = 2  # photographs
 NEWEST_WEIGHT = 0.5  # of the newest measurement in the running mean
+SAFETY = 10.0  # see rule 3
 PATIENCE, PATIENCE_S = 2.0, 1.0  # a task may take so many times what was foreseen, and so many seconds more
 DEATHS_OF_A_STEP = 2  # after which its fold is left out
 DEATHS = 8  # of all workers together, after which nothing more is begun
@@ -32,6 +36,7 @@ class Task(NamedTuple):
     first: int
     last: int
     limit_s: float  # it is cut short after so long
+    foreseen_s: tuple[float, ...]  # of each step, for all its photographs; 0 where nothing is known
 
 
 class Pace:
@@ -50,6 +55,11 @@ class Pace:
     def learn(self, step: int, seconds: float) -> None:
         """Take up one measurement of a step."""
         self._known[step] = _mean(self._known[step], seconds) if step in self._known else seconds
+
+    @property
+    def longest_s(self) -> float:
+        """What the slowest step takes, 0 if nothing is known."""
+        return max(self._known.values(), default=0.0)
 
     def of(self, step: int) -> float | None:
         """Return what a step takes; of one never tried what its bundle's others take, None if none was."""
@@ -95,20 +105,32 @@ class Schedule:
             return None
         lowest = min(self._behind(self.reached[row]) for row in idle)
         level = [row for row in idle if self._behind(self.reached[row]) == lowest]
-        if (untried := self._untried()) is not None and lowest <= untried:
-            return self._task(level[:TRIED_FIRST], lowest, untried + 1, left_s)
-        last = max(self._affordable(left_s), lowest + 1)
         rows = level[:1] if level[0] in self._alone else [row for row in level if row not in self._alone]
-        return self._task(rows[: self.batch_size], lowest, last, left_s)
+        if (untried := self._untried()) is not None and lowest <= untried:
+            return self._task(rows[:TRIED_FIRST], lowest, untried + 1, left_s)
+        rows = rows[: self.batch_size]
+        spare_s = left_s - self._reserve_s(rows)
+        if spare_s <= 0:
+            return self._task(rows, lowest, lowest + 1, left_s)
+        return self._task(rows, lowest, max(self._affordable(left_s), lowest + 1), spare_s)
 
     def _task(self, rows: Sequence[int], first: int, last: int, left_s: float) -> Task:
         foreseen_s = len(rows) * (self.pace.reading_s + sum(self.pace.of(step) or 0.0 for step in range(first, last)))
         known = all(self.pace.of(step) is not None for step in range(first, last))
         limit_s = min(left_s, PATIENCE * foreseen_s + PATIENCE_S) if known else left_s
         self._numbers += 1
-        task = Task(self._numbers, tuple(rows), first, last, limit_s)
+        steps_s = tuple(len(rows) * (self.pace.of(step) or 0.0) for step in range(first, last))
+        task = Task(self._numbers, tuple(rows), first, last, limit_s, steps_s)
         self._flying[task.number] = task
         return task
+
+    def _reserve_s(self, rows: Sequence[int]) -> float:
+        """Return what the photographs without any step, but for `rows`, need for their first, `SAFETY` times slower."""
+        waiting = {row for row in range(self.rows) if row not in self.given_up and not self._reached_soon(row)}
+        each_s = self.pace.reading_s + (self.pace.of(self._behind(0)) or 0.0)
+        # A step that turns out slow is only noticed when it has ended.
+        unnoticed_s = self.pace.longest_s * len(rows)
+        return SAFETY * (each_s * len(waiting - set(rows)) / self.devices + unnoticed_s)
 
     def _behind(self, reached: int) -> int:
         """Skip the steps that are left out."""
@@ -183,6 +205,19 @@ class Schedule:
         self._alone |= set(suspects)
         self.give_up(given_up)
         return given_up, None
+
+
+def goes_on(task: Task, done: int, spent_s: float, spent_on_steps_s: float) -> bool:
+    """Tell whether a task may begin its next step; the first is always begun.
+
+    `done` steps of it have taken `spent_on_steps_s`, and it `spent_s` in all. What is still to come is taken to be as
+    much slower than foreseen as what has been.
+    """
+    if not done:
+        return True
+    foreseen_s = sum(task.foreseen_s[:done])
+    slower = max(1.0, spent_on_steps_s / foreseen_s) if foreseen_s else 1.0
+    return spent_s + slower * task.foreseen_s[done] <= task.limit_s
 
 
 # %%
