@@ -7,7 +7,7 @@ DATA ?= out/demo/competition
 WEIGHTS ?= $(if $(filter train,$(KERNEL)),out/demo/pretrained,out/demo/bundle)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train infer tune build check rehearse lint test test-full bundle-sizes bench
+.PHONY: help setup demo train infer pseudo-label tune build check rehearse lint test test-full bundle-sizes bench
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,10 +19,13 @@ demo: setup ## the whole path on a painted competition: train, bundle, infer, sc
 	@$(KIT) demo
 
 train: setup ## train on this machine: EXPERIMENT=v5 DATA=… [FOLDS=0,1] [SET="epochs=3 batch_size=4"] [PRETRAINED="dir …"]
-	@$(KIT) train --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" $(if $(FOLDS),--folds $(FOLDS)) $(if $(SET),--set "$(SET)") $(foreach p,$(PRETRAINED),--pretrained $(p))
+	@$(KIT) train --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" $(if $(FOLDS),--folds $(FOLDS)) $(if $(SET),--set "$(SET)") $(foreach p,$(PRETRAINED),--pretrained $(p)) $(if $(PSEUDO),--pseudo-labels $(PSEUDO))
 
 infer: setup ## predict on this machine: EXPERIMENT=v5 DATA=… WEIGHTS="bundle …" → submission.csv
 	@$(KIT) infer --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" $(foreach w,$(WEIGHTS),--weights $(w))
+
+pseudo-label: setup ## label unweighed photographs: EXPERIMENT=v5 DATA=… WEIGHTS="bundle …" [IMAGES="dir …"], then train with PSEUDO=dir
+	@$(KIT) pseudo-label --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" $(foreach w,$(WEIGHTS),--bundle $(w)) $(foreach i,$(IMAGES),--images $(i)) $(if $(SET),--set "$(SET)")
 
 tune: setup ## search hyper-parameters: EXPERIMENT=v5 DATA=… TRIALS=40 [SPACE="loss=mse,log1p"] [PRETRAINED="dir …"] [STORAGE=url]
 	@$(KIT) tune --experiment $(or $(EXPERIMENT),demo) --data "$(DATA)" --trials $(or $(TRIALS),20) $(if $(SET),--set "$(SET)") $(if $(SPACE),--space "$(SPACE)") $(if $(STORAGE),--storage "$(STORAGE)") $(foreach p,$(PRETRAINED),--pretrained $(p))
@@ -33,8 +36,8 @@ build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 check: setup ## refuse stale, networked, oversized or mis-described notebooks
 	@$(KIT) check
 
-rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=…)
-	@$(KIT) rehearse --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL) --data $(DATA) $(foreach w,$(WEIGHTS),--weights $(w))
+rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=… [MODELS="handle=dir …"])
+	@$(KIT) rehearse --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL) --data $(DATA) $(foreach w,$(WEIGHTS),--weights $(w)) $(foreach m,$(MODELS),--model $(m))
 
 lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/ruff check .

@@ -120,7 +120,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "",
         f"`python bench/architectures.py --write` on {platform.machine()}, Python {platform.python_version()}, "
         f"torch {version('torch')}, timm {version('timm')}; n = 1 each. Training: one fold of one step of two",
-        "photographs, with building, optimiser and saving; prediction: one photograph, one view.",
+        "photographs, with building, optimiser and saving; prediction: one photograph, one view. On a machine where",
+        "other work runs the seconds are upper bounds; the memory is not affected.",
         "",
         "| experiment | backbone | px | train one step, s | predict one image, s | peak memory, GB |",
         "|---|---|---|---|---|---|",

@@ -41,7 +41,7 @@ def random_bundle(name: str, folder: Path) -> Bundle:
     """Write and load a bundle of one fold with random weights."""
     experiment = replace(EXPERIMENTS[name], train_folds=(0,))
     run = random_run(folder / "run", experiment, random_depth(folder / "hub", DEPTH_SMALL))
-    make_bundle(run, folder / "bundle", slug=f"i2b-{name}-weights", source_sha256="0" * 64)
+    make_bundle(run, folder / "bundle", slug=f"i2b-{name}-weights")
     return load_bundle(folder / "bundle")
 
 

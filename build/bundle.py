@@ -31,6 +31,7 @@ class BundleReport:
     files: int
     bytes_run: int  # weights as the training left them, fp32, with the depth model if there is one
     bytes_bundle: int  # everything that is uploaded
+    source_sha256: str  # of the sources that trained it, or "unknown"
     oof_r2_fp32: float
     oof_r2_fp16: float | None  # None: not measured, no data given
     largest_change_g: float | None  # of any out-of-fold prediction
@@ -56,7 +57,7 @@ def half_precision(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
     return half
 
 
-def make_bundle(run: Path, out: Path, *, slug: str, source_sha256: str, data: Path | None = None) -> BundleReport:
+def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) -> BundleReport:
     """Write the bundle of a training run into `out`, whole or not at all.
 
     `slug` names the Kaggle dataset; `data` is the competition folder on which to measure what half precision costs.
@@ -80,19 +81,18 @@ def make_bundle(run: Path, out: Path, *, slug: str, source_sha256: str, data: Pa
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        return _fill(config, run, draft, out, slug=slug, source_sha256=source_sha256, data=data)
+        return _fill(config, run, draft, out, slug=slug, data=data)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _fill(
-    config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: str, source_sha256: str, data: Path | None
-) -> BundleReport:
+def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: str, data: Path | None) -> BundleReport:
     """Fill `draft` with the bundle and rename it over `out`."""
     from safetensors.torch import load_file
 
     from build.metadata import dataset_metadata
     from kernel_src.common.checkpoint import save_tensors
+    from kernel_src.common.provenance import UNKNOWN_SOURCES
     from kernel_src.common.runs import OOF_FILE
 
     foreign: list[Problem] = []
@@ -112,7 +112,7 @@ def _fill(
         "format": BUNDLE_FORMAT,
         "dataset": slug,
         "experiment": config["experiment"]["name"],
-        "source_sha256": source_sha256,
+        "source_sha256": config.get("source_sha256", UNKNOWN_SOURCES),  # as the run noted it, whatever is built now
         "versions": config["versions"],
         "files": {name: file_entry(draft / name) for name in names},
     }
@@ -125,6 +125,7 @@ def _fill(
         files=len(names),
         bytes_run=sum((run / name).stat().st_size for name in [*config["folds"], *depth_files]),
         bytes_bundle=sum(path.stat().st_size for path in out.iterdir()),
+        source_sha256=manifest["source_sha256"],
         oof_r2_fp32=config["oof"]["r2"],
         oof_r2_fp16=measured["r2"] if measured else None,
         largest_change_g=measured["largest_change_g"] if measured else None,
@@ -210,23 +211,6 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
     return {"r2": out_of_fold_r2(experiment, train, after), "largest_change_g": round(float(change), 6)}
 
 
-def trained_by(experiment: str) -> str:
-    """Return the source hash of the experiment's built training notebook.
-
-    Raises:
-        WrongUse: it is not built.
-    """
-    from build.metadata import kernel_slug
-    from build.notebooks import NOTEBOOKS, ROOT
-
-    slug = kernel_slug(experiment, "train")
-    path = ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
-    if not path.is_file():
-        raise WrongUse(f"{path} is not built: run make build EXPERIMENT={experiment}")
-    sha256: str = json.loads(path.read_bytes())["metadata"]["stitch"]["source_sha256"]
-    return sha256
-
-
 def run(run_folder: Path, out: Path | None, data: Path | None, as_json: bool) -> None:
     """Make a bundle from the command line: print what it holds and what half precision cost."""
     from kernel_src.common.kernel_cards import bundle_slug
@@ -235,7 +219,7 @@ def run(run_folder: Path, out: Path | None, data: Path | None, as_json: bool) ->
         raise WrongUse(f"{run_folder} holds no finished training run (no {CONFIG_FILE})")
     name = read_bundle_json(run_folder, CONFIG_FILE)["experiment"]["name"]
     target = out or Path("out/bundles") / name
-    report = make_bundle(run_folder, target, slug=bundle_slug(name), source_sha256=trained_by(name), data=data)
+    report = make_bundle(run_folder, target, slug=bundle_slug(name), data=data)
     print(json.dumps(asdict(report)) if as_json else summary(report))
 
 
@@ -243,7 +227,8 @@ def summary(report: BundleReport) -> str:
     """Say in one or two lines what a bundle weighs and what half precision cost."""
     line = (
         f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB "
-        f"(training left {report.bytes_run / 1e6:.1f} MB of fp32 weights)"
+        f"(training left {report.bytes_run / 1e6:.1f} MB of fp32 weights), "
+        f"trained from sources {report.source_sha256[:12]}"
     )
     if report.oof_r2_fp16 is None:
         return f"{line}\nout-of-fold R² {report.oof_r2_fp32:.5f} in fp32; fp16 not measured, give --data to do so"

@@ -81,7 +81,7 @@ def weigh(experiment: Experiment, scratch: Path, seed_gb: float) -> BundleSize:
     depth = random_depth(scratch / "depth", DEPTH_SMALL) if experiment.depth else None
     run_folder = random_run(scratch / "run", experiment, depth)
     bundle = scratch / "bundle"
-    report = make_bundle(run_folder, bundle, slug=f"i2b-{experiment.name}-weights", source_sha256="0" * 64)
+    report = make_bundle(run_folder, bundle, slug=f"i2b-{experiment.name}-weights")
     return BundleSize(
         experiment=experiment.name,
         backbone=experiment.backbone,

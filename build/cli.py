@@ -92,6 +92,10 @@ def rehearse_verb(
     data: Annotated[Path, typer.Option(help="A folder in the competition's layout.")],
     kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
     weights: Annotated[list[Path] | None, typer.Option(help="A folder to mount as dataset; repeat for more.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HANDLE=DIR", help="A Kaggle Model, owner/model/framework/variation/version=DIR; repeat."),
+    ] = None,
     hidden: Annotated[Path | None, typer.Option(help="The hidden test that a rerun gets instead of data's.")] = None,
     layout: Layout = "new",
     rerun: Annotated[bool, typer.Option("--rerun", help="As Kaggle's rerun on the hidden test.")] = False,
@@ -117,6 +121,7 @@ def rehearse_verb(
         kernel=kernel,
         data=data,
         weights=weights or [],
+        models=model or [],
         hidden=hidden,
         layout=layout,
         rerun=rerun,
@@ -234,6 +239,28 @@ def infer_verb(
     run(experiment, data, weights or [], out, as_json)
 
 
+@app.command("pseudo-label")
+def pseudo_label_verb(
+    experiment: Annotated[str, typer.Option(help="The recipe that shall train on the labels.")],
+    data: Annotated[Path, typer.Option(help="The competition's folder.")],
+    bundle: Annotated[list[Path] | None, typer.Option(help="Folder of a bundle of the same split; repeat.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Folder of photographs; repeat. By default the test set's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to; the folder's name becomes the dataset's.")] = None,
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, as in the training.")] = None,
+    max_spread_g: Annotated[float | None, typer.Option(help="Drop photographs on which the folds differ more.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label unweighed photographs with what a bundle predicts, fold by fold: pseudo_labels.csv for another training.
+
+    Example: python -m build pseudo-label --experiment demo --data out/demo/competition --bundle out/demo/bundle
+    """
+    from build.pseudo_label import run
+
+    run(experiment, data, bundle or [], images or [], out, set_values or [], max_spread_g, as_json)
+
+
 @app.command("tune")
 def tune_verb(
     experiment: Annotated[str, typer.Option(help="The recipe to start from.")],
@@ -293,6 +320,22 @@ def weights_verb(
     Example: python -m build weights i2b-vit-base-patch14-dinov2 --from ~/Downloads/dinov2-base
     """
     from build.weights import run
+
+    run(dataset, source, out, as_json)
+
+
+@app.command("external")
+def external_verb(
+    source: Annotated[Path, typer.Option("--from", help="Folder of the unpacked download.")],
+    dataset: Annotated[str, typer.Argument(help="Slug that the experiments name.")] = "i2b-grassclover",
+    out: Annotated[Path | None, typer.Option(help="Where to; out/external/<slug> by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make downloaded external data (GrassClover) into the flat dataset that training mounts, and read it back.
+
+    Example: python -m build external --from ~/Downloads/GrassClover
+    """
+    from build.external import run
 
     run(dataset, source, out, as_json)
 

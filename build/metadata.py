@@ -14,11 +14,12 @@ from kernel_src.common.kernel_cards import PREFIX, KernelCard
 OWNER = "OWNER"  # stands for the account in committed files; filled in when something is pushed
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
 TITLE_CHARS = {"kernel": (5, 50), "dataset": (6, 50)}  # shortest and longest; the same for the slug
+MODEL_FORM = "owner/model/framework/variation/version"
 OWN_WEIGHTS_LICENCE = "other"  # weights trained on a competition's data: its rules decide, so a person should
 
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _OWNED = re.compile(r"[A-Za-z0-9_-]+/[a-z0-9]+(?:-[a-z0-9]+)*")
-_MODEL = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9._-]+){3}/\d+")
+MODEL_HANDLE = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9._-]+){3}/\d+")
 # Of these Kaggle's rule is certain; how it transliterates the rest is not.
 _SURE_TITLE = re.compile(r"[A-Za-z0-9 _.:-]*")
 # Each key of kernel-metadata.json that must be there, and its type.
@@ -44,7 +45,7 @@ _SOURCES = {
     "dataset_sources": (_OWNED, "owner/slug"),
     "competition_sources": (_SLUG, "the competition's slug"),
     "kernel_sources": (_OWNED, "owner/slug"),
-    "model_sources": (_MODEL, "owner/model/framework/variation/version"),
+    "model_sources": (MODEL_HANDLE, MODEL_FORM),
 }
 
 

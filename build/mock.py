@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,6 +69,7 @@ def lay_out(
     competition_slug: str | None,
     data: Path,
     datasets: Mapping[str, Path],
+    models: Mapping[str, Path] | None = None,
     layout: Layout,
     rerun: bool = False,
     hidden: Path | None = None,
@@ -83,14 +84,16 @@ def lay_out(
     images stand in for it.
     `competition_slug=None` mounts no competition. `protected` promises that the tree will be mounted read-only.
     `subfolders` keeps the folders in a dataset, which Kaggle's client leaves out unless it is told otherwise.
+    `models` maps the handles of Kaggle Models to folders with what Kaggle holds, which is mounted as it is.
 
     Raises:
         WrongUse: a folder is missing or is not in the competition's layout.
-        CheckFailed: a dataset holds what Kaggle would not mount as it is.
+        CheckFailed: a dataset or Model holds what Kaggle would not mount as it is.
     """
+    models = models or {}
     if hidden is not None and not rerun:
         raise WrongUse("a hidden test takes the place of the public one in a rerun only: add --rerun")
-    _check(data, datasets, hidden)
+    _check(data, [*datasets.values(), *models.values()], hidden)
     mock, notes = MockKaggle(out), []
     if (mock.root / "kaggle").is_dir():
         mock.remove()
@@ -120,6 +123,8 @@ def lay_out(
                 _place(entry, mount / entry.name, protected=protected)
         if left_out:
             notes.append(f"{slug}: {', '.join(left_out)} left out, as Kaggle's upload does; ship flat files")
+    for handle, folder in sorted(models.items()):
+        _place_tree(folder, model_folder(mock, handle, layout), without=NOT_UPLOADED, protected=protected)
     if not protected:
         for folder in _folders(mock.input):
             folder.chmod(0o555)
@@ -129,6 +134,17 @@ def lay_out(
 def competition_folder(mock: MockKaggle, slug: str, layout: Layout) -> Path:
     """Name where a competition is mounted."""
     return mock.input / ("competitions" if layout == "new" else "") / slug
+
+
+def model_folder(mock: MockKaggle, handle: str, layout: Layout) -> Path:
+    """Name where a Kaggle Model is mounted.
+
+    Metadata writes the framework as pyTorch, PyTorch or pytorch; public notebooks read it from a folder in lower case.
+    That it is so for every framework is not certain, so the notebook's resolver does not depend on it.
+    """
+    owner, model, framework, variation, version = handle.split("/")
+    above = mock.input / "models" / owner if layout == "new" else mock.input
+    return above / model / framework.lower() / variation / version
 
 
 def dataset_slug(folder: Path) -> str:
@@ -153,12 +169,12 @@ def tree_sha256(root: Path) -> dict[str, str]:
     return found
 
 
-def _check(data: Path, datasets: Mapping[str, Path], hidden: Path | None) -> None:
+def _check(data: Path, mounted: Sequence[Path], hidden: Path | None) -> None:
     reasons = [
         f"{folder} does not exist: {cure}"
         for folder, cure in [
             (data, "pass the competition's folder with --data"),
-            *((folder, "pass the bundle's folder with --weights") for folder in datasets.values()),
+            *((folder, "pass the bundle's folder with --weights") for folder in mounted),
             *([(hidden, "pass the hidden test's folder with --hidden")] if hidden else []),
         ]
         if not folder.is_dir()
@@ -178,7 +194,7 @@ def _check(data: Path, datasets: Mapping[str, Path], hidden: Path | None) -> Non
             where=str(path),
             cure="ship its content as flat files",
         )
-        for folder in datasets.values()
+        for folder in mounted
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name.lower().endswith(ARCHIVES)
     ]

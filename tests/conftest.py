@@ -85,6 +85,7 @@ def trained_run(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory
     """The run/ folder of two folds of `test_efficientnet` on the tiny competition; read it, never write it."""
     import torch
 
+    from kernel_src.common.provenance import note_sources
     from kernel_src.common.runs import finish_run, predict_out_of_fold, train_run
     from kernel_src.common.tables import read_train
     from tests.common.tiny import CPU, TINY
@@ -92,6 +93,7 @@ def trained_run(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory
     torch.set_num_threads(1)
     folder, cache = tmp_path_factory.mktemp("working") / "run", tmp_path_factory.mktemp("cache")
     train = read_train(tiny_competition / "train.csv")
+    note_sources(folder, "ab" * 32)
     train_run(TINY, train, tiny_competition, device=CPU, starting_weights=None, folder=folder, cache=cache)
     oof = predict_out_of_fold(TINY, train, tiny_competition, folder, cache, CPU)
     finish_run(TINY, train, oof, folder)

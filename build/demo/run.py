@@ -47,7 +47,7 @@ def run(out: Path, as_json: bool) -> None:
     Raises:
         CheckFailed: a step failed, or a promise of the demo is not kept.
     """
-    from build.bundle import make_bundle, summary, trained_by
+    from build.bundle import make_bundle, summary
     from build.demo.competition import paint_competition
     from build.demo.page import write_page
     from build.demo.score import score_demo
@@ -74,7 +74,6 @@ def run(out: Path, as_json: bool) -> None:
             out / "rehearsal-train" / "working" / "run",
             out / "bundle",
             slug=bundle_slug(EXPERIMENT),
-            source_sha256=trained_by(EXPERIMENT),
             data=out / "competition",
         )
         if not as_json:

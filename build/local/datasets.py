@@ -15,7 +15,9 @@ def needed_by(experiment: Experiment) -> dict[str, str]:
     needed = {
         experiment.starting_weights: f"starting weights of {experiment.backbone}",
         experiment.depth: "the frozen depth model",
-        experiment.external_data: "external photographs",
+        experiment.external_data: "external photographs, which "
+        f"`python -m build external {experiment.external_data} --from DOWNLOAD` makes",
+        experiment.pseudo_labels: "what `python -m build pseudo-label` leaves",
     }
     return {slug: what for slug, what in needed.items() if slug}
 

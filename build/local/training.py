@@ -16,6 +16,7 @@ from build.local.datasets import match_datasets, needed_by
 from build.local.identity import files_sha256, run_hash, sources_sha256
 from build.local.session import only_one, run_kernel
 from build.local.values import apply_changes, find_experiment, parse_changes, parse_folds
+from build.mock import dataset_slug
 from build.problems import WrongUse
 from kernel_src.common.competition import TRAIN_CSV, TRAIN_FOLDER
 from kernel_src.common.files import write_json
@@ -66,14 +67,12 @@ def train(
     started = time.perf_counter()
     base = find_experiment(experiment_name)
     changes = parse_changes(set_values) | parse_folds(folds)
+    if pseudo_labels is not None:
+        changes["pseudo_labels"] = dataset_slug(pseudo_labels)
     experiment = apply_changes(base, changes)
     needed = needed_by(experiment)
     parameters: dict[str, object] = {"EXPERIMENT": experiment_name, "CHANGES": changes}
-    folders = list(pretrained)
-    if pseudo_labels is not None:
-        slug = pseudo_labels.resolve().name
-        needed[slug], parameters["PSEUDO_LABELS"] = "pseudo-labels", slug
-        folders.append(pseudo_labels)
+    folders = [*pretrained, *([pseudo_labels] if pseudo_labels is not None else [])]
     datasets = match_datasets(needed, folders, "PRETRAINED=" if not quiet else "--pretrained ")
     check_competition(data)
     sources = sources_sha256("train", parameters)
@@ -87,7 +86,7 @@ def train(
         _say(quiet, f"{'going on with' if resumed else 'training'} {experiment_name} {changes or ''} in {folder}")
         if not (folder / CONFIG_FILE).is_file():
             # Kaggle's session limit is none of this machine's business, unless it is asked for.
-            run_parameters = {**parameters, "CHANGES": {"session_limit_s": 0.0, **changes}}
+            run_parameters = {**parameters, "CHANGES": {"session_limit_s": 0.0, **changes}, "SOURCE_SHA256": sources}
             forget_caches(cache)
             run_kernel(
                 "train",
@@ -108,7 +107,7 @@ def train(
             draw_curves(folder, folder / CURVES_FILE)
             draw_scatter(folder, data, folder / SCATTER_FILE)
             if not (folder / BUNDLE).is_dir():
-                make_bundle(folder, folder / BUNDLE, slug=bundle_slug(base.name), source_sha256=sources, data=data)
+                make_bundle(folder, folder / BUNDLE, slug=bundle_slug(base.name), data=data)
             report = {"oof_r2": config["oof"]["r2"], "bundle": str(folder / BUNDLE)}
         result = TrainingReport(
             ok=True,

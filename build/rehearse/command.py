@@ -7,6 +7,7 @@ from pathlib import Path
 
 from build.mock import Layout
 from build.problems import WrongUse
+from build.rehearse.plan import parse_models
 from build.rehearse.rehearsal import rehearse
 from build.rehearse.sandbox import Device
 from kernel_src.common.competition import LIMIT_S, MEMORY_GB
@@ -18,6 +19,7 @@ def run(
     kernel: str,
     data: Path,
     weights: Sequence[Path] = (),
+    models: Sequence[str] = (),
     hidden: Path | None = None,
     layout: Layout = "new",
     rerun: bool = False,
@@ -48,6 +50,7 @@ def run(
         notebook_of(kernel_slug(experiment, kernel), notebooks),
         data=data,
         weights=weights,
+        models=parse_models(models),
         hidden=hidden,
         layout=layout,
         rerun=rerun,

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from build.mock import Layout, competition_folder, lay_out, tree_sha256
@@ -26,6 +26,7 @@ def rehearse(
     *,
     data: Path,
     weights: Sequence[Path] = (),
+    models: Mapping[str, Path] | None = None,
     hidden: Path | None = None,
     layout: Layout = "new",
     rerun: bool = False,
@@ -40,8 +41,9 @@ def rehearse(
     """Run a built notebook as Kaggle would, and report; what the notebook does wrong is in the report, never raised.
 
     Mounts what `metadata` (kernel-metadata.json beside the notebook by default) lists: the competition from `data`, the
-    datasets from the `weights` folders. Leaves in `out`: report.json, <slug>.executed.ipynb, <slug>.html and working/,
-    which is what the notebook wrote. `say` is told of progress, one line at a time.
+    datasets from the `weights` folders, each Kaggle Model from the folder that `models` has for its handle. Leaves in
+    `out`: report.json, <slug>.executed.ipynb, <slug>.html and working/, which is what the notebook wrote. `say` is told
+    of progress, one line at a time.
 
     Raises:
         WrongUse: a folder or file is missing or is not in the competition's layout.
@@ -49,7 +51,7 @@ def rehearse(
     """
     if not notebook.is_file():
         raise WrongUse(f"{notebook} does not exist: run `make build`")
-    plan = read_plan(metadata or notebook.with_name(METADATA_FILE), weights)
+    plan = read_plan(metadata or notebook.with_name(METADATA_FILE), weights, models)
     chosen = choose_isolation(isolation)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -61,6 +63,7 @@ def rehearse(
         competition_slug=plan.competition,
         data=data,
         datasets=plan.datasets,
+        models=plan.models,
         layout=layout,
         rerun=rerun,
         hidden=hidden,
@@ -69,7 +72,8 @@ def rehearse(
     scratch = Scratch(Path(tempfile.mkdtemp(prefix="rehearse-")))
     try:
         isolated = ", ".join(f"{what}: {how}" for what, how in chosen.as_json().items())
-        say(f"{notebook.stem}: {', '.join([plan.competition or 'no competition', *plan.datasets])}; {isolated}")
+        mounted = ", ".join([plan.competition or "no competition", *plan.datasets, *plan.models])
+        say(f"{notebook.stem}: {mounted}; {isolated}")
         expected = read_expected(competition_folder(mock, plan.competition, layout)) if plan.competition else None
         before = {} if chosen.namespace else tree_sha256(mock.input)
         process = start_notebook(

@@ -20,6 +20,8 @@ from build.stitch.refusals import refuse_in
 from build.stitch.surroundings import refuse_overtaking
 from build.stitch.traps import is_suspicious, looks_like_prompt, refuse_blank_strings, transformed
 
+OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
+
 
 @dataclass(frozen=True)
 class Stitched:
@@ -37,7 +39,8 @@ def stitch(main: Path, root: Path, parameters: Mapping[str, object] | None = Non
     Args:
         main: the script, in percent format (`# %%` cells) or plain.
         root: the folder that imports of ours start from.
-        parameters: values for names that the script's cell tagged `parameters` assigns.
+        parameters: values for names that the script's cell tagged `parameters` assigns; `SOURCE_SHA256` among them
+            becomes the hash of the sources, so that a notebook can say what it was built from.
 
     Raises:
         CheckFailed: the notebook would not compute what the package does; carries every reason with file:line.
@@ -85,11 +88,16 @@ def _assemble(main: Path, root: Path, parameters: Mapping[str, object] | None) -
         refuse_in(module, library)
     refuse_collisions(plan, library)
     refuse_overtaking(plan, library)
-    cells = _cells(plan, segments, parameters or {}, library)
+    texts = [(module.where, module.text) for module in plan.everything]
+    values = dict(sorted((parameters or {}).items()))
+
+    def hashed() -> str:
+        return sha256_of_sources(texts, literal(values))
+
+    cells = _cells(plan, segments, values | ({OWN_HASH: hashed()} if OWN_HASH in values else {}), library)
     if library.problems:
         raise _failure(library)
-    texts = [(module.where, module.text) for module in plan.everything]
-    sha256 = sha256_of_sources(texts, literal(dict(sorted((parameters or {}).items()))))
+    sha256 = hashed()
     cells = sign(cells, script.where, len(plan.modules), sha256)
     assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
     sources = tuple(module.where for module in plan.everything if not module.path.is_dir())

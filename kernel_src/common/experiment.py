@@ -50,6 +50,7 @@ class Experiment:
     augmentation: str = "moderate"
     external_data: str = ""  # dataset slug of external photographs, for training only; empty: none
     external_area_factor: float = 0.84  # quadrat area here over there: 0.21 m² / 0.25 m²; external grams times this
+    pseudo_labels: str = ""  # dataset slug of `python -m build pseudo-label`: pseudo_labels.csv and photographs
     pseudo_weight: float = 0.0  # of a pseudo-labelled row in the loss, a measured one has 1; 0: such rows are not used
     # Training
     loss: str = "mse"
@@ -133,6 +134,8 @@ class Experiment:
                 f"{self.name}: ema_decay={self.ema_decay} must lie in [0, 1), "
                 f"external_area_factor={self.external_area_factor} above 0"
             )
+        if self.pseudo_labels and not self.pseudo_weight:
+            raise ValueError(f"{self.name}: pseudo_labels={self.pseudo_labels!r} needs a pseudo_weight, e.g. 0.25")
         if self.patience_epochs and not self.inner_folds:
             raise ValueError(f"{self.name}: patience_epochs needs inner_folds: nothing else may pick the epoch")
 

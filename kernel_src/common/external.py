@@ -5,6 +5,7 @@ counts every row that it leaves out. Such rows may teach, never judge: no fold v
 """
 
 import os
+import posixpath
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import pandas as pd
 
 from kernel_src.common.competition import IDENTITIES, IMAGE_COLUMN, TARGETS
 from kernel_src.common.external_table import MEASURED_COLUMNS, METADATA_COLUMNS, TEMPLATE_FIELD, ExternalTable
+from kernel_src.common.packed_photographs import packs_in, unpack_photographs
 from kernel_src.common.tables import group_labels
 
 EXTERNAL_COLUMN = "external"  # True: this row trains and is never validated
@@ -37,6 +39,7 @@ class ExternalReport:
     noted: Mapping[str, int]  # what was done in rows that are kept → in how many; a row may count in several
     largest_excess_g: float  # of a kept total over the sum of its parts, in grams of the source
     area_factor: float
+    mean_g: Mapping[str, float]  # of each target over the kept rows, in grams per our quadrat
 
     def __str__(self) -> str:
         """Return the report as one line."""
@@ -47,6 +50,7 @@ class ExternalReport:
             f"external data {self.name}: {self.kept} of {self.rows} rows kept; skipped {skipped or 'none'}; "
             f"of the kept {noted or 'all complete'} (totals exceed their parts by up to "
             f"{self.largest_excess_g:.1f} g); grams x {self.area_factor:g}"
+            + "".join(f"; mean {target} {mean:.1f}" for target, mean in [*self.mean_g.items()][-1:])
         )
 
 
@@ -57,8 +61,13 @@ def _first_names(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:EXTERNAL_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
-def _find_external_csv(folder: Path, table: ExternalTable) -> Path:
-    """Find the table's CSV in the folder, else below it, where archives tend to put it."""
+def find_external_csv(folder: Path, table: ExternalTable) -> Path:
+    """Find the table's CSV in the folder, else below it, where archives tend to put it.
+
+    Raises:
+        FileNotFoundError: it is not there; the message says what is.
+        ValueError: there are several.
+    """
     if (folder / table.csv).is_file():
         return folder / table.csv
     found = sorted(folder.rglob(table.csv))
@@ -72,8 +81,12 @@ def _find_external_csv(folder: Path, table: ExternalTable) -> Path:
     return found[0]
 
 
-def _read_texts(path: Path, table: ExternalTable) -> pd.DataFrame:
-    """Read the CSV as texts (empty: NaN) and make sure that it has the columns."""
+def read_external_texts(path: Path, table: ExternalTable) -> pd.DataFrame:
+    """Read the CSV as texts (empty: NaN) and make sure that it has the columns.
+
+    Raises:
+        ValueError: encoding, separator or columns are off.
+    """
     try:
         with warnings.catch_warnings():
             # Rows longer than the header would lose their last values with no more than a warning.
@@ -123,6 +136,60 @@ def _fill_in(texts: pd.DataFrame, template: str | float) -> list[str]:
 
 
 # %%
+def photograph_names(texts: pd.DataFrame, table: ExternalTable) -> list[str]:
+    """Name the photograph of each row as the table does, with `/` between folders; empty where it names none."""
+    names = [name.replace("\\", "/") for name in _fill_in(texts, table.image)]
+    return [posixpath.normpath(name) if name else "" for name in names]
+
+
+def find_photographs(path: Path, table: ExternalTable, names: Sequence[str]) -> tuple[Path, list[Path]]:
+    """Return the folder with the photographs of a CSV, and where each name leads: a file in it, or no file.
+
+    They lie packed beside the CSV, in the table's image folder, or flat beside the CSV, where an upload without its
+    folders leaves them: the first place that has any of them counts.
+
+    Raises:
+        FileNotFoundError: none is there; the message says where it was looked, and what is there instead.
+        ValueError: flat, names of different folders would be one file.
+    """
+    beside, flat = path.parent, [posixpath.basename(name) for name in names]
+    packs = packs_in(beside)
+    places = [(unpack_photographs(packs), names)] if packs else []
+    places += [(beside / table.image_folder, names), (beside, flat)]
+    for folder, inside in places:
+        root = Path(os.path.abspath(folder))
+        photographs = [Path(os.path.abspath(root / name)) for name in inside]  # not resolve: links are welcome
+        if not names or any(photograph.is_relative_to(root) and photograph.is_file() for photograph in photographs):
+            if inside is flat:
+                _refuse_one_file_for_two(path, names)
+            return root, photographs
+    looked = dict.fromkeys(os.path.abspath(folder) for folder, _ in places)
+    there = "; ".join(f"{folder} has: {_what_is_in(Path(folder))}" for folder in looked)
+    raise FileNotFoundError(
+        f"no image of {path} found: looked for {_first_names(names)} in {' and in '.join(looked)}. {there}. "
+        f"Put them into {table.image_folder}/ beside the CSV or flat beside it, or upload what "
+        "`python -m build external` makes"
+    )
+
+
+def _what_is_in(folder: Path) -> str:
+    if not folder.is_dir():
+        return "no such folder"
+    return _first_names(sorted(entry.name for entry in folder.iterdir())) or "nothing"
+
+
+def _refuse_one_file_for_two(path: Path, names: Sequence[str]) -> None:
+    """Refuse a flat folder for a table that names photographs alike in different folders."""
+    named: dict[str, set[str]] = {}
+    for name in names:
+        named.setdefault(posixpath.basename(name), set()).add(name)
+    if alike := [" and ".join(sorted(full)) for full in named.values() if len(full) > 1]:
+        raise ValueError(
+            f"{path}: the photographs lie beside it without their folders, where {_first_names(alike)} would be one "
+            "file: keep the folders, or pack them (`python -m build external`)"
+        )
+
+
 def _image_fault(path: Path, folder: Path) -> str:
     """Say why a photograph cannot be used, or nothing."""
     if not path.is_relative_to(folder) or not path.is_file():
@@ -195,21 +262,16 @@ def read_external(
 
     Raises:
         FileNotFoundError: the folder, the CSV or all of its photographs are not there; the message says what is.
-        ValueError: encoding, separator, columns or numbers are off, or no row is left.
+        ValueError: encoding, separator, columns, numbers or names of photographs are off, or no row is left.
     """
     table = table if area_factor is None else replace(table, area_factor=area_factor)
-    path = _find_external_csv(folder, table)
-    texts = _read_texts(path, table)
+    path = find_external_csv(folder, table)
+    texts = read_external_texts(path, table)
     grams, done = _grams_with_faults(_read_weights(path, texts, table), table)
 
-    images = Path(os.path.abspath(path.parent / table.image_folder))
-    names = [name.replace("\\", "/") for name in _fill_in(texts, table.image)]
-    photographs = [Path(os.path.abspath(images / name)) for name in names]  # not resolve: links are welcome
-    image_faults = [_image_fault(photograph, images) for photograph in photographs]
-    if names and all(fault == "missing image" for fault in image_faults):
-        there = _first_names(sorted(entry.name for entry in images.iterdir())) if images.is_dir() else "no such folder"
-        raise FileNotFoundError(f"no image of {path} found: looked in {images} for {_first_names(names)}; has: {there}")
-    fault = pd.Series(image_faults, texts.index, dtype=object)
+    names = photograph_names(texts, table)
+    images, photographs = find_photographs(path, table, names)
+    fault = pd.Series([_image_fault(photograph, images) for photograph in photographs], texts.index, dtype=object)
     fault = fault.where(fault != "", grams["fault"])
 
     wide = pd.DataFrame({IMAGE_COLUMN: [str(photograph) for photograph in photographs]}, index=texts.index)
@@ -230,6 +292,7 @@ def read_external(
         noted={f"with {what}": int(count) for what, count in done[kept].sum().items() if count},
         largest_excess_g=max(0.0, float(grams["excess_g"][kept].max())) if kept.any() else 0.0,
         area_factor=table.area_factor,
+        mean_g={target: float(wide.loc[kept, target].mean()) for target in TARGETS} if kept.any() else {},
     )
     if not report.kept:
         raise ValueError(f"{path}: no row can be used. {report}")

@@ -33,7 +33,7 @@ class ExternalTable:
     encoding: str = "utf-8-sig"  # UTF-8, with or without a byte order mark
     decimal: str = "."  # what stands before the decimals
     image: str  # file name of the photograph, e.g. "{image_file_name}" or "{id}.jpg"
-    image_folder: str  # relative to the CSV
+    image_folder: str  # relative to the CSV; photographs that lie flat beside the CSV, or packed, are found too
     targets: Mapping[str, tuple[str, ...]]  # each of our targets → the columns, in grams, whose sum it is
     metadata: Mapping[str, str | float]  # each of METADATA_COLUMNS → a template or a constant
     missing_is_zero: bool = True  # an empty part weighs 0 g; else a row with an empty weight is left out

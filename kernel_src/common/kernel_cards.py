@@ -65,9 +65,10 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
         parameters = {"BUNDLES": {bundle_slug(name): 1.0}}
         datasets = (bundle_slug(name),)
     else:
-        parameters = {"EXPERIMENT": name}
+        parameters = {"EXPERIMENT": name, "SOURCE_SHA256": ""}  # the stitcher fills in the hash
         # The bundle carries the depth model, so only training mounts its dataset.
-        datasets = tuple(slug for slug in (recipe.starting_weights, recipe.depth, recipe.external_data) if slug)
+        wanted = (recipe.starting_weights, recipe.depth, recipe.external_data, recipe.pseudo_labels)
+        datasets = tuple(slug for slug in wanted if slug)
         # What Kaggle has already need not be uploaded.
         models = tuple(handle for slug in datasets for handle in kaggle_models(slug)[:1])
         datasets = tuple(slug for slug in datasets if not kaggle_models(slug))

@@ -56,15 +56,21 @@ def find_model(handle: str, sentinel: str) -> Path:
         FileNotFoundError: it is not mounted; the message shows what is, and what to attach.
     """
     inputs = kaggle_root() / "input"
-    owner, _, rest = handle.partition("/")
-    # Framework names are written pyTorch, PyTorch and pytorch; the folder was always seen in lower case.
-    model, framework, variation, version = rest.split("/")
-    below = Path(model, framework.lower(), variation, version)
-    for place in (inputs / "models" / owner / below, inputs / below):
+    owner, *rest = handle.casefold().split("/")
+    # Framework names are written pyTorch, PyTorch and pytorch; their folder was always seen in lower case, which may be
+    # no rule. So the letters' case is left out of the comparison; owner and version are not.
+    places = (["models", owner, *rest], rest)
+    mounted = [
+        folder
+        for folder in _folders_below(inputs)
+        if [part.casefold() for part in folder.relative_to(inputs).parts] in places
+    ]
+    for place in mounted:
         if (place / sentinel).is_file():
             return place
+    lacking = f" (it is at {', '.join(map(str, mounted))}, without that file)" if mounted else ""
     raise FileNotFoundError(
-        f"the Model {handle} with {sentinel} is not mounted below {inputs}.\n"
+        f"the Model {handle} with {sentinel} is not mounted below {inputs}{lacking}.\n"
         f"Cure: in the notebook's editor choose Add Input, Models, and attach {handle}, or list it under model_sources "
         f"in kernel-metadata.json.\nMounted are:\n{folder_tree(inputs)}"
     )

@@ -48,8 +48,16 @@ def pseudo_table(
 
 
 def read_pseudo_labels(path: Path, share: float = CONFIDENT_SHARE) -> pd.DataFrame:
-    """Read a table and keep the `share` of its photographs that the folds agree on best."""
-    return confident(pd.read_csv(path, dtype={"image_id": str}), share)
+    """Read a table and keep the `share` of its photographs that the folds agree on best.
+
+    Photographs that lie beside the table are named by their whole path; the others are the competition's.
+    """
+    table = confident(pd.read_csv(path, dtype={"image_id": str}), share)
+    if IMAGE_COLUMN in table:
+        beside = [path.parent / str(name) for name in table[IMAGE_COLUMN]]
+        named = [str(file) if file.is_file() else name for file, name in zip(beside, table[IMAGE_COLUMN], strict=True)]
+        table[IMAGE_COLUMN] = named
+    return table
 
 
 def confident(table: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -66,8 +74,10 @@ def confident(table: pd.DataFrame, share: float) -> pd.DataFrame:
 
 
 # %%
-def check_pseudo_labels(table: pd.DataFrame, labelled_ids: Sequence[str], split: str) -> None:
-    """Make sure that a table can be used without a leak in a training of this split.
+def check_pseudo_labels(
+    table: pd.DataFrame, labelled_ids: Sequence[str], split: str, folds: Sequence[int] = ()
+) -> None:
+    """Make sure that a table can be used without a leak in a training of these folds of this split.
 
     Raises:
         ValueError: with every reason why not.
@@ -80,14 +90,16 @@ def check_pseudo_labels(table: pd.DataFrame, labelled_ids: Sequence[str], split:
         faults.append("it was predicted by a run that divided the images into other folds")
     if "image_id" in table and (known := sorted(set(table["image_id"]) & set(labelled_ids))):
         faults.append(f"{len(known)} images have weights already, e.g. {known[0]}")
+    if "fold" in table and (untaught := sorted(set(folds) - set(table["fold"]))):
+        faults.append(f"fold {', '.join(map(str, untaught))} has predicted nothing in it, and may use no other's words")
     if not faults and table.duplicated(["image_id", "fold"]).any():
         faults.append("an image has two predictions of one fold")
     if not faults and not np.isfinite(table[list(TARGETS)].to_numpy(float)).all():
         faults.append("a prediction is not a finite number")
     if faults:
         raise ValueError(
-            f"the pseudo-labels cannot be used: {'; '.join(faults)}. Cure: make the table with pseudo_table from the "
-            "per-fold predictions of a run with the same data and split"
+            f"the pseudo-labels cannot be used: {'; '.join(faults)}. Cure: make the table with "
+            "`python -m build pseudo-label` from a bundle that was trained on the same data, split and folds"
         )
 
 

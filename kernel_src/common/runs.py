@@ -36,6 +36,7 @@ from kernel_src.common.metric import weighted_r2
 from kernel_src.common.model import load_fold
 from kernel_src.common.prediction import predict_grams
 from kernel_src.common.preprocessing import framing_of, preprocessing_of
+from kernel_src.common.provenance import sources_of
 from kernel_src.common.pseudo_labels import split_sha256
 from kernel_src.common.resumption import check_fingerprint, run_fingerprint
 from kernel_src.common.session import ENDLESS, Session, SessionEnded
@@ -184,6 +185,7 @@ def finish_run(
     config = {
         "format": BUNDLE_FORMAT,
         "experiment": experiment.as_json(),
+        "source_sha256": sources_of(folder),
         "preprocessing": preprocessing_of(experiment.backbone).as_json(),
         "folds": [path.name for path in files],
         "target_mean_g": dict(zip(TARGETS, project(means)[0].tolist(), strict=True)),

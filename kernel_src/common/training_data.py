@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kernel_src.common.competition import IMAGE_COLUMN
+from kernel_src.common.competition import IMAGE_COLUMN, TARGETS
 from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, cached_depth_maps, load_depth
 from kernel_src.common.device import DeviceReport
 from kernel_src.common.experiment import Experiment
@@ -36,9 +36,16 @@ from kernel_src.common.training_photographs import FoldData
 
 def judged_folds(experiment: Experiment, train: pd.DataFrame) -> np.ndarray:
     """Return the fold in which each of the competition's images is validated, (images,)."""
-    return fold_numbers(
-        experiment.split, group_labels(train), target_array(train).sum(1), experiment.folds, experiment.split_seed
-    )
+    strata = total_grams(target_array(train))
+    return fold_numbers(experiment.split, group_labels(train), strata, experiment.folds, experiment.split_seed)
+
+
+def total_grams(grams: np.ndarray) -> np.ndarray:
+    """Return what a stratified split balances, (images, 5) to (images,): the Total.
+
+    The sum over the targets would count green matter and clover three times, dead matter twice.
+    """
+    return grams[:, TARGETS.index("Dry_Total_g")]
 
 
 def folds_to_train(experiment: Experiment, fold_of: np.ndarray) -> tuple[int, ...]:
@@ -78,7 +85,7 @@ class TrainingTable:
         judged = ~training_only(self.rows)
         rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
         if experiment.inner_folds:
-            groups, strata = group_labels(self.rows.iloc[rows]), grams[rows].sum(1)
+            groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
             inner_of = fold_numbers("group", groups, strata, experiment.inner_folds, fold)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
@@ -98,7 +105,7 @@ def training_table(
     """Put the rows together; `train` is the competition's table.
 
     Raises:
-        ValueError: the experiment wants external data and there is none, or extra rows cannot be used.
+        ValueError: the experiment wants external data or pseudo-labels and there are none, or they cannot be used.
     """
     fold_of = judged_folds(experiment, train)
     rows = train
@@ -113,8 +120,14 @@ def training_table(
         rows = join_external(rows, external)
     used = pseudo_labels if experiment.pseudo_weight else None
     labelled = len(rows)
+    if experiment.pseudo_weight and used is None:
+        raise ValueError(
+            f"{experiment.name} has pseudo_weight={experiment.pseudo_weight:g} and there are no pseudo-labels: name "
+            "their dataset in the field pseudo_labels and attach it, or set pseudo_weight=0"
+        )
     if used is not None:
-        check_pseudo_labels(used, rows["image_id"].tolist(), split_sha256(train["image_id"].tolist(), fold_of))
+        split = split_sha256(train["image_id"].tolist(), fold_of)
+        check_pseudo_labels(used, rows["image_id"].tolist(), split, folds_to_train(experiment, fold_of))
         images = used.drop_duplicates("image_id")[["image_id", IMAGE_COLUMN]]
         judged = rows if EXTERNAL_COLUMN in rows else rows.assign(**{EXTERNAL_COLUMN: False})
         rows = pd.concat([judged, images.assign(**{EXTERNAL_COLUMN: True})], ignore_index=True)

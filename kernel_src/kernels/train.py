@@ -5,8 +5,8 @@
 # > score that a submission can be compared with. Internet stays off.
 #
 # Attach the competition's data and, where the experiment asks for them, the datasets with the pretrained weights, the
-# depth model and external data. A long training stops itself before Kaggle does: run the notebook again with this
-# notebook's own output attached, and it goes on where it stopped.
+# depth model, external data and pseudo-labels. A long training stops itself before Kaggle does: run the notebook again
+# with this notebook's own output attached, and it goes on where it stopped.
 
 # %%
 import time
@@ -17,8 +17,9 @@ session_start_s = time.monotonic()
 # %% tags=["parameters"]
 EXPERIMENT = "demo"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"epochs": 3}
-PSEUDO_LABELS = ""  # dataset with pseudo_labels.csv, used where the recipe's pseudo_weight is above 0; empty: none
+PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
+SOURCE_SHA256 = ""  # of the sources that this was built from; the build fills it in, the bundle will tell
 
 # %% [markdown]
 # ## Settings
@@ -57,22 +58,22 @@ from kernel_src.common.tables import group_labels, read_train, target_array
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
 pseudo_labels = None
-if PSEUDO_LABELS:
-    pseudo_labels = read_pseudo_labels(find_dataset(PSEUDO_LABELS, PSEUDO_LABELS_FILE) / PSEUDO_LABELS_FILE)
+if experiment.pseudo_labels:
+    pseudo_folder = find_dataset(experiment.pseudo_labels, PSEUDO_LABELS_FILE)
+    pseudo_labels = read_pseudo_labels(pseudo_folder / PSEUDO_LABELS_FILE, PSEUDO_SHARE)
 train_table.describe().round(1)
 
 # %% [markdown]
 # ## Device
 
 # %%
-from kernel_src.common.device import check_device
+from kernel_src.common.device import check_device, refuse_fault
 from kernel_src.common.memory import keep_freed_memory
 
 keep_freed_memory()
 device = check_device()
 print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
-if device.fault:
-    print(f"WARNING, training on the CPU: {device.fault}")
+refuse_fault(device)
 
 # %% [markdown]
 # ## Training
@@ -83,6 +84,7 @@ if device.fault:
 import tempfile
 
 from kernel_src.common.launch import chosen_spread, launch
+from kernel_src.common.provenance import note_sources
 from kernel_src.common.resumption import continue_previous_run
 from kernel_src.common.runs import finish_run, folds_left, predict_out_of_fold, train_run
 from kernel_src.common.session import session_of
@@ -92,6 +94,8 @@ if previous_run := continue_previous_run(kaggle_root() / "input", run_folder, ex
 cache_folder = Path(tempfile.gettempdir()) / "photographs"  # scratch: Kaggle keeps only the working folder
 start_s = time.perf_counter()
 todo = folds_left(experiment, train_table, run_folder)
+if todo:
+    note_sources(run_folder, SOURCE_SHA256)
 spread = chosen_spread(experiment, len(todo), device.count)
 if device.count > 1:
     print(

@@ -18,11 +18,11 @@ from build.problems import CheckFailed, WrongUse
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.files import sha256_of
 
-SOURCE = "cd" * 32
+SOURCE = "ab" * 32  # which the fixture's training noted
 
 
 def make(run_folder: Path, out: Path, **options: Any):
-    return make_bundle(run_folder, out, **({"slug": "i2b-tiny-weights", "source_sha256": SOURCE} | options))
+    return make_bundle(run_folder, out, **({"slug": "i2b-tiny-weights"} | options))
 
 
 @pytest.fixture
@@ -52,6 +52,28 @@ def test_the_manifest_has_size_and_hash_of_each_file_the_slug_and_the_sources(
     for name, entry in manifest["files"].items():
         path = tmp_path / "bundle" / name
         assert entry == {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def test_a_notebook_that_is_rebuilt_after_the_training_changes_nothing_in_what_the_bundle_names(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It once stamped the hash of whatever notebook lay there, of which the run knew nothing."""
+    slug = "i2b-tiny-train"
+    rebuilt = tmp_path / "root" / "notebooks" / slug / f"{slug}.ipynb"
+    rebuilt.parent.mkdir(parents=True)
+    rebuilt.write_text(json.dumps({"metadata": {"stitch": {"source_sha256": "ef" * 32}}}))
+    monkeypatch.setattr("build.notebooks.ROOT", tmp_path / "root")
+    run(trained_run, tmp_path / "bundle", None, False)
+    assert json.loads((tmp_path / "bundle/manifest.json").read_text())["source_sha256"] == SOURCE
+    assert f"trained from sources {SOURCE[:12]}" in capsys.readouterr().out
+
+
+def test_a_run_that_does_not_know_its_sources_gives_a_bundle_that_says_so(run_folder: Path, tmp_path: Path) -> None:
+    config = json.loads((run_folder / "config.json").read_text())
+    del config["source_sha256"]  # a run of an older kit
+    (run_folder / "config.json").write_text(json.dumps(config))
+    assert make(run_folder, tmp_path / "bundle").source_sha256 == "unknown"
+    assert json.loads((tmp_path / "bundle/manifest.json").read_text())["source_sha256"] == "unknown"
 
 
 def test_the_dataset_metadata_is_what_kaggle_accepts(trained_run: Path, tmp_path: Path) -> None:
@@ -337,9 +359,8 @@ def test_an_empty_folder_may_be_filled(trained_run: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_prints_one_json_object_for_scripts(
-    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("build.bundle.trained_by", lambda name: SOURCE)
     run(trained_run, tmp_path / "bundle", None, True)
     assert json.loads(capsys.readouterr().out)["files"] == 4
     manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())

@@ -92,7 +92,7 @@ def test_the_bundle_of_a_real_architecture_predicts_what_its_fp32_run_does(
     experiment = replace(EXPERIMENTS[name], train_folds=(0,), tta="none")
     depth = random_depth(tmp_path / "hub", DEPTH_SMALL) if experiment.depth else None
     run_folder = random_run(tmp_path / "run", experiment, depth, settled=True)
-    make_bundle(run_folder, tmp_path / "bundle", slug=f"i2b-{name}-weights", source_sha256="0" * 64)
+    make_bundle(run_folder, tmp_path / "bundle", slug=f"i2b-{name}-weights")
     bundle = load_bundle(tmp_path / "bundle")
     in_full = replace(bundle, models=[load_fold(bundle.experiment, run_folder / "fold0.safetensors")])
     if depth is not None:

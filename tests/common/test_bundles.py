@@ -22,7 +22,7 @@ from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 @pytest.fixture(scope="session")
 def whole_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundles") / "tiny"
-    make_bundle(trained_run, out, slug="i2b-tiny-weights", source_sha256="ab" * 32)
+    make_bundle(trained_run, out, slug="i2b-tiny-weights")
     return out
 
 
@@ -155,7 +155,7 @@ def test_a_dataset_of_starting_weights_is_no_bundle(tmp_path: Path) -> None:
 def whole_depth_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("depth-bundles")
     random_run(folder / "run", TINY_DEPTH, write_tiny_depth(folder / "hub"))
-    make_bundle(folder / "run", folder / "bundle", slug="i2b-tiny-depth-weights", source_sha256="ab" * 32)
+    make_bundle(folder / "run", folder / "bundle", slug="i2b-tiny-depth-weights")
     return folder / "bundle"
 
 

@@ -211,6 +211,7 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "augmentation": ("none", {}, trained),
     "external_data": ("i2b-grassclover", {}, card),
     "external_area_factor": (1.0, {"external_data": "i2b-grassclover"}, external_grams),
+    "pseudo_labels": ("i2b-tiny-pseudo-labels", {"pseudo_weight": 0.25}, card),
     "pseudo_weight": (0.5, {"pseudo_weight": 0.25}, trained_with_pseudo_labels),
     "loss": ("smooth_l1", {}, trained),
     "loss_beta": (0.1, {"loss": "smooth_l1"}, trained),
@@ -435,7 +436,7 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
         training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
         mounted = (experiment.starting_weights, experiment.depth, experiment.external_data)
         assert training_card.datasets == tuple(slug for slug in mounted if slug)
-        assert training_card.parameters == {"EXPERIMENT": name}
+        assert training_card.parameters == {"EXPERIMENT": name, "SOURCE_SHA256": ""}
         assert inference_card.datasets == tuple(inference_card.parameters["BUNDLES"]) == (bundle_slug(name),)
         assert bundle_slug(name) == f"i2b-{name.replace('_', '-')}-weights"
         assert training_card.competitions == inference_card.competitions == ("csiro-biomass",)
@@ -443,3 +444,8 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
         kernel_card("v1", "blend")
     with pytest.raises(KeyError, match="v99"):
         kernel_card("v99", "train")
+
+
+def test_pseudo_labels_that_would_weigh_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="tiny-vit: pseudo_labels='i2b-labels' needs a pseudo_weight"):
+        replace(TINY_VIT, pseudo_labels="i2b-labels")

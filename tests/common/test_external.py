@@ -45,6 +45,15 @@ def write_grassclover(
     return root
 
 
+def flattened(root: Path) -> Path:
+    """Put every file below `root` beside each other, as it arrives from a flat upload, and return their folder."""
+    flat = root.with_name(f"{root.name}-flat")
+    flat.mkdir()
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        path.rename(flat / path.name)
+    return flat
+
+
 def write_competition(root: Path, state: str = "Vic", date: str = "2015/9/4") -> pd.DataFrame:
     lines = ["sample_id,image_path,Sampling_Date,State,Species,Pre_GSHH_NDVI,Height_Ave_cm,target_name,target"]
     for number in range(6):
@@ -99,6 +108,35 @@ def test_the_folder_of_the_csv_itself_will_do_too_and_links_are_followed(tmp_pat
     photograph.rename(tmp_path / "elsewhere.jpg")
     photograph.symlink_to(tmp_path / "elsewhere.jpg")
     assert len(read_external(root / "train", GRASSCLOVER)[0]) == 3
+
+
+# --- where the photographs lie ----------------------------------------------------------------------------------
+
+
+def test_photographs_flat_beside_the_csv_make_the_same_table_as_in_images(tmp_path: Path) -> None:
+    nested, of_nested = read_external(write_grassclover(tmp_path / "a"), GRASSCLOVER)
+    flat, of_flat = read_external(flattened(write_grassclover(tmp_path / "b")), GRASSCLOVER)
+    assert of_flat == of_nested
+    assert flat.drop(columns="image_path").equals(nested.drop(columns="image_path"))
+    assert all(Path(path).parent == tmp_path / "b-flat" and Path(path).is_file() for path in flat["image_path"])
+
+
+def test_a_photograph_outside_of_a_flat_folder_is_not_read(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "secret.jpg")
+    flat = flattened(write_grassclover(tmp_path / "b", [*ROWS, "../secret.jpg;2017;50;30;20;100"]))
+    assert read_external(flat, GRASSCLOVER)[1].skipped == {"missing image": 1}
+
+
+def test_names_that_differ_in_their_folder_alone_are_refused_where_they_lie_flat(tmp_path: Path) -> None:
+    rows = ["x/a.jpg;2017;50;30;20;100", "y/a.jpg;2018;10;0;0;10", "./x/b.jpg;2018;0;40;5;45", "x/b.jpg;2018;0;40;5;45"]
+    images = ("x/a.jpg", "y/a.jpg", "x/b.jpg")
+    nested = write_grassclover(tmp_path / "a", rows, images=images)
+    report = read_external(nested, GRASSCLOVER)[1]
+    assert report.kept == 3 and report.skipped == {"duplicate image": 1}, "one file, spelt in two ways"
+    with pytest.raises(ValueError, match="where x/a.jpg and y/a.jpg would be one file: keep the folders"):
+        read_external(flattened(nested), GRASSCLOVER)
+    only_x = write_grassclover(tmp_path / "b", [rows[0], rows[3]], images=images)
+    assert read_external(flattened(only_x), GRASSCLOVER)[1].kept == 2, "a name with its folder is found without it"
 
 
 def test_separators_at_the_ends_of_lines_do_no_harm(tmp_path: Path) -> None:
@@ -198,7 +236,8 @@ def test_the_report_is_one_line_that_adds_up(tmp_path: Path) -> None:
     _, report = read_external(root, GRASSCLOVER)
     assert str(report) == (
         "external data grassclover: 4 of 7 rows kept; skipped 2 missing image, 1 negative or infinite weight; "
-        "of the kept 1 with an empty part taken as 0 g (totals exceed their parts by up to 0.0 g); grams x 0.84"
+        "of the kept 1 with an empty part taken as 0 g (totals exceed their parts by up to 0.0 g); grams x 0.84; "
+        "mean Dry_Total_g 33.6"  # 0.84 x (100 + 10 + 45 + 5) / 4
     )
     assert report.rows == report.kept + sum(report.skipped.values())
 
@@ -255,9 +294,14 @@ def test_a_decimal_comma_is_refused_with_its_place_until_it_is_stated(tmp_path: 
 
 def test_no_image_at_all_says_where_it_looked_and_what_is_there(tmp_path: Path) -> None:
     root = write_grassclover(tmp_path, images=["a.png"])
-    with pytest.raises(FileNotFoundError, match=r"looked in .*train/images for a.jpg, b.jpg, c.jpg; has: a.png"):
+    train = root / "train"
+    with pytest.raises(FileNotFoundError) as caught:
         read_external(root, GRASSCLOVER)
-    with pytest.raises(FileNotFoundError, match="looked in .*train/photos .*has: no such folder"):
+    message = str(caught.value)
+    assert f"looked for a.jpg, b.jpg, c.jpg in {train / 'images'} and in {train}." in message
+    assert f"{train / 'images'} has: a.png; {train} has: biomass_train_data.csv, images." in message
+    assert "Put them into images/ beside the CSV or flat beside it, or upload what `python -m build ext" in message
+    with pytest.raises(FileNotFoundError, match="train/photos has: no such folder"):
         read_external(root, replace(GRASSCLOVER, image_folder="photos"))
 
 

@@ -171,6 +171,7 @@ def test_a_run_leaves_weights_config_predictions_and_log(trained_run: Path) -> N
         "log0.csv",
         "log1.csv",
         "fingerprint.json",
+        "sources.json",
     }
     rows = list(csv.DictReader((trained_run / "log.csv").open()))
     assert [(row["fold"], row["epoch"]) for row in rows] == [("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")]

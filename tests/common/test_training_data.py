@@ -11,6 +11,7 @@ from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.external_table import external_table_for
 from kernel_src.common.pseudo_labels import pseudo_table, split_sha256
+from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train, target_array
 from kernel_src.common.training_data import judged_folds, training_pictures, training_table
 from kernel_src.common.training_photographs import FoldData
@@ -157,3 +158,37 @@ def test_a_table_of_another_split_seed_is_refused(train: pd.DataFrame) -> None:
     foreign = pseudo(train, replace(WITH_PSEUDO, split_seed=1))
     with pytest.raises(ValueError, match="divided the images into other folds"):
         training_table(WITH_PSEUDO, train, None, foreign)
+
+
+def test_a_weight_without_labels_is_refused_and_not_trained_without(train: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="pseudo_weight=0.25 and there are no pseudo-labels.*field pseudo_labels"):
+        training_table(WITH_PSEUDO, train, None, None)
+
+
+def test_a_fold_that_has_predicted_nothing_is_refused_where_it_shall_train(train: pd.DataFrame) -> None:
+    table = pseudo(train)
+    partial = table[table["fold"] != 1]
+    with pytest.raises(ValueError, match="fold 1 has predicted nothing in it"):
+        training_table(WITH_PSEUDO, train, None, partial)
+    assert training_table(replace(WITH_PSEUDO, train_folds=(0, 2)), train, None, partial).pseudo.sum() == 4
+
+
+# --- strata ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_stratified_split_balances_the_total_and_not_the_sum_of_the_targets() -> None:
+    """Green counts three times in the sum of all five, Dead twice: 30 g of Green outweigh 40 g of Dead there."""
+    groups = [f"2015/1/{day}" for day in range(1, 25)]
+    random = np.random.default_rng(5)
+    green, dead = random.uniform(0, 60, 24), random.uniform(0, 90, 24)
+    zero = np.zeros(24)
+    columns = dict(zip(TARGETS, (green, dead, zero, green, green + dead), strict=True))
+    table = pd.DataFrame({"image_id": groups, "State": "Vic", "Sampling_Date": groups, **columns})
+    experiment = replace(TINY_VIT, split="stratified_group", folds=3)
+
+    def dealt(strata: np.ndarray) -> list[int]:
+        return fold_numbers("stratified_group", group_labels(table), strata, 3, 0).tolist()
+
+    by_total, by_sum = dealt(green + dead), dealt(target_array(table).sum(1))
+    assert by_total != by_sum, "the table tells the two apart"
+    assert judged_folds(experiment, table).tolist() == by_total

@@ -87,6 +87,20 @@ def test_another_version_of_a_model_is_not_taken(inputs: Path) -> None:
         find_model(HANDLE, WEIGHTS_FILE)
 
 
+def test_a_model_of_another_owner_is_not_taken_and_the_letters_case_does_not_count(inputs: Path) -> None:
+    put(inputs / "models" / HANDLE.replace("timm/", "someone/") / WEIGHTS_FILE)
+    with pytest.raises(FileNotFoundError, match="is not mounted"):
+        find_model(HANDLE, WEIGHTS_FILE)
+    wanted = put(inputs / "models" / HANDLE.replace("pytorch", "PyTorch") / WEIGHTS_FILE)
+    assert find_model(HANDLE.replace("pytorch", "pyTorch"), WEIGHTS_FILE) == wanted.parent
+
+
+def test_a_model_without_the_wanted_file_is_named(inputs: Path) -> None:
+    place = put(inputs / "models" / HANDLE / "pytorch_model.bin").parent
+    with pytest.raises(FileNotFoundError, match=f"it is at {place}, without that file"):
+        find_model(HANDLE, WEIGHTS_FILE)
+
+
 def test_a_model_that_holds_a_pickle_is_named_but_neither_mounted_nor_opened(inputs: Path) -> None:
     dinov2 = EXPERIMENTS["v7"].starting_weights
     put(inputs / "models/metaresearch/dinov2/pytorch/base/1/pytorch_model.bin")

@@ -17,7 +17,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_competition: Path) -> di
         training = lay_out_kaggle(home / "train", tiny_competition, {})
         run("train", {"EXPERIMENT": "demo", "CHANGES": TINY}, training, home / "scratch")
         bundle = home / "bundle"
-        make_bundle(training / "kaggle/working/run", bundle, slug="i2b-demo-weights", source_sha256="0" * 64)
+        make_bundle(training / "kaggle/working/run", bundle, slug="i2b-demo-weights")
         inference = lay_out_kaggle(home / "infer", tiny_competition, {"i2b-demo-weights": bundle})
         run("infer", {"BUNDLES": {"i2b-demo-weights": 1.0}}, inference, home / "scratch")
         folders[name] = home

@@ -13,7 +13,7 @@ from tests.kernels.running import lay_out_kaggle, run_notebook
 def test_refining_changes_the_submission_and_keeps_it_valid(
     trained_run: Path, tiny_competition: Path, tmp_path: Path
 ) -> None:
-    make_bundle(trained_run, tmp_path / "bundle", slug="i2b-demo-weights", source_sha256="0" * 64)
+    make_bundle(trained_run, tmp_path / "bundle", slug="i2b-demo-weights")
     written = {}
     for seconds in (0, 60):
         root = lay_out_kaggle(tmp_path / str(seconds), tiny_competition, {"i2b-demo-weights": tmp_path / "bundle"})

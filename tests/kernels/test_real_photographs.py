@@ -46,7 +46,7 @@ def test_real_photographs_go_from_training_to_a_valid_submission(real_competitio
     assert "22 photographs" in printed
     assert "means nothing" in printed, "at n = 22 the output must say that the score means nothing"
     run = training / "kaggle/working/run"
-    make_bundle(run, tmp_path / "bundle", slug="i2b-demo-weights", source_sha256="0" * 64, data=real_competition)
+    make_bundle(run, tmp_path / "bundle", slug="i2b-demo-weights", data=real_competition)
     inference = lay_out_kaggle(tmp_path / "infer", real_competition, {"i2b-demo-weights": tmp_path / "bundle"})
     run_notebook("infer", {"BUNDLES": {"i2b-demo-weights": 1.0}}, inference, tmp_path / "scratch")
     ids = read_column(real_competition / "sample_submission.csv", "sample_id")

@@ -23,7 +23,11 @@ def test_two_sessions_make_the_run_that_one_would_have_made(tiny_competition: Pa
     printed = run_notebook("train", limited, first, tmp_path / "scratch1")
     assert "fold 0: stopped in epoch 1 of 2" in printed and "NOT FINISHED: folds 0, 1" in printed
     assert "Add Input" in printed and "out-of-fold" not in printed
-    assert {path.name for path in working(first).iterdir()} == {"fingerprint.json", "checkpoint0.safetensors"}
+    assert {path.name for path in working(first).iterdir()} == {
+        "fingerprint.json",
+        "sources.json",
+        "checkpoint0.safetensors",
+    }
 
     second = lay_out_kaggle(tmp_path / "second", tiny_competition, {})
     (second / "kaggle/input/notebooks/owner/i2b-demo-train").mkdir(parents=True)

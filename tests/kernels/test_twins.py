@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from build.metadata import kernel_metadata
-from build.rehearse import rehearse
+from build.rehearse import Report, rehearse
 from build.stitch import stitch
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.kernel_cards import bundle_slug, kernel_card
+from kernel_src.common.weight_sources import kaggle_models
+from tests.common.test_external import flattened
 from tests.kernels.running import ROOT, run_notebook
 from tests.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 
@@ -82,9 +86,7 @@ def test_half_precision_is_measured_with_the_bundled_depth_model(twins: Twins, t
 
     twins.bundle("v8")
     run = twins.folder / "v8/train/kaggle/working/run"
-    report = make_bundle(
-        run, tmp_path / "bundle", slug="i2b-v8-weights", source_sha256="0" * 64, data=twins.competition
-    )
+    report = make_bundle(run, tmp_path / "bundle", slug="i2b-v8-weights", data=twins.competition)
     assert report.largest_change_g is not None and 0 < report.largest_change_g < 0.1
 
 
@@ -110,8 +112,18 @@ def test_the_notebooks_of_v5_run_under_papermill(tiny_competition: Path, tmp_pat
     infer_twin("v5", tiny_competition, {"i2b-v5-weights": bundle}, tmp_path, run_notebook)
 
 
-def rehearse_twin(name: str, kernel: str, parameters: dict, competition: Path, weights: list[Path], home: Path) -> Path:
+def rehearse_twin(
+    name: str, kernel: str, parameters: dict, competition: Path, weights: list[Path], home: Path, **options: Any
+) -> Path:
     """Rehearse a notebook of its own card, with other parameters; return the working folder it left."""
+    report = rehearsal_of(name, kernel, parameters, competition, weights, home, **options)
+    assert report.ok, report.as_lines()
+    return Path(report.out) / "working"
+
+
+def rehearsal_of(
+    name: str, kernel: str, parameters: dict, competition: Path, weights: list[Path], home: Path, **options: Any
+) -> Report:
     folder = home / f"i2b-{name}-{kernel}"
     folder.mkdir(parents=True)
     notebook = folder / f"{folder.name}.ipynb"
@@ -122,7 +134,7 @@ def rehearse_twin(name: str, kernel: str, parameters: dict, competition: Path, w
     # The twin starts from random weights: there is no dataset of them here.
     metadata["dataset_sources"] = [s for s in metadata["dataset_sources"] if s.rpartition("/")[2] != starting]
     (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
-    report = rehearse(
+    return rehearse(
         notebook,
         data=competition,
         weights=weights,
@@ -130,9 +142,8 @@ def rehearse_twin(name: str, kernel: str, parameters: dict, competition: Path, w
         limit_s=300,
         memory_gb=8,
         out=home / f"rehearsal-{kernel}-{name}",
+        **options,
     )
-    assert report.ok, report.as_lines()
-    return home / f"rehearsal-{kernel}-{name}" / "working"
 
 
 @pytest.mark.full
@@ -146,10 +157,34 @@ def test_v8_is_rehearsed_from_training_to_the_hidden_test(tiny_competition: Path
     working = rehearse_twin(
         "v8", "train", {"EXPERIMENT": "v8", "CHANGES": tiny_twin(v8)}, tiny_competition, weights, tmp_path
     )
-    make_bundle(working / "run", tmp_path / "bundle", slug="i2b-v8-weights", source_sha256="0" * 64)
+    make_bundle(working / "run", tmp_path / "bundle", slug="i2b-v8-weights")
     rehearse_twin(
         "v8", "infer", kernel_card("v8", "infer").parameters, tiny_competition, [tmp_path / "bundle"], tmp_path
     )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("carried", "layout"), [("flat", "new"), ("packed", "legacy")])
+def test_the_training_of_v5_is_rehearsed_with_grassclover_as_an_upload_carries_it(
+    tiny_competition: Path, tmp_path: Path, carried: str, layout: str
+) -> None:
+    """Kaggle's client drops images/: the photographs lie flat beside the CSV, or packed by `build external`."""
+    from build.external import make_external
+
+    v5 = EXPERIMENTS["v5"]
+    datasets = twin_datasets(v5, tmp_path / "datasets")
+    depth = datasets[v5.depth].rename(tmp_path / v5.depth)
+    grassclover = tmp_path / v5.external_data
+    if carried == "flat":
+        flattened(datasets[v5.external_data]).rename(grassclover)
+    else:
+        make_external(v5.external_data, datasets[v5.external_data], grassclover)
+    parameters = {"EXPERIMENT": "v5", "CHANGES": tiny_twin(v5)}
+    report = rehearsal_of("v5", "train", parameters, tiny_competition, [depth, grassclover], tmp_path, layout=layout)
+    assert report.ok, report.as_lines()
+    assert not any("left out" in note for note in report.notes), "nothing of the dataset lay in a folder"
+    printed = (Path(report.out) / "i2b-v5-train.executed.ipynb").read_text()
+    assert "external data grassclover: 3 of 3 rows kept" in printed and "mean Dry_Total_g 43.4" in printed
 
 
 @pytest.mark.full
@@ -159,3 +194,32 @@ def test_the_ensemble_v6_is_rehearsed_on_the_hidden_test(twins: Twins, tmp_path:
     working = rehearse_twin("v6", "infer", parameters, twins.competition, bundles, tmp_path)
     ids = pd.read_csv(working / "submission.csv")["sample_id"]
     assert len(ids) == 5 * 20, "all 20 training photographs stand in for the hidden test"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("layout", ["new", "legacy"])
+def test_a_training_that_starts_from_a_kaggle_model_is_rehearsed_and_lacks_it_where_it_is_not_attached(
+    tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """No experiment's weights are a Kaggle Model today, so the demo is given the one whose Model holds safetensors."""
+    import timm
+
+    from kernel_src.common.checkpoint import save_tensors
+
+    slug, backbone = "i2b-tf-efficientnet-es-imagenet", "tf_efficientnet_es"
+    (handle,) = kaggle_models(slug)
+    (tmp_path / "download").mkdir()
+    save_tensors(tmp_path / "download" / "model.safetensors", timm.create_model(backbone).state_dict())
+    recipe = replace(EXPERIMENTS["demo"], backbone=backbone, starting_weights=slug)
+    monkeypatch.setitem(EXPERIMENTS, "demo", recipe)  # for the card; the notebook gets the same as changes
+    changes = tiny_twin(recipe) | {"backbone": backbone, "starting_weights": slug}
+    parameters = {"EXPERIMENT": "demo", "CHANGES": changes}
+    attached = {"models": {handle: tmp_path / "download"}, "layout": layout}
+    working = rehearse_twin("demo", "train", parameters, tiny_competition, [], tmp_path, **attached)
+    place = f"models/{handle}" if layout == "new" else handle.partition("/")[2]
+    printed = (working.parent / "i2b-demo-train.executed.ipynb").read_text()
+    assert f"/kaggle/input/{place}/model.safetensors" in printed
+
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(recipe, starting_weights=""))  # a card that forgets the Model
+    lacking = rehearsal_of("demo", "train", parameters, tiny_competition, [], tmp_path / "lacking", layout=layout)
+    assert lacking.failure is not None and f"attach the Model {handle}" in lacking.failure.error

@@ -94,7 +94,7 @@ def train_twin(name: str, competition: Path, home: Path, run) -> Path:
         shutil.copytree(folder, kaggle / "kaggle/input/datasets/owner" / slug)
     run("train", {"EXPERIMENT": name, "CHANGES": tiny_twin(experiment)}, kaggle, home / "scratch")
     bundle = home / bundle_slug(name)
-    make_bundle(kaggle / "kaggle/working/run", bundle, slug=bundle_slug(name), source_sha256="0" * 64)
+    make_bundle(kaggle / "kaggle/working/run", bundle, slug=bundle_slug(name))
     config = json.loads((bundle / "config.json").read_text())
     assert config["experiment"] == json.loads(json.dumps(changed(experiment, tiny_twin(experiment)).as_json()))
     return bundle

@@ -172,6 +172,16 @@ def test_parameters_replace_literals_and_keep_comments(package):
     assert made.stitch(parameters={"NAME": "v8"}).source_sha256 != made.stitch().source_sha256
 
 
+def test_a_notebook_that_asks_for_it_carries_the_hash_of_its_own_sources(package):
+    main = '# %% tags=["parameters"]\nSOURCE_SHA256 = ""\nWHO = 1\n\n# %%\nprint(SOURCE_SHA256)\n'
+    asked = package({"main.py": main}).stitch(parameters={"SOURCE_SHA256": ""})
+    assert f'SOURCE_SHA256 = "{asked.source_sha256}"' in json.loads(asked.notebook)["cells"][-2]["source"]
+    assert json.loads(asked.notebook)["metadata"]["stitch"]["source_sha256"] == asked.source_sha256
+    changed = package({"main.py": main.replace("WHO = 1", "WHO = 2")}).stitch(parameters={"SOURCE_SHA256": ""})
+    assert changed.source_sha256 != asked.source_sha256 and asked.source_sha256.encode() not in changed.notebook
+    assert b'SOURCE_SHA256 = \\"\\"' in package({"main.py": main}).stitch().notebook, "unasked it stays unknown"
+
+
 def test_unknown_parameter_is_refused(package):
     with pytest.raises(CheckFailed, match="parameter SIZE is not assigned here → this cell assigns FLAG, NAME, SIZES"):
         package(LIBRARY).stitch(parameters={"SIZE": 1})
