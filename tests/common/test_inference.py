@@ -217,7 +217,7 @@ def test_the_deadline_is_kept_by_a_device_that_is_too_slow(
     assert time.monotonic() - start < seconds + 0.5
     assert [fault.part for fault in log.faults] == ["time"], "no error, in no run"
     assert outcome.passes_done < outcome.passes_wanted
-    assert outcome.grams[~outcome.predicted] == pytest.approx(
+    assert (outcome.grams[~outcome.predicted].reshape(-1, 5) == list(MEANS.values())).all()
         np.array([list(MEANS.values())] * (~outcome.predicted).sum())
     )
 
@@ -237,7 +237,7 @@ def test_an_output_that_is_not_finite_is_replaced_by_the_other_folds(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log)
     assert outcome.grams == pytest.approx(constrain(plain[1], "projection"), abs=1e-3)
-    assert set(log.faults[0].ids) == {path.stem for path in paths}
+    assert {name for fault in log.faults for name in fault.ids} == {path.stem for path in paths}
 
 
 def test_a_memory_that_is_too_small_halves_the_batch_and_remembers(
