@@ -73,6 +73,11 @@ class Outcome:
     by_steps: dict[int, int] = field(default_factory=dict)  # steps behind a photograph → photographs
     seconds: dict[str, float] = field(default_factory=dict)  # loading, first batch, predicting
 
+    @property
+    def predict_seconds(self) -> float:
+        """Seconds of predicting, the loading of the bundles apart."""
+        return max(0.0, self.seconds.get("predicting", 0.0) - self.seconds.get("loading", 0.0))
+
     def as_json(self) -> dict[str, Any]:
         """Return the plan and what was done of it as JSON can hold it."""
         return {
@@ -260,8 +265,9 @@ class Inference:
                 task = worker.tasks.pop(0)
                 self.schedule.on_end(task)
                 worker.step = worker.tasks[0].first if worker.tasks else None
-                worker.batch.learn(len(task.rows), worker.spent_s)
-                worker.spent_s = 0.0
+                if worker.passes:
+                    worker.batch.learn(len(task.rows), worker.spent_s / worker.passes)
+                worker.spent_s, worker.passes = 0.0, 0
             case Died():
                 worker.error = f"{message.error}\n{message.where}"
             case None:
@@ -282,7 +288,6 @@ class Inference:
     def _take_read(self, worker: Worker, message: Read) -> None:
         rows = worker.tasks[0].rows
         self.schedule.pace.learn_reading(message.seconds / len(rows))
-        worker.spent_s += message.seconds
         for row, why in message.unreadable:
             self.schedule.give_up([row])
             fault = Fault(part="photograph", what=why, instead=FALLBACK, ids=(self.job.image_ids[row],))
@@ -304,7 +309,7 @@ class Inference:
             )
         self.schedule.on_step(task, message.step, message.seconds)
         self.outcome.seconds.setdefault("first_batch", message.seconds)
-        worker.spent_s += message.seconds
+        worker.spent_s, worker.passes = worker.spent_s + message.seconds, worker.passes + 1
         worker.step = message.step + 1 if message.step + 1 < task.last else message.step
 
     # Death
@@ -312,6 +317,7 @@ class Inference:
     def _bury(self, worker: Worker) -> None:
         tasks, step = list(worker.tasks), worker.step
         death = self.force.bury(worker)
+        self.schedule.devices = max(1, len(self.force.workers))
         given_up, left_out = self.schedule.on_death(tasks, step)
         ids = tuple(self.job.image_ids[row] for row in tasks[0].rows) if tasks else ()
         what = f"the worker of {worker.name} {death}{f': {worker.error}' if worker.error else ''}"
@@ -356,11 +362,11 @@ class Inference:
         self.outcome.passes_done = int(reached.sum())
         values, counts = np.unique(reached, return_counts=True)
         self.outcome.by_steps = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        steps, short = len(self.schedule.steps), int((reached < len(self.schedule.steps)).sum())
+        short = self.schedule.unfinished()
         if self.clock() >= self.deadline_s and short:
-            unseen = tuple(self.job.image_ids[row] for row in np.flatnonzero(reached == 0))
-            what = f"the time allowed all {steps} steps for {len(reached) - short} of {len(reached)} photographs"
-            least = (
-                f"at least {int(reached.min())} steps for each" if not unseen else f"{FALLBACK} for those not reached"
-            )
-            self.log.note(Fault(part="time", what=what, instead=least, ids=unseen))
+            steps, unseen = len(self.schedule.steps), [row for row in short if reached[row] == 0]
+            what = f"the time allowed all {steps} steps for {len(reached) - len(short)} of {len(reached)} photographs"
+            least = f"at least {min(int(reached[row]) for row in short)} steps for the others"
+            ids = tuple(self.job.image_ids[row] for row in unseen)
+            instead = f"{FALLBACK} for those not reached" if unseen else least
+            self.log.note(Fault(part="time", what=what, instead=instead, ids=ids))

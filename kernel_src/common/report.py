@@ -20,13 +20,12 @@ def inference_report(
     *,
     device: DeviceReport,
     seconds: float,
-    predict_seconds: float,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Gather everything as JSON can hold it."""
     return {
         "images": outcome.answers.images,
-        "predict_seconds": round(predict_seconds, 3),
+        "predict_seconds": round(outcome.predict_seconds, 3),
         "seconds": round(seconds, 3),
         "device": device.as_json(),
         **settings,

@@ -99,8 +99,7 @@ class Schedule:
         """Return the next task, None where there is nothing (or no time) left to begin."""
         left_s = self.deadline_s - now_s
         flying = {row for task in self._flying.values() for row in task.rows}
-        idle = [row for row in range(self.rows) if row not in flying and row not in self.given_up]
-        idle = [row for row in idle if self._behind(self.reached[row]) < len(self.steps)]
+        idle = [row for row in self.unfinished() if row not in flying]
         if not idle or left_s <= 0 or self.deaths >= DEATHS:
             return None
         lowest = min(self._behind(self.reached[row]) for row in idle)
@@ -164,13 +163,22 @@ class Schedule:
     def _reached_soon(self, row: int) -> int:
         return max([self.reached[row], *(task.last for task in self._flying.values() if row in task.rows)])
 
+    def unfinished(self) -> list[int]:
+        """Return the photographs that could have more steps."""
+        return [
+            row
+            for row in range(self.rows)
+            if row not in self.given_up and self._behind(self.reached[row]) < len(self.steps)
+        ]
+
     # What became of it
 
     def on_step(self, task: Task, step: int, seconds: float) -> None:
         """Take up that a task has one more step behind it; `seconds` for all its photographs together."""
         self.pace.learn(step, seconds / len(task.rows))
         for row in task.rows:
-            self.reached[row] = max(self.reached[row], step + 1)
+            if row not in self.given_up:
+                self.reached[row] = max(self.reached[row], step + 1)
 
     def on_end(self, task: Task) -> None:
         """Take up that nothing more comes of a task; what it has left undone is planned anew."""
@@ -228,12 +236,12 @@ class BatchSize:
     size: int
     largest: int
     grows: bool  # false on a CPU, where nothing is gained and results shall not depend on timing
-    seconds: float = float("inf")  # per photograph, at the size before
+    seconds: float = float("inf")  # per photograph and step, at the size before
 
     LEAST_GAIN = 0.97  # of the time per photograph; a larger batch must save more than that
 
     def learn(self, rows: int, seconds: float) -> None:
-        """Take up what a full batch took; double while that pays."""
+        """Take up what a step of a full batch took; double while that pays."""
         if not self.grows or rows < self.size:
             return
         each = seconds / rows

@@ -35,7 +35,8 @@ class Worker:
     tasks: list[Task] = field(default_factory=list)  # given and not ended, the oldest first
     step: int | None = None  # that the oldest task is at
     heard_s: float = 0.0  # when it last said something
-    spent_s: float = 0.0  # on the task in the making
+    spent_s: float = 0.0  # on the steps of the task in the making
+    passes: int = 0  # steps of it that are done
     error: str = ""  # its last words
 
     def give(self, task: Task) -> bool:
