@@ -25,7 +25,7 @@ from kernel_src.common.bundle_prediction import member_of
 from kernel_src.common.bundles import BundleRecipe, load_recipe
 from kernel_src.common.dataset import picture_tensor
 from kernel_src.common.depth import DepthEstimator
-from kernel_src.common.images import Framing, ImageError, read_rgb, resize_rgb
+from kernel_src.common.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
 from kernel_src.common.manifest import BundleError
 from kernel_src.common.model import BiomassNet, WeightsError
 from kernel_src.common.prediction import BatchWork, Member
@@ -136,12 +136,12 @@ class Reader:
     def read(self, row: int) -> "Reading":
         """Read one photograph in every framing."""
         try:
-            photograph = read_rgb(self._orders.paths[row])
+            photograph = read_photograph(self._orders.paths[row], largest_px(self._orders.framings))
         except ImageError as error:
             return Reading(row, (), str(error), ())
         # Each from the original: a picture resized twice is not what the network was trained on.
-        pictures = tuple(picture_tensor(resize_rgb(photograph, framing)) for framing in self._orders.framings)
-        return Reading(row, pictures, "", ())
+        pictures = tuple(picture_tensor(resize_rgb(photograph.rgb, framing)) for framing in self._orders.framings)
+        return Reading(row, pictures, "", photograph.oddities)
 
 
 class Reading(NamedTuple):
