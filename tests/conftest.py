@@ -4,8 +4,13 @@ import csv
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kernel_src.common.competition import TARGETS
+
+# How long an example takes depends on what else runs on the machine; speed is measured in bench/.
+settings.register_profile("kit", deadline=None)
+settings.load_profile("kit")
 
 # State, Sampling_Date and number of photographs of each visit; as in the real table, no two states share a date.
 VISITS = (

@@ -43,6 +43,9 @@ def project(grams: np.ndarray) -> np.ndarray:
 
 
 # %%
+NOTHING_G = 1e-9  # parts that weigh less cannot be scaled: the factor would be without bounds
+
+
 def _columns(grams: np.ndarray) -> dict[str, np.ndarray]:
     return {target: grams[:, i].copy() for i, target in enumerate(TARGETS)}
 
@@ -53,9 +56,9 @@ def biological(grams: np.ndarray) -> np.ndarray:
     green, clover, dead = of["Dry_Green_g"], of["Dry_Clover_g"], of["Dry_Dead_g"]
     parts = green + clover
     gdm = (of["GDM_g"] + parts) / 2
-    scale = np.divide(gdm, parts, out=np.zeros_like(gdm), where=parts > 0)
+    scale = np.divide(gdm, parts, out=np.zeros_like(gdm), where=parts > NOTHING_G)
     # Where both parts are zero nothing can be scaled: the mass is taken as green, which the seed left inconsistent.
-    green, clover = np.where(parts > 0, green * scale, gdm), clover * scale
+    green, clover = np.where(parts > NOTHING_G, green * scale, gdm), clover * scale
     total = (of["Dry_Total_g"] + gdm + dead) / 2
     dead = np.clip(total - gdm, 0, None)
     of = {"Dry_Green_g": green, "Dry_Clover_g": clover, "Dry_Dead_g": dead, "GDM_g": gdm, "Dry_Total_g": gdm + dead}
@@ -71,8 +74,8 @@ def average(grams: np.ndarray) -> np.ndarray:
     components = np.stack([of[component] for component in COMPONENTS], 1)
     parts = components.sum(1)
     total = (of["Dry_Total_g"] + parts) / 2
-    scale = np.divide(total, parts, out=np.zeros_like(total), where=parts > 0)
-    components = np.where(parts[:, None] > 0, components * scale[:, None], total[:, None] / len(COMPONENTS))
+    scale = np.divide(total, parts, out=np.zeros_like(total), where=parts > NOTHING_G)
+    components = np.where(parts[:, None] > NOTHING_G, components * scale[:, None], total[:, None] / len(COMPONENTS))
     return components @ component_matrix().T
 
 

@@ -28,6 +28,13 @@ def test_every_variant_satisfies_both_identities_and_is_never_negative(variant: 
     assert constrained.shape == grams.shape and (constrained >= -1e-9).all() and identities_hold(constrained)
 
 
+@pytest.mark.parametrize("variant", ["biological", "average"])
+def test_parts_of_almost_nothing_are_not_scaled_to_infinity(variant: str) -> None:
+    """Found by hypothesis: 2e-308 g of green under 8 g of GDM made the factor infinite and the clover NaN."""
+    constrained = constrain(np.array([[2.3e-308, 0.0, 0.0, 8.0, 0.0]]), variant)
+    assert np.isfinite(constrained).all() and identities_hold(constrained)
+
+
 @settings(max_examples=150)
 @given(predictions)
 def test_the_projection_is_the_weighted_optimum_that_scipy_finds(grams: np.ndarray) -> None:
