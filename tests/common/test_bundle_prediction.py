@@ -72,9 +72,9 @@ def depth_count() -> DepthCount:
 def decodings(monkeypatch: pytest.MonkeyPatch) -> Counter:
     count: Counter[Path] = Counter()
 
-    def counting(path: Path) -> np.ndarray:
+    def counting(path: Path, at_least_px: tuple[int, int]) -> np.ndarray:
         count[path] += 1
-        return read_rgb(path)
+        return read_rgb(path, at_least_px)
 
     monkeypatch.setattr(dataset, "read_rgb", counting)
     return count
@@ -139,7 +139,10 @@ def test_the_prediction_is_the_mean_over_views_of_picture_and_depth_turned_toget
     bundle = bundle_of(experiment)
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
     raw = torch.stack(
-        [torch.from_numpy(resize_rgb(read_rgb(p), bundle.framing).transpose(2, 0, 1).copy()) for p in paths]
+        [
+            torch.from_numpy(resize_rgb(read_rgb(p, bundle.framing.size_px), bundle.framing).transpose(2, 0, 1).copy())
+            for p in paths
+        ]
     )
     with torch.inference_mode():
         upright = tiny_estimator()(raw, channels)
