@@ -285,7 +285,7 @@ class DeviceWorker:
         parts = [readings[i : i + at_once] for i in range(0, len(readings), at_once)]
         works = [self._batch(part) for part in parts] if len(parts) == 1 else None
         on_steps_s = 0.0
-        for done, number in enumerate(range(task.first, task.last)):
+        for done, number in enumerate(task.steps):
             step, start = self.orders.steps[number], time.perf_counter()
             if not goes_on(task, done, start - begun_s, on_steps_s):
                 return

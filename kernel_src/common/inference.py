@@ -264,7 +264,7 @@ class Inference:
             case Ended():
                 task = worker.tasks.pop(0)
                 self.schedule.on_end(task)
-                worker.step = worker.tasks[0].first if worker.tasks else None
+                worker.step = worker.tasks[0].steps[0] if worker.tasks else None
                 if worker.passes:
                     worker.batch.learn(len(task.rows), worker.spent_s / worker.passes)
                 worker.spent_s, worker.passes = 0.0, 0
@@ -310,7 +310,7 @@ class Inference:
         self.schedule.on_step(task, message.step, message.seconds)
         self.outcome.seconds.setdefault("first_batch", message.seconds)
         worker.spent_s, worker.passes = worker.spent_s + message.seconds, worker.passes + 1
-        worker.step = message.step + 1 if message.step + 1 < task.last else message.step
+        worker.step = next((one for one in task.steps if one > message.step), message.step)
 
     # Death
 

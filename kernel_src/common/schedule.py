@@ -2,7 +2,7 @@
 
 Which photographs go through which steps next, so that the time is used and never overrun:
 
-1. A few photographs are tried first: they tell how long a reading and a step take on this device.
+1. A few photographs are tried first, for a small part of the time: they tell how long a reading and a step take here.
 2. From then on all photographs get as many steps, in the order of their value, as fit into the time that is left; what
    each batch really took corrects the estimate, so a device that becomes slower or faster half-way changes the plan.
 3. At any moment enough time is kept to bring the photographs that have no step yet through their first, even if the
@@ -21,6 +21,7 @@ from typing import NamedTuple
 from kernel_src.common.steps import Step
 
 TRIED_FIRST = 2  # photographs
+TRIAL_SHARE = 0.05  # of the time that is left
 NEWEST_WEIGHT = 0.5  # of the newest measurement in the running mean
 SAFETY = 10.0  # see rule 3
 PATIENCE, PATIENCE_S = 2.0, 1.0  # a task may take so many times what was foreseen, and so many seconds more
@@ -29,12 +30,11 @@ DEATHS = 8  # of all workers together, after which nothing more is begun
 
 
 class Task(NamedTuple):
-    """Photographs (rows of the test table) that go through the steps `first` … `last` - 1."""
+    """Photographs (rows of the test table) that go through some steps, in their order."""
 
     number: int
     rows: tuple[int, ...]
-    first: int
-    last: int
+    steps: tuple[int, ...]
     limit_s: float  # it is cut short after so long
     foreseen_s: tuple[float, ...]  # of each step, for all its photographs; 0 where nothing is known
 
@@ -106,7 +106,7 @@ class Schedule:
         level = [row for row in idle if self._behind(self.reached[row]) == lowest]
         rows = level[:1] if level[0] in self._alone else [row for row in level if row not in self._alone]
         if (untried := self._untried()) is not None and lowest <= untried:
-            return self._task(rows[:TRIED_FIRST], lowest, untried + 1, left_s)
+            return self._task(rows[:TRIED_FIRST], lowest, len(self.steps), TRIAL_SHARE * left_s)
         rows = rows[: self.batch_size]
         spare_s = left_s - self._reserve_s(rows)
         if spare_s <= 0:
@@ -114,12 +114,14 @@ class Schedule:
         return self._task(rows, lowest, max(self._affordable(left_s), lowest + 1), spare_s)
 
     def _task(self, rows: Sequence[int], first: int, last: int, left_s: float) -> Task:
-        foreseen_s = len(rows) * (self.pace.reading_s + sum(self.pace.of(step) or 0.0 for step in range(first, last)))
-        known = all(self.pace.of(step) is not None for step in range(first, last))
-        limit_s = min(left_s, PATIENCE * foreseen_s + PATIENCE_S) if known else left_s
+        steps = tuple(step for step in range(first, last) if step not in self.left_out)
+        foreseen_s = tuple(len(rows) * (self.pace.of(step) or 0.0) for step in steps)
+        limit_s = left_s
+        if all(self.pace.of(step) is not None for step in steps):
+            all_s = len(rows) * self.pace.reading_s + sum(foreseen_s)
+            limit_s = min(left_s, PATIENCE * all_s + PATIENCE_S)
         self._numbers += 1
-        steps_s = tuple(len(rows) * (self.pace.of(step) or 0.0) for step in range(first, last))
-        task = Task(self._numbers, tuple(rows), first, last, limit_s, steps_s)
+        task = Task(self._numbers, tuple(rows), steps, limit_s, foreseen_s)
         self._flying[task.number] = task
         return task
 
@@ -161,7 +163,7 @@ class Schedule:
         return most
 
     def _reached_soon(self, row: int) -> int:
-        return max([self.reached[row], *(task.last for task in self._flying.values() if row in task.rows)])
+        return max([self.reached[row], *(task.steps[-1] + 1 for task in self._flying.values() if row in task.rows)])
 
     def unfinished(self) -> list[int]:
         """Return the photographs that could have more steps."""

@@ -46,7 +46,7 @@ class Worker:
         except (BrokenPipeError, OSError):
             return False
         if not self.tasks:
-            self.step = task.first
+            self.step = task.steps[0]
         self.tasks.append(task)
         return True
 

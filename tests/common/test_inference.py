@@ -105,6 +105,22 @@ def test_everything_is_computed_and_is_what_the_plain_pass_computes(
     assert outcome.predicted.all() and outcome.answers.is_complete()
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_each_photograph_is_decoded_once_for_all_folds_and_views(
+    recipe: BundleRecipe, paths: list[Path], devices: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read, told = device_worker.read_photograph, tmp_path / "read"
+
+    def counting(path: Path, at_least_px: tuple[int, int]) -> object:
+        with told.open("a") as file:  # the worker is another process
+            file.write(f"{path.stem}\n")
+        return read(path, at_least_px)
+
+    monkeypatch.setattr(device_worker, "read_photograph", counting)
+    run(job_of(paths, recipe), FaultLog(strict=True), devices=devices)
+    assert sorted(told.read_text().split()) == sorted(path.stem for path in paths)
+
+
 @pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (16, 1), (4, 2), (1, 2)])
 def test_batches_devices_and_order_change_nothing(
     recipe: BundleRecipe, paths: list[Path], batch_size: int, devices: int
