@@ -100,7 +100,10 @@ def main() -> None:
         raise SystemExit(f"{arguments.images} holds {len(found)} photographs: at least 2 are needed, one to swap with")
     paths = found[: max(2, arguments.count)]
     pictures = torch.stack(
-        [torch.from_numpy(resize_rgb(read_rgb(p), bundle.framing).transpose(2, 0, 1).copy()) for p in paths]
+        [
+            torch.from_numpy(resize_rgb(read_rgb(p, bundle.framing.size_px), bundle.framing).transpose(2, 0, 1).copy())
+            for p in paths
+        ]
     )
     result = {
         "experiment": name,

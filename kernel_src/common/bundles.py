@@ -5,7 +5,7 @@ random without an error in a lenient loader, and nobody learns of it. The frozen
 beside the folds that share it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,24 @@ from kernel_src.common.model import BiomassNet, load_fold
 from kernel_src.common.preprocessing import Preprocessing, preprocessing_from_json
 
 DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleRecipe:
+    """What a bundle's config says, before any weight is loaded."""
+
+    folder: Path
+    experiment: Experiment
+    preprocessing: Preprocessing
+    folds: tuple[str, ...]  # file names
+    depth: Mapping[str, str]  # DEPTH_ENTRIES of the depth model; empty: the experiment needs none
+    oof_r2: float
+    source_sha256: str  # of the sources that trained it
+
+    @property
+    def framing(self) -> Framing:
+        """How its photographs become pictures, as in training."""
+        return self.preprocessing.framing(self.experiment.image_size_px)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +57,13 @@ class Bundle:
         return self.preprocessing.framing(self.experiment.image_size_px)
 
 
-def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = None) -> Bundle:
-    """Verify and load a bundle.
-
-    `depth_models` holds by sha256 those that are loaded already, and takes up the one of this bundle.
+def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
+    """Read what a bundle holds; `manifest` is its own, and covers every file that the config names.
 
     Raises:
-        BundleError: a file is missing or altered, config or manifest lack an entry, or the format is newer than this
-            notebook.
-        WeightsError: the weights do not fit the model that the config describes.
+        BundleError: config or manifest lack an entry, contradict each other, or are newer than this notebook.
+        ValueError: the experiment is not one that this notebook knows.
     """
-    manifest = verify_manifest(folder)
     config = read_bundle_json(folder, CONFIG_FILE)
     lacking = [key for key in ("experiment", "preprocessing", "folds", "oof") if not config.get(key)]
     lacking += [key for key in ("source_sha256",) if key not in manifest]
@@ -64,28 +78,63 @@ def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = N
     named = {CONFIG_FILE, *config["folds"], *(depth[key] for key in ("weights", "config") if depth)}
     if unlisted := sorted(named - set(manifest["files"])):
         raise BundleError(f"{folder}: the manifest does not cover {', '.join(unlisted)}: make the bundle again")
-    estimator = None
-    if depth:
-        if manifest["files"][depth["weights"]]["sha256"] != depth["sha256"]:
-            raise BundleError(
-                f"{folder / depth['weights']} is not the depth model that config.json names (sha256 "
-                f"{manifest['files'][depth['weights']]['sha256'][:12]}…, not {depth['sha256'][:12]}…): "
-                "it belongs to another bundle; make the bundle again from its run"
-            )
-        loaded = {} if depth_models is None else depth_models
-        if depth["sha256"] not in loaded:
-            loaded[depth["sha256"]] = load_depth(folder / depth["weights"], folder / depth["config"])
-        estimator = loaded[depth["sha256"]]
-    return Bundle(
+    if depth and (found := manifest["files"][depth["weights"]]["sha256"]) != depth["sha256"]:
+        raise BundleError(
+            f"{folder / depth['weights']} is not the depth model that config.json names (sha256 {found[:12]}…, not "
+            f"{depth['sha256'][:12]}…): it belongs to another bundle; make the bundle again from its run"
+        )
+    return BundleRecipe(
         folder=folder,
         experiment=experiment,
         preprocessing=preprocessing,
-        models=[load_fold(experiment, folder / name) for name in config["folds"]],
+        folds=tuple(config["folds"]),
+        depth=depth,
         oof_r2=config["oof"]["r2"],
         source_sha256=manifest["source_sha256"],
-        depth=estimator,
-        depth_sha256=depth.get("sha256", ""),
     )
+
+
+def load_recipe(
+    recipe: BundleRecipe,
+    depth_models: dict[str, DepthEstimator] | None = None,
+    folds: Sequence[int] | None = None,
+) -> Bundle:
+    """Load a bundle's weights, of all folds or of some of them, strictly.
+
+    `depth_models` holds by sha256 those that are loaded already, and takes up the one of this bundle.
+
+    Raises:
+        WeightsError: the weights do not fit the model that the config describes.
+    """
+    estimator = None
+    if recipe.depth:
+        loaded = {} if depth_models is None else depth_models
+        if recipe.depth["sha256"] not in loaded:
+            weights, config = (recipe.folder / recipe.depth[key] for key in ("weights", "config"))
+            loaded[recipe.depth["sha256"]] = load_depth(weights, config)
+        estimator = loaded[recipe.depth["sha256"]]
+    wanted = range(len(recipe.folds)) if folds is None else folds
+    return Bundle(
+        folder=recipe.folder,
+        experiment=recipe.experiment,
+        preprocessing=recipe.preprocessing,
+        models=[load_fold(recipe.experiment, recipe.folder / recipe.folds[fold]) for fold in wanted],
+        oof_r2=recipe.oof_r2,
+        source_sha256=recipe.source_sha256,
+        depth=estimator,
+        depth_sha256=recipe.depth.get("sha256", ""),
+    )
+
+
+def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = None) -> Bundle:
+    """Verify and load a bundle; see `load_recipe` for `depth_models`.
+
+    Raises:
+        BundleError: a file is missing or altered, config or manifest lack an entry, or the format is newer than this
+            notebook.
+        WeightsError: the weights do not fit the model that the config describes.
+    """
+    return load_recipe(read_recipe(folder, verify_manifest(folder)), depth_models)
 
 
 def load_bundles(folders: Iterable[Path]) -> list[Bundle]:

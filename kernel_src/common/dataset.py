@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from kernel_src.common.images import Framing, read_rgb, resize_rgb
+from kernel_src.common.images import Framing, largest_px, read_rgb, resize_rgb
 
 
 class PhotographFiles(Dataset[tuple[torch.Tensor, ...]]):
@@ -27,8 +27,8 @@ class PhotographFiles(Dataset[tuple[torch.Tensor, ...]]):
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
         """Return one picture (3, H, W) uint8 per framing, in their order."""
-        photograph = read_rgb(self.paths[i])
-        # Each from the original: a picture resized twice is not what the network was trained on.
+        photograph = read_rgb(self.paths[i], largest_px(self.framings))
+        # Each from the one decoding: a picture resized twice is not what the network was trained on.
         return tuple(picture_tensor(resize_rgb(photograph, framing)) for framing in self.framings)
 
 

@@ -105,17 +105,3 @@ def refuse_fault(device: DeviceReport) -> None:
             f"not trained: the CPU in place of this GPU would compute until the session's limit. {device.fault}. "
             "To train on the CPU all the same, hide the GPU: CUDA_VISIBLE_DEVICES=-1"
         )
-
-
-def check_plan(device: DeviceReport, seconds_needed: float, limit_s: float) -> None:
-    """Refuse to go on when a missing GPU makes the work too long.
-
-    Raises:
-        RuntimeError: the remaining work does not fit into the limit.
-    """
-    if seconds_needed > limit_s:
-        why = f" because {device.fault}" if device.fault else ""
-        raise RuntimeError(
-            f"about {seconds_needed / 3600:.1f} h are needed on {device.name}, {limit_s / 3600:.1f} h are left{why}. "
-            "Cure: choose the accelerator GPU T4 x2, fewer TTA views or fewer folds"
-        )

@@ -5,37 +5,90 @@ carry. Whatever happens later, the rerun has something to score.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from kernel_src.common.competition import ID_COLUMN, TARGETS, sample_id, split_sample_id
-from kernel_src.common.manifest import CONFIG_FILE, read_bundle_json
-from kernel_src.common.submission import read_column, write_submission
+from kernel_src.common.competition import TARGETS, TRAINING_MEANS_G
+from kernel_src.common.faults import Fault, FaultLog
+from kernel_src.common.manifest import (
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    BundleError,
+    damage,
+    damaged_files,
+    read_bundle_json,
+    read_manifest,
+)
+from kernel_src.common.mounts import find_dataset
 
 
-def training_means(bundles: Mapping[Path, float]) -> dict[str, float]:
-    """Average the training means of several bundles by their shares; grams by target, identities intact.
+@dataclass(frozen=True, kw_only=True)
+class Attached:
+    """One bundle as the notebook finds it; without a folder or a manifest it cannot be used."""
+
+    slug: str
+    share: float
+    folder: Path | None = None
+    manifest: Mapping[str, Any] | None = None
+    means: Mapping[str, float] | None = None  # training means in grams, by target
+    damaged: frozenset[str] = frozenset()  # files that must not be used
+
+
+def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
+    """Find every bundle and read its manifest and its training means, but none of its weights.
 
     Raises:
-        BundleError: a bundle has no readable config.
         ValueError: the shares are negative, or all zero.
+        NotContained: a bundle is missing or unreadable, outside the rerun.
     """
-    if not bundles or min(bundles.values()) < 0 or sum(bundles.values()) <= 0:
-        raise ValueError(f"shares {list(bundles.values())}: none may be negative, and one must be above 0")
-    means = dict.fromkeys(TARGETS, 0.0)
-    for folder, share in bundles.items():
-        config = read_bundle_json(folder, CONFIG_FILE)
-        for target in TARGETS:
-            means[target] += share / sum(bundles.values()) * config["target_mean_g"][target]
-    return means
+    if not shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
+        raise ValueError(f"shares {list(shares.values())}: none may be negative, and one must be above 0")
+    found = []
+    for slug, share in shares.items():
+        try:
+            folder = find_dataset(slug, MANIFEST_FILE)
+            manifest = read_manifest(folder)
+            means = {
+                target: float(read_bundle_json(folder, CONFIG_FILE)["target_mean_g"][target]) for target in TARGETS
+            }
+        except (FileNotFoundError, BundleError, KeyError, TypeError, ValueError) as error:
+            what = f"{slug} cannot be used: {error}"
+            log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)
+            found.append(Attached(slug=slug, share=share))
+            continue
+        found.append(Attached(slug=slug, share=share, folder=folder, manifest=manifest, means=means))
+    return found
 
 
-def write_fallback(path: Path, test_csv: Path, means: Mapping[str, float]) -> list[str]:
-    """Write the same prediction for every image, and return the sample ids in the order of test.csv.
+def training_means(bundles: list[Attached]) -> dict[str, float]:
+    """Average the training means of the bundles by their shares; grams by target, identities intact.
+
+    Where no bundle can be read they are the competition's own, so that there is a submission nevertheless.
+    """
+    usable = [(bundle.means, bundle.share) for bundle in bundles if bundle.means is not None]
+    total = sum(share for _, share in usable)
+    if total <= 0:
+        return dict(TRAINING_MEANS_G)
+    return {target: sum(share * means[target] for means, share in usable) / total for target in TARGETS}
+
+
+def verify_bundles(bundles: list[Attached], log: FaultLog) -> list[Attached]:
+    """Compare every file of every bundle with its manifest; those that differ must not be used.
 
     Raises:
-        ValueError: test.csv has no such column, or a sample id names an unknown target.
+        NotContained: a file differs, outside the rerun.
     """
-    names = read_column(test_csv, ID_COLUMN)
-    images = {split_sample_id(name)[0] for name in names}
-    write_submission(path, names, {sample_id(image, target): means[target] for image in images for target in TARGETS})
-    return names
+    verified = []
+    for bundle in bundles:
+        damaged: dict[str, str] = {}
+        if bundle.folder is not None and bundle.manifest is not None:
+            damaged = damaged_files(bundle.folder, bundle.manifest)
+            if damaged:
+                error = damage(bundle.folder, damaged)
+                fault = Fault(part="bundle", what=str(error), instead="what of it is intact, else the other bundles")
+                log.contain(fault, error)
+            else:
+                print(f"{bundle.folder}: {len(bundle.manifest['files'])} files verified")
+        verified.append(replace(bundle, damaged=frozenset(damaged)))
+    return verified

@@ -48,26 +48,47 @@ def read_bundle_json(folder: Path, name: str) -> dict[str, Any]:
     return dict(value)
 
 
-def verify_manifest(folder: Path) -> dict[str, Any]:
-    """Compare every file of a bundle with its manifest and return the manifest.
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a bundle's manifest; its entry `files` maps each name to bytes and sha256.
 
     Raises:
-        BundleError: naming every file that is missing, of another size, or of another sha256; the manifest lists none.
+        BundleError: it is missing, unreadable, or lists no files.
     """
     manifest = read_bundle_json(folder, MANIFEST_FILE)
     files = manifest.get("files")
     entries = files.values() if isinstance(files, Mapping) else [None]
     if not all(isinstance(entry, Mapping) and set(entry) >= ENTRY_KEYS for entry in entries):
         raise BundleError(f"{folder / MANIFEST_FILE} lists no files with bytes and sha256: make the bundle again")
-    faults = []
+    return manifest
+
+
+def damaged_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Compare every file of a bundle with its manifest; map the name of each that differs to what is wrong with it."""
+    damaged = {}
     for name, entry in sorted(manifest["files"].items()):
         path = folder / name
         if not path.is_file():
-            faults.append(f"{name} is missing")
+            damaged[name] = "is missing"
         elif path.stat().st_size != entry["bytes"]:
-            faults.append(f"{name} has {path.stat().st_size:,} bytes, not {entry['bytes']:,}")
+            damaged[name] = f"has {path.stat().st_size:,} bytes, not {entry['bytes']:,}"
         elif sha256_of(path) != entry["sha256"]:
-            faults.append(f"{name} has another sha256: its bytes were changed")
-    if faults:
-        raise BundleError(f"{folder}: {'; '.join(faults)} → upload the bundle again and attach its newest version")
+            damaged[name] = "has another sha256: its bytes were changed"
+    return damaged
+
+
+def damage(folder: Path, damaged: Mapping[str, str]) -> BundleError:
+    """Return the error that names every damaged file and the cure."""
+    faults = "; ".join(f"{name} {what}" for name, what in damaged.items())
+    return BundleError(f"{folder}: {faults} → upload the bundle again and attach its newest version")
+
+
+def verify_manifest(folder: Path) -> dict[str, Any]:
+    """Compare every file of a bundle with its manifest and return the manifest.
+
+    Raises:
+        BundleError: naming every file that is missing, of another size, or of another sha256; the manifest lists none.
+    """
+    manifest = read_manifest(folder)
+    if damaged := damaged_files(folder, manifest):
+        raise damage(folder, damaged)
     return manifest

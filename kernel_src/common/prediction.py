@@ -33,10 +33,8 @@ def forward_grams(
 ) -> torch.Tensor:
     """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
 
-    Pictures whose half-precision result overflows are computed again in fp32, with their depth.
-
-    Raises:
-        FloatingPointError: the result is not finite in fp32 either.
+    Pictures whose half-precision result overflows are computed again in fp32, with their depth. What is not finite then
+    either is returned as it is.
     """
     with torch.autocast(pictures.device.type, torch.float16, enabled=half):
         z = model(pictures, depth)
@@ -44,32 +42,23 @@ def forward_grams(
     bad = ~torch.isfinite(grams).all(1)
     if half and bool(bad.any()):
         grams[bad] = model.scaling.to_grams(model(pictures[bad], None if depth is None else depth[bad]))
-        bad = ~torch.isfinite(grams).all(1)
-    if bool(bad.any()):
-        raise FloatingPointError(
-            f"{int(bad.sum())} of {len(grams)} predictions are NaN or infinite: the weights or the pictures are broken"
-        )
     return grams
 
 
 @torch.inference_mode()
 def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int, half: bool) -> torch.Tensor:
-    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W), in fp16 where faster, those that overflow in fp32.
-
-    Raises:
-        FloatingPointError: the result is not finite in fp32 either.
-    """
+    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W), in fp16 where faster, those that overflow in fp32."""
     with torch.autocast(pictures.device.type, torch.float16, enabled=half):
         depth: torch.Tensor = estimator(pictures, channels)
     bad = ~torch.isfinite(depth).all((1, 2, 3))
     if half and bool(bad.any()):
         depth[bad] = estimator(pictures[bad], channels)
-        bad = ~torch.isfinite(depth).all((1, 2, 3))
-    if bool(bad.any()):
-        raise FloatingPointError(
-            f"{int(bad.sum())} of {len(depth)} depth maps are NaN or infinite: the depth model's weights are broken"
-        )
     return depth
+
+
+def not_finite(values: torch.Tensor) -> torch.Tensor:
+    """Tell of which of (B, …) any value is not finite, (B,)."""
+    return ~torch.isfinite(values.flatten(1)).all(1)
 
 
 # %%
@@ -115,18 +104,62 @@ class BatchDepth:
 
 
 # %%
+class BatchWork:
+    """All that can be predicted of one batch; pictures are normalised once per experiment, depth is estimated once."""
+
+    def __init__(self, members: Sequence[Member | None], pictures: Sequence[torch.Tensor], half: bool) -> None:
+        """Remember the batch, uint8 (B, 3, H, W) in each framing; nothing is computed yet.
+
+        A member that is None cannot be asked for anything.
+        """
+        self.members, self.pictures, self.half = members, pictures, half
+        self.depths = BatchDepth(pictures, half)
+        self._normalised: dict[int, torch.Tensor] = {}
+
+    def grams(self, number: int, model: int, view: int) -> torch.Tensor:
+        """Predict (B, 5) in grams with one model of one member in one of its views; not finite where it failed."""
+        member = self._member(number)
+        if number not in self._normalised:
+            self._normalised[number] = member.preprocessing.normalise(self.pictures[member.framing])
+        symmetry = member.symmetries[view]
+        depth = self.depths.seen_by(member, symmetry)
+        grams = forward_grams(member.models[model], apply_view(self._normalised[number], symmetry), self.half, depth)
+        # A net may swallow what is not finite, and answer nonsense.
+        return grams if depth is None else grams.masked_fill(not_finite(depth)[:, None], float("nan"))
+
+    def failure(self, number: int, view: int, grams: torch.Tensor) -> str:
+        """Say why some of `grams`, as `grams()` returned them, are not finite; empty if all are."""
+        bad = not_finite(grams)
+        if not bool(bad.any()):
+            return ""
+        member = self._member(number)
+        depth = self.depths.seen_by(member, member.symmetries[view])
+        if depth is not None and bool((bad_maps := not_finite(depth)).any()):
+            return f"{int(bad_maps.sum())} of {len(depth)} depth maps are NaN or infinite: the depth model is broken"
+        return f"{int(bad.sum())} of {len(bad)} predictions are NaN or infinite: the weights or the pictures are broken"
+
+    def _member(self, number: int) -> Member:
+        member = self.members[number]
+        assert member is not None
+        return member
+
+
 def predict_batch(members: Sequence[Member], pictures: Sequence[torch.Tensor], half: bool) -> list[torch.Tensor]:
-    """Predict one batch, uint8 (B, 3, H, W) in each framing: per member (models, B, 5) in grams, mean over views."""
-    depths = BatchDepth(pictures, half)
-    predicted = []
-    for member in members:
-        normalised = member.preprocessing.normalise(pictures[member.framing])
-        grams = torch.zeros(len(member.models), len(normalised), len(TARGETS), device=normalised.device)
-        for view in member.symmetries:
-            seen, depth = apply_view(normalised, view), depths.seen_by(member, view)
-            for i, model in enumerate(member.models):
-                grams[i] += forward_grams(model, seen, half, depth)
-        predicted.append(grams / len(member.symmetries))
+    """Predict one batch, uint8 (B, 3, H, W) in each framing: per member (models, B, 5) in grams, mean over views.
+
+    Raises:
+        FloatingPointError: a prediction or a depth map is not finite.
+    """
+    work, predicted = BatchWork(members, pictures, half), []
+    for number, member in enumerate(members):
+        total = torch.zeros(len(member.models), len(pictures[0]), len(TARGETS), device=pictures[0].device)
+        for view in range(len(member.symmetries)):
+            for model in range(len(member.models)):
+                grams = work.grams(number, model, view)
+                if why := work.failure(number, view, grams):
+                    raise FloatingPointError(why)
+                total[model] += grams
+        predicted.append(total / len(member.symmetries))
     return predicted
 
 

@@ -72,9 +72,9 @@ def depth_count() -> DepthCount:
 def decodings(monkeypatch: pytest.MonkeyPatch) -> Counter:
     count: Counter[Path] = Counter()
 
-    def counting(path: Path) -> np.ndarray:
+    def counting(path: Path, at_least_px: tuple[int, int]) -> np.ndarray:
         count[path] += 1
-        return read_rgb(path)
+        return read_rgb(path, at_least_px)
 
     monkeypatch.setattr(dataset, "read_rgb", counting)
     return count
@@ -139,7 +139,10 @@ def test_the_prediction_is_the_mean_over_views_of_picture_and_depth_turned_toget
     bundle = bundle_of(experiment)
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
     raw = torch.stack(
-        [torch.from_numpy(resize_rgb(read_rgb(p), bundle.framing).transpose(2, 0, 1).copy()) for p in paths]
+        [
+            torch.from_numpy(resize_rgb(read_rgb(p, bundle.framing.size_px), bundle.framing).transpose(2, 0, 1).copy())
+            for p in paths
+        ]
     )
     with torch.inference_mode():
         upright = tiny_estimator()(raw, channels)
@@ -253,9 +256,9 @@ def test_only_the_depth_maps_that_overflow_are_computed_again() -> None:
     assert torch.allclose(half[1], exact[1], atol=1e-5) and torch.allclose(half, exact, atol=0.05)
 
 
-def test_a_broken_depth_model_is_named() -> None:
+def test_a_broken_depth_model_is_named(paths: list[Path]) -> None:
     estimator = tiny_estimator(3)  # this test's own
     with torch.no_grad():
         estimator.network.get_submodule("head.conv3").bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="2 of 2 depth maps are NaN or infinite.*depth model"):
-        estimate_depth(estimator, torch.zeros(2, 3, 28, 28, dtype=torch.uint8), 1, half=False)
+        predict_bundles([bundle_of(V8_LIKE, estimator)], paths[:2], device=CPU, batch_size=2)

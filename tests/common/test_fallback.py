@@ -1,67 +1,91 @@
 """The submission of the first second is complete and valid, for any number of images."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from kernel_src.common.competition import TARGETS
-from kernel_src.common.fallback import training_means, write_fallback
-from kernel_src.common.manifest import BundleError
+from kernel_src.common import mounts
+from kernel_src.common.competition import IDENTITIES, TARGETS, TRAINING_MEANS_G
+from kernel_src.common.fallback import Attached, find_bundles, training_means, verify_bundles
+from kernel_src.common.faults import FaultLog, NotContained
+from kernel_src.common.hidden_test import read_hidden_test, save_predictions
+from kernel_src.common.manifest import file_entry
 from kernel_src.common.submission import read_column, submission_problems
 
+ROOT = Path(__file__).resolve().parents[2]
 
-def bundle(folder: Path, *grams: float) -> Path:
-    folder.mkdir()
+
+def write_bundle(folder: Path, *grams: float) -> Path:
+    folder.mkdir(parents=True)
     config = {"format": 1, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
     (folder / "config.json").write_text(json.dumps(config))
+    manifest = {"format": 1, "files": {"config.json": file_entry(folder / "config.json")}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
-def test_means_are_weighed_by_the_shares(tmp_path: Path) -> None:
-    shares = {bundle(tmp_path / "a", 4, 4, 4, 8, 12): 1.0, bundle(tmp_path / "b", 8, 0, 0, 8, 8): 3.0}
-    assert training_means(shares) == pytest.approx(dict(zip(TARGETS, (7, 1, 1, 8, 9), strict=True)))
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(mounts, "kaggle_root", lambda: tmp_path)
+    write_bundle(tmp_path / "input/a", 4, 4, 4, 8, 12)
+    write_bundle(tmp_path / "input/b", 8, 0, 0, 8, 8)
+    return tmp_path / "input"
 
 
-def test_the_fallback_is_a_valid_submission_for_the_test_table(tmp_path: Path, tiny_competition: Path) -> None:
-    means = training_means({bundle(tmp_path / "a", 4, 5, 6, 10, 15): 1.0})
-    names = write_fallback(tmp_path / "submission.csv", tiny_competition / "test.csv", means)
-    assert names == read_column(tiny_competition / "test.csv", "sample_id") and len(names) == 15
+def test_means_are_weighed_by_the_shares(inputs: Path) -> None:
+    found = find_bundles({"a": 1.0, "b": 3.0}, FaultLog(strict=True))
+    assert training_means(found) == pytest.approx(dict(zip(TARGETS, (7, 1, 1, 8, 9), strict=True)))
+
+
+def test_the_fallback_is_a_valid_submission_for_the_test_table(
+    inputs: Path, tmp_path: Path, tiny_competition: Path
+) -> None:
+    log = FaultLog(strict=True)
+    test = read_hidden_test(tiny_competition, log)
+    save_predictions(tmp_path / "submission.csv", test, [], training_means(find_bundles({"a": 1.0}, log)))
+    assert list(test.sample_ids) == read_column(tiny_competition / "test.csv", "sample_id")
     sample = read_column(tiny_competition / "sample_submission.csv", "sample_id")
     assert submission_problems(tmp_path / "submission.csv", sample) == []
 
 
-def test_the_fallback_that_a_trained_run_carries_keeps_both_identities(
-    trained_run: Path, tmp_path: Path, tiny_competition: Path
-) -> None:
-    write_fallback(tmp_path / "s.csv", tiny_competition / "test.csv", training_means({trained_run: 1.0}))
-    sample = read_column(tiny_competition / "sample_submission.csv", "sample_id")
-    assert submission_problems(tmp_path / "s.csv", sample) == []
+def test_the_competitions_own_means_keep_both_identities() -> None:
+    means = TRAINING_MEANS_G
+    assert all(means[total] == pytest.approx(sum(means[part] for part in parts)) for total, parts in IDENTITIES.items())
 
 
-def test_a_bundle_without_config_and_an_unknown_target_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="config.json is missing"):
-        training_means({tmp_path: 1.0})
-    (tmp_path / "test.csv").write_text("sample_id\nA__Moss_g\n")
-    with pytest.raises(ValueError, match="A__Moss_g"):
-        write_fallback(tmp_path / "s.csv", tmp_path / "test.csv", dict.fromkeys(TARGETS, 1.0))
+def test_a_missing_bundle_is_an_error_and_in_the_rerun_the_others_count(inputs: Path, capsys: object) -> None:
+    with pytest.raises(NotContained, match="bundle: nowhere cannot be used.*nowhere is not mounted"):
+        find_bundles({"a": 1.0, "nowhere": 1.0}, FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    found = find_bundles({"a": 1.0, "nowhere": 1.0}, log)
+    assert training_means(found)["Dry_Total_g"] == 12 and [bundle.folder is None for bundle in found] == [False, True]
+    assert [fault.part for fault in log.faults] == ["bundle"]
+    assert training_means([Attached(slug="nowhere", share=1.0)]) == TRAINING_MEANS_G
+
+
+def test_a_damaged_file_is_an_error_and_in_the_rerun_it_is_left_out(inputs: Path) -> None:
+    (inputs / "a" / "config.json").write_text((inputs / "a" / "config.json").read_text().replace("4", "5"))
+    with pytest.raises(NotContained, match=r"config.json has another sha256.*upload the bundle again"):
+        verify_bundles(find_bundles({"a": 1.0}, FaultLog(strict=True)), FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    (bundle,) = verify_bundles(find_bundles({"a": 1.0}, log), log)
+    assert bundle.damaged == {"config.json"} and len(log.faults) == 1
+
+
+@pytest.mark.parametrize("shares", [[1.0, -0.5], [0.0, 0.0]])
+def test_shares_that_cannot_be_meant_are_refused(inputs: Path, shares: list[float]) -> None:
+    with pytest.raises(ValueError, match="none may be negative, and one must be above 0"):
+        find_bundles(dict(zip("ab", shares, strict=True)), FaultLog(strict=False))
 
 
 def test_the_fallback_needs_nothing_but_the_standard_library() -> None:
     """It must exist before torch is imported, and whether or not torch can be."""
-    import subprocess
-    import sys
-
     code = (
-        "import sys, kernel_src.common.fallback, kernel_src.common.mounts;"
+        "import sys, kernel_src.common.fallback, kernel_src.common.hidden_test, kernel_src.common.mounts;"
         "heavy = {'torch', 'numpy', 'pandas', 'cv2'} & set(sys.modules); assert not heavy, heavy"
     )
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("shares", [[], [0.0, 0.0], [2.0, -1.0]])
-def test_shares_that_mean_nothing_are_refused_at_once(shares: list[float], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="none may be negative, and one must be above 0"):
-        training_means({tmp_path / str(number): share for number, share in enumerate(shares)})

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from kernel_src.common.images import Framing, ImageError, decoded_photographs, read_rgb, resize_rgb
+from kernel_src.common.images import Framing, ImageError, decoded_photographs, read_photograph, read_rgb, resize_rgb
 
 
 def two_colours() -> Image.Image:
@@ -84,6 +84,90 @@ def test_what_cannot_be_decoded_whole_is_refused_by_name_and_size(tmp_path: Path
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="ID1.jpg does not exist: is the competition's data attached whole"):
         read_rgb(tmp_path / "ID1.jpg")
+
+
+PICTURE = np.asarray(Image.effect_mandelbrot((400, 200), (-2, -1.2, 1, 1.2), 60).convert("RGB"))
+PICTURE = np.stack([PICTURE[..., 0], np.roll(PICTURE[..., 1], 40, 1), PICTURE[::-1, :, 2]], 2)
+
+
+@pytest.mark.parametrize(
+    ("size_px", "decoded_px"),
+    [
+        ((100, 200), (100, 200)),
+        ((101, 50), (200, 400)),
+        ((50, 100), (50, 100)),
+        ((24, 20), (25, 50)),
+        (None, (200, 400)),
+    ],
+)
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_serves(
+    size_px: tuple[int, int] | None, decoded_px: tuple[int, int], tmp_path: Path
+) -> None:
+    path = saved(tmp_path / "a.jpg", Image.fromarray(PICTURE), quality=95)
+    photograph = read_photograph(path, size_px)
+    assert photograph.rgb.shape == (*decoded_px, 3) and photograph.oddities == ()
+    if size_px:
+        small, whole = (resize_rgb(rgb, Framing(*size_px)) for rgb in (photograph.rgb, read_rgb(path)))
+        assert np.abs(small.astype(int) - whole).mean() < 3, "nearly what the whole picture would give"
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("size_px", [None, (40, 40)])
+def test_a_turned_photograph_stands_upright_at_every_scale(
+    orientation: int, size_px: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = saved(tmp_path / "a.jpg", Image.fromarray(PICTURE), quality=95, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    photograph = read_photograph(path, size_px)
+    assert any(f"EXIF orientation {orientation}" in text for text in photograph.oddities)
+    height, width = photograph.rgb.shape[:2]
+    wanted = np.asarray(Image.fromarray(upright).resize((width, height), Image.BOX))
+    assert np.abs(photograph.rgb.astype(int) - wanted).mean() < 6
+    assert min(height, width) >= 40
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "told"),
+    [
+        ("L", ".jpg", ("grayscale",)),
+        ("CMYK", ".jpg", ("CMYK",)),
+        ("RGB", ".png", ("PNG inside",)),
+        ("P", ".png", ("PNG inside", "a palette")),
+        ("RGBA", ".png", ("PNG inside", "transparency")),
+        ("RGB", ".bmp", ("BMP inside",)),
+    ],
+)
+def test_another_kind_of_picture_is_decoded_as_pillow_would_and_told_of(
+    mode: str, suffix: str, told: tuple[str, ...], tmp_path: Path
+) -> None:
+    other = saved(tmp_path / f"a{suffix}", Image.fromarray(PICTURE).convert(mode))
+    path = other.rename(tmp_path / "ID1.jpg")
+    wanted = np.asarray(Image.open(path).convert("RGB"))
+    photograph = read_photograph(path, (50, 50))
+    assert all(any(word in text for text in photograph.oddities) for word in told)
+    whole = read_rgb(path)
+    assert np.abs(whole.astype(int) - wanted).mean() < 4
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.full((50, 100), 40000, np.uint16))
+    photograph = read_photograph(path)
+    assert photograph.rgb.dtype == np.uint8 and set(photograph.rgb.ravel()) == {40000 >> 8}
+    assert any("I;16" in text for text in photograph.oddities)
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [((1, 1), "1 x 1 px"), ((12000, 6000), "12000 x 6000 px"), ((300, 300), "aspect")]
+)
+def test_sizes_that_no_training_photograph_has_are_told_of(size: tuple[int, int], told: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", Image.new("RGB", size, (10, 90, 30)))
+    photograph = read_photograph(path, (384, 384))
+    assert any(told in text for text in photograph.oddities)
+    assert resize_rgb(photograph.rgb, Framing(384, 384)).shape == (384, 384, 3)
+    assert photograph.rgb.nbytes <= 3 * 1500 * 750, "a huge one is never decoded whole"
 
 
 def test_resizing_gives_the_size_and_averages_when_it_shrinks() -> None:

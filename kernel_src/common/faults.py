@@ -1,0 +1,73 @@
+"""## What went wrong, and what stood in for it
+
+In the interactive run and in the batch run every oddity is an error: that is the time to mend it. In the competition's
+rerun nobody is there to mend anything, so what hits single photographs, folds, bundles or devices is contained, and
+told here: what, which ids, what instead.
+"""
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+RERUN_VARIABLE = "KAGGLE_IS_COMPETITION_RERUN"  # set by Kaggle in the rerun on the hidden test only
+IDS_SHOWN = 5
+
+
+def is_rerun() -> bool:
+    """Tell whether this is Kaggle's rerun on the hidden test."""
+    return bool(os.environ.get(RERUN_VARIABLE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One thing that went wrong."""
+
+    part: str  # table, photograph, fold, bundle, device, memory, time, disk or unforeseen
+    what: str  # with where, and the cure where there is one
+    instead: str  # what stands in its place
+    ids: tuple[str, ...] = ()  # of the photographs or rows concerned; empty: all of them, or none
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        some = ", ".join(self.ids[:IDS_SHOWN]) + (f" … ({len(self.ids)})" if len(self.ids) > IDS_SHOWN else "")
+        return f"{self.part}: {self.what}{f' [{some}]' if some else ''} → {self.instead}"
+
+
+class NotContained(Exception):
+    """A fault outside the rerun; the message says what, where and the cure."""
+
+
+class FaultLog:
+    """All faults of a run, those that differ only in their ids told once."""
+
+    def __init__(self, *, strict: bool) -> None:
+        """Begin an empty log; `strict` makes every fault an error."""
+        self.strict = strict
+        self._ids: dict[Fault, dict[str, None]] = {}  # fault without ids → its ids, in their order
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What went wrong so far."""
+        return [replace(fault, ids=tuple(ids)) for fault, ids in self._ids.items()]
+
+    def note(self, fault: Fault) -> None:
+        """Tell of something that is no error in any run: the time was short, a GPU cannot be used."""
+        bare = replace(fault, ids=())
+        if bare not in self._ids:
+            print(f"NOTE {fault}")
+        self._ids.setdefault(bare, {}).update(dict.fromkeys(fault.ids))
+
+    def contain(self, fault: Fault, error: Exception | None = None) -> None:
+        """Go on without what the fault hit, in the rerun.
+
+        Raises:
+            NotContained: in every other run; from `error` where there is one.
+        """
+        if self.strict:
+            some = f" [{', '.join(fault.ids[:IDS_SHOWN])}]" if fault.ids else ""
+            raise NotContained(f"{fault.part}: {fault.what}{some} (the rerun would go on: {fault.instead})") from error
+        self.note(fault)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return all faults as JSON can hold them."""
+        return [asdict(fault) | {"ids": list(fault.ids)} for fault in self.faults]

@@ -1,0 +1,53 @@
+"""## What the bundles hold
+
+Read from their configs before any weight is loaded: which nets, folds and views there are to compute with.
+"""
+
+from collections.abc import Sequence
+
+from kernel_src.common.bundles import BundleRecipe, read_recipe
+from kernel_src.common.experiment import Experiment
+from kernel_src.common.fallback import Attached
+from kernel_src.common.faults import Fault, FaultLog
+from kernel_src.common.manifest import CONFIG_FILE, BundleError
+
+
+def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleRecipe | None]:
+    """Read every bundle's recipe and say in a line what it is; None for a bundle that cannot be used.
+
+    Raises:
+        NotContained: a bundle cannot be used, outside the rerun.
+    """
+    recipes: list[BundleRecipe | None] = []
+    for bundle in attached:
+        recipe = None
+        if bundle.folder is not None and bundle.manifest is not None:
+            try:
+                recipe = read_recipe(bundle.folder, bundle.manifest)
+                if unusable := sorted(bundle.damaged & {CONFIG_FILE, *recipe.depth.values()}):
+                    raise BundleError(f"{bundle.folder}: nothing works without {', '.join(unusable)}")
+            except (BundleError, ValueError, TypeError, KeyError) as error:
+                recipe = None
+                what = f"{bundle.slug} cannot be used: {error}"
+                log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)
+        if recipe is not None:
+            print(_line(recipe, bundle.share))
+        recipes.append(recipe)
+    return recipes
+
+
+def constraint_of(recipes: Sequence[BundleRecipe | None]) -> str:
+    """Return how the first usable bundle's experiment enforces the identities."""
+    usable = [recipe.experiment.constraint for recipe in recipes if recipe is not None]
+    return usable[0] if usable else Experiment.constraint
+
+
+def _line(recipe: BundleRecipe, share: float) -> str:
+    experiment = recipe.experiment
+    depth = f"depth {experiment.depth_fusion}, {experiment.depth_views}" if experiment.depth else "no depth"
+    return (
+        f"{experiment.name}: {len(recipe.folds)} folds of {experiment.backbone}, "
+        f"{experiment.image_height_px}x{experiment.image_width_px} px {recipe.preprocessing.interpolation}, "
+        f"views {experiment.tta}, {depth}, share {share:g}, out-of-fold R² {recipe.oof_r2:.4f}, "
+        f"trained from sources {recipe.source_sha256[:12]}"
+    )

@@ -1,0 +1,144 @@
+"""## The workers
+
+One forked process for each device, and a pipe to each. A worker that dies by itself, is killed, or hangs takes nothing
+with it but the batch in its hands.
+"""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+
+from kernel_src.common.device import DeviceReport
+from kernel_src.common.device_worker import Orders, hear, work
+from kernel_src.common.schedule import BatchSize, Task
+
+CORES_OF_A_READER = 4  # a Kaggle session with T4s has four cores
+LARGEST_BATCH = 64  # photographs
+DEATHS_OF_A_DEVICE = 3  # a device whose workers died so often is not used again
+
+
+@dataclass
+class Worker:
+    """One process, as the notebook sees it."""
+
+    orders: Orders
+    process: Any
+    pipe: Connection
+    batch: BatchSize
+    name: str
+    is_ready: bool = False
+    tasks: list[Task] = field(default_factory=list)  # given and not ended, the oldest first
+    step: int | None = None  # that the oldest task is at
+    heard_s: float = 0.0  # when it last said something
+    spent_s: float = 0.0  # on the steps of the task in the making
+    passes: int = 0  # steps of it that are done
+    error: str = ""  # its last words
+
+    def give(self, task: Task) -> bool:
+        """Hand over a task; false if the worker is dead."""
+        try:
+            self.pipe.send(tuple(task))
+        except (BrokenPipeError, OSError):
+            return False
+        if not self.tasks:
+            self.step = task.steps[0]
+        self.tasks.append(task)
+        return True
+
+    @property
+    def death(self) -> str:
+        """Say how the process ended."""
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+
+class Workforce:
+    """All workers."""
+
+    def __init__(self, orders: Orders, device: DeviceReport, batch_size: int) -> None:
+        """Plan one worker for each device; `orders` are made its own."""
+        self.batch_size = batch_size
+        self._context = get_context("fork")
+        self.workers: list[Worker] = []
+        self._deaths: dict[tuple[str, int], int] = {}
+        cores = max(1, torch.get_num_threads())
+        self._orders = [
+            replace(
+                orders,
+                kind=device.kind,
+                index=index,
+                half=device.half,
+                threads=max(1, cores // device.count),
+                readers=max(1, CORES_OF_A_READER // device.count) if device.kind == "cuda" else 0,
+            )
+            for index in range(device.count)
+        ]
+
+    def start(self) -> None:
+        """Start every worker."""
+        for orders in self._orders:
+            self._start(orders)
+
+    def _start(self, orders: Orders) -> None:
+        ours, theirs = self._context.Pipe()
+        # A forked child inherits the notebook's ends of all pipes; one that kept them would keep the others alive.
+        inherited = [ours, *(worker.pipe for worker in self.workers)]
+        process = self._context.Process(target=_child, args=(theirs, inherited, orders), daemon=True)
+        process.start()
+        theirs.close()
+        name = "CPU" if orders.kind == "cpu" else f"GPU {orders.index}"
+        on_gpu = orders.kind == "cuda"
+        batch = BatchSize(size=self.batch_size, largest=max(LARGEST_BATCH, self.batch_size), grows=on_gpu)
+        self.workers.append(Worker(orders, process, ours, batch, name))
+
+    def messages(self, timeout_s: float) -> list[tuple[Worker, Any]]:
+        """Wait for messages; a dead worker's last message is None."""
+        by_pipe: dict[Any, Worker] = {worker.pipe: worker for worker in self.workers}
+        found: list[tuple[Worker, Any]] = []
+        for pipe in wait(list(by_pipe), timeout=max(0.0, timeout_s)):
+            worker = by_pipe[pipe]
+            try:
+                found.append((worker, hear(worker.pipe)))
+            except (EOFError, OSError):
+                found.append((worker, None))
+        return found
+
+    def bury(self, worker: Worker) -> str:
+        """Remove a dead worker and start another in its place, unless its device has had enough of them.
+
+        Returns how it died.
+        """
+        self.kill(worker)
+        key = (worker.orders.kind, worker.orders.index)
+        self._deaths[key] = self._deaths.get(key, 0) + 1
+        if self._deaths[key] < DEATHS_OF_A_DEVICE:
+            self._start(worker.orders)
+        elif not self.workers and worker.orders.kind == "cuda":
+            cores = max(1, torch.get_num_threads())
+            self._start(replace(worker.orders, kind="cpu", index=0, half=False, threads=cores, readers=0))
+        return worker.death
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker at once."""
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        self.workers.remove(worker)
+
+    def stop(self) -> None:
+        """End all workers at once."""
+        for worker in list(self.workers):
+            self.kill(worker)
+
+
+def _child(pipe: Connection, inherited: Sequence[Connection], orders: Orders) -> None:
+    for other in inherited:
+        other.close()
+    work(pipe, orders)

@@ -1,0 +1,329 @@
+"""Real workers, really killed: what they have sent is kept, the rest is tried again, and the deadline is kept."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from kernel_src.common import device_worker, inference
+from kernel_src.common.bundle_prediction import predict_bundles
+from kernel_src.common.bundles import BundleRecipe, load_bundle, read_recipe
+from kernel_src.common.competition import TARGETS
+from kernel_src.common.constraints import constrain
+from kernel_src.common.faults import FaultLog, NotContained
+from kernel_src.common.inference import Job, Outcome, infer
+from kernel_src.common.manifest import read_manifest
+from tests.common.tiny import CPU
+
+MEANS = dict(zip(TARGETS, (2.0, 1.0, 1.0, 3.0, 4.0), strict=True))
+HALF_A_MINUTE_S = 30.0
+
+
+@pytest.fixture
+def paths(tiny_competition: Path, tmp_path: Path) -> list[Path]:
+    return [
+        Path(shutil.copy(path, tmp_path / path.name)) for path in sorted((tiny_competition / "train").iterdir())[:12]
+    ]
+
+
+@pytest.fixture
+def recipe(whole_bundle: Path) -> BundleRecipe:
+    return read_recipe(whole_bundle, read_manifest(whole_bundle))
+
+
+def job_of(paths: list[Path], *recipes: BundleRecipe | None, shares: tuple[float, ...] = (1.0,)) -> Job:
+    return Job(
+        image_ids=tuple(path.stem for path in paths),
+        paths=tuple(paths),
+        recipes=recipes,
+        damaged=(frozenset(),) * len(recipes),
+        shares=shares,
+        stack=None,
+        constraint="projection",
+        means=MEANS,
+    )
+
+
+def run(job: Job, log: FaultLog, seconds: float = HALF_A_MINUTE_S, batch_size: int = 4, devices: int = 1) -> Outcome:
+    saved: list[np.ndarray] = []
+    outcome = infer(
+        job,
+        replace(CPU, count=devices),
+        log,
+        deadline_s=time.monotonic() + seconds,
+        batch_size=batch_size,
+        save=saved.append,
+    )
+    assert np.array_equal(saved[-1], outcome.grams), "what was saved last is the best"
+    assert all(np.isfinite(grams).all() and (grams >= 0).all() for grams in saved)
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def whole_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from build.bundle import make_bundle
+
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    make_bundle(trained_run, out, slug="i2b-tiny-weights")
+    return out
+
+
+@pytest.fixture
+def plain(whole_bundle: Path, paths: list[Path]) -> np.ndarray:
+    """What the folds predict, (folds, images, 5), in one plain pass in this process."""
+    (grams,) = predict_bundles([load_bundle(whole_bundle)], paths, device=CPU, batch_size=4)
+    return grams
+
+
+def alter_work(monkeypatch: pytest.MonkeyPatch, before: Callable[[object, int, int, int], None]) -> None:
+    """Let the worker do something else before it computes a member's model and view; it is forked with this in it."""
+    grams = device_worker.BatchWork.grams
+
+    def altered(self: object, number: int, model: int, view: int) -> torch.Tensor:
+        before(self, number, model, view)
+        return grams(self, number, model, view)
+
+    monkeypatch.setattr(device_worker.BatchWork, "grams", altered)
+
+
+def test_everything_is_computed_and_is_what_the_plain_pass_computes(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path]
+) -> None:
+    log = FaultLog(strict=True)
+    outcome = run(job_of(paths, recipe), log)
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.passes_done == outcome.passes_wanted == 12 * 2 * 4 and not log.faults
+    assert outcome.predicted.all() and outcome.answers.is_complete()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_each_photograph_is_decoded_once_for_all_folds_and_views(
+    recipe: BundleRecipe, paths: list[Path], devices: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read, told = device_worker.read_photograph, tmp_path / "read"
+
+    def counting(path: Path, at_least_px: tuple[int, int]) -> object:
+        with told.open("a") as file:  # the worker is another process
+            file.write(f"{path.stem}\n")
+        return read(path, at_least_px)
+
+    monkeypatch.setattr(device_worker, "read_photograph", counting)
+    run(job_of(paths, recipe), FaultLog(strict=True), devices=devices)
+    assert sorted(told.read_text().split()) == sorted(path.stem for path in paths)
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (16, 1), (4, 2), (1, 2)])
+def test_batches_devices_and_order_change_nothing(
+    recipe: BundleRecipe, paths: list[Path], batch_size: int, devices: int
+) -> None:
+    once = run(job_of(paths, recipe), FaultLog(strict=True))
+    other = run(job_of(paths[::-1], recipe), FaultLog(strict=True), batch_size=batch_size, devices=devices)
+    assert other.grams[::-1] == pytest.approx(once.grams, abs=2e-3)
+
+
+def test_the_notebook_process_may_have_computed_on_all_its_threads_before(
+    recipe: BundleRecipe, paths: list[Path]
+) -> None:
+    """A forked child that used OpenMP's inherited thread pool would wait for ever."""
+    for _ in range(3):
+        (torch.randn(1500, 1500) @ torch.randn(1500, 1500)).relu().exp()
+    assert run(job_of(paths, recipe), FaultLog(strict=True)).predicted.all()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_worker_that_is_killed_costs_nothing_in_the_rerun(
+    plain: np.ndarray,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    devices: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    once = tmp_path / "killed"
+
+    def die_once(_: object, __: int, model: int, view: int) -> None:
+        if (model, view) == (1, 2) and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    alter_work(monkeypatch, die_once)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, devices=devices)
+    (fault,) = log.faults
+    assert "killed by SIGKILL" in fault.what and fault.part == "device" and "tried again" in fault.instead
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def test_outside_the_rerun_a_dead_worker_is_an_error(
+    recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter_work(monkeypatch, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(NotContained, match="device: the worker of CPU killed by SIGKILL"):
+        run(job_of(paths, recipe), FaultLog(strict=True))
+    assert not psutil.Process().children(), "no worker is left behind"
+
+
+def test_a_photograph_that_kills_its_worker_is_found_and_given_up(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(paths[5]), np.full((100, 200, 3), 255, np.uint8))
+
+    def die_of_white(work: object, *_: int) -> None:
+        if any(bool((picture == 255).all()) for picture in work.pictures[0]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    alter_work(monkeypatch, die_of_white)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log)
+    assert list(np.flatnonzero(~outcome.predicted)) == [5] and outcome.grams[5, 4] == MEANS["Dry_Total_g"]
+    assert [fault.ids for fault in log.faults if fault.part == "photograph"] == [(paths[5].stem,)]
+    others = [row for row in range(12) if row != 5]
+    assert outcome.grams[others] == pytest.approx(constrain(plain[:, others].mean(0), "projection"), abs=1e-3)
+
+
+def test_a_fold_that_kills_its_worker_is_left_out(
+    recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_: object, __: int, model: int, ___: int) -> None:
+        if model == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    alter_work(monkeypatch, die)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log)
+    assert any(fault.part == "fold" and "fold 1: kills its workers" in fault.what for fault in log.faults)
+    assert outcome.predicted.all() and np.isnan(outcome.answers.fold_grams(0)[1]).all()
+    assert np.isfinite(outcome.answers.fold_grams(0)[0]).all()
+
+
+def test_a_worker_that_hangs_is_ended_and_its_work_done_by_another(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(inference, "SILENCE_S", 1.0)
+    once = tmp_path / "hung"
+
+    def hang(_: object, __: int, model: int, view: int) -> None:
+        if model == 1 and view == 1 and not once.exists():
+            once.touch()
+            time.sleep(600)
+
+    alter_work(monkeypatch, hang)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log)
+    assert "it hung" in log.faults[0].what
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.5])
+def test_the_deadline_is_kept_by_a_device_that_is_too_slow(
+    recipe: BundleRecipe, paths: list[Path], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter_work(monkeypatch, lambda *_: time.sleep(0.25))
+    log, start = FaultLog(strict=True), time.monotonic()
+    outcome = run(job_of(paths, recipe), log, seconds)
+    assert time.monotonic() - start < seconds + 0.5
+    assert [fault.part for fault in log.faults] == ["time"], "no error, in no run"
+    assert outcome.passes_done < outcome.passes_wanted
+    assert (outcome.grams[~outcome.predicted].reshape(-1, 5) == list(MEANS.values())).all()
+
+
+def test_an_output_that_is_not_finite_is_replaced_by_the_other_folds(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grams = device_worker.BatchWork.grams
+
+    def broken(self: object, number: int, model: int, view: int) -> torch.Tensor:
+        answer = grams(self, number, model, view)
+        return answer.fill_(float("nan")) if model == 0 else answer
+
+    monkeypatch.setattr(device_worker.BatchWork, "grams", broken)
+    with pytest.raises(NotContained, match="fold 0, view 0: . of . predictions are NaN or infinite"):
+        run(job_of(paths, recipe), FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log)
+    assert outcome.grams == pytest.approx(constrain(plain[1], "projection"), abs=1e-3)
+    assert {name for fault in log.faults for name in fault.ids} == {path.stem for path in paths}
+
+
+def test_a_memory_that_is_too_small_halves_the_batch_and_remembers(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crowd(work: object, *_: int) -> None:
+        if len(work.pictures[0]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    alter_work(monkeypatch, crowd)
+    log = FaultLog(strict=True)
+    outcome = run(job_of(paths, recipe), log, batch_size=8)
+    assert [fault.part for fault in log.faults] == ["memory"] * 2
+    assert "8 photographs at once" in log.faults[0].what and "2 at once from now on" in log.faults[1].instead
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def test_a_broken_photograph_is_an_error_and_in_the_rerun_gets_the_mean(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path]
+) -> None:
+    paths[3].write_bytes(b"")
+    paths[7].unlink()
+    with pytest.raises(NotContained, match=f"photograph: .*{paths[3].stem}"):
+        run(job_of(paths, recipe), FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log)
+    assert list(np.flatnonzero(~outcome.predicted)) == [3, 7]
+    assert {fault.ids for fault in log.faults} == {(paths[3].stem,), (paths[7].stem,)}
+    others = [row for row in range(12) if row not in (3, 7)]
+    assert outcome.grams[others] == pytest.approx(constrain(plain[:, others].mean(0), "projection"), abs=1e-3)
+
+
+def test_a_bundle_that_cannot_be_loaded_leaves_the_work_to_the_other(
+    plain: np.ndarray, whole_bundle: Path, recipe: BundleRecipe, paths: list[Path], tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(whole_bundle, tmp_path / "other"))
+    for fold in other.glob("fold*.safetensors"):
+        fold.write_bytes(fold.read_bytes()[:100])
+    broken = replace(recipe, folder=other)
+    with pytest.raises(NotContained, match="fold: other"):
+        run(job_of(paths, recipe, broken, shares=(0.5, 0.5)), FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe, broken, shares=(0.5, 0.5)), log)
+    assert {fault.part for fault in log.faults} == {"fold"}
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def test_what_nobody_foresaw_is_raised_and_in_the_rerun_the_best_stands(
+    recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference.Inference, "_take_computed", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(job_of(paths, recipe), FaultLog(strict=True))
+    saved: list[np.ndarray] = []
+    log = FaultLog(strict=False)
+    deadline_s = time.monotonic() + 30
+    infer(job_of(paths, recipe), CPU, log, deadline_s=deadline_s, batch_size=4, save=saved.append)
+    assert log.faults[-1].part == "unforeseen" and "_take" in log.faults[-1].what
+
+
+def test_a_full_disk_keeps_what_was_saved_before(recipe: BundleRecipe, paths: list[Path]) -> None:
+    def full(_: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    log = FaultLog(strict=False)
+    infer(job_of(paths, recipe), CPU, log, deadline_s=time.monotonic() + 30, batch_size=4, save=full)
+    assert log.faults[-1].part == "disk" and "No space left" in log.faults[-1].what
+    with pytest.raises(NotContained, match="disk"):
+        infer(job_of(paths, recipe), CPU, FaultLog(strict=True), deadline_s=1e9, batch_size=4, save=full)
+
+
+def test_nothing_to_predict_and_no_bundle_are_complete_at_once(recipe: BundleRecipe, paths: list[Path]) -> None:
+    assert run(job_of([], recipe), FaultLog(strict=True)).grams.shape == (0, 5)
+    outcome = run(job_of(paths, None), FaultLog(strict=True))
+    assert not outcome.predicted.any() and (outcome.grams == list(MEANS.values())).all()
