@@ -334,7 +334,7 @@ def preflight_report(**changed: Any) -> bytes:
 
 def lay_bench(folder: Path, server: Any, patch: pytest.MonkeyPatch, template: Path) -> Bench:
     """Copy a desk whose notebooks were checked, and go there."""
-    from build.push import client, preparation
+    from build.push import client, datasets, preparation
 
     shutil.copytree(template, folder, symlinks=True)
     patch.chdir(folder)
@@ -343,6 +343,9 @@ def lay_bench(folder: Path, server: Any, patch: pytest.MonkeyPatch, template: Pa
     # Hashing all notebooks takes a tenth of a second; nothing here changes them.
     checked = (template / "digest").read_text()
     patch.setattr(preparation, "_digest", lambda: checked)
+    # 403 may mean "still processed", which is waited for: an hour in earnest.
+    for waits in (datasets.push_dataset, datasets.wait_until_there):
+        patch.setattr(waits, "__kwdefaults__", {**waits.__kwdefaults__, "limit_s": 3.0})
     uploads = (folder / "out" / "push" / "uploads",)
     patch.setattr(client.open_client, "__defaults__", uploads)
     patch.setattr(client.Kaggle.__init__, "__defaults__", uploads)
