@@ -23,6 +23,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _VERSION = re.compile(r"\d[0-9A-Za-z.+!_-]{0,40}")
 _GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()/-]{0,60} sm_\d{2,3}")
 _LAYOUTS = ("new", "legacy")
+_CURE = "nothing is taken over from it; look at the notebook's log on the site, then run the preflight with --again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,8 @@ def read_seen(report: Mapping[str, Any], where: str, known: Mapping[str, object]
     def text(name: str, value: object, pattern: re.Pattern[str]) -> str:
         if isinstance(value, str) and pattern.fullmatch(value):
             return value
-        problems.append(Problem(what=f"{name} is {str(value)[:80]!r}, not what it should look like", where=where))
+        what = f"{name} is {str(value)[:80]!r}, not what it should look like"
+        problems.append(Problem(what=what, where=where, cure=_CURE))
         return ""
 
     on = text("time", report.get("time"), _TIME)
@@ -90,7 +92,7 @@ def read_seen(report: Mapping[str, Any], where: str, known: Mapping[str, object]
                 problems.append(Problem(what=what, where=where, cure="write its version into IMPORTS by hand"))
             versions[name] = min(found).partition("+")[0]
     if not versions:
-        problems.append(Problem(what="it names no package that kernels may import", where=where))
+        problems.append(Problem(what="it names no package that kernels may import", where=where, cure=_CURE))
     if problems:
         raise CheckFailed(problems)
     return Seen(on=on, python=python, layout=str(layout), gpus=tuple(gpus), versions=versions)

@@ -15,6 +15,7 @@ class Finding:
     level: Level  # fail: a push would not work
     text: str
     cure: str = ""
+    absent: bool = False  # merely not on Kaggle yet: a person reads the number of them, `--json` has each
 
 
 Check = Callable[[], Iterator[Finding]]

@@ -78,7 +78,7 @@ def dataset_findings(client: "Kaggle", slug: str) -> Iterator[Finding]:
     ref, push = f"{client.username}/{slug}", push_command(slug)
     state = client.dataset_state(client.username, slug)
     if state is None:
-        yield Finding(about="dataset", level="warn", text=f"{ref} is not on Kaggle", cure=push)
+        yield Finding(about="dataset", level="warn", text=f"{ref} is not on Kaggle", cure=push, absent=True)
         return
     if state.upper() != "READY":
         failed = state.upper() in ("FAILED", "ERROR")
@@ -135,7 +135,7 @@ def drift_findings(client: "Kaggle", slug: str) -> Iterator[Finding]:
     remote = client.pull_kernel(client.username, slug)
     name = f"{client.username}/{slug}"
     if remote is None:
-        yield Finding(about="drift", level="ok", text=f"{name} is not on Kaggle yet")
+        yield Finding(about="drift", level="ok", text=f"{name} is not on Kaggle yet", absent=True)
         return
     ours, attempts = path.read_text(encoding="utf-8"), []
     if JOURNAL.is_file():

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from build.metadata import kernel_slug
+from build.notebooks import all_cards
 from build.problems import CheckFailed, Problem
 from build.progress import waiting
 from build.push.ledger import Score, read_scores
 from build.push.memory import Step, newest_steps
 from kernel_src.common.competition import SLUG
-from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.kernel_cards import bundle_slug
 
 if TYPE_CHECKING:
@@ -62,14 +62,12 @@ def run(as_json: bool) -> None:
 
         client = open_client()
         account = client.username
-        with waiting("asking Kaggle", quiet=as_json) as say:
+        with waiting("asking Kaggle", quiet=as_json):
             submissions = client.submissions(SLUG)
-            for name in EXPERIMENTS:
-                say(name)
-                rows.append(row_of(name, client, steps, scores, submissions))
+            rows = [row_of(name, client, scores, submissions) for name in pushable()]
     except CheckFailed as failed:
         problems, account = failed.problems, ""
-        rows = [known_here(name, steps, scores) for name in EXPERIMENTS]
+        rows = [known_here(name, steps, scores) for name in pushable()]
     if as_json:
         value = {
             "ok": not problems,
@@ -87,9 +85,12 @@ def run(as_json: bool) -> None:
         raise CheckFailed(problems)
 
 
-def row_of(
-    name: str, client: "Kaggle", steps: Sequence[Step], scores: Sequence[Score], submissions: "Sequence[Submission]"
-) -> Row:
+def pushable() -> list[str]:
+    """Name every experiment that has an inference notebook, blends too."""
+    return [card.experiment for card in all_cards() if card.kernel == "infer"]
+
+
+def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "Sequence[Submission]") -> Row:
     """Ask for one experiment.
 
     Raises:

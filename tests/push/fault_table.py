@@ -10,19 +10,27 @@ from kernel_src.common.files import write_text
 from tests.push.bench import Case
 
 TABLE = ROOT / "docs" / "faults.md"
-HEADING = ("fault", "step", "exit", "what is said", "exit of the second run", "in the end")
-PHASES = ("account", "weights", "drift", "push", "run", "outputs", "submission", "score", "data")
+HEADING = ("fault", "step", "outcome", "exit", "what the user reads", "in the end", "duplicates", "lost")
+PHASES = ("check", "account", "weights", "drift", "push", "run", "outputs", "submission", "score")
+VERBS = ("data", "external", "training", "preflight")
+SIGNS = {"recovers": "↻", "stops": "⏹", "refused": "✋"}
 ABOUT = """# Faults
 
 Written by `tests/push/test_faults.py` (`make test-full`), never by hand: the real Kaggle client, the real command line
 and the loopback stand-in `tests/push/server.py`. A fault strikes a flow once (“without end”, “every time” and bare HTTP
 codes: until the run ends); then the same command runs again, with the fault gone and, where a person has to do
-something, that done. The tests also demand, for every row: the ledger has one row per submission, a run after a success
-changes nothing, no traceback of ours is shown, the fault really struck.
+something, that done.
 
-“In the end” counts what is on the site: versions of the weights · versions of the notebook · submissions; for `make
-data` the files on the disk. A second version appears only where the first is of no use (sources dropped, a run that
-failed, a partial dataset) or where the row starts from an older one.
+“Duplicates” are versions of a dataset or notebook and submissions that the site has twice without having been asked
+for. “Lost” is what should be there in the end and is not: every byte of the weights, the notebook as it was built, the
+submission, its row in the ledger with its score, an edit made in the browser, the files of `make data`, a bundle. The
+tests demand 0 and 0 in every row, a cure in every message, an exit code that is not 0 unless everything is there, that
+a run after a success changes nothing, that no traceback of ours is shown, that credentials went to the API only, and
+that the fault really struck.
+
+“In the end” counts what is on the site: versions of datasets · versions of notebooks · submissions; for `make data` the
+files on the disk. A second version appears only where the first is of no use (sources dropped, a run that failed, a
+partial dataset) or where the row starts from an older one.
 """
 
 
@@ -74,25 +82,40 @@ def as_text(rows: dict[tuple[str, str], list[str]], cases: Sequence[Case]) -> st
     kept = [rows[key] for key in keys if key in rows]
     lines = [_line(HEADING), _line(["---"] * len(HEADING)), *map(_line, kept)]
     faults = list(dict.fromkeys(row[0] for row in kept))
-    count = f"{len(kept)} rows, {len(faults)} faults."
-    return "\n".join([ABOUT, count, "", "## At a glance", "", *_glance(kept, faults), "", "## All", "", *lines]) + "\n"
+    glance = ["## At a glance: push-inference", "", *_glance(kept, faults, PHASES)]
+    glance += ["", "## At a glance: the other verbs", "", *_glance(kept, faults, VERBS)]
+    return "\n".join([ABOUT, summary(kept), "", *glance, "", "## All", "", *lines]) + "\n"
 
 
-def _glance(rows: Sequence[Sequence[str]], faults: Sequence[str]) -> list[str]:
-    """Per fault and phase: ↻ recovers by itself, ⏹ ends with a message and goes on when run again, ✋ stays refused."""
+def summary(rows: Sequence[Sequence[str]]) -> str:
+    """Count, in one line; README says the same."""
+    words = [row[2].partition(";")[0] for row in rows]
+    counts = [
+        f"{words.count('recovers')} recover by themselves",
+        f"{words.count('stops')} end with a message and go on",
+    ]
+    counts.append(f"{words.count('refused')} are refused for good")
+    twice, lost = (sum(int(row[column]) for row in rows) for column in (6, 7))
+    faults = len({row[0] for row in rows})
+    return f"{faults} faults, {len(rows)} rows: {', '.join(counts)}; duplicates {twice}, lost {lost}."
+
+
+def _glance(rows: Sequence[Sequence[str]], faults: Sequence[str], phases: Sequence[str]) -> list[str]:
+    """Per fault and phase: what became of it."""
     lines = [
-        "↻ recovers by itself · ⏹ ends with exit 1 and a message, the same command goes on later · ✋ refused for good",
+        "↻ recovers by itself · ⏹ ends with a message, the same command goes on · ✋ refused for good",
         "",
-        _line(["fault", *PHASES]),
-        _line(["---"] * (len(PHASES) + 1)),
+        _line(["fault", *phases]),
+        _line(["---"] * (len(phases) + 1)),
     ]
     for fault in faults:
         cells = []
-        for phase in PHASES:
+        for phase in phases:
             of = [row for row in rows if row[0] == fault and row[1].partition(":")[0] == phase]
-            signs = {"↻" if row[2] == "0" else "⏹" if row[4] == "0" else "✋" for row in of}
-            cells.append(" ".join(sign for sign in "↻⏹✋" if sign in signs))
-        lines.append(_line([fault, *cells]))
+            signs = {SIGNS[row[2].partition(";")[0]] for row in of}
+            cells.append(" ".join(sign for sign in SIGNS.values() if sign in signs))
+        if any(cells):
+            lines.append(_line([fault, *cells]))
     return lines
 
 

@@ -97,6 +97,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)  # still to be told, the last one stays
     empty_listings: int = 0  # still to be answered although READY
+    failed: list[int] = field(default_factory=list)  # versions that cannot be processed, from 0
 
 
 @dataclass
@@ -274,6 +275,8 @@ class Site:
         self.datasets[ref] = dataset
         dataset.notes.append(note)
         dataset.states, dataset.empty_listings = list(self.dataset_states), self.empty_listings
+        if dataset.states[-1] == "FAILED":
+            dataset.failed.append(len(dataset.versions) - 1)
         return {"status": "ok", "ref": ref, "url": f"https://www.kaggle.com/datasets/{ref}"}
 
     def dataset(self, body: Reply) -> Dataset:

@@ -76,6 +76,15 @@ def test_with_everything_in_order_it_says_ok_and_what_is_not_there_yet(examine: 
     assert [level for level, _ in lines["drift"]] == ["ok"] * len(all_cards())
 
 
+def test_what_was_never_pushed_is_counted_for_a_person_not_listed(
+    examine: Examine, capsys: pytest.CaptureFixture
+) -> None:
+    doctor.run(False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 15 and f"{len(all_cards())} more are not on Kaggle" in lines[-2]
+    assert lines[-1] == "nothing stands against a push"
+
+
 def test_a_stale_token_that_hides_good_keys_is_named_and_not_printed(examine: Examine, home: Path) -> None:
     token = home / ".kaggle" / "access_token"
     token.parent.mkdir()

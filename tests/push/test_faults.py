@@ -1,26 +1,29 @@
 """Every fault at every step that it can hit: recovery or a clear end, nothing twice, nothing lost; docs/faults.md."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.push.bench import Bench, Case, lay_bench, make_template, play
-from tests.push.fault_table import compare_keys, compare_row
+from tests.push.bench import Bench, Case, lay_bench, make_template, play, quick_folder
+from tests.push.fault_table import compare_keys, compare_row, read_rows, summary
 from tests.push.faults import CASES, QUICK
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_template(tmp_path_factory.mktemp("desk") / "template")
 
 
 @pytest.fixture
-def bench(template: Path, server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return lay_bench(tmp_path / "desk", server, monkeypatch, template)
+def bench(template: Path, server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    with quick_folder() as folder:
+        yield lay_bench(folder / "desk", server, monkeypatch, template)
+        monkeypatch.undo()  # leaves the folder before it is removed
 
 
 def marked(case: Case):
-    marks = [] if case.fault in QUICK else [pytest.mark.full]
+    marks = [] if case.id in QUICK else [pytest.mark.full]
     return pytest.param(case, id=case.id, marks=marks)
 
 
@@ -35,9 +38,21 @@ def test_the_table_has_exactly_these_rows() -> None:
     assert compare_keys(CASES) == []
 
 
+def test_no_two_cases_share_a_row() -> None:
+    assert len({(case.fault, case.step) for case in CASES}) == len(CASES)
+
+
+def test_the_table_says_that_nothing_was_twice_and_nothing_lost() -> None:
+    assert summary(list(read_rows().values())).endswith("duplicates 0, lost 0.")
+
+
 def test_the_ten_failures_of_the_facts_page_and_many_more_are_in_it() -> None:
     faults = {case.fault for case in CASES}
     assert len(faults) >= 25
     assert {number for number in range(1, 11) if any(fault.startswith(f"{number}. ") for fault in faults)} == {
         *range(1, 11)
     }
+
+
+def test_make_test_plays_every_fault_that_is_not_slow() -> None:
+    assert {case.fault for case in CASES if case.id in QUICK} == {case.fault for case in CASES if not case.slow}

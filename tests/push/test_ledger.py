@@ -168,3 +168,9 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_ledger(ledger: Path, recor
         scores = read_scores(ledger)
         assert len(scores) >= known + 3 and len({one.submission_ref for one in scores}) == len(scores)
         known = len(scores)
+
+
+def test_the_committed_ledger_can_be_read_and_has_the_columns_of_now() -> None:
+    committed = Path(__file__).resolve().parents[2] / "docs" / "scores.csv"
+    read_scores(committed)
+    assert committed.read_text().splitlines()[0].split(",")[: len(COLUMNS)] == list(COLUMNS)

@@ -51,6 +51,16 @@ def test_every_experiment_has_a_row_of_what_the_site_has(ask: Ask, server) -> No
         "submission": "ref 100 complete, public 0.7100",
     }
     assert set(rows["v1"].values()) == {"v1", "-"}
+    assert set(rows["v6"].values()) == {"v6", "-"}  # a blend: an inference without a training of its own
+
+
+def test_the_table_is_all_that_is_printed(ask: Ask, server, capsys: pytest.CaptureFixture) -> None:
+    fill(server)
+    status.run(False)
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert lines[0] == "account kim" and lines[1].split()[:2] == ["experiment", "training"]
+    assert lines[2].split() == ["demo", "-", "v1", "READY", "v2", "RUNNING", *"ref 100 complete, public 0.7100".split()]
+    assert len(lines) == 2 + len(status.pushable())
 
 
 def test_what_was_interrupted_or_failed_is_named_with_what_to_do(
