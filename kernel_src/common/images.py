@@ -69,7 +69,7 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
     OpenCV's decoder was the fastest of those in Kaggle's image (bench/decode.py), and refuses truncated files.
 
     Raises:
-        ImageError: the file is missing, unreadable, empty, truncated, not a picture or one that would not fit into memory.
+        ImageError: the file cannot be read, is empty, truncated, no picture, or would not fit into memory.
     """
     try:
         data = np.fromfile(path, np.uint8)
