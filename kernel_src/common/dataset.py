@@ -51,4 +51,4 @@ class DecodedPhotographs(Dataset[torch.Tensor]):
 # %%
 def picture_tensor(picture: np.ndarray) -> torch.Tensor:
     """Turn (H, W, 3) uint8 into a tensor (3, H, W) that owns its memory."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)).copy())
+    return torch.from_numpy(np.array(picture.transpose(2, 0, 1), order="C"))

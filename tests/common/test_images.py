@@ -86,6 +86,12 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         read_rgb(tmp_path / "ID1.jpg")
 
 
+def test_a_folder_in_the_place_of_a_photograph_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "ID1.jpg").mkdir()
+    with pytest.raises(ImageError, match="ID1.jpg cannot be read: .*directory"):
+        read_rgb(tmp_path / "ID1.jpg")
+
+
 PICTURE = np.asarray(Image.effect_mandelbrot((400, 200), (-2, -1.2, 1, 1.2), 60).convert("RGB"))
 PICTURE = np.stack([PICTURE[..., 0], np.roll(PICTURE[..., 1], 40, 1), PICTURE[::-1, :, 2]], 2)
 
@@ -149,6 +155,30 @@ def test_another_kind_of_picture_is_decoded_as_pillow_would_and_told_of(
     assert all(any(word in text for text in photograph.oddities) for word in told)
     whole = read_rgb(path)
     assert np.abs(whole.astype(int) - wanted).mean() < 4
+
+
+def test_a_cut_off_photograph_is_refused_even_where_its_thumbnail_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((100, 200, 3), np.uint8))  # as a lenient decoder would
+    exif = b"\xff\xe1" + (len(jpeg_bytes()) + 2).to_bytes(2, "big") + jpeg_bytes()
+    with_thumbnail = jpeg_bytes()[:2] + exif + jpeg_bytes()[2:]
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_thumbnail + b"what a camera adds behind")
+    assert read_rgb(path).shape == (100, 200, 3)
+    path.write_bytes(with_thumbnail[:-2])
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read_rgb(path)
+
+
+def test_a_file_that_declares_more_than_fits_into_memory_is_refused(tmp_path: Path) -> None:
+    """Pillow's own error for such files is neither an OSError nor a ValueError."""
+    data = bytearray(jpeg_bytes())
+    size = data.index(b"\xff\xc0") + 5
+    data[size : size + 4] = (65000).to_bytes(2, "big") * 2
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ImageError, match="a.jpg .*exceeds limit"):
+        read_rgb(tmp_path / "a.jpg", (384, 384))
 
 
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:

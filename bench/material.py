@@ -1,0 +1,82 @@
+"""What the measurements work on: full-size photographs in Kaggle's layout, bundles of real nets with random weights.
+
+Everything lies below out/bench/material/ and is made once.
+"""
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from kernel_src.common.bundles import BundleRecipe, read_recipe
+from kernel_src.common.experiment import Experiment
+from kernel_src.common.manifest import read_manifest
+
+ROOT = Path(__file__).resolve().parents[1]
+MATERIAL = ROOT / "out" / "bench" / "material"
+REAL_PHOTOGRAPH = ROOT.parent / "shared" / "data" / "photos" / "ID1088965591.jpg"  # 2000 x 1000, where it is at hand
+PAINTED = 4  # different photographs; the others are copies of them
+
+SMALL = Experiment(
+    name="small",
+    backbone="test_efficientnet",
+    image_height_px=96,
+    image_width_px=96,
+    head_hidden=(8,),
+    folds=2,
+)
+
+
+def photograph_source() -> str:
+    """Say which photographs are measured."""
+    return f"copies of {REAL_PHOTOGRAPH.name}" if REAL_PHOTOGRAPH.is_file() else f"{PAINTED} painted ones and copies"
+
+
+def competition(images: int) -> Path:
+    """Return a competition's folder whose test has so many full-size photographs."""
+    from kernel_src.common.competition import TARGETS, TEST_CSV, TEST_FOLDER, sample_id
+
+    folder = MATERIAL / f"competition-{images}-{'real' if REAL_PHOTOGRAPH.is_file() else 'painted'}"
+    if (folder / TEST_CSV).is_file():
+        return folder
+    (folder / TEST_FOLDER).mkdir(parents=True, exist_ok=True)
+    originals, rows = _originals(), []
+    for number in range(images):
+        image_id = f"ID{10_000 + number}"
+        shutil.copyfile(originals[number % len(originals)], folder / TEST_FOLDER / f"{image_id}.jpg")
+        rows += [(sample_id(image_id, target), f"{TEST_FOLDER}/{image_id}.jpg", target) for target in TARGETS]
+    with (folder / TEST_CSV).open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle, lineterminator="\n").writerows([("sample_id", "image_path", "target_name"), *rows])
+    return folder
+
+
+def _originals() -> list[Path]:
+    if REAL_PHOTOGRAPH.is_file():
+        return [REAL_PHOTOGRAPH]
+    painted = [MATERIAL / "painted" / f"{number}.jpg" for number in range(PAINTED)]
+    if not all(path.is_file() for path in painted):
+        import cv2
+
+        from build.demo.labels import draw_quadrats
+        from build.demo.painter import paint
+
+        painted[0].parent.mkdir(parents=True, exist_ok=True)
+        for path, quadrat in zip(painted, draw_quadrats(40, 10, 0), strict=False):
+            cv2.imwrite(str(path), cv2.cvtColor(paint(quadrat, 0), cv2.COLOR_RGB2BGR))
+    return painted
+
+
+def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:
+    """Return the recipe of a bundle with random weights; v5 and v8 get the depth model of their own size."""
+    from build.bundle import make_bundle
+    from build.random_weights import DEPTH_SMALL, random_depth, random_run
+
+    experiment = replace(experiment, folds=max(2, folds), train_folds=tuple(range(folds)))
+    out = MATERIAL / f"bundle-{experiment.name}-{folds}-{experiment.tta}"
+    if not out.is_dir():
+        run = MATERIAL / f"run-{experiment.name}"
+        depth = random_depth(MATERIAL / "depth", DEPTH_SMALL) if experiment.depth else None
+        random_run(run, experiment, depth, settled=True)
+        make_bundle(run, out, slug=f"bench-{experiment.name}")
+        shutil.rmtree(run)
+    return read_recipe(out, read_manifest(out))

@@ -1,0 +1,99 @@
+"""Memory and time against the number of photographs, folds and views, with a small net: what grows, and how.
+
+Peak memory is that of the notebook's process and of its worker together, each size in a process of its own.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+FEW, MANY = 64, 512  # photographs
+ROUNDS = 3
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Return `rss_growth` and the lines of `growth`."""
+    from bench.pairs import amount, ratio
+    from bench.rounds import fitted_line
+
+    few, many = (16, 64) if quick else (FEW, MANY)
+    rounds = 2 if quick else ROUNDS
+    peaks: dict[int, list[float]] = {few: [], many: []}
+    for _ in range(rounds):
+        for images, found in peaks.items():
+            found.append(_apart(images)["peak_bytes"])
+    growth = ratio(peaks[many], peaks[few]) | {"images": f"{few} and {many} photographs"}
+    sizes = {
+        "images": [(images, 2, "none") for images in (8, few, many)],
+        "folds": [(64, folds, "none") for folds in (1, 2, 4)],
+        "views": [(64, 2, tta) for tta in ("none", "flips", "all")],
+    }
+    lines = {}
+    for what, points in sizes.items():
+        x = [
+            {"none": 1, "flips": 4, "all": 8}[p[2]] if what == "views" else p[["images", "folds"].index(what)]
+            for p in points
+        ]
+        seconds = [[_seconds(*point) for _ in range(rounds)] for point in points]
+        medians = [amount(each, "s")["value"] for each in seconds]
+        lines[what] = fitted_line(x, medians, what, "s") | {"rounds": rounds}
+    return {
+        "rss_growth": growth,
+        "peak_memory": {str(images): amount([b / 1e6 for b in found], "MB") for images, found in peaks.items()},
+        "growth": lines,
+    }
+
+
+def peak_bytes() -> int:
+    """Return the peak of this process and of its largest ended child together."""
+    ours, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return (ours + workers) * 1024  # Linux counts kibibytes
+
+
+def _work(images: int, folds: int, tta: str, out: Path) -> Any:
+    from bench.material import SMALL, bundle, competition
+    from bench.sides import Work
+    from kernel_src.common.device import check_device
+
+    recipe = bundle(replace(SMALL, tta=tta), folds)
+    return Work(competition=competition(images), recipes=[recipe], device=check_device(), out=out)
+
+
+def _seconds(images: int, folds: int, tta: str) -> float:
+    from bench.sides import our_inference
+
+    with tempfile.TemporaryDirectory() as out:
+        work = _work(images, folds, tta, Path(out))
+        start = time.perf_counter()
+        our_inference(work)
+        return time.perf_counter() - start - work.loading_s[-1]
+
+
+def _apart(images: int) -> dict[str, float]:
+    _work(images, 2, "none", ROOT)  # what it works on is made here, once
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.memory", str(images)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _main(images: int) -> None:
+    from bench.sides import our_inference
+    from kernel_src.common.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as out:
+        our_inference(_work(images, 2, "none", Path(out)))
+    print(json.dumps({"peak_bytes": peak_bytes()}))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]))

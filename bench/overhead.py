@@ -1,0 +1,78 @@
+"""Our whole inference over its floor: what is paid beside the arithmetic of the nets.
+
+First file opened → submission.csv written, less the loading of the weights, over the same forward passes on ready
+tensors; in turn, three rounds. The ratio is 1 if nothing is wasted. `overhead.<experiment>.cpu_ratio` says the same in
+seconds of the processor, which other work on the machine cannot stretch.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROUNDS = 3
+FOLDS = 2
+# Experiment → photographs, symmetries, as asked.
+ASKED = {"v5": (8, "all"), "v7": (8, "none"), "v8": (8, "none")}
+# A pass of v5 takes 0.8 s on two quiet cores, of v7 1.8 s, of v8 3 s: on a CPU so many photographs fit into the
+# bench's 25 minutes, and folds, views and rounds stay as asked.
+FITTING = {"v5": (3, "all"), "v7": (4, "none"), "v8": (3, "none")}
+LIMIT = 1.10
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Return `overhead.<experiment>`: ratio, processor ratio, the seconds of both sides, loading apart."""
+    from bench.material import SMALL, photograph_source
+    from kernel_src.common.device import check_device
+    from kernel_src.common.experiments import EXPERIMENTS
+    from kernel_src.common.memory import keep_freed_memory
+
+    keep_freed_memory()
+    device = check_device()
+    sizes = ASKED if device.kind == "cuda" else FITTING
+    found: dict[str, Any] = {}
+    if quick:
+        found["small"] = of_one(replace(SMALL, tta="all"), 64, device)
+    for name, (images, tta) in {} if quick else sizes.items():
+        found[name] = of_one(replace(EXPERIMENTS[name], tta=tta), images, device)
+        found[name]["how_many"] = f"{images} photographs of the {ASKED[name][0]} asked for: the bench has 25 minutes"
+    return {"overhead": found | {"photographs": photograph_source()}}
+
+
+def of_one(experiment: Any, images: int, device: Any) -> dict[str, Any]:
+    """Compare one experiment's inference with its floor."""
+    import torch
+
+    from bench.material import bundle, competition
+    from bench.pairs import amount, ratio
+    from bench.rounds import in_turn
+    from bench.sides import Floor, Timed, Work, in_a_thread, our_inference
+    from kernel_src.common.bundles import load_recipe
+
+    with tempfile.TemporaryDirectory() as out:
+        recipe = bundle(experiment, FOLDS)
+        work = Work(competition=competition(images), recipes=[recipe], device=device, out=Path(out))
+        floor = Floor(work)
+        in_a_thread(floor.warm_up)
+        load = Timed()
+        load(lambda: load_recipe(recipe))
+        sides = {"floor": Timed(), "ours": Timed()}
+        in_turn(
+            {
+                "floor": lambda: sides["floor"](lambda: in_a_thread(floor.run)),
+                "ours": lambda: sides["ours"](lambda: our_inference(work)),
+            },
+            ROUNDS,
+        )
+        ours_s = [all_s - loading_s for all_s, loading_s in zip(sides["ours"].wall_s, work.loading_s, strict=True)]
+        found = {
+            "ratio": ratio(ours_s, sides["floor"].wall_s),
+            "ours": amount(ours_s, "s"),
+            "floor": amount(sides["floor"].wall_s, "s"),
+            "loading_apart": amount(work.loading_s, "s"),
+            "passes": f"{floor.passes} on {torch.get_num_threads()} threads, {FOLDS} folds, {images} photographs",
+        }
+        if device.kind == "cpu":
+            ours_cpu_s = [seconds - load.cpu_s[0] for seconds in sides["ours"].cpu_s]
+            found["cpu_ratio"] = ratio(ours_cpu_s, sides["floor"].cpu_s)
+        return found

@@ -1,0 +1,220 @@
+"""Measure everything: out/bench/results.json and a one-page out/bench/index.html.
+
+    make bench                       all parts, at most 25 minutes on 2 cores
+    .venv/bin/python -m bench.run --only decode,cache [--quick]
+
+Each part runs in a process of its own, stopped at its own limit; a part that fails is named, the others still run, and
+the exit code is 1, as it is when a figure misses its target (a quick run, with few pairs, judges nothing). Parts that
+are not asked for keep their last results, marked with their own time.
+
+A part is a module of this folder with `measure(quick: bool) -> dict`. What it returns is merged into results.json under
+the names it chose: nested dicts, whose leaves are objects with `value`, `n`, `spread` [low, high] and, where it is not
+a ratio, `unit` (bench/pairs.py makes them); a line is `{"x": […], "y": […], "x_label": …, "y_label": …}`; anything
+else is kept as a note. To add one: write the module, add a line to PARTS and, where something is promised, to TARGETS.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "out" / "bench"
+LIMIT_S = 25 * 60  # of a whole run on 2 cores
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "pillow", "numpy")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module to run."""
+
+    name: str  # bench/<name>.py
+    says: str
+    limit_s: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a figure must reach, and why it is asked for."""
+
+    key: str
+    says: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def is_met(self, value: float) -> bool:
+        """Say whether the value is within the bounds."""
+        above = self.at_least is None or value >= self.at_least
+        return above and (self.at_most is None or value <= self.at_most)
+
+    @property
+    def bound(self) -> str:
+        """The bounds in words."""
+        return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+
+
+PARTS = (
+    Part("decode", "reading a photograph against OpenCV at full size and albumentations", 150),
+    Part("cache", "a ready array against decoding, whole epochs", 180),
+    Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 120),
+)
+TARGETS = (
+    Target("decode.384.speedup", "decode and preprocess at 384 px", at_least=1.5),
+    Target("cache.read_speedup", "a ready array against decoding", at_least=10),
+    Target("build.process_s", "60 modules, the whole process", at_most=2.0),
+    Target("build.stitch_s", "60 modules, the stitching alone", at_most=0.3),
+)
+
+
+def figures(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every measured figure with its dotted key, in order."""
+    for name, found in results.items():
+        key = f"{prefix}{name}"
+        if isinstance(found, dict) and "value" in found and "n" in found:
+            yield key, found
+        elif isinstance(found, dict):
+            yield from figures(found, f"{key}.")
+
+
+def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add nested results to others.
+
+    Raises:
+        ValueError: two parts say something of the same key.
+    """
+    for name, found in more.items():
+        if isinstance(found, dict) and isinstance(into.get(name), dict) and "value" not in found:
+            merge(into[name], found)
+        elif name in into:
+            raise ValueError(f"two parts of the bench say something of {name!r}")
+        else:
+            into[name] = found
+
+
+def judge(results: Mapping[str, Any]) -> dict[str, bool]:
+    """Say of every target that was measured whether it is met."""
+    measured = dict(figures(results))
+    return {t.key: t.is_met(measured[t.key]["value"]) for t in TARGETS if t.key in measured}
+
+
+def machine() -> dict[str, Any]:
+    """Describe what was measured on."""
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0].split(":", 1)[1].strip() if names else cpu
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip() or "unknown",
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+# %%
+def run_part(part: Part, quick: bool) -> dict[str, Any]:
+    """Run one part in its own process and return `results`, or `failed` with the reason; both with seconds and load."""
+    load = os.getloadavg()[0]
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "results.json"
+        command = [sys.executable, "-m", "bench.run", "--part", part.name, "--answer", str(answer)]
+        process = subprocess.Popen(
+            [*command, *(["--quick"] if quick else [])],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            _, said = process.communicate(timeout=part.limit_s)
+            failed = f"exit code {process.returncode}: {said[-1500:]}" if process.returncode else ""
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: what it started goes with it
+            process.communicate()
+            failed = f"not done after its limit of {part.limit_s} s"
+        run: dict[str, Any] = {
+            "quick": quick,
+            "seconds": round(time.perf_counter() - start, 1),
+            "load_before": round(load, 2),
+            "at": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        }
+        return run | ({"failed": failed} if failed else {"results": json.loads(answer.read_text())})
+
+
+def run_parts(chosen: list[Part], quick: bool, out: Path) -> dict[str, Any]:
+    """Run the parts one after the other, a line each, and write results.json and index.html."""
+    from bench.page import page
+    from kernel_src.common.files import write_json, write_text
+
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "parts.json"  # the raw answers, so that a part can be measured alone
+    runs: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    runs = {part.name: runs[part.name] for part in PARTS if part.name in runs}
+    start = time.perf_counter()
+    for number, part in enumerate(chosen, 1):
+        print(f"[{number}/{len(chosen)}] {part.name}: {part.says} … (limit {part.limit_s} s)", flush=True)
+        if time.perf_counter() - start + part.limit_s > LIMIT_S:
+            runs[part.name] = {"failed": f"not begun: the whole run is limited to {LIMIT_S} s"}
+        else:
+            runs[part.name] = run_part(part, quick)
+        print(f"      {runs[part.name].get('failed') or str(runs[part.name]['seconds']) + ' s'}", flush=True)
+    results: dict[str, Any] = {}
+    for run in runs.values():
+        merge(results, run.get("results", {}))
+    results["machine"] = machine()
+    results["runs"] = {name: {k: v for k, v in run.items() if k != "results"} for name, run in runs.items()}
+    results["targets"] = judge(results)
+    write_json(kept, runs)
+    write_json(out / "results.json", results)
+    write_text(out / "index.html", page(results, TARGETS, PARTS))
+    return results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what is asked for and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help=f"of {','.join(part.name for part in PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="few pairs: does it run, not how fast")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder to write to (default out/bench)")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.part:
+        measured = import_module(f"bench.{asked.part}").measure(asked.quick)
+        asked.answer.write_text(json.dumps(measured))
+        return 0
+    names = [name for name in asked.only.split(",") if name]
+    if unknown := set(names) - {part.name for part in PARTS}:
+        parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in PARTS)}")
+    results = run_parts([part for part in PARTS if not names or part.name in names], asked.quick, asked.out)
+    for key, figure in figures(results):
+        low, high = figure["spread"]
+        print(f"{key:<40} {figure['value']:>9g} {figure.get('unit', 'x'):<6} {low:g} … {high:g}, n = {figure['n']}")
+    missed = [t for t in TARGETS if results["targets"].get(t.key) is False]
+    for target in missed:
+        print(f"MISSED {target.key}: {target.bound}")
+    print(asked.out / "index.html")
+    failed = any("failed" in run for run in results["runs"].values())
+    return 1 if failed or (missed and not asked.quick) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

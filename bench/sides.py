@@ -1,0 +1,285 @@
+"""The sides of the comparisons: our inference, its floor, what a user would write, and the seed's way.
+
+All use the same weights, the same photographs and the same number of threads, and say how many seconds they took.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from kernel_src.common.bundles import Bundle, BundleRecipe, load_recipe
+from kernel_src.common.competition import TARGETS
+from kernel_src.common.constraints import constrain
+from kernel_src.common.dataset import picture_tensor
+from kernel_src.common.device import DeviceReport
+from kernel_src.common.faults import FaultLog
+from kernel_src.common.hidden_test import HiddenTest, read_hidden_test, save_predictions
+from kernel_src.common.images import read_rgb, resize_rgb
+from kernel_src.common.inference import Job, Outcome, infer
+from kernel_src.common.prediction import estimate_depth, forward_grams
+from kernel_src.common.submission import submission_problems
+from kernel_src.common.symmetries import apply_view, views
+
+BATCH_SIZE = 16  # as in kernel_src/kernels/infer.py
+FAR_S = 24 * 3600.0  # a deadline that is never reached
+MEANS = dict.fromkeys(TARGETS, 10.0)
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What is to be predicted, by whichever side; `grams` keeps what each side answered."""
+
+    competition: Path
+    recipes: Sequence[BundleRecipe]
+    device: DeviceReport
+    out: Path  # for submissions
+    images: int | None = None  # the first so many; None: all
+    loading_s: list[float] = field(default_factory=list)  # of our inference, which is not counted
+    grams: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def test(self) -> HiddenTest:
+        """Read the table, as the notebook does."""
+        test = read_hidden_test(self.competition, FaultLog(strict=True))
+        kept = dict(list(test.photographs.items())[: self.images])
+        return HiddenTest(tuple(i for i in test.sample_ids if i.split("__")[0] in kept), kept, test.unknown)
+
+    def paths(self) -> list[Path]:
+        """Return the photographs' files."""
+        return list(self.test().photographs.values())
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    """Call in a fresh thread, as the engine's worker computes in one, and wait.
+
+    The process's first team of OpenMP threads spins while it waits for its members, later ones sleep: where other work
+    has the cores the first is up to ten times slower, which would make a floor of the main thread a ceiling.
+    """
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)  # raised below, where the caller is
+
+    thread = threading.Thread(target=guarded)
+    threads = torch.get_num_threads()
+    thread.start()
+    thread.join()
+    assert torch.get_num_threads() == threads
+    if failures:
+        raise failures[0]
+
+
+@dataclass(kw_only=True)
+class Timed:
+    """Keeps what calls took: seconds on the clock, and of the processor in this process and its ended children."""
+
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    def __call__(self, work: Callable[[], object]) -> float:
+        """Call and return the seconds on the clock."""
+        start, before = time.perf_counter(), os.times()
+        work()
+        self.wall_s.append(time.perf_counter() - start)
+        self.cpu_s.append(sum(os.times()[:4]) - sum(before[:4]))
+        return self.wall_s[-1]
+
+
+def our_inference(work: Work) -> Outcome:
+    """Run what the notebook runs, from the table to the last submission.csv; `work` keeps how long the loading took."""
+    outcome = _our_outcome(work)
+    work.loading_s.append(outcome.seconds["loading"])
+    work.grams["ours"] = outcome.grams
+    return outcome
+
+
+def _our_outcome(work: Work) -> Outcome:
+    test, path = work.test(), work.out / "submission.csv"
+    save_predictions(path, test, [], MEANS)
+    outcome = infer(
+        Job(
+            image_ids=tuple(test.photographs),
+            paths=tuple(test.photographs.values()),
+            recipes=tuple(work.recipes),
+            damaged=(frozenset(),) * len(work.recipes),
+            shares=(1.0,) * len(work.recipes),
+            stack=None,
+            constraint="projection",
+            means=MEANS,
+        ),
+        work.device,
+        FaultLog(strict=True),
+        deadline_s=time.monotonic() + FAR_S,
+        batch_size=BATCH_SIZE,
+        save=lambda grams: save_predictions(path, test, grams, MEANS),
+    )
+    if problems := submission_problems(path, list(test.sample_ids)):
+        raise ValueError("\n".join(problems))
+    return outcome
+
+
+# %% The floor
+
+
+class Floor:
+    """The forward passes alone, on tensors that lie ready on the device: depth once per photograph, each fold and view.
+
+    The same nets in the same memory layout, the same number of threads, batches of the same size.
+    """
+
+    def __init__(self, work: Work) -> None:
+        """Prepare everything that is no arithmetic of the nets."""
+        self.half, target = work.device.half, torch.device(work.device.kind)
+        self.jobs = []
+        for recipe in work.recipes:
+            bundle = load_recipe(recipe)
+            for model in bundle.models:
+                model.to(target).to(memory_format=torch.channels_last)
+            if bundle.depth is not None:
+                bundle.depth.to(target)
+            pixels = [picture_tensor(resize_rgb(read_rgb(path), bundle.framing)) for path in work.paths()]
+            pictures = torch.stack(pixels).to(target)
+            symmetries = views(bundle.experiment.tta, bundle.experiment.image_size_px)
+            normalised = bundle.preprocessing.normalise(pictures)
+            parts = [slice(i, i + BATCH_SIZE) for i in range(0, len(pictures), BATCH_SIZE)]
+            turned = [[apply_view(normalised[part], view).contiguous() for view in symmetries] for part in parts]
+            self.jobs.append((bundle, symmetries, [pictures[part] for part in parts], turned))
+
+    @property
+    def passes(self) -> int:
+        """Count the pictures that go through a fold, those of the depth model not counted."""
+        return sum(
+            len(pictures) * len(symmetries) * len(bundle.models)
+            for bundle, symmetries, parts, _ in self.jobs
+            for pictures in parts
+        )
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Let every net see one batch: threads are made and memory is reserved."""
+        for bundle, _, parts, turned in self.jobs:
+            depth = bundle.depth
+            maps = (
+                None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels, self.half)
+            )
+            for model in bundle.models:
+                forward_grams(model, turned[0][0], self.half, maps)
+
+    @torch.inference_mode()
+    def run(self) -> None:
+        """Compute everything once."""
+        for bundle, symmetries, parts, turned in self.jobs:
+            for pictures, batches in zip(parts, turned, strict=True):
+                depth = None
+                if bundle.depth is not None:
+                    depth = estimate_depth(bundle.depth, pictures, bundle.experiment.depth_channels, self.half)
+                for view, batch in zip(symmetries, batches, strict=True):
+                    maps = None if depth is None else apply_view(depth, view)
+                    for model in bundle.models:
+                        forward_grams(model, batch, self.half, maps).cpu()
+
+
+# %% The seed's way
+
+# What the seed's inference notebooks did: for every fold, for every view, every photograph is decoded at its full size,
+# resized, normalised and brought through the fold's own depth model and net, one after the other; everything in fp32.
+
+
+def full_size_picture(path: Path, size_px: tuple[int, int]) -> np.ndarray:
+    """Decode at the full size and squash, as albumentations' Resize does: OpenCV, linear; (height, width, 3) uint8."""
+    rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    return cv2.resize(rgb, size_px[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def seeds_way(work: Work, bundles: Sequence[Sequence[Bundle]]) -> None:
+    """Predict the seed's way; `bundles` has per recipe one bundle per fold, each with a depth model of its own."""
+    test = work.test()
+    by_recipe = []
+    for folds in bundles:
+        by_fold = [_fold_by_the_seed(bundle, list(test.photographs.values()), work) for bundle in folds]
+        by_recipe.append(np.mean(by_fold, 0))
+    _finish(work, test, by_recipe, "seed")
+
+
+@torch.inference_mode()
+def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.ndarray:
+    experiment, (model,) = bundle.experiment, bundle.models
+    by_view = []
+    for view in views(experiment.tta, experiment.image_size_px):
+        answers = []
+        for path in paths:
+            pixels = picture_tensor(full_size_picture(path, experiment.image_size_px))[None].to(work.device.kind)
+            picture = apply_view(pixels, view)
+            depth = bundle.depth(picture, experiment.depth_channels) if bundle.depth is not None else None
+            answers.append(forward_grams(model, bundle.preprocessing.normalise(picture), False, depth).cpu().numpy())
+        by_view.append(np.concatenate(answers))
+    return np.mean(by_view, 0)
+
+
+def folds_apart(recipe: BundleRecipe, device: DeviceReport) -> list[Bundle]:
+    """Load every fold with a depth model of its own, as the seed's checkpoints held it."""
+    bundles = [load_recipe(recipe, folds=[fold]) for fold in range(len(recipe.folds))]
+    for bundle in bundles:
+        for net in (*bundle.models, *([bundle.depth] if bundle.depth is not None else [])):
+            net.to(device.kind)
+    return bundles
+
+
+# %% What a user would write
+
+
+class Photographs(Dataset):
+    """Full-size decoding, a squash, normalisation: as in most public notebooks."""
+
+    def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
+        """Remember what to read and for whom."""
+        self.paths, self.bundle = paths, bundle
+
+    def __len__(self) -> int:
+        """Count the photographs."""
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a picture as uint8, for the depth model, and normalised."""
+        pixels = picture_tensor(full_size_picture(self.paths[i], self.bundle.experiment.image_size_px))
+        return pixels, self.bundle.preprocessing.normalise(pixels)
+
+
+def users_way(work: Work, bundles: Sequence[Bundle], batch_size: int = 8) -> None:
+    """Predict with a DataLoader per fold, all views of a batch in turn, and depth cached by the first fold."""
+    test, by_recipe = work.test(), []
+    with torch.inference_mode():
+        for bundle in bundles:
+            symmetries = views(bundle.experiment.tta, bundle.experiment.image_size_px)
+            cached: dict[int, torch.Tensor] = {}  # batch → depth maps
+            by_fold = []
+            for model in bundle.models:
+                photographs = Photographs(list(test.photographs.values()), bundle)
+                answers = []
+                for number, (pixels, pictures) in enumerate(DataLoader(photographs, batch_size)):
+                    if bundle.depth is not None and number not in cached:
+                        cached[number] = bundle.depth(pixels.to(work.device.kind), bundle.experiment.depth_channels)
+                    total = np.zeros((len(pictures), len(TARGETS)))
+                    for view in symmetries:
+                        depth = apply_view(cached[number], view) if cached else None
+                        turned = apply_view(pictures.to(work.device.kind), view)
+                        total += forward_grams(model, turned, work.device.half, depth).cpu().numpy()
+                    answers.append(total / len(symmetries))
+                by_fold.append(np.concatenate(answers))
+            by_recipe.append(np.mean(by_fold, 0))
+    _finish(work, test, by_recipe, "user")
+
+
+def _finish(work: Work, test: HiddenTest, by_recipe: Sequence[np.ndarray], side: str) -> None:
+    work.grams[side] = constrain(np.mean(by_recipe, 0), "projection")
+    save_predictions(work.out / "submission.csv", test, work.grams[side], MEANS)
