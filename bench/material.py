@@ -77,6 +77,6 @@ def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:
         run = MATERIAL / f"run-{experiment.name}"
         depth = random_depth(MATERIAL / "depth", DEPTH_SMALL) if experiment.depth else None
         random_run(run, experiment, depth, settled=True)
-        make_bundle(run, out, slug=f"bench-{experiment.name}")
+        make_bundle(run, out, slug=f"i2b-{experiment.name}-weights")
         shutil.rmtree(run)
     return read_recipe(out, read_manifest(out))

@@ -37,7 +37,10 @@ def measure(quick: bool) -> dict[str, Any]:
     }
     lines = {}
     for what, points in sizes.items():
-        x = [{"none": 1, "flips": 4, "all": 8}[p[2]] if what == "views" else p[["images", "folds"].index(what)] for p in points]
+        x = [
+            {"none": 1, "flips": 4, "all": 8}[p[2]] if what == "views" else p[["images", "folds"].index(what)]
+            for p in points
+        ]
         seconds = [[_seconds(*point) for _ in range(rounds)] for point in points]
         medians = [amount(each, "s")["value"] for each in seconds]
         lines[what] = fitted_line(x, medians, what, "s") | {"rounds": rounds}

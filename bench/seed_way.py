@@ -34,7 +34,11 @@ def measure(quick: bool) -> dict[str, Any]:
             name: {
                 "speedup": by_views["all"][rival],
                 "by_views": {str(VIEWS[tta]): by_views[tta][rival] for tta in VIEWS},
-                "peak_over_ours": {"value": peak[rival] / peak["ours"], "n": 1, "spread": [peak[rival] / peak["ours"]] * 2},
+                "peak_over_ours": {
+                    "value": peak[rival] / peak["ours"],
+                    "n": 1,
+                    "spread": [peak[rival] / peak["ours"]] * 2,
+                },
                 "peaks": f"{peak[rival]:.2f} GB, ours {peak['ours']:.2f} GB",
                 "how_many": f"{IMAGES[name]} photographs, {FOLDS} folds",
             }

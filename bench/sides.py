@@ -4,9 +4,9 @@ All use the same weights, the same photographs and the same number of threads, a
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,21 +62,8 @@ def in_a_thread(work: Callable[[], None]) -> None:
     The process's first team of OpenMP threads spins while it waits for its members, later ones sleep: where other work
     has the cores the first is up to ten times slower, which would make a floor of the main thread a ceiling.
     """
-    failures: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)  # raised below, where the caller is
-
-    thread = threading.Thread(target=guarded)
-    threads = torch.get_num_threads()
-    thread.start()
-    thread.join()
-    assert torch.get_num_threads() == threads
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(work).result()
 
 
 @dataclass(kw_only=True)
@@ -169,7 +156,9 @@ class Floor:
         """Let every net see one batch: threads are made and memory is reserved."""
         for bundle, _, parts, turned in self.jobs:
             depth = bundle.depth
-            maps = None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels, self.half)
+            maps = (
+                None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels, self.half)
+            )
             for model in bundle.models:
                 forward_grams(model, turned[0][0], self.half, maps)
 
