@@ -1,4 +1,4 @@
-"""What the measurements work on: full-size photographs in Kaggle's layout, and bundles of real nets with random weights.
+"""What is measured on: full-size photographs in Kaggle's layout, and bundles of real nets with random weights.
 
 Everything lies below out/bench/material/ and is made once.
 """

@@ -18,7 +18,6 @@ ROUNDS = 3
 FOLDS = 2
 IMAGES = {"v5": 1, "small": 16}
 VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
-CLOSE_G = 2.0  # of predictions at different interpolations: the sides really compute the same
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -101,13 +100,13 @@ def _peak_gb(name: str, side: str) -> float:
 
 
 def _run_side(name: str, side: str) -> float:
-    """Run one side once, two views' worth for the peak, and return the peak of this process and its worker, in GB."""
-    from bench.memory import peak_bytes
+    """Run one side once in one view, and return the peak of this process and its worker, in GB."""
+    from bench.memory import PeakMemory
     from bench.sides import folds_apart, our_inference, seeds_way, users_way
     from kernel_src.common.bundles import load_recipe
     from kernel_src.common.memory import keep_freed_memory
 
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as out, PeakMemory() as memory:
         work = _work(name, "none", Path(out))
         if side == "ours":
             keep_freed_memory()
@@ -116,7 +115,7 @@ def _run_side(name: str, side: str) -> float:
             seeds_way(work, [folds_apart(recipe, work.device) for recipe in work.recipes])
         else:
             users_way(work, [load_recipe(recipe) for recipe in work.recipes])
-    return peak_bytes() / 1e9
+    return memory.peak_bytes / 1e9
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "i2b-demo-infer" / "i2b-demo-infer.ipynb"
 ROUNDS = 3
 IMAGES = 8
+IMPORTS = "import torch, timm, cv2, pandas"
 
 
 def measure(quick: bool) -> dict[str, Any]:

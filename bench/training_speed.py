@@ -48,9 +48,11 @@ def measure(quick: bool) -> dict[str, Any]:
         """Reads the photograph anew each time, and then augments it as training does."""
 
         def __len__(self) -> int:
+            """Count."""
             return images
 
         def __getitem__(self, i: int) -> Any:
+            """Decode, resize, augment."""
             picture = resize_rgb(read_rgb(paths[i], framing.size_px), framing)[None]
             return TrainingPhotographs(picture, grams[i : i + 1], np.arange(1), "moderate", 0)[0]
 
@@ -79,15 +81,9 @@ def measure(quick: bool) -> dict[str, Any]:
     command = [sys.executable, "bench/two_processes.py", "--json", "--images", "32" if quick else "128"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     per_s = json.loads(done.stdout.splitlines()[-1])["samples_per_s"]
-    one = per_s["one process"]
+    one = per_s.pop("one process")
     found["two_processes"] = {
-        name.removeprefix("two processes, "): {
-            "value": round(rate / one, 3),
-            "n": 1,
-            "spread": [round(rate / one, 3)] * 2,
-        }
-        for name, rate in per_s.items()
-        if name != "one process"
+        name.removeprefix("two processes, "): ratio([rate], [one]) for name, rate in per_s.items()
     }
     found["how"] = f"{images} photographs at {SIZE_PX} px, moderate augmentation, {BACKBONE}"
     return {"training": found}
