@@ -54,5 +54,5 @@ test-full: setup ## the long proofs and whole matrices (under 40 minutes)
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
 	@$(KIT) bundle-sizes
 
-bench: setup ## measure: stitching
-	@.venv/bin/python bench/stitch.py
+bench: setup ## measure everything → out/bench/index.html, results.json (25 minutes; PARTS=decode,cache QUICK=1)
+	@.venv/bin/python -m bench.run $(if $(PARTS),--only $(PARTS)) $(if $(QUICK),--quick)

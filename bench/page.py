@@ -127,11 +127,11 @@ def _runs(runs: Mapping[str, Any], parts: Sequence[Part]) -> str:
     says = {part.name: part.says for part in parts}
     rows = []
     for name, run in runs.items():
-        how = (
-            f'<td class="missed"><pre>{html.escape(run["failed"])}</pre></td>'
-            if "failed" in run
-            else f"<td>{run['seconds']} s, load before {run['load_before']}{', quick' if run['quick'] else ''}, {run['at']}"
-        )
+        if "failed" in run:
+            how = f'<td class="missed"><pre>{html.escape(run["failed"])}</pre></td>'
+        else:
+            quick = ", quick" if run["quick"] else ""
+            how = f"<td>{run['seconds']} s, load before {run['load_before']}{quick}, {run['at']}</td>"
         rows.append(f"<tr><td>{html.escape(name)}</td><td>{html.escape(says.get(name, ''))}</td>{how}</tr>")
     return f"<table>{''.join(rows)}</table>"
 

@@ -175,6 +175,7 @@ def run_parts(chosen: list[Part], quick: bool, out: Path) -> dict[str, Any]:
     from bench.page import page
     from kernel_src.common.files import write_json, write_text
 
+    out.mkdir(parents=True, exist_ok=True)
     kept = out / "parts.json"  # the raw answers, so that a part can be measured alone
     runs: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     runs = {part.name: runs[part.name] for part in PARTS if part.name in runs}

@@ -1,0 +1,140 @@
+"""The bench's frame: figures are ratios of medians with their spread, parts fail alone, the page stands by itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bench.run as run
+from bench.decode import our_tensor, usual_tensor
+from bench.pairs import alternate, amount, ratio, speedup
+from bench.run import PARTS, TARGETS, Part, Target, figures, judge, main, merge, run_part
+
+
+def test_a_ratio_is_that_of_the_medians_with_the_quartiles_of_the_pairs() -> None:
+    assert ratio([4.0, 6.0, 8.0], [2.0, 2.0, 2.0]) == {"value": 3.0, "n": 3, "spread": [2.0, 4.0]}
+    of_five = ratio([1.0, 2.0, 3.0, 4.0, 100.0], [1.0] * 5)
+    assert of_five["value"] == 3.0 and of_five["spread"][0] == 1.5, "one slow pair moves neither"
+
+
+def test_both_sides_run_equally_often_and_take_turns_in_going_first() -> None:
+    order: list[str] = []
+    ours_s, theirs_s = alternate(lambda: order.append("ours"), lambda: order.append("theirs"), 3, warm_up=0)
+    assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    assert len(ours_s) == len(theirs_s) == 3
+
+
+def test_what_takes_twice_as_long_is_half_as_fast() -> None:
+    now = 0.0
+
+    def takes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    found = speedup(lambda: takes(1.0), lambda: takes(2.0), 5, clock=lambda: now)
+    assert found == {"value": 2.0, "n": 5, "spread": [2.0, 2.0], "ours_s": 1.0, "theirs_s": 2.0}
+
+
+def test_an_amount_carries_its_extremes_and_its_unit() -> None:
+    assert amount([3.0, 1.0, 2.0], "s") == {"value": 2.0, "n": 3, "spread": [1.0, 3.0], "unit": "s"}
+
+
+def test_a_target_that_is_missed_is_told_and_one_that_was_not_measured_is_not_judged() -> None:
+    slow = {"decode": {"384": {"speedup": {"value": 1.4, "n": 3, "spread": [1, 2]}}}}
+    assert judge(slow) == {"decode.384.speedup": False}
+    assert Target("k", "", at_most=1.1).is_met(1.1) and not Target("k", "", at_most=1.1).is_met(1.11)
+
+
+def test_two_parts_cannot_claim_the_same_figure() -> None:
+    results: dict[str, Any] = {"overhead": {"v5": 1}}
+    merge(results, {"overhead": {"v7": 2}})
+    assert results == {"overhead": {"v5": 1, "v7": 2}}
+    with pytest.raises(ValueError, match="'v5'"):
+        merge(results, {"overhead": {"v5": 3}})
+
+
+def test_every_part_has_its_module_and_all_fit_into_the_time_of_a_run() -> None:
+    assert all((run.ROOT / "bench" / f"{part.name}.py").is_file() for part in PARTS)
+    assert sum(part.limit_s for part in PARTS) <= run.LIMIT_S
+
+
+# %%
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A bench of one part, `toy`, that measures one figure, and one that fails; both in this process."""
+    monkeypatch.setattr(run, "PARTS", (Part("toy", "a toy", 5), Part("broken", "fails", 5)))
+    monkeypatch.setattr(run, "TARGETS", (Target("toy.speedup", "a toy is fast", at_least=2),))
+
+    def measured(part: Part, quick: bool) -> dict[str, Any]:
+        common = {"quick": quick, "seconds": 1.0, "load_before": 0.5, "at": "now"}
+        if part.name == "broken":
+            return {**common, "failed": "exit code 1: <boom>"}
+        points = {"x": [1, 2], "y": [1.0, 2.0], "x_label": "images", "y_label": "s"}
+        return {**common, "results": {"toy": {"speedup": ratio([3.0], [1.0]), "line": points, "note": "a & b"}}}
+
+    monkeypatch.setattr(run, "run_part", measured)
+    return tmp_path
+
+
+def test_a_part_that_fails_is_named_and_the_others_are_kept(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(toy)]) == 1
+    results = json.loads((toy / "results.json").read_text())
+    assert results["toy"]["speedup"]["value"] == 3.0 and results["targets"] == {"toy.speedup": True}
+    assert results["runs"]["broken"]["failed"] == "exit code 1: <boom>"
+    assert {"cpu", "cores", "python", "torch", "commit"} <= results["machine"].keys()
+    assert "[2/2] broken" in capsys.readouterr().out
+
+
+def test_one_part_can_be_measured_alone_and_the_others_stay(toy: Path) -> None:
+    assert main(["--out", str(toy)]) == 1
+    assert main(["--out", str(toy), "--only", "broken"]) == 1
+    assert json.loads((toy / "results.json").read_text())["toy"]["speedup"]["value"] == 3.0
+
+
+def test_an_unknown_part_is_refused_with_those_there_are(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--out", str(toy), "--only", "toys"])
+    assert "no part toys: there are toy, broken" in capsys.readouterr().err
+
+
+def test_a_missed_target_fails_a_run_but_not_a_quick_one(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "TARGETS", (Target("toy.speedup", "", at_least=4),))
+    assert main(["--out", str(toy), "--only", "toy"]) == 1
+    assert main(["--out", str(toy), "--only", "toy", "--quick"]) == 0
+
+
+def test_the_page_asks_for_nothing_outside_itself_and_escapes_what_it_shows(toy: Path) -> None:
+    main(["--out", str(toy)])
+    text = (toy / "index.html").read_text()
+    assert text.count("<svg") == 2 and "3, met" in text and "&lt;boom&gt;" in text and "a &amp; b" in text
+    assert not any(word in text for word in ("http", "src=", "href=", "<script"))
+
+
+def test_a_part_runs_in_its_own_process_and_is_stopped_at_its_limit() -> None:
+    assert "not done after its limit" in run_part(Part("decode", "", limit_s=0), quick=True)["failed"]
+
+
+def test_a_part_that_raises_says_why() -> None:
+    assert (
+        "No module named 'bench.no_such_part'" in run_part(Part("no_such_part", "", limit_s=60), quick=True)["failed"]
+    )
+
+
+# %%
+@pytest.mark.parametrize("px", [96, 120])
+def test_both_ways_of_decoding_end_in_the_same_kind_of_tensor(px: int, tmp_path: Path) -> None:
+    """A comparison of unlike things would prove nothing."""
+    import numpy as np
+    from PIL import Image
+
+    soft = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 12, 3), np.uint8)).resize((400, 200))
+    soft.save(tmp_path / "a.jpg", quality=95)
+    ours, usual = our_tensor(px)(tmp_path / "a.jpg"), usual_tensor(px)(tmp_path / "a.jpg")
+    assert ours.shape == usual.shape == (3, px, px) and ours.dtype == usual.dtype
+    assert (ours - usual).abs().mean() < 0.05
+
+
+def test_the_keys_that_the_issue_names_are_judged() -> None:
+    assert {"decode.384.speedup", "cache.read_speedup"} <= {target.key for target in TARGETS}
+    assert dict(figures({"a": {"b": ratio([1.0], [1.0])}})).keys() == {"a.b"}
