@@ -7,11 +7,12 @@ import argparse
 import json
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bench.material import SMALL, bundle, competition
 from bench.rounds import in_turn
-from bench.sides import Floor, Timed, Work, folds_apart, in_a_thread, our_inference, seeds_way
+from bench.sides import Apart, Floor, Timed, Work, folds_apart, our_inference, seeds_way
 from kernel_src.common.bundles import load_recipe
 from kernel_src.common.device import check_device
 from kernel_src.common.memory import keep_freed_memory
@@ -26,20 +27,14 @@ def ratios() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as out:
         recipe = bundle(GUARDED, 2)
         work = Work(competition=competition(IMAGES), recipes=[recipe], device=check_device(), out=Path(out))
-        floor, apart = Floor(work), [folds_apart(recipe, work.device)]
-        timed = {name: Timed() for name in ("floor", "ours", "seed")}
-        in_a_thread(floor.warm_up)
-        load = Timed()
+        ours, load = Timed(), Timed()
         load(lambda: load_recipe(recipe))
-        in_turn(
-            {
-                "floor": lambda: timed["floor"](lambda: in_a_thread(floor.run)),
-                "ours": lambda: timed["ours"](lambda: our_inference(work)),
-                "seed": lambda: timed["seed"](lambda: in_a_thread(lambda: seeds_way(work, apart))),
-            },
-            ROUNDS,
-        )
-    floor_s, ours_s, seed_s = (sorted(timed[name].cpu_s)[ROUNDS // 2] for name in ("floor", "ours", "seed"))
+        floor = Apart(lambda: Floor(work).ready())
+        seed = Apart(lambda: partial(seeds_way, work, [folds_apart(recipe, work.device)]))
+        in_turn({"floor": floor, "ours": lambda: ours(lambda: our_inference(work)), "seed": seed}, ROUNDS)
+        floor.end()
+        seed.end()
+    floor_s, ours_s, seed_s = (sorted(side.cpu_s)[ROUNDS // 2] for side in (floor, ours, seed))
     ours_s -= load.cpu_s[0]
     return {"overhead": round(ours_s / floor_s, 3), "seed": round(seed_s / ours_s, 3)}
 

@@ -73,6 +73,7 @@ PARTS = (
     Part("memory", "peak memory and time against photographs, folds and views", 200),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 150),
     Part("training_speed", "epochs with and without the cache; two processes against one", 150),
+    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 300),
 )
 TARGETS = (
     Target("overhead.v5.ratio", "inference over its floor, v5", at_most=1.10),

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench.material import competition
     from bench.pairs import amount, ratio
     from bench.rounds import in_turn
-    from bench.sides import Timed, in_a_thread
+    from bench.sides import Apart
     from kernel_src.common.competition import TEST_FOLDER
     from kernel_src.common.experiment import Experiment
     from kernel_src.common.images import Framing, decoded_photographs, read_rgb, resize_rgb
@@ -69,12 +70,11 @@ def measure(quick: bool) -> dict[str, Any]:
         cache = decoded_photographs(paths, framing, Path(folder))
         cached = TrainingPhotographs(cache, grams, np.arange(images), "moderate", 0)
         for what, step in (("epoch", False), ("step", True)):
-            timed = {"cached": Timed(), "decoding": Timed()}
-            sides = {
-                "cached": lambda: timed["cached"](lambda: in_a_thread(lambda: epoch(cached, step))),  # noqa: B023
-                "decoding": lambda: timed["decoding"](lambda: in_a_thread(lambda: epoch(Decoding(), step))),  # noqa: B023
+            timed = {
+                "cached": Apart(lambda: partial(epoch, cached, step)),  # noqa: B023  # called at once
+                "decoding": Apart(lambda: partial(epoch, Decoding(), step)),  # noqa: B023
             }
-            in_turn(sides, pairs)
+            in_turn(timed, pairs)
             found[f"{what}_speedup"] = ratio(timed["decoding"].wall_s, timed["cached"].wall_s)
             for side in timed:
                 found[f"{what}_{side}"] = amount([images / seconds for seconds in timed[side].wall_s], "images/s")

@@ -10,6 +10,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 from bench.material import SMALL, bundle
 from bench.pairs import amount, ratio
 from bench.rounds import in_turn
-from bench.sides import Timed, in_a_thread
+from bench.sides import Apart
 from kernel_src.common.bundles import load_recipe
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.memory import keep_freed_memory
@@ -79,34 +80,25 @@ def measure(name: str) -> dict[str, Any]:
     plain, found = one_after_the_other(models), {}
     ways = (norms_folded, stacked, *([compiled] if name == "small" else []))  # v5 would compile for half an hour
     for make in ways:
+        start = time.perf_counter()
         with torch.no_grad():
-            start = time.perf_counter()
             way = make(models)
             answer = way(pictures, depth)
-            first_s = time.perf_counter() - start
-            timed = {"plain": Timed(), "other": Timed()}
+        first_s = time.perf_counter() - start
 
-            def run(one: Way) -> Callable[[], None]:
-                def go() -> None:
-                    with torch.no_grad():
-                        one(pictures, depth)
+        def run(one: Way) -> float:
+            with torch.no_grad():
+                return float((one(pictures, depth) - answer).abs().max())  # noqa: B023
 
-                return go
-
-            in_turn(
-                {
-                    "plain": lambda: timed["plain"](lambda: in_a_thread(run(plain))),  # noqa: B023
-                    "other": lambda: timed["other"](lambda: in_a_thread(run(way))),  # noqa: B023
-                },
-                ROUNDS,
-            )
-            found[make.__name__] = {
-                "speedup": ratio(timed["plain"].wall_s, timed["other"].wall_s),
-                "cpu_speedup": ratio(timed["plain"].cpu_s, timed["other"].cpu_s),
-                "plain": amount(timed["plain"].wall_s, "s"),
-                "first_call_s": round(first_s, 1),
-                "largest_difference_z": float((answer - plain(pictures, depth)).abs().max()),
-            }
+        timed = {"plain": Apart(lambda: partial(run, plain)), "other": Apart(lambda: partial(run, way))}  # noqa: B023
+        in_turn(timed, ROUNDS)
+        found[make.__name__] = {
+            "speedup": ratio(timed["plain"].wall_s, timed["other"].wall_s),
+            "cpu_speedup": ratio(timed["plain"].cpu_s, timed["other"].cpu_s),
+            "plain": amount(timed["plain"].wall_s, "s"),
+            "first_call_s": round(first_s, 1),
+            "largest_difference_z": timed["plain"].answer,
+        }
         print(name, make.__name__, json.dumps(found[make.__name__]), flush=True)
     return found
 
