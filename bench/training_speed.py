@@ -78,7 +78,7 @@ def measure(quick: bool) -> dict[str, Any]:
             found[f"{what}_speedup"] = ratio(timed["decoding"].wall_s, timed["cached"].wall_s)
             for side in timed:
                 found[f"{what}_{side}"] = amount([images / seconds for seconds in timed[side].wall_s], "images/s")
-    command = [sys.executable, "bench/two_processes.py", "--json", "--images", "32" if quick else "128"]
+    command = [sys.executable, "-m", "bench.two_processes", "--json", "--images", "32" if quick else "128"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     per_s = json.loads(done.stdout.splitlines()[-1])["samples_per_s"]
     one = per_s.pop("one process")
