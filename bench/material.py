@@ -1,4 +1,4 @@
-"""What the measurements work on: full-size photographs in Kaggle's layout, bundles of real nets with random weights.
+"""What is measured on: full-size photographs in Kaggle's layout, and bundles of real nets with random weights.
 
 Everything lies below out/bench/material/ and is made once.
 """
@@ -33,8 +33,16 @@ def photograph_source() -> str:
 
 
 def competition(images: int) -> Path:
-    """Return a competition's folder whose test has so many full-size photographs."""
-    from kernel_src.common.competition import TARGETS, TEST_CSV, TEST_FOLDER, sample_id
+    """Return a competition's folder whose test has so many full-size photographs, and whose training is empty."""
+    from kernel_src.common.competition import (
+        SAMPLE_CSV,
+        TARGETS,
+        TEST_CSV,
+        TEST_FOLDER,
+        TRAIN_CSV,
+        TRAIN_FOLDER,
+        sample_id,
+    )
 
     folder = MATERIAL / f"competition-{images}-{'real' if REAL_PHOTOGRAPH.is_file() else 'painted'}"
     if (folder / TEST_CSV).is_file():
@@ -45,8 +53,15 @@ def competition(images: int) -> Path:
         image_id = f"ID{10_000 + number}"
         shutil.copyfile(originals[number % len(originals)], folder / TEST_FOLDER / f"{image_id}.jpg")
         rows += [(sample_id(image_id, target), f"{TEST_FOLDER}/{image_id}.jpg", target) for target in TARGETS]
-    with (folder / TEST_CSV).open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle, lineterminator="\n").writerows([("sample_id", "image_path", "target_name"), *rows])
+    (folder / TRAIN_FOLDER).mkdir(exist_ok=True)
+    tables: dict[str, list[tuple[object, ...]]] = {
+        TRAIN_CSV: [("sample_id", "image_path", "target_name", "target")],
+        SAMPLE_CSV: [("sample_id", "target"), *((row[0], 0.0) for row in rows)],
+        TEST_CSV: [("sample_id", "image_path", "target_name"), *rows],  # the last: it marks the folder as complete
+    }
+    for name, table in tables.items():
+        with (folder / name).open("w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle, lineterminator="\n").writerows(table)
     return folder
 
 
@@ -77,6 +92,6 @@ def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:
         run = MATERIAL / f"run-{experiment.name}"
         depth = random_depth(MATERIAL / "depth", DEPTH_SMALL) if experiment.depth else None
         random_run(run, experiment, depth, settled=True)
-        make_bundle(run, out, slug=f"bench-{experiment.name}")
+        make_bundle(run, out, slug=f"i2b-{experiment.name}-weights")
         shutil.rmtree(run)
     return read_recipe(out, read_manifest(out))

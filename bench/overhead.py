@@ -46,33 +46,27 @@ def of_one(experiment: Any, images: int, device: Any) -> dict[str, Any]:
     from bench.material import bundle, competition
     from bench.pairs import amount, ratio
     from bench.rounds import in_turn
-    from bench.sides import Floor, Timed, Work, in_a_thread, our_inference
+    from bench.sides import Apart, Floor, Timed, Work, our_inference
     from kernel_src.common.bundles import load_recipe
 
     with tempfile.TemporaryDirectory() as out:
         recipe = bundle(experiment, FOLDS)
         work = Work(competition=competition(images), recipes=[recipe], device=device, out=Path(out))
-        floor = Floor(work)
-        in_a_thread(floor.warm_up)
-        load = Timed()
+        ours, load = Timed(), Timed()
         load(lambda: load_recipe(recipe))
-        sides = {"floor": Timed(), "ours": Timed()}
-        in_turn(
-            {
-                "floor": lambda: sides["floor"](lambda: in_a_thread(floor.run)),
-                "ours": lambda: sides["ours"](lambda: our_inference(work)),
-            },
-            ROUNDS,
-        )
-        ours_s = [all_s - loading_s for all_s, loading_s in zip(sides["ours"].wall_s, work.loading_s, strict=True)]
+        # Forked last: the teams of OpenMP threads that this process has had decide how later ones wait.
+        floor = Apart(lambda: Floor(work).ready())
+        in_turn({"floor": floor, "ours": lambda: ours(lambda: our_inference(work))}, ROUNDS)
+        floor.end()
+        ours_s = [all_s - loading_s for all_s, loading_s in zip(ours.wall_s, work.loading_s, strict=True)]
         found = {
-            "ratio": ratio(ours_s, sides["floor"].wall_s),
+            "ratio": ratio(ours_s, floor.wall_s),
             "ours": amount(ours_s, "s"),
-            "floor": amount(sides["floor"].wall_s, "s"),
+            "floor": amount(floor.wall_s, "s"),
             "loading_apart": amount(work.loading_s, "s"),
-            "passes": f"{floor.passes} on {torch.get_num_threads()} threads, {FOLDS} folds, {images} photographs",
+            "how": f"{FOLDS} folds, {images} photographs, {torch.get_num_threads()} threads",
         }
         if device.kind == "cpu":
-            ours_cpu_s = [seconds - load.cpu_s[0] for seconds in sides["ours"].cpu_s]
-            found["cpu_ratio"] = ratio(ours_cpu_s, sides["floor"].cpu_s)
+            ours_cpu_s = [seconds - load.cpu_s[0] for seconds in ours.cpu_s]
+            found["cpu_ratio"] = ratio(ours_cpu_s, floor.cpu_s)
         return found

@@ -68,8 +68,20 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 150),
     Part("cache", "a ready array against decoding, whole epochs", 180),
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 120),
+    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 600),
+    Part("seed_way", "our inference against the seed's way and what a user would write", 420),
+    Part("memory", "peak memory and time against photographs, folds and views", 200),
+    Part("startup", "the inference notebook from cold to the first batch, rehearsed", 150),
+    Part("training_speed", "epochs with and without the cache; two processes against one", 150),
+    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 300),
 )
 TARGETS = (
+    Target("overhead.v5.ratio", "inference over its floor, v5", at_most=1.10),
+    Target("overhead.v7.ratio", "inference over its floor, v7", at_most=1.10),
+    Target("overhead.v8.ratio", "inference over its floor, v8", at_most=1.10),
+    Target("seed_way.v5.speedup", "against the seed's way, v5 in 8 views", at_least=1.6),
+    Target("seed_way.v5.peak_over_ours", "its peak memory over ours", at_least=1.0),
+    Target("rss_growth", "peak memory at 512 photographs over 64", at_most=1.05),
     Target("decode.384.speedup", "decode and preprocess at 384 px", at_least=1.5),
     Target("cache.read_speedup", "a ready array against decoding", at_least=10),
     Target("build.process_s", "60 modules, the whole process", at_most=2.0),
@@ -142,6 +154,8 @@ def run_part(part: Part, quick: bool) -> dict[str, Any]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Threads that wait sleep: spinning ones make every side many times slower where other work has the cores.
+            env=os.environ | {"OMP_WAIT_POLICY": "passive"},
         )
         try:
             _, said = process.communicate(timeout=part.limit_s)

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ ROUNDS = 3
 FOLDS = 2
 IMAGES = {"v5": 1, "small": 16}
 VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
-CLOSE_G = 2.0  # of predictions at different interpolations: the sides really compute the same
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -51,33 +51,31 @@ def of_views(name: str, tta: str) -> dict[str, dict[str, Any]]:
     """Compare all three at one number of views; how many times faster ours is than each."""
     from bench.pairs import ratio
     from bench.rounds import in_turn
-    from bench.sides import Timed, folds_apart, in_a_thread, our_inference, seeds_way, users_way
-    from kernel_src.common.bundles import load_recipe
+    from bench.sides import Apart, Timed, our_inference
 
     with tempfile.TemporaryDirectory() as out:
         work = _work(name, tta, Path(out))
-        apart = [folds_apart(recipe, work.device) for recipe in work.recipes]
-        together = [load_recipe(recipe) for recipe in work.recipes]
-        for bundle in together:
-            for model in bundle.models:
-                model.to(work.device.kind)
-            if bundle.depth is not None:
-                bundle.depth.to(work.device.kind)
-        timed = {side: Timed() for side in ("ours", "seed", "user")}
-        in_turn(
-            {
-                "ours": lambda: timed["ours"](lambda: our_inference(work)),
-                "seed": lambda: timed["seed"](lambda: in_a_thread(lambda: seeds_way(work, apart))),
-                "user": lambda: timed["user"](lambda: in_a_thread(lambda: users_way(work, together))),
-            },
-            ROUNDS,
-        )
-        ours_s = [all_s - loading_s for all_s, loading_s in zip(timed["ours"].wall_s, work.loading_s, strict=True)]
+        ours = Timed()
+        rivals = {"seed": Apart(lambda: _ready(work, "seed")), "user": Apart(lambda: _ready(work, "user"))}
+        in_turn({"ours": lambda: ours(lambda: our_inference(work)), **rivals}, ROUNDS)
+        ours_s = [all_s - loading_s for all_s, loading_s in zip(ours.wall_s, work.loading_s, strict=True)]
         found = {}
-        for rival in ("seed", "user"):
-            found[rival] = ratio(timed[rival].wall_s, ours_s)
-            found[rival]["largest_difference_g"] = float(abs(work.grams[rival] - work.grams["ours"]).max())
+        for name_of, rival in rivals.items():
+            rival.end()
+            found[name_of] = ratio(rival.wall_s, ours_s)
+            found[name_of]["largest_difference_g"] = float(abs(rival.answer - work.grams).max())
         return found
+
+
+def _ready(work: Any, rival: str) -> Callable[[], Any]:
+    """Load a rival's weights and return what is to be timed."""
+    from bench.sides import all_together, folds_apart, seeds_way, users_way
+
+    if rival == "seed":
+        apart = [folds_apart(recipe, work.device) for recipe in work.recipes]
+        return lambda: seeds_way(work, apart)
+    together = [all_together(recipe, work.device) for recipe in work.recipes]
+    return lambda: users_way(work, together)
 
 
 def _work(name: str, tta: str, out: Path) -> Any:
@@ -101,22 +99,19 @@ def _peak_gb(name: str, side: str) -> float:
 
 
 def _run_side(name: str, side: str) -> float:
-    """Run one side once, two views' worth for the peak, and return the peak of this process and its worker, in GB."""
-    from bench.memory import peak_bytes
-    from bench.sides import folds_apart, our_inference, seeds_way, users_way
-    from kernel_src.common.bundles import load_recipe
+    """Run one side once in one view, and return the peak of this process and its worker, in GB."""
+    from bench.memory import PeakMemory
+    from bench.sides import our_inference
     from kernel_src.common.memory import keep_freed_memory
 
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as out, PeakMemory() as memory:
         work = _work(name, "none", Path(out))
         if side == "ours":
             keep_freed_memory()
             our_inference(work)
-        elif side == "seed":
-            seeds_way(work, [folds_apart(recipe, work.device) for recipe in work.recipes])
         else:
-            users_way(work, [load_recipe(recipe) for recipe in work.recipes])
-    return peak_bytes() / 1e9
+            _ready(work, side)()
+    return memory.peak_bytes / 1e9
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ All use the same weights, the same photographs and the same number of threads, a
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +38,7 @@ MEANS = dict.fromkeys(TARGETS, 10.0)
 
 @dataclass(kw_only=True)
 class Work:
-    """What is to be predicted, by whichever side; `grams` keeps what each side answered."""
+    """What is to be predicted, by whichever side."""
 
     competition: Path
     recipes: Sequence[BundleRecipe]
@@ -43,7 +46,7 @@ class Work:
     out: Path  # for submissions
     images: int | None = None  # the first so many; None: all
     loading_s: list[float] = field(default_factory=list)  # of our inference, which is not counted
-    grams: dict[str, np.ndarray] = field(default_factory=dict)
+    grams: np.ndarray | None = None  # what our inference answered
 
     def test(self) -> HiddenTest:
         """Read the table, as the notebook does."""
@@ -54,29 +57,6 @@ class Work:
     def paths(self) -> list[Path]:
         """Return the photographs' files."""
         return list(self.test().photographs.values())
-
-
-def in_a_thread(work: Callable[[], None]) -> None:
-    """Call in a fresh thread, as the engine's worker computes in one, and wait.
-
-    The process's first team of OpenMP threads spins while it waits for its members, later ones sleep: where other work
-    has the cores the first is up to ten times slower, which would make a floor of the main thread a ceiling.
-    """
-    failures: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)  # raised below, where the caller is
-
-    thread = threading.Thread(target=guarded)
-    threads = torch.get_num_threads()
-    thread.start()
-    thread.join()
-    assert torch.get_num_threads() == threads
-    if failures:
-        raise failures[0]
 
 
 @dataclass(kw_only=True)
@@ -95,11 +75,66 @@ class Timed:
         return self.wall_s[-1]
 
 
+class Apart:
+    """One side in a forked process of its own, computing in a fresh thread, as the engine's worker does.
+
+    Then this process never touches a GPU, which forked workers could not use any more. And the comparison is fair where
+    other work has the cores: a process's first team of OpenMP threads spins while it waits for its members, later ones
+    sleep, and on a busy machine the spinning one was ten times slower (docs/performance.md).
+    """
+
+    def __init__(self, make: Callable[[], Callable[[], Any]], threads: int | None = None) -> None:
+        """Start; `make` prepares everything there and returns what is to be timed."""
+        self.wall_s: list[float] = []
+        self.cpu_s: list[float] = []
+        self.answer: Any = None  # of the last call
+        self._threads = threads or torch.get_num_threads()
+        context = get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=self._serve, args=(theirs, make), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._hear()
+
+    def __call__(self) -> float:
+        """Do it once and return the seconds on the clock."""
+        self._pipe.send("go")
+        wall_s, cpu_s, self.answer = self._hear()
+        self.wall_s.append(wall_s)
+        self.cpu_s.append(cpu_s)
+        return self.wall_s[-1]
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+
+    def _hear(self) -> Any:
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            raise RuntimeError("a side of the comparison has died: its error stands above") from None
+
+    def _serve(self, pipe: Connection, make: Callable[[], Callable[[], Any]]) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._loop, pipe, make).result()
+
+    def _loop(self, pipe: Connection, make: Callable[[], Callable[[], Any]]) -> None:
+        torch.set_num_threads(self._threads)
+        run = make()
+        pipe.send("ready")
+        while True:
+            pipe.recv()
+            start, before = time.perf_counter(), time.process_time()
+            answer = run()
+            pipe.send((time.perf_counter() - start, time.process_time() - before, answer))
+
+
 def our_inference(work: Work) -> Outcome:
     """Run what the notebook runs, from the table to the last submission.csv; `work` keeps how long the loading took."""
     outcome = _our_outcome(work)
     work.loading_s.append(outcome.seconds["loading"])
-    work.grams["ours"] = outcome.grams
+    work.grams = outcome.grams
     return outcome
 
 
@@ -164,8 +199,13 @@ class Floor:
             for pictures in parts
         )
 
+    def ready(self) -> Callable[[], None]:
+        """Warm up and return what is to be timed."""
+        self._warm_up()
+        return self.run
+
     @torch.inference_mode()
-    def warm_up(self) -> None:
+    def _warm_up(self) -> None:
         """Let every net see one batch: threads are made and memory is reserved."""
         for bundle, _, parts, turned in self.jobs:
             depth = bundle.depth
@@ -201,14 +241,14 @@ def full_size_picture(path: Path, size_px: tuple[int, int]) -> np.ndarray:
     return cv2.resize(rgb, size_px[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def seeds_way(work: Work, bundles: Sequence[Sequence[Bundle]]) -> None:
+def seeds_way(work: Work, bundles: Sequence[Sequence[Bundle]]) -> np.ndarray:
     """Predict the seed's way; `bundles` has per recipe one bundle per fold, each with a depth model of its own."""
     test = work.test()
     by_recipe = []
     for folds in bundles:
         by_fold = [_fold_by_the_seed(bundle, list(test.photographs.values()), work) for bundle in folds]
         by_recipe.append(np.mean(by_fold, 0))
-    _finish(work, test, by_recipe, "seed")
+    return _finish(work, test, by_recipe, "seed")
 
 
 @torch.inference_mode()
@@ -224,6 +264,14 @@ def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.n
             answers.append(forward_grams(model, bundle.preprocessing.normalise(picture), False, depth).cpu().numpy())
         by_view.append(np.concatenate(answers))
     return np.mean(by_view, 0)
+
+
+def all_together(recipe: BundleRecipe, device: DeviceReport) -> Bundle:
+    """Load all folds and one depth model onto the device."""
+    bundle = load_recipe(recipe)
+    for net in (*bundle.models, *([bundle.depth] if bundle.depth is not None else [])):
+        net.to(device.kind)
+    return bundle
 
 
 def folds_apart(recipe: BundleRecipe, device: DeviceReport) -> list[Bundle]:
@@ -255,7 +303,7 @@ class Photographs(Dataset):
         return pixels, self.bundle.preprocessing.normalise(pixels)
 
 
-def users_way(work: Work, bundles: Sequence[Bundle], batch_size: int = 8) -> None:
+def users_way(work: Work, bundles: Sequence[Bundle], batch_size: int = 8) -> np.ndarray:
     """Predict with a DataLoader per fold, all views of a batch in turn, and depth cached by the first fold."""
     test, by_recipe = work.test(), []
     with torch.inference_mode():
@@ -277,9 +325,10 @@ def users_way(work: Work, bundles: Sequence[Bundle], batch_size: int = 8) -> Non
                     answers.append(total / len(symmetries))
                 by_fold.append(np.concatenate(answers))
             by_recipe.append(np.mean(by_fold, 0))
-    _finish(work, test, by_recipe, "user")
+    return _finish(work, test, by_recipe, "user")
 
 
-def _finish(work: Work, test: HiddenTest, by_recipe: Sequence[np.ndarray], side: str) -> None:
-    work.grams[side] = constrain(np.mean(by_recipe, 0), "projection")
-    save_predictions(work.out / "submission.csv", test, work.grams[side], MEANS)
+def _finish(work: Work, test: HiddenTest, by_recipe: Sequence[np.ndarray], side: str) -> np.ndarray:
+    grams = constrain(np.mean(by_recipe, 0), "projection")
+    save_predictions(work.out / f"{side}.csv", test, grams, MEANS)
+    return grams

@@ -1,7 +1,8 @@
 """## Depth
 
 Depth Anything V2 guesses from one photograph how far each pixel is: tall grass is near the camera. The model is frozen,
-so one pass per image serves every fold, view and epoch; the map is turned together with the picture.
+so one pass per image serves every fold, view and epoch; the map is turned together with the picture. transformers,
+which holds its code, takes seconds to import: only what loads the model does so.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,6 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 from tqdm.auto import tqdm
-from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
 from kernel_src.common.files import sha256_of, write_atomically
 from kernel_src.common.model import load_strictly
@@ -32,8 +33,10 @@ ABSOLUTE_SCALE = 10.0  # brings the raw answer, relative inverse distance of 0 t
 class DepthEstimator(nn.Module):
     """The frozen depth model with what goes in and what comes out of it."""
 
-    def __init__(self, config: DepthAnythingConfig) -> None:
-        """Build with random weights."""
+    def __init__(self, config: Any) -> None:
+        """Build with random weights from a DepthAnythingConfig."""
+        from transformers import DepthAnythingForDepthEstimation
+
         super().__init__()
         self.network = DepthAnythingForDepthEstimation(config)
         self.requires_grad_(False)
@@ -63,7 +66,10 @@ def load_depth(weights: Path, config: Path) -> DepthEstimator:
     Raises:
         WeightsError: the weights do not fit the config.
         FileNotFoundError: one of the files is missing.
+        ImportError: transformers is not there or broken.
     """
+    from transformers import DepthAnythingConfig
+
     for path in (weights, config):
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: attach the dataset that holds Depth Anything V2 Small")

@@ -34,7 +34,7 @@ from kernel_src.common.steps import Step
 
 READ_AHEAD = 2  # tasks: one in the making, one being read
 WHOLE_BUNDLE = -1  # in the place of a fold
-LOADING_ERRORS = (BundleError, WeightsError, SafetensorError, ValueError, OSError)
+LOADING_ERRORS = (BundleError, WeightsError, SafetensorError, ImportError, ValueError, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
