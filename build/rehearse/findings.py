@@ -12,7 +12,15 @@ from build.rehearse.report import CellTime, NetworkAttempt, SubmissionCheck
 from build.rehearse.runner import KERNEL_DIED, OK
 from build.rehearse.sandbox import Scratch, setup_error
 from build.rehearse.watch import Watched
-from kernel_src.common.competition import ID_COLUMN, IMAGE_COLUMN, SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV, TRAIN_CSV
+from kernel_src.common.competition import (
+    ID_COLUMN,
+    ID_SEPARATOR,
+    IMAGE_COLUMN,
+    SAMPLE_CSV,
+    SUBMISSION_FILE,
+    TEST_CSV,
+    TRAIN_CSV,
+)
 from kernel_src.common.submission import read_column, submission_problems
 
 # {"images": n, "predict_seconds": s, "device": {…}}, in /kaggle/working if the notebook writes it
@@ -129,7 +137,7 @@ def read_expected(competition: Path) -> Expected:
     return Expected(
         sample_ids=read_column(competition / SAMPLE_CSV, ID_COLUMN),
         test_ids=read_column(competition / TEST_CSV, ID_COLUMN),
-        test_images=len(set(read_column(competition / TEST_CSV, IMAGE_COLUMN))),
+        test_images=len({name.rpartition(ID_SEPARATOR)[0] for name in read_column(competition / TEST_CSV, ID_COLUMN)}),
         train_images=len(set(read_column(competition / TRAIN_CSV, IMAGE_COLUMN))),
     )
 

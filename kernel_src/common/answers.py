@@ -39,6 +39,11 @@ class Answers:
         """Replace the predictions of all folds of a bundle, (folds, images, 5), finite."""
         self._sums[bundle], self._counts[bundle] = grams.copy(), np.ones(grams.shape[:2], int)
 
+    @property
+    def passes(self) -> np.ndarray:
+        """How many folds and views have predicted each photograph, (images,)."""
+        return sum((counts.sum(0) for counts in self._counts), np.zeros(self.images, int))
+
     def is_complete(self) -> bool:
         """Tell whether every fold has predicted every photograph in at least one view."""
         return all((counts > 0).all() for counts in self._counts)

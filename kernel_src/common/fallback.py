@@ -4,6 +4,7 @@ Before anything heavy is imported there is a complete, valid `submission.csv`: t
 carry. Whatever happens later, the rerun has something to score.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,16 +50,22 @@ def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
         try:
             folder = find_dataset(slug, MANIFEST_FILE)
             manifest = read_manifest(folder)
-            means = {
-                target: float(read_bundle_json(folder, CONFIG_FILE)["target_mean_g"][target]) for target in TARGETS
-            }
-        except (FileNotFoundError, BundleError, KeyError, TypeError, ValueError) as error:
+            means = _means_of(folder)
+        except (OSError, BundleError, KeyError, TypeError, ValueError) as error:
             what = f"{slug} cannot be used: {error}"
             log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)
             found.append(Attached(slug=slug, share=share))
             continue
         found.append(Attached(slug=slug, share=share, folder=folder, manifest=manifest, means=means))
     return found
+
+
+def _means_of(folder: Path) -> dict[str, float]:
+    """Read a bundle's training means, grams by target."""
+    means = {target: float(read_bundle_json(folder, CONFIG_FILE)["target_mean_g"][target]) for target in TARGETS}
+    if not all(0 <= grams < math.inf for grams in means.values()):
+        raise BundleError(f"{folder / CONFIG_FILE}: target_mean_g {means} are no grams: make the bundle again")
+    return means
 
 
 def training_means(bundles: list[Attached]) -> dict[str, float]:
@@ -76,6 +83,8 @@ def training_means(bundles: list[Attached]) -> dict[str, float]:
 def verify_bundles(bundles: list[Attached], log: FaultLog) -> list[Attached]:
     """Compare every file of every bundle with its manifest; those that differ must not be used.
 
+    The training means of a config that differs are not believed either.
+
     Raises:
         NotContained: a file differs, outside the rerun.
     """
@@ -90,5 +99,6 @@ def verify_bundles(bundles: list[Attached], log: FaultLog) -> list[Attached]:
                 log.contain(fault, error)
             else:
                 print(f"{bundle.folder}: {len(bundle.manifest['files'])} files verified")
-        verified.append(replace(bundle, damaged=frozenset(damaged)))
+        means = None if CONFIG_FILE in damaged else bundle.means
+        verified.append(replace(bundle, damaged=frozenset(damaged), means=means))
     return verified

@@ -79,6 +79,21 @@ def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
 
 
 # %%
+def save_first(path: Path, test: HiddenTest, means: Mapping[str, float], log: FaultLog) -> None:
+    """Write a complete submission of training means, before anything else is known.
+
+    Raises:
+        NotContained: it cannot be written, outside the rerun.
+    """
+    try:
+        save_predictions(path, test, [], means)
+    except OSError as error:
+        instead = "saved again with the first predictions"
+        log.contain(Fault(part="disk", what=f"the submission cannot be saved: {error}", instead=instead), error)
+        return
+    print(f"{path}: {len(test.sample_ids)} rows of training means, to be replaced")
+
+
 def save_predictions(
     path: Path, test: HiddenTest, grams: Iterable[Iterable[float]], means: Mapping[str, float]
 ) -> None:

@@ -7,6 +7,7 @@ way than it was trained on costs score without an error.
 import hashlib
 import io
 import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -64,6 +65,17 @@ USUAL_ASPECT = (1.8, 2.2)  # width over height
 USUAL_HEIGHT_PX = (64, 4000)
 MODES = {"L": "grayscale", "1": "black and white", "CMYK": "CMYK", "P": "a palette", "RGBA": "RGB with transparency"}
 ORIENTATION_TAG, UPRIGHT_ORIENTATION, TURNED_FROM = 274, 1, 5  # EXIF; from 5 on width and height change places
+# What broken headers cause in Pillow, and more pixels than it wants to see: OpenCV has the last word on both.
+PILLOW_ERRORS = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    struct.error,
+)
 DCT_SCALES = (8, 4, 2)  # what libjpeg can shrink by while it decodes, which costs nothing and saves time
 
 
@@ -80,7 +92,7 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist: is the competition's data attached whole?") from None
     except OSError as error:  # a directory, no permission, a failing disk
-        raise ImageError(f"{path} cannot be read: {error}") from None
+        raise ImageError(f"{path} cannot be read ({error.strerror}): download it again") from None
     header = _header(path, raw)
     scale = 1
     if at_least_px is not None and header is not None and header.format == "JPEG":
@@ -88,7 +100,10 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
         fitting = [s for s in DCT_SCALES if -(-height // s) >= at_least_px[0] and -(-width // s) >= at_least_px[1]]
         scale = max(fitting, default=1)
     whole = bool(raw) and (header is None or header.format != "JPEG" or _ends(raw))
-    image = cv2.imdecode(np.frombuffer(raw, np.uint8), _IMREAD[scale]) if whole else None
+    try:
+        image = cv2.imdecode(np.frombuffer(raw, np.uint8), _IMREAD[scale]) if whole else None
+    except cv2.error as error:  # more pixels than OpenCV allows, or than the memory holds
+        raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded ({error.err}): download it again") from None
     if image is None:
         raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded: download it again")
     return Photograph(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), header.oddities() if header else ("an unknown format",))
@@ -151,7 +166,7 @@ def _header(path: Path, raw: bytes) -> _Header | None:
             return _Header(str(picture.format), picture.mode, int(orientation), *picture.size)
     except Image.DecompressionBombError as bomb:
         raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded: {bomb}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError):  # what broken headers cause in Pillow
+    except PILLOW_ERRORS:
         return None
 
 

@@ -34,7 +34,7 @@ from kernel_src.common.device_worker import (
 )
 from kernel_src.common.faults import Fault, FaultLog
 from kernel_src.common.refinement import refine_on_test
-from kernel_src.common.schedule import Schedule
+from kernel_src.common.schedule import DEATHS, Schedule
 from kernel_src.common.steps import steps_by_value
 from kernel_src.common.symmetries import views
 from kernel_src.common.workforce import Worker, Workforce
@@ -221,7 +221,9 @@ class Inference:
         now_s = self.clock()
         for worker in self.force.workers:
             self._feed(worker, now_s)
-        busy = any(worker.tasks or not worker.is_ready for worker in self.force.workers)
+        for_others = self.schedule.deaths < DEATHS and bool(self.schedule.unfinished())
+        # A worker that hangs while it loads is not waited for when the others have done everything.
+        busy = any(worker.tasks or (for_others and not worker.is_ready) for worker in self.force.workers)
         if not busy or now_s >= self.deadline_s:
             return False
         for worker, message in self.force.messages(min(LOOK_S, self.deadline_s - now_s)):
@@ -322,7 +324,8 @@ class Inference:
         ids = tuple(self.job.image_ids[row] for row in tasks[0].rows) if tasks else ()
         what = f"the worker of {worker.name} {death}{f': {worker.error}' if worker.error else ''}"
         left = ", ".join(sorted(other.name for other in self.force.workers))
-        instead = f"its photographs are tried again on {left}" if left else "what is there, no device is left"
+        instead = f"its photographs are tried again on {left}" if tasks else f"the work is done on {left}"
+        instead = instead if left else "what is there, no device is left"
         self.log.contain(Fault(part="device", what=what, instead=instead, ids=ids))
         if given_up:
             names = tuple(self.job.image_ids[row] for row in given_up)
@@ -359,8 +362,9 @@ class Inference:
     def _sum_up(self, start: float) -> None:
         reached = np.array(self.schedule.reached)
         self.outcome.seconds["predicting"] = self.clock() - start
-        self.outcome.passes_done = int(reached.sum())
-        values, counts = np.unique(reached, return_counts=True)
+        passes = self.outcome.answers.passes  # not what was reached: a fold may have been left out on the way
+        self.outcome.passes_done = int(passes.sum())
+        values, counts = np.unique(passes, return_counts=True)
         self.outcome.by_steps = dict(zip(values.tolist(), counts.tolist(), strict=True))
         short = self.schedule.unfinished()
         if self.clock() >= self.deadline_s and short:
@@ -370,3 +374,12 @@ class Inference:
             ids = tuple(self.job.image_ids[row] for row in unseen)
             instead = f"{FALLBACK} for those not reached" if unseen else least
             self.log.note(Fault(part="time", what=what, instead=instead, ids=ids))
+        self._name_unpredicted(passes)
+
+    def _name_unpredicted(self, passes: np.ndarray) -> None:
+        """Tell of the photographs that have no prediction, if no fault has named them yet."""
+        named = {name for fault in self.log.faults for name in fault.ids if fault.instead.endswith(FALLBACK)}
+        named |= {name for fault in self.log.faults for name in fault.ids if fault.part == "time"}
+        without = (name for name, done in zip(self.job.image_ids, passes, strict=True) if not done)
+        if ids := tuple(name for name in without if name not in named):
+            self.log.note(Fault(part="photograph", what="no prediction was computed", instead=FALLBACK, ids=ids))

@@ -67,12 +67,15 @@ def damaged_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
     damaged = {}
     for name, entry in sorted(manifest["files"].items()):
         path = folder / name
-        if not path.is_file():
-            damaged[name] = "is missing"
-        elif path.stat().st_size != entry["bytes"]:
-            damaged[name] = f"has {path.stat().st_size:,} bytes, not {entry['bytes']:,}"
-        elif sha256_of(path) != entry["sha256"]:
-            damaged[name] = "has another sha256: its bytes were changed"
+        try:
+            if not path.is_file():
+                damaged[name] = "is missing"
+            elif path.stat().st_size != entry["bytes"]:
+                damaged[name] = f"has {path.stat().st_size:,} bytes, not {entry['bytes']:,}"
+            elif sha256_of(path) != entry["sha256"]:
+                damaged[name] = "has another sha256: its bytes were changed"
+        except OSError as error:
+            damaged[name] = f"cannot be read ({error.strerror})"
     return damaged
 
 

@@ -46,7 +46,7 @@ def print_report(report: Mapping[str, Any], submission: Path, path: Path) -> Non
     except OSError as error:
         if report["strict"]:
             raise
-        print(f"NOTE disk: {path} cannot be written: {error}")
+        print(f"FAULT disk: {path} cannot be written: {error} → these lines")
     plan, images = report["plan"], report["images"]
     print(
         f"{submission}: valid; {images} photographs, {plan['passes_done']} of {plan['passes_wanted']} passes "

@@ -19,6 +19,7 @@ from kernel_src.common.schedule import BatchSize, Task
 
 CORES_OF_A_READER = 4  # a Kaggle session with T4s has four cores
 LARGEST_BATCH = 64  # photographs
+ENDING_S = 5.0  # for a process to end
 DEATHS_OF_A_DEVICE = 3  # a device whose workers died so often is not used again
 
 
@@ -115,6 +116,7 @@ class Workforce:
 
         Returns how it died.
         """
+        worker.process.join(ENDING_S)  # so that it is known how it ended by itself
         self.kill(worker)
         key = (worker.orders.kind, worker.orders.index)
         self._deaths[key] = self._deaths.get(key, 0) + 1
@@ -128,7 +130,7 @@ class Workforce:
     def kill(self, worker: Worker) -> None:
         """End a worker at once."""
         worker.process.kill()
-        worker.process.join()
+        worker.process.join(ENDING_S)  # one that the driver holds cannot be waited for
         worker.pipe.close()
         self.workers.remove(worker)
 

@@ -27,8 +27,8 @@ SHOW_IMAGES = 6  # photographs to look at in the end
 # %%
 from kernel_src.common.competition import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV
 from kernel_src.common.fallback import find_bundles, training_means, verify_bundles
-from kernel_src.common.faults import FaultLog, is_rerun
-from kernel_src.common.hidden_test import read_hidden_test, save_predictions
+from kernel_src.common.faults import Fault, FaultLog, is_rerun
+from kernel_src.common.hidden_test import read_hidden_test, save_first, save_predictions
 from kernel_src.common.mounts import find_competition, working_folder
 
 RESERVE_S = 900  # of the nine hours: for what comes before and after the prediction, and for a slow disk
@@ -38,9 +38,11 @@ submission_csv = working_folder() / SUBMISSION_FILE
 hidden_test = read_hidden_test(find_competition(SLUG, TEST_CSV), fault_log)
 attached = find_bundles(BUNDLES, fault_log)
 means = training_means(attached)
-save_predictions(submission_csv, hidden_test, [], means)
-print(f"{submission_csv}: {len(hidden_test.sample_ids)} rows of training means, to be replaced")
+save_first(submission_csv, hidden_test, means, fault_log)
 attached = verify_bundles(attached, fault_log)
+if (verified_means := training_means(attached)) != means:
+    means = verified_means
+    save_first(submission_csv, hidden_test, means, fault_log)
 
 # %% [markdown]
 # ## Device
@@ -53,7 +55,7 @@ keep_freed_memory()
 device = check_device()
 print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
 if device.fault:
-    print(f"WARNING, predicting on {device.count} x {device.name}: {device.fault}")
+    fault_log.note(Fault(part="device", what=device.fault, instead=f"predicted on {device.count} x {device.name}"))
 
 # %% [markdown]
 # ## Model

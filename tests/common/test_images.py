@@ -262,3 +262,43 @@ def test_a_photograph_that_fails_leaves_no_cache_behind(photographs: list[Path],
     with pytest.raises(ImageError, match="2.png"):
         decoded_photographs(photographs, Framing(16, 32), tmp_path / "cache")
     assert os.listdir(tmp_path / "cache") == []
+
+
+def test_whatever_is_in_the_file_a_photograph_is_read_or_refused_by_name(tmp_path: Path) -> None:
+    """An error of another kind would end a worker, with all the photographs that it still had to read."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = [
+        saved(tmp_path / "a.jpg", two_colours(), exif=exif).read_bytes(),
+        saved(tmp_path / "a.png", two_colours()).read_bytes(),
+        saved(tmp_path / "a.tif", two_colours(), compression="tiff_lzw").read_bytes(),
+    ]
+    random, path, refused = np.random.default_rng(5), tmp_path / "spoiled.jpg", 0
+    for number in range(300):
+        data = bytearray(whole[number % 3])
+        for at in random.integers(0, min(len(data), 300), 4):
+            data[at] = int(random.integers(256))
+        path.write_bytes(data)
+        try:
+            assert read_photograph(path, (16, 16)).rgb.ndim == 3
+        except ImageError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert 0 < refused < 300
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").mkdir()
+    with pytest.raises(ImageError, match="a.jpg cannot be read .Is a directory."):
+        read_photograph(tmp_path / "a.jpg")
+
+
+def test_a_picture_with_more_pixels_than_the_decoder_allows_is_refused_by_name(tmp_path: Path) -> None:
+    """A header of 33 bytes can promise 2^32 pixels."""
+    from zlib import crc32
+
+    chunk = b"IHDR" + (65_535).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    header = (13).to_bytes(4, "big") + chunk + crc32(chunk).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header)
+    with pytest.raises(ImageError, match="a.png"):
+        read_photograph(tmp_path / "a.png")

@@ -1,0 +1,65 @@
+"""docs/inference-faults.md: the claims of the matrix as one table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.matrix import CASES, FIRST_SECOND, SOME, Case
+from tests.faults.planting import IDS, ROOT
+
+DOCUMENT = ROOT / "docs" / "inference-faults.md"
+HEAD = """# What goes wrong, and what becomes of it
+
+Written by the tests (`tests/faults`), which plant every fault into the built inference notebook or its files and
+rehearse it: `make test-full` all of them, `make test` one of each kind. “Strict” is the interactive and the batch run,
+“rerun” Kaggle's rerun on the hidden test. Every rerun ends with a complete, valid `submission.csv`, and the photographs
+that no fault names are predicted as if nothing had happened. The ids are those of the test's {images} photographs.
+
+| fault | run | outcome | ids | what stood in |
+|---|---|---|---|---|
+"""
+
+
+def shown(ids: Sequence[str]) -> str:
+    if tuple(ids) == SOME:
+        return "those in its hands"
+    if len(ids) == len(IDS):
+        return "all"
+    return ", ".join(ids) or "–"
+
+
+def strict_row(case: Case) -> tuple[str, ...]:
+    if not case.strict:
+        return case.fault, "strict", f"no error{f': {case.strict_note}' if case.strict_note else ''}", "–", "–"
+    when = " within the first seconds" if case.strict_cell == FIRST_SECOND else ""
+    return case.fault, "strict", f"error{when}: {case.strict}", "–", "–"
+
+
+def rerun_row(case: Case) -> tuple[str, ...]:
+    if case.rerun_error:
+        outcome = f"the notebook ends ({case.rerun_error}), the file on disk stands"
+        return case.fault, "rerun", outcome, shown(case.mean), "the training mean"
+    if not case.rerun:
+        return case.fault, "rerun", "nothing to tell", "–", "–"
+    parts = [
+        list(dict.fromkeys(values))
+        for values in (
+            [f"{told.part}: {told.what.strip(': ')}" for told in case.rerun],
+            [shown(told.ids) for told in case.rerun],
+            [told.instead for told in case.rerun],
+        )
+    ]
+    return case.fault, "rerun", *("; ".join(part) for part in parts)
+
+
+def document() -> str:
+    rows = [row for case in CASES for row in (strict_row(case), rerun_row(case))]
+    lines = ["| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return HEAD.format(images=len(IDS)) + "\n".join(lines) + "\n"
+
+
+def is_current(path: Path = DOCUMENT) -> bool:
+    """Tell whether the document is what the tests claim; one that is not is rewritten."""
+    there = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if there != document():
+        path.write_text(document(), encoding="utf-8")
+    return there == document()
