@@ -4,6 +4,7 @@ Targets may be called `Dry_Green_g` or `pred_Dry_Green_g`; a `fold` column is ke
 State and Sampling_Date where no train.csv is given. A folder is a run of ours: its oof.csv is meant.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 
 from build.problems import CheckFailed, Problem, WrongUse
 from kernel_src.common.competition import DATE_COLUMN, STATE_COLUMN, TARGETS
+from kernel_src.common.manifest import CONFIG_FILE
 from kernel_src.common.tables import group_labels, read_train, target_array
 
 OOF_FILE = "oof.csv"
@@ -60,7 +62,7 @@ def read_oof(given: str) -> OofFile:
     path = Path(text) / OOF_FILE if Path(text).is_dir() else Path(text)
     if not path.is_file():
         raise WrongUse(f"no file {path}: give CSV files with {ID} and the five targets, or run folders with {OOF_FILE}")
-    name = label or (path.resolve().parent.name if path.name == OOF_FILE else path.stem)
+    name = label or (run_name(path.resolve().parent) if path.name == OOF_FILE else path.stem)
     try:
         table = pd.read_csv(path, dtype={ID: str})
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -81,6 +83,17 @@ def read_oof(given: str) -> OofFile:
         if column in table:
             kept[column] = table[column].astype(str)
     return OofFile(name=name, path=path, table=kept.set_axis(table[ID], axis=0))
+
+
+def run_name(folder: Path) -> str:
+    """Return the experiment of a run's folder; where no config.json names it, the folder's own name."""
+    config = folder / CONFIG_FILE
+    if not config.is_file():
+        return folder.name
+    try:
+        return str(json.loads(config.read_bytes())["experiment"]["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckFailed([Problem(what=f"names no experiment: {error}", where=str(config))]) from None
 
 
 def _column(table: pd.DataFrame, shapes: Sequence[str], target: str) -> str | None:

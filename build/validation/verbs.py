@@ -1,7 +1,7 @@
 """The verbs of honest validation, as the command line shows them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,3 +29,33 @@ def compare_verb(
     from build.validation.command import run
 
     run(files, train_csv, as_json, html)
+
+
+@app.command("blend")
+def blend_verb(
+    files: Files,
+    train_csv: TrainCsv = None,
+    constraint: Annotated[
+        Literal["none", "projection", "biological", "average"], typer.Option(help="Applied after the blend.")
+    ] = "projection",
+    write: Annotated[str, typer.Option(help="Make what is recommended an ensemble of this name.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Blend out-of-fold files: best single, mean and a nested blend, with what is gained and whether that is carried.
+
+    Example: python -m build blend v5=out/v5.csv v7=out/v7.csv --train-csv data/csiro-biomass/train.csv --write v5_v7
+    """
+    from build.validation.blend_command import run
+
+    run(files, train_csv, constraint, write, as_json)
+
+
+@app.command("constraints")
+def constraints_verb(files: Files, train_csv: TrainCsv = None, as_json: AsJson = False) -> None:
+    """Say what each constraint gains on out-of-fold files, with paired intervals over groups.
+
+    Example: python -m build constraints out/v5.csv out/v7.csv --train-csv data/csiro-biomass/train.csv
+    """
+    from build.validation.constraint_comparison import run
+
+    run(files, train_csv, as_json)
