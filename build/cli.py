@@ -10,6 +10,7 @@ import sys
 import typer
 
 from build.problems import CheckFailed, WrongUse
+from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for group in (notebooks, recipes, weights, local, push):
     app.add_typer(group.verbs)
+app.add_typer(validation.app)
 
 
 def main() -> None:

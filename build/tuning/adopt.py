@@ -3,22 +3,20 @@
 The file is data and rewritten whole, sorted by name; it can be edited by hand as long as it stays a literal.
 """
 
-import ast
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from build.adoption import check_name, read_entries
 from build.notebooks import ROOT
-from build.problems import CheckFailed, Problem, WrongUse
+from build.problems import WrongUse
 from build.stitch.parameters import literal
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.files import write_text
 
 TUNED_FILE = Path("kernel_src/common/tuned_experiments.py")
-NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 HEADING = '''"""## Tuned experiments
 
 What a search found, as changes to an experiment of the list: written by `python -m build tune … --adopt NAME`.
@@ -30,20 +28,8 @@ from typing import Any
 
 
 def read_tuned(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of the file; none if it is not there.
-
-    Raises:
-        CheckFailed: the file's TUNED is no literal.
-    """
-    if not path.is_file():
-        return {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "TUNED" and node.value is not None:
-            try:
-                return dict(ast.literal_eval(node.value))
-            except ValueError:
-                break
-    raise CheckFailed([Problem(what="TUNED is no literal dictionary", where=str(path), cure="undo the last edit")])
+    """Return the entries of the file; raises what `read_entries` raises."""
+    return read_entries(path, "TUNED")
 
 
 def adopt(name: str, best: Mapping[str, Any], root: Path = ROOT) -> Path:
@@ -54,8 +40,7 @@ def adopt(name: str, best: Mapping[str, Any], root: Path = ROOT) -> Path:
     """
     path = root / TUNED_FILE
     tuned = read_tuned(path)
-    if not NAME.fullmatch(name) or len(f"i2b-{name}-weights") > 50:
-        raise WrongUse(f"--adopt {name!r}: a name is of lower-case letters, digits and _, e.g. v5_tuned, and short")
+    check_name(name, "--adopt")
     if name in ENSEMBLES or (name in EXPERIMENTS and name not in tuned):
         raise WrongUse(f"--adopt {name}: there is such an experiment, written by hand; choose another name")
     tuned[name] = {"base": best["experiment"], "changes": best["changes"], "found_by": best["found_by"]}

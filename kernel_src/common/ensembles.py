@@ -6,6 +6,8 @@ Bundles of several experiments in one inference notebook.
 from dataclasses import dataclass, field
 from typing import Any
 
+from kernel_src.common.blended_ensembles import BLENDED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
@@ -26,3 +28,9 @@ class Ensemble:
 V6 = Ensemble(name="v6", shares={"v4": 0.4, "v5": 0.6})
 
 ENSEMBLES = {ensemble.name: ensemble for ensemble in (V6,)}
+
+# What out-of-fold predictions spoke for (`python -m build blend … --write NAME`).
+ENSEMBLES |= {
+    name: Ensemble(name=name, shares=entry["shares"], stack=entry["stack"], constraint=entry["constraint"])
+    for name, entry in BLENDED.items()
+}

@@ -86,12 +86,6 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         read_rgb(tmp_path / "ID1.jpg")
 
 
-def test_a_folder_in_the_place_of_a_photograph_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "ID1.jpg").mkdir()
-    with pytest.raises(ImageError, match="ID1.jpg cannot be read: .*directory"):
-        read_rgb(tmp_path / "ID1.jpg")
-
-
 PICTURE = np.asarray(Image.effect_mandelbrot((400, 200), (-2, -1.2, 1, 1.2), 60).convert("RGB"))
 PICTURE = np.stack([PICTURE[..., 0], np.roll(PICTURE[..., 1], 40, 1), PICTURE[::-1, :, 2]], 2)
 

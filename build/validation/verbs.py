@@ -1,0 +1,61 @@
+"""The verbs of honest validation, as the command line shows them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer()
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts, and nothing else.")]
+Files = Annotated[
+    list[str], typer.Argument(metavar="A B …", help="Out-of-fold CSVs or run folders; NAME=PATH gives it a name.")
+]
+TrainCsv = Annotated[
+    Path | None, typer.Option(help="train.csv with the truth; not needed if a file holds truth, State and date.")
+]
+
+
+@app.command("compare")
+def compare_verb(
+    files: Files,
+    train_csv: TrainCsv = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which out-of-fold file is better and how sure that is: official score, paired intervals over groups, leaks.
+
+    Example: python -m build compare out/runs/v5/run out/runs/v7/run --train-csv data/csiro-biomass/train.csv
+    """
+    from build.validation.command import run
+
+    run(files, train_csv, as_json, html)
+
+
+@app.command("blend")
+def blend_verb(
+    files: Files,
+    train_csv: TrainCsv = None,
+    constraint: Annotated[
+        Literal["none", "projection", "biological", "average"], typer.Option(help="Applied after the blend.")
+    ] = "projection",
+    write: Annotated[str, typer.Option(help="Make what is recommended an ensemble of this name.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Blend out-of-fold files: best single, mean and a nested blend, with what is gained and whether that is carried.
+
+    Example: python -m build blend v5=out/v5.csv v7=out/v7.csv --train-csv data/csiro-biomass/train.csv --write v5_v7
+    """
+    from build.validation.blend_command import run
+
+    run(files, train_csv, constraint, write, as_json)
+
+
+@app.command("constraints")
+def constraints_verb(files: Files, train_csv: TrainCsv = None, as_json: AsJson = False) -> None:
+    """Say what each constraint gains on out-of-fold files, with paired intervals over groups.
+
+    Example: python -m build constraints out/v5.csv out/v7.csv --train-csv data/csiro-biomass/train.csv
+    """
+    from build.validation.constraint_comparison import run
+
+    run(files, train_csv, as_json)

@@ -1,0 +1,155 @@
+"""What speaks against believing the numbers, as far as out-of-fold files can show it.
+
+- Rows: images that a file lacks, or that nobody weighed.
+- Folds: files cut differently, groups cut apart, one photograph under two names on both sides of a cut.
+- Errors that are too good. A model that has never seen a visit errs by visit: on the real photographs the means of the
+  errors of each visit vary 3.7 to 5.0 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
+  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image.
+- Means of folds that are met too exactly: whoever scales by the target statistics of the validation fold has them.
+- Errors as small as on training images.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from build.validation.oof_files import OofFile, Validation
+from kernel_src.common.competition import TARGETS
+from kernel_src.common.metric import weight_row, weighted_r2
+
+SHUFFLES = 1000
+KNOWS_VISITS_BELOW = 2.0  # between the 1.8 and the 3.7 above
+TOO_EXACT = 0.002  # share of shuffles with means as exact as these
+TRAINING_R2, TRAINING_ERROR = 0.95, 0.03  # the best published CV is .86, with a median error of Total of 14 %
+
+
+def find_warnings(files: Sequence[OofFile], truth: pd.DataFrame, validation: Validation) -> list[str]:
+    """Return every warning, a sentence each, those on rows first."""
+    found = [*_rows(files, truth, validation), *_twins(validation), *_folds(validation)]
+    for i, name in enumerate(validation.names):
+        found += _residuals(name, validation, i)
+    return found
+
+
+def _rows(files: Sequence[OofFile], truth: pd.DataFrame, validation: Validation) -> list[str]:
+    found = []
+    for file in files:
+        if count := len(truth.index.difference(file.table.index)):
+            found.append(f"{file.name}: rows are missing for {count} of {len(truth)} images")
+        if count := len(file.table.index.difference(truth.index)):
+            found.append(f"{file.name}: {count} images have no truth and are left out")
+    if found and len(validation.image_ids) < len(truth):
+        found.append(f"everything below is on the {len(validation.image_ids)} images that all files have")
+    return found
+
+
+def _twins(validation: Validation) -> list[str]:
+    numbered = list(zip(validation.names, validation.predictions, strict=True))
+    return [
+        f"{a} and {b} hold the same predictions"
+        for i, (b, second) in enumerate(numbered)
+        for a, first in numbered[:i]
+        if np.array_equal(first, second)
+    ]
+
+
+def _folds(validation: Validation) -> list[str]:
+    found = []
+    without = [name for name, folds in zip(validation.names, validation.folds, strict=True) if folds is None]
+    if without:
+        found.append(
+            f"no fold column in {', '.join(without)}: whether folds differ, or split a group, cannot be seen there"
+        )
+    known = [(name, f) for name, f in zip(validation.names, validation.folds, strict=True) if f is not None]
+    for name, folds in known:
+        split = [g for g in dict.fromkeys(validation.groups) if len(set(folds[validation.groups == g])) > 1]
+        if split:
+            count = len(set(validation.groups))
+            found.append(
+                f"{name}: folds split a group: {len(split)} of {count} State+Sampling_Date groups lie in several "
+                f"folds, e.g. {split[0]}; its photographs were scored by a model that trained on their neighbours"
+            )
+        found += _duplicates(name, folds, validation)
+    for (a, first), (b, second) in zip(known, known[1:], strict=False):
+        if not same_partition(first, second):
+            found.append(f"folds differ between {a} and {b}: part of their difference is the luck of the cut")
+    return found
+
+
+def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
+    """Tell whether two cuts are one, whatever their folds are called."""
+    pairs = set(zip(first.tolist(), second.tolist(), strict=True))
+    return len(pairs) == len(set(first)) == len(set(second))
+
+
+def _duplicates(name: str, folds: np.ndarray, validation: Validation) -> list[str]:
+    """Name photographs that weigh the same in all five targets, to the last digit, but lie in different folds."""
+    seen: dict[tuple[float, ...], int] = {}
+    found = []
+    for i, row in enumerate(validation.truth):
+        first = seen.setdefault(tuple(row.tolist()), i)
+        if first != i and folds[first] != folds[i] and np.count_nonzero(row) > 2:
+            a, b = validation.image_ids[first], validation.image_ids[i]
+            found.append(
+                f"{name}: {a} and {b} weigh exactly the same but lie in folds {folds[first]} and {folds[i]}: "
+                "a duplicated photo is trained on in one and scored in the other"
+            )
+    return found
+
+
+# %%
+def _residuals(name: str, validation: Validation, model: int) -> list[str]:
+    residuals = validation.truth - validation.predictions[model]
+    found = []
+    score = weighted_r2(validation.truth, validation.predictions[model])
+    total = validation.truth[:, TARGETS.index("Dry_Total_g")]
+    off = np.abs(residuals[:, TARGETS.index("Dry_Total_g")])
+    typical = float(np.median(off[total > 0] / total[total > 0])) if (total > 0).any() else 0.0
+    if score > TRAINING_R2 or typical < TRAINING_ERROR:
+        found.append(
+            f"{name}: scored on its own training images? R² {score:.3f}, and half of the images have their Total "
+            f"within {typical:.1%}; the best published out-of-fold score is .86 with 14 %"
+        )
+    folds = validation.folds[model]
+    if folds is not None and 1 < len(set(folds)) < len(folds) / 2:
+        ratio, share = mean_exactness(residuals, folds)
+        if share < TOO_EXACT:
+            found.append(
+                f"{name}: the mean of every fold is met too exactly (errors of the means {ratio:.2f} of chance): "
+                "were target statistics of the validation fold used?"
+            )
+    if len(set(validation.groups)) < len(validation.groups) / 2:
+        ratio, share = mean_exactness(residuals, validation.groups)
+        if share < TOO_EXACT:
+            found.append(
+                f"{name}: the mean of every State+Sampling_Date group is met too exactly (errors of the means "
+                f"{ratio:.2f} of chance): does it know their target statistics?"
+            )
+        elif ratio < KNOWS_VISITS_BELOW:
+            found.append(
+                f"{name}: errs as if it had trained on photographs of the same visits: errors of the visits' means "
+                f"are {ratio:.1f} times chance, 3.7 to 5.0 where whole groups were left out; its level is optimistic"
+            )
+    return found
+
+
+def mean_exactness(residuals: np.ndarray, parts: np.ndarray, shuffles: int = SHUFFLES) -> tuple[float, float]:
+    """Compare the mean residual of each part with shuffled parts.
+
+    Returns the metric-weighted sum of squared means relative to its average over shuffles (1: as chance has it), and
+    the share of shuffles whose sum is as small.
+    """
+    random = np.random.default_rng(0)
+    numbers = np.unique(parts, return_inverse=True)[1]
+    sizes = np.bincount(numbers)
+    centred = residuals - residuals.mean(0)
+
+    def between(order: np.ndarray) -> float:
+        sums = np.stack([np.bincount(numbers, column, minlength=len(sizes)) for column in centred[order].T])
+        return float(weight_row() @ (sums**2 / sizes).sum(1))
+
+    own = between(np.arange(len(numbers)))
+    shuffled = np.array([between(random.permutation(len(numbers))) for _ in range(shuffles)])
+    average = float(shuffled.mean())
+    return (own / average if average > 0 else 1.0), float((shuffled <= own).mean())
