@@ -1,0 +1,43 @@
+"""Verbs of the way back: what was edited in a notebook returns to the sources."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from build.verbs.options import AsJson
+
+verbs = typer.Typer()
+
+Notebook = Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="Any copy of a built notebook.")]
+Parameters = Annotated[bool, typer.Option("--parameters", help="Bring home the values of the parameters cell, too.")]
+
+
+@verbs.command("sync")
+def sync_verb(
+    notebook: Notebook,
+    parameters: Parameters = False,
+    conflicts: Annotated[
+        Literal["file", "source"],
+        typer.Option(help="Where conflict markers go: a file in out/sync/conflicts/, or the source itself."),
+    ] = "file",
+    as_json: AsJson = False,
+) -> None:
+    """Bring a notebook's edits home to kernel_src/, all of them or none.
+
+    Example: python -m build sync notebooks/i2b-v1-infer/i2b-v1-infer.ipynb
+    """
+    from build.sync.command import run_sync
+
+    run_sync(notebook, as_json, parameters=parameters, conflicts=conflicts)
+
+
+@verbs.command("diff")
+def diff_verb(notebook: Notebook, parameters: Parameters = False, as_json: AsJson = False) -> None:
+    """Show what would come home from a notebook; nothing is written.
+
+    Example: python -m build diff notebooks/i2b-v1-infer/i2b-v1-infer.ipynb
+    """
+    from build.sync.command import run_diff
+
+    run_diff(notebook, as_json, parameters=parameters)
