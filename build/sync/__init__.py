@@ -4,5 +4,5 @@
 - `cells`, `belonging`: what editors left of the cells, and which cell of the base each one was.
 - `mapping`, `names`, `imports`: the edited cells as edited sources; imports follow the names.
 - `merging`, `writing`: three ways into the sources of today, all files or none.
-- `home`: the whole way; `proof`: before anything is written, the edited sources are built and give the edited notebook again.
+- `home`: the whole way; `proof`: the edited sources are built, and must give the edited notebook again.
 """

@@ -18,9 +18,9 @@ from build.sync.cells import Edited, EditedCell
 from build.sync.imports import Clause, add, without_imports
 from build.sync.mapping import apply
 from build.sync.merging import merge_text
-from build.sync.names import early_uses, follow, hoist, late_imports
+from build.sync.names import early_uses, follow, hoist, late_imports, left_behind
 from build.sync.parameters import split_parameters
-from build.sync.proof import prove
+from build.sync.proof import prove, shows_otherwise
 from build.sync.returned import Return
 
 
@@ -52,8 +52,9 @@ def merge_home(edited: Edited, base: Base, mine: Mapping[str, str], *, parameter
     theirs = _edited_sources(cells, base, belonging, result)
     changed = {where for where, text in theirs.items() if text != base.texts.get(where)}
     result.edited = bool(changed or result.parameters or result.scratch or result.problems)
-    if result.problems or not changed:
+    if result.problems or not (changed or shows_otherwise(cells, base, belonging)):
         return result
+    result.edited = True
     prove(cells, theirs, base, belonging, result)
     if not result.problems:
         _merge(theirs, changed, base, mine, result)
@@ -149,6 +150,8 @@ def _described(cell: EditedCell) -> str:
 
 def _merge(theirs: Mapping[str, str], changed: set[str], base: Base, mine: Mapping[str, str], result: Return) -> None:
     merged: dict[str, str] = {}
+    hidden = {where: text for where, text in mine.items() if where not in changed and _is_hidden(where, base)}
+    result.problems += left_behind(base.texts, {**base.texts, **theirs}, base.main, hidden)
     for where in sorted(changed):
         if where not in mine:
             what = "was deleted or moved since the notebook was built"
@@ -169,4 +172,9 @@ def _merge(theirs: Mapping[str, str], changed: set[str], base: Base, mine: Mappi
                 replace(problem, what=f"the edit and what the sources became since do not go together: {problem.what}")
                 for problem in failed.problems
             ]
-    result.texts = merged
+    result.texts = {} if result.problems else merged
+
+
+def _is_hidden(where: str, base: Base) -> bool:
+    """Whether the notebook shows nothing of a source."""
+    return where != base.main and all(cell.where != where for cell in base.cells)

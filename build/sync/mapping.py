@@ -27,7 +27,7 @@ class Group:
 
     lines: list[str]  # without blank lines at the end
     blank: int = 0  # how many blank lines stood below
-    first: int = 0  # of the base's cells, -1 when it is new
+    first: int = 0  # its first and its last place in the base's source
     last: int = 0
     new: bool = False
 
@@ -141,8 +141,8 @@ class _Source:
 
     def groups(self) -> tuple[int, list[Group]]:
         """Return how many lines stay on top, and the runs of lines in the notebook's order."""
-        head, extents = self.extents()
-        ordered = []
+        head, extents, fillers = self.extents()
+        ordered: list[Group] = []
         for index in range(len(self.edited)):
             base = self.belonging.base_of.get(index, -1)
             if base >= 0 and base in extents:
@@ -150,23 +150,40 @@ class _Source:
                 ordered.append(self.group(index, atoms, extents))
             elif self.belonging.added.get(index) == self.where:
                 ordered.append(Group(self.new_lines(index), new=True))
-        return head, [group for group in ordered if group.lines or group.new]
+        for unit, (start, end) in sorted(fillers.items()):  # cells of which the notebook shows nothing: imports alone
+            lines = [line for slot in self.slots[start - 1 : end] for line in slot]
+            blank = len(lines) - len(lines := strip_end(lines))
+            above = [place for place, group in enumerate(ordered) if not group.new and group.last < unit]
+            place = max(above, key=lambda one: ordered[one].last) + 1 if above else 0
+            ordered.insert(place, Group(lines, blank, unit, unit))
+        return head, [group for group in ordered if group.lines]
 
-    def extents(self) -> tuple[int, dict[int, tuple[int, int]]]:
-        """Give every line below the head to one atom: what shows nowhere goes with the cell above it."""
+    def extents(self) -> tuple[int, dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
+        """Return the number of lines on top, each atom's lines, and by their place the lines that show nowhere."""
+        extents: dict[int, tuple[int, int]] = {}
+        fillers: dict[int, tuple[int, int]] = {}
+        self.units: dict[int, int] = {}  # atom → its place among atoms and fillers
         if not self.atoms:
-            return len(self.lines), {}
-        starts: list[int] = []
-        for index in self.atoms:
+            return len(self.lines), extents, fillers
+        head = unit = 0
+        done = 0  # the last line that has its place
+        for number, index in enumerate(self.atoms):
             cell = self.base.cells[index]
-            start = cell.span[0]
+            start, end = cell.span
             shown = [line for line in cell.lines if line >= start]
-            library = self.where != self.base.main
-            if not is_marker(self.lines[start - 1]) and not starts and shown and library:
-                start = shown[0]  # docstring and imports stay on top whatever becomes of this cell
-            starts.append(start)
-        ends = [start - 1 for start in starts[1:]] + [len(self.lines)]
-        return starts[0] - 1, {index: (start, end) for index, start, end in zip(self.atoms, starts, ends, strict=True)}
+            if number == 0:
+                if not is_marker(self.lines[start - 1]) and shown and self.where != self.base.main:
+                    start = shown[0]  # docstring and imports stay on top whatever becomes of this cell
+                head = start - 1
+            elif start > done + 1:
+                fillers[unit] = (done + 1, start - 1)
+                unit += 1
+            done = min(end, len(self.lines))
+            extents[index], self.units[index] = (start, done), unit
+            unit += 1
+        if done < len(self.lines):
+            fillers[unit] = (done + 1, len(self.lines))
+        return head, extents, fillers
 
     def group(self, index: int, atoms: list[int], extents: dict[int, tuple[int, int]]) -> Group:
         first, last = extents[atoms[0]][0], extents[atoms[-1]][1]
@@ -176,11 +193,8 @@ class _Source:
             lines = self.markdown(cells[0], [self.edited[piece].text for piece in pieces], first, last)
         else:
             lines = self.code(atoms, cells, pieces, first, last)
-        blank = 0
-        while lines and not lines[-1].strip():
-            lines.pop()
-            blank += 1
-        return Group(lines, blank, atoms[0], atoms[-1])
+        blank = len(lines) - len(lines := strip_end(lines))
+        return Group(lines, blank, self.units[atoms[0]], self.units[atoms[-1]])
 
     def code(self, atoms: list[int], cells: list[Cell], pieces: list[int], first: int, last: int) -> list[str]:
         """Return the lines of code cells: what changed in the notebook changes in the source."""
@@ -288,29 +302,30 @@ class _Source:
 
     def join(self, lines: list[str], group: Group, before: Group | None) -> None:
         """Put a run of lines below another one, as far apart as they were, or as the formatter would have them."""
-        follows = before is not None and not before.new and not group.new
-        if follows and before is not None and self.atoms.index(before.last) + 1 == self.atoms.index(group.first):
+        follows = not group.new and (
+            group.first == 0 if before is None else not before.new and before.last + 1 == group.first
+        )
+        if follows and before is not None:
             lines += [""] * before.blank
-        elif before is None and not group.new and group.first == self.atoms[0]:
-            pass  # right below the head, as it was
-        else:
+        elif not follows:
             while lines and not lines[-1].strip():
                 lines.pop()
             if lines:
                 lines += [""] * (2 if self.where != self.base.main or _ends_in_definition(lines) else 1)
-        marked = not group.lines or is_marker(group.lines[0])
-        if lines and not marked and not (before is None and group.first == self.atoms[0]):
-            follower = before is not None and not before.new and self.continues(before, group)
-            if not follower:
+            if lines and not is_marker(group.lines[0]):
                 lines.append("# %%")
         lines += group.lines
 
-    def continues(self, before: Group, group: Group) -> bool:
-        """Whether two runs are pieces of one cell of the script, cut at an import."""
-        return self.atoms.index(before.last) + 1 == self.atoms.index(group.first)
-
     def refuse(self, index: int, what: str, cure: str) -> None:
         self.problems.append(Problem(what=what, where=self.edited[index].where, cure=cure))
+
+
+def strip_end(lines: list[str]) -> list[str]:
+    """Drop blank lines at the end."""
+    last = len(lines)
+    while last and not lines[last - 1].strip():
+        last -= 1
+    return lines[:last]
 
 
 def is_marker(line: str) -> bool:

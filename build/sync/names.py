@@ -63,19 +63,9 @@ def follow(
         for clause in removed & set(top_level(texts[where])):
             texts[where] = drop(texts[where], clause)
     for where in sorted(texts):
-        if where in needed or any(name in texts[where] for _, name in gone):
-            for clause in list(top_level(texts[where])):
-                if (clause.module, clause.name) in gone:
-                    if where in needed:
-                        texts[where] = drop(texts[where], clause)
-                    else:
-                        followed.problems.append(
-                            Problem(
-                                what=f"imports {clause.name}, which the edit takes out of {clause.module}",
-                                where=where,
-                                cure=f"leave {clause.name} in the notebook, or change this source first",
-                            )
-                        )
+        for clause in list(top_level(texts[where])) if where in needed else ():
+            if (clause.module, clause.name) in gone:
+                texts[where] = drop(texts[where], clause)
     homes = {name: where for where in sorted(needed) if where != main for name in _defined(texts[where])}
     for where in sorted(needed):
         lost = unresolved(texts[where], where != main)
@@ -107,6 +97,27 @@ def follow(
     return followed
 
 
+def left_behind(
+    before: Mapping[str, str], after: Mapping[str, str], main: str, others: Mapping[str, str]
+) -> list[Problem]:
+    """Return the imports, in sources that the notebook does not show, of names that the edit takes away."""
+    gone = _gone(before, after, main)
+    problems = []
+    for where, text in sorted(others.items()):
+        if not any(name in text for _, name in gone):
+            continue
+        for clause, node in top_level(text).items():
+            if (clause.module, clause.name) in gone:
+                problems.append(
+                    Problem(
+                        what=f"imports {clause.name}, which the edit takes out of {clause.module}",
+                        where=f"{where}:{node.lineno}",
+                        cure=f"leave {clause.name} in the notebook, or change this source first",
+                    )
+                )
+    return problems
+
+
 def hoist(text: str) -> str:
     """Move imports that an edit put below the code of a library module to its imports."""
     body = ast.parse(text).body
@@ -123,6 +134,9 @@ def hoist(text: str) -> str:
     lines = text.split("\n")
     for node in reversed(late):
         del lines[node.lineno - 1 : node.end_lineno or node.lineno]
+        above, at = lines[node.lineno - 2], node.lineno - 1
+        while at < len(lines) and not lines[at].strip() and (not above.strip() or above.startswith("# %%")):
+            del lines[at]
     return "\n".join(lines)
 
 

@@ -37,9 +37,7 @@ def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belong
         ]
         return
     kept = [cell for index, cell in enumerate(cells) if index not in belonging.scratch]
-    sources = {index: _source_of(index, base, belonging) for index in range(len(cells))}
-    wanted = _normal([(sources[i], c.kind, c.text) for i, c in enumerate(cells) if i not in belonging.scratch])
-    got = _normal([(cell.where, cell.kind, base_text(cell)) for cell in rebuilt.cells])
+    wanted, got = _wanted(cells, base, belonging), _built(rebuilt.cells)
     for where in sorted({*wanted, *got} - {IMPORTS}):
         mine, other = wanted.get(where, []), got.get(where, [])
         if len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
@@ -57,6 +55,26 @@ def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belong
         what = f"`{text}` was taken out of the notebook and is still used"
         result.problems.append(Problem(what=what, cure="put it back, or change what uses it"))
     _note_moves(cells, base, belonging, rebuilt.cells, result)
+
+
+def shows_otherwise(cells: list[EditedCell], base: Base, belonging: Belonging) -> bool:
+    """Tell whether the notebook differs from its build, be it only in what it imports."""
+    return _wanted(cells, base, belonging) != _built(base.cells)
+
+
+def _wanted(cells: list[EditedCell], base: Base, belonging: Belonging) -> dict[str, list[_Shown]]:
+    kept = [index for index in range(len(cells)) if index not in belonging.scratch]
+    kept.sort(key=lambda index: not _is_docstring(index, base, belonging))  # it stays on top of its module
+    return _normal([(_source_of(index, base, belonging), cells[index].kind, cells[index].text) for index in kept])
+
+
+def _is_docstring(index: int, base: Base, belonging: Belonging) -> bool:
+    number = belonging.base_of.get(index, -1)
+    return number >= 0 and base.cells[number].kind == "markdown" and base.cells[number].ordinal == 0
+
+
+def _built(cells: Sequence[Cell]) -> dict[str, list[_Shown]]:
+    return _normal([(cell.where, cell.kind, base_text(cell)) for cell in cells])
 
 
 def _note_moves(
