@@ -115,8 +115,8 @@ def stitch_texts(texts: Mapping[str, str], main: str, parameters: Mapping[str, o
 
 def _from_history(root: Path, sha256: str) -> Iterator[tuple[dict[str, str], str, dict[str, object]]]:
     """Yield sources, script and the values of the parameters cell for each commit whose notebooks carry the hash."""
-    log = _git(root, "log", "--all", "--format=%H", f"-S{sha256}", "--", "notebooks")
-    for commit in (log or b"").decode().split():
+    log = _git(root, "log", "--all", "-m", "--format=%H", f"-S{sha256}", "--", "notebooks")
+    for commit in dict.fromkeys((log or b"").decode().split()):  # -m: a merge may have rebuilt them
         found = _git(root, "grep", "-l", sha256, commit, "--", "notebooks") or b""
         paths = [line.partition(":")[2] for line in found.decode().splitlines() if line.endswith(".ipynb")]
         archive = _git(root, "archive", "--format=tar", commit, SOURCES)

@@ -244,7 +244,7 @@ def _nodes(text: str) -> Iterator[ast.AST]:
 
 
 def _bound(text: str) -> tuple[set[str], bool]:
-    """Return the names that a cell binds, and whether it does nothing but define functions and classes."""
+    """Return the names that a cell binds, and whether it does nothing but define."""
     try:
         body = ast.parse(text).body
     except SyntaxError:
@@ -252,6 +252,7 @@ def _bound(text: str) -> tuple[set[str], bool]:
     names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     only = bool(names) and all(
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Assign | ast.AnnAssign) and not any(isinstance(n, ast.Call) for n in ast.walk(node)))
         for node in body
     )
     for node in body:

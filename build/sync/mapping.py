@@ -224,6 +224,16 @@ class _Source:
                 result.extend(self.slots[line - 1])
             at = max(at, until)
 
+        if marker and shown and shown[0][1] == marker:  # the title's line, `# %% title` in the source
+            title, _ = shown.pop(0)
+            if texts[0] == title:
+                copy(marker + 1)
+                texts = texts[1:]
+            else:
+                renamed = texts[0].startswith("# ") and title not in texts
+                result.append(f"# %% {texts[0][2:]}" if renamed else "# %%")
+                texts = texts[1:] if renamed else texts
+                at = marker + 1
         old = [text for text, _ in shown]
         for kind, i1, i2, j1, j2 in SequenceMatcher(None, old, texts, autojunk=False).get_opcodes():
             if kind == "equal":
@@ -233,17 +243,12 @@ class _Source:
                 continue
             lines = texts[j1:j2]
             numbers = [number for _, number in shown[i1:i2] if number]
-            if marker and marker in numbers:  # the title's line, `# %% title` in the source
-                copy(marker)
-                title = lines.pop(0).removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
-                result.append(f"# %% {title}".rstrip())
-                numbers, at = numbers[1:], marker + 1
             if numbers:
                 copy(numbers[0])
                 lines = self.reworded(numbers, old[i1:i2], lines)
             else:  # nothing but new lines: below what stands above, or at the top above what stands below
                 following = next((number for _, number in shown[i2:] if number), 0)
-                if following and not any(number for _, number in shown[:i1] if number != marker):
+                if following and not any(number for _, number in shown[:i1]):
                     copy(following)
             result.extend(self.split_lines(result, lines))
             if numbers:

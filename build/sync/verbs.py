@@ -41,3 +41,42 @@ def diff_verb(notebook: Notebook, parameters: Parameters = False, as_json: AsJso
     from build.sync.command import run_diff
 
     run_diff(notebook, as_json, parameters=parameters)
+
+
+@verbs.command("watch")
+def watch_verb(
+    experiment: Annotated[
+        str, typer.Option(help="Build only this one's notebooks; every experiment's by default.")
+    ] = "",
+) -> None:
+    """Build when a source changes, sync when a notebook is saved; for VS Code and any other editor.
+
+    Example: python -m build watch --experiment v1
+    """
+    from build.notebooks import all_cards, choose_cards
+    from build.sync.watch import watch
+
+    try:
+        watch(cards=choose_cards(experiment or None, all_cards()))
+    except KeyboardInterrupt:
+        print("watching ended")
+
+
+@verbs.command("pull-kernel")
+def pull_kernel_verb(
+    experiment: Annotated[str, typer.Option(help="Whose notebook.")],
+    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    parameters: Parameters = False,
+    conflicts: Annotated[
+        Literal["file", "source"],
+        typer.Option(help="Where conflict markers go: a file in out/sync/conflicts/, or the source itself."),
+    ] = "file",
+    as_json: AsJson = False,
+) -> None:
+    """Bring home what was edited on Kaggle: the kernel as it stands on the site, three-way into the sources.
+
+    Example: python -m build pull-kernel --experiment v1
+    """
+    from build.sync.pull import run_pull
+
+    run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts)

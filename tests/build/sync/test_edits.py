@@ -145,7 +145,7 @@ def test_a_renamed_function_that_a_source_outside_the_notebook_imports_is_refuse
     toy.build()
     for cell in toy.notebook["cells"]:
         cell["source"] = cell["source"].replace("rounded", "shortened")
-    assert "kernel_src/kernels/train.py: imports rounded" in toy.refusals()
+    assert "kernel_src/kernels/train.py:1: imports rounded" in toy.refusals()
 
 
 def test_an_edited_docstring_cell_becomes_the_docstring(toy: Toy) -> None:
