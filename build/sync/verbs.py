@@ -80,3 +80,17 @@ def pull_kernel_verb(
     from build.sync.pull import run_pull
 
     run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts)
+
+
+@verbs.command("lab")
+def lab_verb(
+    experiment: Annotated[str, typer.Option(help="Open this one's inference notebook.")] = "",
+    port: Annotated[int, typer.Option(help="On loopback.")] = 8888,
+) -> None:
+    """Open JupyterLab on the built notebooks; each save brings the edits home.
+
+    Example: python -m build lab --experiment v1
+    """
+    from build.sync.lab import run
+
+    run(experiment, port)
