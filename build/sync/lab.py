@@ -55,7 +55,8 @@ def prepare(root: Path = ROOT) -> tuple[list[str], dict[str, str]]:
     names = {"JUPYTER_DATA_DIR": "data", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime"}
     names |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}
     environment = {**os.environ, **{name: str(folder / place) for name, place in names.items()}}
-    return [str(ROOT / VENV_LAB / "bin" / "jupyter"), "lab", f"--config={config}"], environment
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []  # in a container; it still listens on loopback alone
+    return [str(ROOT / VENV_LAB / "bin" / "jupyter"), "lab", f"--config={config}", *as_root], environment
 
 
 def run(experiment: str, port: int) -> None:

@@ -45,9 +45,15 @@ def test_a_save_through_jupyterlab_changes_the_module_and_a_bad_save_still_saves
         )
     address = f"http://127.0.0.1:{port}/api/contents/{name}"
     try:
-        wait_for(lambda: "token=" in log.read_text(), 120)
+        wait_for(lambda: "token=" in log.read_text() or server.poll() is not None, 120)
         token = re.search(r"token=(\w+)", log.read_text())
         assert token
+
+        def answers() -> bool:  # the address is printed before anybody listens there
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_for(answers)
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(address)
 
