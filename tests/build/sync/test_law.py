@@ -32,7 +32,7 @@ def edit(toy: Toy, choice: random.Random, tag: str) -> str:
     lines = cell["source"].split("\n")
     if kind == "comment":
         places = [n for n, line in enumerate(lines) if n and line.strip() and not line.startswith(" ")]
-        lines.insert(choice.choice(places), f"# {tag}")
+        lines.insert(choice.choice(places or [len(lines)]), f"# {tag}")
         cell["source"] = "\n".join(lines)
     elif kind == "function":
         cell["source"] += f"\n\n\ndef {tag}(number):\n    return double(number)"
@@ -42,7 +42,10 @@ def edit(toy: Toy, choice: random.Random, tag: str) -> str:
         one["source"] = f"{head}\n\nAlso {tag}.{note}{rest}"
     elif kind == "body":
         places = [n for n, line in enumerate(lines) if line.startswith("    return")]
-        lines.insert(choice.choice(places), f"    note = {tag!r}")
+        if places:
+            lines.insert(choice.choice(places), f"    note = {tag!r}")
+        else:  # a split left a cell without any function's end
+            lines.append(f"# {tag}")
         cell["source"] = "\n".join(lines)
     elif kind == "split":
         places = [n for n, line in enumerate(lines) if n > 1 and line.startswith("def ") and lines[n - 1] == ""]
