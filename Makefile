@@ -7,7 +7,7 @@ DATA ?= out/demo/competition
 WEIGHTS ?= $(if $(filter train,$(KERNEL)),out/demo/pretrained,out/demo/bundle)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train infer pseudo-label tune build check rehearse data push-weights push-data push-inference push-training \
+.PHONY: help setup demo train infer pseudo-label tune build lab pull-kernel check rehearse data push-weights push-data push-inference push-training \
 	status scores doctor preflight lint test test-full bundle-sizes bench
 
 help: ## show this list
@@ -33,6 +33,12 @@ tune: setup ## search hyper-parameters: EXPERIMENT=v5 DATA=… TRIALS=40 [SPACE=
 
 build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 	@$(KIT) notebooks $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
+
+lab: setup ## JupyterLab on the built notebooks, saving brings edits home (EXPERIMENT=v1 opens that one)
+	@$(KIT) lab $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
+
+pull-kernel: setup ## what was edited on Kaggle → kernel_src/ (EXPERIMENT=… KERNEL=infer)
+	@$(KIT) pull-kernel --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL)
 
 check: setup ## refuse stale, networked, oversized or mis-described notebooks
 	@$(KIT) check

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from build.problems import CheckFailed, WrongUse
+from build.sync import verbs as sync
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
 
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (notebooks, recipes, weights, local, push):
+for group in (notebooks, recipes, weights, local, push, sync):
     app.add_typer(group.verbs)
 app.add_typer(validation.app)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
+VENV_LAB = ROOT / ".venv-lab"
 OLDEST, NEWEST = (3, 11), (3, 13)
 
 
@@ -22,12 +23,27 @@ def requirements(pyproject: Path) -> list[str]:
     return [*content["project"]["dependencies"], *content["dependency-groups"]["dev"]]
 
 
-def set_up(pyproject: Path = ROOT / "pyproject.toml", venv: Path = VENV) -> int:
+def lab_requirements(pyproject: Path = ROOT / "pyproject.toml") -> list[str]:
+    """Return the pinned dependencies of `make lab`, which has an environment of its own."""
+    return list(tomllib.loads(pyproject.read_text())["dependency-groups"]["lab"])
+
+
+def set_up_lab() -> int:
+    """Make the environment of `make lab` unless it is there."""
+    return set_up(venv=VENV_LAB, wanted=lab_requirements(), size="half a minute, once")
+
+
+def set_up(
+    pyproject: Path = ROOT / "pyproject.toml",
+    venv: Path = VENV,
+    wanted: list[str] | None = None,
+    size: str = "torch is 5 GB: minutes, once",
+) -> int:
     """Make the environment unless it is there; say what is done and return the exit code."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         print(f"Python {sys.version.split()[0]} will not do: the kit needs 3.11 to 3.13 → make PYTHON=python3.12 …")
         return 2
-    wanted = requirements(pyproject)
+    wanted = requirements(pyproject) if wanted is None else wanted
     key = hashlib.sha256("\n".join([*wanted, str(sys.version_info[:2])]).encode()).hexdigest()[:16]
     stamp = venv / f".kit-{key}"
     if stamp.exists():
@@ -37,7 +53,7 @@ def set_up(pyproject: Path = ROOT / "pyproject.toml", venv: Path = VENV) -> int:
     if not python.exists() or subprocess.run([python, "-c", "import pip"], capture_output=True).returncode:
         print(f"setup: creating {venv}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-    print(f"setup: installing {len(wanted)} pinned packages into {venv} (torch is 5 GB: minutes, once)", flush=True)
+    print(f"setup: installing {len(wanted)} pinned packages into {venv} ({size})", flush=True)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(wanted))
         file.flush()

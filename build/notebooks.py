@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, 
 from build.metadata import kernel_slug as slug_of
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import dump_metadata, is_untouched, seal, vouches_for
+from build.sync.base import read_sources, remember
+from build.sync.marks import is_home
+from build.sync.writing import recover
 from kernel_src.common.competition import SLUG
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiments import EXPERIMENTS
@@ -42,6 +45,9 @@ class Built:
     slug: str
     notebook: bytes
     metadata: dict[str, Any]
+    source_sha256: str = ""
+    main: str = ""
+    parameters: dict[str, object] = field(default_factory=dict)
 
     def files(self, root: Path) -> dict[Path, bytes]:
         """Map each path to the bytes that belong there, the notebook first."""
@@ -103,8 +109,11 @@ def build_notebook(card: KernelCard, root: Path = ROOT) -> Built:
     problems = kernel_problems(metadata, f"kernel card {card.experiment}/{card.kernel}")
     if problems:
         raise CheckFailed(problems)
-    stitched = stitch(root / KERNELS_FOLDER / f"{card.kernel}.py", root, card.parameters)
-    return Built(slug_of(card.experiment, card.kernel), seal(stitched.notebook, metadata), metadata)
+    main = KERNELS_FOLDER / f"{card.kernel}.py"
+    stitched = stitch(root / main, root, card.parameters)
+    sealed = seal(stitched.notebook, metadata)
+    slug = slug_of(card.experiment, card.kernel)
+    return Built(slug, sealed, metadata, stitched.source_sha256, main.as_posix(), card.parameters)
 
 
 def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = False) -> list[Outcome]:
@@ -113,6 +122,7 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     Raises:
         CheckFailed: sources that cannot be stitched, or files edited by hand; then nothing was written.
     """
+    recover(root)
     sources = stamp.digest_inputs(root)
     inputs = {slug_of(c.experiment, c.kernel): hashlib.sha256(f"{sources}\n{c!r}".encode()).hexdigest() for c in cards}
     if len(inputs) < len(cards):
@@ -131,6 +141,9 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
         problems += [edit_problem(path, root) for path in edited]
     if problems:
         raise CheckFailed(list(dict.fromkeys(problems)))  # a fault in common/ shows up once per notebook
+    texts = read_sources(root)
+    for one in built:  # so that an edit of this notebook finds the way back
+        remember(root, one.source_sha256, one.main, one.parameters, texts)
     outcomes = [_write(one, root, edited) for one in built]
     stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})
     return outcomes
@@ -141,7 +154,7 @@ def find_edited(built: Built, root: Path) -> list[Path]:
     edited = []
     (notebook_path, notebook), (metadata_path, metadata) = built.files(root).items()
     there = notebook_path.read_bytes() if notebook_path.is_file() else b""
-    if there and there != notebook and not is_untouched(there):
+    if there and there != notebook and not is_untouched(there) and not is_home(root, there):
         edited.append(notebook_path)
     if metadata_path.is_file():
         text = metadata_path.read_bytes()
@@ -156,8 +169,9 @@ def edit_problem(path: Path, root: Path) -> Problem:
     return Problem(
         what="edited by hand since it was built; building would destroy the edit",
         where=_name(path, root),
-        cure=f"carry the edit over to {source}, then `{OVERWRITE_COMMAND}`, "
-        f"which keeps a copy in {OVERWRITTEN.as_posix()}/",
+        cure=f"carry the edit over to {source}"
+        + (f" (`python -m build sync {_name(path, root)}` does)" if path.suffix == ".ipynb" else "")
+        + f", or `{OVERWRITE_COMMAND}`, which keeps a copy in {OVERWRITTEN.as_posix()}/",
     )
 
 

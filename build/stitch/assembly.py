@@ -56,6 +56,13 @@ def compose(main: Path, root: Path, parameters: Mapping[str, object] | None = No
     return _compose(main, root, parameters)[0]
 
 
+def compose_cells(
+    main: Path, root: Path, parameters: Mapping[str, object] | None = None
+) -> tuple[Stitched, list[Cell]]:
+    """Do the same and return the cells, too, each with the lines that it shows: what the way back starts from."""
+    return _compose(main, root, parameters)
+
+
 def _compose(main: Path, root: Path, parameters: Mapping[str, object] | None) -> tuple[Stitched, list[Cell]]:
     import gc
 
@@ -168,7 +175,8 @@ def _docstring_cell(module: Module) -> list[Cell]:
     if module.docstring is None:
         return []
     text = inspect.cleandoc(module.docstring.value.value)  # type: ignore[attr-defined]
-    return [Cell(make_id(module.where, 0), "markdown", text, module.where)] if text.strip() else []
+    span = (module.docstring.lineno, module.docstring.end_lineno or 0)
+    return [Cell(make_id(module.where, 0), "markdown", text, module.where, span=span)] if text.strip() else []
 
 
 def _module_cells(module: Module, draft: Draft, proof: list[tuple[int, str]], library: Library) -> list[Cell]:
@@ -185,9 +193,11 @@ def _part_cells(part: Part, draft: Draft, proof: list[tuple[int, str]], library:
     """Return the cell of one segment, or of a piece of it; none when nothing is left in it."""
     module, segment = draft.module, part.segment
     numbers = (segment.ordinal,) if part.number == 1 else (segment.ordinal, part.number)
+    span = (segment.marker or part.first, part.last) if part.number == 1 else (part.first, part.last)
     if segment.kind == "markdown":
         text = markdown(module, segment)
-        return [Cell(make_id(module.where, *numbers), "markdown", text, module.where, segment.ordinal)] if text else []
+        cell = Cell(make_id(module.where, *numbers), "markdown", text, module.where, segment.ordinal, span=span)
+        return [cell] if text else []
     before: list[Cell] = []
     docstring = module.docstring
     if module.is_main and docstring is not None and part.first <= docstring.lineno <= part.last:
@@ -201,7 +211,10 @@ def _part_cells(part: Part, draft: Draft, proof: list[tuple[int, str]], library:
         lines.insert(0, Line("", 0))
     if segment.title and part.number == 1:
         lines.insert(0, Line(f"# {segment.title}", segment.marker))
-    return [*before, code_cell(make_id(module.where, *numbers), module.where, lines, segment.ordinal, segment.tags)]
+    return [
+        *before,
+        code_cell(make_id(module.where, *numbers), module.where, lines, segment.ordinal, segment.tags, span),
+    ]
 
 
 # -- what others say -----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from build.stitch.drafts import Line
@@ -25,16 +25,24 @@ class Cell:
     ordinal: int = 0
     tags: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()  # of code: the source line of each line, 0 where it is the stitcher's
+    span: tuple[int, int] = (0, 0)  # first and last line of what it shows in its source, marker included; not written
 
 
 IMPORTS = "imports"  # the source of the gathered cells
 
 
-def code_cell(id_: str, where: str, lines: Sequence[Line], ordinal: int = 0, tags: tuple[str, ...] = ()) -> Cell:
+def code_cell(
+    id_: str,
+    where: str,
+    lines: Sequence[Line],
+    ordinal: int = 0,
+    tags: tuple[str, ...] = (),
+    span: tuple[int, int] = (0, 0),
+) -> Cell:
     """Make a code cell; its first line names its source."""
     every = [Line(f"# {where}", 0), *lines]
     source = "\n".join(line.text for line in every)
-    return Cell(id_, "code", source, where, ordinal, tags, tuple(line.number for line in every))
+    return Cell(id_, "code", source, where, ordinal, tags, tuple(line.number for line in every), span)
 
 
 def imports_cell(kind: str, lines: Sequence[str]) -> Cell:
@@ -67,7 +75,7 @@ def sign(cells: list[Cell], main: str, count: int, sha256: str) -> list[Cell]:
     note = f"*Stitched from `{main}`{modules}; sources sha256 `{sha256}`. Edit the sources, not this notebook.*"
     if cells and cells[0].kind == "markdown":
         first = cells[0]
-        return [Cell(first.id, first.kind, f"{first.source}\n\n{note}", first.where, first.ordinal), *cells[1:]]
+        return [replace(first, source=f"{first.source}\n\n{note}"), *cells[1:]]
     return [Cell("stitched", "markdown", note, main), *cells]
 
 

@@ -1,0 +1,261 @@
+"""Which cell of the base an edited cell was, and which source a new one belongs to.
+
+1. The same text is the same cell, if its first line claims no other source.
+2. The same id, likewise.
+3. Of what is left, the likest pairs of one kind and one source; two that are equally like are refused.
+4. Between two known neighbours, what is left on both sides in equal number and kind.
+5. A cell made of lines that its neighbour lost was split off; a lost cell whose lines its neighbour gained was merged.
+6. New cells: the source that they claim; Markdown and definitions belong below what stands above them; the rest, and
+   what is tagged `scratch`, stays in the notebook.
+"""
+
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+from build.problems import Problem
+from build.stitch.notebook import IMPORTS, Cell
+from build.sync.cells import SCRATCH, EditedCell, without_header, without_note
+
+LIKE = 0.5  # share of common lines from which two cells are taken for the same
+CLAIMED = 0.25  # the same when the cell itself names the source
+CLOSE = 0.1  # two likenesses nearer than this are no reason to choose
+
+
+@dataclass
+class Belonging:
+    """What became of every cell, by their indices in the base and in the edited notebook."""
+
+    base_of: dict[int, int] = field(default_factory=dict)  # edited → base
+    pieces: dict[int, list[int]] = field(default_factory=dict)  # edited → edited cells split off behind it
+    merged: dict[int, list[int]] = field(default_factory=dict)  # edited → further base cells that it took in
+    added: dict[int, str] = field(default_factory=dict)  # edited → source
+    scratch: list[int] = field(default_factory=list)  # edited cells that stay in the notebook
+    deleted: list[int] = field(default_factory=list)  # base
+    problems: list[Problem] = field(default_factory=list)
+
+
+def base_text(cell: Cell) -> str:
+    """Return a base cell's text as an edited cell's would read."""
+    return without_header(cell.source) if cell.kind == "code" else without_note(cell.source)
+
+
+def match(base: list[Cell], edited: list[EditedCell]) -> Belonging:
+    """Find out what became of every cell."""
+    return _Match(base, edited).result()
+
+
+class _Match:
+    def __init__(self, base: list[Cell], edited: list[EditedCell]) -> None:
+        self.base, self.edited = base, edited
+        self.texts = [base_text(cell) for cell in base]
+        self.found = Belonging()
+        self.free_base = {index for index, text in enumerate(self.texts) if text}
+        self.free = {
+            index for index, cell in enumerate(edited) if SCRATCH not in cell.tags and cell.kind in {"code", "markdown"}
+        }
+        self.found.scratch = [index for index in range(len(edited)) if index not in self.free]
+
+    def result(self) -> Belonging:
+        self.by_text()
+        self.by_id()
+        self.by_likeness()
+        self.by_place()
+        self.splits()
+        self.merges()
+        self.new_cells()
+        self.found.scratch.sort()
+        self.found.deleted = sorted(self.free_base)
+        return self.found
+
+    def pair(self, index: int, base: int) -> None:
+        self.found.base_of[index] = base
+        self.free.discard(index)
+        self.free_base.discard(base)
+
+    def may(self, index: int, base: int) -> bool:
+        """Whether kind and the cell's own words allow the pair."""
+        cell, other = self.edited[index], self.base[base]
+        return cell.kind == other.kind and (not cell.claim or cell.claim == self.source(base))
+
+    def source(self, base: int) -> str:
+        cell = self.base[base]
+        return cell.source.partition("\n")[0][2:] if cell.where == IMPORTS else cell.where
+
+    def by_text(self) -> None:
+        places: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for base in sorted(self.free_base):
+            places[self.base[base].kind, self.texts[base]].append(base)
+        for index in sorted(self.free):
+            cell = self.edited[index]
+            candidates = [b for b in places[cell.kind, cell.text] if b in self.free_base and self.may(index, b)]
+            own = [base for base in candidates if self.base[base].id == cell.id]
+            if candidates:
+                self.pair(index, (own or candidates)[0])
+
+    def by_id(self) -> None:
+        ids = {self.base[base].id: base for base in self.free_base}
+        times = Counter(cell.id for cell in self.edited)
+        for index in sorted(self.free):
+            cell = self.edited[index]
+            base = ids.get(cell.id, -1)
+            if base in self.free_base and times[cell.id] == 1 and self.may(index, base):
+                self.pair(index, base)
+
+    def by_likeness(self) -> None:
+        scores: dict[tuple[int, int], float] = {}
+        for index in self.free:
+            for base in self.free_base:
+                if self.may(index, base):
+                    score = likeness(self.edited[index].text, self.texts[base])
+                    if self.edited[index].origin and self.edited[index].origin == self.base[base].where:
+                        score += CLOSE * 2
+                    if score >= (CLAIMED if self.edited[index].claim else LIKE):
+                        scores[index, base] = score + CLOSE * 2 * self.neighbours(index, base)
+        for (index, base), score in sorted(scores.items(), key=lambda item: (-item[1], item[0])):
+            if index not in self.free or base not in self.free_base:
+                continue
+            rivals = [
+                other
+                for (one, other), value in scores.items()
+                if one == index and other != base and other in self.free_base and score - value < CLOSE
+            ]
+            if any(self.texts[rival] != self.texts[base] for rival in rivals):
+                cell = self.edited[index]
+                places = ", ".join(sorted({self.base[one].where for one in [base, *rivals]}))
+                self.found.problems.append(
+                    Problem(
+                        what=f"may be any of several cells of {places}: {cell.text.strip().splitlines()[0]!r}",
+                        where=cell.where,
+                        cure=f"write `# {self.base[base].where}` as its first line, or edit the source",
+                    )
+                )
+                self.free.discard(index)
+            else:
+                self.pair(index, base)
+
+    def neighbours(self, index: int, base: int) -> int:
+        """Count on how many sides the known neighbours agree."""
+        before, after = self.found.base_of.get(index - 1), self.found.base_of.get(index + 1)
+        return (before == base - 1) + (after == base + 1)
+
+    def by_place(self) -> None:
+        for indices, bases in self.gaps():
+            for kind in ("markdown", "code"):
+                mine = [index for index in indices if index in self.free and self.edited[index].kind == kind]
+                theirs = [base for base in bases if base in self.free_base and self.base[base].kind == kind]
+                if kind == "code":
+                    mine = [index for index in mine if self.edited[index].claim]
+                if len(mine) == len(theirs) and all(map(self.may, mine, theirs)):
+                    for index, base in zip(mine, theirs, strict=True):
+                        self.pair(index, base)
+
+    def gaps(self) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield what lies unmatched between neighbours whose order is that of the base."""
+        known = sorted(self.found.base_of.items())
+        ends = [(-1, -1), *known, (len(self.edited), len(self.base))]
+        for (index, base), (next_index, next_base) in zip(ends, ends[1:], strict=False):
+            if next_base > base:
+                yield list(range(index + 1, next_index)), list(range(base + 1, next_base))
+
+    def splits(self) -> None:
+        for index in range(len(self.edited)):
+            if index not in self.found.base_of:
+                continue
+            base = self.found.base_of[index]
+            lost = _lines(self.texts[base]) - _lines(self.edited[index].text)
+            after = index + 1
+            while after in self.free and self.edited[after].kind == self.base[base].kind and lost:
+                lines = _lines(self.edited[after].text)
+                claim = self.edited[after].claim
+                if (claim and claim != self.source(base)) or (lines & lost).total() * 2 < lines.total():
+                    break
+                self.found.pieces.setdefault(index, []).append(after)
+                self.free.discard(after)
+                lost -= lines
+                after += 1
+
+    def merges(self) -> None:
+        for index, base in sorted(self.found.base_of.items()):
+            gained = _lines(self.edited[index].text) - _lines(self.texts[base])
+            for step in (1, -1):
+                other = base + step
+                while (
+                    other in self.free_base
+                    and self.base[other].kind == "code" == self.base[base].kind
+                    and self.base[other].where == self.base[base].where != IMPORTS
+                    and (_lines(self.texts[other]) & gained).total() * 10 >= 6 * _lines(self.texts[other]).total()
+                ):
+                    self.found.merged.setdefault(index, []).append(other)
+                    self.free_base.discard(other)
+                    other += step
+
+    def new_cells(self) -> None:
+        above = ""
+        needed = self.read_names()
+        for index, cell in enumerate(self.edited):
+            if index in self.found.base_of:
+                where = self.base[self.found.base_of[index]].where
+                above = above if where == IMPORTS else where
+            elif index in self.free:
+                bound, defines = _bound(cell.text) if cell.kind == "code" else (set(), True)
+                if cell.claim and not cell.claim.startswith(IMPORTS):
+                    above = self.found.added[index] = cell.claim
+                elif cell.claim:
+                    self.found.base_of[index] = -1  # a cell of imports that the base did not have
+                elif above and (defines or bound & needed):
+                    self.found.added[index] = above
+                else:
+                    self.found.scratch.append(index)
+        self.free.clear()
+
+    def read_names(self) -> set[str]:
+        """Return the names that cells with a known source mention."""
+        names: set[str] = set()
+        for index, cell in enumerate(self.edited):
+            if index in self.found.base_of and cell.kind == "code":
+                names |= {node.id for node in _nodes(cell.text) if isinstance(node, ast.Name)}
+        return names
+
+
+def likeness(one: str, other: str) -> float:
+    """Return the share of common lines; of short cells, of common characters."""
+    mine, theirs = _lines(one), _lines(other)
+    total = mine.total() + theirs.total()
+    score = 2 * (mine & theirs).total() / total if total else 0.0
+    if score < LIKE and max(len(one), len(other)) < 600:
+        matcher = SequenceMatcher(None, one, other, autojunk=False)
+        if matcher.quick_ratio() >= LIKE:
+            score = max(score, matcher.ratio())
+    return score
+
+
+def _lines(text: str) -> Counter[str]:
+    return Counter(line.strip() for line in text.split("\n") if line.strip())
+
+
+def _nodes(text: str) -> Iterator[ast.AST]:
+    try:
+        return ast.walk(ast.parse(text))
+    except SyntaxError:  # reported where the cell is brought home
+        return iter(())
+
+
+def _bound(text: str) -> tuple[set[str], bool]:
+    """Return the names that a cell binds, and whether it does nothing but define."""
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return set(), False
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    only = bool(names) and all(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Assign | ast.AnnAssign) and not any(isinstance(n, ast.Call) for n in ast.walk(node)))
+        for node in body
+    )
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            names |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return names, only

@@ -1,0 +1,53 @@
+"""Cells that cannot come home: what is not Python, or has no place in a module."""
+
+import ast
+import re
+from collections.abc import Sequence
+
+from build.problems import Problem
+from build.sync.belonging import Belonging
+from build.sync.cells import EditedCell
+
+_MAGIC = re.compile(r"\s*(%%?\w|!|\?\w|\w[\w.]*\?\??\s*$|[\w, ]+=\s*[!%])")
+
+
+def cell_problems(edited: Sequence[EditedCell], belonging: Belonging) -> list[Problem]:
+    """Return what is wrong with cells that would come home; a new cell with a magic is refused even without a claim."""
+    problems: list[Problem] = []
+    for index, cell in enumerate(edited):
+        home = index not in belonging.scratch
+        if cell.kind == "markdown" and home and cell.attached:
+            problems.append(
+                Problem(what="carries a pasted picture", where=cell.where, cure="link to a picture on the web instead")
+            )
+        if cell.kind != "code" or "scratch" in cell.tags:
+            continue
+        if problem := _unreadable(cell, home):
+            problems.append(problem)
+    return problems
+
+
+def _unreadable(cell: EditedCell, home: bool) -> Problem | None:
+    try:
+        ast.parse(cell.text)
+        return None
+    except (SyntaxError, ValueError) as error:
+        lines = cell.text.split("\n")
+        magic = next((line for line in lines if _MAGIC.match(line) and not _parses(line)), None)
+        if magic is not None:
+            cure = "a module holds no magics: tag the cell `scratch`, or write it as Python"
+            return Problem(what=f"IPython's own line {magic.strip()!r}", where=cell.where, cure=cure)
+        if not home:
+            return None
+        number = getattr(error, "lineno", None) or 1
+        text = lines[number - 1].strip() if number <= len(lines) else ""
+        what = f"syntax error: {getattr(error, 'msg', error)} in {text!r}"
+        return Problem(what=what, where=f"{cell.where}, line {number + bool(cell.claim)}", cure="correct it")
+
+
+def _parses(line: str) -> bool:
+    try:
+        ast.parse(line.strip())
+    except SyntaxError:
+        return False
+    return True

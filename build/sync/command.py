@@ -1,0 +1,166 @@
+"""The verbs `python -m build sync NOTEBOOK` and `python -m build diff NOTEBOOK`."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from build.problems import CheckFailed, Problem, WrongUse
+from build.sync.base import read_sources
+from build.sync.cells import parse
+from build.sync.home import bring_home
+from build.sync.marks import mark
+from build.sync.returned import Return
+from build.sync.writing import SYNC, keep, recover, write_all
+from kernel_src.common.files import write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def guesses(name: str) -> list[Mapping[str, object]]:
+    """Return the parameters that a notebook of this name may have been built with."""
+    from build.metadata import kernel_slug
+    from build.notebooks import all_cards
+
+    cards = all_cards()
+    own = [card for card in cards if kernel_slug(card.experiment, card.kernel) in name]
+    return [card.parameters for card in own or cards]
+
+
+def look(notebook: Path, root: Path = ROOT, *, parameters: bool = False) -> tuple[bytes, Return]:
+    """Read a notebook and find what it changes; nothing is written.
+
+    Raises:
+        WrongUse: there is no such notebook.
+        CheckFailed: its build is not known.
+    """
+    try:
+        content = notebook.read_bytes()
+    except OSError as error:
+        raise WrongUse(f"cannot read {notebook}: {error.strerror}") from None
+    recover(root)
+    return content, bring_home(parse(content, str(notebook)), root, guesses(notebook.stem), parameters=parameters)
+
+
+def sync(
+    content: bytes, result: Return, name: str, root: Path = ROOT, *, conflicts_in_source: bool = False
+) -> list[str]:
+    """Write what came home, all of it or nothing; return the lines to print.
+
+    Raises:
+        CheckFailed: something was refused, or both sides changed the same lines; then the edit is kept in out/sync/.
+    """
+    problems = list(result.problems)
+    texts = dict(result.texts)
+    if result.conflicts and conflicts_in_source:
+        texts |= result.conflicts
+    for where, text in result.conflicts.items():
+        written = where
+        if not conflicts_in_source:
+            file = root / SYNC / "conflicts" / f"{where}.rej"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(file, text)
+            written = file.relative_to(root).as_posix()
+        problems.append(
+            Problem(
+                what="the notebook and the sources changed the same lines differently",
+                where=where,
+                cure=f"resolve the <<<<<<< in {written}"
+                + ("" if conflicts_in_source else ", copy it over the source; or sync with --conflicts source"),
+            )
+        )
+    if result.problems:
+        texts = {}
+    lines = []
+    if not (problems and not (conflicts_in_source and not result.problems)):
+        backup = write_all(root, texts, content)
+        lines += [f"changed     {where}" for where in sorted(texts)]
+        lines += [f"backup      {backup.relative_to(root).as_posix()}"] if backup else []
+        if result.complete and result.edited:
+            mark(root, content)
+    if problems:
+        kept = keep(root, f"{name}.ipynb", content)
+        relative = kept.relative_to(root).as_posix()
+        problems[-1] = Problem(**{**asdict(problems[-1]), "cure": f"{problems[-1].cure} (this notebook: {relative})"})
+        raise CheckFailed(problems)
+    return lines
+
+
+def run_sync(
+    notebook: Path, as_json: bool, *, parameters: bool = False, conflicts: str = "file", root: Path = ROOT
+) -> None:
+    """Bring a notebook's edits home and say what changed.
+
+    Raises:
+        CheckFailed: see `sync`.
+        WrongUse: there is no such notebook.
+    """
+    content, result = look(notebook, root, parameters=parameters)
+    lines = sync(content, result, notebook.stem, root, conflicts_in_source=conflicts == "source")
+    if as_json:
+        print(json.dumps({"ok": True, **_as_json(result)}, indent=2))
+        return
+    for line in [*lines, *_remarks(result)]:
+        print(line)
+    if not result.texts:
+        print(f"{notebook}: {'nothing to bring home' if not result.edited else 'nothing new for the sources'}")
+
+
+def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: Path = ROOT) -> None:
+    """Show what would come home.
+
+    Raises:
+        CheckFailed: something would be refused, or conflicts; shown after the rest.
+        WrongUse: there is no such notebook.
+    """
+    _, result = look(notebook, root, parameters=parameters)
+    mine = read_sources(root)
+    if as_json and not result.problems and not result.conflicts:
+        diffs = {where: "".join(_diff(where, mine[where], text)) for where, text in result.texts.items()}
+        print(json.dumps({"ok": True, **_as_json(result), "diffs": diffs}, indent=2))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    for where, text in (result.texts | result.conflicts).items() if not as_json else ():
+        for line in _diff(where, mine[where], text):
+            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[0], "")
+            console.print(Text(line.rstrip("\n"), style=style))
+    for line in _remarks(result) if not as_json else ():
+        console.print(Text(line))
+    problems = result.problems + [
+        Problem(what="the notebook and the sources changed the same lines differently", where=where)
+        for where in result.conflicts
+    ]
+    if problems:
+        raise CheckFailed(problems)
+    if not result.texts:
+        console.print(Text(f"{notebook}: nothing to bring home"))
+
+
+def _remarks(result: Return) -> list[str]:
+    lines = []
+    for edit in result.parameters:
+        tail = "" if result.written_parameters else " (not brought home: sync --parameters)"
+        lines.append(f"parameter   {edit.name}: {edit.old} → {edit.new}{tail}")
+    return [
+        *lines,
+        *(f"stays       {line}" for line in result.scratch),
+        *(f"note        {one}" for one in result.notes),
+    ]
+
+
+def _as_json(result: Return) -> dict[str, object]:
+    return {
+        "changed": sorted(result.texts),
+        "complete": result.complete,
+        "parameters": [asdict(edit) for edit in result.parameters],
+        "scratch": result.scratch,
+        "notes": result.notes,
+    }
+
+
+def _diff(where: str, old: str, new: str) -> Iterator[str]:
+    return difflib.unified_diff(old.splitlines(True), new.splitlines(True), where, where)

@@ -1,0 +1,180 @@
+"""The whole way home, in memory: a notebook's edits as changes of sources, proved before anybody writes them.
+
+The proof: the base's sources with the edits in them are stitched, and must give the edited notebook again, cell by
+cell. What does not is refused; so a mistake in finding the way back cannot write a wrong source.
+"""
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from build.problems import CheckFailed, Problem
+from build.stitch.notebook import IMPORTS
+from build.sync.base import Base, find, read_sources, stitch_texts
+from build.sync.belonging import Belonging, base_text, match
+from build.sync.cell_problems import cell_problems
+from build.sync.cells import Edited, EditedCell
+from build.sync.imports import Clause, add, without_imports
+from build.sync.mapping import apply
+from build.sync.merging import merge_text
+from build.sync.names import early_uses, follow, hoist, late_imports, left_behind
+from build.sync.parameters import split_parameters
+from build.sync.proof import prove, shows_otherwise
+from build.sync.returned import Return
+
+
+def bring_home(
+    edited: Edited, root: Path, guesses: Sequence[Mapping[str, object]] = (), *, parameters: bool = False
+) -> Return:
+    """Find what an edited notebook changes in the sources of today; nothing is written.
+
+    Raises:
+        CheckFailed: the notebook does not say what it was built from, or nobody knows that build.
+    """
+    if not edited.sha256:
+        what = "does not say which build it came from: the note `sources sha256 …` in its first cell is gone"
+        raise CheckFailed([Problem(what=what, cure="put the note back from the built notebook, then sync again")])
+    return merge_home(edited, find(root, edited.sha256, guesses), read_sources(root), parameters=parameters)
+
+
+def merge_home(edited: Edited, base: Base, mine: Mapping[str, str], *, parameters: bool = False) -> Return:
+    """Do the same with the base and the sources of today given."""
+    result = Return()
+    belonging = match(base.cells, edited.cells)
+    result.problems += belonging.problems + cell_problems(edited.cells, belonging)
+    cells = list(edited.cells)
+    result.scratch = [_described(cells[index]) for index in belonging.scratch]
+    if result.problems:
+        result.edited = True
+        return result
+    _parameters(cells, base, belonging, result, parameters)
+    theirs = _edited_sources(cells, base, belonging, result)
+    changed = {where for where, text in theirs.items() if text != base.texts.get(where)}
+    result.edited = bool(changed or result.parameters or result.scratch or result.problems)
+    if result.problems or not (changed or shows_otherwise(cells, base, belonging)):
+        return result
+    result.edited = True
+    prove(cells, theirs, base, belonging, result)
+    if not result.problems:
+        _merge(theirs, changed, base, mine, result)
+    return result
+
+
+# -- the edited sources --------------------------------------------------------------------------------------------
+
+
+def _parameters(cells: list[EditedCell], base: Base, belonging: Belonging, result: Return, write: bool) -> None:
+    for index, number in belonging.base_of.items():
+        if number >= 0 and "parameters" in base.cells[number].tags:
+            text, edits, problems = split_parameters(
+                base_text(base.cells[number]),
+                cells[index].text,
+                base.parameters,
+                write,
+                cells[index].where,
+                base.main,
+            )
+            cells[index] = replace(cells[index], text=text)
+            result.parameters, result.written_parameters = edits, write
+            result.problems += problems
+
+
+def _edited_sources(cells: list[EditedCell], base: Base, belonging: Belonging, result: Return) -> dict[str, str]:
+    """Return all sources with the edits and with imports that follow them."""
+    library = {cell.where for cell in base.cells if cell.where not in {IMPORTS, base.main}}
+    known, extra = dict[str, Clause](), dict[str, list[Clause]]()
+    there: set[Clause] = set()
+    for index, cell in enumerate(cells):
+        number = belonging.base_of.get(index, None)
+        if cell.kind != "code" or (number is None and index not in belonging.added and not _is_piece(index, belonging)):
+            continue
+        text, clauses = without_imports(cell.text)
+        there |= set(clauses)
+        known |= {clause.bound: clause for clause in clauses}
+        where = belonging.added.get(index) or (base.cells[number].where if number is not None and number >= 0 else "")
+        if (number == -1 or where == IMPORTS) and text.strip().removeprefix("from __future__ import annotations"):
+            what = f"only imports can come home from this cell, not {text.strip().splitlines()[-1]!r}"
+            cure = "move it to a cell of a module"
+            result.problems.append(Problem(what=what, where=cell.where, cure=cure))
+        if where in library and clauses:
+            extra.setdefault(where, []).extend(clauses)
+    if result.problems:
+        return dict(base.texts)
+    original = {clause for cell in base.cells if cell.where == IMPORTS for clause in without_imports(cell.source)[1]}
+    known = {clause.bound: clause for clause in original & there} | known
+    mapped = apply(base, cells, belonging)
+    result.problems += mapped.problems
+    texts = mapped.texts
+    try:
+        for where in mapped.changed:
+            ast.parse(texts[where])
+            if where in extra:
+                late = [clause for clause in late_imports(texts[where]) if clause in extra[where]]
+                texts[where] = hoist(texts[where])
+                for clause in late:
+                    texts[where] = add(texts[where], clause, base.main.split("/")[0])
+    except SyntaxError as error:
+        what = f"the edit leaves a source that Python cannot read: {error.msg} in line {error.lineno}"
+        result.problems.append(Problem(what=what, where=where, cure="edit the source instead"))
+        return texts
+    needed = frozenset({*library, base.main} | {w for w in base.texts if _is_used(w, base)})
+    followed = follow(base.texts, texts, base.main, known, original - there, needed)
+    result.problems += followed.problems
+    result.notes += followed.notes
+    for where in mapped.changed:
+        old = early_uses(base.texts[where])
+        for name, line in early_uses(followed.texts[where]).items():
+            if name not in old:
+                what = f"{name} is used above the cell that defines it"
+                result.problems.append(Problem(what=what, where=f"{where}:{line}", cure="move the cells back"))
+    return followed.texts
+
+
+def _is_used(where: str, base: Base) -> bool:
+    """Whether a source without cells of its own (imports only) may be part of the notebook."""
+    return where.endswith("/__init__.py")
+
+
+def _is_piece(index: int, belonging: Belonging) -> bool:
+    return any(index in pieces for pieces in belonging.pieces.values())
+
+
+def _described(cell: EditedCell) -> str:
+    line = cell.text.strip().splitlines()[0]
+    return f"{cell.where} ({line[:60]!r}) is nobody's and stays in the notebook"
+
+
+# -- three ways ----------------------------------------------------------------------------------------------------
+
+
+def _merge(theirs: Mapping[str, str], changed: set[str], base: Base, mine: Mapping[str, str], result: Return) -> None:
+    merged: dict[str, str] = {}
+    hidden = {where: text for where, text in mine.items() if where not in changed and _is_hidden(where, base)}
+    result.problems += left_behind(base.texts, {**base.texts, **theirs}, base.main, hidden)
+    for where in sorted(changed):
+        if where not in mine:
+            what = "was deleted or moved since the notebook was built"
+            result.problems.append(
+                Problem(what=what, where=where, cure="bring it back, or carry the edit over by hand")
+            )
+            continue
+        one = merge_text(mine[where], base.texts.get(where, ""), theirs[where])
+        if one.conflicts:
+            result.conflicts[where] = one.text
+        elif one.text != mine[where]:
+            merged[where] = one.text
+    if merged and not result.conflicts and dict(mine) != base.texts:
+        try:
+            stitch_texts({**mine, **merged}, base.main, base.parameters)
+        except CheckFailed as failed:
+            result.problems += [
+                replace(problem, what=f"the edit and what the sources became since do not go together: {problem.what}")
+                for problem in failed.problems
+            ]
+    result.texts = {} if result.problems else merged
+
+
+def _is_hidden(where: str, base: Base) -> bool:
+    """Whether the notebook shows nothing of a source."""
+    return where != base.main and all(cell.where != where for cell in base.cells)

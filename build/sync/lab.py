@@ -1,0 +1,80 @@
+"""`make lab`: JupyterLab on the built notebooks; every save goes through the sync.
+
+JupyterLab has an environment of its own, `.venv-lab`: its extras would make each import of nbformat in `.venv` 0.8 s
+slower. Cells run in `.venv`. The configuration is a file below out/, named on the command line: nothing is read from or
+written to the user's own Jupyter folders.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from build.environment import ROOT, lab_requirements, set_up_lab
+from build.notebooks import NOTEBOOKS
+from build.problems import CheckFailed, Problem
+from kernel_src.common.files import write_json, write_text
+
+LAB = Path("out", "lab")
+VENV_LAB = ".venv-lab"
+_CONFIG = '''"""Written by `make lab`: after each save the notebook's edits go to kernel_src/."""
+import subprocess
+import sys
+
+PYTHON, ROOT = {python!r}, {root!r}
+
+
+def after_save(model, os_path, contents_manager, **more):
+    """Sync; whatever happens the save has happened."""
+    if model["type"] != "notebook":
+        return
+    try:
+        done = subprocess.run([PYTHON, "-m", "build.sync.saved", os_path], cwd=ROOT, capture_output=True, text=True)
+        print(done.stdout + done.stderr, end="", file=sys.stderr, flush=True)
+    except Exception as error:
+        print(f"NOT SYNCED  {{os_path}}: {{error}}", file=sys.stderr, flush=True)
+
+
+c = get_config()  # noqa: F821
+c.FileContentsManager.post_save_hook = after_save
+c.ServerApp.ip = "127.0.0.1"
+c.ServerApp.root_dir = {folder!r}
+c.ServerApp.open_browser = False
+'''
+
+
+def prepare(root: Path = ROOT) -> tuple[list[str], dict[str, str]]:
+    """Write the configuration and a kernel of `.venv`; return the command and the environment of the server."""
+    folder = root / LAB
+    python = str(ROOT / ".venv" / "bin" / "python")
+    kernel = folder / "data" / "kernels" / "python3"
+    kernel.mkdir(parents=True, exist_ok=True)
+    argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    write_json(kernel / "kernel.json", {"argv": argv, "display_name": "Python 3 (the kit)", "language": "python"})
+    config = folder / "jupyter_server_config.py"
+    write_text(config, _CONFIG.format(python=sys.executable, root=str(ROOT), folder=str(root / NOTEBOOKS)))
+    names = {"JUPYTER_DATA_DIR": "data", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime"}
+    names |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}
+    environment = {**os.environ, **{name: str(folder / place) for name, place in names.items()}}
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []  # in a container; it still listens on loopback alone
+    return [str(ROOT / VENV_LAB / "bin" / "jupyter"), "lab", f"--config={config}", *as_root], environment
+
+
+def run(experiment: str, port: int) -> None:
+    """Become JupyterLab.
+
+    Raises:
+        CheckFailed: it cannot be installed.
+    """
+    if set_up_lab():
+        raise CheckFailed(
+            [Problem(what=f"cannot install {', '.join(lab_requirements())}", cure="see pip's words above")]
+        )
+    command, environment = prepare()
+    command += [f"--ServerApp.port={port}"]
+    if experiment:
+        from build.metadata import kernel_slug
+
+        slug = kernel_slug(experiment, "infer")
+        command += [f"--LabApp.default_url=/lab/tree/{slug}/{slug}.ipynb"]
+    print("JupyterLab: open the address with the token below", flush=True)
+    os.execve(command[0], command, environment)

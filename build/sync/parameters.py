@@ -1,0 +1,64 @@
+"""The one cell that people edit: its values are an experiment's, so they come home only when asked for."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from build.problems import Problem
+
+
+@dataclass(frozen=True)
+class ParameterEdit:
+    """A value that was changed in the notebook."""
+
+    name: str
+    old: str
+    new: str
+
+
+def split_parameters(
+    base: str, edited: str, given: Mapping[str, object], write: bool, where: str, main: str
+) -> tuple[str, list[ParameterEdit], list[Problem]]:
+    """Return the cell's text with the values that stay as they were, the changed values, and those it cannot write.
+
+    With `write`, values that the script itself gives come home; those that an experiment gives (`given`) have their
+    place in `kernel_src/common/`, and are refused with its name.
+    """
+    old, new = _values(base), _values(edited)
+    edits, problems, back = [], list[Problem](), dict[str, str]()
+    for name in [name for name in new if name in old]:
+        before, after = (
+            ast.get_source_segment(text, node) or "" for text, node in ((base, old[name]), (edited, new[name]))
+        )
+        if ast.dump(old[name]) == ast.dump(new[name]):
+            continue
+        edits.append(ParameterEdit(name, before, after))
+        if write and name in given:
+            problems.append(
+                Problem(
+                    what=f"{name} = {after}: this value is not the script's but the experiment's",
+                    where=where,
+                    cure="set it in kernel_src/common/experiments.py or ensembles.py, or in the notebook put back "
+                    f"{name} = {before}",
+                )
+            )
+        if not write:
+            back[name] = before
+    lines = edited.split("\n")
+    for name in sorted(back, key=lambda one: -new[one].lineno):
+        node = new[name]
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        head = lines[first].encode()[: node.col_offset].decode()
+        tail = lines[last].encode()[node.end_col_offset :].decode()
+        lines[first : last + 1] = (head + back[name] + tail).split("\n")
+    return "\n".join(lines), edits, problems
+
+
+def _values(text: str) -> dict[str, ast.expr]:
+    values: dict[str, ast.expr] = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            values[node.targets[0].id] = node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            values[node.target.id] = node.value
+    return values

@@ -1,0 +1,125 @@
+"""The proof before anything is written: the edited sources are stitched, and must give the edited notebook again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from build.problems import CheckFailed, Problem
+from build.stitch.notebook import IMPORTS, Cell
+from build.sync.base import Base, stitch_texts
+from build.sync.belonging import Belonging, base_text
+from build.sync.cells import EditedCell
+from build.sync.imports import without_imports
+from build.sync.returned import Return
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A cell as it is compared: a build gathers imports, and closes the gap that they leave."""
+
+    kind: str
+    text: str
+    lost_imports: bool = False
+
+    def equals(self, other: "_Shown") -> bool:
+        if self.lost_imports or other.lost_imports:
+            return self.kind == other.kind and _dense(self.text) == _dense(other.text)
+        return (self.kind, self.text) == (other.kind, other.text)
+
+
+def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belonging: Belonging, result: Return) -> None:
+    """Stitch the edited sources and compare with the edited notebook."""
+    try:
+        rebuilt = stitch_texts(theirs, base.main, base.parameters)
+    except CheckFailed as failed:
+        result.problems += [
+            replace(problem, what=f"the sources with this edit cannot be stitched: {problem.what}")
+            for problem in failed.problems
+        ]
+        return
+    kept = [cell for index, cell in enumerate(cells) if index not in belonging.scratch]
+    wanted, got = _wanted(cells, base, belonging), _built(rebuilt.cells)
+    for where in sorted({*wanted, *got} - {IMPORTS}):
+        mine, other = wanted.get(where, []), got.get(where, [])
+        if len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
+            what = "building from the edited sources would not give this notebook again"
+            cure = f"carry this edit over by hand; it is about {_first_difference(mine, other)!r}"
+            result.problems.append(Problem(what=what, where=where, cure=cure))
+    mine_imports = {shown.text for shown in wanted.get(IMPORTS, [])}
+    got_imports = {shown.text for shown in got.get(IMPORTS, [])}
+    for text in sorted(mine_imports - got_imports):
+        where = next((cell.where for cell in kept if text in cell.text), "")
+        what = f"no module uses `{text}`" if not text.startswith(f"from {base.main.split('/')[0]}") else ""
+        if what:
+            result.problems.append(Problem(what=what, where=where, cure="use it, or take it out"))
+    for text in sorted(got_imports - mine_imports):
+        what = f"`{text}` was taken out of the notebook and is still used"
+        result.problems.append(Problem(what=what, cure="put it back, or change what uses it"))
+    _note_moves(cells, base, belonging, rebuilt.cells, result)
+
+
+def shows_otherwise(cells: list[EditedCell], base: Base, belonging: Belonging) -> bool:
+    """Tell whether the notebook differs from its build, be it only in what it imports."""
+    return _wanted(cells, base, belonging) != _built(base.cells)
+
+
+def _wanted(cells: list[EditedCell], base: Base, belonging: Belonging) -> dict[str, list[_Shown]]:
+    kept = [index for index in range(len(cells)) if index not in belonging.scratch]
+    kept.sort(key=lambda index: not _is_docstring(index, base, belonging))  # it stays on top of its module
+    return _normal([(_source_of(index, base, belonging), cells[index].kind, cells[index].text) for index in kept])
+
+
+def _is_docstring(index: int, base: Base, belonging: Belonging) -> bool:
+    number = belonging.base_of.get(index, -1)
+    return number >= 0 and base.cells[number].kind == "markdown" and base.cells[number].ordinal == 0
+
+
+def _built(cells: Sequence[Cell]) -> dict[str, list[_Shown]]:
+    return _normal([(cell.where, cell.kind, base_text(cell)) for cell in cells])
+
+
+def _note_moves(
+    cells: list[EditedCell], base: Base, belonging: Belonging, rebuilt: Sequence[Cell], result: Return
+) -> None:
+    order = [_source_of(index, base, belonging) for index in range(len(cells)) if index not in belonging.scratch]
+    library = list(dict.fromkeys(where for where in order if where not in {IMPORTS, base.main}))
+    built = list(dict.fromkeys(cell.where for cell in rebuilt if cell.where not in {IMPORTS, base.main}))
+    if [where for where in built if where in library] != library:
+        result.notes.append("modules stand where they are first needed: the next build puts them back in that order")
+
+
+def _first_difference(mine: list[_Shown], other: list[_Shown]) -> str:
+    """Return the first line that only one of both has; of cells in another order, the first that moved."""
+    lines = [[line for shown in side for line in shown.text.split("\n")] for side in (mine, other)]
+    for one, two in (lines, lines[::-1]):
+        if new := [line for line in one if line not in two]:
+            return new[0]
+    moved = [one.text.split("\n")[0] for one, two in zip(mine, other, strict=False) if not one.equals(two)]
+    return moved[0] if moved else "where cells begin"
+
+
+def _source_of(index: int, base: Base, belonging: Belonging) -> str:
+    if index in belonging.added:
+        return belonging.added[index]
+    for first, pieces in belonging.pieces.items():
+        if index in pieces:
+            index = first
+    number = belonging.base_of.get(index, -1)
+    return base.cells[number].where if number >= 0 else IMPORTS
+
+
+def _dense(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def _normal(cells: Sequence[tuple[str, str, str]]) -> dict[str, list[_Shown]]:
+    """Return each source's cells without imports, and under `imports` those of all cells."""
+    normal: dict[str, list[_Shown]] = {}
+    for where, kind, text in cells:
+        lost = False
+        if kind == "code":
+            text, clauses = without_imports(text)
+            normal.setdefault(IMPORTS, []).extend(_Shown("import", str(clause)) for clause in clauses)
+            lost = bool(clauses)
+        if text.strip() and where != IMPORTS:
+            normal.setdefault(where, []).append(_Shown(kind, text.strip("\n"), lost))
+    return normal

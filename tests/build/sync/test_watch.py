@@ -1,0 +1,95 @@
+"""Watching: a saved notebook is synced, a changed source is built, and what fails is said beside the notebook."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from build.notebooks import build as build_notebooks
+from build.sync.watch import sync_saved, watch
+from kernel_src.common.kernel_cards import KernelCard
+from tests.build.sync.conftest import PARAMETERS, Toy
+
+CARD = KernelCard(
+    experiment="toy",
+    kernel="infer",
+    parameters=PARAMETERS,
+    datasets=(),
+    competitions=("the-cup",),
+    machine_shape="NvidiaTeslaT4",
+    enable_gpu=True,
+)
+
+
+@pytest.fixture
+def notebook(toy: Toy) -> Path:
+    build_notebooks([CARD], toy.root)
+    return toy.root / "notebooks/i2b-toy-infer/i2b-toy-infer.ipynb"
+
+
+def save(notebook: Path, old: str, new: str) -> None:
+    text = notebook.read_text(encoding="utf-8")
+    assert old in text
+    notebook.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def wait_for(what: Callable[[], bool], limit_s: float = 20) -> float:
+    start = time.perf_counter()
+    while not what():
+        assert time.perf_counter() - start < limit_s
+        time.sleep(0.02)
+    return time.perf_counter() - start
+
+
+def test_a_saved_notebook_changes_its_module_and_a_changed_source_the_notebook(toy: Toy, notebook: Path) -> None:
+    done, said = threading.Event(), list[str]()
+    thread = threading.Thread(target=watch, args=(toy.root, [CARD], said.append, done.is_set))
+    thread.start()
+    try:
+        wait_for(lambda: bool(said))
+        time.sleep(0.5)
+        save(notebook, "print(both(4))", "print(both(5))")
+        wait_for(lambda: "print(both(5))" in toy.text("infer"))
+        wait_for(lambda: any("written" in line or "overwritten" in line for line in said))
+        time.sleep(0.5)
+        toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))
+        wait_for(lambda: "LIMIT = 4" in notebook.read_text())
+    finally:
+        done.set()
+        thread.join()
+    assert "print(both(5))" in notebook.read_text()
+
+
+def test_a_refused_edit_is_explained_beside_the_notebook_until_a_save_is_good(toy: Toy, notebook: Path) -> None:
+    save(notebook, "print(both(4))", "print(both(4)")
+    assert "NOT SYNCED" in sync_saved(notebook, toy.root)[0]
+    errors = notebook.with_name("i2b-toy-infer.sync-error.txt")
+    assert "syntax error" in errors.read_text()
+    save(notebook, "print(both(4)", "print(both(6))")
+    sync_saved(notebook, toy.root)
+    assert not errors.exists() and "print(both(6))" in toy.text("infer")
+
+
+def test_a_notebook_whose_edits_are_home_is_built_over_and_any_other_is_not(toy: Toy, notebook: Path) -> None:
+    from build.problems import CheckFailed
+
+    save(notebook, "print(both(4))", "print(both(5))")
+    with pytest.raises(CheckFailed, match="python -m build sync"):
+        toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))
+        build_notebooks([CARD], toy.root)
+    sync_saved(notebook, toy.root)
+    build_notebooks([CARD], toy.root)
+    text = notebook.read_text()
+    assert "print(both(5))" in text and "LIMIT = 4" in text and json.loads(text)["nbformat"] == 4
+
+
+def test_a_pulled_kernel_comes_home(toy: Toy, notebook: Path) -> None:
+    from build.sync.command import run_sync
+    from build.sync.pull import save_pulled
+
+    pulled = notebook.read_text().replace("print(both(4))", "print(both(9))")
+    run_sync(save_pulled("i2b-toy-infer", pulled, toy.root), as_json=False, root=toy.root)
+    assert "print(both(9))" in toy.text("infer")
