@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from build.problems import CheckFailed, WrongUse
+from build.regress.verbs import app as regress_app
 
 app = typer.Typer(
     name="python -m build",
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(regress_app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts, and nothing else.")]
 Layout = Annotated[
     Literal["new", "legacy"],

@@ -48,9 +48,9 @@ def blend_weights(
     squares = ((predicted - truth) ** 2).sum(1)  # (candidates, 5)
     names = list(dict.fromkeys(kinds))
     # (kinds, 5): the candidate that stands for a kind at a target
-    stands = np.stack([
-        everyone[mask][squares[mask].argmin(0)] for name in names for mask in [np.array([k == name for k in kinds])]
-    ])
+    stands = np.stack(
+        [everyone[mask][squares[mask].argmin(0)] for name in names for mask in [np.array([k == name for k in kinds])]]
+    )
     targets = np.arange(truth.shape[1])
     kept = predicted[stands[:, None, :], np.arange(len(truth))[None, :, None], targets]  # (kinds, rows, 5)
     products = np.einsum("t,gtmk->gmk", weight_row(), error_products(kept, truth, groups))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel_src.common.regressor import CEILING, TARGET_SCALES, Basis, Member, KERNEL_DISTANCES
+from kernel_src.common.regressor import CEILING, KERNEL_DISTANCES, TARGET_SCALES, Basis, Member
 
 RIDGE_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # times the number of rows: features are standardised
 KERNEL_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)  # beside a kernel whose diagonal is 1
@@ -163,7 +163,7 @@ def fit_gaussian_process(features: np.ndarray, z: np.ndarray, seed: int) -> Iter
         along = axes.T @ z
         spread = np.clip(size, 0, None)[:, None] + noises  # (n, noises)
         misfit = np.einsum("nt,nk->tk", along**2, 1 / spread)  # (5, noises)
-        cost = 0.5 * len(z) * np.log(misfit) + 0.5 * np.log(spread).sum(0)
+        cost = 0.5 * len(z) * np.log(np.maximum(misfit, 1e-300)) + 0.5 * np.log(spread).sum(0)
         chosen = cost.argmin(1)
         total = float(cost.min(1).sum())
         if best is None or total < best[0]:
@@ -243,7 +243,10 @@ def fit_network(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]
         optimizer.step()
         schedule.step()
     side_by_side = hidden.detach().permute(1, 0, 2).reshape(inputs, -1)
-    arrays |= {"hidden_weight": side_by_side.double().numpy(), "hidden_bias": bias.detach().reshape(-1).double().numpy()}
+    arrays |= {
+        "hidden_weight": side_by_side.double().numpy(),
+        "hidden_bias": bias.detach().reshape(-1).double().numpy(),
+    }
     coefficients = last.detach().reshape(-1, targets).double().numpy() / NETS
     intercept = offset.detach().mean((0, 1)).double().numpy()
     yield Fit(setting="", basis=Basis(kind="hidden", arrays=arrays), coefficients=coefficients, intercept=intercept)

@@ -52,8 +52,8 @@ def features_for(paths: Sequence[Path], image_ids: Sequence[str]) -> np.ndarray:
         of = read_features(path)
         if lacking := [image_id for image_id in image_ids if image_id not in of]:
             raise WrongUse(
-                f"{path} lacks {len(lacking)} of {len(image_ids)} images, first {lacking[0]} (it has {next(iter(of))}): "
-                "image_id is the photograph's name without .jpg"
+                f"{path} lacks {len(lacking)} of {len(image_ids)} images, first {lacking[0]}; "
+                f"it has {next(iter(of))}: image_id is the photograph's name without .jpg"
             )
         blocks.append(np.stack([of[image_id] for image_id in image_ids]))
     return np.concatenate(blocks, 1)

@@ -1,8 +1,8 @@
 """Nested folds: everything is chosen inside, and the outer fold is predicted once.
 
 `fit_regressor` is given training rows only; it makes its own group folds among them, fits every candidate on them,
-blends by the predictions on the rows left out, and fits what has a weight again on all rows. The outer score calls it once per
-fold, so that it measures the choosing as well as the fitting.
+blends by the predictions on the rows left out, and fits what has a weight again on all rows. The outer
+score calls it once per fold, so that it measures the choosing as well as the fitting.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -166,7 +166,7 @@ def save_regressor(regressor: Regressor, path: Path) -> None:
         for name in ("coefficients", "intercept", "ceiling_g"):
             arrays[f"member.{number}.{name}"] = getattr(member, name)
     about = {"targets": TARGETS, "bases": [basis.kind for basis in bases], "members": members}
-    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    tensors = {name: np.array(array, order="C") for name, array in arrays.items()}
     write_atomically(path, lambda draft: save_file(tensors, draft, {HEADING: json.dumps(about)}))
 
 
