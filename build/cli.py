@@ -10,6 +10,7 @@ import sys
 import typer
 
 from build.problems import CheckFailed, WrongUse
+from build.regress import verbs as regress
 from build.sync import verbs as sync
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
@@ -24,7 +25,8 @@ app = typer.Typer(
 )
 for group in (notebooks, recipes, weights, local, push, sync):
     app.add_typer(group.verbs)
-app.add_typer(validation.app)
+for subject in (validation, regress):  # each a subject with verbs of its own
+    app.add_typer(subject.app)
 
 
 def main() -> None:

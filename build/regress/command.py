@@ -1,0 +1,83 @@
+"""`python -m build regress`: from features and weights to a report, out-of-fold predictions and a regressor."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from build.problems import WrongUse
+
+SEED = 42
+REGRESSORS = Path("out/regressors")
+REGRESSOR_FILE, REPORT_FILE = "regressor.safetensors", "regress.json"
+
+
+def regress(
+    features: Sequence[Path],
+    train_csv: Path,
+    report_file: Path,
+    experiment: str = "",
+    *,
+    seed: int = SEED,
+    jobs: int = 2,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Evaluate regressors on frozen features and write the report, and beside it the leave-group-out predictions.
+
+    With an experiment's name the regressor, fitted on all rows, goes to out/regressors/<experiment>/.
+
+    Raises:
+        WrongUse: a file is missing, wrong, or holds too few groups.
+    """
+    import pandas as pd
+
+    from build.progress import counting
+    from build.regress.features import features_for
+    from build.regress.report import FOLDS, evaluate
+    from kernel_src.common.competition import TARGETS
+    from kernel_src.common.files import write_json, write_text
+    from kernel_src.common.regressor import save_regressor
+    from kernel_src.common.tables import group_labels, read_train, target_array
+
+    if not features:
+        raise WrongUse("regress needs at least one --features FILE.npz")
+    try:
+        train = read_train(train_csv)
+    except (FileNotFoundError, ValueError) as error:
+        raise WrongUse(str(error)) from None
+    groups = group_labels(train)
+    if len(set(groups)) <= FOLDS:
+        raise WrongUse(f"{train_csv} has {len(set(groups))} groups of State and date; nested folds need {FOLDS + 1}")
+    table = features_for(features, list(train["image_id"]))
+    with counting("outer folds", quiet) as advance:
+        outcome = evaluate(table, target_array(train), groups, seed=seed, jobs=jobs, advance=advance)
+    report_file.parent.mkdir(parents=True, exist_ok=True)
+    oof_file = report_file.with_suffix(".oof.csv")
+    oof = pd.DataFrame(outcome.oof, columns=list(TARGETS))
+    oof.insert(0, "image_id", train["image_id"].to_numpy())
+    write_text(oof_file, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+    report = outcome.report | {"files": [str(path) for path in features], "oof": str(oof_file)}
+    if experiment:
+        folder = REGRESSORS / experiment
+        folder.mkdir(parents=True, exist_ok=True)
+        save_regressor(outcome.regressor, folder / REGRESSOR_FILE)
+        report["regressor"] = str(folder / REGRESSOR_FILE)
+        write_json(folder / REPORT_FILE, report)
+    write_json(report_file, report)
+    return report
+
+
+def run(as_json: bool, **arguments: Any) -> None:
+    """Do it from the command line and say the scores beside their floor."""
+    report = regress(quiet=as_json, **arguments)
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    interval, floors = report["interval"], report["floors"]
+    print(
+        f"leave-group-out R² {report['leave_group_out_r2']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "
+        f"floor {floors['mean_of_other_groups']:.3f}\n"
+        f"GroupKFold(5)   R² {report['group_kfold5_r2']:.3f}\n"
+        f"random KFold(5) R² {report['random_kfold5_r2']:.3f}  (neighbours of each photograph were seen: optimistic)\n"
+        f"{len(report['chosen'])} members, {report['seconds']:.0f} s → {arguments['report_file']}, {report['oof']}"
+    )

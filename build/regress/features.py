@@ -1,0 +1,59 @@
+"""Reading features: `.npz` files with `image_id` (n,) and `features` (n, F), joined by image."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from build.problems import WrongUse
+
+CURE = "a features file is an .npz of image_id (n,) and features (n, F): `python -m build features` makes one"
+
+
+def read_features(path: Path) -> dict[str, np.ndarray]:
+    """Read one file as image id → features (F,), float64.
+
+    Raises:
+        WrongUse: it is missing, no such file, holds an image twice, or a number that is not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = sorted(archive)
+            lacking = {"image_id", "features"} - set(names)
+            if lacking:
+                raise WrongUse(f"{path} lacks {', '.join(sorted(lacking))}, it has {', '.join(names)}: {CURE}")
+            image_ids, features = archive["image_id"].astype(str), archive["features"].astype(float)
+    except FileNotFoundError:
+        raise WrongUse(f"{path} does not exist: {CURE}") from None
+    except (ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise WrongUse(f"{path} cannot be read ({error}): {CURE}") from None
+    if image_ids.ndim != 1 or features.ndim != 2 or len(image_ids) != len(features) or not features.size:
+        raise WrongUse(f"{path}: image_id is {image_ids.shape} and features {features.shape}: {CURE}")
+    unique, counts = np.unique(image_ids, return_counts=True)
+    if (counts > 1).any():
+        raise WrongUse(f"{path}: {unique[counts > 1][0]} appears twice; which of its rows is meant?")
+    if (bad := ~np.isfinite(features).all(1)).any():
+        raise WrongUse(
+            f"{path}: {bad.sum()} images have a feature that is NaN or infinite, first {image_ids[bad][0]}: "
+            "half precision overflows in some backbones, make them in fp32"
+        )
+    return dict(zip(image_ids, features, strict=True))
+
+
+def features_for(paths: Sequence[Path], image_ids: Sequence[str]) -> np.ndarray:
+    """Return the features of these images, (n, F), those of several files side by side; other images are ignored.
+
+    Raises:
+        WrongUse: a file cannot be read or lacks an image.
+    """
+    blocks = []
+    for path in paths:
+        of = read_features(path)
+        if lacking := [image_id for image_id in image_ids if image_id not in of]:
+            raise WrongUse(
+                f"{path} lacks {len(lacking)} of {len(image_ids)} images, first {lacking[0]}; "
+                f"it has {next(iter(of))}: image_id is the photograph's name without .jpg"
+            )
+        blocks.append(np.stack([of[image_id] for image_id in image_ids]))
+    return np.concatenate(blocks, 1)

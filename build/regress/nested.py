@@ -1,0 +1,158 @@
+"""Nested folds: everything is chosen inside, and the outer fold is predicted once.
+
+`fit_regressor` is given training rows only; it makes its own group folds among them, fits every candidate on them,
+blends by the predictions on the rows left out, and fits what has a weight again on all rows. The outer
+score calls it once per fold, so that it measures the choosing as well as the fitting.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from build.regress.blending import blend_weights
+from build.regress.candidates import FAMILIES, Family, fit_members
+from kernel_src.common.constraints import project
+from kernel_src.common.metric import weighted_r2
+from kernel_src.common.regressor import Member, Regressor
+
+INNER_FOLDS = 5
+# A costly family is tried on the first inner fold; it goes on if its best is within so much R² of the best of all.
+SCREENING_MARGIN = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A regressor, and what the inner folds said of it."""
+
+    regressor: Regressor
+    screened_out: tuple[str, ...]  # families that the first inner fold ruled out
+
+
+def inner_folds(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Cut rows into group folds of nearly equal size, without chance: (training rows, validation rows) of each."""
+    from sklearn.model_selection import GroupKFold
+
+    return list(GroupKFold(min(INNER_FOLDS, len(set(groups)))).split(groups, groups=groups))
+
+
+def fit_regressor(
+    features: np.ndarray,
+    grams: np.ndarray,
+    groups: np.ndarray,
+    *,
+    seed: int,
+    families: Sequence[Family] = FAMILIES,
+) -> Choice:
+    """Choose and fit a blend on features (n, F), grams (n, 5) and groups (n,), of two groups at least."""
+    predicted: dict[str, np.ndarray] = {}  # candidate → (n, 5), out of the inner folds
+    kinds: dict[str, str] = {}
+    dropped: tuple[str, ...] = ()
+    for number, (fitted, left) in enumerate(inner_folds(groups)):
+        for family in families:
+            if family.name in dropped:
+                continue
+            for member, guess in guesses(family, features[fitted], grams[fitted], features[left], seed):
+                predicted.setdefault(member.name, np.zeros_like(grams))[left] = guess
+                kinds[member.name] = f"{family.name} {member.target_scale}"
+        if number == 0:
+            dropped = screened(families, kinds, {name: guess[left] for name, guess in predicted.items()}, grams[left])
+            gone = tuple(f"{name} " for name in dropped)
+            predicted = {name: guess for name, guess in predicted.items() if not name.startswith(gone or (" ",))}
+    names = list(predicted)
+    weights = blend_weights([kinds[n] for n in names], np.stack([predicted[n] for n in names]), grams, groups, seed)
+    weight_of = {name: row for name, row in zip(names, weights, strict=True) if row.any()}
+    members = [
+        member
+        for family in families
+        if any(kinds[name].startswith(f"{family.name} ") for name in weight_of)
+        for member in fit_members(family, features, grams, seed)
+        if member.name in weight_of
+    ]
+    chosen = np.stack([weight_of[member.name] for member in members])
+    return Choice(
+        regressor=Regressor(members=tuple(members), weights=chosen / chosen.sum(0)), screened_out=tuple(dropped)
+    )
+
+
+def guesses(
+    family: Family, features: np.ndarray, grams: np.ndarray, others: np.ndarray, seed: int
+) -> Iterator[tuple[Member, np.ndarray]]:
+    """Yield every member of a family fitted to some rows, with its grams (m, 5) for other features (m, F)."""
+    basis, values = None, np.empty(0)
+    for member in fit_members(family, features, grams, seed):
+        if member.basis is not basis:  # settings of one basis follow one another
+            basis, values = member.basis, member.basis(others)
+        yield member, member.grams(values)
+
+
+def screened(
+    families: Sequence[Family], kinds: dict[str, str], predicted: dict[str, np.ndarray], truth: np.ndarray
+) -> tuple[str, ...]:
+    """Name the costly families that are hopeless on these rows."""
+    scores = {name: weighted_r2(truth, guess) for name, guess in predicted.items()}
+    bar = max(scores.values()) - SCREENING_MARGIN
+
+    def best(family: Family) -> float:
+        return max(score for name, score in scores.items() if kinds[name].startswith(f"{family.name} "))
+
+    return tuple(family.name for family in families if family.costly and best(family) < bar)
+
+
+# %%
+def nested_predictions(
+    features: np.ndarray,
+    grams: np.ndarray,
+    groups: np.ndarray,
+    folds: Sequence[np.ndarray],
+    *,
+    seed: int,
+    jobs: int = 1,
+    families: Sequence[Family] = FAMILIES,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[np.ndarray]:
+    """Predict every image by a regressor that was chosen and fitted without its fold, (n, 5) for each of `folds`.
+
+    Each of `folds` gives the outer fold of every image (n,). Folds that leave out the same rows are fitted once. The
+    result does not depend on `jobs`: every fit runs on one thread.
+    """
+    from joblib import Parallel, delayed
+
+    left_out = [numbers == number for numbers in folds for number in np.unique(numbers)]
+    work = list({mask.tobytes(): mask for mask in left_out}.values())
+    tasks = (delayed(_predict_fold)(features, grams, groups, mask, seed, families) for mask in work)
+    done: dict[bytes, np.ndarray] = {}
+    for mask, guess in zip(work, Parallel(n_jobs=jobs, return_as="generator")(tasks), strict=True):
+        done[mask.tobytes()] = guess
+        advance(len(done), len(work))
+    results = []
+    for numbers in folds:
+        predicted = np.full_like(grams, np.nan)
+        for number in np.unique(numbers):
+            predicted[numbers == number] = done[(numbers == number).tobytes()]
+        results.append(predicted)
+    return results
+
+
+def _predict_fold(
+    features: np.ndarray, grams: np.ndarray, groups: np.ndarray, left: np.ndarray, seed: int, families: Sequence[Family]
+) -> np.ndarray:
+    with one_thread():
+        choice = fit_regressor(features[~left], grams[~left], groups[~left], seed=seed, families=families)
+        return project(choice.regressor.predict(features[left]))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS and torch to one thread: sums in another order give other last digits, and workers would fight."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,136 @@
+"""Each family's arrays compute what the textbook's, or scikit-learn's, model computes."""
+
+import numpy as np
+import pytest
+
+from build.regress import candidates
+from build.regress.candidates import FAMILIES, Family, fit_members
+from kernel_src.common.regressor import Regressor, load_regressor, save_regressor
+
+RANDOM = np.random.default_rng(3)
+FEATURES = RANDOM.normal(2, 3, (60, 12))
+OTHERS = RANDOM.normal(2, 3, (25, 12))
+GRAMS = np.abs(FEATURES[:, :5] * 3 + RANDOM.normal(0, 2, (60, 5))) + 1
+
+
+def family(name: str) -> Family:
+    (found,) = [family for family in FAMILIES if family.name == name]
+    return found
+
+
+def z_scores(features: np.ndarray) -> np.ndarray:
+    return (features - FEATURES.mean(0)) / FEATURES.std(0)
+
+
+def predicted(name: str) -> np.ndarray:
+    """The member's prediction for OTHERS before it is clipped and brought back to grams."""
+    kind = name.split(" raw")[0].split(" sqrt")[0]
+    (member,) = [m for m in fit_members(family(kind), FEATURES, GRAMS, 0) if m.name == name]
+    return member.basis(OTHERS) @ member.coefficients + member.intercept
+
+
+def test_ridge_is_ridge() -> None:
+    from sklearn.linear_model import Ridge
+
+    ridge = Ridge(0.3 * len(FEATURES)).fit(z_scores(FEATURES), GRAMS)
+    assert np.allclose(predicted("ridge raw 0.3"), ridge.predict(z_scores(OTHERS)))
+
+
+def test_pls_with_all_components_is_least_squares_and_with_few_is_scikit_learns_for_one_target() -> None:
+    from sklearn.cross_decomposition import PLSRegression
+
+    one = GRAMS[:, :1]
+    fits = {fit.setting: fit for fit in candidates.fit_pls(FEATURES, one, 0)}
+    for count in (3, 6):
+        wanted = PLSRegression(count).fit(FEATURES, one).predict(OTHERS).ravel()
+        got = fits[str(count)].basis(OTHERS) @ fits[str(count)].coefficients[:, 0] + one.mean()
+        assert np.allclose(got, wanted)
+    with_one = np.column_stack([np.ones(60), z_scores(FEATURES)])
+    least, *_ = np.linalg.lstsq(with_one, GRAMS, rcond=None)
+    assert np.allclose(predicted("pls raw 12"), np.column_stack([np.ones(25), z_scores(OTHERS)]) @ least)
+
+
+@pytest.mark.parametrize("kind", ["rbf", "laplacian"])
+def test_kernel_ridge_is_kernel_ridge(kind: str) -> None:
+    from scipy.spatial.distance import pdist
+    from sklearn.kernel_ridge import KernelRidge
+
+    metric = "sqeuclidean" if kind == "rbf" else "cityblock"
+    gamma = 0.5 / np.median(pdist(z_scores(FEATURES), metric))
+    model = KernelRidge(alpha=0.1, kernel=kind, gamma=gamma).fit(z_scores(FEATURES), GRAMS - GRAMS.mean(0))
+    assert np.allclose(predicted(f"{kind} raw 0.5/0.1"), model.predict(z_scores(OTHERS)) + GRAMS.mean(0))
+
+
+def test_svr_is_svr() -> None:
+    from scipy.spatial.distance import pdist
+    from sklearn.svm import SVR
+
+    gamma = 0.25 / np.median(pdist(z_scores(FEATURES), "sqeuclidean"))
+    mean, std = GRAMS[:, 1].mean(), GRAMS[:, 1].std()
+    model = SVR(C=3, gamma=gamma, epsilon=candidates.SVR_TUBE).fit(z_scores(FEATURES), (GRAMS[:, 1] - mean) / std)
+    got = predicted("svr raw 0.25/3")[:, 1]
+    assert np.allclose(got, model.predict(z_scores(OTHERS)) * std + mean, atol=0.02 * std)  # the solver's own tolerance
+
+
+def test_the_gaussian_process_has_scikit_learns_likelihood_at_its_best() -> None:
+    """Amplitude profiled out: no width and noise of the grid is likelier than the chosen one."""
+    from scipy.stats import multivariate_normal
+
+    z = (GRAMS[:, :1] - GRAMS[:, :1].mean()) / GRAMS[:, :1].std()
+    (fit,) = candidates.fit_gaussian_process(FEATURES, z, 0)
+
+    def likelihood(kernel: np.ndarray, noise: float) -> float:
+        shape = kernel + noise * np.eye(len(z))
+        amplitude = float(z[:, 0] @ np.linalg.solve(shape, z[:, 0])) / len(z)
+        return float(multivariate_normal(cov=amplitude * shape).logpdf(z[:, 0]))
+
+    arrays = candidates.standardisation(FEATURES)
+    tried = {
+        (float(basis.arrays["gamma"]), noise): (likelihood(kernel, noise), kernel)
+        for _, basis, kernel in candidates.kernels("rbf", FEATURES, arrays, candidates.KERNEL_WIDTHS)
+        for noise in np.geomspace(1e-3, 10, 25)
+    }
+    gamma, noise = max(tried, key=lambda key: tried[key][0])
+    duals = np.linalg.solve(tried[gamma, noise][1] + noise * np.eye(len(z)), z)
+    assert float(fit.basis.arrays["gamma"]) == gamma
+    assert np.allclose(fit.coefficients, duals)
+
+
+def test_trees_unfolded_into_arrays_are_the_forest() -> None:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    rotated = candidates.rotated(FEATURES, candidates.PCA_COMPONENTS, 0.0)
+    (fit,) = candidates.fit_trees(FEATURES, GRAMS, 5)
+    forest = ExtraTreesRegressor(
+        candidates.TREES,
+        min_samples_leaf=candidates.TREE_LEAF_ROWS,
+        max_features=candidates.TREE_FEATURES,
+        random_state=5,
+    ).fit(z_scores(FEATURES) @ rotated["rotation"], GRAMS)
+    assert np.allclose(fit.basis(OTHERS) @ fit.coefficients, forest.predict(z_scores(OTHERS) @ rotated["rotation"]))
+
+
+def test_every_family_learns_and_the_same_seed_gives_the_same_bits() -> None:
+    for kind in FAMILIES:
+        members, again = (list(fit_members(kind, FEATURES, GRAMS, 1)) for _ in range(2))
+        errors = [((m.grams(m.basis(FEATURES)) - GRAMS) ** 2).mean() for m in members]
+        assert min(errors) < 0.7 * GRAMS.var(0).mean(), kind.name
+        assert all(np.array_equal(m.coefficients, n.coefficients) for m, n in zip(members, again, strict=True))
+
+
+def test_a_constant_target_and_a_constant_feature_do_no_harm() -> None:
+    features, grams = FEATURES.copy(), GRAMS.copy()
+    features[:, 3], grams[:, 2] = 7.0, 0.0
+    for kind in FAMILIES:
+        for member in fit_members(kind, features, grams, 1):
+            guess = member.grams(member.basis(OTHERS))
+            assert np.isfinite(guess).all() and (abs(guess[:, 2]) < 1e-9).all(), member.name
+
+
+def test_a_saved_blend_of_every_family_predicts_the_same_bits_without_a_pickle(tmp_path) -> None:
+    members = tuple(m for kind in FAMILIES for m in fit_members(kind, FEATURES, GRAMS, 1))
+    regressor = Regressor(members=members, weights=np.full((len(members), 5), 1 / len(members)))
+    save_regressor(regressor, tmp_path / "regressor.safetensors")
+    again = load_regressor(tmp_path / "regressor.safetensors")
+    assert np.array_equal(again.predict(OTHERS), regressor.predict(OTHERS))
+    assert [m.name for m in again.members] == [m.name for m in members]
