@@ -83,7 +83,7 @@ _PHOTOGRAPHS: tuple[tuple[str, Callable[[Path], None], str, str], ...] = (
     ("EXIF rotation", odd.turned, "turned upright by its EXIF orientation 6", ODD),
     ("1x1", odd.one_pixel, "1 x 1 px, squashed from another aspect ratio", ODD),
     ("12000x6000", odd.huge, "12000 x 6000 px, of another size than 2000 x 1000", ODD),
-    ("square", odd.square, "squashed from another aspect ratio than 2:1", ODD),
+    ("square", odd.square, "100 x 100 px, squashed from another aspect ratio", ODD),
 )
 PHOTOGRAPHS = tuple(
     Case(
