@@ -91,6 +91,8 @@ class Schedule:
         self._flying: dict[int, Task] = {}
         self._alone: set[int] = set()  # photographs under suspicion, tried one by one
         self._deaths_at: dict[tuple[int, int], int] = {}
+        self._worked: set[tuple[int, int]] = set()  # (bundle, fold) that has computed something
+        self._victims: dict[tuple[int, int], set[int]] = {}  # (bundle, fold) → photographs given up at it
         self._numbers = 0
 
     # What is next
@@ -178,6 +180,7 @@ class Schedule:
     def on_step(self, task: Task, step: int, seconds: float) -> None:
         """Take up that a task has one more step behind it; `seconds` for all its photographs together."""
         self.pace.learn(step, seconds / len(task.rows))
+        self._worked.add((self.steps[step].bundle, self.steps[step].fold))
         for row in task.rows:
             if row not in self.given_up:
                 self.reached[row] = max(self.reached[row], step + 1)
@@ -198,7 +201,8 @@ class Schedule:
         """Take up that a worker died with these tasks on its hands, the first of them in the making at `step`.
 
         Its photographs are tried once more, one by one: the one that kills again is given up, and the fold that killed
-        twice is left out. Returns the photographs given up and a step of the fold left out.
+        twice is left out, also if two photographs first passed for what killed. Returns the photographs given up and a
+        step of the fold left out.
         """
         self.deaths += 1
         for task in tasks:
@@ -212,6 +216,13 @@ class Schedule:
         if self._deaths_at[place] >= DEATHS_OF_A_STEP and not given_up:
             self.leave_out(*place)
             return [], self.steps[step]
+        victims = self._victims.setdefault(place, set())
+        if given_up and victims and place not in self._worked:
+            # Two photographs, each alone, at a fold that never worked: it is the fold.
+            self.given_up -= victims
+            self.leave_out(*place)
+            return [], self.steps[step]
+        victims |= set(given_up)
         self._alone |= set(suspects)
         self.give_up(given_up)
         return given_up, None

@@ -20,7 +20,7 @@ from kernel_src.common.schedule import BatchSize, Task
 CORES_OF_A_READER = 4  # a Kaggle session with T4s has four cores
 LARGEST_BATCH = 64  # photographs
 ENDING_S = 5.0  # for a process to end
-DEATHS_OF_A_DEVICE = 3  # a device whose workers died so often is not used again
+DEATHS_OF_A_DEVICE = 5  # a device whose workers died so often is not used again
 
 
 @dataclass

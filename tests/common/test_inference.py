@@ -191,19 +191,22 @@ def test_a_photograph_that_kills_its_worker_is_found_and_given_up(
     assert outcome.grams[others] == pytest.approx(constrain(plain[:, others].mean(0), "projection"), abs=1e-3)
 
 
+@pytest.mark.parametrize("lethal", [0, 1])
 def test_a_fold_that_kills_its_worker_is_left_out(
-    recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+    lethal: int, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The very first fold as well: its first victims must not pass for photographs that kill."""
+
     def die(_: object, __: int, model: int, ___: int) -> None:
-        if model == 1:
+        if model == lethal:
             os.kill(os.getpid(), signal.SIGKILL)
 
     alter_work(monkeypatch, die)
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log)
-    assert any(fault.part == "fold" and "fold 1: kills its workers" in fault.what for fault in log.faults)
-    assert outcome.predicted.all() and np.isnan(outcome.answers.fold_grams(0)[1]).all()
-    assert np.isfinite(outcome.answers.fold_grams(0)[0]).all()
+    assert any(fault.part == "fold" and f"fold {lethal}: kills its workers" in fault.what for fault in log.faults)
+    assert outcome.predicted.all() and np.isnan(outcome.answers.fold_grams(0)[lethal]).all()
+    assert np.isfinite(outcome.answers.fold_grams(0)[1 - lethal]).all()
 
 
 def test_a_worker_that_hangs_is_ended_and_its_work_done_by_another(

@@ -73,7 +73,7 @@ UNREADABLE, ODD = "cannot be decoded", AS_IT_IS
 _PHOTOGRAPHS: tuple[tuple[str, Callable[[Path], None], str, str], ...] = (
     ("broken JPEG", odd.broken, UNREADABLE, MEAN),
     ("truncated JPEG", odd.truncated, UNREADABLE, MEAN),
-    ("zero bytes", odd.empty, "(0 bytes) cannot be decoded", MEAN),
+    ("zero bytes", odd.empty, UNREADABLE, MEAN),
     ("missing file", odd.missing, "does not exist", MEAN),
     ("a folder in its place", odd.a_folder, "cannot be read", MEAN),
     ("CMYK", odd.cmyk, "CMYK, not RGB of 8 bits", ODD),
@@ -81,21 +81,28 @@ _PHOTOGRAPHS: tuple[tuple[str, Callable[[Path], None], str, str], ...] = (
     ("16-bit PNG", odd.sixteen_bits, "PNG inside, not JPEG", ODD),
     ("PNG in disguise", odd.png, "PNG inside, not JPEG", ODD),
     ("EXIF rotation", odd.turned, "turned upright by its EXIF orientation 6", ODD),
-    ("1x1", odd.one_pixel, "1 x 1 px, of another size than 2000 x 1000", ODD),
+    ("1x1", odd.one_pixel, "1 x 1 px, squashed from another aspect ratio", ODD),
     ("12000x6000", odd.huge, "12000 x 6000 px, of another size than 2000 x 1000", ODD),
-    ("square", odd.square, "squashed from another aspect ratio than 2:1", ODD),
+    ("square", odd.square, "100 x 100 px, squashed from another aspect ratio", ODD),
 )
 PHOTOGRAPHS = tuple(
     Case(
         fault=fault,
         kind="photograph",
         plant=Plant(photographs={name: spoil}),
-        strict=f"{what} [{name}]" if instead == ODD else what,
+        strict=what,
         rerun=(
             Told(part="photograph", what=what, instead=instead, ids=(name,)),
             # A picture of one pixel is odd in two ways.
             *(
-                [Told(part="photograph", what="1 x 1 px, squashed", instead=instead, ids=(name,))]
+                [
+                    Told(
+                        part="photograph",
+                        what="1 x 1 px, of another size than 2000 x 1000",
+                        instead=instead,
+                        ids=(name,),
+                    )
+                ]
                 if fault == "1x1"
                 else []
             ),
@@ -254,7 +261,8 @@ def _devices() -> list[Case]:
             plant=Plant(cell=_before_grams(f"if model == 0:\n    {KILL}")),
             strict="the worker of CPU killed by SIGKILL",
             rerun=(
-                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[:3]),
+                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[:2]),
+                Told(part="photograph", what=_killing("CPU"), instead="what is there of it", ids=IDS[:1]),
                 Told(part="fold", what=f"{ALONE}, fold 0: kills its workers", instead="the other folds"),
             ),
             by="fold 1",
