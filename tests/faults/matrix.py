@@ -324,7 +324,7 @@ DISK = [
             before=BEFORE_ALL,
         ),
         strict="No space left on device",
-        strict_cell=FIRST_SECOND,
+        strict_cell="The hidden test",
         rerun=(Told(part="disk", what="No space left on device", instead="saved again with the first predictions"),),
     ),
     Case(
@@ -529,9 +529,8 @@ BUNDLES = [
     _bundle(
         "a flipped byte in the config of one bundle of two",
         _flipped(FIRST, "config.json"),
-        _damaged(FIRST, f"config.json {SHA}"),
         _gone(FIRST, ""),
-        strict=f"config.json {SHA}",
+        strict="config.json is not JSON",
         by=SECOND,
     ),
     _bundle(
