@@ -22,7 +22,7 @@ from kernel_src.common.bundle_prediction import predict_bundles
 from kernel_src.common.bundles import load_bundle
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.constraints import constrain
-from kernel_src.common.images import read_rgb, resize_rgb
+from kernel_src.common.images import Framing, read_rgb, resize_rgb
 from kernel_src.common.pseudo_labels import read_pseudo_labels
 from kernel_src.common.tables import read_train
 from tests.common.tiny import CPU, TINY
@@ -146,7 +146,7 @@ def test_photographs_of_ones_own_travel_with_the_table_and_are_trained_on(
     assert report.copied == report.photographs == 3 and report.dataset == "i2b-tiny-labels"
     moved = (tmp_path / "i2b-tiny-labels").rename(tmp_path / "mounted-elsewhere")
     given = trained_on(moved, tiny_competition, tmp_path, monkeypatch)
-    picture = resize_rgb(read_rgb(meadow / "meadow-0.jpg"), TINY.image_size_px)
+    picture = resize_rgb(read_rgb(meadow / "meadow-0.jpg", TINY.image_size_px), Framing(*TINY.image_size_px))
     assert np.array_equal(given[0].photographs[20], picture)
 
 

@@ -272,7 +272,9 @@ def said(errors: str, folder: Path) -> str:
         return "nothing"
     what, _, cure = lines[0].partition(" → ")
     if not cure:
-        cure = next((line.partition(" → ")[2] for line in lines if " → " in line), "")
+        # Lines of a diff are the notebook's text, not ours.
+        said = [line for line in lines if not line.startswith(("+", "-", "@", " "))]
+        cure = next((line.partition(" → ")[2] for line in said if " → " in line), "")
     what, cure = (constant(text, folder) for text in (what, cure))
     return shortened(what, LONGEST) + (f" → {shortened(cure, LONGEST_CURE)}" if cure else "")
 

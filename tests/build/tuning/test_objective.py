@@ -36,9 +36,9 @@ def test_the_outer_fold_is_never_seen_by_training_or_by_validation(
     real_read, real_train, real_judge = images.read_rgb, tuning.train_fold, tuning.DecodedPhotographs
     judged: list[set[int]] = []
 
-    def read(path: Path):
+    def read(path: Path, at_least_px: tuple[int, int]):
         opened.add(path.stem)
-        return real_read(path)
+        return real_read(path, at_least_px)
 
     def fit(experiment, fold, data, **others):
         fold_rows.append((set(data.train_rows), set(data.inner_rows), judged[-1]))
