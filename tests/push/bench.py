@@ -273,8 +273,8 @@ def said(errors: str, folder: Path) -> str:
     what, _, cure = lines[0].partition(" → ")
     if not cure:
         # Lines of a diff are the notebook's text, not ours.
-        said = [line for line in lines if not line.startswith(("+", "-", "@", " "))]
-        cure = next((line.partition(" → ")[2] for line in said if " → " in line), "")
+        ours = [line for line in errors.splitlines() if not line.startswith(("+", "-", "@", " "))]
+        cure = next((line.partition(" → ")[2] for line in ours if " → " in line), "")
     what, cure = (constant(text, folder) for text in (what, cure))
     return shortened(what, LONGEST) + (f" → {shortened(cure, LONGEST_CURE)}" if cure else "")
 
