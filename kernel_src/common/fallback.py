@@ -50,7 +50,9 @@ def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
         try:
             folder = find_dataset(slug, MANIFEST_FILE)
             manifest = read_manifest(folder)
-            means = _means_of(folder)
+            # A config that is not as it was made is told of later; its means are not believed even now.
+            config = {name: entry for name, entry in manifest["files"].items() if name == CONFIG_FILE}
+            means = None if damaged_files(folder, {"files": config}) else _means_of(folder)
         except (OSError, BundleError, KeyError, TypeError, ValueError) as error:
             what = f"{slug} cannot be used: {error}"
             log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)
@@ -83,8 +85,6 @@ def training_means(bundles: list[Attached]) -> dict[str, float]:
 def verify_bundles(bundles: list[Attached], log: FaultLog) -> list[Attached]:
     """Compare every file of every bundle with its manifest; those that differ must not be used.
 
-    The training means of a config that differs are not believed either.
-
     Raises:
         NotContained: a file differs, outside the rerun.
     """
@@ -99,6 +99,5 @@ def verify_bundles(bundles: list[Attached], log: FaultLog) -> list[Attached]:
                 log.contain(fault, error)
             else:
                 print(f"{bundle.folder}: {len(bundle.manifest['files'])} files verified")
-        means = None if CONFIG_FILE in damaged else bundle.means
-        verified.append(replace(bundle, damaged=frozenset(damaged), means=means))
+        verified.append(replace(bundle, damaged=frozenset(damaged)))
     return verified

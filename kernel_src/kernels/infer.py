@@ -40,9 +40,6 @@ attached = find_bundles(BUNDLES, fault_log)
 means = training_means(attached)
 save_first(submission_csv, hidden_test, means, fault_log)
 attached = verify_bundles(attached, fault_log)
-if (verified_means := training_means(attached)) != means:
-    means = verified_means
-    save_first(submission_csv, hidden_test, means, fault_log)
 
 # %% [markdown]
 # ## Device

@@ -11,7 +11,7 @@ from kernel_src.common import mounts
 from kernel_src.common.competition import IDENTITIES, TARGETS, TRAINING_MEANS_G
 from kernel_src.common.fallback import Attached, find_bundles, training_means, verify_bundles
 from kernel_src.common.faults import FaultLog, NotContained
-from kernel_src.common.hidden_test import read_hidden_test, save_predictions
+from kernel_src.common.hidden_test import read_hidden_test, save_first, save_predictions
 from kernel_src.common.manifest import file_entry
 from kernel_src.common.submission import read_column, submission_problems
 
@@ -89,3 +89,27 @@ def test_the_fallback_needs_nothing_but_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_training_means_of_a_config_that_was_changed_are_not_believed(inputs: Path) -> None:
+    """A flipped digit is still JSON; the sums it breaks would make the first submission invalid."""
+    (inputs / "a" / "config.json").write_text((inputs / "a" / "config.json").read_text().replace("12", "92"))
+    assert training_means(find_bundles({"a": 1.0}, FaultLog(strict=False))) == TRAINING_MEANS_G
+
+
+def test_training_means_that_are_no_grams_make_a_bundle_unusable(inputs: Path) -> None:
+    write_bundle(inputs / "c", 4, float("nan"), 4, 8, 12)
+    with pytest.raises(NotContained, match="are no grams"):
+        find_bundles({"c": 1.0}, FaultLog(strict=True))
+
+
+def test_a_full_disk_in_the_first_second_is_an_error_and_contained_in_the_rerun(
+    tiny_competition: Path, tmp_path: Path
+) -> None:
+    test = read_hidden_test(tiny_competition, FaultLog(strict=True))
+    nowhere = tmp_path / "no-such-folder" / "submission.csv"
+    with pytest.raises(NotContained, match="disk: the submission cannot be saved"):
+        save_first(nowhere, test, TRAINING_MEANS_G, FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    save_first(nowhere, test, TRAINING_MEANS_G, log)
+    assert [fault.part for fault in log.faults] == ["disk"]

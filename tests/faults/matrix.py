@@ -594,8 +594,8 @@ BUNDLES = [
     _bundle(
         "training means that are no grams",
         _config(ALONE, lambda config: config["target_mean_g"].update(GDM_g=float("nan"))),
-        _gone(ALONE, "target_mean_g"),
-        strict="target_mean_g",
+        Told(part="bundle", what="are no grams", instead=OTHER_BUNDLES),
+        strict="are no grams",
         bundles=(ALONE,),
         mean=ALL,
         by="no bundle",
