@@ -529,8 +529,9 @@ BUNDLES = [
     _bundle(
         "a flipped byte in the config of one bundle of two",
         _flipped(FIRST, "config.json"),
+        _damaged(FIRST, f"config.json {SHA}"),
         _gone(FIRST, ""),
-        strict="config.json is not JSON",
+        strict=f"config.json {SHA}",
         by=SECOND,
     ),
     _bundle(
