@@ -10,7 +10,7 @@ DOCUMENT = ROOT / "docs" / "inference-faults.md"
 HEAD = """# What goes wrong, and what becomes of it
 
 Written by the tests (`tests/faults`), which plant every fault into the built inference notebook or its files and
-rehearse it: `make test-full` all of them, `make test` one of each kind. “Strict” is the interactive and the batch run,
+rehearse it: `make test-full` all of them, `make test` a few. “Strict” is the interactive and the batch run,
 “rerun” Kaggle's rerun on the hidden test. Every rerun ends with a complete, valid `submission.csv`, and the photographs
 that no fault names are predicted as if nothing had happened. The ids are those of the test's {images} photographs.
 
