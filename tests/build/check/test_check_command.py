@@ -221,5 +221,6 @@ def test_a_cell_without_the_stitchers_metadata_is_still_read(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not (ROOT / NOTEBOOKS).is_dir(), reason="nothing is built here yet: run `make build`")
+@pytest.mark.full
 def test_the_notebooks_of_this_repository_pass() -> None:
     assert [str(problem) for problem in check(all_cards()).problems] == []

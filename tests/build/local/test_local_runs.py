@@ -42,6 +42,7 @@ def test_training_leaves_config_log_curves_predictions_weights_and_a_bundle(trai
     assert report.finished and not report.resumed and not list((out / ".sessions").iterdir())
 
 
+@pytest.mark.full
 def test_the_same_command_trains_nothing_again_and_another_one_goes_elsewhere(trained, tiny_competition: Path) -> None:
     report, out = trained
     weights = out / "demo" / report.hash / "fold1.safetensors"
