@@ -68,6 +68,7 @@ def judge(run: Run) -> Report:
         *_failure_problems(failure, run.rerun),
         *_network_problems(attempts),
         *_input_problems(run.changed),
+        *_contained_problems(said),
         *_submission_problems(submission, run.rerun),
         *_plan_problems(projected, projection),
     ]
@@ -140,6 +141,20 @@ def _input_problems(changed: list[str]) -> list[Problem]:
         return []
     what = f"the notebook changed /kaggle/input: {', '.join(changed[:5])}{' …' if len(changed) > 5 else ''}"
     return [Problem(what=what, cure=cure_of_error("Read-only file system"))]
+
+
+def _contained_problems(said: dict[str, Any]) -> list[Problem]:
+    """Bring to light what the rerun lived through: on Kaggle it would cost points, and nobody would see it."""
+    faults = said.get("faults")
+    contained = [f for f in faults if isinstance(f, dict) and f.get("contained")] if isinstance(faults, list) else []
+    return [
+        Problem(
+            what=f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}",
+            where=INFERENCE_REPORT,
+            cure="mend it before you submit; rehearsed without --rerun it is an error with file and line",
+        )
+        for fault in contained
+    ]
 
 
 def _submission_problems(submission: SubmissionCheck | None, rerun: bool) -> list[Problem]:

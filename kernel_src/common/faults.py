@@ -44,6 +44,7 @@ class FaultLog:
         """Begin an empty log; `strict` makes every fault an error."""
         self.strict = strict
         self._ids: dict[Fault, dict[str, None]] = {}  # fault without ids → its ids, in their order
+        self._contained: set[Fault] = set()  # those without ids that are an error in every other run
 
     @property
     def faults(self) -> list[Fault]:
@@ -66,8 +67,12 @@ class FaultLog:
         if self.strict:
             some = f" [{', '.join(fault.ids[:IDS_SHOWN])}]" if fault.ids else ""
             raise NotContained(f"{fault.part}: {fault.what}{some} (the rerun would go on: {fault.instead})") from error
+        self._contained.add(replace(fault, ids=()))
         self.note(fault)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return all faults as JSON can hold them."""
-        return [asdict(fault) | {"ids": list(fault.ids)} for fault in self.faults]
+        """Return all faults as JSON can hold them; `contained` are those that only the rerun lives through."""
+        return [
+            asdict(fault) | {"ids": list(fault.ids), "contained": replace(fault, ids=()) in self._contained}
+            for fault in self.faults
+        ]

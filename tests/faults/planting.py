@@ -104,6 +104,12 @@ class Rehearsed:
         return json.loads((self.working / "inference_report.json").read_text())
 
     @property
+    def survived(self) -> bool:
+        """Whether nothing stands against it but what the rerun contained, which every rehearsal holds against it."""
+        unforeseen = [problem for problem in self.report.problems if "the rerun contained" not in problem.what]
+        return not unforeseen and not self.report.failure
+
+    @property
     def last_cell(self) -> str:
         """What the notebook's last cell printed."""
         outputs = read_cells(next(self.working.parent.glob("*.executed.ipynb"))).cells[-1].outputs

@@ -177,3 +177,14 @@ def test_a_plan_fits_if_800_images_stay_below_kaggles_limit(tmp_path: Path, seco
     assert report.ok is (seconds == 2.0)
     if seconds == 60.0:
         assert "NvidiaTeslaT4" in find_problem(report, "Kaggle allows 32400 s").cure
+
+
+def test_what_only_a_rerun_lives_through_stands_against_the_notebook(tmp_path: Path) -> None:
+    """Else weights that cannot be read would score the training means on Kaggle, and the rehearsal would be green."""
+    noted = {"part": "device", "what": "no kernels for sm_60", "instead": "the CPU", "ids": [], "contained": False}
+    lived = {"part": "fold", "what": "fold_0 has no head", "instead": "the other folds", "ids": [], "contained": True}
+    say = "Path('inference_report.json').write_text(json.dumps({'faults': %s}))"
+    assert rehearse_toy(tmp_path / "noted", [say % [noted], WRITE], rerun=True).ok
+    report = rehearse_toy(tmp_path / "lived", [say % [noted, lived], WRITE], rerun=True)
+    (problem,) = report.problems
+    assert "fold_0 has no head → the other folds" in problem.what and "before you submit" in problem.cure
