@@ -1,7 +1,9 @@
 """Memory and time against the number of photographs, folds and views, with a small net: what grows, and how.
 
-Peak memory is that of the notebook's process and of its worker together, each size in a process of its own. Pages that
-a forked worker shares with its parent count once (PSS, as in a rehearsal); they are looked at twenty times a second.
+Peak memory is that of the notebook's process and of its worker together, each size in a process of its own: what they
+hold themselves (anonymous and shared memory; pages that a forked worker shares with its parent count once), looked at
+twenty times a second. Mapped files, libraries and weights, are left out: the system takes them back when it needs to,
+and how much of them counts depends on who else has them open.
 """
 
 import json
@@ -88,9 +90,20 @@ class PeakMemory:
         while not self._ended.wait(LOOK_S):
             total = 0
             for process in (this, *this.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess, psutil.ZombieProcess, FileNotFoundError):  # it has just ended
-                    total += process.memory_full_info().pss
+                with suppress(psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):  # it has just ended
+                    total += held_bytes(process.pid)
             self.peak_bytes = max(self.peak_bytes, total)
+
+
+def held_bytes(pid: int) -> int:
+    """Return a process's anonymous and shared memory, pages that several have divided among them; Linux only.
+
+    Raises:
+        FileNotFoundError, ProcessLookupError: the process has ended.
+    """
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    kilobytes = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines[1:])}
+    return 1024 * (kilobytes["Pss_Anon"] + kilobytes["Pss_Shmem"])
 
 
 def _work(images: int, folds: int, tta: str, out: Path) -> Any:

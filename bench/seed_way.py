@@ -102,12 +102,10 @@ def _run_side(name: str, side: str) -> float:
     """Run one side once in one view, and return the peak of this process and its worker, in GB."""
     from bench.memory import PeakMemory
     from bench.sides import our_inference
-    from kernel_src.common.memory import keep_freed_memory
 
     with tempfile.TemporaryDirectory() as out, PeakMemory() as memory:
         work = _work(name, "none", Path(out))
         if side == "ours":
-            keep_freed_memory()
             our_inference(work)
         else:
             _ready(work, side)()

@@ -27,6 +27,7 @@ from kernel_src.common.dataset import picture_tensor
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
 from kernel_src.common.manifest import BundleError
+from kernel_src.common.memory import give_back_freed_memory, keep_freed_memory
 from kernel_src.common.model import BiomassNet, WeightsError
 from kernel_src.common.prediction import BatchWork, Member
 from kernel_src.common.schedule import Task, goes_on
@@ -199,6 +200,8 @@ class DeviceWorker:
             self.places.append({fold: place for place, fold in enumerate(models)})
             self.members.append(self._member(recipe, known, list(models.values())) if recipe and models else None)
         self.reader = Reader(orders)
+        give_back_freed_memory()
+        keep_freed_memory()  # not before: what loading needs for a moment would be kept as well
         tell(self.pipe, Ready(tuple(broken), time.perf_counter() - start))
 
     def _load(
@@ -220,16 +223,17 @@ class DeviceWorker:
             if name in damaged:
                 continue  # told of already
             try:
-                (models[fold],) = load_recipe(recipe, known, folds=[fold]).models
+                (model,) = load_recipe(recipe, known, folds=[fold]).models
             except LOADING_ERRORS as error:
                 broken.append((number, fold, str(error)))
+                continue
+            # Now, so that the next fold is loaded into the memory that the conversion frees. Channels last is what
+            # convolutions compute fastest in, on CPU and GPU.
+            models[fold] = model.to(self.device).to(memory_format=torch.channels_last).eval()
         return models
 
     def _member(self, recipe: BundleRecipe, known: dict[str, DepthEstimator], models: list[BiomassNet]) -> Member:
-        """Bring the folds of a bundle onto the device."""
-        for model in models:
-            # Channels last is what convolutions compute fastest in, on CPU and GPU.
-            model.to(self.device).to(memory_format=torch.channels_last).eval()
+        """Put the folds of a bundle together with its depth model, on the device."""
         bundle = replace(load_recipe(recipe, known, folds=()), models=models)
         if bundle.depth is not None:
             bundle.depth.to(self.device).eval()

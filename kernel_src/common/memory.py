@@ -17,3 +17,9 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(MMAP_THRESHOLD, KEEP_BYTES)
         libc.mallopt(TRIM_THRESHOLD, KEEP_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Let the C library return to the system what was freed; where there is no glibc nothing is done."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

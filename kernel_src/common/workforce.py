@@ -4,6 +4,7 @@ One forked process for each device, and a pipe to each. A worker that dies by it
 with it but the batch in its hands.
 """
 
+import gc
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -141,6 +142,7 @@ class Workforce:
 
 
 def _child(pipe: Connection, inherited: Sequence[Connection], orders: Orders) -> None:
+    gc.freeze()  # a collection would write into the notebook's objects, and so copy their pages: some 100 MB
     for other in inherited:
         other.close()
     work(pipe, orders)

@@ -46,9 +46,7 @@ attached = verify_bundles(attached, fault_log)
 
 # %%
 from kernel_src.common.device import check_device
-from kernel_src.common.memory import keep_freed_memory
 
-keep_freed_memory()
 device = check_device()
 print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
 if device.fault:
