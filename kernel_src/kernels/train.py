@@ -74,6 +74,8 @@ keep_freed_memory()
 device = check_device()
 print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
 refuse_fault(device)
+if device.fault:
+    print(f"NOT USED: {device.fault}")
 
 # %% [markdown]
 # ## Training
