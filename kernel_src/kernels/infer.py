@@ -47,10 +47,13 @@ with fault_log.whatever_happens():
 # %% [markdown]
 # ## Networks and devices
 #
-# What the prediction is made with.
+# What the prediction is made with. Every library is imported before a GPU that is no good is hidden.
 
 # %%
+import matplotlib.pyplot as plt
+
 from kernel_src.common.blend import stack_from_json
+from kernel_src.common.charts import grams_caption, photograph_gallery
 from kernel_src.common.device import check_device
 from kernel_src.common.memory import keep_freed_memory
 from kernel_src.common.recipes import constraint_of, read_recipes
@@ -106,10 +109,6 @@ with fault_log.whatever_happens():
 # Not in the rerun, where nobody looks.
 
 # %%
-import matplotlib.pyplot as plt
-
-from kernel_src.common.charts import grams_caption, photograph_gallery
-
 if not is_rerun():
     shown = list(hidden_test.photographs.values())[:SHOW_IMAGES]
     photograph_gallery(shown, [grams_caption(row) for row in outcome.grams[:SHOW_IMAGES]])
