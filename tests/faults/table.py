@@ -19,10 +19,11 @@ What is told is caught by name where it arises. An error that nobody foresaw is 
 rerun: `FaultLog.whatever_happens`, a block around everything that the first submission does not depend on. Not caught
 are an import that fails and a test whose tables name no rows.
 
-Not seen is damage that leaves a JPEG's syntax whole, because a JPEG has no checksum. A block of other data is seen by a
-marker where none can be; of 100 places in the real full-size photograph each, seen were: one changed byte 1, 512 foreign
-bytes 87, 4,096 foreign bytes 100, 4,096 zeros 0, 4,096 lost bytes 0. OpenCV decodes all of them; libjpeg's warnings (26,
-98, 100, 100, 100) it prints and does not hand on. Looking for markers takes 0.16 ms, decoding at half scale 5.4 ms.
+Not seen is damage that leaves a JPEG's syntax whole, because a JPEG has no checksum. A block of other data is seen by
+a marker where none can be. Of 100 places in the real full-size photograph each, seen were: one changed byte 1, 512
+foreign bytes 87, 4,096 foreign bytes 100, 4,096 zeros 0, 4,096 lost bytes 0. OpenCV decodes all of them; libjpeg's
+warnings (26, 98, 100, 100, 100) it prints and does not hand on. Looking for markers takes 0.16 ms, decoding at half
+scale 5.4 ms.
 
 | fault | run | outcome | ids | what stood in |
 |---|---|---|---|---|
