@@ -133,11 +133,18 @@ class Expected:
 
 
 def read_expected(competition: Path) -> Expected:
-    """Read the ids and count the images of a competition folder."""
+    """Read the ids and count the images of a competition folder.
+
+    A test.csv without ids is for the notebook to tell of: the sample submission says what it must write.
+    """
+    sample_ids = read_column(competition / SAMPLE_CSV, ID_COLUMN)
+    with (competition / TEST_CSV).open(newline="", encoding="utf-8-sig") as handle:
+        has_ids = ID_COLUMN in next(csv.reader(handle), [])
+    test_ids = read_column(competition / TEST_CSV, ID_COLUMN) if has_ids else sample_ids
     return Expected(
-        sample_ids=read_column(competition / SAMPLE_CSV, ID_COLUMN),
-        test_ids=read_column(competition / TEST_CSV, ID_COLUMN),
-        test_images=len({name.rpartition(ID_SEPARATOR)[0] for name in read_column(competition / TEST_CSV, ID_COLUMN)}),
+        sample_ids=sample_ids,
+        test_ids=test_ids,
+        test_images=len({name.rpartition(ID_SEPARATOR)[0] for name in test_ids}),
         train_images=len(set(read_column(competition / TRAIN_CSV, IMAGE_COLUMN))),
     )
 

@@ -4,27 +4,8 @@ import html
 from collections.abc import Sequence
 
 from build.validation.comparison import Comparison, Slice, decision
+from build.web_page import table, web_page, wide
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2a1c; --paper: #f7f7f2; --mild: #6b756b; --mark: #2f6f2a; --warn: #a4560a }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6ece2; --paper: #161a16; --mild: #9aa59a; --mark: #7fc276; --warn: #e6a257 } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 64rem; padding: 1rem; color: var(--ink);
-  background: var(--paper) }
-h1 { font-size: 1.5rem; margin: .5rem 0 } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
-.decision { font-size: 1.1rem; border-left: 4px solid var(--mark); padding-left: .8rem }
-.warnings { border-left: 4px solid var(--warn); padding: .2rem .8rem .2rem 2rem }
-.wide { overflow-x: auto } .wide:focus { outline: 2px solid var(--mark) }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-td, th { text-align: right; padding: .15rem .5rem; white-space: nowrap } th { font-weight: 400; color: var(--mild) }
-td:first-child, th:first-child { text-align: left }
-tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
-svg { width: 100%; min-width: 34rem; height: auto; display: block }
-svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
-svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill: var(--warn); font-size: 11px }
-svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
-p.small { color: var(--mild); font-size: .85rem } strong { color: var(--mark) }
-"""
 LEFT, RIGHT, WIDTH, ROW, TOP = 260, 90, 860, 24, 62
 
 
@@ -32,14 +13,14 @@ def page(comparison: Comparison) -> str:
     """Return the whole page."""
     validation, names = comparison.validation, comparison.validation.names
     rows = [names[i] for i in comparison.ranking]
-    targets = _table(
+    targets = table(
         ["model", *comparison.targets],
         [
             [names[i], *(f"{v[i].estimate:.3f} [{v[i].low:.2f}, {v[i].high:.2f}]" for v in comparison.targets.values())]
             for i in comparison.ranking
         ],
     )
-    pairs = _table(
+    pairs = table(
         ["b − a", "difference", "95 % interval", "b better"],
         [
             [
@@ -54,24 +35,21 @@ def page(comparison: Comparison) -> str:
     )
     states, dates = _slices(comparison, rows, comparison.states), _slices(comparison, rows, comparison.dates)
     warnings = "".join(f"<li>{html.escape(one)}</li>" for one in comparison.warnings)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"><title>Comparison of {len(names)} models</title><style>{STYLE}</style></head><body>
-<h1>Comparison of {len(names)} model{"s" if len(names) > 1 else ""}</h1>
+    body = f"""
 <p>Official weighted R² in grams, over {len(validation.image_ids)} images of {len(set(validation.groups))}
 State+Sampling_Date groups. Intervals hold the truth in 95 of 100 draws of such groups (group jackknife).</p>
 <p class="decision">{html.escape(decision(comparison))}</p>
 {f'<h2>Warnings</h2><ul class="warnings">{warnings}</ul>' if warnings else "<p>No warnings.</p>"}
-<h2>Scores</h2><div class="wide" tabindex="0" role="region" aria-label="scores">{_forest(comparison)}</div>
+<h2>Scores</h2>{wide("scores", _forest(comparison))}
 <p class="small">Dashed: what no photograph is needed for. {_floor_text(comparison)}</p>
-<h2>Differences of pairs</h2><div class="wide" tabindex="0" role="region" aria-label="pairs">{pairs}</div>
+<h2>Differences of pairs</h2>{wide("pairs", pairs)}
 <p class="small">Bold: the interval keeps clear of zero. With many pairs one in twenty does so by luck.</p>
-<h2>Per target (ordinary R²)</h2><div class="wide" tabindex="0" role="region" aria-label="targets">{targets}</div>
-<h2>Per state</h2><div class="wide" tabindex="0" role="region" aria-label="states">{states}</div>
-<h2>Per date</h2><div class="wide" tabindex="0" role="region" aria-label="dates">{dates}</div>
+<h2>Per target (ordinary R²)</h2>{wide("targets", targets)}
+<h2>Per state</h2>{wide("states", states)}
+<h2>Per date</h2>{wide("dates", dates)}
 <p class="small">Root of the metric-weighted mean squared error in grams; in brackets its share of all.</p>
-</body></html>
 """
+    return web_page(f"Comparison of {len(names)} model{'s' if len(names) > 1 else ''}", body)
 
 
 def _floor_text(comparison: Comparison) -> str:
@@ -120,15 +98,4 @@ def _slices(comparison: Comparison, rows: Sequence[str], slices: Sequence[Slice]
         ]
         for one in slices
     ]
-    return _table(["", "images", "mean Total, g", *rows], body)
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[bool] | None = None) -> str:
-    cells = "".join(f"<th>{html.escape(text)}</th>" for text in heading)
-    lines = []
-    for i, row in enumerate(rows):
-        first, *rest = (html.escape(text) for text in row)
-        if bold is not None and bold[i]:
-            first = f"<strong>{first}</strong>"
-        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in (first, *rest)) + "</tr>")
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+    return table(["", "images", "mean Total, g", *rows], body)

@@ -1,17 +1,22 @@
 """## The device
 
 `torch.cuda.is_available()` says True on a P100 whose kernels this torch was not built for, and the first operation then
-fails. So the device is asked to multiply two small matrices before it is believed.
+fails. So every GPU is asked to multiply two small matrices before it is believed, and those that cannot are left out.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
 
 import torch
 
 MATMUL_SIZE = 64
+ANSWER_S = 120.0  # for a GPU to answer: loading its kernels takes seconds, a driver that hangs says nothing for ever
+ASKED_ENDS_S = 5.0  # for the process that was asked to end
+VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,66 +27,137 @@ class DeviceReport:
     name: str
     count: int
     half: bool  # fp16 arithmetic is worth it
-    fault: str = ""  # why a GPU that is there is not used; empty if none is there or it works
+    fault: str = ""  # why GPUs that are there are not used; empty if there are none or all work
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
         return asdict(self)
 
 
+class Gpu(NamedTuple):
+    """One GPU, and why it cannot be used; without a fault it has computed."""
+
+    name: str
+    fault: str = ""
+
+
 def check_device() -> DeviceReport:
     """Find out what can really compute here, without initialising CUDA in this process.
 
-    The question is put in a forked child: several training processes can only be started from a parent that has not
-    touched CUDA yet, and `torch.cuda.is_available()` alone already counts as touching it.
+    The questions are put in forked children: several training processes can only be started from a parent that has not
+    touched CUDA yet, and `torch.cuda.is_available()` alone already counts as touching it. A GPU that is no good is
+    hidden from this process and all that it starts.
     """
     if torch.cuda.is_initialized():
-        return probe_gpu()  # nothing is left to protect, and a forked child could not use it
-    context = get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_send_report, args=(sender,))
-    child.start()
-    sender.close()
+        # Nothing is left to protect, a forked child could not use CUDA, and it is too late to hide a GPU.
+        gpus = [probe_gpu(index) for index in range(count_gpus())]
+        return _cpu(_faults(gpus)) if _faults(gpus) else _report(gpus)
     try:
-        report: DeviceReport = DeviceReport(**receiver.recv())
-    except EOFError:
-        report = _cpu("the GPU check died without an answer: the driver is broken")
-    child.join()
-    return report
+        count = Question(count_gpus).answer()
+        questions = [Question(probe_gpu, index) for index in range(count)]
+    except (NoAnswer, OSError) as error:
+        return _cpu(f"the GPU check failed: {error}")
+    gpus = []
+    for index, question in enumerate(questions):
+        try:
+            gpus.append(Gpu(*question.answer()))
+        except NoAnswer as error:
+            gpus.append(Gpu(f"GPU {index}", f"GPU {index}: {error}"))
+    good = [index for index, gpu in enumerate(gpus) if not gpu.fault]
+    if good and len(good) < len(gpus):
+        _show_only(good)
+    return _report(gpus)
 
 
-def _send_report(sender: Any) -> None:
-    sender.send(probe_gpu().as_json())
-    sender.close()
+def _report(gpus: Sequence[Gpu]) -> DeviceReport:
+    good = [gpu for gpu in gpus if not gpu.fault]
+    if not good:
+        return _cpu(_faults(gpus))
+    return DeviceReport(kind="cuda", name=good[0].name, count=len(good), half=True, fault=_faults(gpus))
+
+
+def _faults(gpus: Sequence[Gpu]) -> str:
+    return "; ".join(gpu.fault for gpu in gpus if gpu.fault)
 
 
 def _cpu(fault: str) -> DeviceReport:
     return DeviceReport(kind="cpu", name="CPU", count=1, half=False, fault=fault)
 
 
-def probe_gpu() -> DeviceReport:
-    """Compute on every GPU; fall back to the CPU with a reason if one cannot, without one if there is none."""
-    if not torch.cuda.is_available():
-        return _cpu("")
-    count = torch.cuda.device_count()
-    for index in range(count):
-        name = f"GPU {index}"
+def _show_only(indices: Sequence[int]) -> None:
+    """Hide the other GPUs from this process and its children; CUDA reads the variable when it is first touched."""
+    shown = [name.strip() for name in os.environ.get(VISIBLE_VARIABLE, "").split(",") if name.strip()]
+    os.environ[VISIBLE_VARIABLE] = ",".join(shown[index] if shown else str(index) for index in indices)
+
+
+# %%
+class NoAnswer(Exception):
+    """A child that was asked about the GPUs has died or says nothing."""
+
+
+class Question:
+    """A question that is answered in a forked child; several can be put before the first is answered."""
+
+    def __init__(self, question: Callable[..., object], *about: object) -> None:
+        """Ask; the answer must be made of plain values.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        context = get_context("fork")
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._child = context.Process(target=_answer, args=(sender, question, about), daemon=True)
+        self._child.start()
+        sender.close()
+
+    def answer(self) -> Any:
+        """Wait for the answer.
+
+        Raises:
+            NoAnswer: the child died, or said nothing for too long.
+        """
         try:
-            name = torch.cuda.get_device_name(index)
-            major, minor = torch.cuda.get_device_capability(index)
-            built_for = torch.cuda.get_arch_list()
-            if not has_kernels(major, minor, built_for):
-                return _cpu(
-                    f"{name} is sm_{major}{minor}, this torch has kernels for {', '.join(built_for)}: "
-                    "choose the accelerator GPU T4 x2 (machine_shape NvidiaTeslaT4)"
-                )
-            square = torch.ones(MATMUL_SIZE, MATMUL_SIZE, device=f"cuda:{index}")
-            right = float((square @ square).sum()) == MATMUL_SIZE**3
-        except RuntimeError as error:
-            return _cpu(f"{name} fails at its first operation ({error}): choose the accelerator GPU T4 x2")
-        if not right:
-            return _cpu(f"{name} multiplies wrongly: restart the session to get another machine")
-    return DeviceReport(kind="cuda", name=torch.cuda.get_device_name(0), count=count, half=True)
+            if not self._receiver.poll(ANSWER_S):
+                raise NoAnswer(f"no answer within {ANSWER_S:g} s, the driver hangs: restart the session")
+            return self._receiver.recv()
+        except EOFError:
+            raise NoAnswer("it died without an answer, the driver is broken: restart the session") from None
+        finally:
+            self._receiver.close()
+            self._child.kill()
+            self._child.join(ASKED_ENDS_S)  # one that the driver holds cannot be waited for
+
+
+def _answer(sender: Connection, question: Callable[..., object], about: tuple[object, ...]) -> None:
+    answer = question(*about)
+    # As plain values: a class that was defined in a notebook cell may not be found by its name.
+    sender.send(tuple(answer) if isinstance(answer, tuple) else answer)
+    sender.close()
+
+
+def count_gpus() -> int:
+    """Count the GPUs that torch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def probe_gpu(index: int) -> Gpu:
+    """Compute on one GPU."""
+    name = f"GPU {index}"
+    try:
+        name = torch.cuda.get_device_name(index)
+        major, minor = torch.cuda.get_device_capability(index)
+        built_for = torch.cuda.get_arch_list()
+        if not has_kernels(major, minor, built_for):
+            kernels = f"{name} is sm_{major}{minor}, this torch has kernels for {', '.join(built_for)}"
+            return Gpu(name, f"GPU {index}: {kernels}: choose the accelerator GPU T4 x2 (machine_shape NvidiaTeslaT4)")
+        square = torch.ones(MATMUL_SIZE, MATMUL_SIZE, device=f"cuda:{index}")
+        right = float((square @ square).sum()) == MATMUL_SIZE**3
+    except RuntimeError as error:
+        what = f"{name} fails at its first operation ({error})"
+        return Gpu(name, f"GPU {index}: {what}: choose the accelerator GPU T4 x2")
+    if not right:
+        return Gpu(name, f"GPU {index}: {name} multiplies wrongly: restart the session to get another machine")
+    return Gpu(name)
 
 
 def has_kernels(major: int, minor: int, built_for: Sequence[str]) -> bool:
@@ -100,7 +176,7 @@ def refuse_fault(device: DeviceReport) -> None:
     Raises:
         RuntimeError: with the fault, which names the cure.
     """
-    if device.fault:
+    if device.fault and device.kind == "cpu":
         raise RuntimeError(
             f"not trained: the CPU in place of this GPU would compute until the session's limit. {device.fault}. "
             "To train on the CPU all the same, hide the GPU: CUDA_VISIBLE_DEVICES=-1"

@@ -36,6 +36,11 @@ class Attached:
     damaged: frozenset[str] = frozenset()  # files that must not be used
 
 
+def not_found(shares: Mapping[str, float]) -> list[Attached]:
+    """Return what is known of the bundles before they are looked for."""
+    return [Attached(slug=slug, share=share) for slug, share in shares.items()]
+
+
 def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
     """Find every bundle and read its manifest and its training means, but none of its weights.
 

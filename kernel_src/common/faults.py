@@ -2,10 +2,14 @@
 
 In the interactive run and in the batch run every oddity is an error: that is the time to mend it. In the competition's
 rerun nobody is there to mend anything, so what hits single photographs, folds, bundles or devices is contained, and
-told here: what, which ids, what instead.
+told here: what, which ids, what instead. Each is caught by name where it arises; what nobody foresaw ends the work, and
+the best complete submission stands.
 """
 
 import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -69,6 +73,21 @@ class FaultLog:
             raise NotContained(f"{fault.part}: {fault.what}{some} (the rerun would go on: {fault.instead})") from error
         self._contained.add(replace(fault, ids=()))
         self.note(fault)
+
+    @contextmanager
+    def whatever_happens(self) -> Iterator[None]:
+        """Let an error that nobody foresaw end the work in here and nothing else, in the rerun; print its traceback.
+
+        Every part of the notebook that a submission does not depend on stands in such a block: this is the one place
+        where anything unforeseen is caught. In every other run it is raised.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.strict:
+                raise
+            what = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+            self.contain(Fault(part="unforeseen", what=what, instead="the best complete submission so far stands"))
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return all faults as JSON can hold them; `contained` are those that only the rerun lives through."""

@@ -5,7 +5,7 @@ promises: the notebook knows of every oddity before anything heavy is loaded.
 """
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from kernel_src.common.competition import (
     ID_SEPARATOR,
     IMAGE_COLUMN,
     NAME_COLUMN,
+    SAMPLE_CSV,
     TARGETS,
     TEST_CSV,
     TEST_FOLDER,
@@ -23,6 +24,7 @@ from kernel_src.common.faults import Fault, FaultLog
 from kernel_src.common.submission import write_submission
 
 PHOTOGRAPH_SUFFIX = ".jpg"
+NO_ROWS = (ValueError, OSError)  # of a table that does not name its rows, or cannot be read
 
 
 class HiddenTest(NamedTuple):
@@ -34,18 +36,24 @@ class HiddenTest(NamedTuple):
 
 
 def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
-    """Read test.csv below the competition's folder.
+    """Read test.csv below the competition's folder; where it does not name its rows, the sample submission does.
 
     Raises:
-        ValueError: there is no table, or no column that names the rows.
+        ValueError: neither table names the rows.
         NotContained: an oddity, outside the rerun.
     """
     path = competition / TEST_CSV
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
-        columns, rows = list(reader.fieldnames or ()), list(reader)
-    if ID_COLUMN not in columns:
-        raise ValueError(f"{path}: no column {ID_COLUMN!r}, it has {', '.join(columns) or 'nothing'}")
+    try:
+        columns, rows = _named_rows(path)
+    except NO_ROWS as error:
+        path = competition / SAMPLE_CSV
+        try:
+            columns, rows = _named_rows(path)
+        except NO_ROWS as other:
+            raise ValueError(f"no table names the rows of the test: {error}; {other}") from other
+        instead = f"the rows of {SAMPLE_CSV}, photographs from {TEST_FOLDER}/, targets from the ids"
+        log.contain(Fault(part="table", what=str(error), instead=instead), error)
+        columns = [*columns, IMAGE_COLUMN, NAME_COLUMN]  # told already
     if not rows:
         fault = Fault(part="table", what=f"{path} has a heading and no rows", instead="a submission without rows")
         log.contain(fault)
@@ -76,6 +84,23 @@ def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
         if names:
             log.contain(Fault(part="table", what=what, instead=instead, ids=tuple(names)))
     return HiddenTest(tuple(sample_ids), photographs, tuple(unknown))
+
+
+def _named_rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """Read the columns and the rows of a table.
+
+    Raises:
+        ValueError: no column names the rows, or the file is no table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no table: {error}") from None
+    if ID_COLUMN not in columns:
+        raise ValueError(f"{path}: no column {ID_COLUMN!r}, it has {', '.join(columns) or 'nothing'}")
+    return columns, rows
 
 
 # %%

@@ -2,11 +2,16 @@
 
 Reading and resizing, the same few lines for training and for inference: a picture that reaches the network by another
 way than it was trained on costs score without an error.
+
+A JPEG carries no checksum. What its syntax betrays is refused: an end that is missing, a marker where none can be, as a
+block of another file brings it. A changed byte that is still valid Huffman code, a block of zeros, a lost stretch
+change the picture and leave no trace but, at times, a warning that libjpeg prints and OpenCV does not hand on.
 """
 
 import hashlib
 import io
 import json
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +82,10 @@ PILLOW_ERRORS = (
     struct.error,
 )
 DCT_SCALES = (8, 4, 2)  # what libjpeg can shrink by while it decodes, which costs nothing and saves time
+# JPEG markers (ITU T.81, table B.1): 0xff and a code; 0xff 0 is a byte of data, 0xff 0xff padding.
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, RESTART_INTERVAL = b"\xff\xd8", 0xD9, 0xDA, 0xDD
+FIRST_SEGMENT, RESTARTS, SEQUENTIAL_FRAMES = 0xC0, range(0xD0, 0xD8), (0xC0, 0xC1)
+MARKER, MARKER_BUT_RESTART = re.compile(rb"\xff[^\x00\xff]"), re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> Photograph:
@@ -99,7 +108,7 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
         height, width = header.upright_px
         fitting = [s for s in DCT_SCALES if -(-height // s) >= at_least_px[0] and -(-width // s) >= at_least_px[1]]
         scale = max(fitting, default=1)
-    whole = bool(raw) and (header is None or header.format != "JPEG" or _ends(raw))
+    whole = bool(raw) and (not raw.startswith(START_OF_IMAGE) or _is_whole(raw))
     try:
         image = cv2.imdecode(np.frombuffer(raw, np.uint8), _IMREAD[scale]) if whole else None
     except cv2.error as error:  # more pixels than OpenCV allows, or than the memory holds
@@ -170,16 +179,32 @@ def _header(path: Path, raw: bytes) -> _Header | None:
         return None
 
 
-def _ends(raw: bytes) -> bool:
-    """Say whether a JPEG has its end-of-image marker.
+def _is_whole(raw: bytes) -> bool:
+    """Follow the markers of a JPEG to its end-of-image, some 0.1 ms; false where it lacks, or where none can be.
 
-    OpenCV 4.12 refuses a JPEG without it; others fill what is missing with grey, and which one Kaggle has is not known.
+    Between two markers lies data, in which a byte 0xff is followed by 0 or, if the file restarts its code at intervals,
+    by a restart marker (ITU T.81, B.1.1). OpenCV 4.12 refuses a file that just ends; others fill what is missing with
+    grey, and which one Kaggle has is not known.
     """
-    at = 2
-    # Segments are skipped by their length: an EXIF thumbnail is a whole JPEG inside one, with a marker of its own.
-    while raw[at : at + 1] == b"\xff" and raw[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
-    return raw.rfind(b"\xff\xd9", at) > 0
+    at, components, marker, only_the_end = len(START_OF_IMAGE), 0, MARKER, False
+    restarts = False
+    # Segments are skipped by their length: an EXIF thumbnail is a whole JPEG inside one, with an end of its own.
+    while found := marker.search(raw, at):
+        code, at = raw[found.end() - 1], found.end()
+        if code == END_OF_IMAGE:
+            return True
+        if only_the_end or code < FIRST_SEGMENT or code in RESTARTS or code == START_OF_IMAGE[1]:
+            return False
+        if code in SEQUENTIAL_FRAMES:
+            components = int.from_bytes(raw[at + 7 : at + 8])
+        elif code == RESTART_INTERVAL:
+            restarts = raw[at + 2 : at + 4] != bytes(2)
+        elif code == START_OF_SCAN:
+            marker = MARKER_BUT_RESTART if restarts else MARKER
+            # All components in one scan: nothing but the end can follow it.
+            only_the_end = components > 0 and raw[at + 2 : at + 3] == bytes([components])
+        at += int.from_bytes(raw[at : at + 2])
+    return False
 
 
 def resize_rgb(image: np.ndarray, framing: Framing) -> np.ndarray:
@@ -197,14 +222,17 @@ def resize_rgb(image: np.ndarray, framing: Framing) -> np.ndarray:
 
 
 # %%
-def decoded_photographs(paths: Sequence[Path], framing: Framing, folder: Path) -> np.ndarray:
+def decoded_photographs(
+    paths: Sequence[Path], framing: Framing, folder: Path, usual: Sequence[bool] | None = None
+) -> np.ndarray:
     """Decode every photograph once, resized, and return them as (images, height, width, 3) uint8 on disk.
 
     The array is memory-mapped: every fold, epoch and worker shares it, and it does not count as memory. Its name
-    carries what it was made from, so that another framing or another set of files is decoded anew.
+    carries what it was made from, so that another framing or another set of files is decoded anew. `usual` tells for
+    each whether it must be like the competition's.
 
     Raises:
-        ImageError: a photograph cannot be read.
+        ImageError: a photograph cannot be read, or one that must be usual is not; all of those are named.
     """
     made_from = [[str(path), path.stat().st_size if path.is_file() else -1] for path in paths]
     key = hashlib.sha256(json.dumps([READING_VERSION, made_from, framing]).encode()).hexdigest()[:16]
@@ -215,8 +243,15 @@ def decoded_photographs(paths: Sequence[Path], framing: Framing, folder: Path) -
         array = open_memmap(
             draft, mode="w+", dtype=np.uint8, shape=(len(paths), framing.height_px, framing.width_px, 3)
         )
+        odd = []
         for i, path in enumerate(tqdm(paths, desc="decoding photographs", unit="image")):
-            array[i] = resize_rgb(read_rgb(path, framing.size_px), framing)
+            photograph = read_photograph(path, framing.size_px)
+            array[i] = resize_rgb(photograph.rgb, framing)
+            odd += [f"{path}: {oddity}" for oddity in photograph.oddities if usual is not None and usual[i]]
+        if odd:
+            raise ImageError(
+                "\n".join([*odd, "no photograph of the competition is like that: download its data again, whole"])
+            )
         array.flush()
 
     if not cache.exists():

@@ -5,7 +5,6 @@ submission is saved again and again on the way, so that at every moment the file
 """
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +42,7 @@ SAVING_SHARE = 0.05  # of the time may go into saving what is there
 LEAST_SAVE_S = 0.5  # between two saves
 LOOK_S = 1.0  # between two looks at the clock
 SILENCE_S = 120.0  # beyond twice what was foreseen, after which a worker counts as hanging
+LOADING_S = 1200.0  # for a worker to load its bundles: 6 GB at 5 MB a second
 FALLBACK = "the training mean"
 
 
@@ -72,6 +72,12 @@ class Outcome:
     steps: int = 0
     by_steps: dict[int, int] = field(default_factory=dict)  # steps behind a photograph → photographs
     seconds: dict[str, float] = field(default_factory=dict)  # loading, first batch, predicting
+
+    @classmethod
+    def of_means(cls, images: int, means: Mapping[str, float]) -> "Outcome":
+        """Return what there is before anything was computed: training means, grams by target."""
+        grams = np.tile([means[target] for target in TARGETS], (images, 1))
+        return cls(answers=Answers(images, []), grams=grams, predicted=np.zeros(images, bool))
 
     @property
     def predict_seconds(self) -> float:
@@ -115,8 +121,8 @@ def infer(
     """Predict until everything is done or the deadline, on the clock's scale, is reached.
 
     `save` writes a complete submission of grams (images, 5). With `refine_s` the heads then learn for so many seconds
-    from the test's own confident predictions. This is the one place where anything unforeseen is
-    caught, and only in the rerun: the best complete submission then stands, and the log has the traceback.
+    from the test's own confident predictions. An error that nobody foresaw ends the work in the rerun, and what was
+    computed until then is returned.
 
     Raises:
         NotContained: a fault, in every run but the rerun.
@@ -125,16 +131,11 @@ def infer(
     answers = Answers(len(job.paths), folds)
     grams, predicted = grams_now(job, answers)
     outcome = Outcome(answers=answers, grams=grams, predicted=predicted)
-    try:
+    with log.whatever_happens():
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
         if refine_s:
             work.refine(device, batch_size, refine_s)
-    except Exception as error:
-        if log.strict:
-            raise
-        what = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        log.note(Fault(part="unforeseen", what=what, instead="the best complete submission so far stands"))
     return outcome
 
 
@@ -179,7 +180,7 @@ class Inference:
             steps=tuple(steps),
             paths=job.paths,
         )
-        self.force = Workforce(orders, device, batch_size)
+        self.force = Workforce(orders, device, batch_size, clock)
         outcome.steps, outcome.passes_wanted = len(steps), len(steps) * len(job.paths)
 
     def run(self) -> None:
@@ -340,9 +341,14 @@ class Inference:
 
     def _end_hanging(self) -> None:
         for worker in list(self.force.workers):
-            if worker.tasks and self.clock() - worker.heard_s > 2 * worker.tasks[0].limit_s + SILENCE_S:
-                worker.error = "it hung"
-                worker.process.kill()  # its pipe will tell
+            if worker.tasks:
+                hangs = self.clock() - worker.heard_s > 2 * worker.tasks[0].limit_s + SILENCE_S
+            else:
+                hangs = not worker.is_ready and self.clock() - worker.heard_s > LOADING_S
+            if hangs:
+                worker.error = "it hung" if worker.tasks else "it hung while it loaded the bundles"
+                worker.process.kill()
+                self._bury(worker)  # its pipe will never tell if the driver holds it
 
     # Saving
 

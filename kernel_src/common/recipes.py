@@ -26,7 +26,7 @@ def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleReci
                 recipe = read_recipe(bundle.folder, bundle.manifest)
                 if unusable := sorted(bundle.damaged & {CONFIG_FILE, *recipe.depth.values()}):
                     raise BundleError(f"{bundle.folder}: nothing works without {', '.join(unusable)}")
-            except (BundleError, ValueError, TypeError, KeyError) as error:
+            except (BundleError, OSError, ValueError, TypeError, KeyError) as error:
                 recipe = None
                 what = f"{bundle.slug} cannot be used: {error}"
                 log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)

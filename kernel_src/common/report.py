@@ -18,16 +18,16 @@ def inference_report(
     outcome: Outcome,
     log: FaultLog,
     *,
-    device: DeviceReport,
+    device: DeviceReport | None,
     seconds: float,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Gather everything as JSON can hold it."""
+    """Gather everything as JSON can hold it; without a device nothing was computed."""
     return {
         "images": outcome.answers.images,
         "predict_seconds": round(outcome.predict_seconds, 3),
         "seconds": round(seconds, 3),
-        "device": device.as_json(),
+        "device": device.as_json() if device else {},
         **settings,
         "plan": outcome.as_json(),
         "strict": log.strict,
@@ -47,10 +47,10 @@ def print_report(report: Mapping[str, Any], submission: Path, path: Path) -> Non
         if report["strict"]:
             raise
         print(f"FAULT disk: {path} cannot be written: {error} → these lines")
-    plan, images = report["plan"], report["images"]
+    plan, images, device = report["plan"], report["images"], report["device"].get("name", "no device")
     print(
         f"{submission}: valid; {images} photographs, {plan['passes_done']} of {plan['passes_wanted']} passes "
-        f"({plan['steps']} steps each) in {report['predict_seconds']:.1f} s on {report['device']['name']}"
+        f"({plan['steps']} steps each) in {report['predict_seconds']:.1f} s on {device}"
     )
     for steps, count in plan["photographs_by_steps"].items():
         if int(steps) < plan["steps"]:

@@ -136,9 +136,8 @@ def predict_out_of_fold(
 
     Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds.
     """
-    photographs = decoded_photographs(
-        [competition / path for path in train["image_path"]], framing_of(experiment), cache
-    )
+    paths = [competition / path for path in train["image_path"]]
+    photographs = decoded_photographs(paths, framing_of(experiment), cache, [True] * len(paths))
     fold_of = judged_folds(experiment, train)
     estimator = None
     if experiment.depth and depth_folder is not None:

@@ -164,12 +164,12 @@ def training_pictures(
     """Decode the photographs (rows, H, W, 3) and estimate their depth (rows, C, H, W); one process does it for all.
 
     Raises:
-        ImageError: a photograph cannot be read.
+        ImageError: a photograph cannot be read, or one of the competition's is unlike all others.
         ValueError: the experiment wants depth and there is no depth model.
     """
     with _one_at_a_time(cache):
         paths = [competition / path for path in rows[IMAGE_COLUMN]]
-        photographs = decoded_photographs(paths, framing_of(experiment), cache)
+        photographs = decoded_photographs(paths, framing_of(experiment), cache, (~training_only(rows)).tolist())
         if not experiment.depth:
             return photographs, None
         if depth_folder is None:

@@ -6,7 +6,7 @@ with it but the batch in its hands.
 
 import gc
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -36,7 +36,7 @@ class Worker:
     is_ready: bool = False
     tasks: list[Task] = field(default_factory=list)  # given and not ended, the oldest first
     step: int | None = None  # that the oldest task is at
-    heard_s: float = 0.0  # when it last said something
+    heard_s: float = 0.0  # when it was started, or last said something
     spent_s: float = 0.0  # on the steps of the task in the making
     passes: int = 0  # steps of it that are done
     error: str = ""  # its last words
@@ -56,7 +56,9 @@ class Worker:
     def death(self) -> str:
         """Say how the process ended."""
         code = self.process.exitcode
-        if code is not None and code < 0:
+        if code is None:
+            return "cannot be ended"
+        if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
@@ -64,9 +66,9 @@ class Worker:
 class Workforce:
     """All workers."""
 
-    def __init__(self, orders: Orders, device: DeviceReport, batch_size: int) -> None:
+    def __init__(self, orders: Orders, device: DeviceReport, batch_size: int, clock: Callable[[], float]) -> None:
         """Plan one worker for each device; `orders` are made its own."""
-        self.batch_size = batch_size
+        self.batch_size, self._clock = batch_size, clock
         self._context = get_context("fork")
         self.workers: list[Worker] = []
         self._deaths: dict[tuple[str, int], int] = {}
@@ -98,7 +100,7 @@ class Workforce:
         name = "CPU" if orders.kind == "cpu" else f"GPU {orders.index}"
         on_gpu = orders.kind == "cuda"
         batch = BatchSize(size=self.batch_size, largest=max(LARGEST_BATCH, self.batch_size), grows=on_gpu)
-        self.workers.append(Worker(orders, process, ours, batch, name))
+        self.workers.append(Worker(orders, process, ours, batch, name, heard_s=self._clock()))
 
     def messages(self, timeout_s: float) -> list[tuple[Worker, Any]]:
         """Wait for messages; a dead worker's last message is None."""

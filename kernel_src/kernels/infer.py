@@ -25,8 +25,8 @@ SHOW_IMAGES = 6  # photographs to look at in the end
 # Kaggle's rerun every oddity is an error; in the rerun it is contained, and told in the last cell.
 
 # %%
-from kernel_src.common.competition import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV
-from kernel_src.common.fallback import find_bundles, training_means, verify_bundles
+from kernel_src.common.competition import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV, TRAINING_MEANS_G
+from kernel_src.common.fallback import find_bundles, not_found, training_means, verify_bundles
 from kernel_src.common.faults import Fault, FaultLog, is_rerun
 from kernel_src.common.hidden_test import read_hidden_test, save_first, save_predictions
 from kernel_src.common.mounts import find_competition, working_folder
@@ -36,33 +36,27 @@ start_s = time.monotonic()
 fault_log = FaultLog(strict=not is_rerun())
 submission_csv = working_folder() / SUBMISSION_FILE
 hidden_test = read_hidden_test(find_competition(SLUG, TEST_CSV), fault_log)
-attached = find_bundles(BUNDLES, fault_log)
-means = training_means(attached)
+means, found, attached = TRAINING_MEANS_G, not_found(BUNDLES), not_found(BUNDLES)
+with fault_log.whatever_happens():
+    found = find_bundles(BUNDLES, fault_log)
+    means = training_means(found)
 save_first(submission_csv, hidden_test, means, fault_log)
-attached = verify_bundles(attached, fault_log)
+with fault_log.whatever_happens():
+    attached = verify_bundles(found, fault_log)
 
 # %% [markdown]
-# ## Device
+# ## Networks and devices
+#
+# What the prediction is made with. Every library is imported before a GPU that is no good is hidden.
 
 # %%
-from kernel_src.common.device import check_device
+import matplotlib.pyplot as plt
 
-device = check_device()
-print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
-if device.fault:
-    fault_log.note(Fault(part="device", what=device.fault, instead=f"predicted on {device.count} x {device.name}"))
-
-# %% [markdown]
-# ## Model
-
-# %%
 from kernel_src.common.blend import stack_from_json
+from kernel_src.common.charts import grams_caption, photograph_gallery
+from kernel_src.common.device import check_device
 from kernel_src.common.recipes import constraint_of, read_recipes
 
-recipes = read_recipes(attached, fault_log)
-stack = stack_from_json(STACK, len(attached)) if STACK else None
-constraint = CONSTRAINT or constraint_of(recipes)
-print(f"{'stacked' if stack else 'blended by shares'}, then constraint {constraint}")
 
 # %% [markdown]
 # ## Predict
@@ -72,30 +66,40 @@ print(f"{'stacked' if stack else 'blended by shares'}, then constraint {constrai
 # and `submission.csv` is at every moment the best that has been computed.
 
 # %%
-from kernel_src.common.inference import Job, infer
+from kernel_src.common.inference import Job, Outcome, infer
 from kernel_src.common.submission import submission_problems
 
 deadline_s = time.monotonic() + PREDICT_SECONDS if PREDICT_SECONDS else start_s + LIMIT_S - RESERVE_S
-outcome = infer(
-    Job(
-        image_ids=tuple(hidden_test.photographs),
-        paths=tuple(hidden_test.photographs.values()),
-        recipes=tuple(recipes),
-        damaged=tuple(bundle.damaged for bundle in attached),
-        shares=tuple(bundle.share for bundle in attached),
-        stack=stack,
-        constraint=constraint,
-        means=means,
-    ),
-    device,
-    fault_log,
-    deadline_s=deadline_s,
-    batch_size=BATCH_SIZE,
-    refine_s=PSEUDO_LABEL_SECONDS,
-    save=lambda grams: save_predictions(submission_csv, hidden_test, grams, means),
-)
-if problems := submission_problems(submission_csv, list(hidden_test.sample_ids)):
-    raise ValueError("\n".join(problems))
+outcome, device, constraint = Outcome.of_means(len(hidden_test.photographs), means), None, CONSTRAINT
+with fault_log.whatever_happens():
+    device = check_device()
+    print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
+    if device.fault:
+        fault_log.note(Fault(part="device", what=device.fault, instead=f"predicted on {device.count} x {device.name}"))
+    recipes = read_recipes(attached, fault_log)
+    stack = stack_from_json(STACK, len(attached)) if STACK else None
+    constraint = CONSTRAINT or constraint_of(recipes)
+    print(f"{'stacked' if stack else 'blended by shares'}, then constraint {constraint}")
+    outcome = infer(
+        Job(
+            image_ids=tuple(hidden_test.photographs),
+            paths=tuple(hidden_test.photographs.values()),
+            recipes=tuple(recipes),
+            damaged=tuple(bundle.damaged for bundle in attached),
+            shares=tuple(bundle.share for bundle in attached),
+            stack=stack,
+            constraint=constraint,
+            means=means,
+        ),
+        device,
+        fault_log,
+        deadline_s=deadline_s,
+        batch_size=BATCH_SIZE,
+        refine_s=PSEUDO_LABEL_SECONDS,
+        save=lambda grams: save_predictions(submission_csv, hidden_test, grams, means),
+    )
+    if problems := submission_problems(submission_csv, list(hidden_test.sample_ids)):
+        raise ValueError("\n".join(problems))
 
 # %% [markdown]
 # ## Something to look at
@@ -103,10 +107,6 @@ if problems := submission_problems(submission_csv, list(hidden_test.sample_ids))
 # Not in the rerun, where nobody looks.
 
 # %%
-import matplotlib.pyplot as plt
-
-from kernel_src.common.charts import grams_caption, photograph_gallery
-
 if not is_rerun():
     shown = list(hidden_test.photographs.values())[:SHOW_IMAGES]
     photograph_gallery(shown, [grams_caption(row) for row in outcome.grams[:SHOW_IMAGES]])
@@ -118,11 +118,13 @@ if not is_rerun():
 # %%
 from kernel_src.common.report import inference_report, print_report
 
-report = inference_report(
-    outcome,
-    fault_log,
-    device=device,
-    seconds=time.monotonic() - start_s,
-    settings={"bundles": BUNDLES, "stack": STACK, "constraint": constraint},
-)
-print_report(report, submission_csv, working_folder() / "inference_report.json")
+report_json = working_folder() / "inference_report.json"
+with fault_log.whatever_happens():
+    report = inference_report(
+        outcome,
+        fault_log,
+        device=device,
+        seconds=time.monotonic() - start_s,
+        settings={"bundles": BUNDLES, "stack": STACK, "constraint": constraint},
+    )
+    print_report(report, submission_csv, report_json)

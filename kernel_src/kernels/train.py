@@ -65,15 +65,24 @@ train_table.describe().round(1)
 
 # %% [markdown]
 # ## Device
+#
+# Every library is imported before a GPU that is no good is hidden.
 
 # %%
+import matplotlib.pyplot as plt
+
+from kernel_src.common.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
 from kernel_src.common.device import check_device, refuse_fault
+from kernel_src.common.launch import chosen_spread, launch
 from kernel_src.common.memory import keep_freed_memory
+from kernel_src.common.runs import finish_run, folds_left, predict_out_of_fold, train_run
 
 keep_freed_memory()
 device = check_device()
 print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
 refuse_fault(device)
+if device.fault:
+    print(f"NOT USED: {device.fault}")
 
 # %% [markdown]
 # ## Training
@@ -83,10 +92,8 @@ refuse_fault(device)
 # %%
 import tempfile
 
-from kernel_src.common.launch import chosen_spread, launch
 from kernel_src.common.provenance import note_sources
 from kernel_src.common.resumption import continue_previous_run
-from kernel_src.common.runs import finish_run, folds_left, predict_out_of_fold, train_run
 from kernel_src.common.session import session_of
 
 if previous_run := continue_previous_run(kaggle_root() / "input", run_folder, experiment):
@@ -149,10 +156,6 @@ for floor_name, floor_r2 in floor_scores(train_table).items():
 # ## Something to look at
 
 # %%
-import matplotlib.pyplot as plt
-
-from kernel_src.common.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
-
 seen_table = train_table.set_index("image_id").loc[oof_table["image_id"]]
 truth_grams = target_array(seen_table)
 oof_grams = constrain(target_array(oof_table), experiment.constraint)

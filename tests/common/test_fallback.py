@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.common import mounts
+from kernel_src.common import manifest, mounts
 from kernel_src.common.competition import IDENTITIES, TARGETS, TRAINING_MEANS_G
 from kernel_src.common.fallback import Attached, find_bundles, training_means, verify_bundles
 from kernel_src.common.faults import FaultLog, NotContained
@@ -22,8 +22,8 @@ def write_bundle(folder: Path, *grams: float) -> Path:
     folder.mkdir(parents=True)
     config = {"format": 1, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
     (folder / "config.json").write_text(json.dumps(config))
-    manifest = {"format": 1, "files": {"config.json": file_entry(folder / "config.json")}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    listed = {"format": 1, "files": {"config.json": file_entry(folder / "config.json")}}
+    (folder / "manifest.json").write_text(json.dumps(listed))
     return folder
 
 
@@ -73,6 +73,30 @@ def test_a_damaged_file_is_an_error_and_in_the_rerun_it_is_left_out(inputs: Path
     log = FaultLog(strict=False)
     (bundle,) = verify_bundles(find_bundles({"a": 1.0}, log), log)
     assert bundle.damaged == {"config.json"} and len(log.faults) == 1
+
+
+def test_a_disk_that_fails_while_a_file_is_hashed_costs_that_file_in_the_rerun(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = inputs / "a" / "fold0.safetensors"
+    weights.write_bytes(b"weights")
+    listed = json.loads((inputs / "a" / "manifest.json").read_text())
+    listed["files"]["fold0.safetensors"] = file_entry(weights)
+    (inputs / "a" / "manifest.json").write_text(json.dumps(listed))
+    healthy = manifest.sha256_of
+
+    def failing(path: Path) -> str:
+        if path == weights:
+            raise OSError(5, "Input/output error", str(path))
+        return healthy(path)
+
+    monkeypatch.setattr(manifest, "sha256_of", failing)
+    with pytest.raises(NotContained, match=r"fold0.safetensors cannot be read \(Input/output error\)"):
+        verify_bundles(find_bundles({"a": 1.0, "b": 1.0}, FaultLog(strict=True)), FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    first, second = verify_bundles(find_bundles({"a": 1.0, "b": 1.0}, log), log)
+    assert first.damaged == {"fold0.safetensors"} and not second.damaged
+    assert [fault.part for fault in log.faults] == ["bundle"]
 
 
 @pytest.mark.parametrize("shares", [[1.0, -0.5], [0.0, 0.0]])

@@ -1,10 +1,11 @@
 """Every oddity of the table is an error in an ordinary run, and in the rerun it is contained and told."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kernel_src.common.competition import TARGETS
+from kernel_src.common.competition import SAMPLE_CSV, TARGETS
 from kernel_src.common.faults import FaultLog, NotContained
 from kernel_src.common.hidden_test import read_hidden_test, save_predictions
 
@@ -15,8 +16,10 @@ def rows(image: str, path: str = "") -> list[str]:
     return [f"{image}__{target},{path or f'test/{image}.jpg'},{target}" for target in TARGETS]
 
 
-def table(folder: Path, lines: list[str], heading: str = "sample_id,image_path,target_name") -> Path:
-    (folder / "test.csv").write_text("\n".join([heading, *lines]) + "\n")
+def table(
+    folder: Path, lines: list[str], heading: str = "sample_id,image_path,target_name", name: str = "test.csv"
+) -> Path:
+    (folder / name).write_text("\n".join([heading, *lines]) + "\n")
     return folder
 
 
@@ -54,9 +57,37 @@ def test_an_oddity_is_an_error_and_in_the_rerun_it_is_told(
     assert set(written) == set(test.sample_ids) and all(float(grams) > 0 for grams in written.values())
 
 
-def test_a_table_that_names_no_rows_is_refused_in_every_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda path: path.write_text("image_path\ntest/A.jpg\n"), "no column 'sample_id', it has image_path"),
+        (lambda path: path.write_bytes(b""), "no column 'sample_id', it has nothing"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is no table: "),
+        (lambda path: path.unlink(), "No such file"),
+    ],
+    ids=["no ids", "empty", "not UTF-8", "missing"],
+)
+def test_where_the_table_names_no_rows_the_sample_submission_does_in_the_rerun(
+    spoil: Callable[[Path], object], told: str, tmp_path: Path
+) -> None:
+    table(tmp_path, [f"{line.partition(',')[0]},0" for line in rows("B") + rows("A")], "sample_id,target", SAMPLE_CSV)
+    spoil(table(tmp_path, rows("A")) / "test.csv")
+    with pytest.raises(NotContained, match=told):
+        read_hidden_test(tmp_path, FaultLog(strict=True))
+    log = FaultLog(strict=False)
+    test = read_hidden_test(tmp_path, log)
+    assert test.photographs == {"B": tmp_path / "test/B.jpg", "A": tmp_path / "test/A.jpg"} and not test.unknown
+    assert len(test.sample_ids) == 10
+    (fault,) = log.faults
+    assert told in fault.what and "the rows of sample_submission.csv" in fault.instead
+
+
+@pytest.mark.parametrize("sample", ["", "target\n0\n"])
+def test_tables_that_name_no_rows_are_refused_in_every_run(sample: str, tmp_path: Path) -> None:
     folder = table(tmp_path, ["test/A.jpg"], "image_path")
-    with pytest.raises(ValueError, match="no column 'sample_id', it has image_path"):
+    if sample:
+        (tmp_path / SAMPLE_CSV).write_text(sample)
+    with pytest.raises(ValueError, match="no column 'sample_id', it has image_path; .*sample_submission.csv"):
         read_hidden_test(folder, FaultLog(strict=False))
 
 

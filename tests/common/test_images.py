@@ -165,6 +165,53 @@ def test_a_cut_off_photograph_is_refused_even_where_its_thumbnail_is_whole(
         read_rgb(path)
 
 
+def a_jpeg(**options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(PICTURE).save(file, "JPEG", quality=95, **options)
+    return file.getvalue()
+
+
+KINDS: list[dict[str, object]] = [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"optimize": True}]
+
+
+@pytest.mark.parametrize("options", KINDS, ids=["baseline", "progressive", "restarts", "optimised"])
+def test_a_block_of_another_file_in_the_middle_of_a_jpeg_is_seen(options: dict[str, object], tmp_path: Path) -> None:
+    path, unseen = tmp_path / "a.jpg", 0
+    for number in range(40):
+        data = bytearray(a_jpeg(**options))
+        at = len(data) // 4 + number * len(data) // 80
+        data[at : at + 1024] = np.random.default_rng(number).bytes(1024)
+        path.write_bytes(data)
+        opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert opencv is not None or options.get("progressive"), "OpenCV sees it by itself"
+        try:
+            read_rgb(path)
+            unseen += 1
+        except ImageError as error:
+            assert "a.jpg" in str(error)
+    assert unseen <= (12 if options.get("progressive") else 4)
+
+
+@pytest.mark.parametrize("options", KINDS, ids=["baseline", "progressive", "restarts", "optimised"])
+@pytest.mark.parametrize("behind", [b"", b"\xff" * 7, a_jpeg()[:900], b"\xff\x01\xff\x02"])
+def test_whatever_a_camera_adds_behind_the_end_a_whole_jpeg_is_read(
+    options: dict[str, object], behind: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jpg"
+    whole = a_jpeg(**options, comment=b"\xff\xd9 in a comment")
+    path.write_bytes(whole[:-2] + b"\xff\xff" + whole[-2:] + behind)
+    assert read_photograph(path).rgb.shape == (200, 400, 3)
+
+
+def test_a_restart_marker_where_none_can_be_is_seen(tmp_path: Path) -> None:
+    data = bytearray(a_jpeg())
+    at = len(data) // 2
+    data[at : at + 2] = b"\xff\xd0"
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read_rgb(tmp_path / "a.jpg")
+
+
 def test_a_file_that_declares_more_than_fits_into_memory_is_refused(tmp_path: Path) -> None:
     """Pillow's own error for such files is neither an OSError nor a ValueError."""
     data = bytearray(jpeg_bytes())
@@ -279,6 +326,19 @@ def test_whatever_is_in_the_file_a_photograph_is_read_or_refused_by_name(tmp_pat
             assert str(path) in str(error)
             refused += 1
     assert 0 < refused < 300
+
+
+def test_photographs_unlike_the_competitions_are_an_error_where_they_must_be_like_them(tmp_path: Path) -> None:
+    good = saved(tmp_path / "a.jpg", Image.new("RGB", (200, 100), (10, 90, 30)))
+    square = saved(tmp_path / "b.jpg", Image.new("RGB", (200, 200), (10, 90, 30)))
+    grey = saved(tmp_path / "c.jpg", Image.new("L", (200, 100), 80))
+    paths, framing = [good, square, grey], Framing(16, 32)
+    assert len(decoded_photographs(paths, framing, tmp_path / "1", [True, False, False])) == 3
+    with pytest.raises(ImageError) as told:
+        decoded_photographs(paths, framing, tmp_path / "2", [True, True, True])
+    assert "b.jpg: 200 x 200 px" in str(told.value) and "c.jpg: grayscale" in str(told.value)
+    assert "a.jpg" not in str(told.value) and "download its data again" in str(told.value)
+    assert os.listdir(tmp_path / "2") == []
 
 
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import active_children
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import cv2
@@ -14,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from kernel_src.common import device_worker, inference
+from kernel_src.common import device_worker, inference, workforce
 from kernel_src.common.bundle_prediction import predict_bundles
 from kernel_src.common.bundles import BundleRecipe, load_bundle, read_recipe
 from kernel_src.common.competition import TARGETS
@@ -225,6 +228,73 @@ def test_a_worker_that_hangs_is_ended_and_its_work_done_by_another(
     outcome = run(job_of(paths, recipe), log)
     assert "it hung" in log.faults[0].what
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def hang_in_loading(monkeypatch: pytest.MonkeyPatch, when: Callable[[device_worker.Orders], bool]) -> None:
+    load = device_worker.DeviceWorker._load
+
+    def hanging(self: device_worker.DeviceWorker, *some: object) -> object:
+        if when(self.orders):
+            time.sleep(600)
+        return load(self, *some)
+
+    monkeypatch.setattr(device_worker.DeviceWorker, "_load", hanging)
+
+
+def test_a_worker_that_hangs_while_it_loads_is_not_waited_for_by_the_others(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang_in_loading(monkeypatch, lambda orders: orders.index == 1)
+    log, start = FaultLog(strict=True), time.monotonic()
+    outcome = run(job_of(paths, recipe), log, seconds=10 * HALF_A_MINUTE_S, devices=2)
+    assert time.monotonic() - start < HALF_A_MINUTE_S and not log.faults
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def test_a_worker_that_hangs_while_it_loads_is_replaced(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    once = tmp_path / "hung"
+
+    def first(_: device_worker.Orders) -> bool:
+        new = not once.exists()
+        once.touch()
+        return new
+
+    hang_in_loading(monkeypatch, first)
+    monkeypatch.setattr(inference, "LOADING_S", 3.0)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log)
+    assert [fault.part for fault in log.faults] == ["device"]
+    assert "killed by SIGKILL: it hung while it loaded the bundles" in log.faults[0].what
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def test_a_worker_that_cannot_even_be_killed_holds_nobody_up(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As one is that waits in the driver: the kernel takes it away when the driver answers."""
+    monkeypatch.setattr(inference, "SILENCE_S", 1.0)
+    monkeypatch.setattr(workforce, "ENDING_S", 0.2)
+    once, real_kill = tmp_path / "hung", ForkProcess.kill
+    monkeypatch.setattr(ForkProcess, "kill", lambda self: None)
+    before = set(active_children())
+
+    def hang_once(*_: object) -> None:
+        if not once.exists():
+            once.touch()
+            time.sleep(600)
+
+    alter_work(monkeypatch, hang_once)
+    log, found = FaultLog(strict=False), []
+    inferring = threading.Thread(target=lambda: found.append(run(job_of(paths, recipe), log)), daemon=True)
+    inferring.start()
+    inferring.join(2 * HALF_A_MINUTE_S)
+    for process in set(active_children()) - before:
+        real_kill(process)
+    assert not inferring.is_alive(), "it waits for a process that does not end"
+    assert "the worker of CPU cannot be ended: it hung" in log.faults[0].what
+    assert found[0].grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 2.5])

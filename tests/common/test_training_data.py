@@ -1,8 +1,10 @@
 """Which rows train and which judge: external and pseudo-labelled rows teach every fold and judge none."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.external_table import external_table_for
+from kernel_src.common.images import ImageError
 from kernel_src.common.pseudo_labels import pseudo_table, split_sha256
 from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train, target_array
@@ -85,6 +88,15 @@ def test_external_photographs_are_opened_where_they_are(
         WITH_EXTERNAL, rows, tiny_competition, depth_folder=None, cache=tmp_path / "cache", device=CPU
     )
     assert photographs.shape == (23, 32, 32, 3) and depth is None
+
+
+def test_a_training_photograph_unlike_all_others_is_an_error_with_its_name(
+    train: pd.DataFrame, tiny_competition: Path, tmp_path: Path
+) -> None:
+    competition = Path(shutil.copytree(tiny_competition, tmp_path / "competition"))
+    cv2.imwrite(str(competition / train["image_path"][3]), np.full((100, 100, 3), 90, np.uint8))
+    with pytest.raises(ImageError, match=f"{train['image_path'][3]}: 100 x 100 px, .*\n.*download its data again"):
+        training_pictures(TINY_VIT, train, competition, depth_folder=None, cache=tmp_path / "cache", device=CPU)
 
 
 # --- pseudo-labels --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kernel_src.common.competition import TARGETS
@@ -52,13 +52,14 @@ class Case:
     """
 
     fault: str
-    kind: str  # photograph, output, bundle, memory, device, disk, table, time or code
+    kind: str  # photograph, output, bundle, memory, device, disk, table, time or code; `make test` has one of each
     plant: Plant
     strict: str  # part of the error; empty: it is none
     strict_note: str = ""  # part of what is told where it is no error
     strict_cell: str = "Inference within the time"  # the heading above the cell that fails
     rerun: tuple[Told, ...]
     rerun_error: str = ""  # part of the error, where not even the rerun can go on; the file on disk is valid
+    unwritten: bool = False  # inference_report.json cannot tell: it is what went wrong
     mean: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
     by: str = "all"  # all, fold 1, or the slug of the only bundle that is left
@@ -73,6 +74,7 @@ UNREADABLE, ODD = "cannot be decoded", AS_IT_IS
 _PHOTOGRAPHS: tuple[tuple[str, Callable[[Path], None], str, str], ...] = (
     ("broken JPEG", odd.broken, UNREADABLE, MEAN),
     ("truncated JPEG", odd.truncated, UNREADABLE, MEAN),
+    ("JPEG with another file's block in its middle", odd.overwritten, UNREADABLE, MEAN),
     ("zero bytes", odd.empty, UNREADABLE, MEAN),
     ("missing file", odd.missing, "does not exist", MEAN),
     ("a folder in its place", odd.a_folder, "cannot be read", MEAN),
@@ -117,8 +119,7 @@ PHOTOGRAPHS = tuple(
 # What the networks answer, the memory and the devices: planted code.
 
 GRAMS = """
-healthy = BatchWork.grams
-def planted(self, number, model, view):
+def planted(self, number, model, view, healthy=BatchWork.grams):
     {body}
 BatchWork.grams = planted
 """
@@ -128,8 +129,12 @@ def _grams(body: str) -> str:
     return GRAMS.format(body="\n    ".join(body.strip().splitlines()))
 
 
-ONCE = "Path(f'{working_folder()}/planted')"  # a file that says that it has happened
-TWO_DEVICES = 'device = DeviceReport(kind="cpu", name="CPU", count=2, half=False)'
+def _mark(what: str) -> str:
+    """A file that says that it has happened."""
+    return f"Path(f'{{working_folder()}}/planted-{what}')"
+
+
+TWO_DEVICES = 'check_device = lambda: DeviceReport(kind="cpu", name="CPU", count=2, half=False)\n'
 
 
 def _not_finite(value: str, models: str) -> str:
@@ -141,8 +146,8 @@ def _not_finite(value: str, models: str) -> str:
 def _outputs() -> list[Case]:
     cases = []
     for value in ("nan", "inf"):
-        for models, whose in (("model == 0", "one fold"), ("True", "every fold")):
-            folds = (0,) if whose == "one fold" else (0, 1)
+        for models, whose in (("model == 1", "one fold"), ("True", "every fold")):
+            folds = (1,) if whose == "one fold" else (0, 1)
             told = tuple(
                 Told(
                     part="fold",
@@ -158,10 +163,10 @@ def _outputs() -> list[Case]:
                     fault=f"{value} from {whose}",
                     kind="output",
                     plant=Plant(cell=_not_finite(value, models)),
-                    strict=f"{ALONE}, fold 0, view 0: 2 of 2 predictions are NaN or infinite",
+                    strict=f"{ALONE}, fold {folds[0]}, view 0: 2 of 2 predictions are NaN or infinite",
                     rerun=told,
                     mean=ALL if whose == "every fold" else (),
-                    by="fold 1",
+                    by="fold 0",
                 )
             )
     cases.append(
@@ -194,8 +199,8 @@ def _before_grams(body: str) -> str:
     return _grams(f"{body}\nreturn healthy(self, number, model, view)")
 
 
-def _once(then: str, when: str = "True") -> str:
-    return _before_grams(f"if {when} and not {ONCE}.exists():\n    {ONCE}.touch()\n    {then}")
+def _once(then: str, when: str) -> str:
+    return _before_grams(f"if {when} and not {_mark('once')}.exists():\n    {_mark('once')}.touch()\n    {then}")
 
 
 FAILS_TO_START = """
@@ -218,6 +223,25 @@ def planted(self, number, model, view):
         os.kill(os.getpid(), 9)
     return healthy(self, number, model, view)
 DeviceWorker.__init__, BatchWork.grams = planted_start, planted
+"""
+HANGS_LOADING = f"""
+LOADING_S = 5.0
+def planted(self, *some, healthy=DeviceWorker._load):
+    if not {_mark("hung")}.exists():
+        {_mark("hung")}.touch()
+        time.sleep(600)
+    return healthy(self, *some)
+DeviceWorker._load = planted
+"""
+HANGS = "SILENCE_S = 1.0\n" + _once("time.sleep(600)", "len(self.pictures[0]) > 2")
+# As a process is that waits for ever in the driver.
+CANNOT_BE_KILLED = "ENDING_S = 0.5\nget_context('fork').Process.kill = lambda self: None\n"
+# Two GPUs, one of which multiplies wrongly; the other is played by the CPU.
+ONE_GPU_OF_TWO = """
+count_gpus = lambda: 2
+probe_gpu = lambda index: Gpu("Tesla T4", f"GPU {index}: Tesla T4 multiplies wrongly" if index == 0 else "")
+def check_device(healthy=check_device):
+    return replace(healthy(), kind="cpu", half=False)
 """
 AGAIN = "its photographs are tried again on CPU"
 
@@ -270,9 +294,23 @@ def _devices() -> list[Case]:
         Case(
             fault="a worker that hangs",
             kind="device",
-            plant=Plant(cell="SILENCE_S = 1.0\n" + _once("time.sleep(600)", "len(self.pictures[0]) > 2")),
+            plant=Plant(cell=HANGS),
             strict="the worker of CPU killed by SIGKILL: it hung",
             rerun=(Told(part="device", what="it hung", instead=AGAIN, ids=IDS[2:6]),),
+        ),
+        Case(
+            fault="a worker that hangs and cannot be ended",
+            kind="device",
+            plant=Plant(cell=CANNOT_BE_KILLED + HANGS),
+            strict="the worker of CPU cannot be ended: it hung",
+            rerun=(Told(part="device", what="cannot be ended: it hung", instead=AGAIN, ids=IDS[2:6]),),
+        ),
+        Case(
+            fault="a worker that hangs while it loads the bundles",
+            kind="device",
+            plant=Plant(cell=HANGS_LOADING),
+            strict="the worker of CPU killed by SIGKILL: it hung while it loaded the bundles",
+            rerun=(Told(part="device", what="it hung while it loaded", instead="the work is done on CPU"),),
         ),
         Case(
             fault="one of two devices failing at its start",
@@ -296,14 +334,53 @@ def _devices() -> list[Case]:
             strict_note="Tesla P100-PCIE-16GB is sm_60",
             rerun=(Told(part="device", what="Tesla P100-PCIE-16GB is sm_60", instead="predicted on 1 x CPU"),),
         ),
+        Case(
+            fault="one of two GPUs that multiplies wrongly",
+            kind="device",
+            plant=Plant(cell=ONE_GPU_OF_TWO),
+            strict="",
+            strict_note="GPU 0: Tesla T4 multiplies wrongly → predicted on 1 x Tesla T4",
+            rerun=(
+                Told(part="device", what="GPU 0: Tesla T4 multiplies wrongly", instead="predicted on 1 x Tesla T4"),
+            ),
+        ),
+        Case(
+            fault="a driver that hangs when it is asked for its GPUs",
+            kind="device",
+            plant=Plant(cell="ANSWER_S = 1.0\ncount_gpus = lambda: time.sleep(600)"),
+            strict="",
+            strict_note="no answer within 1 s, the driver hangs",
+            rerun=(Told(part="device", what="no answer within 1 s", instead="predicted on 1 x CPU"),),
+        ),
     ]
+
+
+# The time
+
+# The last photograph's last step takes until the time is over; the clock is moved, so that nobody waits for it.
+TIME_IS_OVER = (
+    _before_grams(
+        f"if (model, view) == (1, 3) and {WHITE}:\n    time.sleep(2)\n    {_mark('over')}.touch()\n    time.sleep(600)"
+    )
+    + f"""
+infer.__kwdefaults__["clock"] = lambda: time.monotonic() + (61.0 if {_mark("over")}.exists() else 0.0)
+"""
+)
+TIME = Case(
+    fault="the time is over before the last step of one photograph",
+    kind="time",
+    plant=Plant(photographs={IDS[-1]: odd.white}, cell=TIME_IS_OVER, parameters={"PREDICT_SECONDS": 60}),
+    strict="",
+    strict_note="the time allowed all 8 steps for",
+    rerun=(Told(part="time", what="the time allowed all 8 steps for", instead="steps for the others"),),
+    other=IDS[-1:],
+)
 
 
 # The disk
 
 FULL = """
-healthy = write_atomically
-def write_atomically(path, write):
+def write_atomically(path, write, healthy=write_atomically):
     if path.name == "{name}"{when}:
         raise OSError(28, "No space left on device", str(path))
     healthy(path, write)
@@ -312,14 +389,14 @@ def write_atomically(path, write):
 SMALL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))"
 SAVED_BEFORE = "the one saved before"
 FIRST_SECOND = "The hidden test"  # the last heading above the first cell that does something
-LAST = "What was computed, and what was not"
+REPORT = "The report of an inference"
 DISK = [
     Case(
         fault="disk full in the first second, then free again",
         kind="disk",
         plant=Plant(
-            cell=FULL.format(name="submission.csv", when=f" and not {ONCE}.exists()").replace(
-                "        raise", f"        {ONCE}.touch()\n        raise"
+            cell=FULL.format(name="submission.csv", when=f" and not {_mark('full')}.exists()").replace(
+                "        raise", f"        {_mark('full')}.touch()\n        raise"
             ),
             before=BEFORE_ALL,
         ),
@@ -340,8 +417,9 @@ DISK = [
         kind="disk",
         plant=Plant(cell=SMALL, before=BEFORE_REPORT),
         strict="File too large",
-        strict_cell="The report of an inference",
+        strict_cell=REPORT,
         rerun=(Told(part="disk", what="inference_report.json cannot be written", instead="these lines"),),
+        unwritten=True,
     ),
 ]
 
@@ -437,6 +515,16 @@ TABLES = [
         ),
     ),
     Case(
+        fault="test.csv without ids",
+        kind="table",
+        plant=Plant(tables=_table(_without("sample_id"))),
+        strict="no column 'sample_id'",
+        strict_cell=FIRST_SECOND,
+        rerun=(
+            Told(part="table", what="no column 'sample_id'", instead="the rows of sample_submission.csv, photographs"),
+        ),
+    ),
+    Case(
         fault="1 photograph",
         kind="table",
         plant=Plant(tables=_table(lambda rows: rows[:5], *BOTH)),
@@ -510,6 +598,12 @@ def _damaged(slug: str, what: str) -> Told:
 
 
 SHA = "has another sha256"
+UNREADABLE_FOLD = """
+def sha256_of(path, healthy=sha256_of):
+    if path.name == "fold0.safetensors":
+        raise OSError(5, "Input/output error", str(path))
+    return healthy(path)
+"""
 BUNDLES = [
     _bundle(
         "a flipped byte in one fold",
@@ -555,6 +649,15 @@ BUNDLES = [
         strict=f"fold: {ALONE}",
         strict_cell="Inference within the time",
         bundles=(ALONE,),
+        by="fold 1",
+    ),
+    Case(
+        fault="a disk that fails while one fold is read",
+        kind="bundle",
+        plant=Plant(cell=UNREADABLE_FOLD, before=BEFORE_ALL),
+        strict="fold0.safetensors cannot be read (Input/output error)",
+        strict_cell=FIRST_SECOND,
+        rerun=(_damaged(ALONE, "fold0.safetensors cannot be read (Input/output error)"),),
         by="fold 1",
     ),
     _bundle(
@@ -633,21 +736,49 @@ BUNDLES = [
 
 # What nobody foresaw
 
-CODE = [
-    Case(
-        fault="an error in the engine that nobody foresaw",
+
+def _unforeseen(fault: str, broken: str, **more: object) -> Case:
+    """Break one of the functions that the notebook calls."""
+    return Case(
+        fault=fault,
         kind="code",
-        plant=Plant(cell="Inference._take_computed = lambda *_: 1 / 0"),
-        strict="ZeroDivisionError: division by zero",
-        rerun=(
-            Told(
-                part="unforeseen",
-                what="ZeroDivisionError: division by zero\nTraceback",
-                instead="the best complete submission so far stands",
+        **{
+            "plant": Plant(cell=f"{broken} = lambda *_, **__: 1 / 0"),
+            "strict": "ZeroDivisionError: division by zero",
+            "rerun": (
+                Told(
+                    part="unforeseen",
+                    what="ZeroDivisionError: division by zero\nTraceback",
+                    instead="the best complete submission so far stands",
+                ),
             ),
-            Told(part="photograph", what="no prediction", instead=MEAN, ids=ALL),
-        ),
+        }
+        | more,
+    )
+
+
+AFTER_ALL = _unforeseen("an error after the prediction that nobody foresaw", "submission_problems")
+CODE = [
+    _unforeseen(
+        "an error while the bundles are looked for that nobody foresaw",
+        "find_bundles",
+        plant=Plant(cell="find_bundles = lambda *_: 1 / 0", before=BEFORE_ALL),
+        strict_cell=FIRST_SECOND,
         mean=ALL,
+        by="no bundle",
+    ),
+    _unforeseen("an error while the recipes are read that nobody foresaw", "read_recipes", mean=ALL),
+    replace(
+        (engine := _unforeseen("an error in the engine that nobody foresaw", "Inference._take_computed", mean=ALL)),
+        rerun=(*engine.rerun, Told(part="photograph", what="no prediction", instead=MEAN, ids=ALL)),
+    ),
+    AFTER_ALL,
+    _unforeseen(
+        "an error in the report that nobody foresaw",
+        "inference_report",
+        plant=Plant(cell="inference_report = lambda *_, **__: 1 / 0", before=BEFORE_REPORT),
+        strict_cell=REPORT,
+        unwritten=True,
     ),
     Case(
         fault="the import of a library fails",
@@ -657,11 +788,33 @@ CODE = [
             before=BEFORE_LIBRARIES,
         ),
         strict="import of timm halted",
-        strict_cell="Device",
+        strict_cell="Networks and devices",
         rerun=(),
         rerun_error="import of timm halted",
         mean=ALL,
     ),
 ]
 
-CASES: tuple[Case, ...] = (*PHOTOGRAPHS, *_outputs(), *_devices(), *DISK, *TABLES, *BUNDLES, *CODE)
+CASES: tuple[Case, ...] = (*PHOTOGRAPHS, *_outputs(), *_devices(), TIME, *DISK, *TABLES, *BUNDLES, *CODE)
+
+
+# One of each kind in a single rerun, which `make test` has time for.
+
+TOGETHER = (
+    *PHOTOGRAPHS,
+    *(
+        case
+        for case in CASES
+        if case.fault
+        in (
+            "nan from one fold",
+            "memory too small for a batch",
+            "a worker killed once",
+            "disk full in the first second, then free again",
+            "duplicate rows",
+            "one dataset of two not attached",
+        )
+    ),
+    TIME,
+    AFTER_ALL,
+)

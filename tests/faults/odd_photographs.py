@@ -1,5 +1,6 @@
 """Photographs unlike the training ones, each written in place of a healthy one."""
 
+import random
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,14 @@ def broken(path: Path) -> None:
 
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def overwritten(path: Path) -> None:
+    """With a block of something else in its middle and its end intact, as a failing disk leaves it."""
+    content = bytearray(path.read_bytes())
+    at = len(content) // 2
+    content[at : at + 1024] = random.Random(1).randbytes(1024)
+    path.write_bytes(content)
 
 
 def empty(path: Path) -> None:

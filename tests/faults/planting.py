@@ -29,14 +29,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "i2b-tiny-infer"
 ALONE, FIRST, SECOND, WITH_DEPTH = "i2b-alone-weights", "i2b-first-weights", "i2b-second-weights", "i2b-depth-weights"
 SEEDS = {ALONE: 1, FIRST: 1, SECOND: 5, WITH_DEPTH: 9}
-IMAGES = 14
+IMAGES = 19
 IDS = tuple(f"ID{9000 + 11 * number}" for number in range(IMAGES))  # as write_competition names them
 
 # The cell before which code is planted, by the first words below its source line.
 BEFORE_ALL = "RESERVE_S = "
 BEFORE_LIBRARIES = "import torch"
 BEFORE_PREDICTION = "deadline_s = "
-BEFORE_REPORT = "report = inference_report("
+BEFORE_REPORT = "report_json = "
 
 
 class Stage:
@@ -48,10 +48,6 @@ class Stage:
     @cached_property
     def competition(self) -> Path:
         return write_competition(self.folder / "competition", visits=(("Tas", "2015/5/4", 1),), test_images=IMAGES)
-
-    @cached_property
-    def notebook_sources(self) -> None:
-        return None
 
     def bundle(self, slug: str) -> Path:
         """A bundle of two folds with random weights."""
@@ -74,6 +70,7 @@ class Plant:
     spoil: Callable[[Mapping[str, Path]], object] | None = None  # is given the bundles' folders by slug
     cell: str = ""
     before: str = BEFORE_PREDICTION
+    cells: tuple[tuple[str, str], ...] = ()  # further ones: before what, and the code
     parameters: Mapping[str, object] = field(default_factory=dict)
     device: str = "real"
 
@@ -85,7 +82,7 @@ class Plant:
             photographs={**self.photographs, **other.photographs},
             tables=lambda folder: [f(folder) for f in tables],
             spoil=lambda folders: [f(folders) for f in spoils],
-            cell=f"{self.cell}\n{other.cell}",
+            cells=(*self.cells, (self.before, self.cell), *other.cells),
             parameters={**self.parameters, **other.parameters},
         )
 
@@ -136,11 +133,12 @@ def planted_notebook(plant: Plant) -> dict:
     """The notebook as built, with the planted cell in it."""
     shares = dict.fromkeys(plant.bundles, 1.0)
     content = json.loads(stitched({"BUNDLES": shares, "BATCH_SIZE": 4, **plant.parameters}))
-    if plant.cell.strip():
-        first_words = ["".join(cell["source"]).partition("\n")[2] for cell in content["cells"]]
-        (at,) = [i for i, words in enumerate(first_words) if words.startswith(plant.before)]
-        cell = {"cell_type": "code", "id": "planted", "metadata": {}, "source": plant.cell}
-        content["cells"].insert(at, cell | {"execution_count": None, "outputs": []})
+    for number, (before, code) in enumerate([*plant.cells, (plant.before, plant.cell)]):
+        if code.strip():
+            first_words = ["".join(cell["source"]).partition("\n")[2] for cell in content["cells"]]
+            (at,) = [i for i, words in enumerate(first_words) if words.startswith(before)]
+            cell = {"cell_type": "code", "id": f"planted{number}", "metadata": {}, "source": code}
+            content["cells"].insert(at, cell | {"execution_count": None, "outputs": []})
     return content
 
 

@@ -10,9 +10,20 @@ DOCUMENT = ROOT / "docs" / "inference-faults.md"
 HEAD = """# What goes wrong, and what becomes of it
 
 Written by the tests (`tests/faults`), which plant every fault into the built inference notebook or its files and
-rehearse it: `make test-full` all of them, `make test` a few. “Strict” is the interactive and the batch run,
-“rerun” Kaggle's rerun on the hidden test. Every rerun ends with a complete, valid `submission.csv`, and the photographs
-that no fault names are predicted as if nothing had happened. The ids are those of the test's {images} photographs.
+rehearse it: `make test-full` all of them; `make test` one of each kind and every odd photograph, in a single rerun.
+“Strict” is the interactive and the batch run, “rerun” Kaggle's rerun on the hidden test. Every rerun ends with a
+complete, valid `submission.csv`, and the photographs that no fault names are predicted as if nothing had happened. The
+ids are those of the test's {images} photographs.
+
+What is told is caught by name where it arises. An error that nobody foresaw is caught in one place, and only in the
+rerun: `FaultLog.whatever_happens`, a block around everything that the first submission does not depend on. Not caught
+are an import that fails and a test whose tables name no rows.
+
+Not seen is damage that leaves a JPEG's syntax whole, because a JPEG has no checksum. A block of other data is seen by
+a marker where none can be. Of 100 places in the real full-size photograph each, seen were: one changed byte 1, 512
+foreign bytes 87, 4,096 foreign bytes 100, 4,096 zeros 0, 4,096 lost bytes 0. OpenCV decodes all of them; libjpeg's
+warnings (26, 98, 100, 100, 100) it prints and does not hand on. Looking for markers takes 0.16 ms, decoding at half
+scale 5.4 ms.
 
 | fault | run | outcome | ids | what stood in |
 |---|---|---|---|---|
