@@ -55,9 +55,9 @@ import matplotlib.pyplot as plt
 from kernel_src.common.blend import stack_from_json
 from kernel_src.common.charts import grams_caption, photograph_gallery
 from kernel_src.common.device import check_device
-from kernel_src.common.inference import Job, Outcome, infer
 from kernel_src.common.recipes import constraint_of, read_recipes
-from kernel_src.common.submission import submission_problems
+
+print(f"attached: {', '.join(BUNDLES)}")
 
 # %% [markdown]
 # ## Predict
@@ -67,6 +67,9 @@ from kernel_src.common.submission import submission_problems
 # and `submission.csv` is at every moment the best that has been computed.
 
 # %%
+from kernel_src.common.inference import Job, Outcome, infer
+from kernel_src.common.submission import submission_problems
+
 deadline_s = time.monotonic() + PREDICT_SECONDS if PREDICT_SECONDS else start_s + LIMIT_S - RESERVE_S
 outcome, device, constraint = Outcome.of_means(len(hidden_test.photographs), means), None, CONSTRAINT
 with fault_log.whatever_happens():
