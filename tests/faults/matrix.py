@@ -211,7 +211,7 @@ def planted(self, pipe, orders):
     healthy(self, pipe, orders)
 DeviceWorker.__init__ = planted
 """
-# The worker of the second device is told by its index; the first waits for it to die once, or it might have nothing to do.
+# The worker of the second device is told by its index; the first waits until it has died once, or would do all alone.
 DIES_MIDWAY = f"""
 start, healthy, passes = DeviceWorker.__init__, BatchWork.grams, []
 def planted_start(self, pipe, orders):
