@@ -91,8 +91,8 @@ class Schedule:
         self.left_out: set[int] = set()  # steps
         self.deaths = 0
         self._flying: dict[int, Task] = {}
-        self._alone: set[int] = set()  # photographs under suspicion, tried one by one
-        self._deaths_at: dict[tuple[int, int], int] = {}
+        self._alone: dict[int, set[str]] = {}  # photographs under suspicion, tried one by one → devices they died on
+        self._deaths_at: dict[tuple[int, int], list[str]] = {}  # (bundle, fold) → the devices, one for each death
         self._worked: set[tuple[int, int]] = set()  # (bundle, fold) that has computed something
         self._victims: dict[tuple[int, int], set[int]] = {}  # (bundle, fold) → photographs given up at it
         self._numbers = 0
@@ -201,12 +201,13 @@ class Schedule:
         """Do without a fold that cannot be loaded or kills its workers."""
         self.left_out |= {i for i, step in enumerate(self.steps) if (step.bundle, step.fold) == (bundle, fold)}
 
-    def on_death(self, tasks: Sequence[Task], step: int | None) -> tuple[list[int], Step | None]:
+    def on_death(self, tasks: Sequence[Task], step: int | None, device: str = "") -> tuple[list[int], Step | None]:
         """Take up that a worker died with these tasks on its hands, the first of them in the making at `step`.
 
         Its photographs are tried once more, one by one: the one that kills again is given up, and the fold that killed
-        twice is left out, also if two photographs first passed for what killed. Returns the photographs given up and a
-        step of the fold left out.
+        twice is left out, also if two photographs first passed for what killed. Where several devices work, what died
+        on one of them only is not to blame: the device may be. Returns the photographs given up and a step of the fold
+        left out.
         """
         self.deaths += 1
         for task in tasks:
@@ -214,10 +215,11 @@ class Schedule:
         if not tasks or step is None:
             return [], None
         place = (self.steps[step].bundle, self.steps[step].fold)
-        self._deaths_at[place] = self._deaths_at.get(place, 0) + 1
+        self._deaths_at.setdefault(place, []).append(device)
         suspects = tasks[0].rows
-        given_up = [row for row in suspects if row in self._alone]
-        if self._deaths_at[place] >= DEATHS_OF_A_STEP and not given_up:
+        given_up = [row for row in suspects if row in self._alone and self._is_guilty({*self._alone[row], device})]
+        deadly = len(self._deaths_at[place]) >= DEATHS_OF_A_STEP and self._is_guilty(set(self._deaths_at[place]))
+        if deadly and not given_up:
             self.leave_out(*place)
             return [], self.steps[step]
         victims = self._victims.setdefault(place, set())
@@ -227,9 +229,13 @@ class Schedule:
             self.leave_out(*place)
             return [], self.steps[step]
         victims |= set(given_up)
-        self._alone |= set(suspects)
+        for row in suspects:
+            self._alone.setdefault(row, set()).add(device)
         self.give_up(given_up)
         return given_up, None
+
+    def _is_guilty(self, died_on: set[str]) -> bool:
+        return self.devices == 1 or len(died_on) > 1
 
 
 def goes_on(task: Task, done: int, spent_s: float, spent_on_steps_s: float) -> bool:

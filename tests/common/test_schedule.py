@@ -164,3 +164,15 @@ def test_a_gpus_batch_grows_while_it_pays_and_a_crowded_memory_is_remembered() -
     steady_size = BatchSize(size=16, largest=64, grows=False)
     steady_size.learn(16, 0.1)
     assert steady_size.size == 16
+
+
+def test_what_dies_on_one_device_of_two_only_is_not_blamed_on_the_fold_or_the_photograph() -> None:
+    """A GPU that fails again and again must not cost the other one its folds."""
+    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=2, devices=2)
+    for _ in range(4):
+        task = schedule.next_task(0.0)
+        assert task is not None
+        assert schedule.on_death([task], 0, "cuda 1") == ([], None)
+    task = schedule.next_task(0.0)
+    assert task is not None
+    assert schedule.on_death([task], 0, "cuda 0") != ([], None), "on both it is the photograph or the fold"

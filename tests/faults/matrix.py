@@ -211,15 +211,18 @@ def planted(self, pipe, orders):
     healthy(self, pipe, orders)
 DeviceWorker.__init__ = planted
 """
-# The worker of the second device is told by its index.
-DIES_MIDWAY = """
+# The worker of the second device is told by its index; the first waits until it has died once, or would do all alone.
+DIES_MIDWAY = f"""
 start, healthy, passes = DeviceWorker.__init__, BatchWork.grams, []
 def planted_start(self, pipe, orders):
     start(self, pipe, orders)
     passes.append(orders.index)
 def planted(self, number, model, view):
     passes.append(0)
+    while passes[0] == 0 and not {_mark("died")}.exists():
+        time.sleep(0.05)
     if passes[0] == 1 and len(passes) > 6:
+        {_mark("died")}.touch()
         os.kill(os.getpid(), 9)
     return healthy(self, number, model, view)
 DeviceWorker.__init__, BatchWork.grams = planted_start, planted
