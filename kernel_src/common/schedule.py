@@ -3,7 +3,6 @@
 Which photographs go through which steps next, so that the time is used and never overrun:
 
 1. A few photographs are tried first, for a small part of the time: they tell how long a reading and a step take here.
-   Where that part is ample even for a device slower than any, they are a whole batch: small ones waste arithmetic.
 2. From then on all photographs get as many steps, in the order of their value, as fit into the time that is left; what
    each batch really took corrects the estimate, so a device that becomes slower or faster half-way changes the plan.
 3. At any moment enough time is kept to bring the photographs that have no step yet through their first, even if the
@@ -21,8 +20,7 @@ from typing import NamedTuple
 
 from kernel_src.common.steps import Step
 
-TRIED_FIRST = 2  # photographs, where a whole batch could take more than the trial's share of the time
-SLOWEST_S = 60.0  # a photograph and step; v8 takes 3 s on two CPU cores, nothing of ours comes near
+TRIED_FIRST = 2  # photographs
 TRIAL_SHARE = 0.05  # of the time that is left
 NEWEST_WEIGHT = 0.5  # of the newest measurement in the running mean
 SAFETY = 10.0  # see rule 3
@@ -110,9 +108,7 @@ class Schedule:
         level = [row for row in idle if self._behind(self.reached[row]) == lowest]
         rows = level[:1] if level[0] in self._alone else [row for row in level if row not in self._alone]
         if (untried := self._untried()) is not None and lowest <= untried:
-            trial_s, batch = TRIAL_SHARE * left_s, rows[: self.batch_size]
-            tried = batch if len(batch) * SLOWEST_S <= trial_s else batch[:TRIED_FIRST]
-            return self._task(tried, lowest, len(self.steps), trial_s)
+            return self._task(rows[:TRIED_FIRST], lowest, len(self.steps), TRIAL_SHARE * left_s)
         rows = rows[: self.batch_size]
         spare_s = left_s - self._reserve_s(rows)
         if spare_s <= 0:

@@ -96,15 +96,6 @@ def test_a_device_that_becomes_faster_computes_more_of_the_early_ones_too() -> N
     assert schedule.reached == [len(STEPS)] * 40
 
 
-def test_where_time_is_ample_the_first_task_is_a_whole_batch_and_where_it_is_short_two_photographs() -> None:
-    def first(limit_s: float) -> int:
-        task = Schedule(STEPS, 40, deadline_s=limit_s, batch_size=8).next_task(0.0)
-        assert task is not None
-        return len(task.rows)
-
-    assert first(8.75 * 3600) == 8 and first(600.0) == 2
-
-
 def test_two_devices_share_the_photographs_and_none_is_computed_twice() -> None:
     schedule, end_s = simulate(1e6, steady, devices=2)
     assert schedule.reached == [len(STEPS)] * 40

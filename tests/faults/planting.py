@@ -34,7 +34,7 @@ IDS = tuple(f"ID{9000 + 11 * number}" for number in range(IMAGES))  # as write_c
 
 # The cell before which code is planted, by the first words below its source line.
 BEFORE_ALL = "RESERVE_S = "
-BEFORE_LIBRARIES = "import torch"
+BEFORE_LIBRARIES = "import numpy as np\nimport cv2"
 BEFORE_PREDICTION = "deadline_s = "
 BEFORE_REPORT = "report_json = "
 
