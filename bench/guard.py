@@ -1,6 +1,7 @@
-"""The ratios that a test guards, on a net small enough for it: `python -m bench.guard --times 10` says how stable.
+"""Two ratios on a net small enough for a test to guard: `python -m bench.guard --times 10` says how stable they are.
 
-In seconds of the processor, this process and its worker together: other work on the machine hardly moves them.
+In seconds of the processor, this process and its worker together. No test guards them yet: repeated on quiet cores they
+moved by a sixth (docs/performance.md), more than what a guard should notice.
 """
 
 import argparse

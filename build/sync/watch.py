@@ -11,17 +11,20 @@ from pathlib import Path
 from build.notebooks import NOTEBOOKS, all_cards
 from build.notebooks import build as build_notebooks
 from build.problems import CheckFailed, WrongUse
+from build.seal import is_untouched
 from build.stamp import SOURCES
 from build.sync.command import ROOT, look, sync
 from kernel_src.common.files import write_text
 from kernel_src.common.kernel_cards import KernelCard
 
 EVERY_S = 0.25
+Stamp = tuple[int, int]  # of a file: when it was changed, in ns, and its bytes
+State = dict[Path, Stamp]
 
 
 def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
     """Sync a notebook that was saved; what is wrong is said beside it instead of raised. Return the lines to print."""
-    errors = notebook.with_name(f"{notebook.stem}.sync-error.txt")
+    errors = errors_beside(notebook)
     try:
         content, result = look(notebook, root)
         lines = sync(content, result, notebook.stem, root)
@@ -30,6 +33,11 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
         return [f"NOT SYNCED  {line}" for line in str(wrong).splitlines()]
     errors.unlink(missing_ok=True)
     return [*lines, *(f"stays       {line}" for line in result.scratch)]
+
+
+def errors_beside(notebook: Path) -> Path:
+    """Return the file that says why a notebook was not synced."""
+    return notebook.with_name(f"{notebook.stem}.sync-error.txt")
 
 
 def watch(
@@ -44,18 +52,33 @@ def watch(
     say(f"watching    {SOURCES}/ and {NOTEBOOKS}/ (Ctrl-C ends it)")
     while not stop():
         time.sleep(EVERY_S)
-        now = dict(_state(root))
-        changed = [path for path, state in now.items() if before.get(path) != state]
-        gone = before.keys() - now.keys()
-        for path in changed:
-            if path.suffix == ".ipynb":
-                for line in sync_saved(path, root):
-                    say(line)
-        after = dict(_state(root))
-        if any(path.suffix == ".py" for path in {*changed, *gone}) or _sources(after) != _sources(now):
+        built, before = _sources(before), _synced(before, root, say)
+        sources = _sources(dict(_state(root)))  # with what has just come home
+        if sources != built:
+            # Noted before the build: what is saved while it runs differs from this, and is met in the next round.
+            before = {path: one for path, one in before.items() if path.suffix != ".py"} | sources
             for line in _build(chosen, root):
                 say(line)
-        before = dict(_state(root))
+
+
+def _synced(before: State, root: Path, say: Callable[[str], object]) -> State:
+    """Sync the notebooks that differ from `before`; return what was there when they were looked at.
+
+    One as it was built, such as those that the last build wrote, has nothing to bring home.
+    """
+    now = dict(_state(root))
+    for path in [path for path, one in now.items() if path.suffix == ".ipynb" and before.get(path) != one]:
+        try:
+            untouched = is_untouched(path.read_bytes())
+        except FileNotFoundError:  # an editor replaces it just now, and it will differ when it is back
+            now.pop(path)
+            continue
+        if untouched:
+            errors_beside(path).unlink(missing_ok=True)
+            continue
+        for line in sync_saved(path, root):
+            say(line)
+    return now
 
 
 def _build(cards: Sequence[KernelCard], root: Path) -> list[str]:
@@ -66,7 +89,7 @@ def _build(cards: Sequence[KernelCard], root: Path) -> list[str]:
     return [f"{outcome.state:<11} {outcome.path}" for outcome in outcomes if outcome.state != "up to date"]
 
 
-def _state(root: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
+def _state(root: Path) -> Iterator[tuple[Path, Stamp]]:
     for path in [*(root / SOURCES).rglob("*.py"), *(root / NOTEBOOKS).glob("*/*.ipynb")]:
         try:
             status = path.stat()
@@ -75,5 +98,5 @@ def _state(root: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
         yield path, (status.st_mtime_ns, status.st_size)
 
 
-def _sources(state: dict[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:
+def _sources(state: State) -> State:
     return {path: one for path, one in state.items() if path.suffix == ".py"}

@@ -16,6 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from build.problems import CheckFailed
 from build.sync.writing import recover, write_all
 from tests.build.sync.conftest import MAIN, Toy, shown
 
@@ -109,7 +110,7 @@ class Life(RuleBasedStateMachine):
     def sync(self) -> None:
         try:
             self.toy.sync()
-        except Exception as failed:  # a conflict keeps everything where it is
+        except CheckFailed as failed:  # a conflict keeps everything where it is
             if "changed the same lines differently" not in str(failed):
                 raise
             return

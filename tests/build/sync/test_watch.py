@@ -63,6 +63,33 @@ def test_a_saved_notebook_changes_its_module_and_a_changed_source_the_notebook(t
     assert "print(both(5))" in notebook.read_text()
 
 
+def test_what_is_saved_while_it_builds_is_neither_missed_nor_built_over(
+    toy: Toy, notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, said, builds = threading.Event(), list[str](), list[int]()
+
+    def build_meanwhile(cards: list[KernelCard], root: Path) -> object:
+        outcomes = build_notebooks(cards, root)
+        builds.append(1)
+        if len(builds) == 1:
+            toy.write("tool", toy.text("tool").replace("LIMIT = 4", "LIMIT = 5"))
+        elif len(builds) == 2:
+            save(notebook, "print(both(4))", "print(both(5))")
+        return outcomes
+
+    monkeypatch.setattr("build.sync.watch.build_notebooks", build_meanwhile)
+    thread = threading.Thread(target=watch, args=(toy.root, [CARD], said.append, done.is_set))
+    thread.start()
+    try:
+        wait_for(lambda: bool(said))
+        toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))
+        wait_for(lambda: "LIMIT = 5" in notebook.read_text())
+        wait_for(lambda: "print(both(5))" in toy.text("infer"))
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_a_refused_edit_is_explained_beside_the_notebook_until_a_save_is_good(toy: Toy, notebook: Path) -> None:
     save(notebook, "print(both(4))", "print(both(4)")
     assert "NOT SYNCED" in sync_saved(notebook, toy.root)[0]
