@@ -316,22 +316,9 @@ def training_outputs(folder: Path, **oof: str) -> dict[str, bytes]:
 
 def preflight_report(**changed: Any) -> bytes:
     """What the preflight's notebook leaves where everything is as assumed."""
-    from build.image import IMPORTS, PYTHON_AUG_2026
+    from tests.push.preflight_report import AS_ASSUMED
 
-    report = {
-        "format": 1,
-        "time": "2026-11-24T10:00:00Z",
-        "python": f"{PYTHON_AUG_2026}.1",
-        "versions": {name: {known.package: known.version or "1.0"} for name, known in IMPORTS.items()},
-        "machine": {
-            "gpus": [{"name": "Tesla T4", "capability": "sm_75", "memory_gb": 15.6}] * 2,
-            "memory_gb": 31.4,
-            "device": {"kind": "cuda", "fault": ""},
-        },
-        "mounts": {"layout": "new"},
-        "environment": ["HOME", "KAGGLE_KERNEL_RUN_TYPE"],
-    }
-    return json.dumps(report | changed).encode()
+    return json.dumps(AS_ASSUMED | changed).encode()
 
 
 def lay_bench(folder: Path, server: Any, patch: pytest.MonkeyPatch, template: Path) -> Bench:

@@ -7,25 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from build.image import IMPORTS, PYTHON_AUG_2026
+from build.image import IMPORTS
 from build.problems import CheckFailed, WrongUse
 from build.push import accept, comparison, preflight
+from tests.push.preflight_report import AS_ASSUMED
 
 SLUG = "i2b-preflight"
-# What the live image would say if everything were as assumed.
-AS_ASSUMED = {
-    "format": 1,
-    "time": "2026-11-24T10:00:00Z",
-    "python": f"{PYTHON_AUG_2026}.1",
-    "versions": {name: {known.package: known.version or "1.0"} for name, known in IMPORTS.items()},
-    "machine": {
-        "gpus": [{"name": "Tesla T4", "capability": "sm_75", "memory_gb": 15.6}] * 2,
-        "memory_gb": 31.4,
-        "device": {"kind": "cuda", "fault": ""},
-    },
-    "mounts": {"layout": "new"},
-    "environment": ["HOME", "KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_USER_SECRETS_TOKEN"],
-}
 
 
 @pytest.fixture
