@@ -36,7 +36,7 @@ def _read_long(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise ValueError(f"{path}: columns {', '.join(missing)} are missing, it has {', '.join(map(str, table))}")
     if table.empty:
         raise ValueError(f"{path} has a heading and no rows: is the competition's data complete?")
-    if unknown := sorted(set(table[NAME_COLUMN].astype(str)) - set(TARGETS)):
+    if unknown := sorted(set(map(str, table[NAME_COLUMN])) - set(TARGETS)):
         raise ValueError(f"{path}: unknown targets {', '.join(unknown)}; known are {', '.join(TARGETS)}")
     parts = table[ID_COLUMN].astype(str).str.rpartition(ID_SEPARATOR)
     if (wrong := parts[2] != table[NAME_COLUMN]).any():
@@ -85,7 +85,7 @@ def group_labels(train: pd.DataFrame) -> np.ndarray:
 
 def target_array(train: pd.DataFrame) -> np.ndarray:
     """Return the five targets in grams, (images, 5), in the order of `TARGETS`."""
-    return train[list(TARGETS)].to_numpy(float)
+    return train[list(TARGETS)].to_numpy(float, copy=True)  # pandas 3 would give a view that cannot be written to
 
 
 def wide_to_long(image_ids: Sequence[str], grams: np.ndarray) -> dict[str, float]:
