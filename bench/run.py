@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ class Part:
     name: str  # bench/<name>.py
     says: str
     limit_s: int
+    gpu_limit_s: int | None = None  # where a GPU takes another number of photographs
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
-    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 840),
+    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 840, 240),
     Part("seed_way", "our inference against the seed's way and what a user would write", 250),
     Part("memory", "peak memory and time against photographs, folds and views", 80),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),
     Part("training_speed", "epochs with and without the cache; two processes against one", 50),
-    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20),
+    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20, 240),
 )
 TARGETS = (
     Target("overhead.v5.ratio", "inference over its floor, v5", at_most=1.10),
@@ -218,7 +219,10 @@ def main(arguments: list[str] | None = None) -> int:
     names = [name for name in asked.only.split(",") if name]
     if unknown := set(names) - {part.name for part in PARTS}:
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in PARTS)}")
-    results = run_parts([part for part in PARTS if not names or part.name in names], asked.quick, asked.out)
+    chosen = [part for part in PARTS if not names or part.name in names]
+    if machine()["gpus"]:
+        chosen = [replace(part, limit_s=part.gpu_limit_s or part.limit_s) for part in chosen]
+    results = run_parts(chosen, asked.quick, asked.out)
     for key, figure in figures(results):
         low, high = figure["spread"]
         print(f"{key:<40} {figure['value']:>9g} {figure.get('unit', 'x'):<6} {low:g} … {high:g}, n = {figure['n']}")
