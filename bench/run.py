@@ -69,12 +69,12 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
-    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 840, 240),
+    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 840, 600),
     Part("seed_way", "our inference against the seed's way and what a user would write", 250),
     Part("memory", "peak memory and time against photographs, folds and views", 80),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),
     Part("training_speed", "epochs with and without the cache; two processes against one", 50),
-    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20, 240),
+    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20, 400),
 )
 TARGETS = (
     Target("overhead.v5.ratio", "inference over its floor, v5", at_most=1.10),
