@@ -27,7 +27,7 @@ from kernel_src.common.dataset import picture_tensor
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
 from kernel_src.common.manifest import BundleError
-from kernel_src.common.model import BiomassNet, WeightsError
+from kernel_src.common.model import GramsNet, WeightsError
 from kernel_src.common.prediction import BatchWork, Member
 from kernel_src.common.schedule import Task, goes_on
 from kernel_src.common.steps import Step
@@ -208,7 +208,7 @@ class DeviceWorker:
         damaged: frozenset[str],
         known: dict[str, DepthEstimator],
         broken: list[tuple[int, int, str]],
-    ) -> dict[int, BiomassNet]:
+    ) -> dict[int, GramsNet]:
         """Load what can be loaded of a bundle, by fold; put what cannot into `broken`."""
         try:
             load_recipe(recipe, known, folds=())  # the depth model alone, which every fold needs
@@ -225,7 +225,7 @@ class DeviceWorker:
                 broken.append((number, fold, str(error)))
         return models
 
-    def _member(self, recipe: BundleRecipe, known: dict[str, DepthEstimator], models: list[BiomassNet]) -> Member:
+    def _member(self, recipe: BundleRecipe, known: dict[str, DepthEstimator], models: list[GramsNet]) -> Member:
         """Bring the folds of a bundle onto the device."""
         for model in models:
             # Channels last is what convolutions compute fastest in, on CPU and GPU.

@@ -345,11 +345,13 @@ def test_changes_replace_only_what_they_name_and_lists_become_tuples() -> None:
 
 
 # The list
+TRAINED = [experiment for experiment in EXPERIMENTS.values() if not experiment.is_frozen]
 
 
 def test_the_list_holds_every_version_of_the_seed_under_its_own_name() -> None:
     wanted = {"demo", "v1", "v2", "v3", "v4", "v5", "v5_componly", "v7", "v8"}
-    assert wanted | {"siglip", "eva02", "eva02_large", "dinov2_reg"} == set(EXPERIMENTS) - set(TUNED)
+    tried = {"siglip", "eva02", "eva02_large", "dinov2_reg"}
+    assert wanted | tried | {"frozen_dinov2"} == set(EXPERIMENTS) - set(TUNED)
     assert all(name == experiment.name for name, experiment in EXPERIMENTS.items())
 
 
@@ -415,9 +417,7 @@ def test_versions_that_repeat_another_differ_from_it_in_what_the_table_says_and_
     assert large["batch_size"] * large["accumulate_steps"] == 32, "pictures per step, as the others"
 
 
-@pytest.mark.parametrize(
-    "experiment", [e for e in EXPERIMENTS.values() if e.name not in {"demo", *TUNED}], ids=lambda e: e.name
-)
+@pytest.mark.parametrize("experiment", [e for e in TRAINED if e.name not in {"demo", *TUNED}], ids=lambda e: e.name)
 def test_every_version_keeps_visits_whole_picks_its_epoch_honestly_and_stops_in_time(experiment: Experiment) -> None:
     assert experiment.split in {"group", "stratified_group"} and experiment.folds == 5
     assert experiment.inner_folds == 8 and experiment.patience_epochs == 10 and experiment.seed == 42
@@ -432,7 +432,8 @@ def test_the_scores_of_the_seed_are_those_of_its_table() -> None:
 
 def test_the_cards_list_what_each_notebook_mounts() -> None:
     assert set(KERNELS) == {"train", "infer"}
-    for name, experiment in EXPERIMENTS.items():
+    for experiment in TRAINED:
+        name = experiment.name
         training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
         mounted = (experiment.starting_weights, experiment.depth, experiment.external_data)
         assert training_card.datasets == tuple(slug for slug in mounted if slug)
@@ -449,3 +450,33 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
 def test_pseudo_labels_that_would_weigh_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="tiny-vit: pseudo_labels='i2b-labels' needs a pseudo_weight"):
         replace(TINY_VIT, pseudo_labels="i2b-labels")
+
+
+# Frozen features
+
+
+def test_frozen_features_have_no_training_notebook_and_mount_their_backbone_beside_the_bundle() -> None:
+    card = kernel_card("frozen_dinov2", "infer")
+    assert card.bundles == ("i2b-frozen-dinov2-weights",)
+    assert card.datasets == ("i2b-frozen-dinov2-weights", "i2b-vit-base-patch14-dinov2")
+    with pytest.raises(KeyError, match="'train' is not one of infer, the notebooks of frozen_dinov2"):
+        kernel_card("frozen_dinov2", "train")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"feature_poolings": ("median",)}, "feature_poolings: 'median' is not one of own, cls, mean"),
+        ({"feature_parts": ("middle",)}, "feature_parts: 'middle' is not one of whole, left, right, top, bottom"),
+        ({"feature_layers": (1, 1)}, r"feature_layers=\(1, 1\) names something twice"),
+        ({"feature_layers": (0,)}, r"feature_layers=\(0,\) count from 1, the last"),
+        ({"feature_parts": ()}, r"feature_parts=\(\) name one at least"),
+        ({"feature_heights_px": (-14,)}, "feature_heights_px=-14 gives no whole width"),
+        ({"image_width_px": 777, "feature_heights_px": (518, 259)}, "feature_heights_px=259 gives no whole width"),
+        ({"starting_weights": ""}, "frozen features of random weights are none"),
+        ({"depth": "i2b-depth-anything-v2-small"}, "frozen features know no depth='i2b-depth-anything-v2-small'"),
+    ],
+)
+def test_frozen_features_that_cannot_be_meant_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        replace(EXPERIMENTS["frozen_dinov2"], **changes)
