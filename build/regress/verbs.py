@@ -1,14 +1,16 @@
 """The verbs of this part, as an app of its own that the command line takes in."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 app = typer.Typer(no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts, and nothing else.")]
-Pooling = Literal["own", "cls", "mean", "max", "min", "gem"]
-Part = Literal["whole", "left", "right", "top", "bottom"]
+# typer wants an Enum where an option is repeated.
+Pooling = StrEnum("Pooling", ["own", "cls", "mean", "max", "min", "gem"])
+Part = StrEnum("Part", ["whole", "left", "right", "top", "bottom"])
 
 
 @app.command("features")
@@ -40,9 +42,9 @@ def features_verb(
         out=out,
         pretrained=pretrained or [],
         heights_px=height or [],
-        parts=part or [],
+        parts=[str(one) for one in part or ()],
         layers=layer or [],
-        poolings=pooling or [],
+        poolings=[str(one) for one in pooling or ()],
         set_values=set_values or [],
         batch_size=batch_size,
         as_json=as_json,

@@ -101,7 +101,8 @@ class FrozenFeatures(nn.Module):
             found = look(pictures, **options, intermediates_only=True, stop_early=True)  # type: ignore[operator]
         of_layer = dict(zip(deepest_last, found, strict=True))
         for layer in self.layers:
-            maps, prefix = of_layer[layer] if self.has_cls else (of_layer[layer], None)
+            pair: Any = of_layer[layer] if self.has_cls else (of_layer[layer], None)
+            maps, prefix = pair
             maps = maps.float()  # half precision has no room for cubes
             blocks += [prefix[:, 0] if pooling == "cls" else MAP_POOLINGS[pooling](maps) for pooling in self.poolings]
         return blocks

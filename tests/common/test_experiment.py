@@ -14,6 +14,7 @@ import torch
 
 from kernel_src.common import runs, training
 from kernel_src.common.checkpoint import save_tensors
+from kernel_src.common.dataset import picture_tensor
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiment import (
     AUGMENTATIONS,
@@ -33,9 +34,12 @@ from kernel_src.common.experiment import (
 )
 from kernel_src.common.experiments import EXPERIMENTS, SEED_PUBLIC_R2
 from kernel_src.common.files import sha256_of
+from kernel_src.common.frozen_features import FrozenFeatures
+from kernel_src.common.images import read_rgb, resize_rgb
 from kernel_src.common.kernel_cards import KERNELS, bundle_slug, kernel_card
 from kernel_src.common.launch import chosen_spread
 from kernel_src.common.model import BiomassNet
+from kernel_src.common.preprocessing import framings_of, preprocessing_of
 from kernel_src.common.session import session_of
 from kernel_src.common.tables import read_train, target_array
 from kernel_src.common.training import train_fold
@@ -187,6 +191,18 @@ def bundled_as(bench: Workbench, experiment: Experiment) -> Any:
     return bundle_slug(experiment.name)
 
 
+def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
+    """The frozen features of one photograph by random weights, and their shape."""
+    torch.manual_seed(0)
+    framings = framings_of(experiment, preprocessing_of(experiment.backbone))
+    photograph = read_rgb(sorted((bench.competition / "train").iterdir())[0])
+    pictures = [picture_tensor(resize_rgb(photograph, one))[None].float() / 255 for one in framings]
+    with torch.inference_mode():
+        return FrozenFeatures(experiment, framings)(*pictures).tolist()
+
+
+FROZEN = {"starting_weights": "i2b-test-vit", "feature_poolings": ("mean",)}
+
 # Field → what is changed, what else must be so for the field to matter, and where the change must show.
 FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "name": ("other", {}, bundled_as),
@@ -199,6 +215,10 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "head_dropout": (0.5, {}, trained),
     "frozen_groups": (1, {}, trained),
     "gradient_checkpointing": (True, {}, kept_for_the_backward_pass),
+    "feature_poolings": (("max",), FROZEN, seen_by_a_regressor),
+    "feature_layers": ((2,), FROZEN, seen_by_a_regressor),
+    "feature_parts": (("left",), FROZEN, seen_by_a_regressor),
+    "feature_heights_px": ((64,), FROZEN, seen_by_a_regressor),
     "depth": ("i2b-depth-anything", {}, net),
     "depth_fusion": ("add", {"depth": "i2b-depth-anything"}, net),
     "depth_channels": (2, {"depth": "i2b-depth-anything"}, net),
