@@ -25,6 +25,7 @@ class Outcome:
 
     report: dict[str, Any]
     oof: np.ndarray  # (n, 5), leave-group-out
+    folds: np.ndarray  # (n,), which group was left out
     regressor: Regressor
 
 
@@ -88,4 +89,4 @@ def evaluate(
         "seed": seed,
         "seconds": time.perf_counter() - start,
     }
-    return Outcome(report=report, oof=oof, regressor=choice.regressor)
+    return Outcome(report=report, oof=oof, folds=folds["leave_group_out_r2"], regressor=choice.regressor)

@@ -8,6 +8,7 @@ import pytest
 from build.regress.blending import blend_weights
 from build.regress.candidates import FAMILIES, Family
 from build.regress.nested import fit_regressor, guesses, nested_predictions, one_thread
+from build.regress.rows import TrainingRows, ValuesElsewhere
 from kernel_src.common.competition import IDENTITIES, TARGETS
 from kernel_src.common.metric import weighted_r2
 
@@ -38,7 +39,8 @@ def scored_on_its_own_folds(features: np.ndarray, grams: np.ndarray) -> float:
     for fold in np.unique(FOLDS):
         left = fold == FOLDS
         for family in QUICK:
-            for member, guess in guesses(family, features[~left], grams[~left], features[left], 0):
+            rows, elsewhere = TrainingRows(features[~left]), ValuesElsewhere(features[left])
+            for member, guess in guesses(family, rows, grams[~left], elsewhere, 0):
                 predicted.setdefault(member.name, np.zeros_like(grams))[left] = guess
     stacked = np.stack(list(predicted.values()))
     weights = blend_weights(list(predicted), stacked, grams, GROUPS, 0)
@@ -98,8 +100,8 @@ def test_inner_folds_never_part_a_group() -> None:
     features, grams = problem(1, 0.5)
     seen: list[set[str]] = []
 
-    def spy(rows: np.ndarray, z: np.ndarray, seed: int):
-        seen.append(set(rows[:, -1]))
+    def spy(rows: TrainingRows, z: np.ndarray, seed: int):
+        seen.append(set(rows.features[:, -1]))
         return QUICK[1].fit(rows, z, seed)
 
     marked = np.column_stack([features, [float(group[-2:]) for group in GROUPS]])
@@ -114,8 +116,8 @@ def test_a_hopeless_costly_family_is_tried_on_one_fold_and_its_namesake_is_not_d
     features, grams = problem(2, 0.5)
     calls = []
 
-    def hopeless(rows: np.ndarray, z: np.ndarray, seed: int):
-        calls.append(len(rows))
+    def hopeless(rows: TrainingRows, z: np.ndarray, seed: int):
+        calls.append(len(rows.features))
         for fit in QUICK[1].fit(rows, z, seed):
             yield replace(fit, coefficients=-10 * fit.coefficients)
 
