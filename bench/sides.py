@@ -182,7 +182,7 @@ class Floor:
                 model.to(target).to(memory_format=torch.channels_last)
             if bundle.depth is not None:
                 bundle.depth.to(target)
-            pixels = [picture_tensor(resize_rgb(read_rgb(path), bundle.framing)) for path in work.paths()]
+            pixels = [picture_tensor(resize_rgb(read_rgb(path), bundle.framings[0])) for path in work.paths()]
             pictures = torch.stack(pixels).to(target)
             symmetries = views(bundle.experiment.tta, bundle.experiment.image_size_px)
             normalised = bundle.preprocessing.normalise(pictures)

@@ -165,7 +165,7 @@ class Inference:
             views(recipe.experiment.tta, recipe.experiment.image_size_px) if recipe else () for recipe in job.recipes
         ]
         steps = steps_by_value(usable, [len(some) for some in symmetries], job.shares)
-        framings = tuple(dict.fromkeys(recipe.framing for recipe in job.recipes if recipe))
+        framings = tuple(dict.fromkeys(one for recipe in job.recipes if recipe for one in recipe.framings))
         self.schedule = Schedule(
             steps, len(job.paths), deadline_s=deadline_s, batch_size=batch_size, devices=device.count
         )
@@ -201,6 +201,9 @@ class Inference:
     def refine(self, device: DeviceReport, batch_size: int, seconds: float) -> None:
         """Let the heads learn from the test's own confident predictions, if there is everything to learn from."""
         answers, recipes = self.outcome.answers, [recipe for recipe in self.job.recipes if recipe is not None]
+        if any(recipe.experiment.is_frozen for recipe in recipes):
+            print("not refined: a regressor on frozen features has no heads")
+            return
         if len(recipes) < len(self.job.recipes) or not answers.is_complete():
             print("not refined: some folds have not predicted every photograph")
             return
