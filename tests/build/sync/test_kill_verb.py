@@ -97,6 +97,7 @@ def test_a_sync_killed_at_twenty_random_moments(kit: Kit) -> None:
     assert "old" in left
 
 
+@pytest.mark.full
 def test_a_sync_killed_in_the_middle_and_towards_its_end(kit: Kit) -> None:
     whole_s = length_of_a_sync(kit)
     for share in (0.5, 0.95):
