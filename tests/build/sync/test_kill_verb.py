@@ -1,4 +1,4 @@
-"""kill -9 on the whole command, in its middle and towards its end: sources old or new, a backup, and the next sync completes."""
+"""kill -9 on the whole command, midway and towards its end: sources old or new, a backup, the next sync completes."""
 
 import json
 import os
