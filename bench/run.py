@@ -68,7 +68,8 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
-    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 840),
+    Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 50),
+    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 790),
     Part("seed_way", "our inference against the seed's way and what a user would write", 250),
     Part("memory", "peak memory and time against photographs, folds and views", 80),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),
@@ -86,6 +87,8 @@ TARGETS = (
     Target("cache.read_speedup", "a ready array against decoding", at_least=10),
     Target("build.process_s", "60 modules, the whole process", at_most=2.0),
     Target("build.stitch_s", "60 modules, the stitching alone", at_most=0.3),
+    Target("sync.edit_s", "an edit in one of our notebooks → its module, besides imports", at_most=1.0),
+    Target("sync.watch_source_to_notebook_s", "watch --experiment: a saved source → its notebooks", at_most=1.0),
 )
 
 

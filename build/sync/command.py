@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from build.problems import CheckFailed, Problem, WrongUse
+from build.seal import is_untouched
 from build.sync.base import read_sources
 from build.sync.cells import parse
 from build.sync.home import bring_home
@@ -77,7 +78,7 @@ def sync(
         backup = write_all(root, texts, content)
         lines += [f"changed     {where}" for where in sorted(texts)]
         lines += [f"backup      {backup.relative_to(root).as_posix()}"] if backup else []
-        if result.complete and result.edited:
+        if result.complete and (result.edited or not is_untouched(content)):  # of an unedited one: outputs of a run
             mark(root, content)
     if problems:
         kept = keep(root, f"{name}.ipynb", content)
