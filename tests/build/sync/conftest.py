@@ -89,6 +89,7 @@ class Toy:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.parameters: dict[str, object] = dict(PARAMETERS)
         for where, text in SOURCES.items():
             (root / where).parent.mkdir(parents=True, exist_ok=True)
             (root / where).write_bytes(text.encode())
@@ -97,8 +98,8 @@ class Toy:
 
     def build(self) -> dict[str, Any]:
         """Stitch the sources of now; the build is noted as `make build` notes it."""
-        stitched = stitch(self.root / MAIN, self.root, PARAMETERS)
-        remember(self.root, stitched.source_sha256, MAIN, PARAMETERS, read_sources(self.root))
+        stitched = stitch(self.root / MAIN, self.root, self.parameters)
+        remember(self.root, stitched.source_sha256, MAIN, self.parameters, read_sources(self.root))
         self.notebook = json.loads(stitched.notebook)
         return self.notebook
 
