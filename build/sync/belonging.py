@@ -194,7 +194,7 @@ class _Match:
 
     def new_cells(self) -> None:
         above = ""
-        needed = self.read_names()
+        needed = self.read_names() if self.free else set()
         for index, cell in enumerate(self.edited):
             if index in self.found.base_of:
                 where = self.base[self.found.base_of[index]].where
