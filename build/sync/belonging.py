@@ -4,7 +4,7 @@
 2. The same id, likewise.
 3. Of what is left, the likest pairs of one kind and one source; two that are equally like are refused.
 4. Between two known neighbours, what is left on both sides in equal number and kind.
-5. Cells made of lines that their neighbour lost were split off; a lost cell whose lines its neighbour gained was merged.
+5. Cells made of lines that their neighbour lost were split off; a lost cell, whose lines its neighbour gained, merged.
 6. New cells: the source that they claim; Markdown and definitions belong below what stands above them; the rest, and
    what is tagged `scratch`, stays in the notebook.
 """
