@@ -132,11 +132,13 @@ class Toy:
         self.notebook["cells"].insert(place, cell)
 
     def look(self, **more: Any) -> Return:
-        return bring_home(parse(json.dumps(self.notebook).encode()), self.root, **more)
+        return bring_home(
+            parse(json.dumps(self.notebook).encode()), self.root, notebook=self.root / "toy.ipynb", **more
+        )
 
     def sync(self, conflicts_in_source: bool = False, **more: Any) -> Return:
         content = json.dumps(self.notebook).encode()
-        result = bring_home(parse(content), self.root, **more)
+        result = bring_home(parse(content), self.root, notebook=self.root / "toy.ipynb", **more)
         write_home(content, result, "toy", self.root, conflicts_in_source=conflicts_in_source)
         return result
 

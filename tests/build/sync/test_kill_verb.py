@@ -1,7 +1,8 @@
-"""kill -9 on the whole command, midway and towards its end: sources old or new, a backup, the next sync completes."""
+"""kill -9 on the whole command at any moment: sources old or new, a backup, and the next sync completes."""
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -84,6 +85,16 @@ def length_of_a_sync(kit: Kit) -> float:
     _, said = process.communicate()
     assert process.returncode == 0 and kit.now() == kit.new, said
     return time.perf_counter() - start
+
+
+@pytest.mark.full
+def test_a_sync_killed_at_twenty_random_moments(kit: Kit) -> None:
+    whole_s, choice, left = length_of_a_sync(kit), random.Random(), []
+    for number in range(22):  # every part of its time, most often the end, when it writes
+        share = (number + choice.random()) / 8 if number < 8 else 0.8 + 0.3 * choice.random()
+        left.append(kill_and_go_on(kit, share * whole_s))
+    print(left)
+    assert "old" in left
 
 
 @pytest.mark.full

@@ -144,6 +144,11 @@ def test_a_sequence_of_edits_builds_and_syncs_loses_and_doubles_nothing() -> Non
     run_state_machine_as_test(Life, settings=settings(max_examples=3, stateful_step_count=20, deadline=None))
 
 
+@pytest.mark.full
+def test_two_hundred_edits_builds_and_syncs_lose_and_double_nothing() -> None:
+    run_state_machine_as_test(Life, settings=settings(max_examples=5, stateful_step_count=200, deadline=None))
+
+
 def test_a_sync_killed_at_any_moment_leaves_sources_old_or_new(tmp_path: Path) -> None:
     toy = Toy(tmp_path)
     old = toy.sources
