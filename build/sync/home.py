@@ -18,7 +18,7 @@ from build.sync.cells import Edited, EditedCell
 from build.sync.earlier import recall
 from build.sync.imports import Clause, add, without_imports
 from build.sync.mapping import apply
-from build.sync.merging import merge_text
+from build.sync.merging import Merge, merge_text
 from build.sync.names import early_uses, follow, hoist, late_imports, left_behind
 from build.sync.parameters import split_parameters
 from build.sync.proof import prove, shows_otherwise
@@ -183,7 +183,10 @@ def _merge(
             )
             continue
         built = base.texts.get(where, "")
-        one = merge_text(mine[where], earlier.get(where, built), theirs.get(where, built))
+        ancestor = earlier.get(where, built)
+        if merge_text(mine[where], built, ancestor) != Merge(mine[where], 0):  # put back since: it comes home again
+            ancestor = built
+        one = merge_text(mine[where], ancestor, theirs.get(where, built))
         if one.conflicts:
             result.conflicts[where] = one.text
         elif one.text != mine[where]:

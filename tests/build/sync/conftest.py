@@ -132,9 +132,8 @@ class Toy:
         self.notebook["cells"].insert(place, cell)
 
     def look(self, **more: Any) -> Return:
-        return bring_home(
-            parse(json.dumps(self.notebook).encode()), self.root, notebook=self.root / "toy.ipynb", **more
-        )
+        edited = parse(json.dumps(self.notebook).encode())
+        return bring_home(edited, self.root, notebook=self.root / "toy.ipynb", **more)
 
     def sync(self, conflicts_in_source: bool = False, **more: Any) -> Return:
         content = json.dumps(self.notebook).encode()

@@ -61,6 +61,15 @@ def test_another_copy_of_the_notebook_takes_nothing_back(toy: Toy) -> None:
     assert "LIMIT + 1" in result.texts["kernel_src/common/tool.py"]
 
 
+def test_an_edit_comes_home_again_when_the_sources_were_put_back(toy: Toy) -> None:
+    before = toy.text("tool")
+    toy.replace("LIMIT = 3", "LIMIT = 4")
+    toy.sync()
+    toy.write("tool", before)  # git checkout
+    toy.sync()
+    assert "LIMIT = 4" in toy.text("tool")
+
+
 def test_after_the_next_build_the_build_is_the_ancestor_again(toy: Toy) -> None:
     toy.replace("LIMIT = 3", "LIMIT = 4")
     toy.sync()
