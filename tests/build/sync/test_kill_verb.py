@@ -1,8 +1,9 @@
-"""kill -9 on the whole command at any moment: sources old or new, a backup, and the next sync completes."""
+"""kill -9 on the whole command, before each of its writes and by the clock: sources old or new, a backup, and the
+next sync completes.
+"""
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,6 +20,50 @@ EDITS = {  # in the notebook, and so in these sources
     "kernel_src/common/device.py": ("MATMUL_SIZE = 64", "MATMUL_SIZE = 65"),
     "kernel_src/kernels/infer.py": ("RESERVE_S = 900", "RESERVE_S = 901"),
 }
+
+# Runs the verb once per line of its input in a fork of its own, which is killed before its n-th change of a file.
+FORKS = """
+import os, signal, sys
+import build.cli, build.metadata, build.notebooks
+from build.sync.command import look
+from pathlib import Path
+
+look(Path(sys.argv[2]))  # reads; so each fork has the sources parsed
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink"}
+HERE = os.getcwd() + os.sep
+
+def changes(event, arguments):
+    if event == "open":
+        writes = isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        return writes and isinstance(arguments[0], str | bytes | os.PathLike) and inside(arguments[0])
+    return event in CHANGES and inside(arguments[0])
+
+def inside(path):
+    return os.path.abspath(os.fsdecode(path)).startswith(HERE)
+
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        seen = 0
+
+        def watch(event, arguments):
+            global seen
+            if changes(event, arguments):
+                seen += 1
+                if seen == int(line):
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+        code = 0
+        try:
+            build.cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        sys.stderr.write(f"changes {seen}\\n")
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+    print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
 
 
 class Kit:
@@ -56,49 +101,84 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     return Kit(tmp_path_factory.mktemp("kill") / "kit")
 
 
-def kill_and_go_on(kit: Kit, after_s: float) -> str:
-    """Kill a sync, look, sync again; return how the kill left the sources."""
-    kit.put_back()
-    process = kit.sync()
-    time.sleep(after_s)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+class Forks:
+    """Syncs of the kit's edited notebook, each a process of its own that starts with everything imported."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.errors = (kit.folder / "stderr.txt").open("w+")
+        command = [sys.executable, "-c", FORKS, "sync", f"{SLUG}.ipynb"]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=kit.folder, stdin=pipe, stdout=pipe, stderr=self.errors, text=True)
+
+    def sync(self, killed_before: int = 0) -> int:
+        """Run one, killed before that change of a file; return its exit status."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{killed_before}\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("status "):
+                return int(line.split()[1])
+        raise AssertionError(self.said())
+
+    def said(self) -> str:
+        return (Path(self.errors.name)).read_text()
+
+    def end(self) -> None:
+        self.process.communicate()
+        self.errors.close()
+
+
+def look_at_what_is_left(kit: Kit) -> str:
+    """Tell how a kill left the sources: none is torn, and where one is new the old ones are kept."""
     now = kit.now()
-    assert all(now[where] in (kit.old[where], kit.new[where]) for where in EDITS)  # none is torn
+    assert all(now[where] in (kit.old[where], kit.new[where]) for where in EDITS)
     left = "old" if now == kit.old else "new" if now == kit.new else "between"
     if left != "old":
         folders = [kit.folder / "out/sync/pending", *(kit.folder / "out/sync/backup").glob("*")]
         newest = max((one for one in folders if one.exists()), key=lambda one: (one.name == "pending", one.name))
         names = json.loads((newest / "files.json").read_text())
         assert {where: (newest / "old" / name).read_text() for where, name in names.items()} == kit.old
-    again = kit.sync()
-    _, said = again.communicate()
-    assert again.returncode == 0, said
-    assert kit.now() == kit.new
-    assert not (kit.folder / "out/sync/pending").exists()
     return left
 
 
-def length_of_a_sync(kit: Kit) -> float:
+def is_home(kit: Kit) -> bool:
+    return kit.now() == kit.new and not (kit.folder / "out/sync/pending").exists()
+
+
+@pytest.mark.full
+def test_a_sync_killed_before_each_of_its_writes(kit: Kit) -> None:
+    forks = Forks(kit)
+    try:
+        assert forks.sync() == 0 and is_home(kit), forks.said()
+        changes = int(forks.said().split("changes ")[1].split()[0])
+        left = []
+        for number in range(1, changes + 1):
+            kit.put_back()
+            assert forks.sync(killed_before=number) == -signal.SIGKILL
+            left.append(look_at_what_is_left(kit))
+            assert forks.sync() == 0 and is_home(kit), forks.said()
+    finally:
+        forks.end()
+    print(changes, left)
+    assert changes >= 22 and left[0] == "old" and left[-1] == "new" and "between" in left
+    assert left == sorted(left, key=["old", "between", "new"].index)
+
+
+@pytest.mark.full
+def test_a_sync_killed_by_the_clock(kit: Kit) -> None:
+    kit.put_back()
     start = time.perf_counter()
-    process = kit.sync()
-    _, said = process.communicate()
-    assert process.returncode == 0 and kit.now() == kit.new, said
-    return time.perf_counter() - start
-
-
-@pytest.mark.full
-def test_a_sync_killed_at_twenty_random_moments(kit: Kit) -> None:
-    whole_s, choice, left = length_of_a_sync(kit), random.Random(), []
-    for number in range(22):  # every part of its time, most often the end, when it writes
-        share = (number + choice.random()) / 8 if number < 8 else 0.8 + 0.3 * choice.random()
-        left.append(kill_and_go_on(kit, share * whole_s))
-    print(left)
-    assert "old" in left
-
-
-@pytest.mark.full
-def test_a_sync_killed_in_the_middle_and_towards_its_end(kit: Kit) -> None:
-    whole_s = length_of_a_sync(kit)
+    whole = kit.sync()
+    _, said = whole.communicate()
+    whole_s = time.perf_counter() - start
+    assert whole.returncode == 0 and is_home(kit), said
     for share in (0.5, 0.95):
-        kill_and_go_on(kit, share * whole_s)
+        kit.put_back()
+        process = kit.sync()
+        time.sleep(share * whole_s)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        look_at_what_is_left(kit)
+        again = kit.sync()
+        _, said = again.communicate()
+        assert again.returncode == 0 and is_home(kit), said
