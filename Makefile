@@ -7,7 +7,7 @@ DATA ?= out/demo/competition
 WEIGHTS ?= $(if $(filter train,$(KERNEL)),out/demo/pretrained,out/demo/bundle)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train infer pseudo-label tune build lab pull-kernel check rehearse data push-weights push-data push-inference push-training \
+.PHONY: help setup setup-lab demo train infer pseudo-label tune build lab notebook-run pull-kernel check rehearse data push-weights push-data push-inference push-training \
 	status scores doctor preflight lint test test-full bundle-sizes bench
 
 help: ## show this list
@@ -15,6 +15,9 @@ help: ## show this list
 
 setup: ## install everything into .venv (once; the other targets do it for you)
 	@$(PYTHON) -m build.environment
+
+setup-lab: ## install JupyterLab into .venv-lab (`make lab` does it for you)
+	@$(PYTHON) -m build.environment lab
 
 demo: setup ## the whole path on a painted competition: train, bundle, infer, score (5 minutes)
 	@$(KIT) demo
@@ -34,8 +37,11 @@ tune: setup ## search hyper-parameters: EXPERIMENT=v5 DATA=… TRIALS=40 [SPACE=
 build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 	@$(KIT) notebooks $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
 
-lab: setup ## JupyterLab on the built notebooks, saving brings edits home (EXPERIMENT=v1 opens that one)
-	@$(KIT) lab $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
+lab: setup ## JupyterLab on the built notebooks, saving brings edits home (EXPERIMENT=v1 opens that one) [PORT=…]
+	@$(KIT) lab $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(PORT),--port $(PORT))
+
+notebook-run: setup ## run a built notebook on this machine, on a mock that `make lab` finds, too (EXPERIMENT=… KERNEL=infer [RANDOM=1] …)
+	@$(KIT) notebook-run --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL) $(if $(filter-out file,$(origin DATA)),--data $(DATA)) $(if $(filter-out file,$(origin WEIGHTS)),$(foreach w,$(WEIGHTS),--weights $(w))) $(if $(filter 1,$(RANDOM)),--random)
 
 pull-kernel: setup ## what was edited on Kaggle → kernel_src/ (EXPERIMENT=… KERNEL=infer)
 	@$(KIT) pull-kernel --experiment $(or $(EXPERIMENT),demo) --kernel $(KERNEL)

@@ -20,7 +20,7 @@ IMAGES = 8
 IMAGES_GPU = (64, 320)
 
 
-def measure(quick: bool) -> dict[str, Any]:
+def measure(quick: bool, of: str) -> dict[str, Any]:
     """Return `overhead.<experiment>`: ratio, processor ratio, the seconds of both sides, loading apart."""
     from bench.material import SMALL, photograph_source
     from kernel_src.common.device import check_device
@@ -29,13 +29,12 @@ def measure(quick: bool) -> dict[str, Any]:
 
     keep_freed_memory()
     device = check_device()
-    found: dict[str, Any] = {}
     if quick:
-        found["small"] = of_one(replace(SMALL, tta="all"), 64, device)
-    for name, tta in {} if quick else SYMMETRIES.items():
-        experiment = replace(EXPERIMENTS[name], tta=tta)
-        found[name] = of_one(experiment, IMAGES, device) if device.kind == "cpu" else on_gpu(experiment, device)
-    return {"overhead": found | {"photographs": photograph_source()}}
+        found = of_one(replace(SMALL, tta="all"), 64, device)
+    else:
+        experiment = replace(EXPERIMENTS[of], tta=SYMMETRIES[of])
+        found = of_one(experiment, IMAGES, device) if device.kind == "cpu" else on_gpu(experiment, device)
+    return {"overhead": {f"small for {of}" if quick else of: found | {"photographs": photograph_source()}}}
 
 
 def on_gpu(experiment: Any, device: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Sets up `.venv` from pyproject.toml: `python3 -m build.environment`, standard library only because it comes first.
 
+`python3 -m build.environment lab` sets up `.venv-lab`, which `make lab` runs from.
+
 Keyed by the dependencies and the interpreter: where they are the same as last time nothing is done.
 """
 
@@ -69,4 +71,4 @@ def set_up(
 
 
 if __name__ == "__main__":
-    raise SystemExit(set_up())
+    raise SystemExit(set_up_lab() if sys.argv[1:] == ["lab"] else set_up())

@@ -21,9 +21,10 @@ from build.image import assumed_versions
 from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, kernel_metadata, kernel_problems
 from build.metadata import kernel_slug as slug_of
 from build.problems import CheckFailed, Problem, WrongUse
-from build.seal import dump_metadata, is_untouched, seal, vouches_for
+from build.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
 from build.sync.base import read_sources, remember
 from build.sync.marks import is_home
+from build.sync.pruning import prune
 from build.sync.writing import recover
 from kernel_src.common.competition import SLUG
 from kernel_src.common.ensembles import ENSEMBLES
@@ -146,6 +147,7 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
         remember(root, one.source_sha256, one.main, one.parameters, texts)
     outcomes = [_write(one, root, edited) for one in built]
     stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})
+    prune(root)
     return outcomes
 
 
@@ -236,7 +238,7 @@ def _write(built: Built, root: Path, edited: Sequence[Path]) -> Outcome:
         there = path.read_bytes() if path.is_file() else None
         if there == content:
             continue
-        if path in edited and there is not None:
+        if there is not None and (path in edited or has_outputs(there)):
             # Named by content: a second overwriting cannot destroy the first copy.
             copy = root / OVERWRITTEN / built.slug / f"{hashlib.sha256(there).hexdigest()[:12]}-{path.name}"
             _put(copy, there)

@@ -39,6 +39,11 @@ def is_untouched(notebook: bytes) -> bool:
         return False
 
 
+def has_outputs(notebook: bytes) -> bool:
+    """Tell whether a notebook holds what a run of it left."""
+    return any(cell.get("outputs") for cell in read_object(notebook).get("cells", []))
+
+
 def vouches_for(notebook: bytes, metadata: bytes) -> bool:
     """Tell whether `metadata` is the kernel-metadata.json that was written with this notebook."""
     sealed = _sealed(read_object(notebook)).get("kernel_metadata_sha256")

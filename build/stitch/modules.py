@@ -6,7 +6,7 @@ import sys
 import tokenize
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from build.problems import Problem
@@ -102,17 +102,23 @@ def parse(path: Path, where: str, name: str, package: str, is_package: bool) -> 
     except UnicodeDecodeError as error:
         return Problem(where=f"{where}:1", what=f"not UTF-8 (byte {error.start})", cure="save the file as UTF-8")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
-            tree = ast.parse(text)
-            compile(tree, where, "exec", dont_inherit=True)  # finds what parsing does not: `return` outside …
-        comments, string_lines = _read_tokens(text)
+        tree, comments, string_lines, names = _taken_apart(text, name != MAIN)
     except SyntaxError as error:
         return Problem(where=f"{where}:{error.lineno or 1}", what=f"syntax error: {error.msg}", cure="correct it")
     except (ValueError, RecursionError, tokenize.TokenError) as error:
         return Problem(where=f"{where}:1", what=f"Python cannot read this file: {error}", cure="correct it")
-    names = find_names(tree, name != MAIN)
     return Module(name, where, path, package, text, tree, comments, names, is_package, string_lines)
+
+
+@lru_cache(maxsize=256)
+def _taken_apart(text: str, library: bool) -> tuple[ast.Module, list[Comment], frozenset[int], Names]:
+    """Parse a text once for all notebooks and syncs of a process that hold it; nobody changes what is returned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        tree = ast.parse(text)
+        compile(tree, "", "exec", dont_inherit=True)  # finds what parsing does not: `return` outside …
+    comments, string_lines = _read_tokens(text)
+    return tree, comments, string_lines, find_names(tree, library)
 
 
 def _read_tokens(text: str) -> tuple[list[Comment], frozenset[int]]:

@@ -5,6 +5,7 @@ tree.
 """
 
 import ast
+import copy
 from typing import Any
 
 from build.stitch.cells import first_line
@@ -46,7 +47,7 @@ def _same_shape(one: ast.stmt, other: ast.stmt) -> bool:
 
 
 class _Changes(ast.NodeTransformer):
-    """Makes a draft's changes in the tree."""
+    """Makes a draft's changes in a copy of the tree: the tree itself is read again by the next notebook."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
@@ -59,4 +60,8 @@ class _Changes(ast.NodeTransformer):
             return ast.Name(id=self.draft.renamed[key], ctx=ast.Load())
         if key in self.draft.values:
             return ast.parse(self.draft.values[key], mode="eval").body
-        return self.generic_visit(node)
+        changed = copy.copy(node)
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, list):  # the transformer writes into it
+                setattr(changed, name, list(value))
+        return self.generic_visit(changed)

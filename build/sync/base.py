@@ -5,13 +5,16 @@ notebook from a colleague) is looked for in git's history, and believed only if 
 """
 
 import ast
+import fcntl
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from build.stitch.parameters import literal
 from kernel_src.common.files import write_atomically
 
 BUILDS = Path("out", "builds")
+TEXTS = "sources"  # its folder of sources, named by content
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,29 @@ def decode(content: bytes) -> str:
 
 
 def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object], texts: Mapping[str, str]) -> None:
-    """Note a build under its hash; what is there stays."""
+    """Note a build under its hash; one that is there stays, and is young again."""
     entry = root / BUILDS / f"{sha256}.json"
-    if entry.exists():
-        return
-    blobs = {}
-    for where, text in texts.items():
-        blobs[where] = hashlib.sha256(text.encode()).hexdigest()
-        _put(root / BUILDS / "sources" / blobs[where], text)
-    # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
-    _put(entry, json.dumps({"main": main, "parameters": literal(dict(parameters)), "sources": blobs}, indent=1) + "\n")
+    with store_held(root):
+        if entry.exists():
+            os.utime(entry)
+            return
+        blobs = {}
+        for where, text in texts.items():
+            blobs[where] = hashlib.sha256(text.encode()).hexdigest()
+            _put(root / BUILDS / TEXTS / blobs[where], text)
+        # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
+        noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
+        _put(entry, json.dumps(noted, indent=1) + "\n")
+
+
+@contextmanager
+def store_held(root: Path) -> Iterator[None]:
+    """Hold out/builds/ for this process, so that nothing is thrown away that another one is about to name."""
+    folder = root / BUILDS
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) -> Base:
@@ -66,14 +83,8 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
     Raises:
         CheckFailed: neither out/builds/ nor git knows it.
     """
-    entry = root / BUILDS / f"{sha256}.json"
-    if entry.is_file():
-        noted = json.loads(entry.read_bytes())
-        folder = root / BUILDS / "sources"
-        texts = {where: (folder / blob).read_bytes().decode() for where, blob in noted["sources"].items()}
-        base = stitch_texts(texts, noted["main"], ast.literal_eval(noted["parameters"]))
-        if base.sha256 == sha256:
-            return base
+    if (base := _from_store(root, sha256)) is not None:
+        return base
     for texts, main, parameters in _from_history(root, sha256):
         for guess in (*guesses, parameters):
             values = {
@@ -111,6 +122,17 @@ def stitch_texts(texts: Mapping[str, str], main: str, parameters: Mapping[str, o
             path.write_bytes(text.encode())
         stitched, cells = compose_cells(Path(folder, main), Path(folder), parameters)
     return Base(stitched.source_sha256, main, dict(parameters), dict(texts), cells)
+
+
+def _from_store(root: Path, sha256: str) -> Base | None:
+    folder = root / BUILDS
+    try:
+        noted = json.loads((folder / f"{sha256}.json").read_bytes())
+        texts = {where: (folder / TEXTS / blob).read_bytes().decode() for where, blob in noted["sources"].items()}
+    except (FileNotFoundError, ValueError):  # never built here, forgotten, or damaged: git may know it
+        return None
+    base = stitch_texts(texts, noted["main"], ast.literal_eval(noted["parameters"]))
+    return base if base.sha256 == sha256 else None
 
 
 def _from_history(root: Path, sha256: str) -> Iterator[tuple[dict[str, str], str, dict[str, object]]]:

@@ -4,7 +4,7 @@
 2. The same id, likewise.
 3. Of what is left, the likest pairs of one kind and one source; two that are equally like are refused.
 4. Between two known neighbours, what is left on both sides in equal number and kind.
-5. A cell made of lines that its neighbour lost was split off; a lost cell whose lines its neighbour gained was merged.
+5. Cells made of lines that their neighbour lost were split off; a lost cell, whose lines its neighbour gained, merged.
 6. New cells: the source that they claim; Markdown and definitions belong below what stands above them; the rest, and
    what is tagged `scratch`, stays in the notebook.
 """
@@ -161,21 +161,27 @@ class _Match:
                 yield list(range(index + 1, next_index)), list(range(base + 1, next_base))
 
     def splits(self) -> None:
-        for index in range(len(self.edited)):
-            if index not in self.found.base_of:
-                continue
-            base = self.found.base_of[index]
+        for index, base in sorted(self.found.base_of.items()):
             lost = _lines(self.texts[base]) - _lines(self.edited[index].text)
-            after = index + 1
-            while after in self.free and self.edited[after].kind == self.base[base].kind and lost:
-                lines = _lines(self.edited[after].text)
-                claim = self.edited[after].claim
-                if (claim and claim != self.source(base)) or (lines & lost).total() * 2 < lines.total():
-                    break
-                self.found.pieces.setdefault(index, []).append(after)
-                self.free.discard(after)
-                lost -= lines
-                after += 1
+            first, last = index, index
+            while self.is_piece(first - 1, base, lost):  # without ids the likest piece was found, not the first one
+                first -= 1
+                lost -= _lines(self.edited[first].text)
+            while self.is_piece(last + 1, base, lost):
+                last += 1
+                lost -= _lines(self.edited[last].text)
+            if last > first:
+                del self.found.base_of[index]
+                self.found.base_of[first] = base
+                self.found.pieces[first] = list(range(first + 1, last + 1))
+                self.free -= set(range(first, last + 1))
+
+    def is_piece(self, index: int, base: int, lost: Counter[str]) -> bool:
+        """Whether a cell that is nobody's yet is mostly made of lines that a cell of the base lost."""
+        if index not in self.free or self.edited[index].kind != self.base[base].kind:
+            return False
+        lines, claim = _lines(self.edited[index].text), self.edited[index].claim
+        return (not claim or claim == self.source(base)) and (lines & lost).total() * 2 >= lines.total()
 
     def merges(self) -> None:
         for index, base in sorted(self.found.base_of.items()):
@@ -194,7 +200,7 @@ class _Match:
 
     def new_cells(self) -> None:
         above = ""
-        needed = self.read_names()
+        needed = self.read_names() if self.free else set()
         for index, cell in enumerate(self.edited):
             if index in self.found.base_of:
                 where = self.base[self.found.base_of[index]].where

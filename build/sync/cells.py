@@ -94,6 +94,14 @@ def parse(content: bytes, name: str = "the notebook") -> Edited:
     return Edited(sha256, main, cells)
 
 
+def built_from(content: bytes) -> str:
+    """Return the hash of the sources that a notebook was built from, "" when it does not say or is none."""
+    try:
+        return parse(content).sha256
+    except WrongUse:
+        return ""
+
+
 def header(line: str) -> str:
     """Return the source that a provenance line names, "" for any other line."""
     found = _HEADER.fullmatch(line)

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from build.problems import CheckFailed, Problem, WrongUse
+from build.seal import is_untouched
 from build.sync.base import read_sources
 from build.sync.cells import parse
+from build.sync.earlier import note
 from build.sync.home import bring_home
 from build.sync.marks import mark
 from build.sync.returned import Return
@@ -40,7 +42,8 @@ def look(notebook: Path, root: Path = ROOT, *, parameters: bool = False) -> tupl
     except OSError as error:
         raise WrongUse(f"cannot read {notebook}: {error.strerror}") from None
     recover(root)
-    return content, bring_home(parse(content, str(notebook)), root, guesses(notebook.stem), parameters=parameters)
+    edited = parse(content, str(notebook))
+    return content, bring_home(edited, root, guesses(notebook.stem), parameters=parameters, notebook=notebook)
 
 
 def sync(
@@ -75,9 +78,11 @@ def sync(
     lines = []
     if not (problems and not (conflicts_in_source and not result.problems)):
         backup = write_all(root, texts, content)
+        if result.notebook is not None and result.edited:
+            note(root, result.notebook, result.build, result.theirs)
         lines += [f"changed     {where}" for where in sorted(texts)]
         lines += [f"backup      {backup.relative_to(root).as_posix()}"] if backup else []
-        if result.complete and result.edited:
+        if result.complete and (result.edited or not is_untouched(content)):  # of an unedited one: outputs of a run
             mark(root, content)
     if problems:
         kept = keep(root, f"{name}.ipynb", content)

@@ -15,9 +15,10 @@ from build.sync.base import Base, find, read_sources, stitch_texts
 from build.sync.belonging import Belonging, base_text, match
 from build.sync.cell_problems import cell_problems
 from build.sync.cells import Edited, EditedCell
+from build.sync.earlier import recall
 from build.sync.imports import Clause, add, without_imports
 from build.sync.mapping import apply
-from build.sync.merging import merge_text
+from build.sync.merging import Merge, merge_text
 from build.sync.names import early_uses, follow, hoist, late_imports, left_behind
 from build.sync.parameters import split_parameters
 from build.sync.proof import prove, shows_otherwise
@@ -25,9 +26,21 @@ from build.sync.returned import Return
 
 
 def bring_home(
-    edited: Edited, root: Path, guesses: Sequence[Mapping[str, object]] = (), *, parameters: bool = False
+    edited: Edited,
+    root: Path,
+    guesses: Sequence[Mapping[str, object]] = (),
+    *,
+    parameters: bool = False,
+    notebook: Path | None = None,
 ) -> Return:
     """Find what an edited notebook changes in the sources of today; nothing is written.
+
+    Args:
+        edited: the notebook as somebody left it.
+        root: of the repository.
+        guesses: parameters that it may have been built with.
+        parameters: whether values of the parameters cell come home, too.
+        notebook: its file, from which an earlier sync may have brought something home.
 
     Raises:
         CheckFailed: the notebook does not say what it was built from, or nobody knows that build.
@@ -35,11 +48,16 @@ def bring_home(
     if not edited.sha256:
         what = "does not say which build it came from: the note `sources sha256 …` in its first cell is gone"
         raise CheckFailed([Problem(what=what, cure="put the note back from the built notebook, then sync again")])
-    return merge_home(edited, find(root, edited.sha256, guesses), read_sources(root), parameters=parameters)
+    base, earlier = find(root, edited.sha256, guesses), recall(root, notebook, edited.sha256)
+    result = merge_home(edited, base, read_sources(root), earlier, parameters=parameters)
+    result.notebook, result.build = notebook, edited.sha256
+    return result
 
 
-def merge_home(edited: Edited, base: Base, mine: Mapping[str, str], *, parameters: bool = False) -> Return:
-    """Do the same with the base and the sources of today given."""
+def merge_home(
+    edited: Edited, base: Base, mine: Mapping[str, str], earlier: Mapping[str, str], *, parameters: bool = False
+) -> Return:
+    """Do the same with the base, the sources of today and what came home earlier given."""
     result = Return()
     belonging = match(base.cells, edited.cells)
     result.problems += belonging.problems + cell_problems(edited.cells, belonging)
@@ -53,11 +71,13 @@ def merge_home(edited: Edited, base: Base, mine: Mapping[str, str], *, parameter
     changed = {where for where, text in theirs.items() if text != base.texts.get(where)}
     result.edited = bool(changed or result.parameters or result.scratch or result.problems)
     if result.problems or not (changed or shows_otherwise(cells, base, belonging)):
+        result.notes += [f"{where} keeps what an earlier sync brought home" for where in sorted(earlier)]
         return result
     result.edited = True
     prove(cells, theirs, base, belonging, result)
     if not result.problems:
-        _merge(theirs, changed, base, mine, result)
+        result.theirs = {where: theirs[where] for where in changed}
+        _merge(theirs, base, mine, earlier, result)
     return result
 
 
@@ -148,22 +168,31 @@ def _described(cell: EditedCell) -> str:
 # -- three ways ----------------------------------------------------------------------------------------------------
 
 
-def _merge(theirs: Mapping[str, str], changed: set[str], base: Base, mine: Mapping[str, str], result: Return) -> None:
+def _merge(
+    theirs: Mapping[str, str], base: Base, mine: Mapping[str, str], earlier: Mapping[str, str], result: Return
+) -> None:
     merged: dict[str, str] = {}
+    changed = sorted({*result.theirs, *earlier})
     hidden = {where: text for where, text in mine.items() if where not in changed and _is_hidden(where, base)}
     result.problems += left_behind(base.texts, {**base.texts, **theirs}, base.main, hidden)
-    for where in sorted(changed):
+    for where in changed:
         if where not in mine:
             what = "was deleted or moved since the notebook was built"
             result.problems.append(
                 Problem(what=what, where=where, cure="bring it back, or carry the edit over by hand")
             )
             continue
-        one = merge_text(mine[where], base.texts.get(where, ""), theirs[where])
+        built = base.texts.get(where, "")
+        ancestor = earlier.get(where, built)
+        if merge_text(mine[where], built, ancestor) != Merge(mine[where], 0):  # put back since: it comes home again
+            ancestor = built
+        one = merge_text(mine[where], ancestor, theirs.get(where, built))
         if one.conflicts:
             result.conflicts[where] = one.text
         elif one.text != mine[where]:
             merged[where] = one.text
+            if where in earlier and where not in result.theirs:
+                result.notes.append(f"{where} loses what an earlier sync brought home: the notebook has it no more")
     if merged and not result.conflicts and dict(mine) != base.texts:
         try:
             stitch_texts({**mine, **merged}, base.main, base.parameters)

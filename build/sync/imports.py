@@ -1,7 +1,9 @@
 """Import statements as text: one added where a formatter would put it, one taken away; the rest keeps its bytes."""
 
 import ast
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from build.stitch.modules import STANDARD_LIBRARY
 from build.sync.mapping import is_marker
@@ -37,12 +39,14 @@ def clauses_of(node: ast.stmt) -> list[Clause]:
     return []
 
 
-def top_level(text: str) -> dict[Clause, ast.stmt]:
+@lru_cache(maxsize=512)
+def top_level(text: str) -> Mapping[Clause, ast.stmt]:
     """Return the imports that stand directly in a module."""
     return {clause: node for node in ast.parse(text).body for clause in clauses_of(node)}
 
 
-def without_imports(text: str) -> tuple[str, list[Clause]]:
+@lru_cache(maxsize=1024)
+def without_imports(text: str) -> tuple[str, Sequence[Clause]]:
     """Take the top-level imports out of a cell's text; return what is left and what they import."""
     lines: list[str | None] = list(text.split("\n"))
     found: list[Clause] = []

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,4 +47,26 @@ def merge_text(mine: str, base: str, theirs: str) -> Merge:
             raise WrongUse("there is no git on this machine, which merges the edits → install git") from None
     if done.returncode < 0 or done.returncode > 127:
         raise WrongUse(f"git merge-file failed: {done.stderr.decode().strip()}")
-    return Merge(done.stdout.decode(), done.returncode)
+    text = done.stdout.decode()
+    if not done.returncode and _doubled(mine, base, theirs, text):
+        return Merge(_both(mine, theirs), 1)
+    return Merge(text, done.returncode)
+
+
+def _doubled(mine: str, base: str, theirs: str, merged: str) -> bool:
+    """Whether a line that both sides brought in stands in the merged text more often than on either side.
+
+    Between alike lines (blank ones, `# %%`) a merge may place one and the same new function twice, side by side.
+    """
+    one, other, both = (Counter(text.split("\n")) for text in (mine, theirs, merged))
+    new = {line for line in one.keys() & other.keys() if line.strip(" #%")} - set(base.split("\n"))
+    return any(both[line] > max(one[line], other[line]) for line in new)
+
+
+def _both(mine: str, theirs: str) -> str:
+    """Write both sides between conflict markers, without the lines that they begin and end with alike."""
+    one, other = mine.split("\n"), theirs.split("\n")
+    head = len(os.path.commonprefix([one, other]))
+    tail = len(os.path.commonprefix([one[head:][::-1], other[head:][::-1]]))
+    middle = ["<<<<<<< sources", *one[head : len(one) - tail], "=======", *other[head : len(other) - tail]]
+    return "\n".join([*one[:head], *middle, ">>>>>>> notebook", *one[len(one) - tail :]])

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from build.problems import Problem
+from build.stitch.assembly import OWN_HASH
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ def split_parameters(
             continue
         edits.append(ParameterEdit(name, before, after))
         if write and name in given:
+            whose, cure = "the experiment's", "set it in kernel_src/common/experiments.py or ensembles.py, or "
+            if name == OWN_HASH:
+                whose, cure = "the build's, which fills it in", ""
             problems.append(
                 Problem(
-                    what=f"{name} = {after}: this value is not the script's but the experiment's",
+                    what=f"{name} = {after}: this value is not the script's but {whose}",
                     where=where,
-                    cure="set it in kernel_src/common/experiments.py or ensembles.py, or in the notebook put back "
-                    f"{name} = {before}",
+                    cure=f"{cure}in the notebook put back {name} = {before}",
                 )
             )
         if not write:

@@ -1,6 +1,7 @@
 """What a notebook brings home: the one record that every step adds to."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from build.problems import Problem
 from build.sync.parameters import ParameterEdit
@@ -18,6 +19,9 @@ class Return:
     notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     edited: bool = False  # whether the notebook differs from its build at all
+    notebook: Path | None = None  # the file, for the next sync of it
+    build: str = ""  # its build's hash
+    theirs: dict[str, str] = field(default_factory=dict)  # source → its text as the notebook has it, of those edited
 
     @property
     def complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""Verbs of one's own machine: train, infer, tune."""
+"""Verbs of one's own machine: train, infer, tune, run a notebook."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -114,3 +114,25 @@ def tune_verb(
         adopt_as=adopt,
         out=out,
     )
+
+
+@verbs.command("notebook-run")
+def notebook_run_verb(
+    experiment: Annotated[str, typer.Option(help="Whose notebook.")],
+    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    data: Annotated[
+        Path | None, typer.Option(help="The competition's folder; the demo's by default, painted if missing.")
+    ] = None,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a bundle or dataset; repeat. By default what lies in out/.")
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random numbers where no bundle is at hand.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a built notebook in a session on this machine, on the mock in out/mock; `make lab` finds the same mock.
+
+    Example: python -m build notebook-run --experiment demo
+    """
+    from build.local.notebook_run import run
+
+    run(experiment, kernel, data, weights or [], random, as_json)

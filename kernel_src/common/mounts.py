@@ -8,13 +8,22 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+KAGGLE = Path("/kaggle")
+MOCK = Path("out", "mock")  # below the checkout on one's own machine: what `make notebook-run` lays out
 SEARCH_DEPTH = 6  # folders below the input root: models/<owner>/<model>/<framework>/<variation>/<version>
 TREE_LINES = 60
 
 
 def kaggle_root() -> Path:
-    """Return the folder that holds `input` and `working`: `/kaggle`, or the rehearsal's stand-in for it."""
-    return Path(os.environ.get("KIT_KAGGLE_ROOT", "/")) / "kaggle"
+    """Return the folder that holds `input` and `working`: `/kaggle`, or what stands in for it.
+
+    A rehearsal names its stand-in. On a machine without `/kaggle` a notebook finds the mock of the checkout it lies in.
+    """
+    if named := os.environ.get("KIT_KAGGLE_ROOT"):
+        return Path(named) / "kaggle"
+    here = Path.cwd()
+    mocks = [folder / MOCK / "kaggle" for folder in (here, *here.parents)] if not KAGGLE.is_dir() else []
+    return next((mock for mock in mocks if (mock / "input").is_dir()), KAGGLE)
 
 
 def working_folder() -> Path:

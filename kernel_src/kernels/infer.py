@@ -29,10 +29,11 @@ from kernel_src.common.competition import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_C
 from kernel_src.common.fallback import find_bundles, not_found, training_means, verify_bundles
 from kernel_src.common.faults import Fault, FaultLog, is_rerun
 from kernel_src.common.hidden_test import read_hidden_test, save_first, save_predictions
-from kernel_src.common.mounts import find_competition, working_folder
+from kernel_src.common.mounts import find_competition, kaggle_root, working_folder
 
 RESERVE_S = 900  # of the nine hours: for what comes before and after the prediction, and for a slow disk
 start_s = time.monotonic()
+print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 fault_log = FaultLog(strict=not is_rerun())
 submission_csv = working_folder() / SUBMISSION_FILE
 hidden_test = read_hidden_test(find_competition(SLUG, TEST_CSV), fault_log)

@@ -34,6 +34,7 @@ from kernel_src.common.external_table import external_table_for
 from kernel_src.common.mounts import find_competition, find_dataset, kaggle_root, working_folder
 from kernel_src.common.weight_sources import find_weights
 
+print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
 competition = find_competition(SLUG, TRAIN_CSV)
 weights_file: Path | None = None

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.common.mounts import find_competition, find_dataset, folder_tree, kaggle_root, working_folder
+from kernel_src.common import mounts
+from kernel_src.common.mounts import MOCK, find_competition, find_dataset, folder_tree, kaggle_root, working_folder
 
 CUP, WEIGHTS = "csiro-biomass", "i2b-v1-weights"
 
@@ -22,11 +23,30 @@ def put(path: Path) -> Path:
     return path.parent
 
 
-def test_the_root_is_kaggles_unless_the_rehearsal_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_is_kaggles_unless_the_rehearsal_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KIT_KAGGLE_ROOT", raising=False)
     assert kaggle_root() == Path("/kaggle") and working_folder() == Path("/kaggle/working")
     monkeypatch.setenv("KIT_KAGGLE_ROOT", "/tmp/mock")
     assert working_folder() == Path("/tmp/mock/kaggle/working")
+
+
+def test_without_kaggle_a_notebook_finds_the_mock_of_the_checkout_it_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KIT_KAGGLE_ROOT", raising=False)
+    monkeypatch.setattr(mounts, "KAGGLE", tmp_path / "kaggle")
+    lies_in = tmp_path / "kit" / "notebooks" / "i2b-v1-infer"
+    mock = tmp_path / "kit" / MOCK / "kaggle"
+    for folder in (lies_in, mock / "input", mock / "working"):
+        folder.mkdir(parents=True)
+    for folder in (lies_in, mock / "working"):  # where Jupyter runs it, and where `make notebook-run` does
+        monkeypatch.chdir(folder)
+        assert kaggle_root() == mock and working_folder() == mock / "working"
+    (tmp_path / "kaggle").mkdir()  # on Kaggle itself nobody looks for a mock
+    assert kaggle_root() == tmp_path / "kaggle"
 
 
 @pytest.mark.parametrize("place", [f"competitions/{CUP}", CUP])

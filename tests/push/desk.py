@@ -111,7 +111,7 @@ class Desk:
             return list(csv.DictReader(handle))
 
 
-def set_desk(folder: Path) -> Desk:
+def copy_kit(folder: Path) -> Path:
     """Copy the kit; compiled modules go along, so that a command starts as fast as in the original."""
     folder.mkdir()
     for part in PARTS:
@@ -120,6 +120,12 @@ def set_desk(folder: Path) -> Desk:
             shutil.copytree(source, folder / part)
         else:
             shutil.copy2(source, folder / part)
+    return folder
+
+
+def set_desk(folder: Path) -> Desk:
+    """Copy the kit, and lay out what a push needs."""
+    copy_kit(folder)
     write_bundle(folder / "out" / "demo" / "bundle")
     # Built and checked once: every push from a copy of this desk finds it so.
     script = (

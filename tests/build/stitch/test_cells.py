@@ -182,6 +182,21 @@ def test_a_notebook_that_asks_for_it_carries_the_hash_of_its_own_sources(package
     assert b'SOURCE_SHA256 = \\"\\"' in package({"main.py": main}).stitch().notebook, "unasked it stays unknown"
 
 
+def test_sources_that_were_stitched_before_give_the_same_notebook_again(package):
+    """A process parses each text once: a stitching that wrote into the tree would spoil the next one."""
+    made = package(
+        {
+            "p/__init__.py": "",
+            "p/m.py": "def f():\n    return 1\n",
+            "main.py": '# %% tags=["parameters"]\nN = [1]\n\n# %%\nfrom p import m as q\n\n'
+            "print([q.f(), N], q.f(), [one for one in (q.f(), [q.f()])])\n",
+        }
+    )
+    first, other = made.stitch(parameters={"N": [2]}), made.stitch(parameters={"N": [3, 4]})
+    assert first.notebook != other.notebook
+    assert made.stitch(parameters={"N": [2]}) == first and b"N = [1]" in made.stitch().notebook
+
+
 def test_unknown_parameter_is_refused(package):
     with pytest.raises(CheckFailed, match="parameter SIZE is not assigned here → this cell assigns FLAG, NAME, SIZES"):
         package(LIBRARY).stitch(parameters={"SIZE": 1})

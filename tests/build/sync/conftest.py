@@ -89,6 +89,7 @@ class Toy:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.parameters: dict[str, object] = dict(PARAMETERS)
         for where, text in SOURCES.items():
             (root / where).parent.mkdir(parents=True, exist_ok=True)
             (root / where).write_bytes(text.encode())
@@ -97,8 +98,8 @@ class Toy:
 
     def build(self) -> dict[str, Any]:
         """Stitch the sources of now; the build is noted as `make build` notes it."""
-        stitched = stitch(self.root / MAIN, self.root, PARAMETERS)
-        remember(self.root, stitched.source_sha256, MAIN, PARAMETERS, read_sources(self.root))
+        stitched = stitch(self.root / MAIN, self.root, self.parameters)
+        remember(self.root, stitched.source_sha256, MAIN, self.parameters, read_sources(self.root))
         self.notebook = json.loads(stitched.notebook)
         return self.notebook
 
@@ -131,11 +132,12 @@ class Toy:
         self.notebook["cells"].insert(place, cell)
 
     def look(self, **more: Any) -> Return:
-        return bring_home(parse(json.dumps(self.notebook).encode()), self.root, **more)
+        edited = parse(json.dumps(self.notebook).encode())
+        return bring_home(edited, self.root, notebook=self.root / "toy.ipynb", **more)
 
     def sync(self, conflicts_in_source: bool = False, **more: Any) -> Return:
         content = json.dumps(self.notebook).encode()
-        result = bring_home(parse(content), self.root, **more)
+        result = bring_home(parse(content), self.root, notebook=self.root / "toy.ipynb", **more)
         write_home(content, result, "toy", self.root, conflicts_in_source=conflicts_in_source)
         return result
 

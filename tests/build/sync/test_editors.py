@@ -136,7 +136,7 @@ def test_a_split_and_a_deletion_without_ids_come_home(toy: Toy, tmp_path: Path, 
     toy.notebook["cells"].remove(toy.cell("print(both(4))"))
     toy.notebook = editor(copy.deepcopy(toy.notebook), tmp_path)
     toy.sync()
-    assert "LIMIT = 3  # at most so often\n\n\n# %%\ndef double(number):" in toy.text("tool")
+    assert "import math\n\nLIMIT = 3  # at most so often\n\n\n# %%\ndef double(number):" in toy.text("tool")
     assert "print(both(4))" not in toy.text("infer")
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 
@@ -213,6 +214,34 @@ def test_a_parameter_that_the_experiment_gives_is_refused_with_its_place(toy: To
     toy.replace('WEIGHTS = {"a": 1.0}', 'WEIGHTS = {"a": 0.5}')
     problems = toy.look(parameters=True).problems
     assert "the experiment's" in str(problems[0]) and "ensembles.py" in str(problems[0])
+
+
+def with_its_own_hash(toy: Toy) -> None:
+    """As a training notebook is built: with the hash of its sources among its parameters."""
+    toy.write("infer", toy.text("infer").replace("COUNT = 3", 'SOURCE_SHA256 = ""  # filled in\nCOUNT = 3'))
+    toy.parameters["SOURCE_SHA256"] = ""
+    toy.build()
+
+
+def test_an_edit_of_a_notebook_that_carries_the_hash_of_its_sources_comes_home(toy: Toy) -> None:
+    with_its_own_hash(toy)
+    toy.replace("value = math.sqrt(number)", "value = math.sqrt(abs(number))")
+    toy.replace("# filled in", "# filled in by the build")
+    toy.sync()
+    assert "math.sqrt(abs(number))" in toy.text("tool")
+    assert 'SOURCE_SHA256 = ""  # filled in by the build\n' in toy.text("infer")
+    old = toy.cell("# filled in")["source"]
+    toy.build()
+    assert toy.cell("# filled in")["source"] != old and not toy.sync().edited
+
+
+def test_the_hash_of_the_sources_is_the_builds_and_no_edit_of_it_comes_home(toy: Toy) -> None:
+    with_its_own_hash(toy)
+    cell = toy.cell("# filled in")
+    cell["source"] = re.sub(r'SOURCE_SHA256 = "\w+"', 'SOURCE_SHA256 = "abc"', cell["source"])
+    assert [edit.name for edit in toy.look().parameters] == ["SOURCE_SHA256"] and not toy.look().texts
+    (problem,) = toy.look(parameters=True).problems
+    assert "the build's, which fills it in" in problem.what and "in the notebook put back SOURCE" in problem.cure
 
 
 @pytest.mark.parametrize("line", ["!pip install timm", "%matplotlib inline", "%%time", "files = !ls"])

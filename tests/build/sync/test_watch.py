@@ -120,3 +120,34 @@ def test_a_pulled_kernel_comes_home(toy: Toy, notebook: Path) -> None:
     pulled = notebook.read_text().replace("print(both(4))", "print(both(9))")
     run_sync(save_pulled("i2b-toy-infer", pulled, toy.root), as_json=False, root=toy.root)
     assert "print(both(9))" in toy.text("infer")
+
+
+def run_in_jupyter(notebook: Path) -> None:
+    """Save a notebook with the outputs of a run."""
+    content = json.loads(notebook.read_text())
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"execution_count": 1, "outputs": [{"output_type": "stream", "name": "stdout", "text": "6.0\n"}]}
+    notebook.write_text(json.dumps(content))
+
+
+def test_a_notebook_that_was_only_run_does_not_stop_the_next_build_and_its_outputs_are_kept(
+    toy: Toy, notebook: Path
+) -> None:
+    run_in_jupyter(notebook)
+    ran = notebook.read_bytes()
+    assert sync_saved(notebook, toy.root) == []
+    toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))
+    (outcome,) = build_notebooks([CARD], toy.root)
+    assert (toy.root / outcome.saved).read_bytes() == ran
+    assert "LIMIT = 4" in notebook.read_text() and "6.0" not in notebook.read_text()
+
+
+def test_an_edited_and_run_notebook_comes_home_and_its_outputs_are_kept(toy: Toy, notebook: Path) -> None:
+    save(notebook, "print(both(4))", "print(both(5))")
+    run_in_jupyter(notebook)
+    ran = notebook.read_bytes()
+    assert any("infer.py" in line for line in sync_saved(notebook, toy.root))
+    (outcome,) = build_notebooks([CARD], toy.root)
+    assert (toy.root / outcome.saved).read_bytes() == ran
+    assert "print(both(5))" in notebook.read_text()

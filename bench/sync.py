@@ -1,0 +1,152 @@
+"""The way home: an edit in our own notebooks as the command brings it, and how long a save waits in `watch`.
+
+Everything happens in a copy of the sources. Each sync is a fresh process, as in a terminal and at a save in JupyterLab;
+its libraries are imported before the clock starts, `command_s` has them in it. `watch` is one process, which has read
+the sources before.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = "kernel_src/common/mounts.py"
+LINE = "TREE_LINES = "
+LIMIT_S = 60.0
+
+_TIMED = """
+import sys, time
+from pathlib import Path
+from build.sync.command import look, sync
+import build.metadata, build.notebooks
+notebook, root = map(Path, sys.argv[1:])
+start = time.perf_counter()
+content, result = look(notebook, root)
+sync(content, result, notebook.stem, root)
+print(time.perf_counter() - start)
+"""
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Return seconds of a sync with an edit and without, of one whole command, and from a save to what comes of it."""
+    from bench.pairs import amount
+    from build.metadata import kernel_slug
+    from build.notebooks import all_cards, build, choose_cards
+
+    runs = 2 if quick else 7
+    cards = all_cards()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        shutil.copytree(ROOT / "kernel_src", root / "kernel_src", ignore=shutil.ignore_patterns("__pycache__"))
+        build(cards, root)
+        slugs = [kernel_slug(card.experiment, card.kernel) for card in cards if card.experiment]
+        slugs = slugs[:2] if quick else slugs[::4]
+        edited, untouched = [], []
+        for slug in slugs:
+            notebook = root / "notebooks" / slug / f"{slug}.ipynb"
+            untouched.append(_sync(notebook, root))
+            edited.append(_edited(notebook, root))
+        demo = choose_cards("demo", cards)
+        watched = {
+            "one": _watch(root, demo, runs),
+            "all": _watch(root, cards, 1 if quick else 2),
+        }
+    command = [sys.executable, "-m", "build", "diff", "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"]
+    return {
+        "sync": {
+            "edit_s": amount(edited, "s") | {"notebooks": len(slugs)},
+            "slowest_edit_s": amount([max(edited)], "s"),
+            "no_edit_s": amount(untouched, "s"),
+            "command_s": amount([_seconds(lambda: _run(command)) for _ in range(runs)], "s"),
+            "watch_source_to_notebook_s": amount(watched["one"][0], "s"),
+            "watch_save_to_source_s": amount(watched["one"][1], "s"),
+            "watch_source_to_all_notebooks_s": amount(watched["all"][0], "s") | {"notebooks": len(cards)},
+        }
+    }
+
+
+def _sync(notebook: Path, root: Path) -> float:
+    command = [sys.executable, "-c", _TIMED, str(notebook), str(root)]
+    return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
+def _edited(notebook: Path, root: Path) -> float:
+    """Change a line of a module, bring it home, put the module back."""
+    source = root / SOURCE
+    before, text = source.read_text(), notebook.read_text()
+    notebook.write_text(text.replace(f"{LINE}60", f"{LINE}61"))
+    seconds = _sync(notebook, root)
+    if f"{LINE}61" not in source.read_text():
+        raise RuntimeError(f"the edit in {notebook} did not come home")
+    source.write_text(before)
+    notebook.write_text(text)
+    return seconds
+
+
+def _watch(root: Path, cards: Any, runs: int) -> tuple[list[float], list[float]]:
+    """Return seconds from a saved source to every notebook, and from a saved notebook to its source."""
+    from build.metadata import kernel_slug
+    from build.sync.watch import watch
+
+    done, said = threading.Event(), list[str]()
+    thread = threading.Thread(target=watch, args=(root, cards, said.append, done.is_set))
+    thread.start()
+    source = root / SOURCE
+    notebooks = [
+        root / "notebooks" / slug / f"{slug}.ipynb"
+        for slug in (kernel_slug(card.experiment, card.kernel) for card in cards if card.experiment)
+    ]
+    notebook = notebooks[-1]
+    to_notebook, to_source = [], []
+
+    def count(path: Path, old: int, new: int) -> None:
+        path.write_text(path.read_text().replace(f"{LINE}{old}", f"{LINE}{new}"))
+
+    def all_have(number: int) -> float:
+        return _until(lambda: all(f"{LINE}{number}" in one.read_text() for one in notebooks))
+
+    def source_has(number: int) -> float:
+        return _until(lambda: f"{LINE}{number}" in source.read_text())
+
+    last = 60 + 2 * runs
+    try:
+        _until(lambda: bool(said))
+        for value in range(60, last, 2):
+            time.sleep(1.0)
+            count(source, value, value + 1)
+            to_notebook.append(all_have(value + 1))
+            time.sleep(1.0)
+            count(notebook, value + 1, value + 2)
+            to_source.append(source_has(value + 2))
+            all_have(value + 2)
+        count(source, last, 60)
+        all_have(60)
+    finally:
+        done.set()
+        thread.join()
+    return to_notebook, to_source
+
+
+def _until(what: Callable[[], bool]) -> float:
+    start = time.perf_counter()
+    while not what():
+        if time.perf_counter() - start > LIMIT_S:
+            raise TimeoutError(f"nothing within {LIMIT_S:g} s")
+        time.sleep(0.01)
+    return time.perf_counter() - start
+
+
+def _seconds(what: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    what()
+    return time.perf_counter() - start
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -1,0 +1,67 @@
+"""A built notebook in a session on this machine: it finds the mock by itself, and nothing of the repository changes."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from build.local.notebook_run import first_words, run_notebook
+from build.problems import CheckFailed, WrongUse
+from kernel_src.common.mounts import MOCK
+from tests.push.desk import write_bundle
+
+SLUG = "i2b-demo-infer"
+
+
+@pytest.fixture(autouse=True)
+def no_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KIT_KAGGLE_ROOT", raising=False)
+
+
+def write_notebook(root: Path, *cells: str) -> Path:
+    """A notebook in the place of the demo's."""
+    path = root / "notebooks" / SLUG / f"{SLUG}.ipynb"
+    path.parent.mkdir(parents=True)
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, path)
+    return path
+
+
+def test_a_notebook_runs_in_the_mocks_working_folder_and_sees_what_it_mounts(
+    tmp_path: Path, tiny_competition: Path
+) -> None:
+    look = "import os\nprint(os.getcwd())\nprint(sorted(os.listdir('../input/datasets/owner/i2b-demo-weights')))"
+    notebook = write_notebook(tmp_path, look, "open('left.txt', 'w').write('x')")
+    before = notebook.read_bytes()
+    bundle = write_bundle(tmp_path / "bundle")
+    done = run_notebook("demo", "infer", data=tiny_competition, weights=[bundle], root=tmp_path)
+    assert done.reads == str(tmp_path / MOCK / "kaggle" / "working") and done.files == ["left.txt"]
+    assert "manifest.json" in Path(done.notebook).read_text() and Path(done.page).is_file()
+    assert (tmp_path / MOCK / "kaggle/input/competitions/csiro-biomass/train.csv").is_file()
+    assert notebook.read_bytes() == before
+
+
+def test_a_cell_that_fails_is_named_and_what_ran_is_kept(tmp_path: Path, tiny_competition: Path) -> None:
+    write_notebook(tmp_path, "print('first')", "1 / 0", "print('never')")
+    with pytest.raises(CheckFailed, match="cell 2 failed: ZeroDivisionError") as failed:
+        run_notebook("demo", "infer", data=tiny_competition, weights=[write_bundle(tmp_path / "bundle")], root=tmp_path)
+    assert first_words(Path(failed.value.problems[0].where)) == "first"
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (("nothing", "infer"), "no experiment 'nothing'"),
+        (("v6", "train"), "v6 has no train notebook"),
+        (("v1", "infer"), "does not exist: run `make build`"),
+        (("demo", "infer"), "no folder for the dataset i2b-demo-weights, the bundle of demo, or RANDOM=1"),
+    ],
+)
+def test_what_cannot_run_is_said_before_anything_is_laid_out(
+    tmp_path: Path, tiny_competition: Path, words: tuple[str, str], why: str
+) -> None:
+    write_notebook(tmp_path, "1")
+    with pytest.raises(WrongUse, match=why):
+        run_notebook(*words, data=tiny_competition, root=tmp_path)
+    assert not (tmp_path / MOCK).exists()
