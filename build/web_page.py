@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2a1c; --paper: #f7f7f2; --mild: #6b756b; --mark: #2f6f2a; --warn: #a4560a }
@@ -23,6 +24,18 @@ svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill
 svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
 p.small { color: var(--mild); font-size: .85rem } strong { color: var(--mark) }
 """
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page under a heading of its own."""
+
+    title: str  # plain text
+    body: str  # HTML without scripts; pictures as SVG or as data URIs: nothing is loaded
+
+    def as_html(self) -> str:
+        """Return heading and body."""
+        return f"<h2>{html.escape(self.title)}</h2>\n{self.body.strip()}"
 
 
 def web_page(title: str, body: str) -> str:
