@@ -1,6 +1,7 @@
 """The frame of every HTML page that the kit writes: no script, nothing loaded, readable on a phone and in the dark."""
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,12 @@ svg { width: 100%; min-width: 34rem; height: auto; display: block }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
 svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill: var(--warn); font-size: 11px }
 svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
+svg .other { fill: none; stroke: var(--mild); stroke-width: 1.5 } svg .quiet { fill: var(--mild); font-size: 11px }
+svg .unlike { fill: var(--mild) } svg path.expected { stroke: var(--warn); stroke-width: 2 }
+svg circle.expected { fill: var(--warn) }
+nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1rem } a { color: var(--mark) }
+.past { position: absolute; left: -99rem } .past:focus { position: static } h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
+summary { cursor: pointer } .next code, pre { overflow-wrap: anywhere; white-space: pre-wrap }
 p.small { color: var(--mild); font-size: .85rem } strong { color: var(--mark) }
 """
 
@@ -30,12 +37,17 @@ p.small { color: var(--mild); font-size: .85rem } strong { color: var(--mark) }
 class Section:
     """A part of a page under a heading of its own."""
 
-    title: str  # plain text
+    title: str  # plain text, unlike any other on its page
     body: str  # HTML without scripts; pictures as SVG or as data URIs: nothing is loaded
+
+    @property
+    def anchor(self) -> str:
+        """Return what a link to it names."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
     def as_html(self) -> str:
         """Return heading and body."""
-        return f"<h2>{html.escape(self.title)}</h2>\n{self.body.strip()}"
+        return f'<h2 id="{self.anchor}">{html.escape(self.title)}</h2>\n{self.body.strip()}'
 
 
 def web_page(title: str, body: str) -> str:
@@ -44,10 +56,29 @@ def web_page(title: str, body: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,"><title>{title}</title><style>{STYLE}</style></head><body>
-<h1>{title}</h1>
+<main><h1>{title}</h1>
 {body.strip()}
-</body></html>
+</main></body></html>
 """
+
+
+def contents(sections: Sequence[Section]) -> str:
+    """Write links to the sections; the first one is a way past them for whoever moves by keys."""
+    links = "".join(f'<li><a href="#{one.anchor}">{html.escape(one.title)}</a></li>' for one in sections)
+    past = f'<a class="past" href="#{sections[0].anchor}">Past the contents</a>' if sections else ""
+    return f'<nav aria-label="Contents">{past}<ul>{links}</ul></nav>'
+
+
+LOADS = re.compile(
+    r"<script|<iframe|<object|<embed|@import|<link(?![^>]*href=\"data:)|url\((?!#|data:)"
+    r"|<[a-z]+[^>]*\s(?:src|srcset|poster|xlink:href)\s*=\s*[\"']?(?!data:)",
+    re.IGNORECASE,
+)
+
+
+def find_loads(page: str) -> list[str]:
+    """Return each place where a page would load something or run a script, with what follows it."""
+    return [page[found.start() : found.start() + 80] for found in LOADS.finditer(page)]
 
 
 def wide(label: str, content: str) -> str:

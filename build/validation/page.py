@@ -33,15 +33,15 @@ def page(comparison: Comparison) -> str:
         ],
         [p.difference.carried for p in comparison.pairs],
     )
-    states, dates = _slices(comparison, rows, comparison.states), _slices(comparison, rows, comparison.dates)
+    states, dates = slices(comparison, rows, comparison.states), slices(comparison, rows, comparison.dates)
     warnings = "".join(f"<li>{html.escape(one)}</li>" for one in comparison.warnings)
     body = f"""
 <p>Official weighted R² in grams, over {len(validation.image_ids)} images of {len(set(validation.groups))}
 State+Sampling_Date groups. Intervals hold the truth in 95 of 100 draws of such groups (group jackknife).</p>
 <p class="decision">{html.escape(decision(comparison))}</p>
 {f'<h2>Warnings</h2><ul class="warnings">{warnings}</ul>' if warnings else "<p>No warnings.</p>"}
-<h2>Scores</h2>{wide("scores", _forest(comparison))}
-<p class="small">Dashed: what no photograph is needed for. {_floor_text(comparison)}</p>
+<h2>Scores</h2>{wide("scores", forest(comparison))}
+<p class="small">Dashed: what no photograph is needed for. {floor_text(comparison)}</p>
 <h2>Differences of pairs</h2>{wide("pairs", pairs)}
 <p class="small">Bold: the interval keeps clear of zero. With many pairs one in twenty does so by luck.</p>
 <h2>Per target (ordinary R²)</h2>{wide("targets", targets)}
@@ -52,11 +52,11 @@ State+Sampling_Date groups. Intervals hold the truth in 95 of 100 draws of such 
     return web_page(f"Comparison of {len(names)} model{'s' if len(names) > 1 else ''}", body)
 
 
-def _floor_text(comparison: Comparison) -> str:
+def floor_text(comparison: Comparison) -> str:
     return html.escape("; ".join(f"{name} {value:.3f}" for name, value in comparison.floors.items())) + "."
 
 
-def _forest(comparison: Comparison) -> str:
+def forest(comparison: Comparison) -> str:
     """Draw a point and an interval per model, and the floors as lines."""
     ends = [*comparison.floors.values(), *(m.low for m in comparison.models), *(m.high for m in comparison.models)]
     low, high = max(min(ends), -1.0) - 0.03, max(ends) + 0.02
@@ -87,7 +87,7 @@ def _forest(comparison: Comparison) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {bottom + 8}" role="img" aria-label="{html.escape(text)}">{"".join(parts)}</svg>'
 
 
-def _slices(comparison: Comparison, rows: Sequence[str], slices: Sequence[Slice]) -> str:
+def slices(comparison: Comparison, rows: Sequence[str], slices: Sequence[Slice]) -> str:
     order = comparison.ranking
     body = [
         [

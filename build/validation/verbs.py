@@ -59,3 +59,21 @@ def constraints_verb(files: Files, train_csv: TrainCsv = None, as_json: AsJson =
     from build.validation.constraint_comparison import run
 
     run(files, train_csv, as_json)
+
+
+@app.command("board")
+def board_verb(
+    scores: Annotated[Path, typer.Option(help="The ledger.")] = Path("docs/scores.csv"),
+    published: Annotated[Path, typer.Option(help="What others have published.")] = Path("docs/published-scores.csv"),
+    cv: Annotated[float | None, typer.Option(help="Out-of-fold score of a new model.")] = None,
+    experiment: Annotated[str, typer.Option(help="Instead of --cv: an experiment trained here.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold CV against public scores, and say what a new model may expect on the board, with its interval.
+
+    Example: python -m build board --experiment v7 --html board.html
+    """
+    from build.validation.board_command import run
+
+    run(scores, published, cv, experiment, html, as_json)
