@@ -23,6 +23,18 @@ svg { width: 100%; min-width: 34rem; height: auto; display: block }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
 svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill: var(--warn); font-size: 11px }
 svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
+.panels, .photos { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)) }
+.panels svg { min-width: 0 } figure { margin: 0 } figcaption { font-size: .85rem; font-variant-numeric: tabular-nums }
+.photos img { width: 100%; height: auto; display: block }
+.c0 { --dot: #2a78b8 } .c1 { --dot: #c9670a } .c2 { --dot: #2f8a4c } .c3 { --dot: #9a4fb5 } .c4 { --dot: #8a7a10 }
+.c5 { --dot: #c0405a }
+svg path { fill: none; stroke: var(--mild) } svg .grid { opacity: .25 }
+svg .dots { stroke: var(--dot); stroke-width: 4.5; stroke-linecap: round; opacity: .75 }
+svg .curve { stroke: var(--dot, var(--mark)); stroke-width: 1.5 }
+svg .zero { stroke: var(--warn); stroke-dasharray: 4 3 }
+.legend span { margin-right: 1rem; white-space: nowrap }
+.legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 50%; background: var(--dot);
+  margin-right: .3rem }
 svg .other { fill: none; stroke: var(--mild); stroke-width: 1.5 } svg .quiet { fill: var(--mild); font-size: 11px }
 svg .unlike { fill: var(--mild) } svg path.expected { stroke: var(--warn); stroke-width: 2 }
 svg circle.expected { fill: var(--warn) }

@@ -61,6 +61,28 @@ def constraints_verb(files: Files, train_csv: TrainCsv = None, as_json: AsJson =
     run(files, train_csv, as_json)
 
 
+@app.command("diagnose")
+def diagnose_verb(
+    oof_or_run: Annotated[
+        str, typer.Argument(metavar="OOF_OR_RUN", help="An out-of-fold CSV or a run's folder; NAME=PATH names it.")
+    ],
+    train_csv: TrainCsv = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder with the photographs: shows the worst, finds duplicates.")
+    ] = None,
+    submission: Annotated[Path | None, typer.Option(help="The same model's predictions on the test set.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what one model gets wrong and where: residuals, worst images, calibration, zeros, identities, shift, leaks.
+
+    Example: python -m build diagnose out/runs/v5/run --train-csv data/csiro-biomass/train.csv --html out/v5.html
+    """
+    from build.diagnostics.command import run
+
+    run(oof_or_run, train_csv, images, submission, as_json, html)
+
+
 @app.command("board")
 def board_verb(
     scores: Annotated[Path, typer.Option(help="The ledger.")] = Path("docs/scores.csv"),
