@@ -296,7 +296,8 @@ def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
     run_folder.mkdir()
     save_tensors(run_folder / "fold0.safetensors", BiomassNet(v1).state_dict())
     (run_folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\n")
-    config = {"format": 1, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": {"r2": 0.0}}
+    oof = {"r2": 0.0, "images": 0, "formula": "none: random weights"}
+    config = {"format": 1, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": oof}
     (run_folder / "config.json").write_text(json.dumps(config | {"versions": {}}))
     report = make(run_folder, tmp_path / "bundle", slug="i2b-v1-weights")
     print(f"v1: {report.bytes_run:,} → {report.bytes_bundle:,} bytes")
