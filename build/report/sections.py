@@ -11,7 +11,7 @@ from build.plot import Panel, legend
 from build.push.ledger import Score
 from build.report.record import Missing, Record
 from build.validation.board_page import body as board_body
-from build.validation.page import floor_text, forest, slices
+from build.validation.page import Row, floor_text, forest, rows_of, slices
 from build.web_page import Section, table, wide
 from kernel_src.common.competition import IMAGE_COLUMN, TARGETS
 from kernel_src.common.experiments import EXPERIMENTS
@@ -46,11 +46,12 @@ def scores_section(record: Record) -> Section:
     )
     comparison = record.comparison
     if comparison is None:
-        points = "; ".join(f"{name} {value:.3f}" for name, value in REFERENCE_POINTS.items())
+        drawing = forest([Row(record.experiment, record.r2)], REFERENCE_POINTS)
         return Section(
             "Scores",
-            f"<p>R² {oof['r2']:.4f} on {oof['images']} images ({html.escape(oof['formula'])}). Its interval needs a "
-            f"train.csv with these images. On the 357 real images: {html.escape(points)}.</p><p>{cost}</p>",
+            f"""{wide("score and reference points", drawing)}
+<p class="small">R² {oof["r2"]:.4f} on {oof["images"]} images ({html.escape(oof["formula"])}). Its interval needs a train.csv
+with these images; dashed are the reference points of the 357 real images. {cost}</p>""",
         )
     own = comparison.targets
     targets = table(
@@ -60,7 +61,7 @@ def scores_section(record: Record) -> Section:
     return Section(
         "Scores",
         f"""
-{wide("score with interval and floors", forest(comparison))}
+{wide("score with interval and floors", forest(rows_of(comparison), comparison.floors))}
 <p class="small">Official weighted R² in grams after the constraint, {len(comparison.validation.image_ids)} images of
 {comparison.models[0].groups} State+Sampling_Date groups, group jackknife. Dashed: what no photograph is needed for.
 {floor_text(comparison)} {cost}</p>
