@@ -83,7 +83,7 @@ def contents(sections: Sequence[Section]) -> str:
 
 LOADS = re.compile(
     r"<script|<iframe|<object|<embed|@import|<link(?![^>]*href=\"data:)|url\((?!#|data:)"
-    r"|<[a-z]+[^>]*\s(?:src|srcset|poster|xlink:href)\s*=\s*[\"']?(?!data:)",
+    r"|<[a-z]+[^>]*\s(?:src|srcset|poster|xlink:href)\s*=\s*(?![\"']?data:)",
     re.IGNORECASE,
 )
 

@@ -47,8 +47,9 @@ def report_sections(record: Record) -> list[Section]:
     from build.diagnostics.sections import sections as diagnostic_sections
 
     found = [missing_section(record.missing), scores_section(record), board_section(record), pictures_section(record)]
-    if record.diagnostics is not None:
-        found += diagnostic_sections(record.diagnostics)
+    diagnostics = record.diagnose()
+    if diagnostics is not None:
+        found += diagnostic_sections(diagnostics)
     return [
         *found,
         folds_section(record),

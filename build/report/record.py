@@ -24,13 +24,13 @@ from build.validation.comparison import Comparison, compare
 from build.validation.cross_validation import OOF_FILE, find_table
 from build.validation.oof_files import read_oof, truth_table, validation_of
 from build.validation.warnings import find_warnings
-from kernel_src.common.competition import TRAIN_FOLDER
+from kernel_src.common.competition import IMAGE_COLUMN, TRAIN_CSV, TRAIN_FOLDER
 from kernel_src.common.constraints import constrain
 from kernel_src.common.files import sha256_of
 from kernel_src.common.manifest import CONFIG_FILE, MANIFEST_FILE, BundleError, read_bundle_json, verify_manifest
 
 if TYPE_CHECKING:
-    from build.diagnostics.diagnosis import Diagnostics
+    from build.diagnostics import Diagnostics
 
 LOG_FILE = "log.csv"  # as in kernel_src.common.runs, whose import would load torch
 
@@ -79,7 +79,6 @@ class Record:
     train: pd.DataFrame | None  # wide table of the images that were judged, in the order of `comparison`
     data: Path | None  # the competition's folder
     comparison: Comparison | None  # of this one model, after the constraint
-    diagnostics: "Diagnostics | None"
     bundle: Bundle | None
     rehearsal: Rehearsal | None
     scores: tuple[Score, ...]  # of the ledger, this experiment's
@@ -90,6 +89,24 @@ class Record:
     def r2(self) -> float:
         """The out-of-fold score, as the training noted it."""
         return float(self.config["oof"]["r2"])
+
+    @property
+    def photographs(self) -> dict[str, Path]:
+        """The photographs at hand of the images judged, by image_id."""
+        if self.train is None or self.data is None:
+            return {}
+        named = zip(self.train["image_id"].astype(str), self.train[IMAGE_COLUMN], strict=True)
+        paths = {image: self.data / path for image, path in named}
+        return {image: path for image, path in paths.items() if path.is_file()}
+
+    def diagnose(self) -> "Diagnostics | None":
+        """Diagnose the out-of-fold predictions, with the photographs at hand; None without a training table."""
+        from build.diagnostics import diagnose
+
+        if self.data is None:
+            return None
+        images = self.data / TRAIN_FOLDER if self.photographs else None
+        return diagnose(f"{self.experiment}={self.run / OOF_FILE}", self.data / TRAIN_CSV, images=images)
 
 
 def read_record(
@@ -128,7 +145,6 @@ def read_record(
         train=train,
         data=table.parent if table is not None else None,
         comparison=comparison,
-        diagnostics=_diagnose(experiment, folder, table) if table is not None else None,
         bundle=bundle,
         rehearsal=rehearsal,
         scores=tuple(scores),
@@ -163,14 +179,6 @@ def _judged(
         missing.append(Missing(what=what, command="train folds with at least two groups"))
         return None, None
     return own.reset_index(), comparison
-
-
-def _diagnose(experiment: str, folder: Path, table: Path) -> "Diagnostics":
-    """Diagnose the out-of-fold predictions, with the photographs if they lie beside the table."""
-    from build.diagnostics.diagnosis import diagnose
-
-    images = table.parent / TRAIN_FOLDER
-    return diagnose(f"{experiment}={folder / OOF_FILE}", table, images=images if images.is_dir() else None)
 
 
 def _read_bundle(experiment: str, folder: Path, missing: list[Missing]) -> Bundle | None:

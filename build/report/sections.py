@@ -13,7 +13,7 @@ from build.report.record import Missing, Record
 from build.validation.board_page import body as board_body
 from build.validation.page import Row, floor_text, forest, rows_of, slices
 from build.web_page import Section, table, wide
-from kernel_src.common.competition import IMAGE_COLUMN, TARGETS
+from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.floors import REFERENCE_POINTS
 from kernel_src.common.metric import weighted_r2
@@ -230,24 +230,16 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 def pictures_section(record: Record) -> Section:
     """Show photographs from the lightest to the heaviest, with prediction and truth: a fair sample, not the worst."""
     title = "A few photographs"
-    if record.comparison is None or record.train is None or record.data is None:
+    photographs = record.photographs
+    if record.comparison is None or not photographs:
         return Section(title, "<p>The photographs are not at hand: <code>--data DIR</code> names their folder.</p>")
     validation = record.comparison.validation
-    path_of = dict(zip(record.train["image_id"].astype(str), record.train[IMAGE_COLUMN], strict=True))
-    order = np.argsort(validation.truth[:, -1], kind="stable")
-    at_hand = [i for i in order if (record.data / path_of[str(validation.image_ids[i])]).is_file()]
-    if not at_hand:
-        return Section(title, f"<p>None of the photographs lies under {html.escape(str(record.data))}.</p>")
+    names = validation.image_ids.astype(str)
+    at_hand = [i for i in np.argsort(validation.truth[:, -1], kind="stable") if names[i] in photographs]
     wanted = np.unique(np.linspace(0, len(at_hand) - 1, min(PICTURES, len(at_hand))).round().astype(int))
     figures = [
-        _figure(
-            record.data / path_of[str(validation.image_ids[i])],
-            str(validation.image_ids[i]),
-            str(validation.groups[i]),
-            validation.predictions[0][i],
-            validation.truth[i],
-        )
-        for i in (at_hand[k] for k in wanted)
+        _figure(photographs[names[i]], names[i], str(validation.groups[i]), validation.predictions[0][i], truth)
+        for i, truth in ((at_hand[k], validation.truth[at_hand[k]]) for k in wanted)
     ]
     return Section(
         title,

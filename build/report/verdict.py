@@ -29,7 +29,8 @@ def judge(record: Record) -> Verdict:
         sentence = f"{name}: {score}; submitted, public {submitted.public:.3f}{private}."
         return Verdict(ready=True, sentence=sentence, next="")
     assert record.rehearsal is not None
-    seconds = record.rehearsal.report["projected_seconds_800"] or record.rehearsal.report["seconds"]
+    report = record.rehearsal.report
+    seconds = report.get("projected_seconds_800") or report.get("seconds") or 0.0
     told = f"; {_expected(record.board.expected)}" if record.board.expected else ""
     sentence = (
         f"{name}: {score}; ready to submit: the bundle is whole, its rehearsal went well and would take "

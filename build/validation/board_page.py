@@ -14,13 +14,13 @@ NAME = "From CV to board"
 
 def page(board: Board) -> str:
     """Return the whole page."""
-    return web_page(NAME, f'<p class="decision">{html.escape(board.words())}</p>{body(board)}')
+    return web_page(NAME, f'<p class="decision">{html.escape(board.words())}</p>{body(board, "h2")}')
 
 
-def body(board: Board) -> str:
-    """Return the drawing and the tables, as HTML."""
+def body(board: Board, heading: str = "h3") -> str:
+    """Return the drawing and the tables, as HTML; `heading` is the tag of its headings."""
     notes = "".join(f'<p class="small">{html.escape(note)}.</p>' for note in board.notes)
-    expected = f"<h3>What is expected</h3>{_rules(board.expected)}" if board.expected else ""
+    expected = f"<{heading}>What is expected</{heading}>{_rules(board.expected)}" if board.expected else ""
     return f"""
 {wide("CV against public score", chart(board))}
 <p class="small">Filled: own submissions, grey if their CV has another formula than the newest; the bar is the 95 %
@@ -28,8 +28,8 @@ interval of CV over groups. Hollow: published by others, a
 square where only the private score is known; their CV have other formulas and other folds. Dashed: public = CV. The public
 score has an interval too, which nobody outside can compute: the photographs behind it are not known.</p>
 {notes}{expected}
-<h3>Own submissions</h3>{wide("own submissions", _own(board.points)) if board.points else "<p>None with both yet.</p>"}
-<h3>Published by others</h3>{wide("published", _published(board.published))}
+<{heading}>Own submissions</{heading}>{wide("own submissions", _own(board.points)) if board.points else "<p>None with both yet.</p>"}
+<{heading}>Published by others</{heading}>{wide("published", _published(board.published))}
 {_others(board.by_others)}
 """
 
