@@ -324,7 +324,7 @@ def _shift(diagnostics: Diagnostics) -> str:
         + wide("quantiles", table(heading, rows, bold))
         + _small(
             f"{shift.images} test images. Distance (Kolmogorov-Smirnov) of test from out-of-fold predictions, both "
-            "after the projection; usual: 95 of 100 random halves of the training visits are no further from each other. "
+            "after the projection; usual: 95 of 100 random halves of the training visits are no further apart. "
             "A test prediction is the mean of several folds and so spread less than an out-of-fold one, which alone "
             "moves the ends."
         )
