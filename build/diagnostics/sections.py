@@ -324,10 +324,10 @@ def _shift(diagnostics: Diagnostics) -> str:
         + legend(names)
         + wide("quantiles", table(heading, rows, bold))
         + _small(
-            f"{shift.images} test images. Distance (Kolmogorov-Smirnov) of test from out-of-fold predictions, both after "
-            "the projection; usual: 95 of 100 random halves of the training visits are no further from each other. A "
-            "test prediction is the mean of several folds and so spread less than an out-of-fold one, which alone moves "
-            "the ends."
+            f"{shift.images} test images. Distance (Kolmogorov-Smirnov) of test from out-of-fold predictions, both "
+            "after the projection; usual: 95 of 100 random halves of the training visits are no further apart. "
+            "A test prediction is the mean of several folds and so spread less than an out-of-fold one, which alone "
+            "moves the ends."
         )
     )
 
@@ -350,8 +350,8 @@ def _separations(diagnostics: Diagnostics) -> str:
     found.append(wide("states told apart", told))
     found.append(
         _small(
-            "Area under the curve of a ridge classifier that tells the part from the rest: by State, month, species, NDVI "
-            "and height; by the five predictions; by the five truths. No visit is in both halves of its own "
+            "Area under the curve of a ridge classifier that tells the part from the rest: by State, month, species, "
+            "NDVI and height; by the five predictions; by the five truths. No visit is in both halves of its own "
             "cross-validation. In brackets what 95 of 100 random parts of as many visits do not exceed; bold: exceeded "
             "by one at least. Told apart by truth, a part weighs unlike the rest, and its score is not comparable with "
             "theirs; by predictions but not by truth, the model sees places where it should see weights; by metadata "

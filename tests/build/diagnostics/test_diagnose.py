@@ -50,7 +50,9 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_train(tmp_path_factory.mktemp("tables") / "train.csv", TABLE)
 
 
-def diagnosed(folder: Path, train: Path, grams: np.ndarray, folds: np.ndarray | None = None, **more: Path) -> Diagnostics:
+def diagnosed(
+    folder: Path, train: Path, grams: np.ndarray, folds: np.ndarray | None = None, **more: Path
+) -> Diagnostics:
     return diagnose(f"m={write_oof(folder / 'oof.csv', TABLE, grams, folds)}", train, **more)
 
 
@@ -69,14 +71,20 @@ def test_through_the_command_line_the_json_and_the_page_say_the_same(tmp_path: P
         assert sum(one["share"] for one in value[parts]) == pytest.approx(1)
     assert sum(one["share"] for one in value["targets"]) == pytest.approx(1)
     text = (tmp_path / "p.html").read_text()
-    assert f"Official R² {value['r2']:.3f}" in text and "Clover&lt;&amp;" in text and "<h1>Diagnostics of a&lt;b</h1>" in text
+    assert (
+        f"Official R² {value['r2']:.3f}" in text
+        and "Clover&lt;&amp;" in text
+        and "<h1>Diagnostics of a&lt;b</h1>" in text
+    )
     assert not re.search(r'(src|href)="(?!data:)|url\(|<script|a<b|https?:', text) and len(text) < 500_000
 
 
 def test_without_json_the_short_of_it_is_printed(tmp_path: Path, train: Path) -> None:
     file = write_oof(tmp_path / "m.csv", TABLE, predicted(TABLE, 1), group_folds(TABLE))
     command = [sys.executable, "-m", "build", "diagnose", file, "--train-csv", train]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "140"})
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "140"}
+    )
     assert done.returncode == 0, done.stderr
     for words in ("m: official R²", "10 images hold", "Dry_Clover_g is 0 on", "fold 4", "--html FILE"):
         assert words in done.stdout
