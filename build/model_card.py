@@ -169,7 +169,9 @@ def _licence(experiment: Mapping[str, Any], licence: str, real: bool) -> str:
 
 
 def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = "\n".join(f"| `{name}` | {entry['bytes']:,} | `{entry['sha256']}` |" for name, entry in sorted(files.items()))
+    rows = "\n".join(
+        f"| `{name}` | {entry['bytes']:,} | `{entry['sha256']}` |" for name, entry in sorted(files.items())
+    )
     return (
         f"| file | bytes | sha256 |\n|---|---|---|\n{rows}\n\n`manifest.json` lists these and this card; a notebook that "
         "finds a file of another hash says so and does not use it."

@@ -39,7 +39,8 @@ svg .other { fill: none; stroke: var(--mild); stroke-width: 1.5 } svg .quiet { f
 svg .unlike { fill: var(--mild) } svg path.expected { stroke: var(--warn); stroke-width: 2 }
 svg circle.expected { fill: var(--warn) }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1rem } a { color: var(--mark) }
-.past { position: absolute; left: -99rem } .past:focus { position: static } h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
+.past { position: absolute; left: -99rem } .past:focus { position: static }
+h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 summary { cursor: pointer } .next code, pre { overflow-wrap: anywhere; white-space: pre-wrap }
 p.small { color: var(--mild); font-size: .85rem } strong { color: var(--mark) }
 """

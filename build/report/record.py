@@ -109,9 +109,7 @@ class Record:
         return diagnose(f"{self.experiment}={self.run / OOF_FILE}", self.data / TRAIN_CSV, images=images)
 
 
-def read_record(
-    experiment: str, run: Path | None = None, data: Path | None = None, ledger: Path = LEDGER
-) -> Record:
+def read_record(experiment: str, run: Path | None = None, data: Path | None = None, ledger: Path = LEDGER) -> Record:
     """Gather everything about an experiment's run.
 
     Raises:

@@ -11,7 +11,7 @@ from build.plot import Panel, legend
 from build.push.ledger import Score
 from build.report.record import Missing, Record
 from build.validation.board_page import body as board_body
-from build.validation.page import Row, floor_text, forest, rows_of, slices
+from build.validation.page import Row, floor_text, forest, rows_of, slices_table
 from build.web_page import Section, table, wide
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiments import EXPERIMENTS
@@ -28,9 +28,7 @@ def short(target: str) -> str:
 
 def missing_section(missing: Sequence[Missing]) -> Section:
     """List what is not there, each with the command that makes it."""
-    rows = "".join(
-        f"<li>{html.escape(one.what)}: <code>{html.escape(one.command)}</code></li>" for one in missing
-    )
+    rows = "".join(f"<li>{html.escape(one.what)}: <code>{html.escape(one.command)}</code></li>" for one in missing)
     return Section("What is missing", f"<ul>{rows}</ul>" if rows else "<p>Nothing: every piece is here.</p>")
 
 
@@ -66,7 +64,7 @@ with these images; dashed are the reference points of the 357 real images. {cost
 {comparison.models[0].groups} State+Sampling_Date groups, group jackknife. Dashed: what no photograph is needed for.
 {floor_text(comparison)} {cost}</p>
 <h3>Per target (ordinary R²)</h3>{wide("targets", targets)}
-<h3>Per state</h3>{wide("states", slices(comparison, [record.experiment], comparison.states))}
+<h3>Per state</h3>{wide("states", slices_table(comparison, [record.experiment], comparison.states))}
 <p class="small">Root of the metric-weighted mean squared error in grams; in brackets its share of all.</p>
 """,
     )
@@ -211,9 +209,7 @@ def curves_section(record: Record) -> Section:
             panel.line(columns["epoch"], values, f"curve c{i}")
             panel.points(columns["epoch"], values, f"c{i}")
         last = ", ".join(f"{name.replace('_', ' ')} {values[0]:.3g} to {values[-1]:.3g}" for name, values in shown)
-        panels.append(
-            f"<figure><figcaption>Fold {fold}</figcaption>{panel.svg(f'fold {fold}: {last}')}</figure>"
-        )
+        panels.append(f"<figure><figcaption>Fold {fold}</figcaption>{panel.svg(f'fold {fold}: {last}')}</figure>")
     return Section(
         "Training curves",
         f"""{legend(["loss in training", "loss on the inner rows that pick the epoch"])}
@@ -330,7 +326,9 @@ def _problem(one: Mapping[str, Any]) -> str:
 def submissions_section(record: Record) -> Section:
     """List the ledger's rows of this experiment."""
     if not record.scores:
-        return Section("Submissions", f"<p>None yet: <code>make push-inference EXPERIMENT={record.experiment}</code>.</p>")
+        return Section(
+            "Submissions", f"<p>None yet: <code>make push-inference EXPERIMENT={record.experiment}</code>.</p>"
+        )
     heading = ["when", "notebook", "submission", "these weights", "CV", "public", "private", "status", "note"]
     return Section(
         "Submissions",

@@ -218,9 +218,7 @@ class Board:
         return "no submission has CV and a public score yet: the first two will say what a CV is worth"
 
 
-def board(
-    scores: Sequence[Score], published: Sequence[Published], cv: float | None = None, formula: str = ""
-) -> Board:
+def board(scores: Sequence[Score], published: Sequence[Published], cv: float | None = None, formula: str = "") -> Board:
     """Gather the points, and what they say of a model with this CV; `formula` is the newest submission's by default."""
     points = points_of(scores)
     formula = formula or (points[-1].formula if points else "")

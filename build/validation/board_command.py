@@ -11,9 +11,7 @@ from build.validation.cross_validation import cross_validation
 from kernel_src.common.files import write_text
 
 
-def run(
-    scores: Path, published: Path, cv: float | None, experiment: str, html: Path | None, as_json: bool
-) -> None:
+def run(scores: Path, published: Path, cv: float | None, experiment: str, html: Path | None, as_json: bool) -> None:
     """Hold CV against public, and say what a new model may expect.
 
     Raises:

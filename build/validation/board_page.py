@@ -70,8 +70,7 @@ def _rules(expected: Expectation) -> str:
     rows = [[rule, f"{error:.4f}"] for rule, error in expected.errors.items()]
     taken = [rule == expected.rule for rule in expected.errors]
     return (
-        f"<p>{html.escape(expected.words())}.</p>"
-        f"{wide('rules', table(['rule', 'leave-one-out error'], rows, taken))}"
+        f"<p>{html.escape(expected.words())}.</p>{wide('rules', table(['rule', 'leave-one-out error'], rows, taken))}"
     )
 
 

@@ -34,7 +34,7 @@ def page(comparison: Comparison) -> str:
         ],
         [p.difference.carried for p in comparison.pairs],
     )
-    states, dates = slices(comparison, rows, comparison.states), slices(comparison, rows, comparison.dates)
+    states, dates = slices_table(comparison, rows, comparison.states), slices_table(comparison, rows, comparison.dates)
     warnings = "".join(f"<li>{html.escape(one)}</li>" for one in comparison.warnings)
     body = f"""
 <p>Official weighted R² in grams, over {len(validation.image_ids)} images of {len(set(validation.groups))}
@@ -103,7 +103,7 @@ def forest(rows: Sequence[Row], floors: Mapping[str, float]) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {bottom + 8}" role="img" aria-label="{html.escape(text)}">{"".join(parts)}</svg>'
 
 
-def slices(comparison: Comparison, rows: Sequence[str], slices: Sequence[Slice]) -> str:
+def slices_table(comparison: Comparison, rows: Sequence[str], slices: Sequence[Slice]) -> str:
     order = comparison.ranking
     body = [
         [

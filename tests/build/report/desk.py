@@ -40,9 +40,7 @@ def lay_out(root: Path, grams: np.ndarray | None = None, folds: np.ndarray | Non
     return root
 
 
-def write_run(
-    folder: Path, grams: np.ndarray | None = None, folds: np.ndarray | None = None, **changes: Any
-) -> Path:
+def write_run(folder: Path, grams: np.ndarray | None = None, folds: np.ndarray | None = None, **changes: Any) -> Path:
     """Write what a training leaves: config, predictions, log, weights."""
     folder.mkdir(parents=True, exist_ok=True)
     grams = predicted(TABLE, 1) if grams is None else grams

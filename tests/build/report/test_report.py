@@ -82,7 +82,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A machine on which v7 was trained, bundled, rehearsed and submitted; read it, never write it."""
     root = lay_out(tmp_path_factory.mktemp("desk"))
     submit(root)
-    shutil.copytree(ROOT / "docs", root / "docs", dirs_exist_ok=True, ignore=shutil.ignore_patterns("scores.csv", "*.jpg"))
+    shutil.copytree(
+        ROOT / "docs", root / "docs", dirs_exist_ok=True, ignore=shutil.ignore_patterns("scores.csv", "*.jpg")
+    )
     return root
 
 
@@ -151,7 +153,7 @@ def test_nothing_is_loaded_and_nothing_runs(shown: tuple[Page, str]) -> None:
 @pytest.mark.parametrize(
     "load",
     [
-        '<script>alert(1)</script>',
+        "<script>alert(1)</script>",
         '<img src="https://example.org/a.png">',
         "<img alt=x src='//example.org/a.png'>",
         '<link rel="stylesheet" href="style.css">',
@@ -165,9 +167,7 @@ def test_what_a_page_must_not_hold_is_found(load: str) -> None:
     assert find_loads(f'<p>text</p>{load}<img src="data:image/png;base64,AA==">')
 
 
-def test_a_page_beyond_5_mb_is_refused_and_the_largest_section_named(
-    at: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_beyond_5_mb_is_refused_and_the_largest_section_named(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("build.report.page.LIMIT_BYTES", 20_000)
     record = read_record(NAME)
     with pytest.raises(CheckFailed, match="a report may have 20,000; most of it is "):
@@ -262,7 +262,7 @@ def test_each_piece_that_is_missing_is_named_with_its_command(at: Path) -> None:
     (at / REHEARSAL).unlink()
     (at / RUN / "log.csv").unlink()
     found = said(at)
-    text = Page((page(record := read_record(NAME), judge(record)))).text
+    text = Page(page(record := read_record(NAME), judge(record))).text
     for what, command in (
         ("training curves", "--run RUN"),
         ("no bundle of this run", f"python -m build bundle {RUN}"),
