@@ -78,8 +78,8 @@ def _what(config: Mapping[str, Any]) -> str:
     experiment = config["experiment"]
     versions = ", ".join(f"{name} {number}" for name, number in config.get("versions", {}).items())
     lines = [
-        f"{len(config['folds'])} networks, one per fold, averaged: `{experiment.get('backbone', 'not told')}`, pictures "
-        f"of {experiment.get('image_height_px')} x {experiment.get('image_width_px')} px, a head per target",
+        f"{len(config['folds'])} networks, one per fold, averaged: `{experiment.get('backbone', 'not told')}`, "
+        f"pictures of {experiment.get('image_height_px')} x {experiment.get('image_width_px')} px, a head per target",
         f"Predicts {', '.join(f'`{target}`' for target in TARGETS)} in grams per quadrat ({QUADRAT})",
         "safetensors, no pickles; matrices in half precision, vectors in single",
         f"Trained from sources `{config.get('source_sha256', 'unknown')}` with {versions}",
@@ -149,9 +149,9 @@ def _use(config: Mapping[str, Any], cv: CrossValidation) -> str:
             f"Made for the inference notebook of `{name}` in {COMPETITION_TITLE}: it compares every file with "
             "`manifest.json`, loads strictly, and enforces the two identities afterwards",
             f"Photographs taken from above of one {QUADRAT}; another quadrat, height or camera is another task",
-            f"The score is that of visits which the fold had not seen, {cv.images} images in all; other states, seasons "
-            "and species may be far worse, and the private score of this competition lay about 0.10 below the public one",
-            "No single prediction is good enough to manage a paddock by: a few photographs carry half of the squared error",
+            f"The score is that of visits which the fold had not seen, {cv.images} images in all; other states, "
+            "seasons and species may be far worse, and this competition's private scores lay about 0.10 below the public",
+            "No single prediction is good enough to manage a paddock by: a few photographs carry half the squared error",
         ]
     )
 
@@ -173,8 +173,8 @@ def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
         f"| `{name}` | {entry['bytes']:,} | `{entry['sha256']}` |" for name, entry in sorted(files.items())
     )
     return (
-        f"| file | bytes | sha256 |\n|---|---|---|\n{rows}\n\n`manifest.json` lists these and this card; a notebook that "
-        "finds a file of another hash says so and does not use it."
+        f"| file | bytes | sha256 |\n|---|---|---|\n{rows}\n\n`manifest.json` lists these and this card; a notebook "
+        "that finds a file of another hash says so and does not use it."
     )
 
 

@@ -124,7 +124,7 @@ def find_rehearsal(experiment: str, bundle: Path | None) -> tuple[Path, dict[str
 
 
 def find_training_report(run: Path) -> dict[str, Any]:
-    """Return what is known of the training itself: the report of `make train`, or of its rehearsal; empty if neither."""
+    """Return what is known of the training: the report of `make train`, or of its rehearsal; empty if neither."""
     local = read_json(run / "training_report.json")
     return local or read_json(run.parent.parent / REPORT_FILE)
 

@@ -38,9 +38,9 @@ def scores_section(record: Record) -> Section:
     oof = record.config["oof"]
     half = oof.get("fp16")
     cost = (
-        f"The bundle's half precision scores {half['r2']:.5f}; no prediction moved over {half['largest_change_g']:g} g."
+        f"Half precision scores {half['r2']:.5f}; no prediction moved over {half['largest_change_g']:g} g."
         if half
-        else "What the bundle's half precision costs was not measured (<code>python -m build bundle RUN --data DIR</code>)."
+        else "What half precision costs was not measured (<code>python -m build bundle RUN --data DIR</code>)."
     )
     comparison = record.comparison
     if comparison is None:
@@ -48,8 +48,8 @@ def scores_section(record: Record) -> Section:
         return Section(
             "Scores",
             f"""{wide("score and reference points", drawing)}
-<p class="small">R² {oof["r2"]:.4f} on {oof["images"]} images ({html.escape(oof["formula"])}). Its interval needs a train.csv
-with these images; dashed are the reference points of the 357 real images. {cost}</p>""",
+<p class="small">R² {oof["r2"]:.4f} on {oof["images"]} images ({html.escape(oof["formula"])}). Its interval needs a
+train.csv with these images; dashed are the reference points of the 357 real images. {cost}</p>""",
         )
     own = comparison.targets
     targets = table(
@@ -213,8 +213,9 @@ def curves_section(record: Record) -> Section:
     return Section(
         "Training curves",
         f"""{legend(["loss in training", "loss on the inner rows that pick the epoch"])}
-<div class="panels">{"".join(panels)}</div><p class="small">The loss of the experiment, {record.config["experiment"].get("loss")}
-of scaled targets; not the score.</p>""",
+<div class="panels">{"".join(panels)}</div>
+<p class="small">The loss of the experiment, {record.config["experiment"].get("loss")} of scaled targets; not the score.
+</p>""",
     )
 
 

@@ -19,16 +19,17 @@ def page(board: Board) -> str:
 
 def body(board: Board, heading: str = "h3") -> str:
     """Return the drawing and the tables, as HTML; `heading` is the tag of its headings."""
+    own = wide("own submissions", _own(board.points)) if board.points else "<p>None with both yet.</p>"
     notes = "".join(f'<p class="small">{html.escape(note)}.</p>' for note in board.notes)
     expected = f"<{heading}>What is expected</{heading}>{_rules(board.expected)}" if board.expected else ""
     return f"""
 {wide("CV against public score", chart(board))}
 <p class="small">Filled: own submissions, grey if their CV has another formula than the newest; the bar is the 95 %
 interval of CV over groups. Hollow: published by others, a
-square where only the private score is known; their CV have other formulas and other folds. Dashed: public = CV. The public
-score has an interval too, which nobody outside can compute: the photographs behind it are not known.</p>
+square where only the private score is known; their CV have other formulas and other folds. Dashed: public = CV. The
+public score has an interval too, which nobody outside can compute: the photographs behind it are not known.</p>
 {notes}{expected}
-<{heading}>Own submissions</{heading}>{wide("own submissions", _own(board.points)) if board.points else "<p>None with both yet.</p>"}
+<{heading}>Own submissions</{heading}>{own}
 <{heading}>Published by others</{heading}>{wide("published", _published(board.published))}
 {_others(board.by_others)}
 """

@@ -1,4 +1,4 @@
-"""The cross-validation score of a run or a bundle, with its interval and its floors: what a public score is held against.
+"""The cross-validation score of a run or a bundle with interval and floors: what a public score is held against.
 
 Interval and floors need train.csv, which is not committed: they are computed where a table that has all the images is
 at hand, and are simply not known elsewhere.

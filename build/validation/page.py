@@ -54,6 +54,7 @@ State+Sampling_Date groups. Intervals hold the truth in 95 of 100 draws of such 
 
 
 def floor_text(comparison: Comparison) -> str:
+    """Write the reference points as a sentence of HTML."""
     return html.escape("; ".join(f"{name} {value:.3f}" for name, value in comparison.floors.items())) + "."
 
 
@@ -104,6 +105,7 @@ def forest(rows: Sequence[Row], floors: Mapping[str, float]) -> str:
 
 
 def slices_table(comparison: Comparison, rows: Sequence[str], slices: Sequence[Slice]) -> str:
+    """Write a table with a line per state or date, a column per model."""
     order = comparison.ranking
     body = [
         [
