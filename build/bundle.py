@@ -2,8 +2,8 @@
 
 From `run/` (fp32 weights, config, out-of-fold predictions) only what inference needs goes along, at half precision:
 `fold<k>.safetensors`, `config.json`, `oof.csv`, `README.md` (the model card), `manifest.json` (bytes and sha256 of
-each file) and `dataset-metadata.json`; where the experiment needs depth, the frozen model goes along once, not once per fold.
-`kernel_src/common/bundles.py` is the reading side and refuses whatever does not fit.
+each file) and `dataset-metadata.json`; where the experiment needs depth, the frozen model goes along once, not once per
+fold. `kernel_src/common/bundles.py` is the reading side and refuses whatever does not fit.
 """
 
 import json

@@ -150,8 +150,8 @@ def _use(config: Mapping[str, Any], cv: CrossValidation) -> str:
             "`manifest.json`, loads strictly, and enforces the two identities afterwards",
             f"Photographs taken from above of one {QUADRAT}; another quadrat, height or camera is another task",
             f"The score is that of visits which the fold had not seen, {cv.images} images in all; other states, "
-            "seasons and species may be far worse, and this competition's private scores lay about 0.10 below the public",
-            "No single prediction is good enough to manage a paddock by: a few photographs carry half the squared error",
+            "seasons and species may be far worse, and here private scores lay about 0.10 below the public ones",
+            "No single prediction is good enough to manage a paddock by: a few photographs carry half the error",
         ]
     )
 
