@@ -77,7 +77,8 @@ def _not_ready(record: Record) -> tuple[str, str] | None:
         return "not ready: no rehearsal on this bundle", wanted.command if wanted else ""
     report = record.rehearsal.report
     if report.get("ok") is not True:
-        first = next(iter(report.get("problems") or []), {}).get("what", "see its report")
+        problems = report.get("problems") or [{}]
+        first = problems[0].get("what", "see its report")
         return f"not ready: the rehearsal failed: {first}", f"make rehearse EXPERIMENT={record.experiment}"
     if report.get("rerun") is not True:
         command = f"python -m build rehearse --experiment {record.experiment} --data DATA --weights BUNDLE --rerun"

@@ -124,8 +124,17 @@ def read_published(path: Path = PUBLISHED) -> list[Published]:
                 cure = "each row: series, model, cv, cv_formula, public, private, source"
                 problems.append(Problem(what=str(error), where=f"{path}:{number}", cure=cure))
                 continue
-            texts = {name: row[name] for name in ("series", "model", "cv_formula", "source")}
-            rows.append(Published(**texts, **scores))
+            rows.append(
+                Published(
+                    series=row["series"],
+                    model=row["model"],
+                    cv=scores["cv"],
+                    cv_formula=row["cv_formula"],
+                    public=scores["public"],
+                    private=scores["private"],
+                    source=row["source"],
+                )
+            )
     if problems:
         raise CheckFailed(problems)
     return rows

@@ -117,7 +117,7 @@ def test_the_name_of_the_predictions_file_is_the_trainings() -> None:
 def bundle(trained_run: Path, tmp_path: Path) -> Path:
     from build.bundle import make_bundle
 
-    make_bundle(trained_run, tmp_path / "bundle", slug="i2b-tiny-weights" * 64)
+    make_bundle(trained_run, tmp_path / "bundle", slug="i2b-tiny-weights")
     return tmp_path / "bundle"
 
 

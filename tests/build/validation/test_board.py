@@ -120,7 +120,8 @@ def test_the_rule_taken_is_the_better_one_once_there_are_points_enough() -> None
 
 def test_with_few_points_the_sentence_says_how_wide_it_is() -> None:
     two = expect(pairs((0.40, 0.47), (0.50, 0.55)), 0.45)
-    assert two and two.width > 0.2 and "2 points are few: the interval is 0.2" in two.words()
+    assert two and "2 points are few: the interval is 0.44 wide" in two.words()
+    assert two.width == pytest.approx(2 * 12.706 * 0.02 / 2**0.5 * 1.5**0.5, abs=1e-4)  # t of one degree of freedom
     assert expect(pairs((0.40, 0.47)), 0.45) is None and expect([], 0.45) is None
     many = expect(pairs(*((0.4 + i / 50, 0.5 + i / 50 + (-1) ** i / 100) for i in range(8))), 0.9)
     assert many and "few" not in many.words() and "beyond all of them" in many.words()
