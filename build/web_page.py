@@ -11,7 +11,7 @@ STYLE = """
   :root { --ink: #e6ece2; --paper: #161a16; --mild: #9aa59a; --mark: #7fc276; --warn: #e6a257 } }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 64rem; padding: 1rem; color: var(--ink);
   background: var(--paper) }
-h1 { font-size: 1.5rem; margin: .5rem 0 } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
+h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
 .decision { font-size: 1.1rem; border-left: 4px solid var(--mark); padding-left: .8rem }
 .warnings { border-left: 4px solid var(--warn); padding: .2rem .8rem .2rem 2rem }
 .wide { overflow-x: auto } .wide:focus { outline: 2px solid var(--mark) }
