@@ -219,6 +219,7 @@ def test_the_public_test_set_of_one_image_tells_nothing(tmp_path: Path, train: P
     assert "1 image(s); fewer than 20 tell nothing" in page(found)
 
 
+@pytest.mark.full
 def test_folds_of_one_state_each_are_told_apart_and_random_ones_are_not(tmp_path: Path, train: Path) -> None:
     by_state = TABLE["State"].map({"Tas": 0, "Vic": 1, "NSW": 2, "WA": 3}).to_numpy()
     found = diagnosed(tmp_path, train, predicted(TABLE, 1), by_state).fold_separations or ()

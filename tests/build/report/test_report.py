@@ -116,6 +116,7 @@ def said(root: Path, **more: Any) -> dict[str, Any]:
 # Through the door
 
 
+@pytest.mark.full
 def test_the_command_writes_the_page_and_says_the_sentence(desk: Path, tmp_path: Path) -> None:
     out = tmp_path / "v7.html"
     command = [sys.executable, "-m", "build", "report", NAME, "--out", str(out), "--json"]
