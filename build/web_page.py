@@ -41,7 +41,7 @@ svg circle.expected { fill: var(--warn) }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1rem } a { color: var(--mark) }
 .past { position: absolute; left: -99rem } .past:focus { position: static }
 h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
-summary { cursor: pointer } .next code, pre { overflow-wrap: anywhere; white-space: pre-wrap }
+summary { cursor: pointer } .next code, pre { white-space: pre-wrap } code, pre { overflow-wrap: anywhere }
 p.small { color: var(--mild); font-size: .85rem } strong { color: var(--mark) }
 """
 
