@@ -1,9 +1,9 @@
 """A training run becomes a bundle: the flat folder that is uploaded as a Kaggle dataset.
 
 From `run/` (fp32 weights, config, out-of-fold predictions) only what inference needs goes along, at half precision:
-`fold<k>.safetensors`, `config.json`, `oof.csv`, `manifest.json` (bytes and sha256 of each file) and
-`dataset-metadata.json`; where the experiment needs depth, the frozen model goes along once, not once per fold.
-What `python -m build regress` leaves is a run as well: its regressor goes along as it is, with the report.
+`fold<k>.safetensors`, `config.json`, `oof.csv`, `README.md` (the model card), `manifest.json` (bytes and sha256 of
+each file) and `dataset-metadata.json`; where the experiment needs depth, the frozen model goes along once, not once per
+fold. What `python -m build regress` leaves is a run as well: its regressor goes along as it is, with the report.
 `kernel_src/common/bundles.py` is the reading side and refuses whatever does not fit.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.problems import CheckFailed, Problem, WrongUse
-from kernel_src.common.files import sha256_of, write_json
+from kernel_src.common.files import sha256_of, write_json, write_text
 from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST_FILE, file_entry, read_bundle_json
 
 if TYPE_CHECKING:
@@ -99,7 +99,11 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     from safetensors.torch import load_file
 
     from build.metadata import dataset_metadata
+    from build.model_card import CARD_FILE, licence_of, model_card
+    from build.notebooks import ROOT
+    from build.validation.cross_validation import TRAIN_TABLES, cross_validation
     from kernel_src.common.checkpoint import save_tensors
+    from kernel_src.common.competition import TRAIN_CSV
     from kernel_src.common.provenance import UNKNOWN_SOURCES
     from kernel_src.common.runs import OOF_FILE
 
@@ -119,13 +123,18 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     config["oof"]["fp16"] = measured
     write_json(draft / CONFIG_FILE, config)
     names = [*dict.fromkeys([*config["folds"], *depth_files, *as_they_are]), CONFIG_FILE]
+    files = {name: file_entry(draft / name) for name in names}
+    cv = cross_validation(draft, TRAIN_TABLES if data is None else [data / TRAIN_CSV])
+    licence = licence_of(slug, ROOT)
+    write_text(draft / CARD_FILE, model_card(config, files, cv, slug=slug, licence=licence))
+    files[CARD_FILE] = file_entry(draft / CARD_FILE)
     manifest = {
         "format": BUNDLE_FORMAT,
         "dataset": slug,
         "experiment": config["experiment"]["name"],
         "source_sha256": config.get("source_sha256", UNKNOWN_SOURCES),  # as the run noted it, whatever is built now
         "versions": config["versions"],
-        "files": {name: file_entry(draft / name) for name in names},
+        "files": files,
     }
     write_json(draft / MANIFEST_FILE, manifest)
     write_json(draft / "dataset-metadata.json", dataset_metadata(slug))
@@ -133,7 +142,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     draft.rename(out)
     return BundleReport(
         folder=str(out),
-        files=len(names),
+        files=len(files),
         halved=not frozen,
         bytes_run=sum((run / name).stat().st_size for name in [*config["folds"], *depth_files]),
         bytes_bundle=sum(path.stat().st_size for path in out.iterdir()),

@@ -5,7 +5,8 @@
 - Errors that are too good. A model that has never seen a visit errs by visit: on the real photographs the means of the
   errors of each visit vary 3.7 to 5.0 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
   whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image.
-- Means of folds that are met too exactly: whoever scales by the target statistics of the validation fold has them.
+- Means of folds that are met too exactly, or overshot (overshoot.py): whoever scales by the target statistics of the
+  validation fold has one or the other.
 - Errors as small as on training images.
 """
 
@@ -15,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from build.validation.oof_files import OofFile, Validation
+from build.validation.overshoot import overshoot
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.metric import weight_row, weighted_r2
 
 SHUFFLES = 1000
 KNOWS_VISITS_BELOW = 2.0  # between the 1.8 and the 3.7 above
 TOO_EXACT = 0.002  # share of shuffles with means as exact as these
+TOO_FAR = 0.002  # share of random cuts whose folds overshoot as far
 TRAINING_R2, TRAINING_ERROR = 0.95, 0.03  # the best published CV is .86, with a median error of Total of 14 %
 
 
@@ -118,6 +121,12 @@ def _residuals(name: str, validation: Validation, model: int) -> list[str]:
             found.append(
                 f"{name}: the mean of every fold is met too exactly (errors of the means {ratio:.2f} of chance): "
                 "were target statistics of the validation fold used?"
+            )
+        slope, share = overshoot(validation.truth, validation.predictions[model], folds, validation.groups)
+        if slope > 0 and share < TOO_FAR:
+            found.append(
+                f"{name}: the heavier a fold is than the rest, the more it is predicted too heavy ({slope:+.2f} g per "
+                "g): were outputs given back the target statistics of the validation fold, as in the seed?"
             )
     if len(set(validation.groups)) < len(validation.groups) / 2:
         ratio, share = mean_exactness(residuals, validation.groups)

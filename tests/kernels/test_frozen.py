@@ -81,7 +81,7 @@ def largest_difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> float:
 
 def test_the_bundle_holds_the_regressor_as_arrays_its_report_and_the_backbones_hash_but_no_backbone(made: Made) -> None:
     manifest = verify_manifest(made.bundle)
-    assert set(manifest["files"]) == {"regressor.safetensors", "regress.json", "oof.csv", "config.json"}
+    assert set(manifest["files"]) == {"regressor.safetensors", "regress.json", "oof.csv", "config.json", "README.md"}
     config = json.loads((made.bundle / "config.json").read_text())
     assert config["folds"] == ["regressor.safetensors"] and config["backbone"]["dataset"] == WEIGHTS_SLUG
     report = json.loads((made.bundle / "regress.json").read_text())
@@ -89,6 +89,9 @@ def test_the_bundle_holds_the_regressor_as_arrays_its_report_and_the_backbones_h
     oof = pd.read_csv(made.bundle / "oof.csv")
     assert list(oof) == ["image_id", "fold", *TARGETS] and len(oof) == 20 and oof["fold"].nunique() == 7
     assert not list(made.bundle.glob("*.pkl"))
+    card = (made.bundle / "README.md").read_text()
+    assert "A regressor on frozen features of `" in card and "group left out once" in card
+    assert "networks" not in card and "half precision" not in card and "inner folds" not in card
 
 
 def test_the_file_is_the_blend_that_the_report_names_and_knows_its_training_rows_better_than_left_out_ones(
