@@ -15,6 +15,7 @@ from build.problems import CheckFailed, Problem
 from kernel_src.common.files import write_json, write_text
 
 LAB = Path("out", "lab")
+CALLS_HOME = "@jupyterlab/apputils-extension:announcements"  # asks for news and newer versions
 _CONFIG = '''"""Written by `make lab`: after each save the notebook's edits go to kernel_src/."""
 import subprocess
 import sys
@@ -40,19 +41,19 @@ c.FileContentsManager.post_save_hook = after_save
 c.ServerApp.ip = "127.0.0.1"
 c.ServerApp.root_dir = {folder!r}
 c.ServerApp.open_browser = False
-c.LabApp.news_url = None
-c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 '''
 
 
 def prepare(root: Path = ROOT) -> tuple[list[str], dict[str, str]]:
     """Write the configuration and a kernel of `.venv`; return the command and the environment of the server."""
     folder = root / LAB
-    python = str(ROOT / ".venv" / "bin" / "python")
-    kernel = folder / "data" / "kernels" / "python3"
-    kernel.mkdir(parents=True, exist_ok=True)
-    argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    write_json(kernel / "kernel.json", {"argv": argv, "display_name": "Python 3 (the kit)", "language": "python"})
+    argv = [str(ROOT / ".venv" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = folder / "data" / "kernels" / "python3" / "kernel.json"
+    page = folder / "config" / "labconfig" / "page_config.json"
+    for file in (kernel, page):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kernel, {"argv": argv, "display_name": "Python 3 (the kit)", "language": "python"})
+    write_json(page, {"disabledExtensions": {CALLS_HOME: True}})
     config = folder / "jupyter_server_config.py"
     write_text(config, _CONFIG.format(python=sys.executable, root=str(ROOT), folder=str(root / NOTEBOOKS)))
     names = {"JUPYTER_DATA_DIR": "data", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime"}

@@ -1,6 +1,7 @@
 """A built notebook in a session on this machine: it finds the mock by itself, and nothing of the repository changes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -9,7 +10,9 @@ from nbclient import NotebookClient
 
 from build.local.notebook_run import first_words, run_notebook
 from build.mock import tree_sha256
+from build.notebooks import ROOT, build
 from build.problems import CheckFailed, WrongUse
+from kernel_src.common.kernel_cards import kernel_card
 from kernel_src.common.mounts import MOCK
 from tests.push.desk import copy_kit, write_bundle
 
@@ -68,6 +71,14 @@ def test_what_cannot_run_is_said_before_anything_is_laid_out(
     with pytest.raises(WrongUse, match=why):
         run_notebook(*words, data=tiny_competition, root=tmp_path)
     assert not (tmp_path / MOCK).exists()
+
+
+def test_a_mock_that_lies_there_stops_no_build(tmp_path: Path) -> None:
+    # The name of its folder was once taken for data beside the sources, and every later build was refused.
+    shutil.copytree(ROOT / "kernel_src", tmp_path / "kernel_src")
+    (tmp_path / MOCK / "kaggle" / "input").mkdir(parents=True)
+    (outcome,) = build([kernel_card("demo", "infer")], tmp_path)
+    assert outcome.state == "written"
 
 
 @pytest.mark.full
