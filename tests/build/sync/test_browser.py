@@ -26,6 +26,7 @@ WHERE, OLD, NEW = "kernel_src/common/mounts.py", "TREE_LINES = 60", "TREE_LINES 
 CELL = "document.activeElement?.closest('.jp-Notebook .jp-Cell.jp-mod-active')"
 NUMBER = f"Number({CELL}?.dataset.windowedListIndex ?? -1)"
 READY = "document.querySelector('#jp-main-statusbar')?.innerText.includes('Python 3 (the kit) | Idle')"
+SAVED = "!document.querySelector('.lm-TabBar-tab.jp-mod-dirty')"
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def test_an_edit_saved_in_a_browser_is_in_its_module_and_is_what_the_next_build_
             browser.wait_for(f"{CELL}?.innerText.includes({json.dumps(NEW)})")
             browser.press("s", "Control")
             wait_for(lambda: NEW in (kit / WHERE).read_text(), 60)
+            browser.wait_for(SAVED)
             browser.shot(PICTURES / "lab-edited.png")
             # The notebook goes on in the same session: it finds the mock, and says so.
             run_to(browser, first_output + 1)
@@ -101,6 +103,7 @@ def test_an_edit_saved_in_a_browser_is_in_its_module_and_is_what_the_next_build_
             browser.wait_for(f"document.querySelector('.jp-Notebook').innerText.includes({json.dumps(reads)})")
             browser.press("s", "Control")
             wait_for(lambda: "nothing new for the sources" in (tmp_path / "lab.log").read_text(), 60)
+            browser.wait_for(SAVED)
         finally:
             browser.shot(PICTURES / "lab.png")
         assert {urlsplit(asked).netloc for asked in browser.asked} <= {urlsplit(address).netloc, ""}
