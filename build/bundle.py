@@ -154,10 +154,8 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
 
 
 def _is_frozen(config: Mapping[str, Any]) -> bool:
-    """Tell whether a run's folds are regressors on frozen features."""
-    from kernel_src.common.experiment import experiment_from_json
-
-    return experiment_from_json(config["experiment"]).is_frozen
+    """Tell whether a run's folds are regressors on frozen features; older configs do not say."""
+    return bool(config["experiment"].get("feature_poolings"))
 
 
 def check_depth(config: Mapping[str, Any], run: Path) -> None:
