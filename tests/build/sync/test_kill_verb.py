@@ -36,7 +36,8 @@ def changes(event, arguments):
     if event == "open":
         writes = isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         return writes and isinstance(arguments[0], str | bytes | os.PathLike) and inside(arguments[0])
-    return event in CHANGES and inside(arguments[0])
+    relative = event in {"os.remove", "os.rmdir"} and arguments[1] != -1  # to a folder of the stitcher's in /tmp
+    return event in CHANGES and not relative and inside(arguments[0])
 
 def inside(path):
     return os.path.abspath(os.fsdecode(path)).startswith(HERE)
