@@ -13,19 +13,18 @@ from typing import Any
 
 from build.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE
 from build.validation.cross_validation import CrossValidation, is_frozen
+from build.validation.real_table import is_competitions_own
 from kernel_src.common.competition import (
     COMPETITION_TITLE,
     COMPETITION_URL,
     DATA_LICENCE,
     QUADRAT,
     TARGETS,
-    TRAINING_MEANS_G,
 )
 from kernel_src.common.floors import REFERENCE_POINTS
 from kernel_src.common.weight_sources import WEIGHT_SOURCES
 
 CARD_FILE = "README.md"
-MEANS_TOLERANCE_G = 0.02  # of the training means: constants with two decimals, projected
 
 
 def model_card(
@@ -52,7 +51,7 @@ def model_card(
         "## Intended use and limits",
         _use(config, cv),
         "## Licence",
-        _licence(experiment, licence, is_competitions_own(config)),
+        _licence(experiment, licence, is_competitions_own(config.get("target_mean_g", {}))),
         "## Files",
         _files(files),
     ]
@@ -65,12 +64,6 @@ def licence_of(slug: str, root: Path) -> str:
     if not path.is_file():
         return OWN_WEIGHTS_LICENCE
     return str(json.loads(path.read_bytes())["licenses"][0]["name"])
-
-
-def is_competitions_own(config: Mapping[str, Any]) -> bool:
-    """Tell whether the run was trained on the competition's own table, by the means of its targets."""
-    means = config.get("target_mean_g", {})
-    return all(abs(means.get(target, -1.0) - TRAINING_MEANS_G[target]) < MEANS_TOLERANCE_G for target in TARGETS)
 
 
 # %%
@@ -100,7 +93,7 @@ def _trained_on(config: Mapping[str, Any], cv: CrossValidation) -> str:
     experiment = config["experiment"]
     groups = f" of {cv.groups} State+Sampling_Date groups" if cv.groups else ""
     judged = f"{cv.images} photographs{groups} were judged out of fold"
-    if is_competitions_own(config):
+    if is_competitions_own(config.get("target_mean_g", {})):
         lines = [f"The training photographs of [{COMPETITION_TITLE}]({COMPETITION_URL}): {judged}"]
     else:
         lines = [

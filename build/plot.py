@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 34  # room for ticks and names
 COLOURS = 6  # classes c0 … c5
+LETTER, LABEL = 6.5, 13  # about the width of a letter, and the height of a line, of 12 px
 
 
 class Panel:
@@ -27,6 +28,7 @@ class Panel:
     ) -> None:
         """Draw the axes; `x` and `y` are the ends of the data. `log_y` wants values above zero."""
         self.width, self.height, self.log_y = width, height, log_y
+        self._taken: list[tuple[float, float, float]] = []  # left, base and width of each label
         self.x_ends, self.y_ends = roomy(*x), _roomy_log(*y) if log_y else roomy(*y)
         bottom, right = height - BOTTOM, width - RIGHT
         middle = (TOP + bottom) / 2
@@ -78,10 +80,22 @@ class Panel:
         self.parts.append(f'<rect class="{kind}" x="{left:g}" y="{top:g}" width="8" height="8"/>')
 
     def text(self, x: float, y: float, text: str, kind: str = "") -> None:
-        """Write beside a point, to whichever side there is more room."""
-        at, right = self.x(x), self.x(x) < self.width * 0.6
+        """Write beside a point, to whichever side there is more room; a line up or down where something stands."""
+        at, wide, right = self.x(x), LETTER * len(text), self.x(x) < self.width * 0.6
+        left = at + 8 if right else at - 8 - wide
+        places = (self.y(y) + 4 + LABEL * step for step in (0, 1, -1, 2, -2, 3, -3))
+        free = [
+            place
+            for place in places
+            if TOP + LABEL <= place <= self.height - BOTTOM and self._is_free(left, place, wide)
+        ]
+        base = free[0] if free else self.y(y) + 4
+        self._taken.append((left, base, wide))
         place = f'x="{at + 8:g}"' if right else f'x="{at - 8:g}" text-anchor="end"'
-        self.parts.append(f'<text class="{kind}" {place} y="{self.y(y) + 4:g}">{_text(text)}</text>')
+        self.parts.append(f'<text class="label {kind}" {place} y="{base:g}">{_text(text)}</text>')
+
+    def _is_free(self, left: float, base: float, wide: float) -> bool:
+        return not any(abs(base - b) < LABEL and left < x + w and x < left + wide for x, b, w in self._taken)
 
     def svg(self, label: str) -> str:
         """Return the picture; `label` says in words what it shows."""

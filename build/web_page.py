@@ -17,7 +17,10 @@ h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere } h2 { font-siz
 .wide { overflow-x: auto } .wide:focus { outline: 2px solid var(--mark) }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
 td, th { text-align: right; padding: .15rem .5rem; white-space: nowrap } th { font-weight: 400; color: var(--mild) }
-td:first-child, th:first-child { text-align: left }
+td:first-child, th:first-child, .long { text-align: left }
+td.long { white-space: normal; min-width: 15rem; vertical-align: top }
+@media (max-width: 40rem) { td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem } }
+.wide + .wide, .wide + .panels, .panels + .wide { margin-top: 1rem }
 tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
 svg { width: 100%; min-width: 34rem; height: auto; display: block }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
@@ -36,6 +39,7 @@ svg .zero { stroke: var(--warn); stroke-dasharray: 4 3 }
 .legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 50%; background: var(--dot);
   margin-right: .3rem }
 svg .other { fill: none; stroke: var(--mild); stroke-width: 1.5 } svg .quiet { fill: var(--mild); font-size: 11px }
+svg .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
 svg .unlike { fill: var(--mild) } svg path.expected { stroke: var(--warn); stroke-width: 2 }
 svg circle.expected { fill: var(--warn) }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1rem } a { color: var(--mark) }
@@ -82,6 +86,8 @@ def contents(sections: Sequence[Section]) -> str:
     return f'<nav aria-label="Contents">{past}<ul>{links}</ul></nav>'
 
 
+LONG = 40  # characters: more in a cell is a sentence
+
 LOADS = re.compile(
     r"<script|<iframe|<object|<embed|@import|<link(?![^>]*href=\"data:)|url\((?!#|data:)"
     r"|<[a-z]+[^>]*\s(?:src|srcset|poster|xlink:href)\s*=\s*(?![\"']?data:)",
@@ -100,12 +106,17 @@ def wide(label: str, content: str) -> str:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[bool] | None = None) -> str:
-    """Write a table of plain text, its first column left; rows marked `bold` have it bold. Put it into `wide`."""
-    cells = "".join(f"<th>{html.escape(text)}</th>" for text in heading)
+    """Write a table of plain text, its first column left; rows marked `bold` have it bold. Put it into `wide`.
+
+    A column that holds a sentence is set left too, and its lines break.
+    """
+    kinds = [' class="long"' * any(len(row[i]) > LONG and " " in row[i] for row in rows) for i in range(len(heading))]
+    cells = "".join(f"<th{kind}>{html.escape(text)}</th>" for kind, text in zip(kinds, heading, strict=True))
     lines = []
     for i, row in enumerate(rows):
         first, *rest = (html.escape(text) for text in row)
         if bold is not None and bold[i]:
             first = f"<strong>{first}</strong>"
-        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in (first, *rest)) + "</tr>")
+        own = zip(kinds, (first, *rest), strict=True)
+        lines.append("<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in own) + "</tr>")
     return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"

@@ -160,7 +160,7 @@ def _worst(diagnostics: Diagnostics) -> str:
             image.image_id,
             image.group,
             image.species or "–",
-            *(f"{p:.0f} ({t:.0f})" for p, t in zip(image.predicted_g, image.truth_g, strict=True)),
+            *(f"{p:z.0f} ({t:z.0f})" for p, t in zip(image.predicted_g, image.truth_g, strict=True)),
             short(image.costliest),
             f"{image.share:.1%}",
             f"{so_far:.0%}",
@@ -188,7 +188,7 @@ def _picture(image: WorstImage) -> str:
     if image.photograph is None:
         return ""
     grams = ", ".join(
-        f"{short(target)} {predicted:.0f} ({truth:.0f})"
+        f"{short(target)} {predicted:z.0f} ({truth:z.0f})"
         for target, predicted, truth in zip(TARGETS, image.predicted_g, image.truth_g, strict=True)
     )
     about = f"{image.group}{f', {image.species}' if image.species else ''}"
@@ -210,7 +210,7 @@ def _calibration(diagnostics: Diagnostics) -> str:
             + calibration_panel(predicted, truth, f"{one.target}: mean truth against mean prediction of each tenth")
             + "</figure>"
         )
-        rows.append([one.target, *(f"{p:.0f} → {t:.0f}" for p, t in zip(predicted, truth, strict=True))])
+        rows.append([one.target, *(f"{p:z.0f} → {t:z.0f}" for p, t in zip(predicted, truth, strict=True))])
     counts = [one.images for one in diagnostics.calibration[0].bins]
     heading = ["predicted → truth, g", *(f"{i}." for i in range(1, len(counts) + 1))]
     return (

@@ -250,7 +250,7 @@ def _figure(photograph: Path, name: str, group: str, predicted: np.ndarray, trut
 
     rows = table(
         ["", *map(short, TARGETS)],
-        [["prediction, g", *(f"{v:.0f}" for v in predicted)], ["truth, g", *(f"{v:.0f}" for v in truth)]],
+        [["prediction, g", *(f"{v:z.0f}" for v in predicted)], ["truth, g", *(f"{v:.0f}" for v in truth)]],
     )
     caption = html.escape(f"{name}, {group}")
     return (

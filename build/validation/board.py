@@ -7,6 +7,7 @@
 4. The interval is that of one *new* point (Draper & Smith, Applied Regression Analysis, 3rd ed. 1998, § 3.1): Student's
    t times `s √(1 + 1/n)` for the offset, `s √(1 + 1/n + (x − x̄)²/Sxx)` for the line. `s` is the scatter of the points,
    so the luck of CV and that of the public photographs are in it already, and CV's own interval is not added again.
+5. No R² is above 1: what the rule puts there is cut off, which costs no coverage, and said.
 
 Chosen by simulation, bench/board.py; argued in docs/validation.md.
 """
@@ -27,6 +28,7 @@ OFFSET, LINE = "mean offset", "straight line"
 LEAST_POINTS, LEAST_FOR_LINE = 2, 5
 FEW_POINTS = 5  # below: said to be few
 LEVEL = 0.95
+BEST = 1.0  # R² of perfect predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,7 @@ class Expectation:
     points: int
     errors: dict[str, float]  # leave-one-out error of each rule that was tried: root of the mean square
     outside: bool  # CV lies beyond all points
+    cut: bool  # the rule reached above the best score there is
 
     @property
     def width(self) -> float:
@@ -80,9 +83,10 @@ class Expectation:
         rule = f"CV {self.offset:+.3f}" if self.rule == OFFSET else f"a line of slope {self.slope:.2f}"
         few = f"; {self.points} points are few: the interval is {self.width:.2f} wide" * (self.points < FEW_POINTS)
         beyond = "; this CV lies beyond all of them" * self.outside
+        cut = "; cut off at 1, the best there is" * self.cut
         return (
             f"expected public score {self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}] for CV {self.cv:.3f}, from "
-            f"{self.points} submissions ({rule}){few}{beyond}"
+            f"{self.points} submissions ({rule}){few}{beyond}{cut}"
         )
 
 
@@ -157,15 +161,16 @@ def expect(points: Sequence[Point], cv: float) -> Expectation | None:
     reach = _t(freedom) * float(np.sqrt((left**2).sum() / freedom * leverage))
     return Expectation(
         cv=cv,
-        estimate=float(estimate),
-        low=float(estimate) - reach,
-        high=float(estimate) + reach,
+        estimate=min(float(estimate), BEST),
+        low=min(float(estimate) - reach, BEST),
+        high=min(float(estimate) + reach, BEST),
         rule=rule,
         offset=float((y - x).mean()),
         slope=float(slope),
         points=len(x),
         errors=errors,
         outside=bool(cv < x.min() or cv > x.max()),
+        cut=bool(estimate + reach > BEST),
     )
 
 

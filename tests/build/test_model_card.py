@@ -88,7 +88,7 @@ def test_photographs_that_are_not_the_competitions_are_not_passed_off_as_such(bu
     card = (bundle / "README.md").read_text()
     assert "but not its own: the targets' means differ" in card and "CC BY-SA" not in card
     means = {target: value + 0.004 for target, value in TRAINING_MEANS_G.items()}
-    assert is_competitions_own({"target_mean_g": means}) and not is_competitions_own({})
+    assert is_competitions_own(means) and not is_competitions_own({})
     config = {
         "experiment": EXPERIMENTS["v8"].as_json(),
         "folds": ["fold0.safetensors"],

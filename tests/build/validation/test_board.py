@@ -127,6 +127,16 @@ def test_with_few_points_the_sentence_says_how_wide_it_is() -> None:
     assert many and "few" not in many.words() and "beyond all of them" in many.words()
 
 
+def test_no_score_above_1_is_expected() -> None:
+    two = expect(pairs((0.40, 0.47), (0.50, 0.55)), 0.90)
+    assert two and two.estimate == pytest.approx(0.96) and (two.high, two.cut) == (1.0, True) and two.low < 0.8
+    assert "1.000]" in two.words() and "cut off at 1" in two.words()
+    far = expect(pairs((0.40, 0.80), (0.50, 0.90), (0.60, 1.0)), 0.95)
+    assert far and far.low == far.estimate == far.high == 1.0
+    low = expect(pairs((0.40, 0.47), (0.50, 0.55)), 0.45)
+    assert low and not low.cut and "cut off" not in low.words()
+
+
 def test_leave_one_out_is_what_refitting_without_each_point_gives() -> None:
     random = np.random.default_rng(1)
     x = random.normal(0.5, 0.1, 7)
