@@ -21,7 +21,8 @@ EDITS = {  # in the notebook, and so in these sources
     "kernel_src/kernels/infer.py": ("RESERVE_S = 900", "RESERVE_S = 901"),
 }
 
-# Runs the verb once per line of its input in a fork of its own, which is killed before its n-th change of a file.
+# Runs the verb once per line of its input in a fork of its own, which is killed at its n-th change: before it opens a
+# file for writing, or before it renames one.
 FORKS = """
 import os, signal, sys
 import build.cli, build.metadata, build.notebooks
@@ -29,15 +30,13 @@ from build.sync.command import look
 from pathlib import Path
 
 look(Path(sys.argv[2]))  # reads; so each fork has the sources parsed
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink"}
 HERE = os.getcwd() + os.sep
 
 def changes(event, arguments):
     if event == "open":
         writes = isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         return writes and isinstance(arguments[0], str | bytes | os.PathLike) and inside(arguments[0])
-    relative = event in {"os.remove", "os.rmdir"} and arguments[1] != -1  # to a folder of the stitcher's in /tmp
-    return event in CHANGES and not relative and inside(arguments[0])
+    return event == "os.rename" and inside(arguments[0])
 
 def inside(path):
     return os.path.abspath(os.fsdecode(path)).startswith(HERE)
