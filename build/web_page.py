@@ -16,10 +16,11 @@ h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere } h2 { font-siz
 .warnings { border-left: 4px solid var(--warn); padding: .2rem .8rem .2rem 2rem }
 .wide { overflow-x: auto } .wide:focus { outline: 2px solid var(--mark) }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-td, th { text-align: right; padding: .15rem .5rem; white-space: nowrap } th { font-weight: 400; color: var(--mild) }
+td, th { text-align: right; vertical-align: top; padding: .15rem .5rem; white-space: nowrap }
+th { font-weight: 400; color: var(--mild) }
 td:first-child, th:first-child, .long { text-align: left }
-td.long { white-space: normal; min-width: 15rem; vertical-align: top }
-@media (max-width: 40rem) { td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem } }
+td.long { white-space: normal; min-width: 15rem }
+@media (max-width: 40rem) { td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem } }
 .wide + .wide, .wide + .panels, .panels + .wide { margin-top: 1rem }
 tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
 svg { width: 100%; min-width: 34rem; height: auto; display: block }

@@ -8,8 +8,8 @@ not the question, so no visit is ever in both halves of the classifier's own cro
    lots the share of the part differs, which would push the area below 0.5.
 3. Repeat with other lots; all pairs together give the area under the curve.
 4. What chance gives is found likewise: the same number of groups, drawn at random, called a part. That is why 0.5 is
-   not the measure: of the 30 real groups, 95 of 100 random parts of six to eleven stay below .63 to .76, of three (as WA
-   has) below .73 to .84; the highest figures are by metadata.
+   not the measure: of the 30 real groups, 95 of 100 random parts of six to eleven stay below .63 to .76, of three (as
+   WA has) below .73 to .84; the highest figures are by metadata.
 """
 
 from collections.abc import Sequence

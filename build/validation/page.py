@@ -42,7 +42,7 @@ State+Sampling_Date groups. Intervals hold the truth in 95 of 100 draws of such 
 <p class="decision">{html.escape(decision(comparison))}</p>
 {f'<h2>Warnings</h2><ul class="warnings">{warnings}</ul>' if warnings else "<p>No warnings.</p>"}
 <h2>Scores</h2>{wide("scores", forest(rows_of(comparison), comparison.floors))}
-<p class="small">Dashed: what no photograph is needed for. {floor_text(comparison)}</p>
+<p class="small">Dashed: what no photograph is needed for: {floor_text(comparison)}</p>
 <h2>Differences of pairs</h2>{wide("pairs", pairs)}
 <p class="small">Bold: the interval keeps clear of zero. With many pairs one in twenty does so by luck.</p>
 <h2>Per target (ordinary R²)</h2>{wide("targets", targets)}
