@@ -29,6 +29,7 @@ svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill
 svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
 .panels, .photos { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)) }
 .panels svg { min-width: 0 } figure { margin: 0 } figcaption { font-size: .85rem; font-variant-numeric: tabular-nums }
+.photos td, .photos th { padding: .15rem .25rem }
 .photos img { width: 100%; height: auto; display: block }
 .c0 { --dot: #2a78b8 } .c1 { --dot: #c9670a } .c2 { --dot: #2f8a4c } .c3 { --dot: #9a4fb5 } .c4 { --dot: #8a7a10 }
 .c5 { --dot: #c0405a }
