@@ -16,10 +16,11 @@ h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere } h2 { font-siz
 .warnings { border-left: 4px solid var(--warn); padding: .2rem .8rem .2rem 2rem }
 .wide { overflow-x: auto } .wide:focus { outline: 2px solid var(--mark) }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-td, th { text-align: right; padding: .15rem .5rem; white-space: nowrap } th { font-weight: 400; color: var(--mild) }
+td, th { text-align: right; vertical-align: top; padding: .15rem .5rem; white-space: nowrap }
+th { font-weight: 400; color: var(--mild) }
 td:first-child, th:first-child, .long { text-align: left }
-td.long { white-space: normal; min-width: 15rem; vertical-align: top }
-@media (max-width: 40rem) { td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem } }
+td.long { white-space: normal; min-width: 15rem }
+@media (max-width: 40rem) { td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem } }
 .wide + .wide, .wide + .panels, .panels + .wide { margin-top: 1rem }
 tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
 svg { width: 100%; min-width: 34rem; height: auto; display: block }
@@ -28,6 +29,7 @@ svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill
 svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
 .panels, .photos { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)) }
 .panels svg { min-width: 0 } figure { margin: 0 } figcaption { font-size: .85rem; font-variant-numeric: tabular-nums }
+.photos td, .photos th { padding: .15rem .25rem }
 .photos img { width: 100%; height: auto; display: block }
 .c0 { --dot: #2a78b8 } .c1 { --dot: #c9670a } .c2 { --dot: #2f8a4c } .c3 { --dot: #9a4fb5 } .c4 { --dot: #8a7a10 }
 .c5 { --dot: #c0405a }

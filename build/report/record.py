@@ -91,6 +91,13 @@ class Record:
         return float(self.config["oof"]["r2"])
 
     @property
+    def half_precision(self) -> dict[str, Any] | None:
+        """What halving the weights cost, as making the bundle measured it; None where it was not measured."""
+        config = read_json(self.bundle.folder / CONFIG_FILE) if self.bundle is not None else self.config
+        measured: dict[str, Any] | None = config.get("oof", {}).get("fp16")
+        return measured
+
+    @property
     def photographs(self) -> dict[str, Path]:
         """The photographs at hand of the images judged, by image_id."""
         if self.train is None or self.data is None:

@@ -36,7 +36,7 @@ def missing_section(missing: Sequence[Missing]) -> Section:
 def scores_section(record: Record) -> Section:
     """Show the score with its interval beside the floors, then targets and states."""
     oof = record.config["oof"]
-    half = oof.get("fp16")
+    half = record.half_precision
     cost = (
         f"Half precision scores {half['r2']:.5f}; no prediction moved over {half['largest_change_g']:g} g."
         if half
@@ -61,7 +61,7 @@ train.csv with these images; dashed are the reference points of the 357 real ima
         f"""
 {wide("score with interval and floors", forest(rows_of(comparison), comparison.floors))}
 <p class="small">Official weighted R² in grams after the constraint, {len(comparison.validation.image_ids)} images of
-{comparison.models[0].groups} State+Sampling_Date groups, group jackknife. Dashed: what no photograph is needed for.
+{comparison.models[0].groups} State+Sampling_Date groups, group jackknife. Dashed: what no photograph is needed for:
 {floor_text(comparison)} {cost}</p>
 <h3>Per target (ordinary R²)</h3>{wide("targets", targets)}
 <h3>Per state</h3>{wide("states", slices_table(comparison, [record.experiment], comparison.states))}
@@ -254,7 +254,7 @@ def _figure(photograph: Path, name: str, group: str, predicted: np.ndarray, trut
     )
     caption = html.escape(f"{name}, {group}")
     return (
-        f'<figure><img loading="lazy" alt="photograph {html.escape(name)}" src="{thumbnail(photograph)}">'
+        f'<figure><img alt="photograph {html.escape(name)}" src="{thumbnail(photograph)}">'
         f"<figcaption>{caption}{wide(f'grams of {name}', rows)}</figcaption></figure>"
     )
 

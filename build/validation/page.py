@@ -14,10 +14,11 @@ def page(comparison: Comparison) -> str:
     """Return the whole page."""
     validation, names = comparison.validation, comparison.validation.names
     rows = [names[i] for i in comparison.ranking]
+    scores = (comparison.models, *comparison.targets.values())
     targets = table(
-        ["model", *comparison.targets],
+        ["model", "official, all", *comparison.targets],
         [
-            [names[i], *(f"{v[i].estimate:.3f} [{v[i].low:.2f}, {v[i].high:.2f}]" for v in comparison.targets.values())]
+            [names[i], *(f"{v[i].estimate:.3f} [{v[i].low:.2f}, {v[i].high:.2f}]" for v in scores)]
             for i in comparison.ranking
         ],
     )
@@ -42,10 +43,10 @@ State+Sampling_Date groups. Intervals hold the truth in 95 of 100 draws of such 
 <p class="decision">{html.escape(decision(comparison))}</p>
 {f'<h2>Warnings</h2><ul class="warnings">{warnings}</ul>' if warnings else "<p>No warnings.</p>"}
 <h2>Scores</h2>{wide("scores", forest(rows_of(comparison), comparison.floors))}
-<p class="small">Dashed: what no photograph is needed for. {floor_text(comparison)}</p>
+<p class="small">Dashed: what no photograph is needed for: {floor_text(comparison)}</p>
 <h2>Differences of pairs</h2>{wide("pairs", pairs)}
 <p class="small">Bold: the interval keeps clear of zero. With many pairs one in twenty does so by luck.</p>
-<h2>Per target (ordinary R²)</h2>{wide("targets", targets)}
+<h2>All targets, and each (ordinary R²)</h2>{wide("targets", targets)}
 <h2>Per state</h2>{wide("states", states)}
 <h2>Per date</h2>{wide("dates", dates)}
 <p class="small">Root of the metric-weighted mean squared error in grams; in brackets its share of all.</p>

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from build.bundle import make_bundle
-from build.model_card import is_competitions_own, licence_of, model_card
+from build.model_card import licence_of, model_card
 from build.problems import CheckFailed
 from build.push.dataset_folders import stage_dataset
 from build.validation.cross_validation import CrossValidation, cross_validation
+from build.validation.real_table import is_competitions_own
 from kernel_src.common.bundles import load_bundle
 from kernel_src.common.competition import TRAINING_MEANS_G
 from kernel_src.common.experiments import EXPERIMENTS
