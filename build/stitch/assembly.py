@@ -11,7 +11,7 @@ from build.stitch.collisions import refuse_collisions
 from build.stitch.drafts import Draft, Line
 from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
 from build.stitch.library import Library
-from build.stitch.modules import MAIN, Module
+from build.stitch.modules import MAIN, Module, uncollected
 from build.stitch.notebook import Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
 from build.stitch.order import Part, Plan, make_plan
 from build.stitch.parameters import literal, set_parameters
@@ -64,16 +64,8 @@ def compose_cells(
 
 
 def _compose(main: Path, root: Path, parameters: Mapping[str, object] | None) -> tuple[Stitched, list[Cell]]:
-    import gc
-
-    # Syntax trees are many objects that all live to the end: looking for garbage among them takes a third of the time.
-    collects = gc.isenabled()
-    gc.disable()
-    try:
+    with uncollected():
         return _assemble(main, root, parameters)
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _assemble(main: Path, root: Path, parameters: Mapping[str, object] | None) -> tuple[Stitched, list[Cell]]:
