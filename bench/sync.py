@@ -39,7 +39,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from build.metadata import kernel_slug
     from build.notebooks import all_cards, build, choose_cards
 
-    runs = 2 if quick else 7
+    runs = 2 if quick else 5
     cards = all_cards()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -55,7 +55,7 @@ def measure(quick: bool) -> dict[str, Any]:
         demo = choose_cards("demo", cards)
         watched = {
             "one": _watch(root, demo, runs),
-            "all": _watch(root, cards, 1 if quick else 2),
+            "all": _watch(root, cards, 1),
         }
     command = [sys.executable, "-m", "build", "diff", "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"]
     return {
