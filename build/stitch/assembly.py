@@ -57,18 +57,25 @@ def compose(main: Path, root: Path, parameters: Mapping[str, object] | None = No
 
 
 def compose_cells(
-    main: Path, root: Path, parameters: Mapping[str, object] | None = None
+    main: Path, root: Path, parameters: Mapping[str, object] | None = None, *, built_before: bool = False
 ) -> tuple[Stitched, list[Cell]]:
-    """Do the same and return the cells, too, each with the lines that it shows: what the way back starts from."""
-    return _compose(main, root, parameters)
+    """Do the same and return the cells, too, each with the lines that it shows: what the way back starts from.
+
+    Sources that were built before, by their hash, are not asked again whether they break a rule.
+    """
+    return _compose(main, root, parameters, built_before)
 
 
-def _compose(main: Path, root: Path, parameters: Mapping[str, object] | None) -> tuple[Stitched, list[Cell]]:
+def _compose(
+    main: Path, root: Path, parameters: Mapping[str, object] | None, built_before: bool = False
+) -> tuple[Stitched, list[Cell]]:
     with uncollected():
-        return _assemble(main, root, parameters)
+        return _assemble(main, root, parameters, built_before)
 
 
-def _assemble(main: Path, root: Path, parameters: Mapping[str, object] | None) -> tuple[Stitched, list[Cell]]:
+def _assemble(
+    main: Path, root: Path, parameters: Mapping[str, object] | None, built_before: bool
+) -> tuple[Stitched, list[Cell]]:
     main, root = main.resolve(), root.resolve()
     if not root.is_dir():
         raise WrongUse(f"no folder at {root}")
@@ -83,10 +90,11 @@ def _assemble(main: Path, root: Path, parameters: Mapping[str, object] | None) -
     _refuse_neighbours(script, library)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
-    for module in plan.everything:
-        refuse_in(module, library)
-    refuse_collisions(plan, library)
-    refuse_overtaking(plan, library)
+    if not built_before:
+        for module in plan.everything:
+            refuse_in(module, library)
+        refuse_collisions(plan, library)
+        refuse_overtaking(plan, library)
     texts = [(module.where, module.text) for module in plan.everything]
     values = dict(sorted((parameters or {}).items()))
 
