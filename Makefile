@@ -8,7 +8,7 @@ WEIGHTS ?= $(if $(filter train,$(KERNEL)),out/demo/pretrained,out/demo/bundle)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-lab demo train infer pseudo-label tune build lab notebook-run pull-kernel check rehearse data push-weights push-data push-inference push-training \
-	status scores doctor preflight lint test test-full bundle-sizes bench
+	status scores report doctor preflight lint test test-full bundle-sizes bench
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ status: setup ## experiments at a glance: notebooks, weights, last submission, w
 
 scores: setup ## the ledger docs/scores.csv, refreshed, and CV against public as a picture
 	@$(KIT) scores
+
+report: setup ## one page on an experiment: verdict, scores, curves, diagnostics, bundle, rehearsal (EXPERIMENT=… [RUN=dir] [DATA=dir])
+	@$(KIT) report $(or $(EXPERIMENT),demo) $(if $(RUN),--run "$(RUN)") $(if $(filter file,$(origin DATA)),,--data "$(DATA)")
 
 doctor: setup ## would a push work now? credentials, client, quota, submissions left, datasets, drift
 	@$(KIT) doctor

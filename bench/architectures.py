@@ -147,7 +147,8 @@ def main() -> None:
         print(json.dumps(measure(chosen.one)))
         return
     rows = []
-    for name in chosen.names or EXPERIMENTS:
+    # Of frozen features nothing is trained; their network is that of another experiment.
+    for name in chosen.names or [name for name, experiment in EXPERIMENTS.items() if not experiment.is_frozen]:
         rows.append(measure_apart(name))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     text = table(rows)

@@ -101,7 +101,9 @@ def main() -> None:
     paths = found[: max(2, arguments.count)]
     pictures = torch.stack(
         [
-            torch.from_numpy(resize_rgb(read_rgb(p, bundle.framing.size_px), bundle.framing).transpose(2, 0, 1).copy())
+            torch.from_numpy(
+                resize_rgb(read_rgb(p, bundle.framings[0].size_px), bundle.framings[0]).transpose(2, 0, 1).copy()
+            )
             for p in paths
         ]
     )

@@ -8,14 +8,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from bench.photographs import PAINTED, painted_photographs, real_photographs
 from kernel_src.common.bundles import BundleRecipe, read_recipe
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 MATERIAL = ROOT / "out" / "bench" / "material"
-REAL_PHOTOGRAPH = ROOT.parent / "shared" / "data" / "photos" / "ID1088965591.jpg"  # 2000 x 1000, where it is at hand
-PAINTED = 4  # different photographs; the others are copies of them
 
 SMALL = Experiment(
     name="small",
@@ -29,7 +28,9 @@ SMALL = Experiment(
 
 def photograph_source() -> str:
     """Say which photographs are measured."""
-    return f"copies of {REAL_PHOTOGRAPH.name}" if REAL_PHOTOGRAPH.is_file() else f"{PAINTED} painted ones and copies"
+    if real := real_photographs():
+        return f"copies of {real[0].name}"
+    return f"{PAINTED} painted ones and copies"
 
 
 def competition(images: int) -> Path:
@@ -44,11 +45,11 @@ def competition(images: int) -> Path:
         sample_id,
     )
 
-    folder = MATERIAL / f"competition-{images}-{'real' if REAL_PHOTOGRAPH.is_file() else 'painted'}"
+    folder = MATERIAL / f"competition-{images}-{'real' if real_photographs() else 'painted'}"
     if (folder / TEST_CSV).is_file():
         return folder
     (folder / TEST_FOLDER).mkdir(parents=True, exist_ok=True)
-    originals, rows = _originals(), []
+    originals, rows = real_photographs() or painted_photographs(), []
     for number in range(images):
         image_id = f"ID{10_000 + number}"
         shutil.copyfile(originals[number % len(originals)], folder / TEST_FOLDER / f"{image_id}.jpg")
@@ -63,22 +64,6 @@ def competition(images: int) -> Path:
         with (folder / name).open("w", newline="", encoding="utf-8") as handle:
             csv.writer(handle, lineterminator="\n").writerows(table)
     return folder
-
-
-def _originals() -> list[Path]:
-    if REAL_PHOTOGRAPH.is_file():
-        return [REAL_PHOTOGRAPH]
-    painted = [MATERIAL / "painted" / f"{number}.jpg" for number in range(PAINTED)]
-    if not all(path.is_file() for path in painted):
-        import cv2
-
-        from build.demo.labels import draw_quadrats
-        from build.demo.painter import paint
-
-        painted[0].parent.mkdir(parents=True, exist_ok=True)
-        for path, quadrat in zip(painted, draw_quadrats(40, 10, 0), strict=False):
-            cv2.imwrite(str(path), cv2.cvtColor(paint(quadrat, 0), cv2.COLOR_RGB2BGR))
-    return painted
 
 
 def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:

@@ -3,6 +3,9 @@
 First file opened → submission.csv written, less the loading of the weights, over the same forward passes on ready
 tensors; in turn, three rounds. The ratio is 1 if nothing is wasted. `overhead.<experiment>.cpu_ratio` says the same in
 seconds of the processor, which other work on the machine cannot stretch.
+
+A GPU is through with eight photographs before its worker has loaded CUDA's kernels. There it is measured on two numbers
+of photographs, and `overhead.<experiment>.marginal` compares what one photograph more costs on both sides.
 """
 
 import tempfile
@@ -12,11 +15,12 @@ from typing import Any
 
 ROUNDS = 3
 FOLDS = 2
-# Experiment → photographs, symmetries.
-ASKED = {"v5": (8, "all"), "v7": (8, "none"), "v8": (8, "none")}
+SYMMETRIES = {"v5": "all", "v7": "none", "v8": "none"}  # by experiment
+IMAGES = 8
+IMAGES_GPU = (64, 320)
 
 
-def measure(quick: bool) -> dict[str, Any]:
+def measure(quick: bool, of: str) -> dict[str, Any]:
     """Return `overhead.<experiment>`: ratio, processor ratio, the seconds of both sides, loading apart."""
     from bench.material import SMALL, photograph_source
     from kernel_src.common.device import check_device
@@ -25,16 +29,31 @@ def measure(quick: bool) -> dict[str, Any]:
 
     keep_freed_memory()
     device = check_device()
-    found: dict[str, Any] = {}
     if quick:
-        found["small"] = of_one(replace(SMALL, tta="all"), 64, device)
-    for name, (images, tta) in {} if quick else ASKED.items():
-        found[name] = of_one(replace(EXPERIMENTS[name], tta=tta), images, device)
-    return {"overhead": found | {"photographs": photograph_source()}}
+        found = of_one(replace(SMALL, tta="all"), 64, device)
+    else:
+        experiment = replace(EXPERIMENTS[of], tta=SYMMETRIES[of])
+        found = of_one(experiment, IMAGES, device) if device.kind == "cpu" else on_gpu(experiment, device)
+    return {"overhead": {f"small for {of}" if quick else of: found | {"photographs": photograph_source()}}}
 
 
-def of_one(experiment: Any, images: int, device: Any) -> dict[str, Any]:
-    """Compare one experiment's inference with its floor."""
+def on_gpu(experiment: Any, device: Any) -> dict[str, Any]:
+    """Compare at both numbers of photographs; the seconds of both sides, and what each photograph more costs."""
+    from bench.pairs import ratio
+
+    few, many = IMAGES_GPU
+    sides: dict[str, list[list[float]]] = {"ours": [], "floor": []}
+    found = of_one(experiment, few, device, sides), of_one(experiment, many, device, sides)
+    more = {
+        side: [b - a for a, b in zip(few_s, many_s, strict=True)] for side, (few_s, many_s) in sides.items()
+    }  # seconds, by round
+    return found[1] | {"marginal": ratio(more["ours"], more["floor"]), f"at_{few}": found[0]}
+
+
+def of_one(
+    experiment: Any, images: int, device: Any, sides: dict[str, list[list[float]]] | None = None
+) -> dict[str, Any]:
+    """Compare one experiment's inference with its floor; the seconds of every round are added to `sides`."""
     import torch
 
     from bench.material import bundle, competition
@@ -53,6 +72,9 @@ def of_one(experiment: Any, images: int, device: Any) -> dict[str, Any]:
         in_turn({"floor": floor, "ours": lambda: ours(lambda: our_inference(work))}, ROUNDS)
         floor.end()
         ours_s = [all_s - loading_s for all_s, loading_s in zip(ours.wall_s, work.loading_s, strict=True)]
+        if sides is not None:
+            sides["ours"].append(ours_s)
+            sides["floor"].append(floor.wall_s)
         found = {
             "ratio": ratio(ours_s, floor.wall_s),
             "ours": amount(ours_s, "s"),

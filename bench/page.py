@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.run import Part, Target
 
-BAR_PX, ROW_PX, LABEL_PX, VALUE_PX = 420, 24, 300, 110
+BAR_PX, ROW_PX, LABEL_PX, VALUE_PX = 420, 24, 300, 160
 PLOT_PX = (380, 220)
+_META = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } td, th { text-align: left; padding: .15rem .8rem .15rem 0; vertical-align: top }
 .met { color: #276b2c } .missed { color: #b3261e; font-weight: 600 } .note { color: #666 } figure { margin: 1rem 0 }
+figure, div { overflow-x: auto }
 svg text { font: 12px system-ui, sans-serif; fill: #222 } pre { white-space: pre-wrap }
 """
 
@@ -30,7 +32,7 @@ def page(results: Mapping[str, Any], targets: Sequence[Target], parts: Sequence[
         body += [line(key, drawn) for key, drawn in _lines({name: found})]
         body += [f'<p class="note">{html.escape(text)}</p>' for text in _notes(found)]
     body += ["<h2>How it was measured</h2>", _runs(results["runs"], parts), _table(results["machine"])]
-    head = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Bench</title>\n<style>{_STYLE}</style>'
+    head = f'<!doctype html>\n<html lang="en">{_META}<title>Bench</title>\n<style>{_STYLE}</style>'
     return "\n".join([head, *body, "</html>"]) + "\n"
 
 
@@ -105,7 +107,7 @@ def _notes(found: Mapping[str, Any]) -> Iterator[str]:
     for name, value in found.items():
         if isinstance(value, str):
             yield f"{name}: {value}"
-        elif isinstance(value, dict) and not {"value", "n"} <= value.keys():
+        elif isinstance(value, dict) and not {"value", "n"} <= value.keys() and "x" not in value:
             yield from _notes(value)
 
 
@@ -120,7 +122,9 @@ def _targets(results: Mapping[str, Any], targets: Sequence[Target]) -> str:
             word = "met" if target.is_met(figure["value"]) else "missed"
             state = f'<td class="{word}">{figure["value"]:g}, {word}</td>'
         rows.append(f"<tr><td>{html.escape(target.says)}</td><td>{target.key}</td><td>{target.bound}</td>{state}</tr>")
-    return f"<table><tr><th>promise</th><th>key</th><th>bound</th><th>measured</th></tr>{''.join(rows)}</table>"
+    return (
+        f"<div><table><tr><th>promise</th><th>key</th><th>bound</th><th>measured</th></tr>{''.join(rows)}</table></div>"
+    )
 
 
 def _runs(runs: Mapping[str, Any], parts: Sequence[Part]) -> str:
@@ -133,9 +137,9 @@ def _runs(runs: Mapping[str, Any], parts: Sequence[Part]) -> str:
             quick = ", quick" if run["quick"] else ""
             how = f"<td>{run['seconds']} s, load before {run['load_before']}{quick}, {run['at']}</td>"
         rows.append(f"<tr><td>{html.escape(name)}</td><td>{html.escape(says.get(name, ''))}</td>{how}</tr>")
-    return f"<table>{''.join(rows)}</table>"
+    return f"<div><table>{''.join(rows)}</table></div>"
 
 
 def _table(values: Mapping[str, Any]) -> str:
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in values.items())
-    return f"<table>{rows}</table>"
+    return f"<div><table>{rows}</table></div>"

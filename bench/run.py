@@ -3,11 +3,12 @@
     make bench                       all parts, at most 25 minutes on 2 cores
     .venv/bin/python -m bench.run --only decode,cache [--quick]
 
-Each part runs in a process of its own, stopped at its own limit; a part that fails is named, the others still run, and
-the exit code is 1, as it is when a figure misses its target (a quick run, with few pairs, judges nothing). Parts that
-are not asked for keep their last results, marked with their own time.
+Each part runs in a process of its own, stopped at its own limit or when the 25 minutes are over; a part that fails is
+named, the others still run, and the exit code is 1, as it is when a figure misses its target (a quick run, with few
+pairs, judges nothing). Parts that are not asked for keep their last results, marked with their own time.
 
-A part is a module of this folder with `measure(quick: bool) -> dict`. What it returns is merged into results.json under
+A part is a module of this folder with `measure(quick: bool) -> dict`, or one that has parts of its own,
+`measure(quick: bool, of: str)`. What it returns is merged into results.json under
 the names it chose: nested dicts, whose leaves are objects with `value`, `n`, `spread` [low, high] and, where it is not
 a ratio, `unit` (bench/pairs.py makes them); a line is `{"x": […], "y": […], "x_label": …, "y_label": …}`; anything
 else is kept as a note. To add one: write the module, add a line to PARTS and, where something is promised, to TARGETS.
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -39,9 +40,15 @@ PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-hea
 class Part:
     """One module to run."""
 
-    name: str  # bench/<name>.py
+    name: str  # bench/<module>.py, or <module>.<what of it>
     says: str
     limit_s: int
+    gpu_limit_s: int | None = None  # where a GPU takes another number of photographs
+
+    @property
+    def module(self) -> str:
+        """Whose `measure` it is."""
+        return self.name.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,16 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
-    Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 180),
-    Part("overhead", "our whole inference over the forward passes alone: v5, v7, v8", 790),
+    Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 120),
     Part("seed_way", "our inference against the seed's way and what a user would write", 250),
     Part("memory", "peak memory and time against photographs, folds and views", 80),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),
     Part("training_speed", "epochs with and without the cache; two processes against one", 50),
-    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20),
+    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20, 400),
+    # The longest last: what they have no time for is lost alone.
+    Part("overhead.v7", "our whole inference over the forward passes alone, v7", 320),
+    Part("overhead.v5", "the same, v5", 440),
+    Part("overhead.v8", "the same, v8", 440),
 )
 TARGETS = (
     Target("overhead.v5.ratio", "inference over its floor, v5", at_most=1.10),
@@ -187,11 +197,13 @@ def run_parts(chosen: list[Part], quick: bool, out: Path) -> dict[str, Any]:
     runs = {part.name: runs[part.name] for part in PARTS if part.name in runs}
     start = time.perf_counter()
     for number, part in enumerate(chosen, 1):
+        left_s = int(LIMIT_S - (time.perf_counter() - start))
+        part = replace(part, limit_s=min(part.limit_s, left_s))
         print(f"[{number}/{len(chosen)}] {part.name}: {part.says} … (limit {part.limit_s} s)", flush=True)
-        if time.perf_counter() - start + part.limit_s > LIMIT_S:
-            runs[part.name] = {"failed": f"not begun: the whole run is limited to {LIMIT_S} s"}
-        else:
+        if left_s > 0:
             runs[part.name] = run_part(part, quick)
+        else:
+            runs[part.name] = {"failed": f"not begun: the whole run is limited to {LIMIT_S} s"}
         print(f"      {runs[part.name].get('failed') or str(runs[part.name]['seconds']) + ' s'}", flush=True)
     results: dict[str, Any] = {}
     for run in runs.values():
@@ -215,13 +227,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.part:
-        measured = import_module(f"bench.{asked.part}").measure(asked.quick)
+        module, _, of = asked.part.partition(".")
+        measured = import_module(f"bench.{module}").measure(asked.quick, *([of] if of else []))
         asked.answer.write_text(json.dumps(measured))
         return 0
     names = [name for name in asked.only.split(",") if name]
-    if unknown := set(names) - {part.name for part in PARTS}:
+    if unknown := set(names) - {name for part in PARTS for name in (part.name, part.module)}:
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in PARTS)}")
-    results = run_parts([part for part in PARTS if not names or part.name in names], asked.quick, asked.out)
+    chosen = [part for part in PARTS if not names or {part.name, part.module} & set(names)]
+    if machine()["gpus"]:
+        chosen = [replace(part, limit_s=part.gpu_limit_s or part.limit_s) for part in chosen]
+    results = run_parts(chosen, asked.quick, asked.out)
     for key, figure in figures(results):
         low, high = figure["spread"]
         print(f"{key:<40} {figure['value']:>9g} {figure.get('unit', 'x'):<6} {low:g} … {high:g}, n = {figure['n']}")

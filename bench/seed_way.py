@@ -18,15 +18,18 @@ ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
 FOLDS = 2
 IMAGES = {"v5": 1, "small": 16}
+IMAGES_GPU = 32  # one would only measure how long CUDA takes to start
 VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
 
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `seed_way.<experiment>` and `user_way.<experiment>`: speedup at 8 views, by views, and peak memory."""
+    from kernel_src.common.device import check_device
     from kernel_src.common.memory import keep_freed_memory
 
     keep_freed_memory()
     name = "small" if quick else "v5"
+    images = images_of(name, check_device())
     by_views = {tta: of_views(name, tta) for tta in VIEWS}
     peak = {side: _peak_gb(name, side) for side in ("ours", "seed", "user")}
     return {
@@ -40,7 +43,7 @@ def measure(quick: bool) -> dict[str, Any]:
                     "spread": [peak[rival] / peak["ours"]] * 2,
                 },
                 "peaks": f"{peak[rival]:.2f} GB, ours {peak['ours']:.2f} GB",
-                "how_many": f"{IMAGES[name]} photographs, {FOLDS} folds",
+                "how_many": f"{images} photographs, {FOLDS} folds",
             }
         }
         for rival in ("seed", "user")
@@ -85,8 +88,13 @@ def _work(name: str, tta: str, out: Path) -> Any:
     from kernel_src.common.experiments import EXPERIMENTS
 
     experiment = replace(SMALL if name == "small" else EXPERIMENTS[name], tta=tta)
-    recipe = bundle(experiment, FOLDS)
-    return Work(competition=competition(IMAGES[name]), recipes=[recipe], device=check_device(), out=out)
+    recipe, device = bundle(experiment, FOLDS), check_device()
+    return Work(competition=competition(images_of(name, device)), recipes=[recipe], device=device, out=out)
+
+
+def images_of(name: str, device: Any) -> int:
+    """Say how many photographs are predicted."""
+    return IMAGES[name] if device.kind == "cpu" else IMAGES_GPU
 
 
 # %% Peak memory, each in a process of its own

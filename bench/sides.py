@@ -182,7 +182,7 @@ class Floor:
                 model.to(target).to(memory_format=torch.channels_last)
             if bundle.depth is not None:
                 bundle.depth.to(target)
-            pixels = [picture_tensor(resize_rgb(read_rgb(path), bundle.framing)) for path in work.paths()]
+            pixels = [picture_tensor(resize_rgb(read_rgb(path), bundle.framings[0])) for path in work.paths()]
             pictures = torch.stack(pixels).to(target)
             symmetries = views(bundle.experiment.tta, bundle.experiment.image_size_px)
             normalised = bundle.preprocessing.normalise(pictures)
@@ -206,14 +206,13 @@ class Floor:
 
     @torch.inference_mode()
     def _warm_up(self) -> None:
-        """Let every net see one batch: threads are made and memory is reserved."""
+        """Let a net of every kind see one batch: threads are made and memory is reserved."""
         for bundle, _, parts, turned in self.jobs:
             depth = bundle.depth
             maps = (
                 None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels, self.half)
             )
-            for model in bundle.models:
-                forward_grams(model, turned[0][0], self.half, maps)
+            forward_grams(bundle.models[0], turned[0][0], self.half, maps)  # the other folds are alike
 
     @torch.inference_mode()
     def run(self) -> None:

@@ -1,8 +1,9 @@
 """A training run becomes a bundle: the flat folder that is uploaded as a Kaggle dataset.
 
 From `run/` (fp32 weights, config, out-of-fold predictions) only what inference needs goes along, at half precision:
-`fold<k>.safetensors`, `config.json`, `oof.csv`, `manifest.json` (bytes and sha256 of each file) and
-`dataset-metadata.json`; where the experiment needs depth, the frozen model goes along once, not once per fold.
+`fold<k>.safetensors`, `config.json`, `oof.csv`, `README.md` (the model card), `manifest.json` (bytes and sha256 of
+each file) and `dataset-metadata.json`; where the experiment needs depth, the frozen model goes along once, not once per
+fold. What `python -m build regress` leaves is a run as well: its regressor goes along as it is, with the report.
 `kernel_src/common/bundles.py` is the reading side and refuses whatever does not fit.
 """
 
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.problems import CheckFailed, Problem, WrongUse
-from kernel_src.common.files import sha256_of, write_json
+from kernel_src.common.files import sha256_of, write_json, write_text
 from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST_FILE, file_entry, read_bundle_json
 
 if TYPE_CHECKING:
     import torch
 
+REGRESS_REPORT = "regress.json"  # beside a regressor: how it was chosen, and what it scored
 DEPTH_MARK = ".neck.fusion_stage."  # in the names of a depth model's tensors, and in those of no backbone
 
 
@@ -29,6 +31,7 @@ class BundleReport:
 
     folder: str
     files: int
+    halved: bool  # a regressor keeps its precision
     bytes_run: int  # weights as the training left them, fp32, with the depth model if there is one
     bytes_bundle: int  # everything that is uploaded
     source_sha256: str  # of the sources that trained it, or "unknown"
@@ -72,9 +75,14 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
         raise WrongUse(f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder")
     config = read_bundle_json(run, CONFIG_FILE)
     out = out.resolve()
-    if lost := [name for name in (*config["folds"], OOF_FILE) if not (run / name).is_file()]:
+    wanted = (*config["folds"], OOF_FILE, *([REGRESS_REPORT] if _is_frozen(config) else []))
+    if lost := [name for name in wanted if not (run / name).is_file()]:
         raise WrongUse(f"{run} lacks {', '.join(lost)}: let the training finish")
     check_depth(config, run)
+    if data is not None and _is_frozen(config):
+        raise WrongUse(
+            "a regressor is bundled as it is, in full precision, so there is nothing to measure: leave --data out"
+        )
     if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise WrongUse(f"{out} is there and is no bundle, so it is not replaced: name another --out")
     draft = out.with_name(f".{out.name}.draft")
@@ -91,30 +99,42 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     from safetensors.torch import load_file
 
     from build.metadata import dataset_metadata
+    from build.model_card import CARD_FILE, licence_of, model_card
+    from build.notebooks import ROOT
+    from build.validation.cross_validation import TRAIN_TABLES, cross_validation
     from kernel_src.common.checkpoint import save_tensors
+    from kernel_src.common.competition import TRAIN_CSV
     from kernel_src.common.provenance import UNKNOWN_SOURCES
     from kernel_src.common.runs import OOF_FILE
 
     foreign: list[Problem] = []
-    for name in config["folds"]:
+    frozen = _is_frozen(config)
+    as_they_are = [OOF_FILE, *(config["folds"] if frozen else []), *([REGRESS_REPORT] if frozen else [])]
+    for name in as_they_are:
+        shutil.copyfile(run / name, draft / name)
+    for name in [] if frozen else config["folds"]:
         tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / name).items()}
         foreign += depth_problems(tensors, run / name)
         save_tensors(draft / name, tensors, {"experiment": config["experiment"]["name"]})
     if foreign:
         raise CheckFailed(foreign)
     depth_files = _store_depth(config, run, draft)
-    shutil.copyfile(run / OOF_FILE, draft / OOF_FILE)
     measured = _measure(config, run, draft, data) if data is not None else None
     config["oof"]["fp16"] = measured
     write_json(draft / CONFIG_FILE, config)
-    names = [*config["folds"], *depth_files, OOF_FILE, CONFIG_FILE]
+    names = [*dict.fromkeys([*config["folds"], *depth_files, *as_they_are]), CONFIG_FILE]
+    files = {name: file_entry(draft / name) for name in names}
+    cv = cross_validation(draft, TRAIN_TABLES if data is None else [data / TRAIN_CSV])
+    licence = licence_of(slug, ROOT)
+    write_text(draft / CARD_FILE, model_card(config, files, cv, slug=slug, licence=licence))
+    files[CARD_FILE] = file_entry(draft / CARD_FILE)
     manifest = {
         "format": BUNDLE_FORMAT,
         "dataset": slug,
         "experiment": config["experiment"]["name"],
         "source_sha256": config.get("source_sha256", UNKNOWN_SOURCES),  # as the run noted it, whatever is built now
         "versions": config["versions"],
-        "files": {name: file_entry(draft / name) for name in names},
+        "files": files,
     }
     write_json(draft / MANIFEST_FILE, manifest)
     write_json(draft / "dataset-metadata.json", dataset_metadata(slug))
@@ -122,7 +142,8 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     draft.rename(out)
     return BundleReport(
         folder=str(out),
-        files=len(names),
+        files=len(files),
+        halved=not frozen,
         bytes_run=sum((run / name).stat().st_size for name in [*config["folds"], *depth_files]),
         bytes_bundle=sum(path.stat().st_size for path in out.iterdir()),
         source_sha256=manifest["source_sha256"],
@@ -130,6 +151,11 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
         oof_r2_fp16=measured["r2"] if measured else None,
         largest_change_g=measured["largest_change_g"] if measured else None,
     )
+
+
+def _is_frozen(config: Mapping[str, Any]) -> bool:
+    """Tell whether a run's folds are regressors on frozen features; older configs do not say."""
+    return bool(config["experiment"].get("feature_poolings"))
 
 
 def check_depth(config: Mapping[str, Any], run: Path) -> None:
@@ -225,6 +251,11 @@ def run(run_folder: Path, out: Path | None, data: Path | None, as_json: bool) ->
 
 def summary(report: BundleReport) -> str:
     """Say in one or two lines what a bundle weighs and what half precision cost."""
+    if not report.halved:
+        return (
+            f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB, a regressor in full "
+            f"precision, fitted by sources {report.source_sha256[:12]}; leave-group-out R² {report.oof_r2_fp32:.5f}"
+        )
     line = (
         f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB "
         f"(training left {report.bytes_run / 1e6:.1f} MB of fp32 weights), "

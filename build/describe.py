@@ -75,6 +75,8 @@ class Description:
 
 def describe(experiment: Experiment) -> Description:
     """Build an experiment's network on the meta device and count it."""
+    if experiment.is_frozen:
+        return describe_frozen(experiment)
     import torch
     from transformers import DepthAnythingConfig
 
@@ -163,6 +165,50 @@ def describe(experiment: Experiment) -> Description:
     )
 
 
+def describe_frozen(experiment: Experiment) -> Description:
+    """Count an experiment without fine-tuning; its regressor's arrays are known only when it is fitted."""
+    import torch
+
+    from kernel_src.common.frozen_features import FrozenFeatures
+    from kernel_src.common.preprocessing import framings_of, preprocessing_of
+    from kernel_src.common.symmetries import views
+
+    preprocessing = preprocessing_of(experiment.backbone)
+    framings = framings_of(experiment, preprocessing)
+    with torch.device("meta"):
+        features = FrozenFeatures(experiment, framings).eval()
+        flops, _ = _flops(features, [], *(torch.empty(1, 3, *framing.size_px) for framing in framings))
+        with torch.no_grad():
+            width = features(*(torch.empty(1, 3, *framing.size_px) for framing in framings)).shape[1]
+    layer = Layer(
+        name="frozen backbone, mounted beside the bundle",
+        kind=type(features.backbone).__name__,
+        parameters=sum(p.numel() for p in features.parameters()),
+        parameters_trained=0,
+        output=[1, width],
+    )
+    return Description(
+        experiment=experiment.name,
+        backbone=experiment.backbone,
+        parameters_total=layer.parameters,
+        parameters_trained=0,
+        backbone_dim=int(features.backbone.head_hidden_size),  # type: ignore[arg-type]  # timm's
+        feature_dim=width,
+        image_px=experiment.image_size_px,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        interpolation=preprocessing.interpolation,
+        folds=1,
+        views=len(views(experiment.tta, experiment.image_size_px)),
+        bundle_bytes_fp16=0,
+        depth_bytes_fp16=0,
+        flops_fold=flops,
+        flops_depth=0,
+        depth_passes=0,
+        layers=(layer,),
+    )
+
+
 def _trained(model: "BiomassNet") -> dict[int, int]:
     """Return the size of each parameter, by identity; 0 if it is not trained."""
     return {id(p): p.numel() * p.requires_grad for p in model.parameters()}
@@ -203,7 +249,7 @@ def _sources() -> str:
     """Return a hash over everything that a description follows from, beside the experiment."""
     import hashlib
 
-    names = ("backbones", "model", "fusion", "depth", "symmetries", "preprocessing", "competition")
+    names = ("backbones", "model", "fusion", "depth", "symmetries", "preprocessing", "competition", "frozen_features")
     files = [*(COMMON / f"{name}.py" for name in names), Path(__file__)]
     files += [Path(__file__).with_name(name) for name in ("bundle_sizes.py", "random_weights.py")]
     packages = [version(name) for name in ("timm", "torch", "transformers")]
@@ -277,11 +323,14 @@ def run_describe(name: str, as_json: bool) -> None:
         table.add_row(layer.name, layer.kind, f"{layer.parameters:,}", f"{layer.parameters_trained:,}", output)
     console = Console()
     console.print(table)
+    seen_by, bundle = "the heads", f"bundle of {d.folds} folds: {d.bundle_bytes_fp16 / 1e9:.3f} GB in fp16"
+    if EXPERIMENTS[name].is_frozen:
+        seen_by, bundle = "the regressor", "bundle: the regressor alone, some MB that follow from what is fitted"
     console.print(
         f"{d.parameters_total:,} parameters, {d.parameters_trained:,} trained; {d.image_px[0]} x {d.image_px[1]} px, "
         f"mean {d.mean}, std {d.std}, {d.interpolation}\n"
-        f"{d.backbone_dim} features from the backbone, {d.feature_dim} seen by the heads\n"
-        f"bundle of {d.folds} folds: {d.bundle_bytes_fp16 / 1e9:.3f} GB in fp16\n"
+        f"{d.backbone_dim} features from the backbone, {d.feature_dim} seen by {seen_by}\n"
+        f"{bundle}\n"
         f"{d.t4_minutes:.1f} min for {IMAGES} images ({TIME_FORMULA})",
         highlight=False,
     )

@@ -54,6 +54,7 @@ class Browser:
         if not program:
             raise FileNotFoundError(INSTALL)
         self.errors: list[str] = []  # what the console says in red, exceptions, and what could not be loaded
+        self.asked: list[str] = []  # every address that a page asked for
         self._loop = asyncio.new_event_loop()
         self._number = 0
         self._loaded = False
@@ -140,6 +141,8 @@ class Browser:
     def _note(self, event: str, told: dict[str, Any]) -> None:
         if event == "Page.loadEventFired":
             self._loaded = True
+        elif event in {"Network.requestWillBeSent", "Network.webSocketCreated"}:
+            self.asked.append(told["url"] if "url" in told else told["request"]["url"])
         elif event == "Runtime.exceptionThrown":
             details = told["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description") or details["text"])
@@ -177,14 +180,13 @@ class Browser:
             raise RuntimeError(f"{script}: {answer['exceptionDetails'].get('exception', {}).get('description')}")
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, limit_s: float = 60) -> Any:
-        """Wait until an expression is true in the page, and return it."""
+    def wait_for(self, script: str, limit_s: float = 60) -> None:
+        """Wait until an expression is true in the page, by JavaScript's own rule: an element is."""
         end = time.monotonic() + limit_s
-        while not (value := self.evaluate(script)):
+        while not self.evaluate(f"Boolean({script})"):
             if time.monotonic() > end:
                 raise TimeoutError(f"not within {limit_s:g} s: {script}")
             time.sleep(0.1)
-        return value
 
     def press(self, key: str, *modifiers: str) -> None:
         """Press a key, by its name or its letter."""

@@ -12,7 +12,7 @@ def read_log(path: Path) -> dict[int, dict[str, list[float]]]:
     with path.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             columns = folds.setdefault(int(row["fold"]), {})
-            for name in ("epoch", "train_loss", "inner_loss", "learning_rate"):
+            for name in ("epoch", "train_loss", "inner_loss", "learning_rate", "seconds"):
                 if row.get(name):
                     columns.setdefault(name, []).append(float(row[name]))
     return folds

@@ -15,7 +15,7 @@ from build.problems import CheckFailed, Problem, WrongUse
 from kernel_src.common.competition import SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV, TEST_FOLDER
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.kernel_cards import bundle_slug, kernel_card
+from kernel_src.common.kernel_cards import bundle_slug, frozen_backbones, kernel_card
 from kernel_src.common.submission import read_column, submission_problems
 
 
@@ -50,7 +50,8 @@ def infer(
         raise WrongUse(f"{data}: no {TEST_CSV}: DATA= wants the competition's folder, unpacked")
     card = kernel_card(experiment, "infer")
     trained = {bundle_slug(name): name for name in EXPERIMENTS}
-    needed = {slug: f"the bundle that `make train EXPERIMENT={trained[slug]}` leaves" for slug in card.datasets}
+    needed = {slug: f"the bundle that {_how_to_make(trained[slug])} leaves" for slug in card.bundles}
+    needed |= {slug: "weights of the frozen backbone" for slug in frozen_backbones(experiment)}
     datasets = match_datasets(needed, weights, "WEIGHTS=" if not quiet else "--weights ")
     sources = sources_sha256("infer", card.parameters)
     bundles = {slug: files_sha256([path], path) for slug, path in sorted(datasets.items())}
@@ -85,6 +86,12 @@ def infer(
         seconds=round(time.perf_counter() - started, 1),
         device=told["device"]["name"],
     )
+
+
+def _how_to_make(experiment: str) -> str:
+    if EXPERIMENTS[experiment].is_frozen:
+        return f"`python -m build bundle out/regressors/{experiment}`"
+    return f"`make train EXPERIMENT={experiment}`"
 
 
 def run(experiment: str, data: Path, weights: Sequence[Path], out: Path, as_json: bool) -> None:

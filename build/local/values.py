@@ -16,7 +16,22 @@ TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0"
 
 
 def find_experiment(name: str) -> Experiment:
-    """Return an experiment by its name.
+    """Return an experiment that is trained, by its name.
+
+    Raises:
+        WrongUse: there is none, names the closest; or nothing of it is trained.
+    """
+    experiment = find_recipe(name, "to train")
+    if experiment.is_frozen:
+        raise WrongUse(
+            f"{name} is not trained, its features are frozen: `python -m build features --experiment {name} …`, then "
+            f"`python -m build regress --experiment {name} …`"
+        )
+    return experiment
+
+
+def find_recipe(name: str, purpose: str) -> Experiment:
+    """Return any experiment by its name; `purpose` is what the message says that it was looked for.
 
     Raises:
         WrongUse: there is none; names the closest.
@@ -25,7 +40,7 @@ def find_experiment(name: str) -> Experiment:
         return EXPERIMENTS[name]
     close = difflib.get_close_matches(name, EXPERIMENTS, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    raise WrongUse(f"no experiment {name!r} to train; there are {', '.join(EXPERIMENTS)}.{hint}")
+    raise WrongUse(f"no experiment {name!r} {purpose}; there are {', '.join(EXPERIMENTS)}.{hint}")
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
@@ -81,6 +96,8 @@ def parse_value(name: str, text: str) -> Any:
         if text.lower() in (*TRUE_WORDS, *FALSE_WORDS):
             return text.lower() in TRUE_WORDS
         raise ValueError(f"{name}={text!r} is neither true nor false")
+    if kind == tuple[str, ...]:
+        return [part.strip() for part in text.split(",") if part.strip()]
     try:
         if kind in (int, float):
             return kind(text)

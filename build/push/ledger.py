@@ -36,7 +36,7 @@ class Score:
     submission_ref: int | None = None
     status: str = PENDING  # pending, complete or error
     cv: float | None = None  # out-of-fold score of the bundle
-    cv_low: float | None = None  # 95 % interval of cv, groups drawn again (build/push/cv.py)
+    cv_low: float | None = None  # 95 % interval of cv over groups (build/validation/intervals.py)
     cv_high: float | None = None
     cv_formula: str = ""
     cv_folds: str = ""  # "3 of 3 group folds, 120 images"

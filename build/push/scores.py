@@ -1,4 +1,4 @@
-"""`make scores`: the ledger as a table, and CV against the public score as a picture.
+"""`make scores`: the ledger as a table, and CV against the public score as a page (build/validation/board.py).
 
 Pending rows, and private scores that have come out since, are asked for first. The table is printed in any case; that
 the site could not be asked is a failure only if a score is being waited for.
@@ -13,12 +13,12 @@ from typing import Any
 
 from build.problems import CheckFailed
 from build.push.cv import with_interval
-from build.push.ledger import COMPLETE, LEDGER, PENDING, Score, append_score, read_scores, refresh
+from build.push.ledger import LEDGER, PENDING, Score, append_score, read_scores, refresh
 from build.push.weights import BUNDLES, DEMO_BUNDLE
 from kernel_src.common.competition import SLUG
-from kernel_src.common.files import write_atomically
+from kernel_src.common.files import write_text
 
-CHART = Path("out", "push", "scores.png")
+CHART = Path("out", "push", "scores.html")
 WIDTH = 200  # characters, in a log
 
 
@@ -57,7 +57,7 @@ def run(as_json: bool, *, offline: bool = False) -> None:
     for score in refreshed:
         print(f"new: submission {score.submission_ref} is {score.status}, public {_number(score.public)}")
     if scores:
-        print(f"CV against public: {chart}" if chart else "no picture yet: no row has both CV and a public score")
+        print(f"CV against public: {chart}" if chart else "no page yet: no row has both CV and a public score")
     if failed and waited_for:
         raise failed
     if failed:
@@ -136,32 +136,12 @@ def _number(value: float | None) -> str:
 
 
 def draw(scores: Sequence[Score], path: Path) -> Path | None:
-    """Draw CV with its interval against the public score; None where no row has both."""
-    points = [(one, one.cv, one.public) for one in scores if one.status == COMPLETE]
-    drawn = [(one, cv, public) for one, cv, public in points if cv is not None and public is not None]
-    if not drawn:
-        return None
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """Write the page with CV against public; None where no row has both."""
+    from build.validation.board import PUBLISHED, board, points_of, read_published
+    from build.validation.board_page import page
 
-    figure = Figure(figsize=(7, 6), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    # Scores of two formulas do not belong on one axis without saying so.
-    for number, formula in enumerate(dict.fromkeys(one.cv_formula for one, _, _ in drawn)):
-        own = [entry for entry in drawn if entry[0].cv_formula == formula]
-        low = [cv - (one.cv_low if one.cv_low is not None else cv) for one, cv, _ in own]
-        high = [(one.cv_high if one.cv_high is not None else cv) - cv for one, cv, _ in own]
-        spread = [[max(0.0, value) for value in low], [max(0.0, value) for value in high]]
-        label = formula or "formula not recorded"
-        x, y = [cv for _, cv, _ in own], [public for _, _, public in own]
-        axes.errorbar(x, y, xerr=spread, fmt="o", color=f"C{number}", ecolor=f"C{number}", alpha=0.8, label=label)
-    for one, cv, public in drawn:
-        axes.annotate(one.experiment, (cv, public), textcoords="offset points", xytext=(5, 5), fontsize=8)
-    axes.axline((drawn[0][1], drawn[0][1]), slope=1, color="0.7", linewidth=1, linestyle="--", label="CV = public")
-    axes.set_xlabel("CV (out of fold; bar: 95 % when groups are drawn again)")
-    axes.set_ylabel("public score")
-    axes.legend(fontsize=8)
+    if not points_of(scores):
+        return None
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda draft: figure.savefig(draft))
+    write_text(path, page(board(scores, read_published(PUBLISHED) if PUBLISHED.is_file() else [])))
     return path

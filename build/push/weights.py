@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 from build.problems import WrongUse
+from build.weights import WEIGHTS_FOLDER
+from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.kernel_cards import KernelCard, bundle_slug
 from kernel_src.common.manifest import MANIFEST_FILE, BundleError, verify_manifest
+from kernel_src.common.weight_sources import how_to_get
 
 BUNDLES = Path("out", "bundles")  # <experiment>/, by `make push-training` or `python -m build bundle`
 DEMO, DEMO_BUNDLE, DEMO_PRETRAINED = "demo", Path("out", "demo", "bundle"), Path("out", "demo", "pretrained")
@@ -26,8 +29,10 @@ def find_bundles(card: KernelCard) -> dict[str, Path]:
         WrongUse: one is missing or damaged; says how to make it.
     """
     found = {slug: find_folder(slug, card.experiment) for slug in card.datasets if "/" not in slug}
+    # The backbone of frozen features is no bundle: `python -m build weights` left it under its own name.
+    found |= {slug: WEIGHTS_FOLDER / slug for slug in found if _dataset_of(WEIGHTS_FOLDER / slug) == slug}
     if missing := [slug for slug, folder in found.items() if folder is None]:
-        raise WrongUse("\n".join(f"no bundle for {slug}: {_how_to_make(slug, card.experiment)}" for slug in missing))
+        raise WrongUse("\n".join(_how_to_make(slug, card) for slug in missing))
     bundles = {slug: folder for slug, folder in found.items() if folder}
     for folder in bundles.values():
         try:
@@ -37,12 +42,20 @@ def find_bundles(card: KernelCard) -> dict[str, Path]:
     return bundles
 
 
-def _how_to_make(slug: str, experiment: str) -> str:
+def _how_to_make(slug: str, card: KernelCard) -> str:
+    if slug not in card.bundles:
+        return f"no folder for {slug}, the weights of a frozen backbone: {how_to_get(slug)}"
     if slug == bundle_slug(DEMO):
-        return f"run `make demo`, which leaves {DEMO_BUNDLE}"
+        return f"no bundle for {slug}: run `make demo`, which leaves {DEMO_BUNDLE}"
+    experiment = card.experiment
+    if experiment in EXPERIMENTS and EXPERIMENTS[experiment].is_frozen:
+        return (
+            f"no bundle for {slug}: `python -m build features --experiment {experiment} …`, `python -m build regress "
+            f"--experiment {experiment} …`, then `python -m build bundle out/regressors/{experiment}`"
+        )
     return (
-        f"train on Kaggle with `make push-training EXPERIMENT={experiment}`, which leaves {BUNDLES / experiment}, or "
-        f"`python -m build bundle RUN` with the run/ folder of a training of your own"
+        f"no bundle for {slug}: train on Kaggle with `make push-training EXPERIMENT={experiment}`, which leaves "
+        f"{BUNDLES / experiment}, or `python -m build bundle RUN` with the run/ folder of a training of your own"
     )
 
 

@@ -1,7 +1,8 @@
 """The candidates: what may stand between frozen features and grams, and over which settings each is tried.
 
 A *family* is fitted once and gives one `Fit` per setting, because the settings of a family share their expensive part:
-one decomposition serves every ridge penalty, one run every number of PLS components. All numbers are relative to the
+one decomposition serves every ridge penalty, one run every number of PLS components. What families share among
+themselves and between the scales of the targets (rows.py) is computed once as well. All numbers are relative to the
 data (the median distance, the number of rows, the targets' deviation), so that they mean the same for any backbone.
 docs/regress.md argues the choice and lists what was tried.
 """
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernel_src.common.regressor import CEILING, KERNEL_DISTANCES, TARGET_SCALES, Basis, Member
+from build.regress.rows import TrainingRows
+from kernel_src.common.regressor import CEILING, TARGET_SCALES, Basis, RegressorMember
 
 RIDGE_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # times the number of rows: features are standardised
 KERNEL_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)  # beside a kernel whose diagonal is 1
@@ -22,7 +24,6 @@ SVR_WIDTHS = (0.25, 0.75)
 SVR_TUBE = 0.1  # deviations of a target that cost nothing
 TREES, TREE_LEAF_ROWS, TREE_FEATURES = 100, 3, 0.3
 NETS, HIDDEN_UNITS, NET_STEPS, NET_RATE, NET_DECAY, NET_DROPOUT = 4, 32, 100, 0.01, 0.1, 0.3
-PCA_COMPONENTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +38,23 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A kind of model and how it is fitted to features (n, F) and z-scores (n, 5), given a seed."""
+    """A kind of model and how it is fitted to the features of n rows and z-scores (n, 5), given a seed."""
 
     name: str
-    fit: Callable[[np.ndarray, np.ndarray, int], Iterator[Fit]]
+    fit: Callable[[TrainingRows, np.ndarray, int], Iterator[Fit]]
     target_scales: tuple[str, ...] = ("raw", "sqrt")
     costly: bool = False  # tried on one inner fold before the others
 
 
-def fit_members(family: Family, features: np.ndarray, grams: np.ndarray, seed: int) -> Iterator[Member]:
-    """Yield every setting of a family on every scale of the targets, fitted to features (n, F) and grams (n, 5)."""
+def fit_members(family: Family, rows: TrainingRows, grams: np.ndarray, seed: int) -> Iterator[RegressorMember]:
+    """Yield every setting of a family on every scale of the targets, fitted to the rows' features and grams (n, 5)."""
     ceiling = CEILING * grams.max(0)
     for scale in family.target_scales:
         scaled = TARGET_SCALES[scale][0](grams)
         mean, std = scaled.mean(0), scaled.std(0)
         std = np.where(std > 1e-9, std, 1.0)
-        for fit in family.fit(features, (scaled - mean) / std, seed):
-            yield Member(
+        for fit in family.fit(rows, (scaled - mean) / std, seed):
+            yield RegressorMember(
                 name=f"{family.name} {scale} {fit.setting}".strip(),
                 basis=fit.basis,
                 target_scale=scale,
@@ -64,41 +65,22 @@ def fit_members(family: Family, features: np.ndarray, grams: np.ndarray, seed: i
 
 
 # %%
-def standardisation(features: np.ndarray) -> dict[str, np.ndarray]:
-    """Return mean and deviation of each feature; a constant one keeps a deviation of 1."""
-    std = features.std(0)
-    return {"mean": features.mean(0), "scale": np.where(std > 1e-9, std, 1.0)}
-
-
-def rotated(features: np.ndarray, components: int, whitening: float) -> dict[str, np.ndarray]:
-    """Return standardisation and the rotation to the first principal components.
-
-    `whitening` 0 leaves them their size, 1 makes all equally large, 0.5 is half-way.
-    """
-    arrays = standardisation(features)
-    _, size, axes = np.linalg.svd((features - arrays["mean"]) / arrays["scale"], full_matrices=False)
-    kept = min(components, int((size > 1e-9 * size[0]).sum()))
-    size, axes = size[:kept], axes[:kept]
-    return arrays | {"rotation": axes.T * (size[0] / size) ** whitening}
-
-
-def fit_ridge(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
+def fit_ridge(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     """Ridge for all penalties from one decomposition."""
-    basis = Basis(kind="linear", arrays=standardisation(features))
-    left, size, axes = np.linalg.svd(basis(features), full_matrices=False)
+    left, size, axes = rows.decomposition
     along = left.T @ z
     for penalty in RIDGE_PENALTIES:
         shrunk = (size / (size**2 + penalty * len(z)))[:, None] * along
-        yield Fit(setting=f"{penalty:g}", basis=basis, coefficients=axes.T @ shrunk, intercept=np.zeros(z.shape[1]))
+        coefficients = axes.T @ shrunk
+        yield Fit(setting=f"{penalty:g}", basis=rows.linear, coefficients=coefficients, intercept=np.zeros(z.shape[1]))
 
 
-def fit_pls(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
+def fit_pls(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     """Partial least squares for all numbers of components from one run of SIMPLS.
 
     Source: de Jong, SIMPLS: an alternative approach to partial least squares regression, 1993, table 1.
     """
-    basis = Basis(kind="linear", arrays=standardisation(features))
-    x = basis(features)
+    x = rows.standardised
     product = x.T @ z  # (F, 5)
     weights, loadings, orthogonal = [], [], np.zeros((x.shape[1], 0))
     for component in range(1, max(PLS_COMPONENTS) + 1):
@@ -117,83 +99,70 @@ def fit_pls(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
         loadings.append(score @ z)
         if component in PLS_COMPONENTS:
             coefficients = np.column_stack(weights) @ np.stack(loadings)
-            yield Fit(setting=f"{component}", basis=basis, coefficients=coefficients, intercept=np.zeros(z.shape[1]))
+            intercept = np.zeros(z.shape[1])
+            yield Fit(setting=f"{component}", basis=rows.linear, coefficients=coefficients, intercept=intercept)
 
 
 # %%
-def kernels(
-    kind: str, features: np.ndarray, arrays: dict[str, np.ndarray], widths: tuple[float, ...]
-) -> Iterator[tuple[float, Basis, np.ndarray]]:
-    """Yield width, basis and its values on the training rows (n, n); γ is width over the median distance of rows."""
-    support = Basis(kind="linear", arrays=arrays)(features)
-    distances = KERNEL_DISTANCES[kind](support, support)
-    median = np.median(distances[np.triu_indices(len(support), 1)])
-    for width in widths:
-        gamma = np.array(width / median)
-        yield width, Basis(kind=kind, arrays=arrays | {"support": support, "gamma": gamma}), np.exp(-gamma * distances)
-
-
-def kernel_ridge(kind: str, whitening: float | None = None) -> Callable[[np.ndarray, np.ndarray, int], Iterator[Fit]]:
+def kernel_ridge(kind: str, whitening: float | None = None) -> Callable[[TrainingRows, np.ndarray, int], Iterator[Fit]]:
     """Kernel ridge for all widths and penalties: one eigendecomposition per width."""
 
-    def fit(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
-        arrays = standardisation(features) if whitening is None else rotated(features, PCA_COMPONENTS, whitening)
-        for width, basis, kernel in kernels(kind, features, arrays, KERNEL_WIDTHS):
-            size, axes = np.linalg.eigh(kernel)
-            along = axes.T @ z
+    def fit(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
+        for width in KERNEL_WIDTHS:
+            kernel = rows.kernel(kind, width, whitening)
+            along = kernel.axes.T @ z
             for penalty in KERNEL_PENALTIES:
-                duals = axes @ (along / (size + penalty)[:, None])
+                duals = kernel.axes @ (along / (kernel.size + penalty)[:, None])
                 setting = f"{width:g}/{penalty:g}"
-                yield Fit(setting=setting, basis=basis, coefficients=duals, intercept=np.zeros(z.shape[1]))
+                yield Fit(setting=setting, basis=kernel.basis, coefficients=duals, intercept=np.zeros(z.shape[1]))
 
     return fit
 
 
-def fit_gaussian_process(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
+def fit_gaussian_process(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     """A Gaussian process: width, amplitude and noise by marginal likelihood, so nothing is left to choose.
 
     With the amplitude profiled out: −log p = n/2 log(Σ a² / (λ + s)) + ½ Σ log(λ + s) + const, λ the eigenvalues, s the
     noise over the amplitude. Source: Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.8.
     """
-    arrays = standardisation(features)
     noises = np.geomspace(1e-3, 10, 25)
     best: tuple[float, Basis, np.ndarray] | None = None
-    for _, basis, kernel in kernels("rbf", features, arrays, KERNEL_WIDTHS):
-        size, axes = np.linalg.eigh(kernel)
-        along = axes.T @ z
-        spread = np.clip(size, 0, None)[:, None] + noises  # (n, noises)
+    for width in KERNEL_WIDTHS:
+        kernel = rows.kernel("rbf", width)
+        along = kernel.axes.T @ z
+        spread = np.clip(kernel.size, 0, None)[:, None] + noises  # (n, noises)
         misfit = np.einsum("nt,nk->tk", along**2, 1 / spread)  # (5, noises)
         cost = 0.5 * len(z) * np.log(np.maximum(misfit, 1e-300)) + 0.5 * np.log(spread).sum(0)
         chosen = cost.argmin(1)
         total = float(cost.min(1).sum())
         if best is None or total < best[0]:
-            best = total, basis, axes @ (along / spread[:, chosen])
+            best = total, kernel.basis, kernel.axes @ (along / spread[:, chosen])
     assert best is not None
     yield Fit(setting="", basis=best[1], coefficients=best[2], intercept=np.zeros(z.shape[1]))
 
 
-def fit_svr(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
+def fit_svr(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     """Support vector regression, one machine per target: large errors count by their size, not by their square."""
     from sklearn.svm import SVR
 
-    arrays = standardisation(features)
-    for width, basis, kernel in kernels("rbf", features, arrays, SVR_WIDTHS):
+    for width in SVR_WIDTHS:
+        kernel = rows.kernel("rbf", width)
         for cost in SVR_COSTS:
             duals, intercept = np.zeros(z.shape), np.zeros(z.shape[1])
             for target in range(z.shape[1]):
-                machine = SVR(kernel="precomputed", C=cost, epsilon=SVR_TUBE).fit(kernel, z[:, target])
+                machine = SVR(kernel="precomputed", C=cost, epsilon=SVR_TUBE).fit(kernel.values, z[:, target])
                 duals[machine.support_, target] = machine.dual_coef_[0]
                 intercept[target] = machine.intercept_[0]
-            yield Fit(setting=f"{width:g}/{cost:g}", basis=basis, coefficients=duals, intercept=intercept)
+            yield Fit(setting=f"{width:g}/{cost:g}", basis=kernel.basis, coefficients=duals, intercept=intercept)
 
 
 # %%
-def fit_trees(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
+def fit_trees(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     """Extremely randomised trees, all targets in one, unfolded into arrays."""
     from sklearn.ensemble import ExtraTreesRegressor
 
-    arrays = rotated(features, PCA_COMPONENTS, 0.0)
-    scaled = Basis(kind="linear", arrays=arrays)(features)
+    components = rows.components(0.0)
+    arrays, scaled = dict(components.arrays), components(rows.features)
     forest = ExtraTreesRegressor(
         TREES, min_samples_leaf=TREE_LEAF_ROWS, max_features=TREE_FEATURES, random_state=seed, n_jobs=1
     ).fit(scaled, z)
@@ -217,12 +186,12 @@ def fit_trees(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
     yield Fit(setting="", basis=basis, coefficients=flat, intercept=np.zeros(z.shape[1]))
 
 
-def fit_network(features: np.ndarray, z: np.ndarray, seed: int) -> Iterator[Fit]:
+def fit_network(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     """Small networks with one hidden layer for all targets, trained side by side from other beginnings and averaged."""
     import torch
 
-    arrays = rotated(features, PCA_COMPONENTS, 0.0)
-    scaled = Basis(kind="linear", arrays=arrays)(features)
+    components = rows.components(0.0)
+    arrays, scaled = dict(components.arrays), components(rows.features)
     arrays["rotation"] = arrays["rotation"] / scaled.std()
     x = torch.from_numpy(scaled / scaled.std()).float()
     wanted = torch.from_numpy(z).float()

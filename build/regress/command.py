@@ -1,15 +1,25 @@
-"""`python -m build regress`: from features and weights to a report, out-of-fold predictions and a regressor."""
+"""`python -m build regress`: from features and weights to a report, out-of-fold predictions and a regressor.
+
+With an experiment's name it leaves a folder like a training's run: `python -m build bundle` makes the bundle of it.
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from build.problems import WrongUse
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from build.regress.report import Outcome
+
 SEED = 42
 REGRESSORS = Path("out/regressors")
-REGRESSOR_FILE, REPORT_FILE = "regressor.safetensors", "regress.json"
+REGRESSOR_FILE = "regressor.safetensors"
+FORMULA = "official weighted R2 over all rows, in grams, after the projection; each State+date group left out in turn"
 
 
 def regress(
@@ -27,20 +37,20 @@ def regress(
     With an experiment's name the regressor, fitted on all rows, goes to out/regressors/<experiment>/.
 
     Raises:
-        WrongUse: a file is missing, wrong, or holds too few groups.
+        WrongUse: a file is missing, wrong, or holds too few groups; or no notebook could make these features.
     """
     import pandas as pd
 
     from build.progress import counting
-    from build.regress.features import features_for
+    from build.regress.features import features_for, provenance_for
     from build.regress.report import FOLDS, evaluate
     from kernel_src.common.competition import TARGETS
     from kernel_src.common.files import write_json, write_text
-    from kernel_src.common.regressor import save_regressor
     from kernel_src.common.tables import group_labels, read_train, target_array
 
     if not features:
         raise WrongUse("regress needs at least one --features FILE.npz")
+    made_by = provenance_for(features, experiment) if experiment else {}
     try:
         train = read_train(train_csv)
     except (FileNotFoundError, ValueError) as error:
@@ -59,12 +69,58 @@ def regress(
     report = outcome.report | {"files": [str(path) for path in features], "oof": str(oof_file)}
     if experiment:
         folder = REGRESSORS / experiment
-        folder.mkdir(parents=True, exist_ok=True)
-        save_regressor(outcome.regressor, folder / REGRESSOR_FILE)
         report["regressor"] = str(folder / REGRESSOR_FILE)
-        write_json(folder / REPORT_FILE, report)
+        oof.insert(1, "fold", outcome.folds)
+        _keep_run(folder, outcome, report, made_by, oof, target_array(train))
     write_json(report_file, report)
     return report
+
+
+def _keep_run(
+    folder: Path,
+    outcome: "Outcome",
+    report: dict[str, Any],
+    made_by: dict[str, Any],
+    oof: "pd.DataFrame",
+    grams: "np.ndarray",
+) -> None:
+    """Write what a training leaves: config.json last, so that a folder without it is no finished run."""
+    import platform
+    from importlib.metadata import version
+
+    from build.bundle import REGRESS_REPORT
+    from build.local.identity import files_sha256
+    from build.notebooks import ROOT
+    from kernel_src.common.competition import TARGETS
+    from kernel_src.common.constraints import project
+    from kernel_src.common.files import write_json, write_text
+    from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE
+    from kernel_src.common.regressor import save_regressor
+    from kernel_src.common.runs import OOF_FILE
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
+    save_regressor(outcome.regressor, folder / REGRESSOR_FILE)
+    write_json(folder / REGRESS_REPORT, report)
+    write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+    sources = [path for place in ("build/regress", "kernel_src/common") for path in (ROOT / place).glob("*.py")]
+    means = project(grams.mean(0, keepdims=True))[0]
+    config = {
+        "format": BUNDLE_FORMAT,
+        "experiment": made_by["experiment"],
+        "source_sha256": files_sha256(sources, ROOT),
+        "preprocessing": made_by["preprocessing"],
+        "folds": [REGRESSOR_FILE],
+        "backbone": made_by["weights"],
+        "features": {name: made_by[name] for name in ("blocks", "features", "device", "versions")},
+        "target_mean_g": dict(zip(TARGETS, means.tolist(), strict=True)),
+        "oof": {"r2": report["leave_group_out_r2"], "images": len(oof), "formula": FORMULA},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("scikit-learn", "numpy", "torch", "safetensors")},
+        },
+    }
+    write_json(folder / CONFIG_FILE, config)
 
 
 def run(as_json: bool, **arguments: Any) -> None:
@@ -81,3 +137,5 @@ def run(as_json: bool, **arguments: Any) -> None:
         f"random KFold(5) R² {report['random_kfold5_r2']:.3f}  (neighbours of each photograph were seen: optimistic)\n"
         f"{len(report['chosen'])} members, {report['seconds']:.0f} s → {arguments['report_file']}, {report['oof']}"
     )
+    if "regressor" in report:
+        print(f"next: python -m build bundle {Path(report['regressor']).parent}")

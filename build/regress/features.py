@@ -1,8 +1,10 @@
 """Reading features: `.npz` files with `image_id` (n,) and `features` (n, F), joined by image."""
 
+import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,29 @@ def read_features(path: Path) -> dict[str, np.ndarray]:
             "half precision overflows in some backbones, make them in fp32"
         )
     return dict(zip(image_ids, features, strict=True))
+
+
+def provenance_for(paths: Sequence[Path], experiment: str) -> dict[str, Any]:
+    """Return what the one features file of an experiment says of its making, which a notebook will repeat.
+
+    Raises:
+        WrongUse: there are several files, it does not say, or it was made for another experiment or for none of ours.
+    """
+    from build.local.values import find_recipe
+    from build.regress.extraction import PROVENANCE
+
+    if len(paths) != 1:
+        raise WrongUse("--experiment wants one --features file: `python -m build features` puts all blocks into one")
+    if not find_recipe(experiment, "to fit a regressor for").is_frozen:
+        raise WrongUse(f"{experiment} is fine-tuned; a regressor belongs to an experiment with feature_poolings")
+    read_features(paths[0])
+    with np.load(paths[0], allow_pickle=False) as archive:
+        made_by = json.loads(str(archive[PROVENANCE])) if PROVENANCE in archive else {}
+    if not made_by:
+        raise WrongUse(f"{paths[0]} does not say what made it, so no notebook can make the same: {CURE}")
+    if (name := made_by["experiment"]["name"]) != experiment:
+        raise WrongUse(f"{paths[0]} was made for {name}: make it again with --experiment {experiment}")
+    return dict(made_by)
 
 
 def features_for(paths: Sequence[Path], image_ids: Sequence[str]) -> np.ndarray:

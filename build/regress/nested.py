@@ -13,9 +13,10 @@ import numpy as np
 
 from build.regress.blending import blend_weights
 from build.regress.candidates import FAMILIES, Family, fit_members
+from build.regress.rows import TrainingRows, ValuesElsewhere
 from kernel_src.common.constraints import project
 from kernel_src.common.metric import weighted_r2
-from kernel_src.common.regressor import Member, Regressor
+from kernel_src.common.regressor import Regressor, RegressorMember
 
 INNER_FOLDS = 5
 # A costly family is tried on the first inner fold; it goes on if its best is within so much R² of the best of all.
@@ -50,10 +51,11 @@ def fit_regressor(
     kinds: dict[str, str] = {}
     dropped: tuple[str, ...] = ()
     for number, (fitted, left) in enumerate(inner_folds(groups)):
+        rows, elsewhere = TrainingRows(features[fitted]), ValuesElsewhere(features[left])
         for family in families:
             if family.name in dropped:
                 continue
-            for member, guess in guesses(family, features[fitted], grams[fitted], features[left], seed):
+            for member, guess in guesses(family, rows, grams[fitted], elsewhere, seed):
                 predicted.setdefault(member.name, np.zeros_like(grams))[left] = guess
                 kinds[member.name] = f"{family.name} {member.target_scale}"
         if number == 0:
@@ -63,11 +65,12 @@ def fit_regressor(
     names = list(predicted)
     weights = blend_weights([kinds[n] for n in names], np.stack([predicted[n] for n in names]), grams, groups, seed)
     weight_of = {name: row for name, row in zip(names, weights, strict=True) if row.any()}
+    rows = TrainingRows(features)
     members = [
         member
         for family in families
         if any(kinds[name].startswith(f"{family.name} ") for name in weight_of)
-        for member in fit_members(family, features, grams, seed)
+        for member in fit_members(family, rows, grams, seed)
         if member.name in weight_of
     ]
     chosen = np.stack([weight_of[member.name] for member in members])
@@ -77,14 +80,11 @@ def fit_regressor(
 
 
 def guesses(
-    family: Family, features: np.ndarray, grams: np.ndarray, others: np.ndarray, seed: int
-) -> Iterator[tuple[Member, np.ndarray]]:
-    """Yield every member of a family fitted to some rows, with its grams (m, 5) for other features (m, F)."""
-    basis, values = None, np.empty(0)
-    for member in fit_members(family, features, grams, seed):
-        if member.basis is not basis:  # settings of one basis follow one another
-            basis, values = member.basis, member.basis(others)
-        yield member, member.grams(values)
+    family: Family, rows: TrainingRows, grams: np.ndarray, elsewhere: ValuesElsewhere, seed: int
+) -> Iterator[tuple[RegressorMember, np.ndarray]]:
+    """Yield every member of a family fitted to some rows, with its grams (m, 5) for other rows."""
+    for member in fit_members(family, rows, grams, seed):
+        yield member, member.grams(elsewhere.of(member.basis))
 
 
 def screened(

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from build.regress.candidates import FAMILIES
-from build.regress.interval import LEVEL, METHOD, r2_interval
 from build.regress.nested import fit_regressor, nested_predictions, one_thread
+from build.validation.intervals import LEVEL, group_sums, score_intervals
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.floors import group_out_floor, mean_floor
-from kernel_src.common.metric import r2_per_target, weighted_r2
+from kernel_src.common.metric import r2_per_target, weight_row, weighted_r2
 from kernel_src.common.regressor import Regressor
 from kernel_src.common.splits import fold_numbers
 
 FOLDS = 5
+METHOD = "group jackknife, t with degrees of freedom from the kurtosis (docs/validation.md)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Outcome:
 
     report: dict[str, Any]
     oof: np.ndarray  # (n, 5), leave-group-out
+    folds: np.ndarray  # (n,), which group was left out
     regressor: Regressor
 
 
@@ -70,10 +72,16 @@ def evaluate(
     with one_thread():
         choice = fit_regressor(features, grams, groups, seed=seed)
     oof = predicted["leave_group_out_r2"]
-    low, high = r2_interval(grams, oof, groups)
+    (sure,) = score_intervals(group_sums(grams, oof[None], groups, weight_row()))
     report: dict[str, Any] = {name: weighted_r2(grams, guess) for name, guess in predicted.items()}
     report |= {
-        "interval": {"of": "leave_group_out_r2", "low": low, "high": high, "level": LEVEL, "method": METHOD},
+        "interval": {
+            "of": "leave_group_out_r2",
+            "low": sure.low,
+            "high": sure.high,
+            "level": LEVEL,
+            "method": METHOD,
+        },
         "per_target": r2_per_target(grams, oof),
         "floors": {"mean": mean_floor(grams), "mean_of_other_groups": group_out_floor(grams, groups)},
         "chosen": [
@@ -88,4 +96,4 @@ def evaluate(
         "seed": seed,
         "seconds": time.perf_counter() - start,
     }
-    return Outcome(report=report, oof=oof, regressor=choice.regressor)
+    return Outcome(report=report, oof=oof, folds=folds["leave_group_out_r2"], regressor=choice.regressor)

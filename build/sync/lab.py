@@ -2,23 +2,24 @@
 
 JupyterLab has an environment of its own, `.venv-lab`: its extras would make each import of nbformat in `.venv` 0.8 s
 slower. Cells run in `.venv`. The configuration is a file below out/, named on the command line: nothing is read from or
-written to the user's own Jupyter folders.
+written to the user's own Jupyter folders. JupyterLab's own calls home, for news and newer versions, are off.
 """
 
 import os
 import sys
 from pathlib import Path
 
-from build.environment import ROOT, lab_requirements, set_up_lab
+from build.environment import ROOT, VENV_LAB, lab_requirements, set_up_lab
 from build.notebooks import NOTEBOOKS
 from build.problems import CheckFailed, Problem
 from kernel_src.common.files import write_json, write_text
 
 LAB = Path("out", "lab")
-VENV_LAB = ".venv-lab"
+CALLS_HOME = "@jupyterlab/apputils-extension:announcements"  # asks for news and newer versions
 _CONFIG = '''"""Written by `make lab`: after each save the notebook's edits go to kernel_src/."""
 import subprocess
 import sys
+import warnings
 
 PYTHON, ROOT = {python!r}, {root!r}
 
@@ -34,6 +35,7 @@ def after_save(model, os_path, contents_manager, **more):
         print(f"NOT SYNCED  {{os_path}}: {{error}}", file=sys.stderr, flush=True)
 
 
+warnings.filterwarnings("ignore", "Overriding existing post_save_hook")  # the server takes this very hook twice
 c = get_config()  # noqa: F821
 c.FileContentsManager.post_save_hook = after_save
 c.ServerApp.ip = "127.0.0.1"
@@ -45,18 +47,22 @@ c.ServerApp.open_browser = False
 def prepare(root: Path = ROOT) -> tuple[list[str], dict[str, str]]:
     """Write the configuration and a kernel of `.venv`; return the command and the environment of the server."""
     folder = root / LAB
-    python = str(ROOT / ".venv" / "bin" / "python")
-    kernel = folder / "data" / "kernels" / "python3"
-    kernel.mkdir(parents=True, exist_ok=True)
-    argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    write_json(kernel / "kernel.json", {"argv": argv, "display_name": "Python 3 (the kit)", "language": "python"})
+    argv = [str(ROOT / ".venv" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = folder / "data" / "kernels" / "python3" / "kernel.json"
+    page = folder / "config" / "labconfig" / "page_config.json"
+    for file in (kernel, page):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kernel, {"argv": argv, "display_name": "Python 3 (the kit)", "language": "python"})
+    write_json(page, {"disabledExtensions": {CALLS_HOME: True}})
     config = folder / "jupyter_server_config.py"
     write_text(config, _CONFIG.format(python=sys.executable, root=str(ROOT), folder=str(root / NOTEBOOKS)))
     names = {"JUPYTER_DATA_DIR": "data", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime"}
     names |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}
+    # Comes before all else: .venv-lab has a kernel python3 of its own, which would be taken and knows no torch.
+    names |= {"JUPYTER_PATH": "data"}
     environment = {**os.environ, **{name: str(folder / place) for name, place in names.items()}}
     as_root = ["--allow-root"] if os.geteuid() == 0 else []  # in a container; it still listens on loopback alone
-    return [str(ROOT / VENV_LAB / "bin" / "jupyter"), "lab", f"--config={config}", *as_root], environment
+    return [str(VENV_LAB / "bin" / "jupyter"), "lab", f"--config={config}", *as_root], environment
 
 
 def run(experiment: str, port: int) -> None:

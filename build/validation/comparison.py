@@ -20,7 +20,7 @@ from build.validation.intervals import (
 from build.validation.oof_files import Validation, read_all, truth_table, validation_of
 from build.validation.warnings import find_warnings
 from kernel_src.common.competition import TARGETS
-from kernel_src.common.floors import group_mean_ceiling, group_out_floor, mean_floor
+from kernel_src.common.floors import reference_points
 from kernel_src.common.metric import weight_row, weighted_r2
 
 
@@ -125,11 +125,7 @@ def compare(validation: Validation, warnings: Sequence[str] = ()) -> Comparison:
         targets=targets,
         states=_slices(validation, validation.states),
         dates=_slices(validation, validation.dates),
-        floors={
-            "each target's mean": mean_floor(truth),
-            "mean of the other groups": group_out_floor(truth, groups),
-            "true mean of each group": group_mean_ceiling(truth, groups),
-        },
+        floors=reference_points(truth, groups),
         warnings=tuple(warnings),
     )
 

@@ -59,3 +59,43 @@ def constraints_verb(files: Files, train_csv: TrainCsv = None, as_json: AsJson =
     from build.validation.constraint_comparison import run
 
     run(files, train_csv, as_json)
+
+
+@app.command("diagnose")
+def diagnose_verb(
+    oof_or_run: Annotated[
+        str, typer.Argument(metavar="OOF_OR_RUN", help="An out-of-fold CSV or a run's folder; NAME=PATH names it.")
+    ],
+    train_csv: TrainCsv = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder with the photographs: shows the worst, finds duplicates.")
+    ] = None,
+    submission: Annotated[Path | None, typer.Option(help="The same model's predictions on the test set.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what one model gets wrong and where: residuals, worst images, calibration, zeros, identities, shift, leaks.
+
+    Example: python -m build diagnose out/runs/v5/run --train-csv data/csiro-biomass/train.csv --html out/v5.html
+    """
+    from build.diagnostics.command import run
+
+    run(oof_or_run, train_csv, images, submission, as_json, html)
+
+
+@app.command("board")
+def board_verb(
+    scores: Annotated[Path, typer.Option(help="The ledger.")] = Path("docs/scores.csv"),
+    published: Annotated[Path, typer.Option(help="What others have published.")] = Path("docs/published-scores.csv"),
+    cv: Annotated[float | None, typer.Option(help="Out-of-fold score of a new model.")] = None,
+    experiment: Annotated[str, typer.Option(help="Instead of --cv: an experiment trained here.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold CV against public scores, and say what a new model may expect on the board, with its interval.
+
+    Example: python -m build board --experiment v7 --html board.html
+    """
+    from build.validation.board_command import run
+
+    run(scores, published, cv, experiment, html, as_json)

@@ -51,3 +51,20 @@ def augment_verb(
     from build.augment import run
 
     run(experiment, image, out or Path(f"out/augment-{experiment}.png"), count, depth, as_json)
+
+
+@verbs.command("report")
+def report_verb(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name, e.g. v7.")],
+    run_folder: Annotated[Path | None, typer.Option("--run", help="Its run/ folder; the newest by default.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The competition's folder, for truth and photographs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; out/reports/<experiment>.html by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained page on an experiment: verdict, scores, folds, curves, diagnostics, bundle, rehearsal.
+
+    Example: python -m build report demo
+    """
+    from build.report.command import run
+
+    run(experiment, run_folder, data, out, as_json)

@@ -18,13 +18,13 @@ from kernel_src.common.symmetries import views
 
 
 def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
-    """Say how a bundle looks at a batch in the given framings: its own framing, preprocessing, views and depth."""
+    """Say how a bundle looks at a batch in the given framings: its own framings, preprocessing, views and depth."""
     experiment = bundle.experiment
     return Member(
         models=bundle.models,
         preprocessing=bundle.preprocessing,
         symmetries=views(experiment.tta, experiment.image_size_px),
-        framing=list(framings).index(bundle.framing),
+        framings=tuple(map(list(framings).index, bundle.framings)),
         estimator=bundle.depth,
         depth_channels=experiment.depth_channels,
         depth_views=experiment.depth_views,
@@ -47,7 +47,7 @@ def predict_bundles(
         FloatingPointError: a prediction or a depth map is not finite.
         ImageError: a photograph cannot be read.
     """
-    framings = list(dict.fromkeys(bundle.framing for bundle in bundles))
+    framings = list(dict.fromkeys(framing for bundle in bundles for framing in bundle.framings))
     loader = batch_loader(PhotographFiles(paths, framings), batch_size, device)
     members = [member_of(bundle, framings) for bundle in bundles]
     return predict_members(members, loader, len(loader), device=device, after_first_batch=after_first_batch)

@@ -2,7 +2,8 @@
 
 Read side: verify the manifest, rebuild the model from the config, load every fold strictly. A key that is missing stays
 random without an error in a lenient loader, and nobody learns of it. The frozen depth model lies in the bundle once,
-beside the folds that share it.
+beside the folds that share it. An experiment without fine-tuning brings one regressor as its only fold; its backbone is
+attached beside the bundle, and must be the very file that the regressor was fitted with.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +13,17 @@ from typing import Any
 
 from kernel_src.common.depth import DepthEstimator, load_depth
 from kernel_src.common.experiment import Experiment, experiment_from_json
+from kernel_src.common.files import sha256_of
+from kernel_src.common.frozen_features import load_frozen_features
+from kernel_src.common.frozen_net import FrozenNet
 from kernel_src.common.images import Framing
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json, verify_manifest
-from kernel_src.common.model import BiomassNet, load_fold
-from kernel_src.common.preprocessing import Preprocessing, preprocessing_from_json
+from kernel_src.common.model import BiomassNet, GramsNet, load_fold
+from kernel_src.common.preprocessing import Preprocessing, framings_of, preprocessing_from_json
+from kernel_src.common.regressor import load_regressor
+from kernel_src.common.weight_sources import find_weights
 
+BACKBONE_ENTRIES = ("dataset", "sha256")  # of the config's "backbone", where nothing is fine-tuned
 DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights
 
 
@@ -29,13 +36,14 @@ class BundleRecipe:
     preprocessing: Preprocessing
     folds: tuple[str, ...]  # file names
     depth: Mapping[str, str]  # DEPTH_ENTRIES of the depth model; empty: the experiment needs none
+    backbone: Path | None  # the weights of the frozen backbone, where nothing is fine-tuned
     oof_r2: float
     source_sha256: str  # of the sources that trained it
 
     @property
-    def framing(self) -> Framing:
+    def framings(self) -> tuple[Framing, ...]:
         """How its photographs become pictures, as in training."""
-        return self.preprocessing.framing(self.experiment.image_size_px)
+        return framings_of(self.experiment, self.preprocessing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,23 +53,29 @@ class Bundle:
     folder: Path
     experiment: Experiment
     preprocessing: Preprocessing
-    models: list[BiomassNet]  # one per fold
+    models: list[GramsNet]  # one per fold
     oof_r2: float
     source_sha256: str  # of the sources that trained it
     depth: DepthEstimator | None = None  # frozen, shared by all folds; None: the experiment needs none
     depth_sha256: str = ""
 
     @property
-    def framing(self) -> Framing:
+    def fine_tuned(self) -> list[BiomassNet]:
+        """The models that have heads: all of them, or none."""
+        return [model for model in self.models if isinstance(model, BiomassNet)]
+
+    @property
+    def framings(self) -> tuple[Framing, ...]:
         """How its photographs become pictures, as in training."""
-        return self.preprocessing.framing(self.experiment.image_size_px)
+        return framings_of(self.experiment, self.preprocessing)
 
 
 def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
     """Read what a bundle holds; `manifest` is its own, and covers every file that the config names.
 
     Raises:
-        BundleError: config or manifest lack an entry, contradict each other, or are newer than this notebook.
+        BundleError: config or manifest lack an entry, contradict each other, or are newer than this notebook; or the
+            frozen backbone is not attached, or is another.
         ValueError: the experiment is not one that this notebook knows.
     """
     config = read_bundle_json(folder, CONFIG_FILE)
@@ -89,6 +103,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         preprocessing=preprocessing,
         folds=tuple(config["folds"]),
         depth=depth,
+        backbone=_frozen_backbone(folder, config) if experiment.is_frozen else None,
         oof_r2=config["oof"]["r2"],
         source_sha256=manifest["source_sha256"],
     )
@@ -118,12 +133,22 @@ def load_recipe(
         folder=recipe.folder,
         experiment=recipe.experiment,
         preprocessing=recipe.preprocessing,
-        models=[load_fold(recipe.experiment, recipe.folder / recipe.folds[fold]) for fold in wanted],
+        models=_models(recipe, [recipe.folder / recipe.folds[fold] for fold in wanted]),
         oof_r2=recipe.oof_r2,
         source_sha256=recipe.source_sha256,
         depth=estimator,
         depth_sha256=recipe.depth.get("sha256", ""),
     )
+
+
+def _models(recipe: BundleRecipe, files: Sequence[Path]) -> list[GramsNet]:
+    """Load the networks of some folds, or the regressors and the one backbone that they share."""
+    if recipe.backbone is None:
+        return [load_fold(recipe.experiment, file) for file in files]
+    if not files:
+        return []
+    features = load_frozen_features(recipe.experiment, recipe.framings, recipe.backbone)
+    return [FrozenNet(features, load_regressor(file)).eval() for file in files]
 
 
 def load_bundle(folder: Path, depth_models: dict[str, DepthEstimator] | None = None) -> Bundle:
@@ -157,3 +182,24 @@ def _depth_entry(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
             "make the bundle again from a run that holds depth.safetensors and depth_config.json"
         )
     return dict(entry)  # type: ignore[arg-type]  # complete, so a mapping
+
+
+def _frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Find the weights of the frozen backbone among what is attached, and make sure that they are the ones."""
+    entry = config.get("backbone")
+    lacking = [key for key in BACKBONE_ENTRIES if not (isinstance(entry, Mapping) and entry.get(key))]
+    if lacking:
+        raise BundleError(
+            f"{folder / CONFIG_FILE}: nothing is fine-tuned here, but the entry backbone lacks {', '.join(lacking)}: "
+            "make the bundle again from what `python -m build regress` left"
+        )
+    try:
+        weights = find_weights(entry["dataset"])  # type: ignore[index]  # complete, so a mapping
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder}: the backbone is not in the bundle, and not attached: {error}") from None
+    if (found := sha256_of(weights)) != entry["sha256"]:  # type: ignore[index]
+        raise BundleError(
+            f"{weights} is not the backbone that the regressor was fitted with (sha256 {found[:12]}…, not "
+            f"{entry['sha256'][:12]}…): attach that one, or make features, regressor and bundle again with this one"  # type: ignore[index]
+        )
+    return weights

@@ -8,6 +8,9 @@ SLUG = "csiro-biomass"
 COMPETITION_TITLE = "CSIRO Image2Biomass"
 COMPETITION_URL = "https://www.kaggle.com/competitions/csiro-biomass"
 
+QUADRAT = "quadrat of 70 cm x 30 cm"  # what one photograph shows, from above
+DATA_LICENCE = "CC BY-SA 4.0, as stated by public copies of the data set and its paper (arXiv 2510.22916)"
+
 # Every array of predictions has its columns in this order: (images, 5), grams of dry matter per quadrat.
 TARGETS = ("Dry_Green_g", "Dry_Dead_g", "Dry_Clover_g", "GDM_g", "Dry_Total_g")
 # Weight of each target in the official metric; they add up to 1.

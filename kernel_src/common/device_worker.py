@@ -28,7 +28,7 @@ from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
 from kernel_src.common.manifest import BundleError
 from kernel_src.common.memory import give_back_freed_memory, keep_freed_memory
-from kernel_src.common.model import BiomassNet, WeightsError
+from kernel_src.common.model import GramsNet, WeightsError
 from kernel_src.common.prediction import BatchWork, Member
 from kernel_src.common.schedule import Task, goes_on
 from kernel_src.common.steps import Step
@@ -211,7 +211,7 @@ class DeviceWorker:
         damaged: frozenset[str],
         known: dict[str, DepthEstimator],
         broken: list[tuple[int, int, str]],
-    ) -> dict[int, BiomassNet]:
+    ) -> dict[int, GramsNet]:
         """Load what can be loaded of a bundle, by fold; put what cannot into `broken`."""
         try:
             load_recipe(recipe, known, folds=())  # the depth model alone, which every fold needs
@@ -232,7 +232,7 @@ class DeviceWorker:
             models[fold] = model.to(self.device).to(memory_format=torch.channels_last).eval()
         return models
 
-    def _member(self, recipe: BundleRecipe, known: dict[str, DepthEstimator], models: list[BiomassNet]) -> Member:
+    def _member(self, recipe: BundleRecipe, known: dict[str, DepthEstimator], models: list[GramsNet]) -> Member:
         """Put the folds of a bundle together with its depth model, on the device."""
         bundle = replace(load_recipe(recipe, known, folds=()), models=models)
         if bundle.depth is not None:

@@ -19,6 +19,8 @@ CONSTRAINTS = ("none", "projection", "biological", "average")
 DEPTH_FUSIONS = ("concat", "add", "attention", "rgbd")
 DEPTH_VIEWS = ("shared", "exact")
 SPREADS = ("auto", "batch", "folds")
+FEATURE_POOLINGS = ("own", "cls", "mean", "max", "min", "gem")
+PHOTOGRAPH_PARTS = ("whole", "left", "right", "top", "bottom")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,11 @@ class Experiment:
     head_dropout: float = 0.3  # probability
     frozen_groups: int = 0  # layer groups of the backbone, from the stem on, that are not trained; 0: all are
     gradient_checkpointing: bool = False  # compute activations twice instead of keeping them: less memory, more time
+    # Frozen features: with a pooling, nothing is fine-tuned, and a regressor (`python -m build regress`) reads these
+    feature_poolings: tuple[str, ...] = ()  # what becomes of a layer's map; `own`: the backbone's own pooling, once
+    feature_layers: tuple[int, ...] = (1,)  # blocks of a ViT, stages of a convolutional net, counted from the last
+    feature_parts: tuple[str, ...] = ("whole",)  # of the photograph, each a picture of its own
+    feature_heights_px: tuple[int, ...] = ()  # of the pictures, widths in proportion; empty: image_height_px alone
     # Depth
     depth: str = ""  # dataset slug that holds the frozen depth model in the hub's layout; empty: no depth branch
     depth_fusion: str = "concat"  # how the depth joins the picture
@@ -103,6 +110,16 @@ class Experiment:
                 raise ValueError(
                     f"{self.name}: {field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}"
                 )
+        for field, words in (("feature_poolings", FEATURE_POOLINGS), ("feature_parts", PHOTOGRAPH_PARTS)):
+            for word in getattr(self, field):
+                if word not in words:
+                    raise ValueError(f"{self.name}: {field}: {word!r} is not one of {', '.join(words)}")
+        for field in ("feature_poolings", "feature_layers", "feature_parts", "feature_heights_px"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{self.name}: {field}={values} names something twice")
+        if self.is_frozen:
+            self._check_features()
         for field in ("image_height_px", "image_width_px", "epochs", "batch_size", "accumulate_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{self.name}: {field}={getattr(self, field)} must be at least 1")
@@ -138,6 +155,28 @@ class Experiment:
             raise ValueError(f"{self.name}: pseudo_labels={self.pseudo_labels!r} needs a pseudo_weight, e.g. 0.25")
         if self.patience_epochs and not self.inner_folds:
             raise ValueError(f"{self.name}: patience_epochs needs inner_folds: nothing else may pick the epoch")
+
+    def _check_features(self) -> None:
+        if not self.starting_weights:
+            raise ValueError(f"{self.name}: frozen features of random weights are none: name its starting_weights")
+        if self.depth or self.frozen_groups:
+            raise ValueError(f"{self.name}: frozen features know no depth={self.depth!r} and no frozen_groups")
+        if not self.feature_layers or min(self.feature_layers) < 1 or not self.feature_parts:
+            raise ValueError(
+                f"{self.name}: feature_layers={self.feature_layers} count from 1, the last, "
+                f"feature_parts={self.feature_parts} name one at least"
+            )
+        for height_px in self.feature_heights_px:
+            if height_px < 1 or height_px * self.image_width_px % self.image_height_px:
+                raise ValueError(
+                    f"{self.name}: feature_heights_px={height_px} gives no whole width in the proportion of "
+                    f"{self.image_height_px} x {self.image_width_px}"
+                )
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a regressor on frozen features predicts instead of fine-tuned networks."""
+        return bool(self.feature_poolings)
 
     @property
     def image_size_px(self) -> tuple[int, int]:

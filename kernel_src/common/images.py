@@ -35,17 +35,41 @@ class ImageError(Exception):
     """A photograph cannot be read; the message names the file."""
 
 
+# How many times a part of a photograph goes into its height and into its width.
+PARTS = {"whole": (1, 1), "left": (1, 2), "right": (1, 2), "top": (2, 1), "bottom": (2, 1)}
+
+
 class Framing(NamedTuple):
-    """How a photograph becomes a network's picture: squashed to a size, by the backbone's own interpolation."""
+    """How a photograph becomes a network's picture: a part, squashed to a size by the backbone's own interpolation."""
 
     height_px: int
     width_px: int
     interpolation: str = "bicubic"
+    part: str = "whole"  # one of PARTS
 
     @property
     def size_px(self) -> tuple[int, int]:
         """Height and width."""
         return self.height_px, self.width_px
+
+    @property
+    def photograph_px(self) -> tuple[int, int]:
+        """Height and width of the whole photograph whose part has the size of the picture."""
+        rows, columns = PARTS[self.part]
+        return rows * self.height_px, columns * self.width_px
+
+
+def part_of(image: np.ndarray, part: str) -> np.ndarray:
+    """Cut a part out of (height, width, 3); both halves of an odd number of pixels have the middle one."""
+    height, width = image.shape[0], image.shape[1]
+    half_height, half_width = -(-height // 2), -(-width // 2)
+    return {
+        "whole": image,
+        "left": image[:, :half_width],
+        "right": image[:, width - half_width :],
+        "top": image[:half_height],
+        "bottom": image[height - half_height :],
+    }[part]
 
 
 def largest_px(framings: Sequence[Framing]) -> tuple[int, int]:
@@ -54,7 +78,8 @@ def largest_px(framings: Sequence[Framing]) -> tuple[int, int]:
     Beside a larger one, a framing of 384 px comes from full scale although it was trained from half: 1 grey level, 4 %
     of the distance between two photographs in ImageNet features (bench/decode.py); not antialiasing would be 42 %.
     """
-    return max(framing.height_px for framing in framings), max(framing.width_px for framing in framings)
+    heights, widths = zip(*(framing.photograph_px for framing in framings), strict=True)
+    return max(heights), max(widths)
 
 
 class Photograph(NamedTuple):
@@ -208,14 +233,14 @@ def _is_whole(raw: bytes) -> bool:
 
 
 def resize_rgb(image: np.ndarray, framing: Framing) -> np.ndarray:
-    """Resize (height, width, 3) uint8, ignoring the aspect ratio.
+    """Resize a framing's part of (height, width, 3) uint8, ignoring the aspect ratio.
 
     Antialiased, as Pillow does it, with which timm's backbones were pretrained: equal to one grey level where it
     shrinks, to two where it enlarges, and several times faster. OpenCV's linear and cubic modes do not antialias.
     """
-    size_px = framing.size_px
+    size_px, image = framing.size_px, part_of(image, framing.part)
     if image.shape[:2] == size_px:
-        return image
+        return np.ascontiguousarray(image)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
     resized = interpolate(pixels, size_px, mode=framing.interpolation, antialias=True, align_corners=False)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
@@ -245,7 +270,7 @@ def decoded_photographs(
         )
         odd = []
         for i, path in enumerate(tqdm(paths, desc="decoding photographs", unit="image")):
-            photograph = read_photograph(path, framing.size_px)
+            photograph = read_photograph(path, framing.photograph_px)
             array[i] = resize_rgb(photograph.rgb, framing)
             odd += [f"{path}: {oddity}" for oddity in photograph.oddities if usual is not None and usual[i]]
         if odd:

@@ -156,6 +156,7 @@ class Inference:
         """Plan the steps; nothing is started yet."""
         self.job, self.log, self.deadline_s, self.clock, self.outcome = job, log, deadline_s, clock, outcome
         self._save, self._saved_s, self._save_took_s = save, clock(), 0.0
+        self._is_new = False  # something was computed since the last save
         usable = [
             [fold for fold, name in enumerate(recipe.folds) if name not in damaged] if recipe else []
             for recipe, damaged in zip(job.recipes, job.damaged, strict=True)
@@ -164,7 +165,7 @@ class Inference:
             views(recipe.experiment.tta, recipe.experiment.image_size_px) if recipe else () for recipe in job.recipes
         ]
         steps = steps_by_value(usable, [len(some) for some in symmetries], job.shares)
-        framings = tuple(dict.fromkeys(recipe.framing for recipe in job.recipes if recipe))
+        framings = tuple(dict.fromkeys(one for recipe in job.recipes if recipe for one in recipe.framings))
         self.schedule = Schedule(
             steps, len(job.paths), deadline_s=deadline_s, batch_size=batch_size, devices=device.count
         )
@@ -200,6 +201,9 @@ class Inference:
     def refine(self, device: DeviceReport, batch_size: int, seconds: float) -> None:
         """Let the heads learn from the test's own confident predictions, if there is everything to learn from."""
         answers, recipes = self.outcome.answers, [recipe for recipe in self.job.recipes if recipe is not None]
+        if any(recipe.experiment.is_frozen for recipe in recipes):
+            print("not refined: a regressor on frozen features has no heads")
+            return
         if len(recipes) < len(self.job.recipes) or not answers.is_complete():
             print("not refined: some folds have not predicted every photograph")
             return
@@ -230,7 +234,7 @@ class Inference:
         for worker, message in self.force.messages(min(LOOK_S, self.deadline_s - now_s)):
             self._take(worker, message, bar)
         self._end_hanging()
-        if self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVING_SHARE):
+        if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVING_SHARE):
             self._save_now()
         return True
 
@@ -303,6 +307,7 @@ class Inference:
     def _take_computed(self, worker: Worker, message: Computed) -> None:
         task, step = worker.tasks[0], self.schedule.steps[message.step]
         bad = self.outcome.answers.record(step, message.rows, message.grams)
+        self._is_new = True
         if bad:
             recipe = self.job.recipes[step.bundle]
             what = f"{recipe.folder.name if recipe else ''}, fold {step.fold}, view {step.view}: {message.why}"
@@ -312,7 +317,10 @@ class Inference:
             )
         self.schedule.on_step(task, message.step, message.seconds)
         self.outcome.seconds.setdefault("first_batch", message.seconds)
-        worker.spent_s, worker.passes = worker.spent_s + message.seconds, worker.passes + 1
+        if message.step != task.steps[0] or len(task.steps) == 1:
+            # The first holds the depth model's pass as well, and on a GPU the loading of kernels for a new batch size:
+            # 3 s on an H200, against 0.1 for each step after it.
+            worker.spent_s, worker.passes = worker.spent_s + message.seconds, worker.passes + 1
         worker.step = next((one for one in task.steps if one > message.step), message.step)
 
     # Death
@@ -357,6 +365,7 @@ class Inference:
         self.outcome.grams, self.outcome.predicted = grams_now(self.job, self.outcome.answers)
         try:
             self._save(self.outcome.grams)
+            self._is_new = False
         except OSError as error:
             self.log.contain(
                 Fault(part="disk", what=f"the submission cannot be saved: {error}", instead="the one saved before"),

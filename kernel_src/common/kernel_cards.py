@@ -22,6 +22,7 @@ class KernelCard:
     kernel: str
     parameters: dict[str, object]  # values for the cell tagged `parameters`
     datasets: tuple[str, ...]  # slugs without their owner
+    bundles: tuple[str, ...] = ()  # those of them that hold what was trained or fitted here
     models: tuple[str, ...] = ()  # Kaggle Models: owner/model/framework/variation/version
     competitions: tuple[str, ...]
     machine_shape: str
@@ -33,6 +34,12 @@ def bundle_slug(name: str) -> str:
     return f"{PREFIX}-{name.replace('_', '-')}-weights"  # Kaggle knows no underscore in a slug
 
 
+def frozen_backbones(name: str) -> tuple[str, ...]:
+    """Name the datasets of the backbones that an inference mounts beside the bundles; mostly there are none."""
+    members = [EXPERIMENTS[member] for member in (ENSEMBLES[name].shares if name in ENSEMBLES else (name,))]
+    return tuple(dict.fromkeys(member.starting_weights for member in members if member.is_frozen))
+
+
 def kernels_of(name: str) -> tuple[str, ...]:
     """Return the notebooks that an experiment or ensemble has.
 
@@ -42,7 +49,8 @@ def kernels_of(name: str) -> tuple[str, ...]:
     if name in ENSEMBLES:
         return ("infer",)
     if name in EXPERIMENTS:
-        return KERNELS
+        # Frozen features are made and fitted on one's own machine.
+        return ("infer",) if EXPERIMENTS[name].is_frozen else KERNELS
     raise KeyError(f"{name!r} is not one of {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
 
 
@@ -56,27 +64,29 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
         raise KeyError(f"{kernel!r} is not one of {', '.join(kernels_of(name))}, the notebooks of {name}")
     recipe = ENSEMBLES.get(name) or EXPERIMENTS[name]
     parameters: dict[str, object]
-    models: tuple[str, ...] = ()
+    bundles: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()  # that others have published
     if isinstance(recipe, Ensemble):
         shares = {bundle_slug(member): share for member, share in recipe.shares.items()}
         parameters = {"BUNDLES": shares, "STACK": recipe.stack, "CONSTRAINT": recipe.constraint}
-        datasets = tuple(shares)
+        bundles, wanted = tuple(shares), frozen_backbones(name)
     elif kernel == "infer":
         parameters = {"BUNDLES": {bundle_slug(name): 1.0}}
-        datasets = (bundle_slug(name),)
+        bundles, wanted = (bundle_slug(name),), frozen_backbones(name)
     else:
         parameters = {"EXPERIMENT": name, "SOURCE_SHA256": ""}  # the stitcher fills in the hash
         # The bundle carries the depth model, so only training mounts its dataset.
         wanted = (recipe.starting_weights, recipe.depth, recipe.external_data, recipe.pseudo_labels)
-        datasets = tuple(slug for slug in wanted if slug)
-        # What Kaggle has already need not be uploaded.
-        models = tuple(handle for slug in datasets for handle in kaggle_models(slug)[:1])
-        datasets = tuple(slug for slug in datasets if not kaggle_models(slug))
+    published = tuple(slug for slug in wanted if slug)
+    # What Kaggle has already need not be uploaded.
+    models = tuple(handle for slug in published for handle in kaggle_models(slug)[:1])
+    datasets = bundles + tuple(slug for slug in published if not kaggle_models(slug))
     return KernelCard(
         experiment=name,
         kernel=kernel,
         parameters=parameters,
         datasets=datasets,
+        bundles=bundles,
         models=models,
         competitions=(SLUG,),
         machine_shape=recipe.machine_shape,

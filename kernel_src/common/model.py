@@ -47,7 +47,13 @@ class TargetScaling(nn.Module):
         return z.float() * self.std + self.mean
 
 
-class BiomassNet(nn.Module):
+class GramsNet(nn.Module):
+    """A network that answers in z-scores (B, 5), and the scaling that makes grams of them."""
+
+    scaling: TargetScaling
+
+
+class BiomassNet(GramsNet):
     """Backbone, depth branch if there is one, and five heads; `forward` gives z-scores."""
 
     def __init__(self, experiment: Experiment) -> None:

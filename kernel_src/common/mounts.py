@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 KAGGLE = Path("/kaggle")
-MOCK = Path("out", "mock")  # below the checkout on one's own machine: what `make notebook-run` lays out
+LEFT_BY_RUNS = "out"  # folder of a checkout on one's own machine; no file of the sources, so no part of a literal path
+MOCK = Path(LEFT_BY_RUNS, "mock")  # what `make notebook-run` lays out
 SEARCH_DEPTH = 6  # folders below the input root: models/<owner>/<model>/<framework>/<variation>/<version>
 TREE_LINES = 60
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.device import DeviceReport
-from kernel_src.common.model import BiomassNet
+from kernel_src.common.model import GramsNet
 from kernel_src.common.preprocessing import Preprocessing
 from kernel_src.common.symmetries import UPRIGHT, apply_view
 
@@ -29,19 +29,24 @@ def loading_processes(device: DeviceReport) -> int:
 
 
 def forward_grams(
-    model: BiomassNet, pictures: torch.Tensor, half: bool, depth: torch.Tensor | None = None
+    model: GramsNet,
+    pictures: torch.Tensor | Sequence[torch.Tensor],
+    half: bool,
+    depth: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
 
-    Pictures whose half-precision result overflows are computed again in fp32, with their depth. What is not finite then
-    either is returned as it is.
+    A net that sees each photograph in several framings is given as many pictures. Pictures whose half-precision result
+    overflows are computed again in fp32, with their depth. What is not finite then either is returned as it is.
     """
-    with torch.autocast(pictures.device.type, torch.float16, enabled=half):
-        z = model(pictures, depth)
+    seen = [pictures] if isinstance(pictures, torch.Tensor) else pictures
+    with torch.autocast(seen[0].device.type, torch.float16, enabled=half):
+        z = model(*seen, depth=depth)
     grams = model.scaling.to_grams(z)
     bad = ~torch.isfinite(grams).all(1)
     if half and bool(bad.any()):
-        grams[bad] = model.scaling.to_grams(model(pictures[bad], None if depth is None else depth[bad]))
+        again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
+        grams[bad] = model.scaling.to_grams(again)
     return grams
 
 
@@ -66,10 +71,10 @@ def not_finite(values: torch.Tensor) -> torch.Tensor:
 class Member:
     """The folds of one experiment and all they need to look at a batch."""
 
-    models: Sequence[BiomassNet]
+    models: Sequence[GramsNet]
     preprocessing: Preprocessing
     symmetries: Sequence[tuple[int, bool]]
-    framing: int = 0  # which of the batch's framings is theirs
+    framings: tuple[int, ...] = (0,)  # which of the batch's framings are theirs; with depth a single one
     estimator: DepthEstimator | None = None  # None: no depth
     depth_channels: int = 1
     depth_views: str = "shared"  # or "exact"
@@ -96,9 +101,10 @@ class BatchDepth:
         return apply_view(self._estimated(member.estimator, member, UPRIGHT), view)
 
     def _estimated(self, estimator: DepthEstimator, member: Member, view: tuple[int, bool]) -> torch.Tensor:
-        key = (id(estimator), member.framing, member.depth_channels, view)
+        (framing,) = member.framings
+        key = (id(estimator), framing, member.depth_channels, view)
         if key not in self._known:
-            turned = apply_view(self.pictures[member.framing], view)
+            turned = apply_view(self.pictures[framing], view)
             self._known[key] = estimate_depth(estimator, turned, member.depth_channels, self.half)
         return self._known[key]
 
@@ -114,16 +120,18 @@ class BatchWork:
         """
         self.members, self.pictures, self.half = members, pictures, half
         self.depths = BatchDepth(pictures, half)
-        self._normalised: dict[int, torch.Tensor] = {}
+        self._normalised: dict[int, list[torch.Tensor]] = {}
 
     def grams(self, number: int, model: int, view: int) -> torch.Tensor:
         """Predict (B, 5) in grams with one model of one member in one of its views; not finite where it failed."""
         member = self._member(number)
         if number not in self._normalised:
-            self._normalised[number] = member.preprocessing.normalise(self.pictures[member.framing])
+            seen = [self.pictures[framing] for framing in member.framings]
+            self._normalised[number] = [member.preprocessing.normalise(pictures) for pictures in seen]
         symmetry = member.symmetries[view]
         depth = self.depths.seen_by(member, symmetry)
-        grams = forward_grams(member.models[model], apply_view(self._normalised[number], symmetry), self.half, depth)
+        turned = [apply_view(pictures, symmetry) for pictures in self._normalised[number]]
+        grams = forward_grams(member.models[model], turned, self.half, depth)
         # A net may swallow what is not finite, and answer nonsense.
         return grams if depth is None else grams.masked_fill(not_finite(depth)[:, None], float("nan"))
 
@@ -208,7 +216,7 @@ def predict_members(
 
 
 def predict_grams(
-    models: Sequence[BiomassNet],
+    models: Sequence[GramsNet],
     photographs: Dataset[torch.Tensor],
     *,
     preprocessing: Preprocessing,

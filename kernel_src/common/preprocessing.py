@@ -71,6 +71,15 @@ def preprocessing_from_json(values: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(mean=tuple(values["mean"]), std=tuple(values["std"]), interpolation=values["interpolation"])
 
 
+def framings_of(experiment: Experiment, preprocessing: Preprocessing) -> tuple[Framing, ...]:
+    """Return the pictures that a network sees of a photograph: one, or for frozen features each part at each scale."""
+    if not experiment.is_frozen:
+        return (preprocessing.framing(experiment.image_size_px),)
+    height, width = experiment.image_size_px
+    sizes = [(scale, scale * width // height) for scale in experiment.feature_heights_px or (height,)]
+    return tuple(preprocessing.framing(size)._replace(part=part) for size in sizes for part in experiment.feature_parts)
+
+
 def framing_of(experiment: Experiment) -> Framing:
     """Say how an experiment's photographs become pictures."""
     return preprocessing_of(experiment.backbone).framing(experiment.image_size_px)

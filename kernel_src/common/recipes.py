@@ -44,6 +44,14 @@ def constraint_of(recipes: Sequence[BundleRecipe | None]) -> str:
 
 def _line(recipe: BundleRecipe, share: float) -> str:
     experiment = recipe.experiment
+    if experiment.is_frozen:
+        pictures = ", ".join(f"{one.part} {one.height_px}x{one.width_px}" for one in recipe.framings)
+        return (
+            f"{experiment.name}: a regressor on frozen features of {experiment.backbone}, pictures {pictures} px "
+            f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.feature_layers))} from the "
+            f"last, poolings {', '.join(experiment.feature_poolings)}, views {experiment.tta}, share {share:g}, "
+            f"out-of-fold R² {recipe.oof_r2:.4f}, fitted by sources {recipe.source_sha256[:12]}"
+        )
     depth = f"depth {experiment.depth_fusion}, {experiment.depth_views}" if experiment.depth else "no depth"
     return (
         f"{experiment.name}: {len(recipe.folds)} folds of {experiment.backbone}, "

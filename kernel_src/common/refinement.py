@@ -61,7 +61,7 @@ def refine_on_test(
     for bundle, predicted, seen in zip(bundles, grams, features, strict=True):
         spread, labels = fold_spread(predicted), predicted.mean(0)
         rows = np.flatnonzero(spread <= np.quantile(spread, share))
-        for fold, (model, inputs) in enumerate(zip(bundle.models, seen, strict=True)):
+        for fold, (model, inputs) in enumerate(zip(bundle.fine_tuned, seen, strict=True)):
             better = _refined(bundle, model, inputs, labels, rows, fold, lambda: time.monotonic() - started > budget_s)
             if better is not None:
                 predicted[fold] = better
@@ -78,11 +78,11 @@ def head_inputs(
     Raises:
         OutOfTime: it would take longer than `budget_s`.
     """
-    kept: list[list[list[torch.Tensor]]] = [[[] for _ in bundle.models] for bundle in bundles]
+    kept: list[list[list[torch.Tensor]]] = [[[] for _ in bundle.fine_tuned] for bundle in bundles]
     hooks = [
         model.heads[0].register_forward_pre_hook(_keeper(into))
         for bundle, per_model in zip(bundles, kept, strict=True)
-        for model, into in zip(bundle.models, per_model, strict=True)
+        for model, into in zip(bundle.fine_tuned, per_model, strict=True)
     ]
 
     def refuse(seconds: float) -> None:

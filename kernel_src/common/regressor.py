@@ -103,7 +103,7 @@ BASES: dict[str, Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]] = {
 
 # %%
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class RegressorMember:
     """One fitted model: coefficients of a basis, in the scale its targets were fitted in."""
 
     name: str
@@ -124,7 +124,7 @@ class Member:
 class Regressor:
     """A blend of members, each with a weight per target."""
 
-    members: tuple[Member, ...]
+    members: tuple[RegressorMember, ...]
     weights: np.ndarray  # (members, 5), not negative, each column adds up to 1
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -187,7 +187,7 @@ def load_regressor(path: Path) -> Regressor:
 
     bases = [Basis(kind=kind, arrays=below(f"basis.{i}.")) for i, kind in enumerate(about["bases"])]
     members = tuple(
-        Member(
+        RegressorMember(
             name=member["name"],
             basis=bases[member["basis"]],
             target_scale=member["target_scale"],

@@ -171,11 +171,17 @@ def out_of_fold_r2(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFram
 
 
 def finish_run(
-    experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame, folder: Path, depth_folder: Path | None = None
+    experiment: Experiment,
+    train: pd.DataFrame,
+    oof: pd.DataFrame,
+    folder: Path,
+    depth_folder: Path | None = None,
+    device: DeviceReport | None = None,
 ) -> dict[str, Any]:
     """Write `oof.csv`, `log.csv`, the depth model and `config.json`, from which the bundle is made; return the config.
 
-    `train` holds the competition's rows alone: no mean and no score here knows of others.
+    `train` holds the competition's rows alone: no mean and no score here knows of others. `device` is what the training
+    ended on.
     """
     collect_log(folder)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
@@ -192,6 +198,8 @@ def finish_run(
         "oof": {"r2": out_of_fold_r2(experiment, train, oof), "images": len(oof), "formula": SCORE_FORMULA},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
     }
+    if device is not None:
+        config["device"] = device.as_json()
     if experiment.depth and depth_folder is not None:
         config["depth"] = _keep_depth_model(depth_folder, folder)
     write_json(folder / CONFIG_FILE, config)

@@ -20,6 +20,11 @@ STARTING_WEIGHTS_FILE = "model.safetensors"
 
 
 def load_starting_weights(model: BiomassNet, path: Path) -> None:
+    """Load the backbone of a model that begins from pretrained weights; see `load_backbone`."""
+    load_backbone(model.backbone, path)
+
+
+def load_backbone(backbone: nn.Module, path: Path) -> None:
     """Load a pretrained backbone from a safetensors file; nothing may be missing or left over.
 
     Position embeddings of another input size are resampled, a stem for more than three channels is extended by zeros,
@@ -29,7 +34,6 @@ def load_starting_weights(model: BiomassNet, path: Path) -> None:
     Raises:
         WeightsError: a key is missing, left over, or of another shape.
     """
-    backbone = model.backbone
     tensors = _without_classifier(timm_names(load_file(path)), backbone)
     # Each family of timm has a function of this name beside its nets, if its checkpoints need any work at all.
     convert = getattr(getattr(timm.models, _family(backbone)), "checkpoint_filter_fn", None)

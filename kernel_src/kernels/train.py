@@ -145,7 +145,7 @@ from kernel_src.common.floors import floor_scores, score_caveat
 oof_table = predict_out_of_fold(
     experiment, train_table, competition, run_folder, cache_folder, device, depth_folder=depth_folder
 )
-run_config = finish_run(experiment, train_table, oof_table, run_folder, depth_folder)
+run_config = finish_run(experiment, train_table, oof_table, run_folder, depth_folder, device)
 oof_score = run_config["oof"]
 print(f"out-of-fold R² {oof_score['r2']:.4f} on {oof_score['images']} photographs ({oof_score['formula']})")
 if caveat := score_caveat(train_table):

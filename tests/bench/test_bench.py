@@ -54,9 +54,8 @@ def test_two_parts_cannot_claim_the_same_figure() -> None:
         merge(results, {"overhead": {"v5": 3}})
 
 
-def test_every_part_has_its_module_and_all_fit_into_the_time_of_a_run() -> None:
-    assert all((run.ROOT / "bench" / f"{part.name}.py").is_file() for part in PARTS)
-    assert sum(part.limit_s for part in PARTS) <= run.LIMIT_S
+def test_every_part_has_its_module() -> None:
+    assert all((run.ROOT / "bench" / f"{part.module}.py").is_file() for part in PARTS)
 
 
 # %%
@@ -84,6 +83,13 @@ def test_a_part_that_fails_is_named_and_the_others_are_kept(toy: Path, capsys: p
     assert results["runs"]["broken"]["failed"] == "exit code 1: <boom>"
     assert {"cpu", "cores", "python", "torch", "commit"} <= results["machine"].keys()
     assert "[2/2] broken" in capsys.readouterr().out
+
+
+def test_what_the_time_of_a_run_does_not_allow_is_not_begun(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LIMIT_S", 0)
+    assert main(["--out", str(toy)]) == 1
+    runs = json.loads((toy / "results.json").read_text())["runs"]
+    assert all("limited to 0 s" in runs[name]["failed"] for name in ("toy", "broken"))
 
 
 def test_one_part_can_be_measured_alone_and_the_others_stay(toy: Path) -> None:

@@ -33,10 +33,10 @@ def run_folder(trained_run: Path, tmp_path: Path) -> Path:
 
 def test_a_bundle_is_a_flat_folder_of_what_inference_needs_and_nothing_more(trained_run: Path, tmp_path: Path) -> None:
     report = make(trained_run, tmp_path / "bundle")
-    names = {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv"}
+    names = {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv", "README.md"}
     assert set(os.listdir(tmp_path / "bundle")) == names | {"manifest.json", "dataset-metadata.json"}
     assert os.listdir(tmp_path) == ["bundle"], "no draft is left"
-    assert report.files == 4 and report.folder == str(tmp_path / "bundle")
+    assert report.files == 5 and report.folder == str(tmp_path / "bundle")
     model_keys = set(load_file(trained_run / "fold0.safetensors"))
     assert set(load_file(tmp_path / "bundle/fold0.safetensors")) == model_keys
 
@@ -48,7 +48,8 @@ def test_the_manifest_has_size_and_hash_of_each_file_the_slug_and_the_sources(
     manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
     assert (manifest["format"], manifest["dataset"], manifest["experiment"]) == (1, "i2b-tiny-weights", "tiny")
     assert manifest["source_sha256"] == SOURCE and "torch" in manifest["versions"]
-    assert set(manifest["files"]) == {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv"}
+    names = {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv", "README.md"}
+    assert set(manifest["files"]) == names
     for name, entry in manifest["files"].items():
         path = tmp_path / "bundle" / name
         assert entry == {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
@@ -204,9 +205,10 @@ def test_the_depth_model_is_stored_once_halved_and_named_by_its_hash(depth_run: 
         "depth_config.json",
         "config.json",
         "oof.csv",
+        "README.md",
     }
     assert set(os.listdir(tmp_path / "bundle")) == names | {"manifest.json", "dataset-metadata.json"}
-    assert report.files == 6
+    assert report.files == 7
     config = json.loads((tmp_path / "bundle/config.json").read_text())
     weights = tmp_path / "bundle/depth.safetensors"
     assert config["depth"]["sha256"] == sha256_of(weights)
@@ -294,7 +296,8 @@ def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
     run_folder.mkdir()
     save_tensors(run_folder / "fold0.safetensors", BiomassNet(v1).state_dict())
     (run_folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\n")
-    config = {"format": 1, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": {"r2": 0.0}}
+    oof = {"r2": 0.0, "images": 0, "formula": "none: random weights"}
+    config = {"format": 1, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": oof}
     (run_folder / "config.json").write_text(json.dumps(config | {"versions": {}}))
     report = make(run_folder, tmp_path / "bundle", slug="i2b-v1-weights")
     print(f"v1: {report.bytes_run:,} → {report.bytes_bundle:,} bytes")
@@ -362,7 +365,7 @@ def test_the_command_prints_one_json_object_for_scripts(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(trained_run, tmp_path / "bundle", None, True)
-    assert json.loads(capsys.readouterr().out)["files"] == 4
+    assert json.loads(capsys.readouterr().out)["files"] == 5
     manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
     assert manifest["dataset"] == "i2b-tiny-weights"
 

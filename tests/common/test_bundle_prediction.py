@@ -140,7 +140,9 @@ def test_the_prediction_is_the_mean_over_views_of_picture_and_depth_turned_toget
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
     raw = torch.stack(
         [
-            torch.from_numpy(resize_rgb(read_rgb(p, bundle.framing.size_px), bundle.framing).transpose(2, 0, 1).copy())
+            torch.from_numpy(
+                resize_rgb(read_rgb(p, bundle.framings[0].size_px), bundle.framings[0]).transpose(2, 0, 1).copy()
+            )
             for p in paths
         ]
     )
@@ -179,7 +181,7 @@ def test_training_and_inference_predict_alike(paths: list[Path], depth_count: De
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
 
     class OneSize(torch.utils.data.Dataset):
-        files = dataset.PhotographFiles(paths, [bundle.framing])
+        files = dataset.PhotographFiles(paths, list(bundle.framings))
 
         def __len__(self) -> int:
             return len(self.files)

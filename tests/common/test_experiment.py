@@ -14,6 +14,7 @@ import torch
 
 from kernel_src.common import runs, training
 from kernel_src.common.checkpoint import save_tensors
+from kernel_src.common.dataset import picture_tensor
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiment import (
     AUGMENTATIONS,
@@ -33,9 +34,12 @@ from kernel_src.common.experiment import (
 )
 from kernel_src.common.experiments import EXPERIMENTS, SEED_PUBLIC_R2
 from kernel_src.common.files import sha256_of
+from kernel_src.common.frozen_features import FrozenFeatures
+from kernel_src.common.images import read_rgb, resize_rgb
 from kernel_src.common.kernel_cards import KERNELS, bundle_slug, kernel_card
 from kernel_src.common.launch import chosen_spread
 from kernel_src.common.model import BiomassNet
+from kernel_src.common.preprocessing import framings_of, preprocessing_of
 from kernel_src.common.session import session_of
 from kernel_src.common.tables import read_train, target_array
 from kernel_src.common.training import train_fold
@@ -187,6 +191,18 @@ def bundled_as(bench: Workbench, experiment: Experiment) -> Any:
     return bundle_slug(experiment.name)
 
 
+def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
+    """The frozen features of one photograph by random weights, and their shape."""
+    torch.manual_seed(0)
+    framings = framings_of(experiment, preprocessing_of(experiment.backbone))
+    photograph = read_rgb(sorted((bench.competition / "train").iterdir())[0])
+    pictures = [picture_tensor(resize_rgb(photograph, one))[None].float() / 255 for one in framings]
+    with torch.inference_mode():
+        return FrozenFeatures(experiment, framings)(*pictures).tolist()
+
+
+FROZEN = {"starting_weights": "i2b-test-vit", "feature_poolings": ("mean",)}
+
 # Field → what is changed, what else must be so for the field to matter, and where the change must show.
 FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "name": ("other", {}, bundled_as),
@@ -199,6 +215,10 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "head_dropout": (0.5, {}, trained),
     "frozen_groups": (1, {}, trained),
     "gradient_checkpointing": (True, {}, kept_for_the_backward_pass),
+    "feature_poolings": (("max",), FROZEN, seen_by_a_regressor),
+    "feature_layers": ((2,), FROZEN, seen_by_a_regressor),
+    "feature_parts": (("left",), FROZEN, seen_by_a_regressor),
+    "feature_heights_px": ((64,), FROZEN, seen_by_a_regressor),
     "depth": ("i2b-depth-anything", {}, net),
     "depth_fusion": ("add", {"depth": "i2b-depth-anything"}, net),
     "depth_channels": (2, {"depth": "i2b-depth-anything"}, net),
@@ -345,11 +365,13 @@ def test_changes_replace_only_what_they_name_and_lists_become_tuples() -> None:
 
 
 # The list
+TRAINED = [experiment for experiment in EXPERIMENTS.values() if not experiment.is_frozen]
 
 
 def test_the_list_holds_every_version_of_the_seed_under_its_own_name() -> None:
     wanted = {"demo", "v1", "v2", "v3", "v4", "v5", "v5_componly", "v7", "v8"}
-    assert wanted | {"siglip", "eva02", "eva02_large", "dinov2_reg"} == set(EXPERIMENTS) - set(TUNED)
+    tried = {"siglip", "eva02", "eva02_large", "dinov2_reg"}
+    assert wanted | tried | {"frozen_dinov2"} == set(EXPERIMENTS) - set(TUNED)
     assert all(name == experiment.name for name, experiment in EXPERIMENTS.items())
 
 
@@ -415,9 +437,7 @@ def test_versions_that_repeat_another_differ_from_it_in_what_the_table_says_and_
     assert large["batch_size"] * large["accumulate_steps"] == 32, "pictures per step, as the others"
 
 
-@pytest.mark.parametrize(
-    "experiment", [e for e in EXPERIMENTS.values() if e.name not in {"demo", *TUNED}], ids=lambda e: e.name
-)
+@pytest.mark.parametrize("experiment", [e for e in TRAINED if e.name not in {"demo", *TUNED}], ids=lambda e: e.name)
 def test_every_version_keeps_visits_whole_picks_its_epoch_honestly_and_stops_in_time(experiment: Experiment) -> None:
     assert experiment.split in {"group", "stratified_group"} and experiment.folds == 5
     assert experiment.inner_folds == 8 and experiment.patience_epochs == 10 and experiment.seed == 42
@@ -432,7 +452,8 @@ def test_the_scores_of_the_seed_are_those_of_its_table() -> None:
 
 def test_the_cards_list_what_each_notebook_mounts() -> None:
     assert set(KERNELS) == {"train", "infer"}
-    for name, experiment in EXPERIMENTS.items():
+    for experiment in TRAINED:
+        name = experiment.name
         training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
         mounted = (experiment.starting_weights, experiment.depth, experiment.external_data)
         assert training_card.datasets == tuple(slug for slug in mounted if slug)
@@ -449,3 +470,33 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
 def test_pseudo_labels_that_would_weigh_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="tiny-vit: pseudo_labels='i2b-labels' needs a pseudo_weight"):
         replace(TINY_VIT, pseudo_labels="i2b-labels")
+
+
+# Frozen features
+
+
+def test_frozen_features_have_no_training_notebook_and_mount_their_backbone_beside_the_bundle() -> None:
+    card = kernel_card("frozen_dinov2", "infer")
+    assert card.bundles == ("i2b-frozen-dinov2-weights",)
+    assert card.datasets == ("i2b-frozen-dinov2-weights", "i2b-vit-base-patch14-dinov2")
+    with pytest.raises(KeyError, match="'train' is not one of infer, the notebooks of frozen_dinov2"):
+        kernel_card("frozen_dinov2", "train")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"feature_poolings": ("median",)}, "feature_poolings: 'median' is not one of own, cls, mean"),
+        ({"feature_parts": ("middle",)}, "feature_parts: 'middle' is not one of whole, left, right, top, bottom"),
+        ({"feature_layers": (1, 1)}, r"feature_layers=\(1, 1\) names something twice"),
+        ({"feature_layers": (0,)}, r"feature_layers=\(0,\) count from 1, the last"),
+        ({"feature_parts": ()}, r"feature_parts=\(\) name one at least"),
+        ({"feature_heights_px": (-14,)}, "feature_heights_px=-14 gives no whole width"),
+        ({"image_width_px": 777, "feature_heights_px": (518, 259)}, "feature_heights_px=259 gives no whole width"),
+        ({"starting_weights": ""}, "frozen features of random weights are none"),
+        ({"depth": "i2b-depth-anything-v2-small"}, "frozen features know no depth='i2b-depth-anything-v2-small'"),
+    ],
+)
+def test_frozen_features_that_cannot_be_meant_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        replace(EXPERIMENTS["frozen_dinov2"], **changes)

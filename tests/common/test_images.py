@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from kernel_src.common.images import Framing, ImageError, decoded_photographs, read_photograph, read_rgb, resize_rgb
+from kernel_src.common.images import (
+    Framing,
+    ImageError,
+    decoded_photographs,
+    largest_px,
+    part_of,
+    read_photograph,
+    read_rgb,
+    resize_rgb,
+)
 
 
 def two_colours() -> Image.Image:
@@ -356,3 +365,32 @@ def test_a_picture_with_more_pixels_than_the_decoder_allows_is_refused_by_name(t
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header)
     with pytest.raises(ImageError, match="a.png"):
         read_photograph(tmp_path / "a.png")
+
+
+# Parts
+
+
+@pytest.mark.parametrize("width", [200, 201])
+def test_the_halves_are_the_photographs_own_pixels(width: int) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (101, width, 3), np.uint8)
+    half = -(-width // 2)
+    assert np.array_equal(part_of(image, "left"), image[:, :half])
+    assert np.array_equal(part_of(image, "right")[:, ::-1], image[:, ::-1][:, :half])
+    assert np.array_equal(part_of(image, "top"), image[:51])
+    assert np.array_equal(part_of(image, "bottom")[::-1], image[::-1][:51])
+    assert part_of(image, "whole") is image
+
+
+def test_a_framing_of_a_half_is_the_half_resized() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), np.uint8)
+    for part in ("left", "right", "top", "bottom"):
+        half = np.ascontiguousarray(part_of(image, part))
+        assert np.array_equal(resize_rgb(image, Framing(32, 32, part=part)), resize_rgb(half, Framing(32, 32)))
+    assert np.array_equal(resize_rgb(image, Framing(100, 100, part="left")), image[:, :100])
+
+
+def test_a_half_is_decoded_at_twice_the_size_that_the_whole_would_need() -> None:
+    """Or the network would see an enlarged picture: 512 px of a half need 1024 of the photograph."""
+    assert largest_px([Framing(512, 512)]) == (512, 512)
+    assert largest_px([Framing(512, 512, part="left")]) == (512, 1024)
+    assert largest_px([Framing(512, 512, part="left"), Framing(300, 300, part="top")]) == (600, 1024)

@@ -397,6 +397,22 @@ def test_a_full_disk_keeps_what_was_saved_before(recipe: BundleRecipe, paths: li
         infer(job_of(paths, recipe), CPU, FaultLog(strict=True), deadline_s=1e9, batch_size=4, save=full)
 
 
+def test_what_is_saved_already_is_not_saved_again(
+    recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each save takes a core from the arithmetic."""
+
+    def slow_at_first(_: object, number: int, model: int, view: int) -> None:
+        if (number, model, view) == (0, 0, 0):
+            time.sleep(2.5 * inference.LOOK_S)
+
+    alter_work(monkeypatch, slow_at_first)
+    saved: list[np.ndarray] = []
+    deadline_s = time.monotonic() + HALF_A_MINUTE_S
+    infer(job_of(paths[:2], recipe), CPU, FaultLog(strict=True), deadline_s=deadline_s, batch_size=4, save=saved.append)
+    assert not any(np.array_equal(one, next_one) for one, next_one in zip(saved[:-1], saved[1:-1], strict=False))
+
+
 def test_nothing_to_predict_and_no_bundle_are_complete_at_once(recipe: BundleRecipe, paths: list[Path]) -> None:
     assert run(job_of([], recipe), FaultLog(strict=True)).grams.shape == (0, 5)
     outcome = run(job_of(paths, None), FaultLog(strict=True))

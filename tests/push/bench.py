@@ -300,10 +300,11 @@ def training_outputs(folder: Path, **oof: str) -> dict[str, bytes]:
     from safetensors.torch import save
 
     from kernel_src.common.competition import TARGETS
+    from kernel_src.common.experiments import EXPERIMENTS
 
     config = {
         "format": 1,
-        "experiment": {"name": "demo"},
+        "experiment": EXPERIMENTS["demo"].as_json(),
         "folds": ["fold0.safetensors"],
         "oof": {"r2": 0.7, "images": 1, "formula": "R2"},
         "versions": {},

@@ -31,7 +31,7 @@ def write_bundle(folder: Path, experiment: str = "demo", weights: bytes = b"some
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"name": experiment, "folds": 3, "split": "group", "split_seed": 0, "constraint": "projection"}
     oof = {"r2": 0.6831, "images": 1, "formula": "official weighted R2"}
-    config = {"format": 1, "experiment": settings, "folds": ["fold0.safetensors"], "oof": oof}
+    config = {"format": 1, "experiment": settings, "folds": ["fold0.safetensors"], "oof": oof, "target_mean_g": GOOD}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "fold0.safetensors").write_bytes(weights)
     (folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\nID1,0,2.0,1.0,0.5,2.5,3.5\n")

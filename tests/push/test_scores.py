@@ -4,15 +4,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pytest
 
 from build.problems import CheckFailed
 from build.push import scores
-from build.push.cv import cross_validation, group_bootstrap, oof_interval, with_interval
+from build.push.cv import with_interval
 from build.push.ledger import LEDGER, Score, append_score, read_scores
+from build.validation.cross_validation import cross_validation
+from kernel_src.common.competition import TARGETS
 from kernel_src.common.files import sha256_of
-from kernel_src.common.metric import weighted_r2
 
 FIRST = Score(
     time="2026-11-24T10:00:00+00:00",
@@ -55,7 +56,8 @@ def test_pending_rows_get_their_score_are_printed_and_drawn(here: Path, server, 
     assert "0.590 to 0.750" in printed and "0.7123" in printed and "0.6611" in printed
     assert "new: submission 100 is complete, public 0.7123" in printed
     assert [(one.status, one.public) for one in read_scores()] == [("complete", 0.7123), ("error", None)]
-    assert scores.CHART.read_bytes().startswith(b"\x89PNG")
+    page = scores.CHART.read_text()
+    assert "demo: CV 0.680, public 0.712" in page and "0.590 to 0.750" in page and "http" not in page
 
 
 def test_json_is_one_object_with_every_row(here: Path, server, capsys: pytest.CaptureFixture) -> None:
@@ -64,7 +66,7 @@ def test_json_is_one_object_with_every_row(here: Path, server, capsys: pytest.Ca
     scores.run(True)
     said = json.loads(capsys.readouterr().out)
     assert said["ok"] and said["refreshed"] == [100] and said["scores"][0]["public"] == 0.7
-    assert said["chart"] == "out/push/scores.png"
+    assert said["chart"] == "out/push/scores.html"
 
 
 def test_an_unreachable_site_fails_only_while_a_score_is_waited_for(
@@ -97,68 +99,25 @@ def test_a_ledger_in_conflict_is_not_touched(here: Path, server) -> None:
     assert LEDGER.read_text() == conflict
 
 
-def test_two_formulas_are_drawn_apart_and_a_row_without_score_is_left_out(here: Path, monkeypatch) -> None:
-    from matplotlib.axes import Axes
-
-    drawn: list[tuple] = []
-    real = Axes.errorbar
-
-    def errorbar(self, x, y, **options):
-        drawn.append((x, y, options["xerr"], options["label"]))
-        return real(self, x, y, **options)
-
-    monkeypatch.setattr(Axes, "errorbar", errorbar)
-    done = replace(FIRST, status="complete", public=0.7)
-    other = replace(done, submission_ref=101, cv_formula="another", cv_low=None, cv_high=None)
-    assert scores.draw([done, other, replace(FIRST, submission_ref=102)], Path("chart.png"))
-    (one, two) = drawn
-    assert one[:2] == ([0.68], [0.7]) and one[3] == "official" and two[3] == "another"
-    assert np.allclose(one[2], [[0.09], [0.07]]) and np.allclose(two[2], 0)
-    assert scores.draw([FIRST], Path("none.png")) is None and not Path("none.png").exists()
+def test_a_row_without_score_makes_no_page(here: Path) -> None:
+    assert scores.draw([FIRST], Path("none.html")) is None and not Path("none.html").exists()
 
 
 # The interval.
 
 
-def random_scores(groups: int, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    random = np.random.default_rng(3)
-    group = np.repeat(np.arange(groups), images)
-    truth = random.gamma(2, 10, (groups * images, 5))
-    shift = random.normal(0, 6, (groups, 1))[group]  # every photograph of a visit errs alike
-    return truth, np.clip(truth + shift + random.normal(0, 1, truth.shape), 0, None), group.astype(str)
-
-
-def test_the_interval_holds_the_score_and_is_the_same_every_time() -> None:
-    truth, predicted, groups = random_scores(30, 4)
-    interval = group_bootstrap(truth, predicted, groups)
-    assert interval and interval[0] < weighted_r2(truth, predicted) < interval[1]
-    assert interval == group_bootstrap(truth, predicted, groups)
-
-
-def test_drawing_groups_gives_a_wider_interval_than_drawing_photographs_that_err_alike() -> None:
-    truth, predicted, groups = random_scores(20, 8)
-    grouped = group_bootstrap(truth, predicted, groups)
-    single = group_bootstrap(truth, predicted, np.arange(len(truth)).astype(str))
-    assert grouped and single and grouped[1] - grouped[0] > 1.3 * (single[1] - single[0])
-
-
-def test_one_group_has_no_interval() -> None:
-    truth, predicted, _ = random_scores(2, 4)
-    assert group_bootstrap(truth, predicted, np.array(["a"] * 8)) is None
-
-
 def test_the_name_of_the_predictions_file_is_the_trainings() -> None:
-    from build.push import cv
+    from build.validation import cross_validation
     from kernel_src.common import runs
 
-    assert cv.OOF_FILE == runs.OOF_FILE
+    assert cross_validation.OOF_FILE == runs.OOF_FILE
 
 
 @pytest.fixture
 def bundle(trained_run: Path, tmp_path: Path) -> Path:
     from build.bundle import make_bundle
 
-    make_bundle(trained_run, tmp_path / "bundle", slug="i2b-tiny-weights" * 64)
+    make_bundle(trained_run, tmp_path / "bundle", slug="i2b-tiny-weights")
     return tmp_path / "bundle"
 
 
@@ -167,13 +126,30 @@ def test_a_bundle_gives_cv_formula_folds_and_interval(bundle: Path, tiny_competi
     config = json.loads((bundle / "config.json").read_text())
     assert (cv.r2, cv.formula) == (config["oof"]["r2"], config["oof"]["formula"])
     assert cv.folds.startswith("2 of 2 group folds") and cv.low is not None and cv.high is not None
-    assert cv.low < cv.high
+    assert cv.low < cv.r2 < cv.high and cv.groups == 7
+    assert list(cv.floors) == ["each target's mean", "mean of the other groups", "true mean of each group"]
+
+
+def test_its_interval_is_the_one_that_compare_gives(bundle: Path, tiny_competition: Path) -> None:
+    """The ledger once had a percentile bootstrap of its own, which held .855 of the truths where .95 was meant."""
+    from build.validation.comparison import compare_files
+    from kernel_src.common.constraints import constrain
+    from kernel_src.common.tables import target_array
+
+    table = tiny_competition / "train.csv"
+    oof = pd.read_csv(bundle / "oof.csv", dtype={"image_id": str})
+    oof[list(TARGETS)] = constrain(target_array(oof), "projection")
+    oof.to_csv(bundle / "constrained.csv", index=False)
+    (model,) = compare_files([str(bundle / "constrained.csv")], table).models
+    cv = cross_validation(bundle, [table])
+    assert (cv.r2, cv.low, cv.high) == pytest.approx((model.estimate, model.low, model.high))
 
 
 def test_a_table_of_other_images_gives_no_interval(bundle: Path, tiny_competition: Path, tmp_path: Path) -> None:
     other = tmp_path / "train.csv"
     other.write_text((tiny_competition / "train.csv").read_text().replace("ID1000", "ID1"))
-    assert oof_interval(bundle, "projection", [other]) is None
+    cv = cross_validation(bundle, [other])
+    assert cv.low is None and cv.groups is None and not cv.floors and cv.r2
 
 
 def test_an_interval_is_filled_in_later_from_the_very_bundle_only(bundle: Path, tiny_competition: Path) -> None:

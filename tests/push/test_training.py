@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernel_src.common.competition import TARGETS
+from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.manifest import verify_manifest
 from tests.push.desk import Desk, lay_desk, write_bundle
 
@@ -33,7 +34,7 @@ def training_outputs(tmp_path: Path, **changed: object) -> dict[str, bytes]:
     save_file({"head.weight": torch.ones(4, 4), "head.bias": torch.zeros(4)}, tmp_path / "fold0.safetensors")
     config = {
         "format": 1,
-        "experiment": {"name": "demo"} | changed,
+        "experiment": EXPERIMENTS["demo"].as_json() | changed,
         "folds": ["fold0.safetensors"],
         "oof": {"r2": 0.7, "images": 1, "formula": "R2"},
         "versions": {},

@@ -1,14 +1,20 @@
 """A built notebook in a session on this machine: it finds the mock by itself, and nothing of the repository changes."""
 
+import json
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from build.local.notebook_run import first_words, run_notebook
+from build.mock import tree_sha256
+from build.notebooks import ROOT, build
 from build.problems import CheckFailed, WrongUse
+from kernel_src.common.kernel_cards import kernel_card
 from kernel_src.common.mounts import MOCK
-from tests.push.desk import write_bundle
+from tests.push.desk import copy_kit, write_bundle
 
 SLUG = "i2b-demo-infer"
 
@@ -65,3 +71,34 @@ def test_what_cannot_run_is_said_before_anything_is_laid_out(
     with pytest.raises(WrongUse, match=why):
         run_notebook(*words, data=tiny_competition, root=tmp_path)
     assert not (tmp_path / MOCK).exists()
+
+
+def test_a_mock_that_lies_there_stops_no_build(tmp_path: Path) -> None:
+    # The name of its folder was once taken for data beside the sources, and every later build was refused.
+    shutil.copytree(ROOT / "kernel_src", tmp_path / "kernel_src")
+    (tmp_path / MOCK / "kaggle" / "input").mkdir(parents=True)
+    (outcome,) = build([kernel_card("demo", "infer")], tmp_path)
+    assert outcome.state == "written"
+
+
+@pytest.mark.full
+def test_the_built_notebook_runs_and_finds_the_same_mock_where_jupyter_opens_it(
+    tmp_path: Path, tiny_competition: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit = copy_kit(tmp_path / "kit")
+    before = tree_sha256(kit)
+    done = run_notebook("demo", "infer", data=tiny_competition, random=True, root=kit)
+    assert done.reads == f"reads {kit / MOCK / 'kaggle' / 'input'}, writes {kit / MOCK / 'kaggle' / 'working'}"
+    assert {"submission.csv", "inference_report.json"} <= set(done.files)
+    assert "random numbers, so its grams mean nothing" in capsys.readouterr().out
+    # In JupyterLab and in VS Code a notebook runs in its own folder.
+    notebook = kit / "notebooks" / SLUG / f"{SLUG}.ipynb"
+    opened = nbformat.read(notebook, as_version=4)
+    last = next(number for number, cell in enumerate(opened.cells) if 'print(f"reads ' in cell.source)
+    opened.cells = opened.cells[: last + 1]
+    NotebookClient(opened, resources={"metadata": {"path": str(notebook.parent)}}).execute()
+    ran = tmp_path / "ran.ipynb"
+    ran.write_text(json.dumps(opened))
+    assert first_words(ran) == done.reads
+    after = {name: digest for name, digest in tree_sha256(kit).items() if name.split("/")[0] not in {"out", "."}}
+    assert after == {name: digest for name, digest in before.items() if name.split("/")[0] not in {"out", "."}}

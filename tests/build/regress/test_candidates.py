@@ -1,11 +1,14 @@
 """Each family's arrays compute what the textbook's, or scikit-learn's, model computes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from build.regress import candidates
 from build.regress.candidates import FAMILIES, Family, fit_members
-from kernel_src.common.regressor import Regressor, load_regressor, save_regressor
+from build.regress.rows import TrainingRows
+from kernel_src.common.regressor import CEILING, Regressor, load_regressor, save_regressor
 
 RANDOM = np.random.default_rng(3)
 FEATURES = RANDOM.normal(2, 3, (60, 12))
@@ -25,7 +28,7 @@ def z_scores(features: np.ndarray) -> np.ndarray:
 def predicted(name: str) -> np.ndarray:
     """The member's prediction for OTHERS before it is clipped and brought back to grams."""
     kind = name.split(" raw")[0].split(" sqrt")[0]
-    (member,) = [m for m in fit_members(family(kind), FEATURES, GRAMS, 0) if m.name == name]
+    (member,) = [m for m in fit_members(family(kind), TrainingRows(FEATURES), GRAMS, 0) if m.name == name]
     return member.basis(OTHERS) @ member.coefficients + member.intercept
 
 
@@ -40,7 +43,7 @@ def test_pls_with_all_components_is_least_squares_and_with_few_is_scikit_learns_
     from sklearn.cross_decomposition import PLSRegression
 
     one = GRAMS[:, :1]
-    fits = {fit.setting: fit for fit in candidates.fit_pls(FEATURES, one, 0)}
+    fits = {fit.setting: fit for fit in candidates.fit_pls(TrainingRows(FEATURES), one, 0)}
     for count in (3, 6):
         wanted = PLSRegression(count).fit(FEATURES, one).predict(OTHERS).ravel()
         got = fits[str(count)].basis(OTHERS) @ fits[str(count)].coefficients[:, 0] + one.mean()
@@ -77,17 +80,17 @@ def test_the_gaussian_process_has_scikit_learns_likelihood_at_its_best() -> None
     from scipy.stats import multivariate_normal
 
     z = (GRAMS[:, :1] - GRAMS[:, :1].mean()) / GRAMS[:, :1].std()
-    (fit,) = candidates.fit_gaussian_process(FEATURES, z, 0)
+    (fit,) = candidates.fit_gaussian_process(TrainingRows(FEATURES), z, 0)
 
     def likelihood(kernel: np.ndarray, noise: float) -> float:
         shape = kernel + noise * np.eye(len(z))
         amplitude = float(z[:, 0] @ np.linalg.solve(shape, z[:, 0])) / len(z)
         return float(multivariate_normal(cov=amplitude * shape).logpdf(z[:, 0]))
 
-    arrays = candidates.standardisation(FEATURES)
+    rows = TrainingRows(FEATURES)
     tried = {
-        (float(basis.arrays["gamma"]), noise): (likelihood(kernel, noise), kernel)
-        for _, basis, kernel in candidates.kernels("rbf", FEATURES, arrays, candidates.KERNEL_WIDTHS)
+        (float(kernel.basis.arrays["gamma"]), noise): (likelihood(kernel.values, noise), kernel.values)
+        for kernel in (rows.kernel("rbf", width) for width in candidates.KERNEL_WIDTHS)
         for noise in np.geomspace(1e-3, 10, 25)
     }
     gamma, noise = max(tried, key=lambda key: tried[key][0])
@@ -99,20 +102,20 @@ def test_the_gaussian_process_has_scikit_learns_likelihood_at_its_best() -> None
 def test_trees_unfolded_into_arrays_are_the_forest() -> None:
     from sklearn.ensemble import ExtraTreesRegressor
 
-    rotated = candidates.rotated(FEATURES, candidates.PCA_COMPONENTS, 0.0)
-    (fit,) = candidates.fit_trees(FEATURES, GRAMS, 5)
+    components = TrainingRows(FEATURES).components(0.0)
+    (fit,) = candidates.fit_trees(TrainingRows(FEATURES), GRAMS, 5)
     forest = ExtraTreesRegressor(
         candidates.TREES,
         min_samples_leaf=candidates.TREE_LEAF_ROWS,
         max_features=candidates.TREE_FEATURES,
         random_state=5,
-    ).fit(z_scores(FEATURES) @ rotated["rotation"], GRAMS)
-    assert np.allclose(fit.basis(OTHERS) @ fit.coefficients, forest.predict(z_scores(OTHERS) @ rotated["rotation"]))
+    ).fit(components(FEATURES), GRAMS)
+    assert np.allclose(fit.basis(OTHERS) @ fit.coefficients, forest.predict(components(OTHERS)))
 
 
 def test_every_family_learns_and_the_same_seed_gives_the_same_bits() -> None:
     for kind in FAMILIES:
-        members, again = (list(fit_members(kind, FEATURES, GRAMS, 1)) for _ in range(2))
+        members, again = (list(fit_members(kind, TrainingRows(FEATURES), GRAMS, 1)) for _ in range(2))
         errors = [((m.grams(m.basis(FEATURES)) - GRAMS) ** 2).mean() for m in members]
         assert min(errors) < 0.7 * GRAMS.var(0).mean(), kind.name
         assert all(np.array_equal(m.coefficients, n.coefficients) for m, n in zip(members, again, strict=True))
@@ -122,15 +125,83 @@ def test_a_constant_target_and_a_constant_feature_do_no_harm() -> None:
     features, grams = FEATURES.copy(), GRAMS.copy()
     features[:, 3], grams[:, 2] = 7.0, 0.0
     for kind in FAMILIES:
-        for member in fit_members(kind, features, grams, 1):
+        for member in fit_members(kind, TrainingRows(features), grams, 1):
             guess = member.grams(member.basis(OTHERS))
             assert np.isfinite(guess).all() and (abs(guess[:, 2]) < 1e-9).all(), member.name
 
 
 def test_a_saved_blend_of_every_family_predicts_the_same_bits_without_a_pickle(tmp_path) -> None:
-    members = tuple(m for kind in FAMILIES for m in fit_members(kind, FEATURES, GRAMS, 1))
+    members = tuple(m for kind in FAMILIES for m in fit_members(kind, TrainingRows(FEATURES), GRAMS, 1))
     regressor = Regressor(members=members, weights=np.full((len(members), 5), 1 / len(members)))
     save_regressor(regressor, tmp_path / "regressor.safetensors")
     again = load_regressor(tmp_path / "regressor.safetensors")
     assert np.array_equal(again.predict(OTHERS), regressor.predict(OTHERS))
     assert [m.name for m in again.members] == [m.name for m in members]
+
+
+def test_families_and_scales_share_what_follows_from_the_features_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    decomposed = []
+    eigh, svd = np.linalg.eigh, np.linalg.svd
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: decomposed.append("eigh") or eigh(matrix))
+    monkeypatch.setattr(
+        np.linalg, "svd", lambda matrix, **kw: decomposed.append(f"svd {matrix.shape}") or svd(matrix, **kw)
+    )
+    rows = TrainingRows(FEATURES)
+    for kind in FAMILIES:
+        list(fit_members(kind, rows, GRAMS, 1))
+    assert decomposed.count("eigh") == 3 * len(candidates.KERNEL_WIDTHS), "RBF with the process, Laplacian, whitened"
+    assert decomposed.count(f"svd {FEATURES.shape}") == 1
+
+
+# Against scikit-learn's own predictions, in grams, from the file
+
+
+def scikit_learns(name: str) -> np.ndarray:
+    """What scikit-learn predicts for OTHERS with the same setting, fitted to the same z-scores of raw grams."""
+    from sklearn.ensemble import ExtraTreesRegressor
+    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.linear_model import Ridge
+    from sklearn.svm import SVR
+
+    mean, std = GRAMS.mean(0), GRAMS.std(0)
+    z, x, others = (GRAMS - mean) / std, z_scores(FEATURES), z_scores(OTHERS)
+    rows = TrainingRows(FEATURES)
+    gamma = float(rows.kernel("rbf", 0.25).basis.arrays["gamma"])
+    if name.startswith("ridge"):
+        answer = Ridge(0.3 * len(x)).fit(x, z).predict(others)
+    elif name.startswith("rbf"):
+        answer = KernelRidge(alpha=0.1, kernel="rbf", gamma=gamma).fit(x, z).predict(others)
+    elif name.startswith("svr"):
+        answer = np.column_stack(
+            [
+                SVR(C=3, gamma=gamma, epsilon=candidates.SVR_TUBE, tol=1e-9).fit(x, z[:, t]).predict(others)
+                for t in range(5)
+            ]
+        )
+    else:
+        components = rows.components(0.0)
+        forest = ExtraTreesRegressor(
+            candidates.TREES,
+            min_samples_leaf=candidates.TREE_LEAF_ROWS,
+            max_features=candidates.TREE_FEATURES,
+            random_state=0,
+        )
+        answer = forest.fit(components(FEATURES), z).predict(components(OTHERS))
+    return np.clip(answer * std + mean, 0, CEILING * GRAMS.max(0))
+
+
+@pytest.mark.parametrize("name", ["ridge raw 0.3", "rbf raw 0.25/0.1", "svr raw 0.25/3", "extra trees raw"])
+def test_the_file_predicts_what_scikit_learn_predicts_within_a_ten_thousandth_of_a_gram(
+    name: str, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sklearn.svm
+
+    # Solved to its end on both sides: how far from it the solver stops by itself is no question of the arrays.
+    monkeypatch.setattr(sklearn.svm, "SVR", partial(sklearn.svm.SVR, tol=1e-9))
+    (member,) = [
+        m for m in fit_members(family(name.partition(" raw")[0]), TrainingRows(FEATURES), GRAMS, 0) if m.name == name
+    ]
+    save_regressor(Regressor(members=(member,), weights=np.ones((1, 5))), tmp_path / "regressor.safetensors")
+    loaded = load_regressor(tmp_path / "regressor.safetensors").predict(OTHERS)
+    monkeypatch.undo()
+    assert np.abs(loaded - scikit_learns(name)).max() < 1e-4

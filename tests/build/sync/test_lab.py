@@ -1,8 +1,6 @@
 """`make lab`: a real JupyterLab server; saving through it as its editor does brings the edit home."""
 
 import json
-import re
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,9 +10,10 @@ import pytest
 
 from build.environment import ROOT
 from build.notebooks import build as build_notebooks
-from build.sync.lab import VENV_LAB, prepare
+from build.sync.lab import prepare
 from tests.build.sync.conftest import Toy
-from tests.build.sync.test_watch import CARD, wait_for
+from tests.build.sync.lab_server import free_port, lab_server, need_lab
+from tests.build.sync.test_watch import CARD
 
 
 def test_nothing_is_put_into_the_users_own_jupyter_folders(toy: Toy) -> None:
@@ -28,38 +27,34 @@ def test_nothing_is_put_into_the_users_own_jupyter_folders(toy: Toy) -> None:
     assert kernel["argv"][0] == str(ROOT / ".venv/bin/python")
 
 
+def test_cells_run_in_the_kits_own_python(toy: Toy) -> None:
+    # JupyterLab's environment has a kernel of the same name, and once took it: no cell could import torch.
+    need_lab()
+    (program, *_), environment = prepare(toy.root)
+    listed = subprocess.run([program, "kernelspec", "list", "--json"], env=environment, capture_output=True, check=True)
+    kernels = json.loads(listed.stdout)["kernelspecs"]
+    assert {name: kernel["spec"]["argv"][0] for name, kernel in kernels.items()} == {
+        "python3": str(ROOT / ".venv/bin/python")
+    }
+
+
 @pytest.mark.full
 def test_a_save_through_jupyterlab_changes_the_module_and_a_bad_save_still_saves(toy: Toy, tmp_path: Path) -> None:
-    if not (ROOT / VENV_LAB / "bin" / "jupyter").exists():
-        pytest.skip("no JupyterLab → `make lab` installs it")
+    need_lab()
     build_notebooks([CARD], toy.root)
     name = "i2b-toy-infer/i2b-toy-infer.ipynb"
     command, environment = prepare(toy.root)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path / "lab.log"
-    with log.open("w") as out:
-        server = subprocess.Popen(
-            [*command, f"--ServerApp.port={port}"], env=environment, cwd=ROOT, stdout=out, stderr=out
-        )
-    address = f"http://127.0.0.1:{port}/api/contents/{name}"
-    try:
-        wait_for(lambda: "token=" in log.read_text() or server.poll() is not None, 120)
-        token = re.search(r"token=(\w+)", log.read_text())
-        assert token
-
-        def answers() -> bool:  # the address is printed before anybody listens there
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_for(answers)
+    port, log = free_port(), tmp_path / "lab.log"
+    command += [f"--ServerApp.port={port}"]
+    with lab_server(command, port, log, env=environment, cwd=ROOT) as printed:
+        token = printed.partition("token=")[2]
+        address = f"http://127.0.0.1:{port}/api/contents/{name}"
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(address)
 
         def ask(method: str, body: dict | None = None) -> dict:
             data = json.dumps(body).encode() if body else None
-            request = urllib.request.Request(address, data, {"Authorization": f"token {token[1]}"}, method=method)
+            request = urllib.request.Request(address, data, {"Authorization": f"token {token}"}, method=method)
             with urllib.request.urlopen(request) as answer:
                 return json.loads(answer.read())
 
@@ -74,6 +69,3 @@ def test_a_save_through_jupyterlab_changes_the_module_and_a_bad_save_still_saves
         assert "both(8" in saved and "print(both(7))" in toy.text("infer")
         errors = toy.root / "notebooks/i2b-toy-infer/i2b-toy-infer.sync-error.txt"
         assert "syntax error" in errors.read_text() and "NOT SYNCED" in log.read_text()
-    finally:
-        server.terminate()
-        server.wait(30)

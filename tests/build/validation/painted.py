@@ -52,13 +52,14 @@ def write_oof(path: Path, table: pd.DataFrame, grams: np.ndarray, folds: np.ndar
 
 
 def write_train(path: Path, table: pd.DataFrame) -> Path:
-    """train.csv in Kaggle's long layout."""
+    """train.csv in Kaggle's long layout; Species and the like where the table has them."""
     about = table.set_index("image_id")
+    more = [name for name in ("Species", "Pre_GSHH_NDVI", "Height_Ave_cm") if name in table]
     rows = []
     for name, grams in wide_to_long(table["image_id"].tolist(), table[list(TARGETS)].to_numpy(float)).items():
         image, target = name.split("__")
         own = about.loc[image]
-        rows.append((name, f"train/{image}.jpg", own["Sampling_Date"], own["State"], target, grams))
-    columns = ["sample_id", "image_path", "Sampling_Date", "State", "target_name", "target"]
+        rows.append((name, f"train/{image}.jpg", own["Sampling_Date"], own["State"], *own[more], target, grams))
+    columns = ["sample_id", "image_path", "Sampling_Date", "State", *more, "target_name", "target"]
     pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
     return path

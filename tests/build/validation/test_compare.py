@@ -148,6 +148,8 @@ def test_a_duplicated_photo_on_both_sides_of_a_cut_is_named(tmp_path: Path) -> N
 def test_a_model_that_knows_the_visits_is_named_although_it_hides_its_folds(tmp_path: Path, train: Path) -> None:
     knows = predicted(TABLE, 1, by_visit=1.5, by_image=8)
     assert "errs as if it had trained on photographs of the same visits" in warnings([oof(tmp_path, "k", knows)], train)
+    shown = warnings([oof(tmp_path, "f", knows, group_folds(TABLE))], train)
+    assert "errs as if" not in shown, "its folds are whole, and these are not the photographs of the 3.7"
     own = visits(TABLE)
     residual = knows - GRAMS
     means = np.stack([np.bincount(own, column) / np.bincount(own) for column in residual.T], 1)

@@ -1,0 +1,213 @@
+"""The record of one experiment: every piece that a report shows, and what is missing with the command that makes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from build.local.curves import read_log
+from build.problems import CheckFailed, WrongUse
+from build.push.ledger import LEDGER, Score, read_scores
+from build.push.weights import DEMO
+from build.report.places import (
+    data_tables,
+    find_bundle,
+    find_rehearsal,
+    find_run,
+    find_training_report,
+    read_json,
+)
+from build.validation.board import PUBLISHED, Board, board, read_published
+from build.validation.comparison import Comparison, compare
+from build.validation.cross_validation import OOF_FILE, find_table
+from build.validation.oof_files import read_oof, truth_table, validation_of
+from build.validation.warnings import find_warnings
+from kernel_src.common.competition import IMAGE_COLUMN, TRAIN_CSV, TRAIN_FOLDER
+from kernel_src.common.constraints import constrain
+from kernel_src.common.files import sha256_of
+from kernel_src.common.manifest import CONFIG_FILE, MANIFEST_FILE, BundleError, read_bundle_json, verify_manifest
+
+if TYPE_CHECKING:
+    from build.diagnostics import Diagnostics
+
+LOG_FILE = "log.csv"  # as in kernel_src.common.runs, whose import would load torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A piece that is not there."""
+
+    what: str
+    command: str  # that makes it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """The bundle of a run as it lies here."""
+
+    folder: Path
+    files: dict[str, dict[str, Any]]  # name → bytes, sha256, as its manifest says
+    manifest_sha256: str
+    fault: str  # what differs from the manifest; empty: nothing does
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """The newest rehearsal of the inference notebook."""
+
+    path: Path
+    report: dict[str, Any]  # report.json
+    of_this_bundle: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether it speaks for submitting: faultless, and as the rerun, on these very weights."""
+        return self.of_this_bundle and self.report.get("ok") is True and self.report.get("rerun") is True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All pieces of one experiment."""
+
+    experiment: str
+    run: Path
+    config: dict[str, Any]
+    log: dict[int, dict[str, list[float]]]  # per fold its columns; empty: no log
+    training: dict[str, Any]  # report of the training; empty: none
+    train: pd.DataFrame | None  # wide table of the images that were judged, in the order of `comparison`
+    data: Path | None  # the competition's folder
+    comparison: Comparison | None  # of this one model, after the constraint
+    bundle: Bundle | None
+    rehearsal: Rehearsal | None
+    scores: tuple[Score, ...]  # of the ledger, this experiment's
+    board: Board
+    missing: tuple[Missing, ...]
+
+    @property
+    def r2(self) -> float:
+        """The out-of-fold score, as the training noted it."""
+        return float(self.config["oof"]["r2"])
+
+    @property
+    def photographs(self) -> dict[str, Path]:
+        """The photographs at hand of the images judged, by image_id."""
+        if self.train is None or self.data is None:
+            return {}
+        named = zip(self.train["image_id"].astype(str), self.train[IMAGE_COLUMN], strict=True)
+        paths = {image: self.data / path for image, path in named}
+        return {image: path for image, path in paths.items() if path.is_file()}
+
+    def diagnose(self) -> "Diagnostics | None":
+        """Diagnose the out-of-fold predictions, with the photographs at hand; None without a training table."""
+        from build.diagnostics import diagnose
+
+        if self.data is None:
+            return None
+        images = self.data / TRAIN_FOLDER if self.photographs else None
+        return diagnose(f"{self.experiment}={self.run / OOF_FILE}", self.data / TRAIN_CSV, images=images)
+
+
+def read_record(experiment: str, run: Path | None = None, data: Path | None = None, ledger: Path = LEDGER) -> Record:
+    """Gather everything about an experiment's run.
+
+    Raises:
+        WrongUse: nothing of it is trained here, or a folder named is not what it should be.
+        CheckFailed: the ledger or an out-of-fold file cannot be read.
+    """
+    folder = find_run(experiment, run)
+    try:
+        config = read_bundle_json(folder, CONFIG_FILE)
+    except BundleError as error:
+        raise WrongUse(str(error)) from None
+    missing: list[Missing] = []
+    log = read_log(folder / LOG_FILE) if (folder / LOG_FILE).is_file() else {}
+    if not log:
+        missing.append(Missing(what="training curves: no log.csv", command="name the run itself with --run RUN"))
+    tables = data_tables(data)
+    train, comparison = _judged(experiment, folder, config, tables, missing)
+    table = find_table(folder / OOF_FILE, tables) if comparison is not None else None
+    bundle = _read_bundle(experiment, folder, missing)
+    rehearsal = _read_rehearsal(experiment, bundle, missing)
+    scores = [score for score in read_scores(ledger) if score.experiment == experiment]
+    if not scores:
+        missing.append(Missing(what="no submission yet", command=f"make push-inference EXPERIMENT={experiment}"))
+    published = read_published(PUBLISHED) if PUBLISHED.is_file() else []
+    return Record(
+        experiment=experiment,
+        run=folder,
+        config=config,
+        log=log,
+        training=find_training_report(folder),
+        train=train,
+        data=table.parent if table is not None else None,
+        comparison=comparison,
+        bundle=bundle,
+        rehearsal=rehearsal,
+        scores=tuple(scores),
+        board=board(read_scores(ledger), published, float(config["oof"]["r2"]), str(config["oof"]["formula"])),
+        missing=tuple(missing),
+    )
+
+
+def _judged(
+    experiment: str, folder: Path, config: dict[str, Any], tables: Sequence[Path], missing: list[Missing]
+) -> tuple[pd.DataFrame | None, Comparison | None]:
+    """Judge the out-of-fold predictions where a training table has their images."""
+    if not (folder / OOF_FILE).is_file():
+        missing.append(Missing(what=f"out-of-fold predictions: no {OOF_FILE}", command="let the training finish"))
+        return None, None
+    table = find_table(folder / OOF_FILE, tables)
+    if table is None:
+        what = "interval, floors, targets, states and pictures: no train.csv here has the images of this run"
+        command = "make demo" if experiment == DEMO else "make data, or --data DIR"
+        missing.append(Missing(what=what, command=command))
+        return None, None
+    file = read_oof(f"{experiment}={folder / OOF_FILE}")
+    truth = truth_table([file], table)
+    own = truth.loc[[image for image in truth.index if image in file.table.index]]  # a run may train some folds only
+    try:
+        validation = validation_of([file], own)
+        constraint = config["experiment"]["constraint"]
+        constrained = constrain(validation.predictions[0], constraint)[None]
+        comparison = compare(replace(validation, predictions=constrained), find_warnings([file], own, validation))
+    except CheckFailed as failed:
+        what = f"interval and floors: {failed.problems[0].what}"
+        missing.append(Missing(what=what, command="train folds with at least two groups"))
+        return None, None
+    return own.reset_index(), comparison
+
+
+def _read_bundle(experiment: str, folder: Path, missing: list[Missing]) -> Bundle | None:
+    found = find_bundle(experiment, folder)
+    if found is None:
+        missing.append(Missing(what="no bundle of this run", command=f"python -m build bundle {folder}"))
+        return None
+    fault = ""
+    try:
+        verify_manifest(found)
+    except BundleError as error:
+        fault = str(error)
+    files = read_json(found / MANIFEST_FILE).get("files")
+    return Bundle(
+        folder=found,
+        files=files if isinstance(files, dict) else {},
+        manifest_sha256=sha256_of(found / MANIFEST_FILE),
+        fault=fault,
+    )
+
+
+def _read_rehearsal(experiment: str, bundle: Bundle | None, missing: list[Missing]) -> Rehearsal | None:
+    found = find_rehearsal(experiment, bundle.folder if bundle else None)
+    place = bundle.folder if bundle else "BUNDLE"
+    command = f"python -m build rehearse --experiment {experiment} --data DATA --weights {place} --rerun"
+    if experiment == DEMO:
+        command = "make demo"
+    if found is None:
+        missing.append(Missing(what="no rehearsal of the inference notebook", command=command))
+        return None
+    path, report, ours = found
+    if not ours:
+        missing.append(Missing(what="no rehearsal on this very bundle: the one shown is older", command=command))
+    return Rehearsal(path=path, report=report, of_this_bundle=ours)
