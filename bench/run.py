@@ -75,7 +75,7 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
-    Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 60),
+    Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 120),
     Part("seed_way", "our inference against the seed's way and what a user would write", 250),
     Part("memory", "peak memory and time against photographs, folds and views", 80),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),

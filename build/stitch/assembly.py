@@ -11,7 +11,7 @@ from build.stitch.collisions import refuse_collisions
 from build.stitch.drafts import Draft, Line
 from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
 from build.stitch.library import Library
-from build.stitch.modules import MAIN, Module
+from build.stitch.modules import MAIN, Module, uncollected
 from build.stitch.notebook import Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
 from build.stitch.order import Part, Plan, make_plan
 from build.stitch.parameters import literal, set_parameters
@@ -57,26 +57,25 @@ def compose(main: Path, root: Path, parameters: Mapping[str, object] | None = No
 
 
 def compose_cells(
-    main: Path, root: Path, parameters: Mapping[str, object] | None = None
+    main: Path, root: Path, parameters: Mapping[str, object] | None = None, *, built_before: bool = False
 ) -> tuple[Stitched, list[Cell]]:
-    """Do the same and return the cells, too, each with the lines that it shows: what the way back starts from."""
-    return _compose(main, root, parameters)
+    """Do the same and return the cells, too, each with the lines that it shows: what the way back starts from.
+
+    Sources that were built before, by their hash, are not asked again whether they break a rule.
+    """
+    return _compose(main, root, parameters, built_before)
 
 
-def _compose(main: Path, root: Path, parameters: Mapping[str, object] | None) -> tuple[Stitched, list[Cell]]:
-    import gc
-
-    # Syntax trees are many objects that all live to the end: looking for garbage among them takes a third of the time.
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        return _assemble(main, root, parameters)
-    finally:
-        if collects:
-            gc.enable()
+def _compose(
+    main: Path, root: Path, parameters: Mapping[str, object] | None, built_before: bool = False
+) -> tuple[Stitched, list[Cell]]:
+    with uncollected():
+        return _assemble(main, root, parameters, built_before)
 
 
-def _assemble(main: Path, root: Path, parameters: Mapping[str, object] | None) -> tuple[Stitched, list[Cell]]:
+def _assemble(
+    main: Path, root: Path, parameters: Mapping[str, object] | None, built_before: bool
+) -> tuple[Stitched, list[Cell]]:
     main, root = main.resolve(), root.resolve()
     if not root.is_dir():
         raise WrongUse(f"no folder at {root}")
@@ -91,10 +90,11 @@ def _assemble(main: Path, root: Path, parameters: Mapping[str, object] | None) -
     _refuse_neighbours(script, library)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
-    for module in plan.everything:
-        refuse_in(module, library)
-    refuse_collisions(plan, library)
-    refuse_overtaking(plan, library)
+    if not built_before:
+        for module in plan.everything:
+            refuse_in(module, library)
+        refuse_collisions(plan, library)
+        refuse_overtaking(plan, library)
     texts = [(module.where, module.text) for module in plan.everything]
     values = dict(sorted((parameters or {}).items()))
 

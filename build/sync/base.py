@@ -109,8 +109,10 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
     )
 
 
-def stitch_texts(texts: Mapping[str, str], main: str, parameters: Mapping[str, object]) -> Base:
-    """Stitch sources that lie nowhere.
+def stitch_texts(
+    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], *, built_before: bool = False
+) -> Base:
+    """Stitch sources that lie nowhere; of those that were built before, no rule is asked again.
 
     Raises:
         CheckFailed: they cannot be stitched.
@@ -120,7 +122,7 @@ def stitch_texts(texts: Mapping[str, str], main: str, parameters: Mapping[str, o
             path = Path(folder, where)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode())
-        stitched, cells = compose_cells(Path(folder, main), Path(folder), parameters)
+        stitched, cells = compose_cells(Path(folder, main), Path(folder), parameters, built_before=built_before)
     return Base(stitched.source_sha256, main, dict(parameters), dict(texts), cells)
 
 
@@ -131,7 +133,7 @@ def _from_store(root: Path, sha256: str) -> Base | None:
         texts = {where: (folder / TEXTS / blob).read_bytes().decode() for where, blob in noted["sources"].items()}
     except (FileNotFoundError, ValueError):  # never built here, forgotten, or damaged: git may know it
         return None
-    base = stitch_texts(texts, noted["main"], ast.literal_eval(noted["parameters"]))
+    base = stitch_texts(texts, noted["main"], ast.literal_eval(noted["parameters"]), built_before=True)
     return base if base.sha256 == sha256 else None
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from build.problems import CheckFailed, Problem
+from build.stitch.modules import uncollected
 from build.stitch.notebook import IMPORTS
 from build.sync.base import Base, find, read_sources, stitch_texts
 from build.sync.belonging import Belonging, base_text, match
@@ -48,8 +49,9 @@ def bring_home(
     if not edited.sha256:
         what = "does not say which build it came from: the note `sources sha256 …` in its first cell is gone"
         raise CheckFailed([Problem(what=what, cure="put the note back from the built notebook, then sync again")])
-    base, earlier = find(root, edited.sha256, guesses), recall(root, notebook, edited.sha256)
-    result = merge_home(edited, base, read_sources(root), earlier, parameters=parameters)
+    with uncollected():
+        base, earlier = find(root, edited.sha256, guesses), recall(root, notebook, edited.sha256)
+        result = merge_home(edited, base, read_sources(root), earlier, parameters=parameters)
     result.notebook, result.build = notebook, edited.sha256
     return result
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from build.stitch.modules import STANDARD_LIBRARY
+from build.stitch.modules import STANDARD_LIBRARY, read_names
 from build.sync.mapping import is_marker
 
 LINE_LENGTH = 120
@@ -42,7 +42,7 @@ def clauses_of(node: ast.stmt) -> list[Clause]:
 @lru_cache(maxsize=512)
 def top_level(text: str) -> Mapping[Clause, ast.stmt]:
     """Return the imports that stand directly in a module."""
-    return {clause: node for node in ast.parse(text).body for clause in clauses_of(node)}
+    return {clause: node for node in read_names(text, True)[0].body for clause in clauses_of(node)}
 
 
 @lru_cache(maxsize=1024)

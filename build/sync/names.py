@@ -8,11 +8,10 @@ import ast
 import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from build.problems import Problem
+from build.stitch.modules import read_names
 from build.stitch.scopes import Names
-from build.stitch.walk import find_names
 from build.sync.imports import Clause, add, clauses_of, drop, top_level
 
 _GIVEN = {*dir(builtins), "__name__", "__doc__", "__file__", "__spec__", "__package__"}
@@ -32,10 +31,9 @@ def dotted(where: str) -> str:
     return where.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-@lru_cache(maxsize=512)
 def names_of(text: str, library: bool) -> Names:
     """Return what a source binds and reads."""
-    return find_names(ast.parse(text), library)
+    return read_names(text, library)[1]
 
 
 def follow(
