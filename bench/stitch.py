@@ -8,6 +8,7 @@ rep2nb 0.1.0), measured on a chain of the same length.
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -64,8 +65,11 @@ def write_chain(root: Path) -> None:
 
 
 def measure(runs: int) -> dict[str, list[float]]:
-    """Return seconds per run, of the whole process (notebook validated and written) and of the stitching alone."""
-    found: dict[str, list[float]] = {"process_s": [], "stitch_s": []}
+    """Return seconds per run, of the whole process (notebook validated and written) and of the stitching alone.
+
+    `process_cpu_s` is the whole process in seconds of the processor, which other work on the machine cannot stretch.
+    """
+    found: dict[str, list[float]] = {"process_s": [], "process_cpu_s": [], "stitch_s": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_chain(root)
@@ -73,13 +77,19 @@ def measure(runs: int) -> dict[str, list[float]]:
         files = ["--root", str(root), "--out", str(out)]
         verb = [sys.executable, "-m", "build", "stitch", str(root / "main.py"), *files]
         for _ in range(runs):
-            start = time.perf_counter()
+            start, before_s = time.perf_counter(), _childrens_cpu_s()
             subprocess.run(verb, check=True, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
             found["process_s"].append(time.perf_counter() - start)
+            found["process_cpu_s"].append(_childrens_cpu_s() - before_s)
             timed = [sys.executable, "-c", _TIMED, str(root)]
             result = subprocess.run(timed, check=True, cwd=REPOSITORY, capture_output=True, text=True)
             found["stitch_s"].append(float(result.stdout))
     return found
+
+
+def _childrens_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> int:

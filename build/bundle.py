@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.problems import CheckFailed, Problem, WrongUse
+from build.validation.cross_validation import TRAIN_TABLES, cross_validation, is_frozen
 from kernel_src.common.files import sha256_of, write_json, write_text
 from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST_FILE, file_entry, read_bundle_json
 
@@ -75,11 +76,11 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
         raise WrongUse(f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder")
     config = read_bundle_json(run, CONFIG_FILE)
     out = out.resolve()
-    wanted = (*config["folds"], OOF_FILE, *([REGRESS_REPORT] if _is_frozen(config) else []))
+    wanted = (*config["folds"], OOF_FILE, *([REGRESS_REPORT] if is_frozen(config["experiment"]) else []))
     if lost := [name for name in wanted if not (run / name).is_file()]:
         raise WrongUse(f"{run} lacks {', '.join(lost)}: let the training finish")
     check_depth(config, run)
-    if data is not None and _is_frozen(config):
+    if data is not None and is_frozen(config["experiment"]):
         raise WrongUse(
             "a regressor is bundled as it is, in full precision, so there is nothing to measure: leave --data out"
         )
@@ -101,14 +102,13 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     from build.metadata import dataset_metadata
     from build.model_card import CARD_FILE, licence_of, model_card
     from build.notebooks import ROOT
-    from build.validation.cross_validation import TRAIN_TABLES, cross_validation
     from kernel_src.common.checkpoint import save_tensors
     from kernel_src.common.competition import TRAIN_CSV
     from kernel_src.common.provenance import UNKNOWN_SOURCES
     from kernel_src.common.runs import OOF_FILE
 
     foreign: list[Problem] = []
-    frozen = _is_frozen(config)
+    frozen = is_frozen(config["experiment"])
     as_they_are = [OOF_FILE, *(config["folds"] if frozen else []), *([REGRESS_REPORT] if frozen else [])]
     for name in as_they_are:
         shutil.copyfile(run / name, draft / name)
@@ -151,11 +151,6 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
         oof_r2_fp16=measured["r2"] if measured else None,
         largest_change_g=measured["largest_change_g"] if measured else None,
     )
-
-
-def _is_frozen(config: Mapping[str, Any]) -> bool:
-    """Tell whether a run's folds are regressors on frozen features; older configs do not say."""
-    return bool(config["experiment"].get("feature_poolings"))
 
 
 def check_depth(config: Mapping[str, Any], run: Path) -> None:

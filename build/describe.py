@@ -192,7 +192,7 @@ def describe_frozen(experiment: Experiment) -> Description:
         backbone=experiment.backbone,
         parameters_total=layer.parameters,
         parameters_trained=0,
-        backbone_dim=int(features.backbone.head_hidden_size),  # type: ignore[arg-type]  # timm's
+        backbone_dim=int(features.backbone.head_hidden_size),
         feature_dim=width,
         image_px=experiment.image_size_px,
         mean=preprocessing.mean,

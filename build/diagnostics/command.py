@@ -5,7 +5,7 @@ from pathlib import Path
 
 from build.diagnostics.diagnosis import Diagnostics, diagnose
 from build.diagnostics.sections import page
-from build.problems import WrongUse
+from build.web_page import require_place
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.files import write_text
 
@@ -18,8 +18,7 @@ def run(
     Raises:
         WrongUse, CheckFailed: something cannot be read, or the truth is missing.
     """
-    if html is not None and not html.parent.is_dir():
-        raise WrongUse(f"no folder {html.parent} for the page")
+    require_place(html)
     diagnostics = diagnose(given, train_csv, images=images, test_predictions=submission)
     if html is not None:
         write_text(html, page(diagnostics))

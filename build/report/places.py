@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from build.metadata import kernel_slug
-from build.problems import WrongUse
+from build.problems import CheckFailed, Problem, WrongUse
 from build.push.outputs import OUTPUTS, RUN_FOLDER
 from build.push.receipts import DEMO_REHEARSAL, RECEIPTS, REHEARSALS
 from build.push.weights import BUNDLES, DEMO, DEMO_BUNDLE
@@ -25,6 +25,7 @@ RUNS = Path("out", "runs")  # <experiment>/<hash>/, by `make train`
 DEMO_TRAINING = Path("out", "demo", "rehearsal-train")
 WORKING_RUN = Path("working", RUN_FOLDER)  # in the folder of a rehearsal
 OWN_BUNDLE = "bundle"  # in the folder of a run by `make train`
+DAMAGED = "move it away, or make it again"
 
 
 def find_run(experiment: str, named: Path | None = None) -> Path:
@@ -77,12 +78,20 @@ def experiment_of(folder: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a file that is missing or something else is an empty one."""
+    """Read a JSON object; a file that is missing is an empty one.
+
+    Raises:
+        CheckFailed: the file is there and holds no JSON object.
+    """
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return value if isinstance(value, dict) else {}
+    except ValueError as error:
+        raise CheckFailed([Problem(what=f"holds no JSON: {error}", where=str(path), cure=DAMAGED)]) from None
+    if not isinstance(value, dict):
+        raise CheckFailed([Problem(what="holds JSON, but no object", where=str(path), cure=DAMAGED)])
+    return value
 
 
 # %%

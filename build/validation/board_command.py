@@ -8,6 +8,7 @@ from build.push.ledger import LEDGER, read_scores
 from build.validation.board import Board, board, read_published
 from build.validation.board_page import page
 from build.validation.cross_validation import cross_validation
+from build.web_page import require_place
 from kernel_src.common.files import write_text
 
 
@@ -20,8 +21,7 @@ def run(scores: Path, published: Path, cv: float | None, experiment: str, html: 
     """
     if cv is not None and experiment:
         raise WrongUse("give --cv or --experiment, not both: an experiment has its CV in its bundle")
-    if html is not None and not html.parent.is_dir():
-        raise WrongUse(f"no folder {html.parent} for the page")
+    require_place(html)
     formula = ""
     if experiment:
         from build.report.places import find_run

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from build.problems import WrongUse
 from build.validation.comparison import Comparison, compare_files, decision
 from build.validation.page import page
+from build.web_page import require_place
 from kernel_src.common.files import write_text
 
 MOST_PAIRS = 15  # in the terminal; the page and the JSON have all
@@ -18,8 +18,7 @@ def run(given: Sequence[str], train_csv: Path | None, as_json: bool, html: Path 
     Raises:
         WrongUse, CheckFailed: a file cannot be read, or the truth is missing.
     """
-    if html is not None and not html.parent.is_dir():
-        raise WrongUse(f"no folder {html.parent} for the page")
+    require_place(html)
     comparison = compare_files(given, train_csv)
     if html is not None:
         write_text(html, page(comparison))

@@ -172,34 +172,45 @@ def load_bundles(folders: Iterable[Path]) -> list[Bundle]:
     return [load_bundle(folder, depth_models) for folder in folders]
 
 
+def _entry(folder: Path, config: Mapping[str, Any], name: str, wanted: Sequence[str], why: str) -> dict[str, str]:
+    """Return an entry of the config, complete.
+
+    Raises:
+        BundleError: something in it is missing.
+    """
+    found = config.get(name)
+    entry = dict(found) if isinstance(found, Mapping) else {}
+    if lacking := [key for key in wanted if not entry.get(key)]:
+        raise BundleError(f"{folder / CONFIG_FILE}: {why.format(lacking=', '.join(lacking))}")
+    return entry
+
+
 def _depth_entry(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the config's entry on the depth model, complete."""
-    entry = config.get("depth")
-    lacking = [key for key in DEPTH_ENTRIES if not (isinstance(entry, Mapping) and entry.get(key))]
-    if lacking:
-        raise BundleError(
-            f"{folder / CONFIG_FILE}: the experiment needs depth, but its entry depth lacks {', '.join(lacking)}: "
-            "make the bundle again from a run that holds depth.safetensors and depth_config.json"
-        )
-    return dict(entry)  # type: ignore[arg-type]  # complete, so a mapping
+    why = (
+        "the experiment needs depth, but its entry depth lacks {lacking}: "
+        "make the bundle again from a run that holds depth.safetensors and depth_config.json"
+    )
+    return _entry(folder, config, "depth", DEPTH_ENTRIES, why)
 
 
 def _frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Find the weights of the frozen backbone among what is attached, and make sure that they are the ones."""
-    entry = config.get("backbone")
-    lacking = [key for key in BACKBONE_ENTRIES if not (isinstance(entry, Mapping) and entry.get(key))]
-    if lacking:
-        raise BundleError(
-            f"{folder / CONFIG_FILE}: nothing is fine-tuned here, but the entry backbone lacks {', '.join(lacking)}: "
-            "make the bundle again from what `python -m build regress` left"
-        )
+    """Find the weights of the frozen backbone among what is attached, and make sure that they are the ones.
+
+    Raises:
+        BundleError: the config does not say which, they are not attached, or others are.
+    """
+    why = (
+        "nothing is fine-tuned here, but the entry backbone lacks {lacking}: "
+        "make the bundle again from what `python -m build regress` left"
+    )
+    entry = _entry(folder, config, "backbone", BACKBONE_ENTRIES, why)
     try:
-        weights = find_weights(entry["dataset"])  # type: ignore[index]  # complete, so a mapping
+        weights = find_weights(entry["dataset"])
     except FileNotFoundError as error:
         raise BundleError(f"{folder}: the backbone is not in the bundle, and not attached: {error}") from None
-    if (found := sha256_of(weights)) != entry["sha256"]:  # type: ignore[index]
+    if (found := sha256_of(weights)) != entry["sha256"]:
         raise BundleError(
             f"{weights} is not the backbone that the regressor was fitted with (sha256 {found[:12]}…, not "
-            f"{entry['sha256'][:12]}…): attach that one, or make features, regressor and bundle again with this one"  # type: ignore[index]
+            f"{entry['sha256'][:12]}…): attach that one, or make features, regressor and bundle again with this one"
         )
     return weights

@@ -56,7 +56,7 @@ class FrozenFeatures(nn.Module):
             ValueError: the backbone cannot do what the experiment asks of it.
         """
         super().__init__()
-        self.backbone = build_backbone(experiment).requires_grad_(False).eval()
+        self.backbone: Any = build_backbone(experiment).requires_grad_(False).eval()
         self.layers, self.own = experiment.feature_layers, "own" in experiment.feature_poolings
         self.poolings = tuple(pooling for pooling in experiment.feature_poolings if pooling != "own")
         self.has_cls = getattr(self.backbone, "cls_token", None) is not None
@@ -68,16 +68,16 @@ class FrozenFeatures(nn.Module):
             yield "has no CLS token: pool by own or by mean"
         if self.poolings and not hasattr(self.backbone, "forward_intermediates"):
             yield "does not show its layers: own is the only pooling that it has"
-        if self.poolings and max(self.layers) > (depth := len(self.backbone.feature_info)):  # type: ignore[arg-type]
+        if self.poolings and max(self.layers) > (depth := len(self.backbone.feature_info)):
             yield f"has {depth} layers, feature_layers={self.layers} asks for more"
         sizes = {framing.size_px for framing in framings}
         config = timm.get_pretrained_cfg(experiment.backbone)
         if config is not None and config.fixed_input_size:
             if sizes != {experiment.image_size_px} and not getattr(self.backbone, "dynamic_img_size", False):
                 yield f"sees pictures of {experiment.image_height_px} px only: leave feature_heights_px empty"
-            patch_px = self.backbone.patch_embed.patch_size  # type: ignore[union-attr]  # timm's
+            patch_px = self.backbone.patch_embed.patch_size
             for height, width in sorted(sizes):
-                if height % patch_px[0] or width % patch_px[1]:  # type: ignore[index]
+                if height % patch_px[0] or width % patch_px[1]:
                     yield f"cuts patches of {patch_px} px, {height} x {width} px is no whole number of them"
 
     def forward(self, *pictures: torch.Tensor) -> torch.Tensor:
@@ -95,10 +95,10 @@ class FrozenFeatures(nn.Module):
         look = self.backbone.forward_intermediates
         blocks = []
         if self.own:
-            last, found = look(pictures, **options)  # type: ignore[operator]  # timm's
-            blocks.append(self.backbone.forward_head(last))  # type: ignore[operator]
+            last, found = look(pictures, **options)
+            blocks.append(self.backbone.forward_head(last))
         else:
-            found = look(pictures, **options, intermediates_only=True, stop_early=True)  # type: ignore[operator]
+            found = look(pictures, **options, intermediates_only=True, stop_early=True)
         of_layer = dict(zip(deepest_last, found, strict=True))
         for layer in self.layers:
             pair: Any = of_layer[layer] if self.has_cls else (of_layer[layer], None)

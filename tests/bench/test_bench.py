@@ -92,6 +92,15 @@ def test_what_the_time_of_a_run_does_not_allow_is_not_begun(toy: Path, monkeypat
     assert all("limited to 0 s" in runs[name]["failed"] for name in ("toy", "broken"))
 
 
+def test_no_part_gets_more_time_than_a_run_has_left(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+    measured = run.run_part
+    monkeypatch.setattr(run, "LIMIT_S", 3)
+    monkeypatch.setattr(run, "run_part", lambda part, quick: limits.append(part.limit_s) or measured(part, quick))
+    main(["--out", str(toy)])
+    assert len(limits) == 2 and all(limit <= 3 for limit in limits), "their own limit is 5"
+
+
 def test_one_part_can_be_measured_alone_and_the_others_stay(toy: Path) -> None:
     assert main(["--out", str(toy)]) == 1
     assert main(["--out", str(toy), "--only", "broken"]) == 1

@@ -17,6 +17,7 @@ from build.notebooks import ROOT
 from build.problems import CheckFailed, WrongUse
 from build.report.command import run
 from build.report.page import page
+from build.report.places import find_run
 from build.report.record import read_record
 from build.report.verdict import judge
 from build.validation.comparison import compare_files
@@ -413,3 +414,12 @@ def test_the_gravest_fault_is_the_sentence(at: Path, damage: str, sentence: str)
         write_bundle(at)
     found = said(at)
     assert sentence in found["verdict"] and not found["ready"]
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"{", "holds no JSON"), (b"[1]", "no object")])
+def test_a_damaged_file_is_named_and_does_not_pass_for_a_missing_one(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckFailed) as failed:
+        find_run("demo", tmp_path)
+    (problem,) = failed.value.problems
+    assert what in problem.what and problem.where == str(tmp_path / "config.json") and "move it away" in problem.cure

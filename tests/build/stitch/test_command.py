@@ -54,8 +54,8 @@ def test_importing_the_stitcher_imports_neither_nbformat_nor_ipython_nor_jupytex
     assert said.stdout == "set()\n"
 
 
-def test_the_bench_of_60_chained_modules_measures_what_it_says():
-    """How long they may take is judged by `make bench` on a quiet machine."""
+def test_60_chained_modules_stay_within_the_process_limit():
+    """The bench itself, judged in seconds of the processor: on a busy machine the clock tells of the others."""
     command = [sys.executable, "bench/stitch.py", "--runs", "2", "--json"]
     said = json.loads(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout)
-    assert 0 < said["process_s"]["min"] and said["modules"] == 60
+    assert said["process_cpu_s"]["min"] < 2.0 and said["modules"] == 60
