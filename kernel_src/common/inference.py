@@ -328,8 +328,8 @@ class Inference:
     def _bury(self, worker: Worker) -> None:
         tasks, step = list(worker.tasks), worker.step
         death = self.force.bury(worker)
-        given_up, left_out = self.schedule.on_death(tasks, step, f"{worker.orders.kind} {worker.orders.index}")
-        self.schedule.devices = max(1, len(self.force.workers))
+        given_up, left_out = self.schedule.on_death(tasks, step, worker.device)
+        self.schedule.on_devices([other.device for other in self.force.workers])
         ids = tuple(self.job.image_ids[row] for row in tasks[0].rows) if tasks else ()
         what = f"the worker of {worker.name} {death}{f': {worker.error}' if worker.error else ''}"
         left = ", ".join(sorted(other.name for other in self.force.workers))

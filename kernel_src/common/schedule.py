@@ -230,6 +230,13 @@ class Schedule:
         self.give_up(given_up)
         return given_up, None
 
+    def on_devices(self, names: Sequence[str]) -> None:
+        """Take up which devices are left. What died on one that is not used any more is held against it alone."""
+        self.devices = max(1, len(names))
+        for deaths in self._deaths_at.values():
+            deaths[:] = [device for device in deaths if device in names]
+        self._alone = {row: died_on & {*names} for row, died_on in self._alone.items() if died_on & {*names}}
+
     def _is_guilty(self, died_on: set[str]) -> bool:
         return self.devices == 1 or len(died_on) > 1
 

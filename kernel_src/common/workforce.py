@@ -53,6 +53,11 @@ class Worker:
         return True
 
     @property
+    def device(self) -> str:
+        """Name what it computes on."""
+        return f"{self.orders.kind} {self.orders.index}"
+
+    @property
     def death(self) -> str:
         """Say how the process ended."""
         code = self.process.exitcode

@@ -212,6 +212,40 @@ def test_a_fold_that_kills_its_worker_is_left_out(
     assert np.isfinite(outcome.answers.fold_grams(0)[1 - lethal]).all()
 
 
+def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load = device_worker.DeviceWorker._load
+    here: list[int] = []  # in a worker: its device
+    (dead := tmp_path / "dead").mkdir()
+    once = tmp_path / "once"
+
+    def note_device(self: device_worker.DeviceWorker, *some: object) -> object:
+        here.append(self.orders.index)
+        return load(self, *some)
+
+    def die(*_: object) -> None:
+        if here[0] == 1:
+            (dead / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not once.exists():
+            # A process is gone once the notebook has buried it.
+            while len(pids := os.listdir(dead)) < workforce.DEATHS_OF_A_DEVICE or any(
+                psutil.pid_exists(int(p)) for p in pids
+            ):
+                time.sleep(0.01)
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(device_worker.DeviceWorker, "_load", note_device)
+    alter_work(monkeypatch, die)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, devices=2)
+    assert once.exists() and {fault.part for fault in log.faults} == {"device"}
+    assert outcome.answers.is_complete()
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
 def test_a_worker_that_hangs_is_ended_and_its_work_done_by_another(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -167,3 +167,17 @@ def test_what_dies_on_one_device_of_two_only_is_not_blamed_on_the_fold_or_the_ph
     task = schedule.next_task(0.0)
     assert task is not None
     assert schedule.on_death([task], 0, "cuda 0") != ([], None), "on both it is the photograph or the fold"
+
+
+def test_what_died_on_a_device_that_is_given_up_is_held_against_that_device_alone() -> None:
+    """One GPU dies for good; a single death on the other is then a first one, of a photograph or of chance."""
+    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=2, devices=2)
+    for _ in range(5):
+        assert schedule.on_death([begin(schedule)], 0, "cuda 1") == ([], None)
+    schedule.on_devices(["cuda 0"])
+    first = begin(schedule)
+    assert schedule.on_death([first], 0, "cuda 0") == ([], None), "neither a fold nor a photograph is lost by one death"
+    alone = begin(schedule)
+    assert alone.rows == first.rows[:1], "now on trial, by itself"
+    assert schedule.on_death([alone], 0, "cuda 0") == ([0], None), "and there is no other device to ask any more"
+    assert not schedule.left_out
