@@ -1,6 +1,7 @@
 """One small competition in Kaggle's exact layout, for every test that needs photographs and tables."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from kernel_src.common.competition import TARGETS
 # How long an example takes depends on what else runs on the machine; speed is measured in bench/.
 settings.register_profile("kit", deadline=None)
 settings.load_profile("kit")
+
+# Tests that fork have trained before, and torch refuses autograd in such a child where it sees a GPU. What is measured
+# on a GPU is measured by `make bench`.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 # State, Sampling_Date and number of photographs of each visit; as in the real table, no two states share a date.
 VISITS = (
