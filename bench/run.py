@@ -80,6 +80,7 @@ PARTS = (
     Part("memory", "peak memory and time against photographs, folds and views", 80),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),
     Part("training_speed", "epochs with and without the cache; two processes against one", 50),
+    Part("precision", "forward passes in fp32, fp16 and bf16", 20, 90),
     Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20, 400),
     # The longest last: what they have no time for is lost alone.
     Part("overhead.v7", "our whole inference over the forward passes alone, v7", 320),
