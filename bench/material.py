@@ -7,11 +7,15 @@ import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.photographs import PAINTED, painted_photographs, real_photographs
 from kernel_src.common.bundles import BundleRecipe, read_recipe
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.manifest import read_manifest
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 MATERIAL = ROOT / "out" / "bench" / "material"
@@ -80,3 +84,17 @@ def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:
         make_bundle(run, out, slug=f"i2b-{experiment.name}-weights")
         shutil.rmtree(run)
     return read_recipe(out, read_manifest(out))
+
+
+def smooth_batch(experiment: Experiment, batch: int) -> tuple["torch.Tensor", "torch.Tensor | None"]:
+    """Return normalised pictures (B, 3, H, W) and depth (B, 1, H, W), as soft as photographs.
+
+    Pixels without any neighbourhood drive a net with random weights to where rounding alone decides its answer.
+    """
+    import torch
+
+    torch.manual_seed(0)
+    coarse = torch.randn(batch, 3, 8, 8)
+    size = experiment.image_size_px
+    pictures = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+    return pictures, pictures.mean(1, keepdim=True).sigmoid() if experiment.depth else None

@@ -31,16 +31,13 @@ def of_one(experiment: Any, kind: str) -> dict[str, Any]:
 
     import torch
 
-    from bench.material import bundle
+    from bench.material import bundle, smooth_batch
     from bench.pairs import ratio
     from bench.rounds import in_turn
     from kernel_src.common.bundles import load_recipe
 
     model = load_recipe(bundle(experiment)).models[0].to(kind).to(memory_format=torch.channels_last)
-    height, width = experiment.image_size_px
-    torch.manual_seed(0)
-    pictures = torch.randn(BATCH, 3, height, width).to(kind)
-    depth = torch.rand(BATCH, 1, height, width).to(kind) if experiment.depth else None
+    pictures, depth = (None if part is None else part.to(kind) for part in smooth_batch(experiment, BATCH))
     answers: dict[str, torch.Tensor] = {}
 
     def timed(name: str, dtype: torch.dtype) -> float:

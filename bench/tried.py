@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.material import SMALL, bundle
+from bench.material import SMALL, bundle, smooth_batch
 from bench.pairs import amount, ratio
 from bench.rounds import in_turn
 from bench.sides import Apart
@@ -73,10 +73,7 @@ def measure(name: str) -> dict[str, Any]:
     """Compare all ways on one net."""
     recipe = bundle(SMALL if name == "small" else EXPERIMENTS[name], 2)
     models = [model.to(memory_format=torch.channels_last) for model in load_recipe(recipe).models]  # type: ignore[call-overload]
-    height, width = recipe.experiment.image_size_px
-    torch.manual_seed(0)
-    pictures = torch.randn(BATCHES[name], 3, height, width)
-    depth = torch.rand(BATCHES[name], 1, height, width) if recipe.experiment.depth else None
+    pictures, depth = smooth_batch(recipe.experiment, BATCHES[name])
     plain, found = one_after_the_other(models), {}
     ways = (norms_folded, stacked, *([compiled] if name == "small" else []))  # v5 would compile for half an hour
     for make in ways:
