@@ -1,27 +1,15 @@
 """The real Kaggle client, a stand-in of the site, and a home that is thrown away."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.push.server import Server
+
 if TYPE_CHECKING:
     from build.push.client import Kaggle
-
-
-def load_server() -> ModuleType:
-    """Import tests/push/server.py under a name of its own: tests are no package here."""
-    name = "push_server"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("server.py"))
-        assert spec and spec.loader
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 @pytest.fixture
@@ -47,7 +35,7 @@ def server(clean_environment: None, home: Path, monkeypatch: pytest.MonkeyPatch)
     """A running stand-in; this process and those it starts talk to it."""
     import tempfile
 
-    with load_server().Server() as running:
+    with Server() as running:
         for name, value in running.environment(home).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(tempfile, "tempdir", None)  # forget the one computed from the old TMPDIR

@@ -71,7 +71,7 @@ def no_starting_weights(bench: Bench) -> None:
 
 def restore_starting_weights(server: Any) -> None:
     """Somebody pushes them from another machine."""
-    from tests.push.server import Dataset
+    from tests.push.site import Dataset
 
     files = {"manifest.json": b"{}"}
     dataset = Dataset("kim", PRETRAINED, "lite0", "other", True, [files], states=["READY"])

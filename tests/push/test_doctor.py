@@ -14,6 +14,7 @@ from build.push import doctor
 from build.push.journal import Journal
 from build.push.preparation import JOURNAL
 from build.push.quota import next_quota_reset, next_submission_reset, until
+from tests.push.site import Dataset, Kernel
 
 Examine = Callable[[], tuple[bool, dict[str, list[tuple[str, str]]]]]
 
@@ -43,14 +44,8 @@ def examine(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def put_dataset(server, slug: str, files: dict[str, bytes]) -> None:
-    dataset = server_module().Dataset("kim", slug, slug, "other", True, [files], states=["READY"])
+    dataset = Dataset("kim", slug, slug, "other", True, [files], states=["READY"])
     server.site.datasets[f"kim/{slug}"] = dataset
-
-
-def server_module():
-    import sys
-
-    return sys.modules["push_server"]
 
 
 def bundle_files(slug: str, weights: bytes = b"weights") -> dict[str, bytes]:
@@ -60,7 +55,7 @@ def bundle_files(slug: str, weights: bytes = b"weights") -> dict[str, bytes]:
 
 def put_kernel(server, slug: str, source: str) -> None:
     body = {"slug": f"kim/{slug}", "text": source, "newTitle": slug, "kernelType": "notebook", "language": "python"}
-    server.site.kernels[f"kim/{slug}"] = server_module().Kernel("kim", slug, [body], ["COMPLETE"])
+    server.site.kernels[f"kim/{slug}"] = Kernel("kim", slug, [body], ["COMPLETE"])
 
 
 def test_with_everything_in_order_it_says_ok_and_what_is_not_there_yet(examine: Examine) -> None:

@@ -1,7 +1,6 @@
 """`make status`: where every experiment stands."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from build.push import status
 from build.push.journal import Journal
 from build.push.ledger import Score, append_score
 from build.push.preparation import JOURNAL
+from tests.push.site import Dataset, Kernel
 
 Ask = Callable[[], dict]
 
@@ -28,11 +28,10 @@ def ask(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def fill(server) -> None:
-    module = sys.modules["push_server"]
     body = {"slug": "kim/i2b-demo-infer", "text": "{}", "kernelType": "notebook", "language": "python"}
-    kernel = module.Kernel("kim", "i2b-demo-infer", [body, body], ["RUNNING"])
+    kernel = Kernel("kim", "i2b-demo-infer", [body, body], ["RUNNING"])
     server.site.kernels["kim/i2b-demo-infer"] = kernel
-    dataset = module.Dataset("kim", "i2b-demo-weights", "w", "other", True, [{"a": b"1"}], states=["READY"])
+    dataset = Dataset("kim", "i2b-demo-weights", "w", "other", True, [{"a": b"1"}], states=["READY"])
     server.site.datasets["kim/i2b-demo-weights"] = dataset
     server.site.submissions.append(
         {"ref": 100, "date": "2026-11-24T11:00:00Z", "status": "COMPLETE", "publicScore": "0.71", "polls": 0}

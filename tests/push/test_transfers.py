@@ -185,8 +185,7 @@ def test_killed_after_an_effect_and_before_its_answer_there_is_one_version(
 
 
 def test_the_stand_in_runs_as_a_process_that_outlives_its_clients(clean_environment, home, tmp_path, bundle) -> None:
-    server = Path(__file__).with_name("server.py")
-    process = subprocess.Popen([sys.executable, str(server)], stdout=-1, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "tests.push.server"], cwd=ROOT, stdout=-1, text=True)
     try:
         port = json.loads(process.stdout.readline())["port"]
 

@@ -6,6 +6,7 @@ import pytest
 
 from build.problems import CheckFailed, WrongUse
 from build.push import retry
+from tests.push.site import Dataset
 
 REF = ("kim", "i2b-demo-weights")
 
@@ -16,10 +17,7 @@ def state(kaggle) -> str | None:
 
 @pytest.fixture
 def dataset(site, server) -> None:
-    push_server = type(site).__module__
-    import sys
-
-    made = sys.modules[push_server].Dataset("kim", REF[1], "t", "other", True, [{}], states=["READY"])
+    made = Dataset("kim", REF[1], "t", "other", True, [{}], states=["READY"])
     site.datasets["/".join(REF)] = made
 
 
