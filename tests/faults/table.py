@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults.matrix import CASES, FIRST_SECOND, SOME, Case
+from tests.faults.case import FIRST_SECOND, SOME, Case
+from tests.faults.matrix import CASES
 from tests.faults.planting import IDS, ROOT
 
 DOCUMENT = ROOT / "docs" / "inference-faults.md"

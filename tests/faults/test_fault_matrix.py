@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.faults.case import FIRST_SECOND, SOME, Case
 from tests.faults.conftest import Healthy
-from tests.faults.matrix import CASES, FIRST_SECOND, PHOTOGRAPHS, SOME, TOGETHER, Case
+from tests.faults.matrix import CASES, TOGETHER
+from tests.faults.of_photographs import PHOTOGRAPHS
 from tests.faults.planting import ALONE, FIRST, IDS, Plant, Rehearsed, Stage, rehearse_planted
 
 TOLERANCE_G = 2e-3  # between batches of different sizes

@@ -1,0 +1,168 @@
+"""Faults of the memory and of the devices."""
+
+from tests.faults import odd_photographs as odd
+from tests.faults.case import MEAN, SOME, Case, Told
+from tests.faults.planted_code import TWO_DEVICES, WHITE, before_grams, mark, once
+from tests.faults.planting import ALONE, IDS, Plant
+
+CROWDED = "raise torch.OutOfMemoryError('CUDA out of memory')"
+KILL = "os.kill(os.getpid(), 9)"
+
+
+def _killing(name: str) -> str:
+    return f"kills the worker of {name}, twice"
+
+
+FAILS_TO_START = """
+healthy = DeviceWorker.__init__
+def planted(self, pipe, orders):
+    if orders.index == 1:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    healthy(self, pipe, orders)
+DeviceWorker.__init__ = planted
+"""
+# The worker of the second device is told by its index; the first waits until it has died once, or would do all alone.
+DIES_MIDWAY = f"""
+start, healthy, passes = DeviceWorker.__init__, BatchWork.grams, []
+def planted_start(self, pipe, orders):
+    start(self, pipe, orders)
+    passes.append(orders.index)
+def planted(self, number, model, view):
+    passes.append(0)
+    while passes[0] == 0 and not {mark("died")}.exists():
+        time.sleep(0.05)
+    if passes[0] == 1 and len(passes) > 6:
+        {mark("died")}.touch()
+        os.kill(os.getpid(), 9)
+    return healthy(self, number, model, view)
+DeviceWorker.__init__, BatchWork.grams = planted_start, planted
+"""
+HANGS_LOADING = f"""
+LOADING_S = 5.0
+def planted(self, *some, healthy=DeviceWorker._load):
+    if not {mark("hung")}.exists():
+        {mark("hung")}.touch()
+        time.sleep(600)
+    return healthy(self, *some)
+DeviceWorker._load = planted
+"""
+HANGS = "SILENCE_S = 1.0\n" + once("time.sleep(600)", "len(self.pictures[0]) > 2")
+# As a process is that waits for ever in the driver.
+CANNOT_BE_KILLED = "ENDING_S = 0.5\nget_context('fork').Process.kill = lambda self: None\n"
+# Two GPUs, one of which multiplies wrongly; the other is played by the CPU.
+ONE_GPU_OF_TWO = """
+count_gpus = lambda: 2
+probe_gpu = lambda index: Gpu("Tesla T4", f"GPU {index}: Tesla T4 multiplies wrongly" if index == 0 else "")
+def check_device(healthy=check_device):
+    return replace(healthy(), kind="cpu", half=False)
+"""
+AGAIN = "its photographs are tried again on CPU"
+
+
+def devices() -> list[Case]:
+    first = IDS[0]
+    crowded_if_white = before_grams(f"if {WHITE}:\n    {CROWDED}")
+    return [
+        Case(
+            fault="memory too small for a batch",
+            kind="memory",
+            plant=Plant(cell=before_grams(f"if len(self.pictures[0]) > 3:\n    {CROWDED}")),
+            strict="",
+            strict_note="the memory is too small for 4 photographs at once",
+            rerun=(Told(part="memory", what="too small for 4 photographs at once", instead="2 at once from now on"),),
+        ),
+        Case(
+            fault="memory too small for one photograph",
+            kind="memory",
+            plant=Plant(photographs={first: odd.white}, cell=crowded_if_white),
+            strict="OutOfMemoryError: CUDA out of memory",
+            rerun=(
+                Told(part="memory", what="too small for 2 photographs at once", instead="1 at once from now on"),
+                Told(part="device", what="OutOfMemoryError", instead=AGAIN, ids=IDS[:2]),
+                Told(
+                    part="photograph", what=_killing("CPU"), instead=f"what is there of it, else {MEAN}", ids=(first,)
+                ),
+            ),
+            mean=(first,),
+        ),
+        Case(
+            fault="a worker killed once",
+            kind="device",
+            plant=Plant(cell=once(KILL, "(model, view) == (1, 2)")),
+            strict="the worker of CPU killed by SIGKILL",
+            rerun=(Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[:2]),),
+        ),
+        Case(
+            fault="a fold that kills its workers",
+            kind="device",
+            plant=Plant(cell=before_grams(f"if model == 0:\n    {KILL}")),
+            strict="the worker of CPU killed by SIGKILL",
+            rerun=(
+                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[:2]),
+                Told(part="photograph", what=_killing("CPU"), instead="what is there of it", ids=IDS[:1]),
+                Told(part="fold", what=f"{ALONE}, fold 0: kills its workers", instead="the other folds"),
+            ),
+            by="fold 1",
+        ),
+        Case(
+            fault="a worker that hangs",
+            kind="device",
+            plant=Plant(cell=HANGS),
+            strict="the worker of CPU killed by SIGKILL: it hung",
+            rerun=(Told(part="device", what="it hung", instead=AGAIN, ids=IDS[2:6]),),
+        ),
+        Case(
+            fault="a worker that hangs and cannot be ended",
+            kind="device",
+            plant=Plant(cell=CANNOT_BE_KILLED + HANGS),
+            strict="the worker of CPU cannot be ended: it hung",
+            rerun=(Told(part="device", what="cannot be ended: it hung", instead=AGAIN, ids=IDS[2:6]),),
+        ),
+        Case(
+            fault="a worker that hangs while it loads the bundles",
+            kind="device",
+            plant=Plant(cell=HANGS_LOADING),
+            strict="the worker of CPU killed by SIGKILL: it hung while it loaded the bundles",
+            rerun=(Told(part="device", what="it hung while it loaded", instead="the work is done on CPU"),),
+        ),
+        Case(
+            fault="one of two devices failing at its start",
+            kind="device",
+            plant=Plant(cell=TWO_DEVICES + FAILS_TO_START),
+            strict="ended with exit code 1: RuntimeError: CUDA error: device-side assert triggered",
+            rerun=(Told(part="device", what="device-side assert", instead="the work is done on CPU"),),
+        ),
+        Case(
+            fault="one of two devices dying midway, again and again",
+            kind="device",
+            plant=Plant(cell=TWO_DEVICES + DIES_MIDWAY),
+            strict="killed by SIGKILL",
+            rerun=(Told(part="device", what="killed by SIGKILL", instead="tried again on", ids=SOME),),
+        ),
+        Case(
+            fault="a GPU like Kaggle's P100, which this torch has no kernels for",
+            kind="device",
+            plant=Plant(device="p100"),
+            strict="",
+            strict_note="Tesla P100-PCIE-16GB is sm_60",
+            rerun=(Told(part="device", what="Tesla P100-PCIE-16GB is sm_60", instead="predicted on 1 x CPU"),),
+        ),
+        Case(
+            fault="one of two GPUs that multiplies wrongly",
+            kind="device",
+            plant=Plant(cell=ONE_GPU_OF_TWO),
+            strict="",
+            strict_note="GPU 0: Tesla T4 multiplies wrongly → predicted on 1 x Tesla T4",
+            rerun=(
+                Told(part="device", what="GPU 0: Tesla T4 multiplies wrongly", instead="predicted on 1 x Tesla T4"),
+            ),
+        ),
+        Case(
+            fault="a driver that hangs when it is asked for its GPUs",
+            kind="device",
+            plant=Plant(cell="ANSWER_S = 1.0\ncount_gpus = lambda: time.sleep(600)"),
+            strict="",
+            strict_note="no answer within 1 s, the driver hangs",
+            rerun=(Told(part="device", what="no answer within 1 s", instead="predicted on 1 x CPU"),),
+        ),
+    ]

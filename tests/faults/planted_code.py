@@ -1,0 +1,28 @@
+"""Code that is planted into the built notebook: it spoils what a worker computes."""
+
+GRAMS = """
+def planted(self, number, model, view, healthy=BatchWork.grams):
+    {body}
+BatchWork.grams = planted
+"""
+
+
+def grams(body: str) -> str:
+    return GRAMS.format(body="\n    ".join(body.strip().splitlines()))
+
+
+def mark(what: str) -> str:
+    """A file that says that it has happened."""
+    return f"Path(f'{{working_folder()}}/planted-{what}')"
+
+
+WHITE = "bool((self.pictures[0] == 255).all((1, 2, 3)).any())"
+TWO_DEVICES = 'check_device = lambda: DeviceReport(kind="cpu", name="CPU", count=2, half=False)\n'
+
+
+def before_grams(body: str) -> str:
+    return grams(f"{body}\nreturn healthy(self, number, model, view)")
+
+
+def once(then: str, when: str) -> str:
+    return before_grams(f"if {when} and not {mark('once')}.exists():\n    {mark('once')}.touch()\n    {then}")
