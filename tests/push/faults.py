@@ -6,7 +6,8 @@ from typing import Any
 
 from tests.push.bench import Bench, Case
 from tests.push.desk import write_bundle
-from tests.push.mishaps import FOREVER, save_token, special_cases
+from tests.push.mishap_cases import special_cases
+from tests.push.mishaps import FOREVER, save_token
 
 
 def weights_before(bench: Bench) -> None:
