@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 34  # room for ticks and names
 COLOURS = 6  # classes c0 … c5
-LETTER, LABEL = 6.5, 13  # about the width of a letter, and the height of a line, of 12 px
+LABEL = 13  # height of a line of 12 px
+# Widths of letters of 12 px in DejaVu Sans, among the widest of those that `system-ui` may be.
+NARROW, LETTER, CAPITAL, WIDE = 5.0, 7.7, 9.5, 12.0
+NARROW_LETTERS, WIDE_LETTERS = frozenset("fijlrtIJ .,:;'!|()[]-/"), frozenset("mwMWOQ@%+=<>~")
 
 
 class Panel:
@@ -85,7 +88,7 @@ class Panel:
 
         No label lies on another or leaves the frame; one for which there is no place is kept in `unnamed` instead.
         """
-        at, base, wide = self.x(x), self.y(y) + 4, LETTER * len(text)
+        at, base, wide = self.x(x), self.y(y) + 4, text_width(text)
         right = at < self.width * 0.6
         places = [
             (at + 8 if on_right else at - 8 - wide, base + LABEL * step, on_right)
@@ -111,6 +114,19 @@ class Panel:
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{html.escape(label)}">'
             f"{''.join(self.parts)}</svg>"
         )
+
+
+def text_width(text: str) -> float:
+    """Return about how wide a label is, rather too much than too little."""
+
+    def of(letter: str) -> float:
+        if letter in WIDE_LETTERS or not letter.isascii():
+            return WIDE
+        if letter in NARROW_LETTERS:
+            return NARROW
+        return CAPITAL if letter.isupper() else LETTER
+
+    return sum(map(of, text))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build.plot import BOTTOM, LABEL, LEFT, LETTER, TOP, Panel
+from build.plot import BOTTOM, LABEL, LEFT, TOP, Panel, text_width
 from build.web_page import web_page
 from tests.browser import Browser, find_chromium
 
 LABELS = re.compile(r'<text class="label [^"]*" x="([\d.]+)"( text-anchor="end")? y="([\d.]+)">([^<]*)</text>')
-NAMES = ("v5", "frozen_dinov2", "oof_21_vit_huge_plus_patch16_dinov3", "expected 0.731", "EMA + TTA, WWWW @ 1024 px")
+NAMES = (
+    *("v5", "frozen_dinov2", "oof_21_vit_huge_plus_patch16_dinov3", "expected 0.731", "EMA + TTA, WWWW @ 1024 px"),
+    *("MOOQ 0123456789", "äöü ÄÖÜ √²", "the quick brown fox jumps over"),
+)
 
 
 def panel(points: np.ndarray) -> Panel:
@@ -34,7 +37,7 @@ def boxes(drawn: Panel) -> dict[str, tuple[float, float, float, float]]:
     found = {}
     for x, at_end, base, text in LABELS.findall(drawn.svg("")):
         name = html.unescape(text)
-        wide = LETTER * len(name)
+        wide = text_width(name)
         left = float(x) - wide if at_end else float(x)
         found[name] = left, float(base) - LABEL, left + wide, float(base)
     return found
@@ -99,11 +102,11 @@ def test_in_a_browser_labels_are_no_wider_than_the_plot_reckons_with(tmp_path: P
             "{ const r = e.getBBox(); return [e.textContent, r.x, r.y, r.x + r.width, r.y + r.height] }))"
         )
     for labels in found:
-        drawn = {name: tuple(box) for name, *box in labels}
-        # Lines of 13 px hold letters of 12: their boxes, with room for accents, may touch; widths may not.
-        flat = {
+        assert all(right - left <= text_width(name) for name, left, _, right, _ in labels)
+        # Lines of 13 px hold letters of 12: their boxes, with room for accents, may touch.
+        drawn = {
             name: (left, (top + bottom) / 2 - 5, right, (top + bottom) / 2 + 5)
-            for name, (left, top, right, bottom) in drawn.items()
+            for name, left, top, right, bottom in labels
         }
-        assert not overlapping(flat)
-        assert all(right <= 640 and left >= 0 for left, _, right, _ in flat.values())
+        assert not overlapping(drawn)
+        assert all(left >= LEFT - 1 and right <= 641 for left, _, right, _ in drawn.values())
