@@ -3,10 +3,10 @@
 - Rows: images that a file lacks, or that nobody weighed.
 - Folds: files cut differently, groups cut apart, one photograph under two names on both sides of a cut.
 - Errors that are too good. A model that has never seen a visit errs by visit: on the real photographs the means of the
-  errors of each visit vary 3.7 to 5.0 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
-  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image. Other photographs
-  have other figures (the demo's painted ones 2.0, whole groups left out): there a file is suspected only if it hides
-  its folds.
+  errors of each visit vary 2.7 to 5.6 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
+  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image (bench/visits.py).
+  Other photographs have other figures (the demo's painted ones 2.0, whole groups left out): there a file is suspected
+  only if it hides its folds.
 - Means of folds that are met too exactly, or overshot (overshoot.py): whoever scales by the target statistics of the
   validation fold has one or the other.
 - Errors as small as on training images.
@@ -25,7 +25,7 @@ from kernel_src.common.metric import weight_row, weighted_r2
 from kernel_src.common.tables import target_array
 
 SHUFFLES = 1000
-# Of a model that has never seen the visits, over the shuffled ones, at the least; from so many photographs of a visit.
+# That ratio of a model that has never seen the visits, the middle of six, and from so many photographs of a visit.
 HONEST_RATIO, HONEST_VISIT_IMAGES = 3.7, 11.8
 ACCUSED_WRONGLY = 0.02  # share of such models; the whole real table is then suspected below 2.0
 TOO_EXACT = 0.002  # share of shuffles with means as exact as these
@@ -146,7 +146,7 @@ def _residuals(name: str, validation: Validation, model: int, real: bool) -> lis
         elif ratio < knows_visits_below(validation.groups) and (folds is None or real):
             found.append(
                 f"{name}: errs as if it had trained on photographs of the same visits: errors of the visits' means "
-                f"are {ratio:.1f} times chance, 3.7 to 5.0 where whole groups were left out of the whole table; its "
+                f"are {ratio:.1f} times chance, 2.7 to 5.6 where whole groups were left out of the whole table; its "
                 "level is optimistic"
             )
     return found

@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from build.problems import CheckFailed, WrongUse
 from build.validation.comparison import compare_files, decision
 from build.validation.page import page
-from kernel_src.common.competition import TARGETS
+from build.validation.real_table import is_competitions_own
+from kernel_src.common.competition import TARGETS, TRAINING_MEANS_G
+from kernel_src.common.constraints import component_matrix
 from kernel_src.common.metric import weighted_r2
 from tests.build.validation.painted import group_folds, predicted, truth, visits, write_oof, write_train
 
@@ -149,12 +152,49 @@ def test_a_model_that_knows_the_visits_is_named_although_it_hides_its_folds(tmp_
     knows = predicted(TABLE, 1, by_visit=1.5, by_image=8)
     assert "errs as if it had trained on photographs of the same visits" in warnings([oof(tmp_path, "k", knows)], train)
     shown = warnings([oof(tmp_path, "f", knows, group_folds(TABLE))], train)
-    assert "errs as if" not in shown, "its folds are whole, and these are not the photographs of the 3.7"
+    assert "errs as if" not in shown, "its folds are whole, and these are not the real photographs"
     own = visits(TABLE)
     residual = knows - GRAMS
     means = np.stack([np.bincount(own, column) / np.bincount(own) for column in residual.T], 1)
     found = warnings([oof(tmp_path, "m", knows - means[own])], train)
     assert "the mean of every State+Sampling_Date group is met too exactly" in found
+
+
+def competition_like() -> pd.DataFrame:
+    """A table whose means are the competition's, by which it is known."""
+    table, matrix = truth(), component_matrix()
+    parts = [t for t, row in zip(TARGETS, matrix, strict=True) if row.sum() == 1]
+    grams = table[parts] * [TRAINING_MEANS_G[part] / table[part].mean() for part in parts]
+    table[list(TARGETS)] = grams.to_numpy() @ matrix.T
+    assert is_competitions_own(table[list(TARGETS)].mean().to_dict())
+    return table
+
+
+def test_a_few_folds_of_the_real_table_are_known_to_be_of_it_and_suspected_as_the_whole_is(tmp_path: Path) -> None:
+    table = competition_like()
+    train = write_train(tmp_path / "train.csv", table)
+    few = table["image_id"].to_numpy()[group_folds(table) < 4]
+
+    def told(name: str, grams: np.ndarray, kept: np.ndarray) -> bool:
+        own = table["image_id"].isin(kept).to_numpy()
+        assert not is_competitions_own(table[own][list(TARGETS)].mean().to_dict())
+        file = write_oof(tmp_path / f"{name}.csv", table[own], grams[own], group_folds(table)[own])
+        return "errs as if it had trained on photographs of the same visits" in warnings([str(file)], train)
+
+    assert told("knows", predicted(table, 1, by_visit=1.5, by_image=8), few)
+    for seed in range(5):
+        assert not told("honest", predicted(table, seed), few)
+
+
+def test_an_honest_file_of_which_a_part_is_left_is_not_accused_of_knowing_the_visits(
+    tmp_path: Path, train: Path
+) -> None:
+    """A quarter of the error is the visit's, as in the real ones: few photographs or visits are near chance then."""
+    numbers = np.arange(len(TABLE))
+    for name, kept in (("thin", numbers % 12 < 2), ("short", visits(TABLE) < 6)):
+        for seed in range(5):
+            file = write_oof(tmp_path / f"{name}{seed}.csv", TABLE[kept], predicted(TABLE, seed, 3.5, 6)[kept])
+            assert "errs as if" not in warnings([str(file)], train), (name, seed)
 
 
 def test_scores_on_training_images_missing_rows_and_other_folds_are_named(tmp_path: Path, train: Path) -> None:
