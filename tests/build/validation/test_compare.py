@@ -191,7 +191,7 @@ def test_an_honest_file_of_which_a_part_is_left_is_not_accused_of_knowing_the_vi
 ) -> None:
     """A quarter of the error is the visit's, as in the real ones: few photographs or visits are near chance then."""
     numbers = np.arange(len(TABLE))
-    for name, kept in (("thin", numbers % 12 < 2), ("short", visits(TABLE) < 6)):
+    for name, kept in (("thin", numbers % 12 < 3), ("short", visits(TABLE) < 6)):
         for seed in range(5):
             file = write_oof(tmp_path / f"{name}{seed}.csv", TABLE[kept], predicted(TABLE, seed, 3.5, 6)[kept])
             assert "errs as if" not in warnings([str(file)], train), (name, seed)
