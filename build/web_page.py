@@ -19,11 +19,14 @@ h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere } h2 { font-siz
 .warnings { border-left: 4px solid var(--warn); padding: .2rem .8rem .2rem 2rem }
 .wide { overflow-x: auto } .wide:focus { outline: 2px solid var(--mark) }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-td, th { text-align: right; vertical-align: top; padding: .15rem .5rem; white-space: nowrap }
-th { font-weight: 400; color: var(--mild) }
+td, th { text-align: right; vertical-align: top; padding: .15rem .5rem }
+td { white-space: nowrap } th { font-weight: 400; color: var(--mild); vertical-align: bottom }
 td:first-child, th:first-child, .long { text-align: left }
 td.long { white-space: normal; min-width: 15rem }
-@media (max-width: 40rem) { td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem } }
+.named td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
+.phone { display: none }
+@media (max-width: 40rem) { td, th { padding: .15rem .3rem } .desk { display: none }
+  .phone { display: block } .phone svg { min-width: 0 } }
 .wide + .wide, .wide + .panels, .panels + .wide { margin-top: 1rem }
 tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
 svg { width: 100%; min-width: 34rem; height: auto; display: block }
@@ -102,6 +105,7 @@ def contents(sections: Sequence[Section]) -> str:
 
 
 LONG = 40  # characters: more in a cell is a sentence
+NAME = 16  # characters: more in a first cell is a name that may be broken where there is no room
 
 LOADS = re.compile(
     r"<script|<iframe|<object|<embed|@import|<link(?![^>]*href=\"data:)|url\((?!#|data:)"
@@ -126,7 +130,8 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[
     A column that holds a sentence is set left too, and its lines break.
     """
     kinds = [' class="long"' * any(len(row[i]) > LONG and " " in row[i] for row in rows) for i in range(len(heading))]
-    cells = "".join(f"<th{kind}>{html.escape(text)}</th>" for kind, text in zip(kinds, heading, strict=True))
+    cells = "".join(f"<th{kind}>{_breakable(text)}</th>" for kind, text in zip(kinds, heading, strict=True))
+    named = ' class="named"' * any(len(row[0]) > NAME for row in rows)
     lines = []
     for i, row in enumerate(rows):
         first, *rest = (html.escape(text) for text in row)
@@ -134,4 +139,10 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[
             first = f"<strong>{first}</strong>"
         own = zip(kinds, (first, *rest), strict=True)
         lines.append("<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in own) + "</tr>")
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+    return f"<table{named}><tr>{cells}</tr>{''.join(lines)}</table>"
+
+
+def _breakable(heading: str) -> str:
+    """Let a long name break at its underscores, so that no column is wider than its numbers for want of room."""
+    text = html.escape(heading)
+    return text.replace("_", "_<wbr>") if len(heading) > NAME else text

@@ -38,9 +38,13 @@ def find_warnings(files: Sequence[OofFile], truth: pd.DataFrame, validation: Val
     found = [*_rows(files, truth, validation), *_twins(validation), *_folds(validation)]
     # By the whole table: images of a few of its folds have other means, and are the real photographs all the same.
     real = is_competitions_own(dict(zip(TARGETS, target_array(truth).mean(0).tolist(), strict=True)))
+    knowing = {}
     for i, name in enumerate(validation.names):
-        found += _residuals(name, validation, i, real)
-    return found
+        found += _residuals(name, validation, i)
+        ratio = _knows_visits(validation, i, real)
+        if ratio is not None:
+            knowing[name] = ratio
+    return [*found, *_knowing(knowing)]
 
 
 def _rows(files: Sequence[OofFile], truth: pd.DataFrame, validation: Validation) -> list[str]:
@@ -110,7 +114,7 @@ def _duplicates(name: str, folds: np.ndarray, validation: Validation) -> list[st
 
 
 # %%
-def _residuals(name: str, validation: Validation, model: int, real: bool) -> list[str]:
+def _residuals(name: str, validation: Validation, model: int) -> list[str]:
     residuals = validation.truth - validation.predictions[model]
     found = []
     score = weighted_r2(validation.truth, validation.predictions[model])
@@ -136,20 +140,45 @@ def _residuals(name: str, validation: Validation, model: int, real: bool) -> lis
                 f"{name}: the heavier a fold is than the rest, the more it is predicted too heavy ({slope:+.2f} g per "
                 "g): were outputs given back the target statistics of the validation fold, as in the seed?"
             )
-    if len(set(validation.groups)) < len(validation.groups) / 2:
-        ratio, share = mean_exactness(residuals, validation.groups)
-        if share < TOO_EXACT:
-            found.append(
-                f"{name}: the mean of every State+Sampling_Date group is met too exactly (errors of the means "
-                f"{ratio:.2f} of chance): does it know their target statistics?"
-            )
-        elif ratio < knows_visits_below(validation.groups) and (folds is None or real):
-            found.append(
-                f"{name}: errs as if it had trained on photographs of the same visits: errors of the visits' means "
-                f"are {ratio:.1f} times chance, 2.7 to 5.6 where whole groups were left out of the whole table; its "
-                "level is optimistic"
-            )
+    ratio, share = _visits_exactness(validation, model)
+    if share < TOO_EXACT:
+        found.append(
+            f"{name}: the mean of every State+Sampling_Date group is met too exactly (errors of the means "
+            f"{ratio:.2f} of chance): does it know their target statistics?"
+        )
     return found
+
+
+def _visits_exactness(validation: Validation, model: int) -> tuple[float, float]:
+    """Return `mean_exactness` by visit; of too few photographs a visit nothing stands out."""
+    if len(set(validation.groups)) >= len(validation.groups) / 2:
+        return np.inf, 1.0
+    return mean_exactness(validation.truth - validation.predictions[model], validation.groups)
+
+
+def _knows_visits(validation: Validation, model: int, real: bool) -> float | None:
+    """Return the ratio of a model whose errors are those of one that trained on photographs of the same visits."""
+    ratio, share = _visits_exactness(validation, model)
+    guessed = validation.folds[model] is None or real
+    return ratio if guessed and share >= TOO_EXACT and ratio < knows_visits_below(validation.groups) else None
+
+
+def _knowing(ratios: dict[str, float]) -> list[str]:
+    """Say it in one sentence, however many models it is said of."""
+    if not ratios:
+        return []
+    honest = "2.7 to 5.6 where whole groups were left out of the whole table"
+    if len(ratios) == 1:
+        ((name, ratio),) = ratios.items()
+        return [
+            f"{name}: errs as if it had trained on photographs of the same visits: errors of the visits' means are "
+            f"{ratio:.1f} times chance, {honest}; its level is optimistic"
+        ]
+    names = ", ".join(f"{name} ({ratio:.1f})" for name, ratio in ratios.items())
+    return [
+        f"{names}: err as if they had trained on photographs of the same visits: in brackets the errors of the visits' "
+        f"means, times chance, {honest}; their levels are optimistic"
+    ]
 
 
 def knows_visits_below(groups: np.ndarray) -> float:

@@ -19,6 +19,7 @@ from build.validation.real_table import is_competitions_own
 from kernel_src.common.competition import TARGETS, TRAINING_MEANS_G
 from kernel_src.common.constraints import component_matrix
 from kernel_src.common.metric import weighted_r2
+from tests.browser import Browser, find_chromium
 from tests.build.validation.painted import group_folds, predicted, truth, visits, write_oof, write_train
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -151,6 +152,9 @@ def test_a_duplicated_photo_on_both_sides_of_a_cut_is_named(tmp_path: Path) -> N
 def test_a_model_that_knows_the_visits_is_named_although_it_hides_its_folds(tmp_path: Path, train: Path) -> None:
     knows = predicted(TABLE, 1, by_visit=1.5, by_image=8)
     assert "errs as if it had trained on photographs of the same visits" in warnings([oof(tmp_path, "k", knows)], train)
+    other = oof(tmp_path, "l", predicted(TABLE, 2, by_visit=1.5, by_image=8))
+    several = warnings([oof(tmp_path, "k", knows), other], train)
+    assert re.search(r"k \(\d\.\d\), l \(\d\.\d\): err as if they had", several) and several.count("same visits") == 1
     shown = warnings([oof(tmp_path, "f", knows, group_folds(TABLE))], train)
     assert "errs as if" not in shown, "its folds are whole, and these are not the real photographs"
     own = visits(TABLE)
@@ -222,6 +226,28 @@ def test_the_page_holds_itself_and_the_floors(tmp_path: Path, train: Path) -> No
         assert '<text class="floor-name"' in text and f"{value:.3f} {html.escape(name)}" in text
 
 
+@pytest.mark.full
+@pytest.mark.skipif(not find_chromium(), reason="no Chromium")
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_every_name_and_score_of_the_drawing_is_in_the_window(tmp_path: Path, train: Path, width_px: int) -> None:
+    name = "oof_21_vit_huge_plus_patch16_dinov3_384"
+    files = [oof(tmp_path, f"{name}{i}", predicted(TABLE, i)) for i in range(3)]
+    path = tmp_path / "page.html"
+    path.write_text(page(compare_files(files, train)))
+    with Browser() as browser:
+        browser.size(width_px)
+        browser.go(path.as_uri())
+        texts = browser.evaluate(
+            "[...document.querySelectorAll('svg text')].filter(e => e.getClientRects().length).map(e => "
+            "{ const r = e.getBoundingClientRect(); return [e.textContent, r.left, r.right, r.height] })"
+        )
+        assert not browser.errors
+    scores = [text for text, *_ in texts if re.fullmatch(r"0\.\d{3}", text)]
+    assert len(texts) == 3 + 3 + 3 and len(scores) == 3, "floors, names and scores, once"
+    for text, left, right, height in texts:
+        assert 0 <= left and right <= width_px and height >= 11, text
+
+
 @needs_real
 def test_the_real_files_are_compared_with_the_reference_points_as_floors_in_under_3_seconds(tmp_path: Path) -> None:
     files = sorted((REAL / "oof").glob("*.csv"))
@@ -231,5 +257,5 @@ def test_the_real_files_are_compared_with_the_reference_points_as_floors_in_unde
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "page.html").read_text()
     assert all(f">{value} " in text for value in ("0.240", "0.213", "0.611"))
-    assert "errs as if it had trained" in done.stdout, "their folds are by image"
+    assert "err as if they had trained" in done.stdout, "their folds are by image"
     assert seconds < 6, "3 s on an idle machine; the tests share it"
