@@ -26,12 +26,13 @@ td.long { white-space: normal; min-width: 15rem }
 .named td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
 .phone { display: none }
 @media (max-width: 40rem) { td, th { padding: .15rem .3rem } .desk { display: none }
-  .phone { display: block } .phone svg { min-width: 0 } }
+  .phone { display: block } .phone svg { min-width: 0 } .bracketed { white-space: normal } }
 .wide + .wide, .wide + .panels, .panels + .wide { margin-top: 1rem }
 tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
 svg { width: 100%; min-width: 34rem; height: auto; display: block }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
 svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill: var(--warn); font-size: 11px }
+svg .label, svg .floor-name { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
 svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
 .panels, .photos { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)) }
 .panels svg { min-width: 0 } figure { margin: 0 } figcaption { font-size: .85rem; font-variant-numeric: tabular-nums }
@@ -47,7 +48,6 @@ svg .zero { stroke: var(--warn); stroke-dasharray: 4 3 }
 .legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 50%; background: var(--dot);
   margin-right: .3rem }
 svg .other { fill: none; stroke: var(--mild); stroke-width: 1.5 } svg .quiet { fill: var(--mild); font-size: 11px }
-svg .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
 svg .unlike { fill: var(--mild) } svg path.expected { stroke: var(--warn); stroke-width: 2 }
 svg circle.expected { fill: var(--warn) }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1rem } a { color: var(--mark) }
@@ -105,6 +105,8 @@ def contents(sections: Sequence[Section]) -> str:
 
 
 LONG = 40  # characters: more in a cell is a sentence
+BRACKETED = re.compile(r"\S+ [\[(]")  # an estimate and its interval, a number and its share
+FEW = 4  # columns that a phone has room for
 NAME = 16  # characters: more in a first cell is a name that may be broken where there is no room
 
 LOADS = re.compile(
@@ -127,9 +129,10 @@ def wide(label: str, content: str) -> str:
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[bool] | None = None) -> str:
     """Write a table of plain text, its first column left; rows marked `bold` have it bold. Put it into `wide`.
 
-    A column that holds a sentence is set left too, and its lines break.
+    A column that holds a sentence is set left too, and its lines break; numbers with brackets break on a phone if the
+    table then fits it.
     """
-    kinds = [' class="long"' * any(len(row[i]) > LONG and " " in row[i] for row in rows) for i in range(len(heading))]
+    kinds = [_kind([row[i] for row in rows], few=len(heading) <= FEW) for i in range(len(heading))]
     cells = "".join(f"<th{kind}>{_breakable(text)}</th>" for kind, text in zip(kinds, heading, strict=True))
     named = ' class="named"' * any(len(row[0]) > NAME for row in rows)
     lines = []
@@ -142,7 +145,13 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[
     return f"<table{named}><tr>{cells}</tr>{''.join(lines)}</table>"
 
 
+def _kind(column: Sequence[str], few: bool) -> str:
+    if any(len(cell) > LONG and " " in cell for cell in column):
+        return ' class="long"'
+    return ' class="bracketed"' * any(few and BRACKETED.match(cell) for cell in column)
+
+
 def _breakable(heading: str) -> str:
     """Let a long name break at its underscores, so that no column is wider than its numbers for want of room."""
     text = html.escape(heading)
-    return text.replace("_", "_<wbr>") if len(heading) > NAME else text
+    return text.replace("_", "_<wbr>") if len(heading) > NAME and " " not in heading else text

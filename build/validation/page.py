@@ -70,12 +70,11 @@ def pairs_table(comparison: Comparison, pairs: Sequence[Pair]) -> str:
     """Write a table with a line per pair; bold where the interval keeps clear of zero."""
     names = comparison.validation.names
     return table(
-        ["b − a", "difference", "95 % interval", "b better"],
+        ["b − a", "difference [95 %]", "b better"],
         [
             [
                 f"{names[p.b]} − {names[p.a]}",
-                f"{p.difference.estimate:+.4f}",
-                f"[{p.difference.low:+.4f}, {p.difference.high:+.4f}]",
+                f"{p.difference.estimate:+.4f} [{p.difference.low:+.4f}, {p.difference.high:+.4f}]",
                 f"{p.difference.probability:.1%}",
             ]
             for p in pairs
@@ -120,15 +119,14 @@ def _drawn(rows: Sequence[Row], floors: Mapping[str, float], layout: Layout) -> 
         return layout.left + (min(max(value, low), high) - low) / (high - low) * (right - layout.left)
 
     bottom = TOP + layout.row * len(rows)
-    parts = [f'<line class="axis" x1="{layout.left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>']
+    lines = [f'<line class="axis" x1="{layout.left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>']
+    parts = []
     for i, (name, value) in enumerate(sorted(floors.items(), key=lambda item: item[1])):
         shown, at = f"{value:.3f} {name}", x(value)
         fits = at + 3 + text_width(shown) <= layout.width
         place = f'x="{at + 3:.1f}"' if fits else f'x="{at - 3:.1f}" text-anchor="end"'
-        parts += [
-            f'<line class="floor" x1="{at:.1f}" x2="{at:.1f}" y1="{16 + 15 * i}" y2="{bottom}"/>',
-            f'<text class="floor-name" {place} y="{24 + 15 * i}">{html.escape(shown)}</text>',
-        ]
+        lines.append(f'<line class="floor" x1="{at:.1f}" x2="{at:.1f}" y1="{16 + 15 * i}" y2="{bottom}"/>')
+        parts.append(f'<text class="floor-name" {place} y="{24 + 15 * i}">{html.escape(shown)}</text>')
     for number, row in enumerate(rows):
         y = TOP + layout.row * number
         shown = row.name if len(row.name) <= layout.letters else f"{row.name[: layout.letters - 1]}…"
@@ -144,7 +142,7 @@ def _drawn(rows: Sequence[Row], floors: Mapping[str, float], layout: Layout) -> 
     text = "; ".join(f"{row.name} {row.estimate:.3f}" for row in rows)
     return (
         f'<svg viewBox="0 0 {layout.width} {bottom + 8}" role="img" aria-label="{html.escape(text)}">'
-        f"{''.join(parts)}</svg>"
+        f"{''.join(lines)}{''.join(parts)}</svg>"
     )
 
 
