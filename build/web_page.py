@@ -22,11 +22,12 @@ table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabu
 td, th { text-align: right; vertical-align: top; padding: .15rem .5rem }
 td { white-space: nowrap } th { font-weight: 400; color: var(--mild); vertical-align: bottom }
 td:first-child, th:first-child, .long { text-align: left }
-td.long { white-space: normal; min-width: 15rem }
+td.long { white-space: normal; min-width: 15rem; overflow-wrap: anywhere }
 .named td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
 .phone { display: none }
-@media (max-width: 40rem) { td, th { padding: .15rem .3rem } .desk { display: none }
-  .phone { display: block } .phone svg { min-width: 0 } .bracketed { white-space: normal } }
+@media (max-width: 40rem) { td, th { padding: .15rem .25rem } .desk { display: none }
+  td.long { min-width: 12rem } .bracketed { white-space: normal }
+  .phone { display: block } .phone svg { min-width: 0 } }
 .wide + .wide, .wide + .panels, .panels + .wide { margin-top: 1rem }
 tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
 svg { width: 100%; min-width: 34rem; height: auto; display: block }
@@ -104,7 +105,7 @@ def contents(sections: Sequence[Section]) -> str:
     return f'<nav aria-label="Contents">{past}<ul>{links}</ul></nav>'
 
 
-LONG = 40  # characters: more in a cell is a sentence
+LONG = 40  # characters: more in a cell is a sentence, or a hash
 BRACKETED = re.compile(r"\S+ [\[(]")  # an estimate and its interval, a number and its share
 FEW = 4  # columns that a phone has room for
 NAME = 16  # characters: more in a first cell is a name that may be broken where there is no room
@@ -132,7 +133,8 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[
     A column that holds a sentence is set left too, and its lines break; numbers with brackets break on a phone if the
     table then fits it.
     """
-    kinds = [_kind([row[i] for row in rows], few=len(heading) <= FEW) for i in range(len(heading))]
+    few = len(heading) <= FEW
+    kinds = [_kind([row[i] for row in rows], first=i == 0, few=few) for i in range(len(heading))]
     cells = "".join(f"<th{kind}>{_breakable(text)}</th>" for kind, text in zip(kinds, heading, strict=True))
     named = ' class="named"' * any(len(row[0]) > NAME for row in rows)
     lines = []
@@ -145,8 +147,8 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[
     return f"<table{named}><tr>{cells}</tr>{''.join(lines)}</table>"
 
 
-def _kind(column: Sequence[str], few: bool) -> str:
-    if any(len(cell) > LONG and " " in cell for cell in column):
+def _kind(column: Sequence[str], *, first: bool, few: bool) -> str:
+    if any(len(cell) > LONG and (" " in cell or not first) for cell in column):
         return ' class="long"'
     return ' class="bracketed"' * any(few and BRACKETED.match(cell) for cell in column)
 
