@@ -75,6 +75,7 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
+    Part("validation", "comparing two files of out-of-fold predictions, the whole process", 15),
     Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 120),
     Part("seed_way", "our inference against the seed's way and what a user would write", 250),
     Part("memory", "peak memory and time against photographs, folds and views", 80),
@@ -98,6 +99,7 @@ TARGETS = (
     Target("cache.read_speedup", "a ready array against decoding", at_least=10),
     Target("build.process_s", "60 modules, the whole process", at_most=2.0),
     Target("build.stitch_s", "60 modules, the stitching alone", at_most=0.3),
+    Target("validation.compare_s", "compare: two files, the whole process", at_most=3.0),
     Target("sync.edit_s", "an edit in one of our notebooks → its module, besides imports", at_most=1.0),
     Target("sync.watch_source_to_notebook_s", "watch --experiment: a saved source → its notebooks", at_most=1.0),
 )

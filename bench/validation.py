@@ -7,16 +7,26 @@ train.csv, and visits differ so much that the mean of each visit scores .6, as t
 visit, a part per photograph, and a part that all models share; the laws below differ in how heavy the tails are and in
 whether heavy swards err more. The true score is that of 60,000 visits: coverage counts how often an interval holds it.
 Under the null two models have the same law.
+
+As a part of `make bench` it times `compare` on two files, the whole process: the real ones where they are at hand.
 """
 
+import os
+import resource
+import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+RUNS = 5
+sys.path.insert(0, str(ROOT))
 
 from build.validation.intervals import GroupSums, difference_interval, jackknife, score_intervals, scores  # noqa: E402
 from build.validation.intervals import scores_without_each as without_each  # noqa: E402
@@ -157,6 +167,61 @@ def kit_rates(law: Law, draws: int, seed: int = 0) -> dict[str, float]:
         counts["difference"] += int(difference.low <= true[2] - true[0] <= difference.high)
         counts["null rejected"] += int(difference_interval(sums, 0, 1).carried)
     return {name: count / draws for name, count in counts.items()}
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Return `validation`: seconds of a whole `compare` of two files, by the wall and of the processor."""
+    from bench.pairs import amount
+
+    with tempfile.TemporaryDirectory() as scratch:
+        real = sorted((DATA / "oof").glob("*.csv"))[:2]
+        files, train = (real, DATA / "train.csv") if len(real) == 2 else _painted(Path(scratch))
+        verb = [sys.executable, "-m", "build", "compare", *map(str, files), "--train-csv", str(train)]
+        load, walls, processors = os.getloadavg()[0], [], []
+        for _ in range(1 if quick else RUNS):
+            before, start = _children_s(), time.perf_counter()
+            subprocess.run(verb, cwd=ROOT, check=True, capture_output=True)
+            walls.append(time.perf_counter() - start)
+            processors.append(_children_s() - before)
+    told = {"files": "real" if len(real) == 2 else "painted", "load_before": round(load, 1)}
+    return {
+        "validation": {
+            "compare_s": amount(walls, "s") | told,
+            "compare_processor_s": amount(processors, "s"),
+        }
+    }
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _painted(folder: Path) -> tuple[list[Path], Path]:
+    """Write a table of visits as large as the real ones, and two files of predictions."""
+    import pandas as pd
+
+    from kernel_src.common.competition import TARGETS
+    from kernel_src.common.tables import wide_to_long
+
+    random = np.random.default_rng(0)
+    visits = np.repeat(np.arange(len(REAL_SIZES)), REAL_SIZES)
+    grams = random.gamma(1, MEANS_G, (len(visits), 3)) @ component_matrix().T
+    image_ids = [f"ID{i}" for i in range(len(visits))]
+    train = pd.DataFrame(wide_to_long(image_ids, grams).items(), columns=["sample_id", "target"])
+    train[["image_id", "target_name"]] = train["sample_id"].str.split("__", expand=True)
+    train["image_path"] = "train/" + train["image_id"] + ".jpg"
+    visit_of = dict(zip(image_ids, visits.tolist(), strict=True))
+    train["State"] = "Tas"
+    train["Sampling_Date"] = [f"2015/{1 + visit_of[one] // 28}/{1 + visit_of[one] % 28}" for one in train["image_id"]]
+    train.drop(columns="image_id").to_csv(folder / "train.csv", index=False)
+    files = []
+    for name in ("a", "b"):
+        table = pd.DataFrame(grams * random.normal(1, 0.3, grams.shape), columns=list(TARGETS))
+        table.insert(0, "image_id", image_ids)
+        table.to_csv(folder / f"{name}.csv", index=False)
+        files.append(folder / f"{name}.csv")
+    return files, folder / "train.csv"
 
 
 def main() -> None:

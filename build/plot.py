@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 34  # room for ticks and names
 COLOURS = 6  # classes c0 … c5
-LETTER, LABEL = 6.5, 13  # about the width of a letter, and the height of a line, of 12 px
+LABEL = 13  # height of a line of 12 px
+# Widths of letters of 12 px in DejaVu Sans, among the widest of those that `system-ui` may be.
+NARROW, LETTER, CAPITAL, WIDE = 5.0, 7.7, 9.5, 12.0
+NARROW_LETTERS, WIDE_LETTERS = frozenset("fijlrtIJ .,:;'!|()[]-/"), frozenset("mwMWOQ@%+=<>~")
 
 
 class Panel:
@@ -28,6 +31,7 @@ class Panel:
     ) -> None:
         """Draw the axes; `x` and `y` are the ends of the data. `log_y` wants values above zero."""
         self.width, self.height, self.log_y = width, height, log_y
+        self.unnamed: list[str] = []  # labels for which there was no room
         self._taken: list[tuple[float, float, float]] = []  # left, base and width of each label
         self.x_ends, self.y_ends = roomy(*x), _roomy_log(*y) if log_y else roomy(*y)
         bottom, right = height - BOTTOM, width - RIGHT
@@ -80,22 +84,29 @@ class Panel:
         self.parts.append(f'<rect class="{kind}" x="{left:g}" y="{top:g}" width="8" height="8"/>')
 
     def text(self, x: float, y: float, text: str, kind: str = "") -> None:
-        """Write beside a point, to whichever side there is more room; a line up or down where something stands."""
-        at, wide, right = self.x(x), LETTER * len(text), self.x(x) < self.width * 0.6
-        left = at + 8 if right else at - 8 - wide
-        places = (self.y(y) + 4 + LABEL * step for step in (0, 1, -1, 2, -2, 3, -3))
-        free = [
-            place
-            for place in places
-            if TOP + LABEL <= place <= self.height - BOTTOM and self._is_free(left, place, wide)
+        """Write beside a point, to whichever side there is more room; elsewhere near it where something stands.
+
+        No label lies on another or leaves the frame; one for which there is no place is kept in `unnamed` instead.
+        """
+        at, base, wide = self.x(x), self.y(y) + 4, text_width(text)
+        right = at < self.width * 0.6
+        places = [
+            (at + 8 if on_right else at - 8 - wide, base + LABEL * step, on_right)
+            for on_right in (right, not right)
+            for step in (0, 1, -1, 2, -2, 3, -3)
         ]
-        base = free[0] if free else self.y(y) + 4
+        free = next((place for place in places if self._is_free(place[0], place[1], wide)), None)
+        if free is None:
+            self.unnamed.append(text)
+            return
+        left, base, on_right = free
         self._taken.append((left, base, wide))
-        place = f'x="{at + 8:g}"' if right else f'x="{at - 8:g}" text-anchor="end"'
+        place = f'x="{at + 8:g}"' if on_right else f'x="{at - 8:g}" text-anchor="end"'
         self.parts.append(f'<text class="label {kind}" {place} y="{base:g}">{_text(text)}</text>')
 
     def _is_free(self, left: float, base: float, wide: float) -> bool:
-        return not any(abs(base - b) < LABEL and left < x + w and x < left + wide for x, b, w in self._taken)
+        inside = left >= LEFT and left + wide <= self.width and TOP + LABEL <= base <= self.height - BOTTOM
+        return inside and not any(abs(base - b) < LABEL and left < x + w and x < left + wide for x, b, w in self._taken)
 
     def svg(self, label: str) -> str:
         """Return the picture; `label` says in words what it shows."""
@@ -103,6 +114,19 @@ class Panel:
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{html.escape(label)}">'
             f"{''.join(self.parts)}</svg>"
         )
+
+
+def text_width(text: str) -> float:
+    """Return about how wide a label is, rather too much than too little."""
+
+    def of(letter: str) -> float:
+        if letter in WIDE_LETTERS or not letter.isascii():
+            return WIDE
+        if letter in NARROW_LETTERS:
+            return NARROW
+        return CAPITAL if letter.isupper() else LETTER
+
+    return sum(map(of, text))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

@@ -19,16 +19,21 @@ h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere } h2 { font-siz
 .warnings { border-left: 4px solid var(--warn); padding: .2rem .8rem .2rem 2rem }
 .wide { overflow-x: auto } .wide:focus { outline: 2px solid var(--mark) }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-td, th { text-align: right; vertical-align: top; padding: .15rem .5rem; white-space: nowrap }
-th { font-weight: 400; color: var(--mild) }
+td, th { text-align: right; vertical-align: top; padding: .15rem .5rem }
+td { white-space: nowrap } th { font-weight: 400; color: var(--mild); vertical-align: bottom }
 td:first-child, th:first-child, .long { text-align: left }
-td.long { white-space: normal; min-width: 15rem }
-@media (max-width: 40rem) { td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem } }
+td.long { white-space: normal; min-width: 15rem; overflow-wrap: anywhere }
+.named td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
+.phone { display: none }
+@media (max-width: 40rem) { td, th { padding: .15rem .25rem } .desk { display: none }
+  td.long { min-width: 12rem } .bracketed { white-space: normal }
+  .phone { display: block } .phone svg { min-width: 0 } }
 .wide + .wide, .wide + .panels, .panels + .wide { margin-top: 1rem }
 tr + tr td { border-top: 1px solid color-mix(in srgb, var(--mild) 25%, transparent) }
 svg { width: 100%; min-width: 34rem; height: auto; display: block }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
 svg .floor { stroke: var(--warn); stroke-dasharray: 4 3 } svg .floor-name { fill: var(--warn); font-size: 11px }
+svg .label, svg .floor-name { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
 svg .reach { stroke: var(--mark); stroke-width: 2 } svg circle { fill: var(--mark) } svg .axis { stroke: var(--mild) }
 .panels, .photos { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)) }
 .panels svg { min-width: 0 } figure { margin: 0 } figcaption { font-size: .85rem; font-variant-numeric: tabular-nums }
@@ -44,7 +49,6 @@ svg .zero { stroke: var(--warn); stroke-dasharray: 4 3 }
 .legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 50%; background: var(--dot);
   margin-right: .3rem }
 svg .other { fill: none; stroke: var(--mild); stroke-width: 1.5 } svg .quiet { fill: var(--mild); font-size: 11px }
-svg .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
 svg .unlike { fill: var(--mild) } svg path.expected { stroke: var(--warn); stroke-width: 2 }
 svg circle.expected { fill: var(--warn) }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1rem } a { color: var(--mark) }
@@ -101,7 +105,10 @@ def contents(sections: Sequence[Section]) -> str:
     return f'<nav aria-label="Contents">{past}<ul>{links}</ul></nav>'
 
 
-LONG = 40  # characters: more in a cell is a sentence
+LONG = 40  # characters: more in a cell is a sentence, or a hash
+BRACKETED = re.compile(r"\S+ [\[(]")  # an estimate and its interval, a number and its share
+FEW = 4  # columns that a phone has room for
+NAME = 16  # characters: more in a first cell is a name that may be broken where there is no room
 
 LOADS = re.compile(
     r"<script|<iframe|<object|<embed|@import|<link(?![^>]*href=\"data:)|url\((?!#|data:)"
@@ -123,10 +130,13 @@ def wide(label: str, content: str) -> str:
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[bool] | None = None) -> str:
     """Write a table of plain text, its first column left; rows marked `bold` have it bold. Put it into `wide`.
 
-    A column that holds a sentence is set left too, and its lines break.
+    A column that holds a sentence is set left too, and its lines break; numbers with brackets break on a phone if the
+    table then fits it.
     """
-    kinds = [' class="long"' * any(len(row[i]) > LONG and " " in row[i] for row in rows) for i in range(len(heading))]
-    cells = "".join(f"<th{kind}>{html.escape(text)}</th>" for kind, text in zip(kinds, heading, strict=True))
+    few = len(heading) <= FEW
+    kinds = [_kind([row[i] for row in rows], first=i == 0, few=few) for i in range(len(heading))]
+    cells = "".join(f"<th{kind}>{_breakable(text)}</th>" for kind, text in zip(kinds, heading, strict=True))
+    named = ' class="named"' * any(len(row[0]) > NAME for row in rows)
     lines = []
     for i, row in enumerate(rows):
         first, *rest = (html.escape(text) for text in row)
@@ -134,4 +144,16 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[
             first = f"<strong>{first}</strong>"
         own = zip(kinds, (first, *rest), strict=True)
         lines.append("<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in own) + "</tr>")
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+    return f"<table{named}><tr>{cells}</tr>{''.join(lines)}</table>"
+
+
+def _kind(column: Sequence[str], *, first: bool, few: bool) -> str:
+    if any(len(cell) > LONG and (" " in cell or not first) for cell in column):
+        return ' class="long"'
+    return ' class="bracketed"' * any(few and BRACKETED.match(cell) for cell in column)
+
+
+def _breakable(heading: str) -> str:
+    """Let a long name break at its underscores, so that no column is wider than its numbers for want of room."""
+    text = html.escape(heading)
+    return text.replace("_", "_<wbr>") if len(heading) > NAME and " " not in heading else text

@@ -56,7 +56,7 @@ training notebook; the bundle went into the rehearsed inference notebook, which 
 {result["seconds"]:.0f} s in all, at most {result["peak_rss_gb"]:.1f} GB.</p>
 <h2>Scores (official weighted R²)</h2>
 <div class="bars">{_bars(result)}</div>
-<p class="small">Hidden: 95 % interval {low:.2f} to {high:.2f}, State+Sampling_Date groups drawn again 2,000 times. The
+<p class="small">Hidden: 95 % interval {low:.2f} to {high:.2f} over State+Sampling_Date groups (group jackknife). The
 photographs are painted: these numbers prove the path, they say nothing about the real competition.</p>
 <h2>The hidden test, largest errors in Total first</h2>
 <p><span class="guess">prediction</span> over <span class="truth">truth</span>, in grams</p>

@@ -37,6 +37,35 @@ def greedy(products: np.ndarray) -> np.ndarray:
     return counts / GREEDY_STEPS
 
 
+def draw_shares(products: np.ndarray, seed: int) -> np.ndarray:
+    """Return shares (models,) that blend well on draws of groups; products are (groups, models, models)."""
+    random = np.random.default_rng(seed)
+    draws = [random.integers(0, len(products), len(products)) for _ in range(DRAWS)]
+    return np.mean([greedy(products[draw].sum(0)) for draw in draws], 0)
+
+
+def stand_ins(kinds: Sequence[str], costs: np.ndarray) -> np.ndarray:
+    """Return which candidate stands for a kind at a target, (kinds, 5), by what each costs there, (candidates, 5)."""
+    everyone = np.arange(len(kinds))
+    masks = [np.array([kind == name for kind in kinds]) for name in dict.fromkeys(kinds)]
+    return np.stack([everyone[mask][costs[mask].argmin(0)] for mask in masks])
+
+
+def of_stand_ins(predicted: np.ndarray, stands: np.ndarray) -> np.ndarray:
+    """Return the predictions (candidates, n, 5) of those that stand for the kinds, (kinds, n, 5)."""
+    rows, targets = np.arange(predicted.shape[1])[None, :, None], np.arange(predicted.shape[2])
+    return predicted[stands[:, None, :], rows, targets]
+
+
+def spread_shares(shares: np.ndarray, stands: np.ndarray, candidates: int) -> np.ndarray:
+    """Return each candidate's weight for each target, (candidates, 5), from the shares of the kinds."""
+    targets = np.arange(stands.shape[1])
+    weights = np.zeros((candidates, len(targets)))
+    for share, row in zip(shares, stands, strict=True):
+        weights[row, targets] += share
+    return weights
+
+
 def blend_weights(
     kinds: Sequence[str], predicted: np.ndarray, truth: np.ndarray, groups: np.ndarray, seed: int
 ) -> np.ndarray:
@@ -44,20 +73,7 @@ def blend_weights(
 
     `kinds` names family and scale of each candidate; `predicted` is (candidates, rows, 5), out of the inner folds.
     """
-    everyone = np.arange(len(kinds))
-    squares = ((predicted - truth) ** 2).sum(1)  # (candidates, 5)
-    names = list(dict.fromkeys(kinds))
-    # (kinds, 5): the candidate that stands for a kind at a target
-    stands = np.stack(
-        [everyone[mask][squares[mask].argmin(0)] for name in names for mask in [np.array([k == name for k in kinds])]]
-    )
-    targets = np.arange(truth.shape[1])
-    kept = predicted[stands[:, None, :], np.arange(len(truth))[None, :, None], targets]  # (kinds, rows, 5)
-    products = np.einsum("t,gtmk->gmk", weight_row(), error_products(kept, truth, groups))
-    random = np.random.default_rng(seed)
-    draws = [random.integers(0, len(products), len(products)) for _ in range(DRAWS)]
-    shares = np.mean([greedy(products[draw].sum(0)) for draw in draws], 0)  # (kinds,)
-    weights = np.zeros((len(kinds), len(targets)))
-    for share, row in zip(shares, stands, strict=True):
-        weights[row, targets] += share
-    return weights
+    stands = stand_ins(kinds, ((predicted - truth) ** 2).sum(1))
+    products = error_products(of_stand_ins(predicted, stands), truth, groups)
+    shares = draw_shares(np.einsum("t,gtmk->gmk", weight_row(), products), seed)
+    return spread_shares(shares, stands, len(kinds))

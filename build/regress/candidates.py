@@ -1,14 +1,16 @@
 """The candidates: what may stand between frozen features and grams, and over which settings each is tried.
 
 A *family* is fitted once and gives one `Fit` per setting, because the settings of a family share their expensive part:
-one decomposition serves every ridge penalty, one run every number of PLS components. What families share among
-themselves and between the scales of the targets (rows.py) is computed once as well. All numbers are relative to the
-data (the median distance, the number of rows, the targets' deviation), so that they mean the same for any backbone.
+one decomposition serves every ridge penalty, one run every number of PLS components or of boosted trees. What families
+share among themselves and between the scales of the targets (rows.py) is computed once as well. All numbers are
+relative to the data (the median distance, the number of rows, the targets' deviation), so that they mean the same for
+any backbone.
 docs/regress.md argues the choice and lists what was tried.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,8 @@ SVR_COSTS = (1.0, 3.0, 10.0)  # targets are z-scores
 SVR_WIDTHS = (0.25, 0.75)
 SVR_TUBE = 0.1  # deviations of a target that cost nothing
 TREES, TREE_LEAF_ROWS, TREE_FEATURES = 100, 3, 0.3
+BOOST_STAGES = (25, 50, 100)
+BOOST_RATE, BOOST_DEPTH, BOOST_ROWS = 0.1, 3, 0.5  # share of the rows that each tree sees
 NETS, HIDDEN_UNITS, NET_STEPS, NET_RATE, NET_DECAY, NET_DROPOUT = 4, 32, 100, 0.01, 0.1, 0.3
 
 
@@ -162,15 +166,59 @@ def fit_trees(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     from sklearn.ensemble import ExtraTreesRegressor
 
     components = rows.components(0.0)
-    arrays, scaled = dict(components.arrays), components(rows.features)
+    scaled = components(rows.features)
     forest = ExtraTreesRegressor(
         TREES, min_samples_leaf=TREE_LEAF_ROWS, max_features=TREE_FEATURES, random_state=seed, n_jobs=1
     ).fit(scaled, z)
     trees = [estimator.tree_ for estimator in forest.estimators_]
+    basis = leaves(trees, components.arrays)
+    coefficients = np.zeros((*basis.arrays["feature"].shape, z.shape[1]))  # (trees, nodes, 5)
+    for i, tree in enumerate(trees):
+        coefficients[i, : tree.node_count] = tree.value[:, :, 0] / len(trees)
+    flat = coefficients.reshape(-1, z.shape[1])
+    yield Fit(setting="", basis=basis, coefficients=flat, intercept=np.zeros(z.shape[1]))
+
+
+def fit_boosting(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
+    """Stochastic gradient boosting, targets one by one, for all numbers of stages from one run: later trees count 0.
+
+    Source: Friedman, Stochastic gradient boosting, 2002; the shape of a tree and the rate: Hastie et al., The Elements
+    of Statistical Learning, 2009, sections 10.11 and 10.12.
+    """
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    components = rows.components(0.0)
+    scaled = components(rows.features)
+    trees = []  # of one target after the other, stage by stage
+    for target in z.T:
+        boosted = GradientBoostingRegressor(
+            n_estimators=max(BOOST_STAGES),
+            learning_rate=BOOST_RATE,
+            max_depth=BOOST_DEPTH,
+            subsample=BOOST_ROWS,
+            min_samples_leaf=TREE_LEAF_ROWS,
+            max_features=TREE_FEATURES,
+            init="zero",  # z-scores have no mean
+            random_state=seed,
+        ).fit(scaled, target)
+        trees += [stage.tree_ for stage in boosted.estimators_[:, 0]]
+    basis = leaves(trees, components.arrays)
+    nodes = basis.arrays["feature"].shape[1]
+    coefficients = np.zeros((z.shape[1], max(BOOST_STAGES), nodes, z.shape[1]))
+    for i, tree in enumerate(trees):
+        target, stage = divmod(i, max(BOOST_STAGES))
+        coefficients[target, stage, : tree.node_count, target] = BOOST_RATE * tree.value[:, 0, 0]
+    for stages in BOOST_STAGES:
+        kept = np.where(np.arange(max(BOOST_STAGES))[:, None, None] < stages, coefficients, 0.0)
+        flat = kept.reshape(-1, z.shape[1])
+        yield Fit(setting=f"{stages}", basis=basis, coefficients=flat, intercept=np.zeros(z.shape[1]))
+
+
+def leaves(trees: Sequence[Any], before: dict[str, np.ndarray]) -> Basis:
+    """Unfold scikit-learn's trees, fitted to what the arrays `before` make of the features, into (trees, nodes)."""
     nodes = max(tree.node_count for tree in trees)
     feature, left, right = (np.zeros((len(trees), nodes), np.int32) for _ in range(3))
     threshold = np.zeros((len(trees), nodes))
-    coefficients = np.zeros((len(trees), nodes, z.shape[1]))
     for i, tree in enumerate(trees):
         count, itself = tree.node_count, np.arange(tree.node_count)
         leaf = tree.children_left < 0
@@ -178,12 +226,11 @@ def fit_trees(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
         threshold[i, :count] = np.where(leaf, np.inf, tree.threshold)
         left[i, :count] = np.where(leaf, itself, tree.children_left)
         right[i, :count] = np.where(leaf, itself, tree.children_right)
-        coefficients[i, :count] = tree.value[:, :, 0] / len(trees)
     depth = np.array(max(tree.max_depth for tree in trees))
-    arrays |= {"feature": feature, "threshold": threshold, "left": left, "right": right, "depth": depth}
-    basis = Basis(kind="leaves", arrays=arrays)
-    flat = coefficients.reshape(-1, z.shape[1])
-    yield Fit(setting="", basis=basis, coefficients=flat, intercept=np.zeros(z.shape[1]))
+    return Basis(
+        kind="leaves",
+        arrays=before | {"feature": feature, "threshold": threshold, "left": left, "right": right, "depth": depth},
+    )
 
 
 def fit_network(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
@@ -230,5 +277,6 @@ FAMILIES = (
     Family(name="gaussian process", fit=fit_gaussian_process),
     Family(name="svr", fit=fit_svr),
     Family(name="extra trees", fit=fit_trees, target_scales=("raw",), costly=True),
+    Family(name="gradient boosting", fit=fit_boosting, target_scales=("sqrt",), costly=True),
     Family(name="networks", fit=fit_network, target_scales=("sqrt",), costly=True),
 )

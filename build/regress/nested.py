@@ -47,7 +47,43 @@ def fit_regressor(
     families: Sequence[Family] = FAMILIES,
 ) -> Choice:
     """Choose and fit a blend on features (n, F), grams (n, 5) and groups (n,), of two groups at least."""
-    predicted: dict[str, np.ndarray] = {}  # candidate → (n, 5), out of the inner folds
+    guessed = inner_guesses(features, grams, groups, seed=seed, families=families)
+    names = list(guessed.predicted)
+    weights = blend_weights([guessed.kinds[name] for name in names], guessed.stacked, grams, groups, seed)
+    weight_of = {name: row for name, row in zip(names, weights, strict=True) if row.any()}
+    rows = TrainingRows(features)
+    members = [
+        member
+        for family in families
+        if any(guessed.kinds[name].startswith(f"{family.name} ") for name in weight_of)
+        for member in fit_members(family, rows, grams, seed)
+        if member.name in weight_of
+    ]
+    chosen = np.stack([weight_of[member.name] for member in members])
+    return Choice(
+        regressor=Regressor(members=tuple(members), weights=chosen / chosen.sum(0)), screened_out=guessed.screened_out
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerGuesses:
+    """What every candidate that was not screened out says of the rows, each fitted without the row's inner fold."""
+
+    predicted: dict[str, np.ndarray]  # candidate → (n, 5) grams
+    kinds: dict[str, str]  # candidate → family and scale of the targets
+    screened_out: tuple[str, ...]
+
+    @property
+    def stacked(self) -> np.ndarray:
+        """The predictions in the order of `predicted`, (candidates, n, 5)."""
+        return np.stack(list(self.predicted.values()))
+
+
+def inner_guesses(
+    features: np.ndarray, grams: np.ndarray, groups: np.ndarray, *, seed: int, families: Sequence[Family] = FAMILIES
+) -> InnerGuesses:
+    """Fit every candidate on each inner fold's training rows and predict the rows left out."""
+    predicted: dict[str, np.ndarray] = {}
     kinds: dict[str, str] = {}
     dropped: tuple[str, ...] = ()
     for number, (fitted, left) in enumerate(inner_folds(groups)):
@@ -62,21 +98,7 @@ def fit_regressor(
             dropped = screened(families, kinds, {name: guess[left] for name, guess in predicted.items()}, grams[left])
             gone = tuple(f"{name} " for name in dropped)
             predicted = {name: guess for name, guess in predicted.items() if not name.startswith(gone or (" ",))}
-    names = list(predicted)
-    weights = blend_weights([kinds[n] for n in names], np.stack([predicted[n] for n in names]), grams, groups, seed)
-    weight_of = {name: row for name, row in zip(names, weights, strict=True) if row.any()}
-    rows = TrainingRows(features)
-    members = [
-        member
-        for family in families
-        if any(kinds[name].startswith(f"{family.name} ") for name in weight_of)
-        for member in fit_members(family, rows, grams, seed)
-        if member.name in weight_of
-    ]
-    chosen = np.stack([weight_of[member.name] for member in members])
-    return Choice(
-        regressor=Regressor(members=tuple(members), weights=chosen / chosen.sum(0)), screened_out=tuple(dropped)
-    )
+    return InnerGuesses(predicted=predicted, kinds=kinds, screened_out=dropped)
 
 
 def guesses(

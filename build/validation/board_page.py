@@ -64,7 +64,11 @@ def chart(board: Board) -> str:
         panel.line((expected.cv, expected.cv), (expected.low, expected.high), "expected")
         panel.circle(expected.cv, expected.estimate, "expected")
         panel.text(expected.cv, expected.estimate, f"expected {expected.estimate:.3f}")
-    return panel.svg("; ".join(f"{p.name}: CV {p.cv:.3f}, public {p.public:.3f}" for p in own) or "no own submission")
+    drawn = panel.svg("; ".join(f"{p.name}: CV {p.cv:.3f}, public {p.public:.3f}" for p in own) or "no own submission")
+    if not panel.unnamed:
+        return drawn
+    names = html.escape(", ".join(panel.unnamed))
+    return f'{drawn}<p class="small">Drawn without their names, for want of room: {names}.</p>'
 
 
 def _rules(expected: Expectation) -> str:

@@ -1,6 +1,7 @@
 """Each family's arrays compute what the textbook's, or scikit-learn's, model computes."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from build.regress import candidates
 from build.regress.candidates import FAMILIES, Family, fit_members
 from build.regress.rows import TrainingRows
-from kernel_src.common.regressor import CEILING, Regressor, load_regressor, save_regressor
+from kernel_src.common.regressor import CEILING, TARGET_SCALES, Regressor, load_regressor, save_regressor
 
 RANDOM = np.random.default_rng(3)
 FEATURES = RANDOM.normal(2, 3, (60, 12))
@@ -17,7 +18,8 @@ GRAMS = np.abs(FEATURES[:, :5] * 3 + RANDOM.normal(0, 2, (60, 5))) + 1
 
 
 def family(name: str) -> Family:
-    (found,) = [family for family in FAMILIES if family.name == name]
+    """The family of a member, or of this name."""
+    (found,) = [family for family in FAMILIES if family.name == name.split(" raw")[0].split(" sqrt")[0]]
     return found
 
 
@@ -27,8 +29,7 @@ def z_scores(features: np.ndarray) -> np.ndarray:
 
 def predicted(name: str) -> np.ndarray:
     """The member's prediction for OTHERS before it is clipped and brought back to grams."""
-    kind = name.split(" raw")[0].split(" sqrt")[0]
-    (member,) = [m for m in fit_members(family(kind), TrainingRows(FEATURES), GRAMS, 0) if m.name == name]
+    (member,) = [m for m in fit_members(family(name), TrainingRows(FEATURES), GRAMS, 0) if m.name == name]
     return member.basis(OTHERS) @ member.coefficients + member.intercept
 
 
@@ -113,6 +114,21 @@ def test_trees_unfolded_into_arrays_are_the_forest() -> None:
     assert np.allclose(fit.basis(OTHERS) @ fit.coefficients, forest.predict(components(OTHERS)))
 
 
+def test_boosted_trees_unfolded_into_arrays_are_scikit_learns_at_every_number_of_stages() -> None:
+    """One run of the most stages gives what a run of fewer stages would, for each target by itself."""
+    z = (GRAMS - GRAMS.mean(0)) / GRAMS.std(0)
+    components = TrainingRows(FEATURES).components(0.0)
+    fits = {fit.setting: fit for fit in candidates.fit_boosting(TrainingRows(FEATURES), z, 5)}
+    assert list(fits) == [str(stages) for stages in candidates.BOOST_STAGES]
+    for stages in candidates.BOOST_STAGES:
+        wanted = np.column_stack(
+            [boosted(stages, 5).fit(components(FEATURES), target).predict(components(OTHERS)) for target in z.T]
+        )
+        fit = fits[str(stages)]
+        assert np.allclose(fit.basis(OTHERS) @ fit.coefficients + fit.intercept, wanted)
+        assert fit.basis is next(iter(fits.values())).basis, "a blend of several holds the trees once"
+
+
 def test_every_family_learns_and_the_same_seed_gives_the_same_bits() -> None:
     for kind in FAMILIES:
         members, again = (list(fit_members(kind, TrainingRows(FEATURES), GRAMS, 1)) for _ in range(2))
@@ -156,15 +172,33 @@ def test_families_and_scales_share_what_follows_from_the_features_alone(monkeypa
 # Against scikit-learn's own predictions, in grams, from the file
 
 
+def boosted(stages: int, seed: int) -> Any:
+    """scikit-learn's model of the family "gradient boosting"."""
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    return GradientBoostingRegressor(
+        n_estimators=stages,
+        learning_rate=candidates.BOOST_RATE,
+        max_depth=candidates.BOOST_DEPTH,
+        subsample=candidates.BOOST_ROWS,
+        min_samples_leaf=candidates.TREE_LEAF_ROWS,
+        max_features=candidates.TREE_FEATURES,
+        init="zero",
+        random_state=seed,
+    )
+
+
 def scikit_learns(name: str) -> np.ndarray:
-    """What scikit-learn predicts for OTHERS with the same setting, fitted to the same z-scores of raw grams."""
+    """What scikit-learn predicts for OTHERS with the same setting, fitted to the same z-scores of scaled grams."""
     from sklearn.ensemble import ExtraTreesRegressor
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.linear_model import Ridge
     from sklearn.svm import SVR
 
-    mean, std = GRAMS.mean(0), GRAMS.std(0)
-    z, x, others = (GRAMS - mean) / std, z_scores(FEATURES), z_scores(OTHERS)
+    forward, back = TARGET_SCALES["sqrt" if " sqrt" in name else "raw"]
+    scaled = forward(GRAMS)
+    mean, std = scaled.mean(0), scaled.std(0)
+    z, x, others = (scaled - mean) / std, z_scores(FEATURES), z_scores(OTHERS)
     rows = TrainingRows(FEATURES)
     gamma = float(rows.kernel("rbf", 0.25).basis.arrays["gamma"])
     if name.startswith("ridge"):
@@ -178,6 +212,11 @@ def scikit_learns(name: str) -> np.ndarray:
                 for t in range(5)
             ]
         )
+    elif name.startswith("gradient boosting"):
+        components = rows.components(0.0)
+        answer = np.column_stack(
+            [boosted(50, 0).fit(components(FEATURES), target).predict(components(OTHERS)) for target in z.T]
+        )
     else:
         components = rows.components(0.0)
         forest = ExtraTreesRegressor(
@@ -187,10 +226,13 @@ def scikit_learns(name: str) -> np.ndarray:
             random_state=0,
         )
         answer = forest.fit(components(FEATURES), z).predict(components(OTHERS))
-    return np.clip(answer * std + mean, 0, CEILING * GRAMS.max(0))
+    return back(np.clip(answer * std + mean, 0, forward(CEILING * GRAMS.max(0))))
 
 
-@pytest.mark.parametrize("name", ["ridge raw 0.3", "rbf raw 0.25/0.1", "svr raw 0.25/3", "extra trees raw"])
+@pytest.mark.parametrize(
+    "name",
+    ["ridge raw 0.3", "rbf raw 0.25/0.1", "svr raw 0.25/3", "extra trees raw", "gradient boosting sqrt 50"],
+)
 def test_the_file_predicts_what_scikit_learn_predicts_within_a_ten_thousandth_of_a_gram(
     name: str, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +241,9 @@ def test_the_file_predicts_what_scikit_learn_predicts_within_a_ten_thousandth_of
     # Solved to its end on both sides: how far from it the solver stops by itself is no question of the arrays.
     monkeypatch.setattr(sklearn.svm, "SVR", partial(sklearn.svm.SVR, tol=1e-9))
     (member,) = [
-        m for m in fit_members(family(name.partition(" raw")[0]), TrainingRows(FEATURES), GRAMS, 0) if m.name == name
+        m
+        for m in fit_members(family(name.split(" raw")[0].split(" sqrt")[0]), TrainingRows(FEATURES), GRAMS, 0)
+        if m.name == name
     ]
     save_regressor(Regressor(members=(member,), weights=np.ones((1, 5))), tmp_path / "regressor.safetensors")
     loaded = load_regressor(tmp_path / "regressor.safetensors").predict(OTHERS)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -177,3 +178,12 @@ def test_a_score_that_only_the_private_board_has_is_a_square() -> None:
     text = page(own)
     assert text.count('<rect class="other"') == 1 and text.count('<circle class="other"') == 4
     assert "write-up of the 13th place" in text and "0.757" in text
+
+
+def test_a_name_for_which_the_drawing_has_no_room_is_told_below_it() -> None:
+    names = [f"a crowd of submissions, number {i}" for i in range(40)]
+    crowd = [replace(DONE, experiment=name, bundle_sha256=f"{i:064}", submission_ref=i) for i, name in enumerate(names)]
+    text = page(board(crowd, ()))
+    drawn = re.findall(r'<text class="label [^>]*>([^<]*)</text>', text)
+    told = re.search(r"Drawn without their names, for want of room: ([^<]*)\.</p>", text)
+    assert told and drawn and sorted([*drawn, *re.split(r", (?=a crowd)", told[1])]) == sorted(names)

@@ -9,13 +9,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from build.problems import CheckFailed, WrongUse
 from build.validation.comparison import compare_files, decision
 from build.validation.page import page
-from kernel_src.common.competition import TARGETS
+from build.validation.real_table import is_competitions_own
+from kernel_src.common.competition import TARGETS, TRAINING_MEANS_G
+from kernel_src.common.constraints import component_matrix
 from kernel_src.common.metric import weighted_r2
+from tests.browser import Browser, find_chromium
 from tests.build.validation.painted import group_folds, predicted, truth, visits, write_oof, write_train
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -148,13 +152,53 @@ def test_a_duplicated_photo_on_both_sides_of_a_cut_is_named(tmp_path: Path) -> N
 def test_a_model_that_knows_the_visits_is_named_although_it_hides_its_folds(tmp_path: Path, train: Path) -> None:
     knows = predicted(TABLE, 1, by_visit=1.5, by_image=8)
     assert "errs as if it had trained on photographs of the same visits" in warnings([oof(tmp_path, "k", knows)], train)
+    other = oof(tmp_path, "l", predicted(TABLE, 2, by_visit=1.5, by_image=8))
+    several = warnings([oof(tmp_path, "k", knows), other], train)
+    assert re.search(r"k \(\d\.\d\), l \(\d\.\d\): err as if they had", several) and several.count("same visits") == 1
     shown = warnings([oof(tmp_path, "f", knows, group_folds(TABLE))], train)
-    assert "errs as if" not in shown, "its folds are whole, and these are not the photographs of the 3.7"
+    assert "errs as if" not in shown, "its folds are whole, and these are not the real photographs"
     own = visits(TABLE)
     residual = knows - GRAMS
     means = np.stack([np.bincount(own, column) / np.bincount(own) for column in residual.T], 1)
     found = warnings([oof(tmp_path, "m", knows - means[own])], train)
     assert "the mean of every State+Sampling_Date group is met too exactly" in found
+
+
+def competition_like() -> pd.DataFrame:
+    """A table whose means are the competition's, by which it is known."""
+    table, matrix = truth(), component_matrix()
+    parts = [t for t, row in zip(TARGETS, matrix, strict=True) if row.sum() == 1]
+    grams = table[parts] * [TRAINING_MEANS_G[part] / table[part].mean() for part in parts]
+    table[list(TARGETS)] = grams.to_numpy() @ matrix.T
+    assert is_competitions_own(table[list(TARGETS)].mean().to_dict())
+    return table
+
+
+def test_a_few_folds_of_the_real_table_are_known_to_be_of_it_and_suspected_as_the_whole_is(tmp_path: Path) -> None:
+    table = competition_like()
+    train = write_train(tmp_path / "train.csv", table)
+    few = table["image_id"].to_numpy()[group_folds(table) < 4]
+
+    def told(name: str, grams: np.ndarray, kept: np.ndarray) -> bool:
+        own = table["image_id"].isin(kept).to_numpy()
+        assert not is_competitions_own(table[own][list(TARGETS)].mean().to_dict())
+        file = write_oof(tmp_path / f"{name}.csv", table[own], grams[own], group_folds(table)[own])
+        return "errs as if it had trained on photographs of the same visits" in warnings([str(file)], train)
+
+    assert told("knows", predicted(table, 1, by_visit=1.5, by_image=8), few)
+    for seed in range(5):
+        assert not told("honest", predicted(table, seed), few)
+
+
+def test_an_honest_file_of_which_a_part_is_left_is_not_accused_of_knowing_the_visits(
+    tmp_path: Path, train: Path
+) -> None:
+    """A quarter of the error is the visit's, as in the real ones: few photographs or visits are near chance then."""
+    numbers = np.arange(len(TABLE))
+    for name, kept in (("thin", numbers % 12 < 3), ("short", visits(TABLE) < 6)):
+        for seed in range(5):
+            file = write_oof(tmp_path / f"{name}{seed}.csv", TABLE[kept], predicted(TABLE, seed, 3.5, 6)[kept])
+            assert "errs as if" not in warnings([str(file)], train), (name, seed)
 
 
 def test_scores_on_training_images_missing_rows_and_other_folds_are_named(tmp_path: Path, train: Path) -> None:
@@ -182,6 +226,28 @@ def test_the_page_holds_itself_and_the_floors(tmp_path: Path, train: Path) -> No
         assert '<text class="floor-name"' in text and f"{value:.3f} {html.escape(name)}" in text
 
 
+@pytest.mark.full
+@pytest.mark.skipif(not find_chromium(), reason="no Chromium")
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_every_name_and_score_of_the_drawing_is_in_the_window(tmp_path: Path, train: Path, width_px: int) -> None:
+    name = "oof_21_vit_huge_plus_patch16_dinov3_384"
+    files = [oof(tmp_path, f"{name}{i}", predicted(TABLE, i)) for i in range(3)]
+    path = tmp_path / "page.html"
+    path.write_text(page(compare_files(files, train)))
+    with Browser() as browser:
+        browser.size(width_px)
+        browser.go(path.as_uri())
+        texts = browser.evaluate(
+            "[...document.querySelectorAll('svg text')].filter(e => e.getClientRects().length).map(e => "
+            "{ const r = e.getBoundingClientRect(); return [e.textContent, r.left, r.right, r.height] })"
+        )
+        assert not browser.errors
+    scores = [text for text, *_ in texts if re.fullmatch(r"0\.\d{3}", text)]
+    assert len(texts) == 3 + 3 + 3 and len(scores) == 3, "floors, names and scores, once"
+    for text, left, right, height in texts:
+        assert 0 <= left and right <= width_px and height >= 11, text
+
+
 @needs_real
 def test_the_real_files_are_compared_with_the_reference_points_as_floors_in_under_3_seconds(tmp_path: Path) -> None:
     files = sorted((REAL / "oof").glob("*.csv"))
@@ -191,5 +257,5 @@ def test_the_real_files_are_compared_with_the_reference_points_as_floors_in_unde
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "page.html").read_text()
     assert all(f">{value} " in text for value in ("0.240", "0.213", "0.611"))
-    assert "errs as if it had trained" in done.stdout, "their folds are by image"
+    assert "err as if they had trained" in done.stdout, "their folds are by image"
     assert seconds < 6, "3 s on an idle machine; the tests share it"
