@@ -258,7 +258,7 @@ def _zeros(diagnostics: Diagnostics) -> str:
 
 
 def _gain(gain: Interval) -> str:
-    return f"{gain.estimate:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+    return f"{gain.estimate:+z.4f} [{gain.low:+z.4f}, {gain.high:+z.4f}]"
 
 
 def _identities(diagnostics: Diagnostics) -> str:

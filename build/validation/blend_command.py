@@ -126,7 +126,7 @@ def entry(members: Sequence[str], result: BlendResult, constraint: str) -> dict[
     """Describe the recommended blend; members whose weight is zero for every target are left out."""
     gain = result.gain(SINGLE, result.recommended)
     found_by = (
-        f"{result.recommended} of {', '.join(members)}: {gain.estimate:+.4f} [{gain.low:.4f}, {gain.high:.4f}] over "
+        f"{result.recommended} of {', '.join(members)}: {gain.estimate:+z.4f} [{gain.low:.4f}, {gain.high:.4f}] over "
         f"{result.single} on {gain.groups} groups"
     )
     stack: dict[str, Any] = {}

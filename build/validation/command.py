@@ -72,7 +72,7 @@ def show(comparison: Comparison) -> None:
             pairs.add_column(column, justify="right", no_wrap=True)
         for pair in comparison.pairs[:MOST_PAIRS]:
             d = pair.difference
-            numbers = f"{d.estimate:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
+            numbers = f"{d.estimate:+z.4f} [{d.low:+z.4f}, {d.high:+z.4f}]"
             pairs.add_row(names[pair.a], names[pair.b], numbers, f"{d.probability:.1%}")
         console.print(pairs)
         if left := len(comparison.pairs) - MOST_PAIRS:

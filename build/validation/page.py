@@ -74,7 +74,7 @@ def pairs_table(comparison: Comparison, pairs: Sequence[Pair]) -> str:
         [
             [
                 f"{names[p.b]} − {names[p.a]}",
-                f"{p.difference.estimate:+.4f} [{p.difference.low:+.4f}, {p.difference.high:+.4f}]",
+                f"{p.difference.estimate:+z.4f} [{p.difference.low:+z.4f}, {p.difference.high:+z.4f}]",
                 f"{p.difference.probability:.1%}",
             ]
             for p in pairs
