@@ -74,7 +74,11 @@ def run(given: Sequence[str], train_csv: Path | None, as_json: bool) -> None:
     for one in gains:
         numbers = f"{one.gain.estimate:+z.4f} [{one.gain.low:+z.4f}, {one.gain.high:+z.4f}]"
         table.add_row(
-            one.constraint, one.against, numbers, f"{one.gain.probability:.1%}", f"{one.least:+z.4f} to {one.most:+z.4f}"
+            one.constraint,
+            one.against,
+            numbers,
+            f"{one.gain.probability:.1%}",
+            f"{one.least:+z.4f} to {one.most:+z.4f}",
         )
     Console().print(table)
 
