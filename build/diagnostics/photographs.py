@@ -23,6 +23,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 HASH_ROWS, HASH_COLUMNS = 16, 16
 ALIKE_BITS = 26  # of 256
 FLAT = 2.0  # grey levels: pictures of less contrast have no look
+PAIRS_TOLD = 20  # a sentence each; a folder of copies would fill the page
 THUMBNAIL_WIDTH_PX, THUMBNAIL_QUALITY = 480, 70
 
 
@@ -92,11 +93,12 @@ def _look(path: Path) -> np.ndarray | None:
 
 
 def twin_warnings(twins: Sequence[Twins], subject: Subject) -> list[str]:
-    """Say of each two images with one photograph what it does: across a cut it is a leak."""
-    validation = subject.validation
+    """Say of each two images with one photograph what it does: across a cut it is a leak, and told first."""
+    validation, folds = subject.validation, subject.folds
     row = {str(image_id): i for i, image_id in enumerate(validation.image_ids)}
+    pairs = sorted(twins, key=lambda pair: folds is not None and folds[row[pair.a]] == folds[row[pair.b]])
     found = []
-    for pair in twins:
+    for pair in pairs[:PAIRS_TOLD]:
         a, b = row[pair.a], row[pair.b]
         same = "are the same file" if pair.bits is None else f"look the same ({pair.bits} of 256 bits differ)"
         if subject.folds is None:
@@ -114,6 +116,10 @@ def twin_warnings(twins: Sequence[Twins], subject: Subject) -> list[str]:
             total = validation.truth[[a, b], -1]
             cut += f"; and they weigh differently, Total {total[0]:.1f} and {total[1]:.1f} g: one label is wrong"
         found.append(f"{pair.a} and {pair.b} {same}; {cut}")
+    if len(pairs) > PAIRS_TOLD:
+        found.append(
+            f"and {len(pairs) - PAIRS_TOLD} more pairs of images with one photograph: `--json` lists them all under `twins`"
+        )
     return found
 
 

@@ -263,11 +263,23 @@ def test_a_duplicated_photo_is_named_by_its_bytes_or_by_its_look(tmp_path: Path,
     found = diagnosed(tmp_path, train, predicted(TABLE, 1), group_folds(TABLE), images=tmp_path)
     assert [(one.a, one.b) for one in found.twins or ()] == [("ID1013", "ID1014"), ("ID1000", "ID1040")]
     first, second = (warning for warning in found.warnings if "photograph" not in warning)
-    assert "ID1000 and ID1040 are the same file; they lie in folds 0 and 3: a duplicated photo" in second
-    assert "one label is wrong" in second, "they weigh differently: by weights alone it was not found"
-    assert "ID1013 and ID1014 look the same (" in first and "both lie in fold 1" in first
+    assert "ID1000 and ID1040 are the same file; they lie in folds 0 and 3: a duplicated photo" in first
+    assert "one label is wrong" in first, "they weigh differently: by weights alone it was not found"
+    assert "ID1013 and ID1014 look the same (" in second and "both lie in fold 1" in second
     without = diagnosed(tmp_path, train, predicted(TABLE, 1), images=tmp_path)
     assert "no fold column says whether a cut parts them; one is of Tas 2015/1/1" in "\n".join(without.warnings)
+
+
+def test_of_many_copies_of_a_photograph_twenty_pairs_are_told_and_the_others_counted(
+    tmp_path: Path, train: Path
+) -> None:
+    folder = photographs(tmp_path / "train", ["ID1000"])
+    for number in range(1001, 1008):
+        (folder / f"ID{number}.jpg").write_bytes((folder / "ID1000.jpg").read_bytes())
+    found = diagnosed(tmp_path, train, predicted(TABLE, 1), group_folds(TABLE), images=folder)
+    told = [warning for warning in found.warnings if "are the same file" in warning]
+    assert len(found.twins or ()) == 28 and len(told) == 20
+    assert any("and 8 more pairs of images with one photograph" in warning for warning in found.warnings)
 
 
 def test_a_broken_photograph_is_named(tmp_path: Path, train: Path) -> None:
