@@ -117,9 +117,8 @@ def twin_warnings(twins: Sequence[Twins], subject: Subject) -> list[str]:
             cut += f"; and they weigh differently, Total {total[0]:.1f} and {total[1]:.1f} g: one label is wrong"
         found.append(f"{pair.a} and {pair.b} {same}; {cut}")
     if len(pairs) > PAIRS_TOLD:
-        found.append(
-            f"and {len(pairs) - PAIRS_TOLD} more pairs of images with one photograph: `--json` lists them all under `twins`"
-        )
+        more = len(pairs) - PAIRS_TOLD
+        found.append(f"and {more} more pairs of images with one photograph: `--json` lists them all under `twins`")
     return found
 
 
