@@ -26,7 +26,7 @@ from build.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_f
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
 from build.stitch.template import Template, read_template
-from build.sync.base import read_sources, remember
+from build.sync.base import read_sources, remember_all
 from build.sync.marks import is_home
 from build.sync.pruning import prune
 from build.sync.writing import recover
@@ -156,8 +156,8 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     if problems:
         raise CheckFailed(list(dict.fromkeys(problems)))  # a fault in common/ shows up once per notebook
     texts = read_sources(root)
-    for one in built:  # so that an edit of this notebook finds the way back
-        remember(root, one.source_sha256, one.main, one.parameters, texts)
+    # So that an edit of these notebooks finds the way back.
+    remember_all(root, {one.source_sha256: (one.main, one.parameters) for one in built}, texts)
     outcomes = [_write(one, root, edited) for one in built]
     stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})
     prune(root)

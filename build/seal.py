@@ -8,6 +8,7 @@ the notebook in another formatting does not break the seal; changed text, cells,
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -30,25 +31,41 @@ def seal(stitched: Stitched, metadata: Mapping[str, Any]) -> bytes:
     return write([indented(cell) for cell in stitched.cells], own | {SEAL: sealed})
 
 
-@lru_cache(maxsize=64)
 def is_untouched(notebook: bytes) -> bool:
     """Tell whether the cells are still those that were sealed; False also for what is no sealed notebook."""
-    content = read_object(notebook)
-    try:
-        return bool(_sealed(content).get("cells_sha256") == _cells_digest(content))
-    except (KeyError, TypeError):  # a notebook without cells, or with cells that are none
-        return False
+    return _look(notebook).untouched
 
 
 def has_outputs(notebook: bytes) -> bool:
     """Tell whether a notebook holds what a run of it left."""
-    return any(cell.get("outputs") for cell in read_object(notebook).get("cells", []))
+    return _look(notebook).outputs
 
 
 def vouches_for(notebook: bytes, metadata: bytes) -> bool:
     """Tell whether `metadata` is the kernel-metadata.json that was written with this notebook."""
-    sealed = _sealed(read_object(notebook)).get("kernel_metadata_sha256")
+    sealed = _look(notebook).kernel_metadata_sha256
     return sealed is not None and sealed == _digest(read_object(metadata))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What can be seen of a notebook."""
+
+    untouched: bool
+    outputs: bool
+    kernel_metadata_sha256: object
+
+
+@lru_cache(maxsize=64)  # a build asks several times, and `watch` has asked before
+def _look(notebook: bytes) -> _Look:
+    content = read_object(notebook)
+    sealed = _sealed(content)
+    try:
+        untouched = bool(sealed.get("cells_sha256") == _cells_digest(content))
+    except (KeyError, TypeError):  # a notebook without cells, or with cells that are none
+        untouched = False
+    outputs = any(cell.get("outputs") for cell in content.get("cells", []))
+    return _Look(untouched, outputs, sealed.get("kernel_metadata_sha256"))
 
 
 def read_object(text: bytes) -> dict[str, Any]:
