@@ -72,6 +72,8 @@ EDITS: dict[str, Edit] = {
         replace(TOOL, "LIMIT = 4", "from math import tau as LIMIT"), replace(TOOL, "import math\n", "import math\n\n")
     ),
     "back": replace(TOOL, "from math import tau as LIMIT", "LIMIT = 4"),
+    "a rule broken in a module that nobody touched": replace(TOOL, "LIMIT = 4", "from sys import argv as LIMIT"),
+    "mended where it was made": replace(TOOL, "from sys import argv as LIMIT", "LIMIT = 4"),
     "a name that two modules define": replace(
         OTHER, "def both", "def double(number):\n    return number\n\n\ndef both"
     ),
@@ -118,7 +120,7 @@ def in_this_process(root: Path, cards: list[KernelCard]) -> tuple[dict[str, byte
     return lying(root), said
 
 
-FEW = ("a line", "a name that two modules define", "taken out")
+FEW = ("a line", "a rule broken in a module that nobody touched", "mended where it was made")
 
 
 @pytest.mark.parametrize("names", [FEW, pytest.param(tuple(EDITS), marks=pytest.mark.full)], ids=["few", "all"])
@@ -140,7 +142,7 @@ def test_whatever_was_built_before_a_build_writes_and_says_what_a_fresh_process_
         assert got == (before if said else wanted), name
         assert bool(wanted) is not bool(said)
         refused += bool(said)
-    assert 0 < refused <= len(names) // 2
+    assert 0 < refused <= len(names) / 2
 
 
 @pytest.mark.full
