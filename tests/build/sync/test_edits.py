@@ -61,6 +61,27 @@ def test_merged_cells_are_merged_in_the_source(toy: Toy) -> None:
     assert shown(toy.build()) == shown(edited)
 
 
+def test_merged_cells_of_a_module_keep_the_gap_that_the_notebook_shows_and_the_title(toy: Toy) -> None:
+    first, second, third = toy.cell("LIMIT = 3"), toy.cell("def root_of"), toy.cell("def rounded")
+    first["source"] += "\n\n" + second["source"].partition("\n")[2] + "\n\n\n" + third["source"].partition("\n")[2]
+    toy.notebook["cells"] = [cell for cell in toy.notebook["cells"] if cell not in (second, third)]
+    edited = copy.deepcopy(toy.notebook)
+    toy.sync()
+    text = toy.text("tool")
+    assert "# odd spacing, kept\n\ndef root_of" in text
+    assert "return double(value)\n\n\n# Rounding\ndef rounded" in text and "%%" not in text
+    assert shown(toy.build()) == shown(edited)
+
+
+def test_a_line_that_the_stitcher_reworded_may_change_together_with_its_neighbour(toy: Toy) -> None:
+    toy.replace("first = double(number)  # through the module", "first = double(number + 1)  # by the module")
+    toy.replace("return first + LIMIT", "return first - LIMIT")
+    edited = copy.deepcopy(toy.notebook)
+    toy.sync()
+    assert "first = tool.double(number + 1)  # by the module\n    return first - LIMIT" in toy.text("other")
+    assert shown(toy.build()) == shown(edited)
+
+
 def test_cells_of_two_modules_merged_go_back_to_their_modules(toy: Toy) -> None:
     first, second = toy.cell("def rounded"), toy.cell("def both")
     place = toy.notebook["cells"].index(first)
