@@ -129,6 +129,14 @@ def test_deleting_a_function_and_its_uses_comes_home_with_its_import(toy: Toy) -
     assert "both" not in toy.text("infer") and "def both" not in toy.text("other")
 
 
+def test_deleting_all_of_a_module_but_its_text_is_refused_and_says_what_is_left(toy: Toy) -> None:
+    for part in ("def both", "print(both(4))"):
+        toy.notebook["cells"].remove(toy.cell(part))
+    refusals = toy.refusals()
+    assert "kernel_src/common/other.py: nothing in the notebook needs this module any more" in refusals
+    assert "delete its other cells, too, such as '## The other'" in refusals
+
+
 def test_reordered_cells_are_reordered_in_the_source(toy: Toy) -> None:
     cells = toy.notebook["cells"]
     first, second = cells.index(toy.cell("def root_of")), cells.index(toy.cell("def rounded"))
