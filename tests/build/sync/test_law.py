@@ -64,7 +64,11 @@ def edit(toy: Toy, choice: random.Random, tag: str) -> str:
     return tag
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+# Nothing is made smaller: that takes minutes where the seeds say all.
+FOUND = [Phase.explicit, Phase.reuse, Phase.generate]
+
+
+@settings(max_examples=15, deadline=None, phases=FOUND)
 @given(st.integers(0, 10**9), st.integers(1, 4))
 def test_building_from_the_synced_sources_gives_the_edited_notebook(seed: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +84,7 @@ def test_building_from_the_synced_sources_gives_the_edited_notebook(seed: int, c
         assert not toy.sync().edited  # sync(build(S)) changes nothing
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=15, deadline=None, phases=FOUND)
 @given(st.integers(0, 10**9), st.integers(1, 6))
 def test_cells_deleted_merged_moved_or_swapped_come_home_or_are_refused_with_a_reason(seed: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -104,8 +108,10 @@ def test_cells_deleted_merged_moved_or_swapped_come_home_or_are_refused_with_a_r
 REFUSALS = (
     "is gone from the notebook and still used",  # deleted
     "nothing in the notebook needs this module any more",  # all but its Markdown was deleted
+    "no module uses `import",  # what used it was deleted, and the imports cell still has it
     "is used above the cell that defines it",  # moved or swapped
     "cycle of imports",  # moved into another module
+    "kernel_src.common.tool does not define",  # moved out of it, and read as an attribute of it
     "may be any of several cells",  # merged after the one beside it was moved
     "the edit and what the sources became since do not go together",  # moved to a module after it had come home
 )
@@ -217,12 +223,16 @@ class Life(RuleBasedStateMachine):
 
 
 def test_a_sequence_of_edits_builds_and_syncs_loses_and_doubles_nothing() -> None:
-    run_state_machine_as_test(Life, settings=settings(max_examples=3, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(
+        Life, settings=settings(max_examples=3, stateful_step_count=20, deadline=None, phases=FOUND)
+    )
 
 
 @pytest.mark.full
 def test_two_hundred_edits_builds_and_syncs_lose_and_double_nothing() -> None:
-    run_state_machine_as_test(Life, settings=settings(max_examples=5, stateful_step_count=200, deadline=None))
+    run_state_machine_as_test(
+        Life, settings=settings(max_examples=5, stateful_step_count=200, deadline=None, phases=FOUND)
+    )
 
 
 def test_a_sync_killed_at_any_moment_leaves_sources_old_or_new(tmp_path: Path) -> None:
