@@ -102,6 +102,7 @@ TARGETS = (
     Target("validation.compare_s", "compare: two files, the whole process", at_most=3.0),
     Target("sync.edit_s", "an edit in one of our notebooks → its module, besides imports", at_most=1.0),
     Target("sync.watch_source_to_notebook_s", "watch --experiment: a saved source → its notebooks", at_most=1.0),
+    Target("sync.watch_source_to_all_notebooks_s", "watch: a saved source → every notebook", at_most=1.0),
 )
 
 

@@ -11,7 +11,8 @@ import difflib
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, 
 from build.metadata import kernel_slug as slug_of
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
-from build.sync.base import read_sources, remember
+from build.stitch.assembly import stitch_from
+from build.stitch.modules import uncollected
+from build.stitch.template import Template, read_template
+from build.sync.base import read_sources, remember_all
 from build.sync.marks import is_home
 from build.sync.pruning import prune
 from build.sync.writing import recover
@@ -98,22 +102,30 @@ def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[Ke
     return [card for card in cards if not experiment or card.experiment == experiment]
 
 
-def build_notebook(card: KernelCard, root: Path = ROOT) -> Built:
-    """Stitch one notebook and describe it, in memory.
+def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> dict[str, Template]:
+    """Read each kernel's script and what it needs, once for all its notebooks; one that cannot be read is left out."""
+    templates = {}
+    for kernel in sorted({card.kernel for card in cards}):
+        with suppress(CheckFailed):  # whoever builds the notebook meets it again
+            templates[kernel] = _read_template(kernel, root)
+    return templates
+
+
+def build_notebook(card: KernelCard, root: Path = ROOT, templates: Mapping[str, Template] | None = None) -> Built:
+    """Stitch one notebook and describe it, in memory; `templates` are those of now, where they were read.
 
     Raises:
         CheckFailed: the sources cannot be stitched, or Kaggle would refuse the description.
     """
-    from build.stitch import stitch  # loads nbformat and jupytext
-
     metadata = kernel_metadata(card)
     problems = kernel_problems(metadata, f"kernel card {card.experiment}/{card.kernel}")
     if problems:
         raise CheckFailed(problems)
+    template = (templates or {}).get(card.kernel) or _read_template(card.kernel, root)
+    stitched = stitch_from(template, card.parameters)
     main = KERNELS_FOLDER / f"{card.kernel}.py"
-    stitched = stitch(root / main, root, card.parameters)
-    sealed = seal(stitched.notebook, metadata)
     slug = slug_of(card.experiment, card.kernel)
+    sealed = seal(stitched, metadata)
     return Built(slug, sealed, metadata, stitched.source_sha256, main.as_posix(), card.parameters)
 
 
@@ -132,9 +144,10 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
         return [Outcome(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
 
     built, problems = [], []
+    templates = read_templates(cards, root)
     for card in cards:
         try:
-            built.append(build_notebook(card, root))
+            built.append(build_notebook(card, root, templates))
         except CheckFailed as failed:
             problems += failed.problems
     edited = [path for one in built for path in find_edited(one, root)]
@@ -143,8 +156,8 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     if problems:
         raise CheckFailed(list(dict.fromkeys(problems)))  # a fault in common/ shows up once per notebook
     texts = read_sources(root)
-    for one in built:  # so that an edit of this notebook finds the way back
-        remember(root, one.source_sha256, one.main, one.parameters, texts)
+    # So that an edit of these notebooks finds the way back.
+    remember_all(root, {one.source_sha256: (one.main, one.parameters) for one in built}, texts)
     outcomes = [_write(one, root, edited) for one in built]
     stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})
     prune(root)
@@ -229,6 +242,11 @@ def run(
         print(f"orphan      {orphan}: no experiment makes it → `git rm -r {orphan}`, or bring its experiment back")
     written = sum(outcome.state != "up to date" for outcome in outcomes)
     print(f"{len(outcomes)} notebooks: {written} written, {len(outcomes) - written} up to date, {seconds:.2f} s")
+
+
+def _read_template(kernel: str, root: Path) -> Template:
+    with uncollected():
+        return read_template(root / KERNELS_FOLDER / f"{kernel}.py", root)
 
 
 def _write(built: Built, root: Path, edited: Sequence[Path]) -> Outcome:

@@ -1,7 +1,7 @@
 """`make check`: every rule over every notebook, all findings in one go."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from build.check.names import read_names
 from build.check.offline import find_online
 from build.image import SOURCE_LIMIT_BYTES, compare_pins
 from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
-from build.notebooks import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans
+from build.notebooks import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
 from build.problems import CheckFailed, Problem
 from build.seal import read_object
+from build.stitch.template import Template
 from kernel_src.common.kernel_cards import KernelCard
 
 
@@ -52,10 +53,11 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     verdict = Verdict()
     imported: set[str] = set()
     known = {kernel_slug(card.experiment, card.kernel): card for card in cards}
+    templates = read_templates([card for slug, card in known.items() if slug == only or not only], root)
     for slug, card in known.items():
         if only and slug != only:
             continue
-        verdict.problems += freshness_problems(card, slug, root)
+        verdict.problems += freshness_problems(card, root, templates)
     for orphan in find_orphans(cards, root):
         name = orphan.relative_to(root).as_posix()
         cure = f"`git rm -r {name}`, or bring its experiment back"
@@ -81,10 +83,10 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     return verdict
 
 
-def freshness_problems(card: KernelCard, slug: str, root: Path) -> list[Problem]:
+def freshness_problems(card: KernelCard, root: Path, templates: Mapping[str, Template]) -> list[Problem]:
     """Compare both files of a notebook, byte by byte, with a fresh build."""
     try:
-        fresh = build_notebook(card, root)
+        fresh = build_notebook(card, root, templates)
     except CheckFailed as failed:
         return failed.problems
     edited = find_edited(fresh, root)

@@ -7,6 +7,7 @@
 - `notebook`, `traps`: cells, ids, bytes, and what IPython would do to them.
 """
 
-from build.stitch.assembly import Stitched, compose, stitch
+from build.stitch.assembly import compose, stitch
+from build.stitch.template import Stitched
 
 __all__ = ["Stitched", "compose", "stitch"]

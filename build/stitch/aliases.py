@@ -20,7 +20,8 @@ def rewrite(module: Module, plan: Plan, library: Library) -> Draft:
     """Return the module's text without its imports of ours and with every name as the notebook has it."""
     draft = Draft(module)
     modules = {found.name for found in plan.modules}
-    for use in module.names.uses:
+    aliases = {one.bound for one in library.imports(module) if one.meaning.kind == "module"}
+    for use in (use for use in module.names.uses if use.name in aliases):
         _follow(use, module, library, modules, draft)
     _quoted(module, library)
     _remove(module, library, draft)

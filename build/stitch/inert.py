@@ -7,8 +7,8 @@ calls that are known to do nothing but return a value.
 import ast
 import builtins
 
-from build.stitch.library import Library
 from build.stitch.modules import Meaning, Module
+from build.stitch.outlook import Meanings
 from build.stitch.scopes import is_main_guard, is_typing_guard
 
 _HARMLESS_CALLS = frozenset(
@@ -22,15 +22,15 @@ _HARMLESS_BUILTINS = frozenset(
 )
 
 
-def is_inert(node: ast.stmt, module: Module, library: Library) -> bool:
+def is_inert(node: ast.stmt, module: Module, meanings: Meanings) -> bool:
     """Whether a module-level statement has no effect but to bind names to values that never change."""
-    return _Inert(module, library).statement(node)
+    return _Inert(module, meanings).statement(node)
 
 
 class _Inert:
-    def __init__(self, module: Module, library: Library) -> None:
+    def __init__(self, module: Module, meanings: Meanings) -> None:
         self.module = module
-        self.library = library
+        self.meanings = meanings
 
     def statement(self, node: ast.stmt) -> bool:
         match node:
@@ -77,7 +77,7 @@ class _Inert:
             node = node.value
         if not isinstance(node, ast.Name):
             return None
-        meaning = self.library.meaning(self.module.name, node.id)
+        meaning = self.meanings.meaning(self.module.name, node.id)
         if meaning is None:
             return Meaning("outside", ".".join(["builtins", node.id, *names])) if hasattr(builtins, node.id) else None
         if meaning.kind == "outside":

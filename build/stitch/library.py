@@ -32,6 +32,7 @@ class Library:
     root: Path
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
+    _files: dict[str, Path | None] = field(default_factory=dict)
     _imports: dict[str, list[Imported]] = field(default_factory=dict)
     _ours: dict[str, bool] = field(default_factory=dict)
     _meanings: dict[tuple[str, str], Meaning | None] = field(default_factory=dict)
@@ -47,6 +48,11 @@ class Library:
 
     def locate(self, name: str) -> Path | None:
         """Return the file of a dotted name: `a/b.py`, `a/b/__init__.py`, or the folder of a namespace package."""
+        if name not in self._files:
+            self._files[name] = self._find(name)
+        return self._files[name]
+
+    def _find(self, name: str) -> Path | None:
         base = self.root.joinpath(*name.split("."))
         if (base / "__init__.py").is_file():
             return base / "__init__.py"

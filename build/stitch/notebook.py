@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from build.stitch.drafts import Line
@@ -65,8 +66,15 @@ def make_id(where: str, *numbers: int) -> str:
 
 def sha256_of_sources(texts: Sequence[tuple[str, str]], parameters: str) -> str:
     """Hash every source with its path, the parameters and the stitcher's format."""
-    content = json.dumps([FORMAT, [list(pair) for pair in texts], parameters], ensure_ascii=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    digest = _digest_of_texts(tuple(texts)).copy()
+    digest.update(f"{json.dumps(parameters)}]".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _digest_of_texts(texts: tuple[tuple[str, str], ...]) -> "hashlib._Hash":
+    """Begin the hash of JSON's list of format, sources and parameters; nobody adds to what is returned."""
+    return hashlib.sha256(f"[{FORMAT}, {json.dumps([list(pair) for pair in texts])}, ".encode())
 
 
 def sign(cells: list[Cell], main: str, count: int, sha256: str) -> list[Cell]:
@@ -81,33 +89,45 @@ def sign(cells: list[Cell], main: str, count: int, sha256: str) -> list[Cell]:
 
 def to_bytes(cells: Sequence[Cell], main: str, sha256: str) -> bytes:
     """Write the notebook's file: sorted keys, one-space indentation, each source one string, a newline at the end."""
-    content = {
-        "cells": [_as_json(cell, _mark(sha256, number)) for number, cell in enumerate(cells)],
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-            "stitch": {"format": FORMAT, "main": main, "source_sha256": sha256},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
+    return write([_as_text(cell) for cell in cells], metadata_of(main, sha256))
+
+
+def metadata_of(main: str, sha256: str) -> dict[str, Any]:
+    """Return the metadata of a notebook of ours."""
+    return {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "stitch": {"format": FORMAT, "main": main, "source_sha256": sha256},
     }
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    for number, cell in enumerate(cells):  # a list of line numbers on one line, not one line per number
-        text = text.replace(json.dumps(_mark(sha256, number)), json.dumps(list(cell.lines)), 1)
-    return text.encode()
 
 
-def _mark(sha256: str, number: int) -> str:
-    """Return a text that no source holds: it would have to contain its own hash."""
-    return f"lines of cell {number} of {sha256}"
+def write(cells: Sequence[str], metadata: Mapping[str, Any]) -> bytes:
+    """Put the file together from its cells' JSON, in the form in which `indented` writes them."""
+    rest = {"metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    tail = json.dumps(rest, indent=1, sort_keys=True, ensure_ascii=False).removeprefix("{")
+    return ('{\n "cells": [\n  ' + ",\n  ".join(cells) + f"\n ],{tail}\n").encode()
 
 
-def _as_json(cell: Cell, lines: str) -> dict[str, Any]:
+@lru_cache(maxsize=4096)
+def indented(cell: Cell) -> str:
+    """Write a cell's JSON as nbformat does, as deep as it stands in the file."""
+    return json.dumps(as_json(cell), indent=1, sort_keys=True, ensure_ascii=False).replace("\n", "\n  ")
+
+
+@lru_cache(maxsize=4096)
+def _as_text(cell: Cell) -> str:
+    """Do the same with the line numbers on one line, not one line per number."""
+    text = indented(replace(cell, lines=()))
+    return text.replace('"lines": []', f'"lines": {json.dumps(list(cell.lines))}', 1)  # no text before it has quotes
+
+
+def as_json(cell: Cell) -> dict[str, Any]:
+    """Return a cell as the file has it."""
     origin: dict[str, Any] = {"source": cell.where, "cell": cell.ordinal}
     metadata: dict[str, Any] = {"stitch": origin}
     result: dict[str, Any] = {"cell_type": cell.kind, "id": cell.id, "metadata": metadata, "source": cell.source}
     if cell.kind == "code":
-        origin["lines"] = lines
+        origin["lines"] = list(cell.lines)
         result |= {"execution_count": None, "outputs": []}
     if cell.tags:
         metadata["tags"] = list(cell.tags)

@@ -5,17 +5,17 @@ from collections.abc import Callable
 
 from build.stitch.cells import first_line
 from build.stitch.inert import is_inert
-from build.stitch.library import Library
 from build.stitch.modules import Module
 from build.stitch.order import is_eager, is_gathered, is_third_party
+from build.stitch.outlook import Meanings, Outlook
 from build.stitch.scopes import Scope, is_main_guard, is_typing_guard
 
-Rule = Callable[[Module, Library], None]
+Rule = Callable[[Module, Outlook], None]
 
 
-def _places(module: Module, library: Library) -> None:
+def _places(module: Module, outlook: Outlook) -> None:
     """Imports of ours that cannot vanish from where they stand."""
-    for imported in library.imports(module):
+    for imported in outlook.imports(module):
         site = imported.site
         if not imported.runs or site.typing_only or is_eager(imported, module):
             continue
@@ -30,12 +30,12 @@ def _places(module: Module, library: Library) -> None:
             what = f"import of ours into the global or nonlocal name {imported.bound}"
         else:
             continue
-        library.refuse(module.at(site.node), what, "import it at the top of the file")
+        outlook.refuse(module.at(site.node), what, "import it at the top of the file")
 
 
-def _early_uses(module: Module, library: Library) -> None:
+def _early_uses(module: Module, outlook: Outlook) -> None:
     """Where an import of ours vanishes its name is always there: nothing may depend on its being missing before."""
-    for imported in library.imports(module):
+    for imported in outlook.imports(module):
         site = imported.site
         if not imported.runs or site.typing_only:
             continue
@@ -50,11 +50,11 @@ def _early_uses(module: Module, library: Library) -> None:
                 other.bound == imported.bound
                 and other.site.scope is site.scope
                 and other.site.node.lineno < use.node.lineno
-                for other in library.imports(module)
+                for other in outlook.imports(module)
                 if other.site is not site and other.meaning == imported.meaning
             )
             if (above or outside) and not repeated:
-                library.refuse(
+                outlook.refuse(
                     module.at(use.node),
                     f"{imported.bound} is used where line {site.node.lineno} may not have imported it",
                     "move the import to the top",
@@ -68,66 +68,66 @@ def _innermost(scope: Scope) -> Scope:
     return scope
 
 
-def _late_imports(module: Module, library: Library) -> None:
+def _late_imports(module: Module, outlook: Outlook) -> None:
     """A library module's imports run before its code in the notebook: so must they in the source."""
     if module.is_main:
         return
     lines = {
         imported.site.node.lineno
-        for imported in library.imports(module)
+        for imported in outlook.imports(module)
         if imported.site.top_level and (imported.runs or (is_gathered(imported) and is_third_party(imported)))
     }
     active = None
     for node in module.tree.body:
         if node.lineno in lines and active is not None:
-            library.refuse(
+            outlook.refuse(
                 module.at(node), f"this import runs after line {active}, which does something", "move it to the top"
             )
-        if active is None and not is_inert(node, module, library):
+        if active is None and not is_inert(node, module, outlook):
             active = node.lineno
 
 
-def _main_guard(module: Module, library: Library) -> None:
+def _main_guard(module: Module, outlook: Outlook) -> None:
     for node in [] if module.is_main else module.names.guards:
         if node.orelse:
-            library.refuse(
+            outlook.refuse(
                 module.at(node), "main guard with an else branch in a library module", "drop the else branch"
             )
 
 
-def _guarded_imports(module: Module, library: Library) -> None:
+def _guarded_imports(module: Module, outlook: Outlook) -> None:
     """In the script's main guard an import of ours must come first: the cell cannot be cut there."""
     for node in module.tree.body if module.is_main else []:
         if not is_main_guard(node):
             continue
         assert isinstance(node, ast.If)
-        lines = {one.site.node.lineno for one in library.imports(module) if one.runs and node in one.site.parents}
+        lines = {one.site.node.lineno for one in outlook.imports(module) if one.runs and node in one.site.parents}
         active = False
         for statement in node.body:
             if statement.lineno in lines and active:
-                library.refuse(
+                outlook.refuse(
                     module.at(statement), "import of ours below code in the main guard", "move it to the top"
                 )
-            active = active or not is_inert(statement, module, library)
+            active = active or not is_inert(statement, module, outlook)
 
 
-def _shared_lines(module: Module, library: Library) -> None:
+def _shared_lines(module: Module, outlook: Outlook) -> None:
     """What vanishes must have its lines for itself."""
-    for node in removable(module, library):
+    for node in removable(module, outlook):
         first, last = first_line(node), node.end_lineno or node.lineno
         before = module.lines[first - 1].encode()[: node.col_offset]
         after = module.lines[last - 1].encode()[node.end_col_offset :].decode().strip()
         if before.strip() or (after and not after.startswith("#")):
-            library.refuse(module.at(node), "shares its line with another statement", "put it on a line of its own")
+            outlook.refuse(module.at(node), "shares its line with another statement", "put it on a line of its own")
 
 
-def removable(module: Module, library: Library) -> list[ast.stmt]:
+def removable(module: Module, meanings: Meanings) -> list[ast.stmt]:
     """Return the statements that do not appear in the notebook where they stand in the source."""
     gone: dict[int, ast.stmt] = {}
     for site in module.names.sites:
         if isinstance(site.node, ast.ImportFrom) and site.node.module == "__future__":
             gone[id(site.node)] = site.node
-    for imported in library.imports(module):
+    for imported in meanings.imports(module):
         if imported.runs or is_gathered(imported):
             gone[id(imported.site.node)] = imported.site.node
     for guard in [] if module.is_main else module.names.guards:
@@ -147,22 +147,22 @@ def removable(module: Module, library: Library) -> list[ast.stmt]:
     return list(gone.values())
 
 
-def _mixed(module: Module, library: Library) -> None:
+def _mixed(module: Module, outlook: Outlook) -> None:
     for site in module.names.sites:
         if site.top_level:
             continue
-        ours = [bool(one.runs) for one in library.imports(module) if one.site is site]
+        ours = [bool(one.runs) for one in outlook.imports(module) if one.site is site]
         if any(ours) and not all(ours):
-            library.refuse(
+            outlook.refuse(
                 module.at(site.node), "imports ours and others in one statement", "write one import per line"
             )
 
 
-def _typing_else(module: Module, library: Library) -> None:
-    for imported in library.imports(module):
+def _typing_else(module: Module, outlook: Outlook) -> None:
+    for imported in outlook.imports(module):
         parents = imported.site.parents
         if imported.runs and imported.site.typing_only and not is_typing_guard(parents[-1]):
-            library.refuse(
+            outlook.refuse(
                 module.at(imported.site.node),
                 "nested import of ours under TYPE_CHECKING",
                 "import it directly under the if",

@@ -6,6 +6,7 @@ tree.
 
 import ast
 import copy
+from functools import lru_cache
 from typing import Any
 
 from build.stitch.cells import first_line
@@ -19,7 +20,7 @@ def require_equal(draft: Draft, cells: list[tuple[int, str]], library: Library) 
     found: list[ast.stmt] = []
     for line, text in cells:
         try:
-            found += ast.parse(text).body
+            found += _parsed(text).body
         except SyntaxError as error:
             library.refuse(
                 module.at(line), f"the cell that starts here would not parse: {error.msg}", "simplify the code"
@@ -38,6 +39,12 @@ def require_equal(draft: Draft, cells: list[tuple[int, str]], library: Library) 
         if not (ast.dump(one) == ast.dump(other) if edited else _same_shape(one, other)):
             library.refuse(module.at(other), "this statement cannot be rewritten safely", "use `from … import name`")
             return
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> ast.Module:
+    """Parse a cell once for all notebooks and builds that hold it; nobody changes what is returned."""
+    return ast.parse(text)
 
 
 def _same_shape(one: ast.stmt, other: ast.stmt) -> bool:

@@ -53,18 +53,24 @@ def decode(content: bytes) -> str:
 
 def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object], texts: Mapping[str, str]) -> None:
     """Note a build under its hash; one that is there stays, and is young again."""
-    entry = root / BUILDS / f"{sha256}.json"
+    remember_all(root, {sha256: (main, parameters)}, texts)
+
+
+def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object]]], texts: Mapping[str, str]) -> None:
+    """Do the same with several builds of the same sources, each a script and its parameters by their hash."""
     with store_held(root):
-        if entry.exists():
+        entries = {sha256: root / BUILDS / f"{sha256}.json" for sha256 in builds}
+        for entry in filter(Path.exists, entries.values()):
             os.utime(entry)
-            return
-        blobs = {}
-        for where, text in texts.items():
-            blobs[where] = hashlib.sha256(text.encode()).hexdigest()
-            _put(root / BUILDS / TEXTS / blobs[where], text)
-        # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
-        noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
-        _put(entry, json.dumps(noted, indent=1) + "\n")
+        new = {sha256: entry for sha256, entry in entries.items() if not entry.exists()}
+        blobs = {where: hashlib.sha256(text.encode()).hexdigest() for where, text in texts.items()} if new else {}
+        for where, blob in blobs.items():
+            _put(root / BUILDS / TEXTS / blob, texts[where])
+        for sha256, entry in new.items():
+            main, parameters = builds[sha256]
+            # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
+            noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
+            _put(entry, json.dumps(noted, indent=1) + "\n")
 
 
 @contextmanager

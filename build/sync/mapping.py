@@ -204,12 +204,10 @@ class _Source:
             body = body[1:] if header(body[0][0]) else body
             while body and not body[0][0].strip():
                 body.pop(0)
-            if shown:
+            if shown:  # between merged cells stands one blank line and what the edit makes of it
+                self.close(shown[-1][1] + 1, body[0])
                 shown.append(("", 0))
             shown += body
-        for cell in cells[1:]:  # the markers between merged cells go
-            if is_marker(self.lines[cell.span[0] - 1]):
-                self.slots[cell.span[0] - 1].clear()
         texts: list[str] = []
         for number, piece in enumerate(pieces):
             texts += [_SPLIT] if number else []
@@ -240,6 +238,8 @@ class _Source:
                 for _, number in shown[i1:i2]:
                     if number:
                         copy(number + 1)
+                    else:
+                        result.append("")
                 continue
             lines = texts[j1:j2]
             numbers = [number for _, number in shown[i1:i2] if number]
@@ -259,14 +259,23 @@ class _Source:
         copy(last + 1)
         return result
 
+    def close(self, first: int, below: tuple[str, int]) -> None:
+        """Take out blank lines and marker above the first line of the second of two merged cells; its title stays."""
+        text, last = below
+        for line in range(first, last + 1):
+            if is_marker(self.lines[line - 1]):
+                self.slots[line - 1] = [text] if line == last else []
+            elif not self.lines[line - 1].strip():
+                self.slots[line - 1] = []
+
     def reworded(self, numbers: list[int], old: list[str], new: list[str]) -> list[str]:
         """Undo the stitcher's own rewording (`metric.score` shown as `score`) where the edit left it alone."""
-        source = [self.lines[number - 1] for number in numbers]
+        source = [line for number in numbers for line in self.slots[number - 1]]
         shown = [line for line in old if line in source or line.strip()]
         if source == old or [line.rstrip() for line in source] == shown or not new:
             return new
         words = merge_text(_words(source), _words(old), _words(new))
-        return new if words.conflicts else words.text.replace("\n", "").replace("\0", "\n").split("\n")
+        return new if words.conflicts else _unworded(words.text)
 
     def split_lines(self, before: list[str], lines: list[str]) -> list[str]:
         result: list[str] = []
@@ -366,7 +375,15 @@ def _ends_in_definition(lines: list[str]) -> bool:
     return False
 
 
+_WORDS = {"\n": "\\n", "\0": "\\0"}  # two characters that are no word of a text; git takes a NUL for a binary file
+
+
 def _words(lines: Sequence[str]) -> str:
     """Cut lines into words, one a line, so that a merge of lines is a merge of words."""
     words = re.findall(r"\w+|\n|\s|[^\w\s]", "\n".join(lines))
-    return "".join(word.replace("\n", "\0") + "\n" for word in words)
+    return "".join(_WORDS.get(word, word) + "\n" for word in words)
+
+
+def _unworded(text: str) -> list[str]:
+    written = {two: one for one, two in _WORDS.items()}
+    return "".join(written.get(word, word) for word in text.split("\n")).split("\n")

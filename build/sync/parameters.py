@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from build.problems import Problem
-from build.stitch.assembly import OWN_HASH
+from build.stitch.template import OWN_HASH
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,11 @@ def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belong
     wanted, got = _wanted(cells, base, belonging), _built(built)
     for where in sorted({*wanted, *got} - {IMPORTS}):
         mine, other = wanted.get(where, []), got.get(where, [])
-        if len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
+        if mine and not other and where in theirs and where != base.main:
+            what = "nothing in the notebook needs this module any more, so the next build would leave it out"
+            cure = f"put back what needs it, or delete its other cells, too, such as {mine[0].text.splitlines()[0]!r}"
+            result.problems.append(Problem(what=what, where=where, cure=cure))
+        elif len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
             what = "building from the edited sources would not give this notebook again"
             cure = f"carry this edit over by hand; it is about {_first_difference(mine, other)!r}"
             result.problems.append(Problem(what=what, where=where, cure=cure))

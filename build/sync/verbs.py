@@ -53,11 +53,10 @@ def watch_verb(
 
     Example: python -m build watch --experiment v1
     """
-    from build.notebooks import all_cards, choose_cards
     from build.sync.watch import watch
 
     try:
-        watch(cards=choose_cards(experiment or None, all_cards()))
+        watch(experiment=experiment)
     except KeyboardInterrupt:
         print("watching ended")
 

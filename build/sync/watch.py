@@ -1,23 +1,27 @@
 """`python -m build watch`: sources that change are built, a notebook that is saved is synced; works with any editor.
 
-Looked at four times a second by time and size; nothing is done on what was there at the start. A notebook whose edits
-did not all come home is left as it is, and its reasons lie beside it as `<slug>.sync-error.txt` until a save has none.
+Looked at ten times a second by time and size; nothing is done on what was there at the start, but it is read, so that
+the first edit waits no longer than the others. A notebook whose edits did not all come home is left as it is, and its
+reasons lie beside it as `<slug>.sync-error.txt` until a save has none.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from build.notebooks import NOTEBOOKS, all_cards
+from build.notebooks import NOTEBOOKS, build_notebook, find_edited, read_templates
 from build.notebooks import build as build_notebooks
 from build.problems import CheckFailed, WrongUse
 from build.seal import is_untouched
 from build.stamp import SOURCES
+from build.stitch.modules import uncollected
 from build.sync.command import ROOT, look, sync
+from build.sync.recipes import Recipes
 from kernel_src.common.files import write_text
 from kernel_src.common.kernel_cards import KernelCard
 
-EVERY_S = 0.25
+EVERY_S = 0.1
 Stamp = tuple[int, int]  # of a file: when it was changed, in ns, and its bytes
 State = dict[Path, Stamp]
 
@@ -45,10 +49,16 @@ def watch(
     cards: Sequence[KernelCard] | None = None,
     say: Callable[[str], object] = print,
     stop: Callable[[], bool] = lambda: False,
+    experiment: str = "",
 ) -> None:
-    """Build and sync until `stop`."""
+    """Build and sync until `stop`: the notebooks of these cards, or of one experiment, or all.
+
+    Raises:
+        WrongUse: there is no such experiment.
+    """
     before = dict(_state(root))
-    chosen = all_cards() if cards is None else cards
+    recipes = Recipes(root, experiment, cards)
+    _read_ahead(recipes.cards, root)
     say(f"watching    {SOURCES}/ and {NOTEBOOKS}/ (Ctrl-C ends it)")
     while not stop():
         time.sleep(EVERY_S)
@@ -57,8 +67,17 @@ def watch(
         if sources != built:
             # Noted before the build: what is saved while it runs differs from this, and is met in the next round.
             before = {path: one for path, one in before.items() if path.suffix != ".py"} | sources
-            for line in _build(chosen, root):
+            for line in _build(recipes, root):
                 say(line)
+
+
+def _read_ahead(cards: Sequence[KernelCard], root: Path) -> None:
+    """Make every notebook in memory, and write none."""
+    with uncollected():
+        templates = read_templates(cards, root)
+        for card in cards:
+            with suppress(CheckFailed):  # said when something changes, and it is still so
+                find_edited(build_notebook(card, root, templates), root)
 
 
 def _synced(before: State, root: Path, say: Callable[[str], object]) -> State:
@@ -81,9 +100,10 @@ def _synced(before: State, root: Path, say: Callable[[str], object]) -> State:
     return now
 
 
-def _build(cards: Sequence[KernelCard], root: Path) -> list[str]:
+def _build(recipes: Recipes, root: Path) -> list[str]:
     try:
-        outcomes = build_notebooks(cards, root)
+        with uncollected():
+            outcomes = build_notebooks(recipes.follow(), root)
     except (CheckFailed, WrongUse) as wrong:
         return [f"NOT BUILT   {line}" for line in str(wrong).splitlines()]
     return [f"{outcome.state:<11} {outcome.path}" for outcome in outcomes if outcome.state != "up to date"]

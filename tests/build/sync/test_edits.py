@@ -61,6 +61,27 @@ def test_merged_cells_are_merged_in_the_source(toy: Toy) -> None:
     assert shown(toy.build()) == shown(edited)
 
 
+def test_merged_cells_of_a_module_keep_the_gap_that_the_notebook_shows_and_the_title(toy: Toy) -> None:
+    first, second, third = toy.cell("LIMIT = 3"), toy.cell("def root_of"), toy.cell("def rounded")
+    first["source"] += "\n\n" + second["source"].partition("\n")[2] + "\n\n\n" + third["source"].partition("\n")[2]
+    toy.notebook["cells"] = [cell for cell in toy.notebook["cells"] if cell not in (second, third)]
+    edited = copy.deepcopy(toy.notebook)
+    toy.sync()
+    text = toy.text("tool")
+    assert "# odd spacing, kept\n\ndef root_of" in text
+    assert "return double(value)\n\n\n# Rounding\ndef rounded" in text and "%%" not in text
+    assert shown(toy.build()) == shown(edited)
+
+
+def test_a_line_that_the_stitcher_reworded_may_change_together_with_its_neighbour(toy: Toy) -> None:
+    toy.replace("first = double(number)  # through the module", "first = double(number + 1)  # by the module")
+    toy.replace("return first + LIMIT", "return first - LIMIT")
+    edited = copy.deepcopy(toy.notebook)
+    toy.sync()
+    assert "first = tool.double(number + 1)  # by the module\n    return first - LIMIT" in toy.text("other")
+    assert shown(toy.build()) == shown(edited)
+
+
 def test_cells_of_two_modules_merged_go_back_to_their_modules(toy: Toy) -> None:
     first, second = toy.cell("def rounded"), toy.cell("def both")
     place = toy.notebook["cells"].index(first)
@@ -106,6 +127,14 @@ def test_deleting_a_function_and_its_uses_comes_home_with_its_import(toy: Toy) -
     toy.notebook["cells"].remove(toy.cell("print(both(4))"))
     toy.sync()
     assert "both" not in toy.text("infer") and "def both" not in toy.text("other")
+
+
+def test_deleting_all_of_a_module_but_its_text_is_refused_and_says_what_is_left(toy: Toy) -> None:
+    for part in ("def both", "print(both(4))"):
+        toy.notebook["cells"].remove(toy.cell(part))
+    refusals = toy.refusals()
+    assert "kernel_src/common/other.py: nothing in the notebook needs this module any more" in refusals
+    assert "delete its other cells, too, such as '## The other'" in refusals
 
 
 def test_reordered_cells_are_reordered_in_the_source(toy: Toy) -> None:

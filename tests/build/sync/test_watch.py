@@ -1,6 +1,9 @@
 """Watching: a saved notebook is synced, a changed source is built, and what fails is said beside the notebook."""
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +16,7 @@ from build.sync.watch import sync_saved, watch
 from kernel_src.common.kernel_cards import KernelCard
 from tests.build.sync.conftest import PARAMETERS, Toy
 
+ROOT = Path(__file__).resolve().parents[3]
 CARD = KernelCard(
     experiment="toy",
     kernel="infer",
@@ -151,3 +155,29 @@ def test_an_edited_and_run_notebook_comes_home_and_its_outputs_are_kept(toy: Toy
     (outcome,) = build_notebooks([CARD], toy.root)
     assert (toy.root / outcome.saved).read_bytes() == ran
     assert "print(both(5))" in notebook.read_text()
+
+
+@pytest.mark.full
+def test_an_edited_experiment_reaches_the_notebooks_though_the_process_imported_it_before(tmp_path: Path) -> None:
+    for name in ("build", "kernel_src"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    notebook = tmp_path / "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"
+    cards = tmp_path / "kernel_src/common/kernel_cards.py"
+    command = [sys.executable, "-u", "-m", "build", "watch", "--experiment", "demo"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout and "watching" in process.stdout.readline()
+        text = cards.read_text()
+        assert text.count("bundle_slug(name): 1.0") == 1
+        cards.write_text(text.replace("bundle_slug(name): 1.0", "bundle_slug(name): 0.5"))
+        wait_for(lambda: notebook.is_file() and '\\"i2b-demo-weights\\": 0.5' in notebook.read_text())
+        cards.write_text(text.replace("bundle_slug(name): 1.0", "bundle_slug(nobody): 1.0"))
+        said = ""
+        while "NOT BUILT" not in said:
+            said = process.stdout.readline()
+        assert "the experiments cannot be read: NameError: name 'nobody' is not defined" in said
+        cards.write_text(text)
+        wait_for(lambda: '\\"i2b-demo-weights\\": 1.0' in notebook.read_text())
+    finally:
+        process.kill()
+        process.communicate()

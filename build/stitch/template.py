@@ -1,0 +1,219 @@
+"""A script with everything that it needs, stitched but for the values of its parameters.
+
+The notebooks of one script differ by these alone, so sources are read, ordered, judged and cut into cells once.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from build.problems import CheckFailed, Problem, WrongUse
+from build.stitch.aliases import rewrite
+from build.stitch.cells import Segment, cut, markdown
+from build.stitch.collisions import refuse_collisions
+from build.stitch.drafts import Draft, Line
+from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
+from build.stitch.library import Library
+from build.stitch.modules import MAIN, Module
+from build.stitch.notebook import Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
+from build.stitch.order import Part, Plan, make_plan
+from build.stitch.parameters import literal, set_parameters
+from build.stitch.proof import require_equal
+from build.stitch.refusals import refuse_in
+from build.stitch.surroundings import refuse_overtaking
+from build.stitch.traps import looks_like_prompt, refuse_blank_strings
+
+OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
+Proof = list[tuple[int, str]]  # a module's code cells: the line where each begins, and its text
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """A notebook, and what it was made from."""
+
+    cells: tuple[Cell, ...]
+    source_sha256: str  # over the script, every inlined module, the parameters and the stitcher's format
+    sources: tuple[str, ...]  # paths relative to the root, in the order in which they run; the script is the last
+    third_party: tuple[str, ...]  # top-level names of the third-party packages that are imported anywhere
+
+    @property
+    def notebook(self) -> bytes:
+        """The file's content."""
+        return to_bytes(self.cells, self.sources[-1], self.source_sha256)
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """The cells of a script's notebooks, and what is needed to fill in the parameters."""
+
+    library: Library
+    plan: Plan
+    segments: list[Segment]
+    draft: Draft  # of the script
+    steps: list[tuple[Part | None, list[Cell], Proof]]  # in the notebook's order; the script's parts with their proof
+    standard_library: list[str]  # lines of its imports
+    third_party: tuple[str, ...]
+
+    def fill(self, parameters: Mapping[str, object]) -> Stitched:
+        """Return the notebook with these parameters.
+
+        Raises:
+            CheckFailed: the sources break a rule, or the script has no such parameters; carries every reason.
+        """
+        main = self.plan.main
+        texts = [(module.where, module.text) for module in self.plan.everything]
+        values = dict(sorted(parameters.items()))
+        library = replace(self.library, problems=[*self.library.problems])
+        draft = replace(self.draft, edits=[*self.draft.edits], values={})
+        own = {OWN_HASH: sha256_of_sources(texts, literal(values))} if OWN_HASH in values else {}
+        set_parameters(draft, self.segments, values | own, library)
+        cells: list[Cell] = []
+        proof: Proof = []
+        for part, made, proved in self.steps:
+            if part is not None and _has_parameters(part):
+                made, proved = _part_cells(part, draft, library)
+            cells += made
+            proof += proved
+        if self.standard_library:
+            position = next((index for index, cell in enumerate(cells) if cell.kind == "code"), len(cells))
+            cells.insert(position, imports_cell("standard-library", self.standard_library))
+        if not library.problems:
+            require_equal(draft, proof, library)
+        if library.problems:
+            raise _failure(library)
+        sha256 = sha256_of_sources(texts, literal(values))
+        cells = sign(cells, main.where, len(self.plan.modules), sha256)
+        assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
+        sources = tuple(module.where for module in self.plan.everything if not module.path.is_dir())
+        return Stitched(tuple(cells), sha256, sources, self.third_party)
+
+
+def read_template(main: Path, root: Path, *, built_before: bool = False) -> Template:
+    """Read a script and what it needs; of sources that were built before no rule is asked again.
+
+    What breaks a rule is said when the template is filled.
+
+    Raises:
+        CheckFailed: the script cannot be read.
+        WrongUse: there is no such script or folder.
+    """
+    main, root = main.resolve(), root.resolve()
+    if not root.is_dir():
+        raise WrongUse(f"no folder at {root}")
+    if not main.is_file():
+        raise WrongUse(f"no script at {main}")
+    library = Library(root)
+    package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
+    script = library.read(main, MAIN, package)
+    if script is None:
+        raise _failure(library)
+    library.modules[MAIN] = script
+    _refuse_neighbours(script, library)
+    segments = cut(script, library)
+    plan = make_plan(library, script, segments)
+    if not built_before:
+        for module in plan.everything:
+            refuse_in(module, library)
+        refuse_collisions(plan, library)
+        refuse_overtaking(plan, library)
+    standard, third = standard_library_lines(plan, library), third_party_lines(plan, library)
+    drafts = {module.name: rewrite(module, plan, library) for module in plan.everything}
+    steps: list[tuple[Part | None, list[Cell], Proof]] = []
+    proofs: dict[str, Proof] = {module.name: [] for module in plan.modules}
+    for step in plan.steps:
+        if isinstance(step, Module):
+            cells, proofs[step.name] = _module_cells(step, drafts[step.name], library)
+            steps.append((None, cells, []))
+        elif isinstance(step, Part):
+            steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, drafts[MAIN], library))))
+        elif third:
+            steps.append((None, [imports_cell("third-party", third)], []))
+    for module in plan.modules if not library.problems else []:
+        require_equal(drafts[module.name], proofs[module.name], library)
+    return Template(library, plan, segments, drafts[MAIN], steps, standard, third_party_names(plan, library))
+
+
+def _failure(library: Library) -> CheckFailed:
+    def place(problem: Problem) -> tuple[str, int, str]:
+        where, _, line = problem.where.rpartition(":")
+        return where, int(line) if line.isdigit() else 0, problem.what
+
+    return CheckFailed(sorted(library.problems, key=place))
+
+
+def _refuse_neighbours(script: Module, library: Library) -> None:
+    """`python script.py` also finds modules beside the script; the stitcher looks under the root alone."""
+    if script.path.parent == library.root:
+        return
+    for site in script.names.sites:
+        names = [alias.name for alias in site.node.names]
+        level = getattr(site.node, "level", 0)
+        if hasattr(site.node, "module"):
+            names = [site.node.module or ""] if not level else []
+        for name in names:
+            top = name.split(".")[0]
+            beside = script.path.parent / top
+            if (
+                top
+                and not library.is_ours(top)
+                and (beside.with_suffix(".py").is_file() or (beside / "__init__.py").is_file())
+            ):
+                library.refuse(
+                    script.at(site.node),
+                    f"{top} lies beside the script, not under the root",
+                    "import it by its full name",
+                )
+
+
+# -- cells ---------------------------------------------------------------------------------------------------------
+
+
+def _has_parameters(part: Part) -> bool:
+    return "parameters" in part.segment.tags
+
+
+def _docstring_cell(module: Module) -> list[Cell]:
+    if module.docstring is None:
+        return []
+    text = inspect.cleandoc(module.docstring.value.value)  # type: ignore[attr-defined]
+    span = (module.docstring.lineno, module.docstring.end_lineno or 0)
+    return [Cell(make_id(module.where, 0), "markdown", text, module.where, span=span)] if text.strip() else []
+
+
+def _module_cells(module: Module, draft: Draft, library: Library) -> tuple[list[Cell], Proof]:
+    """Return a library module's cells: its docstring, then its code; nothing when nothing but imports is left."""
+    if all(id(node) in draft.gone and not draft.gone[id(node)] for node in module.tree.body):
+        return [], []
+    cells, proof = _docstring_cell(module), Proof()
+    for segment in cut(module, library):
+        more, proved = _part_cells(Part(segment, 1, segment.first, segment.last), draft, library)
+        cells += more
+        proof += proved
+    return cells, proof
+
+
+def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell], Proof]:
+    """Return the cell of one segment, or of a piece of it, with its proof; none when nothing is left in it."""
+    module, segment = draft.module, part.segment
+    numbers = (segment.ordinal,) if part.number == 1 else (segment.ordinal, part.number)
+    span = (segment.marker or part.first, part.last) if part.number == 1 else (part.first, part.last)
+    if segment.kind == "markdown":
+        text = markdown(module, segment)
+        cell = Cell(make_id(module.where, *numbers), "markdown", text, module.where, segment.ordinal, span=span)
+        return ([cell] if text else []), []
+    before: list[Cell] = []
+    docstring = module.docstring
+    if module.is_main and docstring is not None and part.first <= docstring.lineno <= part.last:
+        before = _docstring_cell(module)
+    lines = draft.lines(part.first, part.last)
+    if not lines:
+        return before, []
+    refuse_blank_strings(module, lines, library)
+    proof = [(lines[0].number, "\n".join(line.text for line in lines))]
+    if looks_like_prompt(lines[0].text):
+        lines.insert(0, Line("", 0))
+    if segment.title and part.number == 1:
+        lines.insert(0, Line(f"# {segment.title}", segment.marker))
+    cell = code_cell(make_id(module.where, *numbers), module.where, lines, segment.ordinal, segment.tags, span)
+    return [*before, cell], proof
