@@ -4,7 +4,7 @@ Experiments are modules of the sources. A process imports each once, so when one
 another process is asked.
 """
 
-import pickle
+import ast
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,11 @@ from build.problems import CheckFailed, Problem
 from build.stamp import SOURCES
 from kernel_src.common.kernel_cards import KernelCard
 
-_ASK = "import pickle, sys; from build.notebooks import all_cards; sys.stdout.buffer.write(pickle.dumps(all_cards()))"
+_ASK = """
+from build.notebooks import all_cards
+from build.stitch.parameters import literal
+print(literal([vars(card) for card in all_cards()]))
+"""
 
 
 class Recipes:
@@ -58,5 +62,5 @@ class Recipes:
             lines = asked.stderr.decode(errors="replace").strip().splitlines()
             what = f"the experiments cannot be read: {lines[-1] if lines else f'exit code {asked.returncode}'}"
             raise CheckFailed([Problem(what=what, where=f"{SOURCES}/common/", cure="correct what was edited last")])
-        cards: list[KernelCard] = pickle.loads(asked.stdout)
-        return cards
+        # As Python's text: JSON would turn tuples into lists.
+        return [KernelCard(**fields) for fields in ast.literal_eval(asked.stdout.decode().splitlines()[-1])]
