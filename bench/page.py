@@ -30,7 +30,7 @@ def page(results: Mapping[str, Any], targets: Sequence[Target], parts: Sequence[
         body.append(f"<h2>{html.escape(name)}</h2>")
         body += [bars(group, f"{name} {unit}") for unit, group in _by_unit({name: found}).items()]
         body += [line(key, drawn) for key, drawn in _lines({name: found})]
-        body += [f'<p class="note">{html.escape(text)}</p>' for text in _notes(found)]
+        body += [f'<p class="note">{html.escape(text)}</p>' for text in dict.fromkeys(_notes(found))]
     body += ["<h2>How it was measured</h2>", _runs(results["runs"], parts), _table(results["machine"])]
     head = f'<!doctype html>\n<html lang="en">{_META}<title>Bench</title>\n<style>{_STYLE}</style>'
     return "\n".join([head, *body, "</html>"]) + "\n"
