@@ -51,6 +51,7 @@ HANGS = "SILENCE_S = 1.0\n" + once("time.sleep(600)", "len(self.pictures[0]) > 2
 CANNOT_BE_KILLED = "ENDING_S = 0.5\nget_context('fork').Process.kill = lambda self: None\n"
 # Two GPUs, one of which multiplies wrongly; the other is played by the CPU.
 ONE_GPU_OF_TWO = """
+os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # of the tests, which hide real ones
 count_gpus = lambda: 2
 probe_gpu = lambda index: Gpu("Tesla T4", f"GPU {index}: Tesla T4 multiplies wrongly" if index == 0 else "")
 def check_device(healthy=check_device):
