@@ -94,7 +94,7 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 test: setup ## all tests that fit into 8 minutes on 2 cores
 	@.venv/bin/pytest -m "not full" -n 2
 
-test-full: setup ## the long proofs and whole matrices (45 minutes on 2 cores)
+test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)
 	@.venv/bin/pytest -m full -n 2
 
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
