@@ -8,6 +8,7 @@ import pytest
 from build.push import drift
 from build.push.journal import Journal
 from build.seal import seal
+from build.stitch import stitch
 
 
 def notebook(*cells: tuple[str, str], **metadata: object) -> str:
@@ -89,11 +90,15 @@ def test_another_kernels_pushes_say_nothing(journal: Journal) -> None:
     assert find(journal, EDITED)
 
 
-def test_without_a_journal_a_build_of_ours_is_known_by_its_seal_and_an_edit_is_not(journal: Journal) -> None:
-    older = json.loads(seal(notebook(("code", "x = 0")).encode(), {}))
-    older["cells"][0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "of the run there"}]
+def test_without_a_journal_a_build_of_ours_is_known_by_its_seal_and_an_edit_is_not(
+    journal: Journal, tmp_path: Path
+) -> None:
+    (tmp_path / "older.py").write_text("x = 0\n")
+    older = json.loads(seal(stitch(tmp_path / "older.py", tmp_path), {}))
+    cell = older["cells"][-1]
+    cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "of the run there"}]
     assert find(journal, json.dumps(older)) is None
-    older["cells"][0]["source"] = "x = 1  # tried in the browser"
+    cell["source"] = "x = 1  # tried in the browser"
     found = find(journal, json.dumps(older))
     assert found and not found.known and "+x = 1  # tried in the browser" in found.diff
 
