@@ -58,8 +58,8 @@ where the competition's own 30 groups were drawn again they held it in about 90.
 <h2>Scores</h2>{wide("scores", forest(rows_of(comparison), comparison.floors))}
 <p class="small">Dashed: what no photograph is needed for: {floor_text(comparison)}</p>
 <h2>Differences of pairs</h2>{pairs}
-<p class="small">Bold: the interval keeps clear of zero. With many pairs one in twenty does so by luck; the decision above
-shares that chance among all others (Bonferroni), so a bold pair may still be one that cannot be told.</p>
+<p class="small">Bold: the interval keeps clear of zero. With many pairs one in twenty does so by luck; the decision
+above shares that chance among all others (Bonferroni), so a bold pair may still be one that cannot be told.</p>
 <h2>All targets, and each (ordinary R²)</h2>{wide("targets", targets)}
 <h2>Per state</h2>{wide("states", states)}
 <h2>Per date</h2>{wide("dates", dates)}
