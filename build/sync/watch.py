@@ -1,16 +1,15 @@
 """`python -m build watch`: sources that change are built, a notebook that is saved is synced; works with any editor.
 
 Looked at ten times a second by time and size; nothing is done on what was there at the start, but it is read, so that
-the first edit waits no longer than the others. A notebook whose edits did not all come home is left as it is, and its
-reasons lie beside it as `<slug>.sync-error.txt` until a save has none.
+the first edit waits no longer than the others, and what is broken, stale or edited is said. A notebook whose edits did
+not all come home is left as it is, and its reasons lie beside it as `<slug>.sync-error.txt` until a save has none.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from build.notebooks import NOTEBOOKS, build_notebook, find_edited, read_templates
+from build.notebooks import NOTEBOOKS, build_notebook, edit_problem, find_edited, read_templates
 from build.notebooks import build as build_notebooks
 from build.problems import CheckFailed, WrongUse
 from build.seal import is_untouched
@@ -58,8 +57,9 @@ def watch(
     """
     before = dict(_state(root))
     recipes = Recipes(root, experiment, cards)
-    _read_ahead(recipes.cards, root)
-    say(f"watching    {SOURCES}/ and {NOTEBOOKS}/ (Ctrl-C ends it)")
+    standing = _standing(recipes.cards, root)
+    for line in (f"watching    {SOURCES}/ and {NOTEBOOKS}/ (Ctrl-C ends it)", *standing):
+        say(line)
     while not stop():
         time.sleep(EVERY_S)
         built, before = _sources(before), _synced(before, root, say)
@@ -71,13 +71,29 @@ def watch(
                 say(line)
 
 
-def _read_ahead(cards: Sequence[KernelCard], root: Path) -> None:
-    """Make every notebook in memory, and write none."""
+def _standing(cards: Sequence[KernelCard], root: Path) -> list[str]:
+    """Make every notebook in memory, write none, and say which are not as they should be."""
+    reasons: list[str] = []
+    edited: list[Path] = []
+    stale = 0
     with uncollected():
         templates = read_templates(cards, root)
         for card in cards:
-            with suppress(CheckFailed):  # said when something changes, and it is still so
-                find_edited(build_notebook(card, root, templates), root)
+            try:
+                built = build_notebook(card, root, templates)
+            except CheckFailed as failed:
+                reasons += str(failed).splitlines()
+                continue
+            changed = find_edited(built, root)
+            edited += changed
+            files = built.files(root).items()
+            stale += not changed and not all(path.is_file() and path.read_bytes() == text for path, text in files)
+    lines = [f"NOT BUILT   {reason}" for reason in dict.fromkeys(reasons)]
+    if stale:
+        lines.append(
+            f"stale       {stale} of {len(cards)} notebooks are older than the sources; the next change builds"
+        )
+    return [*lines, *(f"edited      {edit_problem(path, root)}" for path in edited)]
 
 
 def _synced(before: State, root: Path, say: Callable[[str], object]) -> State:

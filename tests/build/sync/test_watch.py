@@ -157,6 +157,31 @@ def test_an_edited_and_run_notebook_comes_home_and_its_outputs_are_kept(toy: Toy
     assert "print(both(5))" in notebook.read_text()
 
 
+def said_at_the_start(toy: Toy) -> list[str]:
+    said: list[str] = []
+    watch(toy.root, [CARD], said.append, lambda: True)
+    assert said.pop(0).startswith("watching")
+    return said
+
+
+def test_at_the_start_what_is_broken_stale_or_edited_is_said_and_nothing_done(toy: Toy, notebook: Path) -> None:
+    assert said_at_the_start(toy) == []
+    before = notebook.read_bytes()
+    script = toy.root / "kernel_src/kernels/infer.py"
+    good = script.read_text()
+    script.write_text(good.replace("print(both(4))", "print(both(6))"))
+    (line,) = said_at_the_start(toy)
+    assert line.startswith("stale       1 of 1 notebooks") and notebook.read_bytes() == before
+    script.write_text(f"{good}\ndef broken(:\n")
+    (line,) = said_at_the_start(toy)
+    assert line.startswith("NOT BUILT") and "infer.py" in line
+    script.write_text(good)
+    save(notebook, "print(both(4))", "print(both(5))")
+    (line,) = said_at_the_start(toy)
+    assert line.startswith("edited      notebooks/i2b-toy-infer/i2b-toy-infer.ipynb")
+    assert "`python -m build sync notebooks/i2b-toy-infer/i2b-toy-infer.ipynb`" in line
+
+
 @pytest.mark.full
 def test_an_edited_experiment_reaches_the_notebooks_though_the_process_imported_it_before(tmp_path: Path) -> None:
     for name in ("build", "kernel_src"):
