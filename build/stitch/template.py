@@ -3,7 +3,7 @@
 The notebooks of one script differ by these alone, so sources are read, ordered, judged and cut into cells once.
 """
 
-import inspect
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,7 +176,7 @@ def _has_parameters(part: Part) -> bool:
 def _docstring_cell(module: Module) -> list[Cell]:
     if module.docstring is None:
         return []
-    text = inspect.cleandoc(module.docstring.value.value)  # type: ignore[attr-defined]
+    text = ast.get_docstring(module.tree) or ""
     span = (module.docstring.lineno, module.docstring.end_lineno or 0)
     return [Cell(make_id(module.where, 0), "markdown", text, module.where, span=span)] if text.strip() else []
 

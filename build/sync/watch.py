@@ -15,8 +15,8 @@ from build.problems import CheckFailed, WrongUse
 from build.seal import is_untouched
 from build.stamp import SOURCES
 from build.stitch.modules import uncollected
+from build.sync.cards import Cards
 from build.sync.command import ROOT, look, sync
-from build.sync.recipes import Recipes
 from kernel_src.common.files import write_text
 from kernel_src.common.kernel_cards import KernelCard
 
@@ -56,8 +56,8 @@ def watch(
         WrongUse: there is no such experiment.
     """
     before = dict(_state(root))
-    recipes = Recipes(root, experiment, cards)
-    standing = _standing(recipes.cards, root)
+    followed = Cards(root, experiment, cards)
+    standing = _standing(followed.cards, root)
     for line in (f"watching    {SOURCES}/ and {NOTEBOOKS}/ (Ctrl-C ends it)", *standing):
         say(line)
     while not stop():
@@ -67,7 +67,7 @@ def watch(
         if sources != built:
             # Noted before the build: what is saved while it runs differs from this, and is met in the next round.
             before = {path: one for path, one in before.items() if path.suffix != ".py"} | sources
-            for line in _build(recipes, root):
+            for line in _build(followed, root):
                 say(line)
 
 
@@ -116,10 +116,10 @@ def _synced(before: State, root: Path, say: Callable[[str], object]) -> State:
     return now
 
 
-def _build(recipes: Recipes, root: Path) -> list[str]:
+def _build(followed: Cards, root: Path) -> list[str]:
     try:
         with uncollected():
-            outcomes = build_notebooks(recipes.follow(), root)
+            outcomes = build_notebooks(followed.follow(), root)
     except (CheckFailed, WrongUse) as wrong:
         return [f"NOT BUILT   {line}" for line in str(wrong).splitlines()]
     return [f"{outcome.state:<11} {outcome.path}" for outcome in outcomes if outcome.state != "up to date"]

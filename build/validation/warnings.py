@@ -41,8 +41,13 @@ def find_warnings(files: Sequence[OofFile], truth: pd.DataFrame, validation: Val
     knowing = {}
     for i, name in enumerate(validation.names):
         found += _residuals(name, validation, i)
-        ratio = _knows_visits(validation, i, real)
-        if ratio is not None:
+        ratio, share = _visits_exactness(validation, i)
+        if share < TOO_EXACT:
+            found.append(
+                f"{name}: the mean of every State+Sampling_Date group is met too exactly (errors of the means "
+                f"{ratio:.2f} of chance): does it know their target statistics?"
+            )
+        elif (validation.folds[i] is None or real) and ratio < knows_visits_below(validation.groups):
             knowing[name] = ratio
     return [*found, *_knowing(knowing)]
 
@@ -140,12 +145,6 @@ def _residuals(name: str, validation: Validation, model: int) -> list[str]:
                 f"{name}: the heavier a fold is than the rest, the more it is predicted too heavy ({slope:+.2f} g per "
                 "g): were outputs given back the target statistics of the validation fold, as in the seed?"
             )
-    ratio, share = _visits_exactness(validation, model)
-    if share < TOO_EXACT:
-        found.append(
-            f"{name}: the mean of every State+Sampling_Date group is met too exactly (errors of the means "
-            f"{ratio:.2f} of chance): does it know their target statistics?"
-        )
     return found
 
 
@@ -154,13 +153,6 @@ def _visits_exactness(validation: Validation, model: int) -> tuple[float, float]
     if len(set(validation.groups)) >= len(validation.groups) / 2:
         return np.inf, 1.0
     return mean_exactness(validation.truth - validation.predictions[model], validation.groups)
-
-
-def _knows_visits(validation: Validation, model: int, real: bool) -> float | None:
-    """Return the ratio of a model whose errors are those of one that trained on photographs of the same visits."""
-    ratio, share = _visits_exactness(validation, model)
-    guessed = validation.folds[model] is None or real
-    return ratio if guessed and share >= TOO_EXACT and ratio < knows_visits_below(validation.groups) else None
 
 
 def _knowing(ratios: dict[str, float]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from build.plot import BOTTOM, LABEL, LEFT, TOP, Panel, text_width
 from build.web_page import web_page
-from tests.browser import Browser, find_chromium
+from tests.browser import INSTALL, Browser, find_chromium
 
 LABELS = re.compile(r'<text class="label [^"]*" x="([\d.]+)"( text-anchor="end")? y="([\d.]+)">([^<]*)</text>')
 NAMES = (
@@ -90,7 +90,7 @@ def test_a_few_points_apart_are_all_named_beside_their_points() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.skipif(not find_chromium(), reason="no Chromium")
+@pytest.mark.skipif(not find_chromium(), reason=INSTALL)
 def test_in_a_browser_labels_are_no_wider_than_the_plot_reckons_with(tmp_path: Path) -> None:
     plots = [panel(points).svg("") for _, points in crowds()[:50]]
     page = tmp_path / "page.html"

@@ -240,11 +240,7 @@ def test_the_file_predicts_what_scikit_learn_predicts_within_a_ten_thousandth_of
 
     # Solved to its end on both sides: how far from it the solver stops by itself is no question of the arrays.
     monkeypatch.setattr(sklearn.svm, "SVR", partial(sklearn.svm.SVR, tol=1e-9))
-    (member,) = [
-        m
-        for m in fit_members(family(name.split(" raw")[0].split(" sqrt")[0]), TrainingRows(FEATURES), GRAMS, 0)
-        if m.name == name
-    ]
+    (member,) = [m for m in fit_members(family(name), TrainingRows(FEATURES), GRAMS, 0) if m.name == name]
     save_regressor(Regressor(members=(member,), weights=np.ones((1, 5))), tmp_path / "regressor.safetensors")
     loaded = load_regressor(tmp_path / "regressor.safetensors").predict(OTHERS)
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from build.validation.real_table import is_competitions_own
 from kernel_src.common.competition import TARGETS, TRAINING_MEANS_G
 from kernel_src.common.constraints import component_matrix
 from kernel_src.common.metric import weighted_r2
-from tests.browser import Browser, find_chromium
+from tests.browser import INSTALL, Browser, find_chromium
 from tests.build.validation.painted import group_folds, predicted, truth, visits, write_oof, write_train
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -227,7 +227,7 @@ def test_the_page_holds_itself_and_the_floors(tmp_path: Path, train: Path) -> No
 
 
 @pytest.mark.full
-@pytest.mark.skipif(not find_chromium(), reason="no Chromium")
+@pytest.mark.skipif(not find_chromium(), reason=INSTALL)
 @pytest.mark.parametrize("width_px", [390, 1280])
 def test_every_name_and_score_of_the_drawing_is_in_the_window(tmp_path: Path, train: Path, width_px: int) -> None:
     name = "oof_21_vit_huge_plus_patch16_dinov3_384"

@@ -22,7 +22,7 @@ print(literal([vars(card) for card in all_cards()]))
 """
 
 
-class Recipes:
+class Cards:
     """The cards of one experiment or of all, or those that are given, which nothing changes."""
 
     def __init__(self, root: Path, experiment: str = "", cards: Sequence[KernelCard] | None = None) -> None:
