@@ -88,8 +88,9 @@ def _torch_data(path: Path) -> Any:
         if packed or size > path.stat().st_size:
             raise _problem(path, "a checkpoint whose parts are compressed, which torch.save never does", AS_SAFETENSORS)
     try:
-        with _memory_limit(3 * path.stat().st_size + SPARE_BYTES):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # An open file, because of a path torch would believe the suffix.
+        with _memory_limit(3 * path.stat().st_size + SPARE_BYTES), path.open("rb") as handle:
+            return torch.load(handle, map_location="cpu", weights_only=True)
     except MemoryError:
         raise _problem(path, "it claims far more memory than it has bytes", AS_SAFETENSORS) from None
     except Exception as error:  # a damaged or hostile file raises whatever its bytes happen to ask for

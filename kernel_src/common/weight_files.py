@@ -135,7 +135,7 @@ def _kind_of_safetensors(path: Path, size: int, head: bytes) -> FileKind:
 
 def _as_text(head: bytes) -> str | None:
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    text = head.decode(encoding, errors="replace").strip().rstrip("\ufffd")
+    text = head.decode(encoding, errors="replace").strip("\ufeff\ufffd \r\n\t\f")
     return text if all(character.isprintable() or character in "\r\n\t\f" for character in text) else None
 
 
