@@ -34,12 +34,12 @@ ABSOLUTE_SCALE = 10.0  # brings the raw answer, relative inverse distance of 0 t
 class DepthEstimator(nn.Module):
     """The frozen depth model with what goes in and what comes out of it."""
 
-    def __init__(self, config: Any) -> None:
-        """Build with random weights from a DepthAnythingConfig."""
+    def __init__(self, config: Any, network: nn.Module | None = None) -> None:
+        """Take a network, or build one with random weights from a DepthAnythingConfig."""
         from transformers import DepthAnythingForDepthEstimation
 
         super().__init__()
-        self.network = DepthAnythingForDepthEstimation(config)
+        self.network = DepthAnythingForDepthEstimation(config) if network is None else network
         self.requires_grad_(False)
 
     @torch.inference_mode()
@@ -147,7 +147,7 @@ def load_depth(weights: Path, config: Path) -> DepthEstimator:
         FileNotFoundError: one of the files is missing.
         ImportError: transformers is not there or broken.
     """
-    from transformers import DepthAnythingConfig
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
     for path in (weights, config):
         if not path.is_file():
@@ -158,8 +158,8 @@ def load_depth(weights: Path, config: Path) -> DepthEstimator:
         what = " ".join(f"{error}".split())[:300]
         raise WeightsError(f"{config} is not the config.json of Depth Anything V2 ({what}): take the hub's") from None
     tensors = read_weights(weights)
-    prefixed = {f"network.{name}": tensor for name, tensor in tensors.items()}
-    return filled(lambda: DepthEstimator(settings), prefixed, str(weights)).eval()
+    network = filled(lambda: DepthAnythingForDepthEstimation(settings), tensors, str(weights))
+    return DepthEstimator(settings, network).eval()
 
 
 # %%

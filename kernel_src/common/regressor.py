@@ -189,7 +189,7 @@ def load_regressor(path: Path) -> Regressor:
         targets = tuple(about["targets"])
         if targets != TARGETS:
             raise ValueError(f"its targets are {quoted(targets)}")
-        if foreign or not all(np.isfinite(array).all() for array in arrays.values()):
+        if foreign or not all(_is_sound(name, array) for name, array in arrays.items()):
             raise ValueError("it holds numbers that are not finite, or no numbers")
         regressor = _assembled(about, arrays)
         _check_fit(regressor)
@@ -217,6 +217,11 @@ def _assembled(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Regresso
         for i, member in enumerate(about["members"])
     )
     return Regressor(members=members, weights=arrays["weights"])
+
+
+def _is_sound(name: str, array: np.ndarray) -> bool:
+    """Tell whether all is finite; the threshold of a leaf is infinite, since nothing goes on from there."""
+    return not np.isnan(array).any() if name.endswith(".threshold") else bool(np.isfinite(array).all())
 
 
 def _check_fit(regressor: Regressor) -> None:

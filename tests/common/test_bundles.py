@@ -135,7 +135,7 @@ def test_an_experiment_with_a_field_of_the_future_is_refused(bundle: Path) -> No
     config["experiment"]["mood"] = "bright"
     (bundle / "config.json").write_text(json.dumps(config))
     sign_again(bundle)
-    with pytest.raises(ValueError, match="unknown fields mood"):
+    with pytest.raises(BundleError, match="unknown fields mood"):
         load_bundle(bundle)
 
 

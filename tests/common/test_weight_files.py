@@ -114,21 +114,21 @@ TENSOR = st.fixed_dictionaries(
 HEADER = st.dictionaries(st.sampled_from(["w", "heads.0.0.weight", "__metadata__", "\x00", "../x"]), TENSOR | JSON)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(header=HEADER | JSON, body=st.binary(max_size=64), length=st.none() | st.integers(0, 2**64 - 1))
 def test_any_header_is_read_or_refused_in_one_line(tmp_path: Path, header: object, body: bytes, length: int | None):
     text = json.dumps(header).encode()
     size = (len(text) if length is None else length).to_bytes(8, "little")
     path = tmp_path / "w.safetensors"
     path.write_bytes(size + text + body)
-    for read in (read_weights, open_weights, lambda path: load_fold(TINY, path)):
+    for read in (read_weights, open_weights):
         try:
             read(path)
         except WeightsError as error:
             assert "\n" not in str(error) and str(path) in str(error)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=600) | st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
 def test_any_bytes_are_named_in_one_line(tmp_path: Path, content: bytes):
     (tmp_path / "w.safetensors").write_bytes(content)
