@@ -17,7 +17,7 @@ from kernel_src.common.backbones import build_backbone
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.images import Framing
 from kernel_src.common.manifest import WeightsError
-from kernel_src.common.model import BUILD_ERRORS, WithoutMemory
+from kernel_src.common.model import without_memory
 from kernel_src.common.starting_weights import load_backbone
 from kernel_src.common.weight_files import open_weights
 
@@ -130,11 +130,7 @@ def _refuse_far_larger(experiment: Experiment, weights: Path) -> None:
     """Compare sizes before the backbone is built: its embeddings may be resampled, nothing else may grow."""
     with open_weights(weights) as file:
         held = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  # no mapping
-    try:
-        with WithoutMemory():
-            backbone = build_backbone(experiment)
-    except BUILD_ERRORS as error:
-        raise WeightsError(f"{experiment.backbone} cannot be built ({type(error).__name__}: {error})") from None
+    backbone = without_memory(lambda: build_backbone(experiment), experiment.backbone)
     wanted = sum(p.numel() for name, p in backbone.named_parameters() if "pos" not in name)
     if wanted > 1.1 * held:
         raise WeightsError(

@@ -157,6 +157,24 @@ BUILD_ERRORS = (
 )
 
 
+def without_memory(build: Callable[[], Net], source: str) -> Net:
+    """Build a network that has shapes and no weights.
+
+    Raises:
+        WeightsError: it cannot be built; `source` says for what.
+    """
+    try:
+        with WithoutMemory():
+            return build()
+    except BUILD_ERRORS:
+        pass  # a hybrid of timm sends a picture through its stem to learn its size: then that takes no memory either
+    try:
+        with torch.device("meta"):
+            return build()
+    except BUILD_ERRORS as error:
+        raise WeightsError(f"{source}: its network cannot be built ({type(error).__name__}: {error})") from None
+
+
 def filled(build: Callable[[], Net], tensors: Mapping[str, torch.Tensor], source: str) -> Net:
     """Build a network around the tensors of a file, strictly, in the network's own precision.
 
@@ -166,11 +184,7 @@ def filled(build: Callable[[], Net], tensors: Mapping[str, torch.Tensor], source
     Raises:
         WeightsError: the tensors do not fit, or there is no such network.
     """
-    try:
-        with WithoutMemory():
-            model = build()
-    except BUILD_ERRORS as error:
-        raise WeightsError(f"{source}: its network cannot be built ({type(error).__name__}: {error})") from None
+    model = without_memory(build, source)
     wanted = model.state_dict()
     _refuse(misfits(wanted, tensors), source)
     owned = {key: tensor.to(wanted[key].dtype, copy=True) for key, tensor in tensors.items()}

@@ -83,7 +83,18 @@ def test_a_network_far_larger_than_its_file_is_never_built(tmp_path: Path, monke
     assert sum(taken) < 100_000
 
 
-@pytest.mark.parametrize("backbone", ["test_vit", "test_resnet", "test_efficientnet", "test_convnext", "regnetx_002"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "test_vit",
+        "test_resnet",
+        "test_efficientnet",
+        "test_convnext",
+        "regnetx_002",
+        "vit_relpos_small_patch16_rpn_224",
+        "vit_tiny_r_s16_p8_224",
+    ],
+)
 def test_a_model_around_its_file_is_the_model_that_was_saved(tmp_path: Path, backbone: str):
     experiment = Experiment(name="one", backbone=backbone, image_height_px=64, image_width_px=64, head_hidden=(8,))
     model = BiomassNet(experiment).eval()
