@@ -18,6 +18,7 @@ from difflib import SequenceMatcher
 from build.problems import Problem
 from build.stitch.notebook import IMPORTS, Cell
 from build.sync.cells import SCRATCH, EditedCell, without_header, without_note
+from kernel_src.common.untrusted import quoted
 
 LIKE = 0.5  # share of common lines from which two cells are taken for the same
 CLAIMED = 0.25  # the same when the cell itself names the source
@@ -127,7 +128,7 @@ class _Match:
                 places = ", ".join(sorted({self.base[one].where for one in [base, *rivals]}))
                 self.found.problems.append(
                     Problem(
-                        what=f"may be any of several cells of {places}: {cell.text.strip().splitlines()[0]!r}",
+                        what=f"may be any of several cells of {places}: {quoted(cell.text.strip().splitlines()[0])}",
                         where=cell.where,
                         cure=f"write `# {self.base[base].where}` as its first line, or edit the source",
                     )
@@ -245,7 +246,7 @@ def _lines(text: str) -> Counter[str]:
 def _nodes(text: str) -> Iterator[ast.AST]:
     try:
         return ast.walk(ast.parse(text))
-    except SyntaxError:  # reported where the cell is brought home
+    except (SyntaxError, RecursionError, MemoryError):  # reported where the cell is brought home
         return iter(())
 
 
@@ -253,7 +254,7 @@ def _bound(text: str) -> tuple[set[str], bool]:
     """Return the names that a cell binds, and whether it does nothing but define."""
     try:
         body = ast.parse(text).body
-    except SyntaxError:
+    except (SyntaxError, RecursionError, MemoryError):
         return set(), False
     names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     only = bool(names) and all(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from build.sync.checked import is_source_name
 from build.sync.writing import SYNC
 from kernel_src.common.files import write_json
 
@@ -22,9 +23,10 @@ def recall(root: Path, notebook: Path | None, sha256: str) -> dict[str, str]:
         return {}
     try:
         noted = json.loads(_entry(root, notebook).read_bytes())
-        return dict(noted["sources"]) if noted["build"] == sha256 else {}
-    except (FileNotFoundError, ValueError, KeyError):  # never synced, or damaged: the build itself is ancestor enough
-        return {}
+        texts = dict(noted["sources"]) if noted["build"] == sha256 else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}  # never synced, or damaged: the build itself is ancestor enough
+    return texts if all(is_source_name(where) and isinstance(text, str) for where, text in texts.items()) else {}
 
 
 def note(root: Path, notebook: Path, sha256: str, texts: Mapping[str, str]) -> None:
