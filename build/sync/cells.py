@@ -61,9 +61,9 @@ def parse(content: bytes, name: str = "the notebook") -> Edited:
     for number, raw in enumerate(notebook["cells"], start=1):
         kind, tags = raw["cell_type"], tags_of(raw)
         text = raw["source"].replace("\r\n", "\n").replace("\r", "\n")
-        if note := _NOTE.search(text) if kind == "markdown" else None:
+        if note := _NOTE.search(text) if not sha256 or kind != "code" else None:
             sha256 = sha256 or note["sha256"]
-            text = _NOTE.sub("", text)
+            text = text if kind == "code" else _NOTE.sub("", text)
         if _PAPERMILL & set(tags) or not text.strip():
             continue
         id_, origin, attached = str(raw.get("id", "")), origin_of(raw)["source"], bool(raw.get("attachments"))

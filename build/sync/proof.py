@@ -45,7 +45,8 @@ def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belong
         mine, other = wanted.get(where, []), got.get(where, [])
         if mine and not other and where in theirs and where != base.main:
             what = "nothing in the notebook needs this module any more, so the next build would leave it out"
-            cure = f"put back what needs it, or delete its other cells, too, such as {quoted(mine[0].text.splitlines()[0])}"
+            other_cell = quoted(mine[0].text.splitlines()[0])
+            cure = f"put back what needs it, or delete its other cells, too, such as {other_cell}"
             result.problems.append(Problem(what=what, where=where, cure=cure))
         elif len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
             what = "building from the edited sources would not give this notebook again"

@@ -85,6 +85,18 @@ def recover(root: Path) -> Path | None:
     return backup
 
 
+def refuse_pending(root: Path) -> None:
+    """Refuse to look at sources of which an interrupted sync has written some and not the others.
+
+    Raises:
+        CheckFailed: there are such.
+    """
+    if (root / SYNC / "pending").is_dir():
+        what = "a sync was interrupted while it wrote the sources, so they are half old and half new"
+        cure = "`python -m build sync NOTEBOOK` or `make build` finishes it"
+        raise CheckFailed([Problem(what=what, where=f"{(SYNC / 'pending').as_posix()}/", cure=cure)])
+
+
 def keep(root: Path, name: str, content: bytes) -> Path:
     """Keep a notebook whose edits did not all come home, named by its content."""
     path = root / SYNC / "kept" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name[-100:]}"
