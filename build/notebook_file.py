@@ -102,7 +102,7 @@ def _cell(raw: object, number: int) -> dict[str, Any]:
         raise _odd(where, f"is {_kind(raw)}")
     if not isinstance(raw.get("cell_type"), str):
         raise _odd(where, f"is of the kind {quoted(raw.get('cell_type'), 30)}")
-    source = raw.get("source")
+    source = raw.get("source") or ""
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
         source = "".join(source)
     if not isinstance(source, str):
