@@ -53,14 +53,13 @@ def builds_in_history(root: Path, sha256: str) -> Iterator[tuple[dict[str, str],
 
 def _commits(root: Path, sha256: str) -> list[str]:
     # -m: a merge may have rebuilt them
-    command = ["git", "-C", root, "log", "--all", "-m", "--format=%H", f"-S{checked_sha256(sha256)}", "--", "notebooks"]
-    return list(dict.fromkeys(_git(command).decode().split()))
+    log = _git(["git", "-C", root, "log", "--all", "-m", "--format=%H", f"-S{sha256}", "--", "notebooks"])
+    return list(dict.fromkeys(log.decode().split()))
 
 
 def _notebooks(root: Path, commit: str, sha256: str) -> list[str]:
     """Return the notebooks of a commit that hold the hash; grep takes no --end-of-options, so the commit is checked."""
-    what = ["-l", "-z", "-F", "-e", checked_sha256(sha256)]
-    found = _git(["git", "-C", root, "grep", *what, checked_commit(commit), "--", "notebooks"])
+    found = _git(["git", "-C", root, "grep", "-lzF", "-e", sha256, checked_commit(commit), "--", "notebooks"])
     names = [os.fsdecode(line).partition(":")[2] for line in found.split(b"\0")]
     return [name for name in names if name.endswith(".ipynb")]
 
