@@ -86,8 +86,8 @@ def rehearse(
         isolated = ", ".join(f"{what}: {how}" for what, how in chosen.as_json().items())
         mounted = ", ".join([plan.competition or "no competition", *plan.datasets, *plan.models])
         say(f"{notebook.stem}: {mounted}; {isolated}")
-        if not is_untouched(content):
-            say(f"  note: {notebook.name} is not as it was built: this rehearses what was edited in it")
+        if remark := edit_remark(notebook, content):
+            say(f"  {remark}")
         expected = read_expected(competition_folder(mock, plan.competition, layout)) if plan.competition else None
         before = {} if chosen.namespace else tree_sha256(mock.input)
         process = start_notebook(
@@ -122,6 +122,14 @@ def rehearse(
     finally:
         mock.remove()
         shutil.rmtree(scratch.root)
+
+
+def edit_remark(notebook: Path, content: bytes) -> str:
+    """Say that a notebook was edited since it was built, so that nobody takes its rehearsal for that of the build."""
+    if is_untouched(content):
+        return ""
+    shown = f"`python -m build diff {notebook}` shows the edits"
+    return f"{notebook.name} differs from its build and is rehearsed as it lies; {shown}"
 
 
 class _Progress:
