@@ -143,7 +143,7 @@ def _not_json(content: bytes, error: Exception) -> NotANotebook:
     if text.startswith(b"version https://git-lfs"):
         return NotANotebook("is a Git-LFS pointer: the notebook itself was not fetched", "run `git lfs pull`")
     if text[:1] == b"<" and not text.startswith(b"<<<<<<<"):
-        cure = "download the file itself: Kaggle's ⋮ → Download code, GitHub's Raw; or `make pull-kernel`"
+        cure = "download the file itself: Kaggle's ⋮ → Download code, GitHub's Raw; or `make pull-kernel EXPERIMENT=…`"
         return NotANotebook("is a web page (HTML or XML) that was saved under this name, not a notebook", cure)
     for magic, name in (_ARCHIVES | _OTHERS).items():
         if begin.startswith(magic):

@@ -137,6 +137,7 @@ def test_a_hash_that_begins_like_an_option_of_git_runs_nothing(tmp_path: Path) -
         subprocess.run(["git", "-C", toy.root, *who, *words], check=True, capture_output=True)
     head = subprocess.run(["git", "-C", toy.root, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     (folder / "y.ipynb").write_text(head.stdout)  # so that the pattern, which is the commit then, is found somewhere
+    subprocess.run(["git", "-C", toy.root, "add", "."], check=True, capture_output=True)
     with pytest.raises(CheckFailed, match="does not say"):
         run_diff(folder / "x.ipynb", False, root=toy.root)
     with pytest.raises(ValueError, match="is not a sha256"):
