@@ -14,8 +14,19 @@ from kernel_src.common.untrusted import checked_sha256, quoted
 
 LARGEST_BYTES = 512 << 20  # many times what Kaggle takes; a device or a film ends here
 _CONFLICT = re.compile(rb"^(<<<<<<< |>>>>>>> )", re.MULTILINE)
-_ARCHIVES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive", b"BZh": "a bzip2 archive"}
-_OTHERS = {b"%PDF": "a PDF", b"\x89PNG": "a picture (PNG)", b"\xff\xd8\xff": "a picture (JPEG)"}
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"7z\xbc\xaf": "a 7z archive",
+}
+_OTHERS = {
+    b"%PDF": "a PDF",
+    b"{\\rtf": "a word processor's text (RTF)",
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+}
 _EXPECTED = "a Jupyter notebook (JSON, format 4)"
 
 

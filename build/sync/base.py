@@ -76,7 +76,7 @@ def store_held(root: Path) -> Iterator[None]:
     """Hold out/builds/ for this process, so that nothing is thrown away that another one is about to name."""
     folder = root / BUILDS
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
+    with (folder / ".lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -217,6 +217,7 @@ class _Match:
                 self.found.problems.append(_switched(cell, self.base[base].kind, self.source(base)))
                 self.free.discard(index)
                 self.free_base.discard(base)
+                self.found.scratch = [one for one in self.found.scratch if one != index]
 
     def was(self, cell: EditedCell, base: int, once: bool) -> bool:
         """Whether a cell is a lost one of the base, in another kind."""

@@ -10,6 +10,7 @@ from build.sync.belonging import Belonging
 from build.sync.cells import EditedCell
 from kernel_src.common.untrusted import quoted
 
+MOST_BITS = 10_000  # of a whole number: Python writes no more than 4,300 digits
 _MAGIC = re.compile(r"\s*(%%?\w|!|\?\w|\w[\w.]*\?\??\s*$|[\w, ]+=\s*[!%])")
 
 
@@ -31,7 +32,9 @@ def cell_problems(edited: Sequence[EditedCell], belonging: Belonging) -> list[Pr
 
 def _unreadable(cell: EditedCell, home: bool) -> Problem | None:
     try:
-        ast.parse(cell.text)
+        numbers = [node.value for node in ast.walk(ast.parse(cell.text)) if isinstance(node, ast.Constant)]
+        if home and any(isinstance(number, int) and number.bit_length() > MOST_BITS for number in numbers):
+            return Problem(what="holds a number that is too long to be written", where=cell.where, cure="compute it")
         return None
     except (RecursionError, MemoryError):
         what, cure = "holds code that is nested too deeply to be read", "write it in several statements"

@@ -7,6 +7,7 @@ the first save could come home a second time. So each sync leaves the sources as
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,4 +38,4 @@ def note(root: Path, notebook: Path, sha256: str, texts: Mapping[str, str]) -> N
 
 
 def _entry(root: Path, notebook: Path) -> Path:
-    return root / EARLIER / f"{hashlib.sha256(str(notebook.resolve()).encode()).hexdigest()[:16]}.json"
+    return root / EARLIER / f"{hashlib.sha256(os.fsencode(notebook.resolve())).hexdigest()[:16]}.json"

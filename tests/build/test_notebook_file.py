@@ -11,6 +11,7 @@ import pytest
 
 from build.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook, sources_sha256, tags_of
 from build.problems import CheckFailed, WrongUse
+from build.rehearse.command import notebook_of
 from build.rehearse.rehearsal import rehearse
 from build.seal import has_outputs, is_untouched
 from build.sync.command import run_diff, run_sync
@@ -51,6 +52,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "prose": (b"Dear all, the notebook follows. " * 99, "is text, but not JSON"),
     "a zip": (zipped(), "is a zip archive.* → unpack it"),
     "a gzip": (gzip.compress(TEXT.encode()), "is a gzip archive"),
+    "RTF": (b"{\\rtf1\\ansi print(1)}", "is a word processor's text"),
     "a PDF": (b"%PDF-1.7\n" + b"\x80" * 99, "is a PDF"),
     "nothing": (b"", "is empty"),
     "blanks": (b" \n\n", "is empty"),
@@ -109,6 +111,11 @@ def test_the_rehearsal_says_so_before_it_lays_anything_out(tmp_path: Path) -> No
     with pytest.raises(WrongUse, match="n.ipynb is UTF-16 text"):
         rehearse(path, data=tmp_path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    built = tmp_path / "notebooks" / "x" / "x.ipynb"
+    built.parent.mkdir(parents=True)
+    built.write_bytes(TEXT.encode("utf-16"))
+    with pytest.raises(WrongUse, match="x.ipynb is UTF-16 text"):
+        notebook_of("x", tmp_path / "notebooks")
 
 
 @pytest.mark.skipif(not FAULTS.is_dir(), reason="needs ../shared/faults, which is not at hand")
