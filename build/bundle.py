@@ -75,7 +75,7 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
     if not (run / CONFIG_FILE).is_file():
         raise WrongUse(f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder")
     config = read_bundle_json(run, CONFIG_FILE)
-    if lacking := [key for key in ("experiment", "folds", "oof", "versions") if not config.get(key)]:
+    if lacking := [key for key in ("experiment", "folds", "oof", "versions") if config.get(key) is None]:
         raise WrongUse(f"{run / CONFIG_FILE} lacks {', '.join(lacking)}: let the training finish")
     out = out.resolve()
     wanted = (*config["folds"], OOF_FILE, *([REGRESS_REPORT] if is_frozen(config["experiment"]) else []))
