@@ -1,4 +1,4 @@
-"""Prints the table "Why the last epoch" of docs/seed-differences.md: which epoch to keep, and on how many rows to train.
+"""Prints the table "Why the last epoch" of docs/seed-differences.md: which epoch to keep, and how many rows train.
 
     nice .venv/bin/python bench/epoch_picker.py [v7]
 
