@@ -209,9 +209,7 @@ class Floor:
         """Let a net of every kind see one batch: threads are made and memory is reserved."""
         for bundle, _, parts, turned in self.jobs:
             depth = bundle.depth
-            maps = (
-                None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels)
-            )
+            maps = None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels)
             forward_grams(bundle.models[0], turned[0][0], self.half, maps)  # the other folds are alike
 
     @torch.inference_mode()

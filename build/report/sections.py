@@ -173,7 +173,8 @@ def folds_section(record: Record) -> Section:
         "Folds",
         f"""<p>{html.escape(cut)}; {whole}.</p>{wide("folds", table(heading, rows))}
 <p class="small">A fold's own R² is held against its own mean: with few groups it swings widely. Kept: the epoch whose
-weights stayed, the last one unless inner rows pick it.</p><details><summary>Which groups lie where</summary><ul>{"".join(members)}</ul></details>""",
+weights stayed, the last one unless inner rows pick it.</p>
+<details><summary>Which groups lie where</summary><ul>{"".join(members)}</ul></details>""",
     )
 
 

@@ -19,7 +19,7 @@ DEPTH_KEY = "depth"
 MIDDLE = cv2.INTER_LINEAR  # how a depth map is read between its pixels; albumentations' default is the nearest one
 
 
-class TurnWithinShape(albumentations.RandomRotate90):
+class TurnWithinShape(albumentations.RandomRotate90):  # type: ignore[misc]  # it has no types
     """Turn a square by 0, 90, 180 or 270°, another picture by 0 or 180°: the others would change its shape."""
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

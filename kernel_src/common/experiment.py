@@ -53,8 +53,8 @@ class Experiment:
     folds: int = 5
     train_folds: tuple[int, ...] = ()  # which of the folds are trained; empty: all
     split_seed: int = 0  # shuffles the groups before they are dealt out; another seed, other folds
-    # 0: all other rows train and the last epoch is kept; k: one of k group folds of the *training* rows picks the epoch.
-    # That costs score (docs/seed-differences.md): it is for a search, whose trials are cut short.
+    # 0: all other rows train and the last epoch is kept; k: one of k group folds of the *training* rows picks it, which
+    # costs score (docs/seed-differences.md) and is for a search, whose trials are cut short.
     inner_folds: int = 0
     augmentation: str = "moderate"
     external_data: str = ""  # dataset slug of external photographs, for training only; empty: none

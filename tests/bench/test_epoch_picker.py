@@ -21,8 +21,7 @@ def test_the_three_ways_are_scored_on_all_images_and_heads_learn_from_features_t
     telling = target_array(train) / 10
     embeddings = dict(zip(train["image_id"], telling, strict=True))
     short, long = (
-        epoch_picker.scores(replace(SMALL, epochs=epochs, schedule="constant"), train, embeddings)
-        for epochs in (1, 60)
+        epoch_picker.scores(replace(SMALL, epochs=epochs, schedule="constant"), train, embeddings) for epochs in (1, 60)
     )
     assert set(long) == {*epoch_picker.WAYS, "picked epoch, mean"} and all(np.isfinite(list(long.values())))
     assert 1 <= long["picked epoch, mean"] <= 60

@@ -55,8 +55,8 @@ def test_flips_are_drawn_independently_of_each_other() -> None:
 
 def test_few_pictures_stay_as_they_are_under_moderate_augmentation() -> None:
     untouched = sum(np.array_equal(made, PICTURE) for made in pictures("moderate", range(300)))
-    # (0.5 * 0.7 * 0.75 + 0.5 * 0.3 * 0.25) * 0.5 * 0.7 * 0.8: an oblong picture is turned by 180° a quarter of the time,
-    # which both flips undo.
+    # (0.5 * 0.7 * 0.75 + 0.5 * 0.3 * 0.25) * 0.5 * 0.7 * 0.8: an oblong picture is turned by 180° in a quarter of the
+    # samples, which both flips undo.
     assert untouched / 300 < 0.14
 
 
@@ -82,7 +82,7 @@ def test_flips_and_turns_produce_the_symmetries_that_the_views_take_from_them_an
 
 @pytest.mark.parametrize("preset", [preset for preset in PRESETS if preset != "conservative"])
 def test_an_oblong_picture_is_never_squeezed_so_its_stripes_keep_their_width(preset: str) -> None:
-    """Quarter turns of 256x512 used to be resized back: stripes of 16 px came out 8 px wide, in a quarter of samples."""
+    """Quarter turns of 256x512 used to be resized back: stripes of 16 px came out 8 px wide, in 104 of 400."""
     stripes = np.repeat((np.arange(512) // 16 % 2 * 255).astype(np.uint8)[None], 256, 0)
     picture = np.repeat(stripes[..., None], 3, 2)
     augment = augmentation(preset, with_depth=True)
