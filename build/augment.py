@@ -51,7 +51,6 @@ def contact_sheet(
         experiment.augmentation,
         seed_at(experiment.seed, "fold", 0),
         depth_maps=maps,
-        interpolation=preprocessing.interpolation,
     )
     for epoch in range(count):
         served.epoch = epoch

@@ -140,7 +140,10 @@ def _is_setting(value: Any, kind: type) -> bool:
 
 
 def load_depth(weights: Path, config: Path) -> DepthEstimator:
-    """Load a depth model from local files only, strictly.
+    """Load a depth model from local files only, strictly, with the numbers that a bundle keeps of it.
+
+    A bundle stores matrices and kernels in half precision. Rounded here, the networks learn from the very maps that
+    inference will show them, and a model that comes out of a bundle is left as it is.
 
     Raises:
         WeightsError: one of the files is something else, or the weights do not fit the config.
@@ -157,14 +160,14 @@ def load_depth(weights: Path, config: Path) -> DepthEstimator:
     except Exception as error:  # transformers checks a config with errors of its own, which older versions do not have
         what = " ".join(f"{error}".split())[:300]
         raise WeightsError(f"{config} is not the config.json of Depth Anything V2 ({what}): take the hub's") from None
-    tensors = read_weights(weights)
+    tensors = {key: tensor.half() if tensor.ndim > 1 else tensor for key, tensor in read_weights(weights).items()}
     network = filled(lambda: DepthAnythingForDepthEstimation(settings), tensors, str(weights))
     return DepthEstimator(settings, network).eval()
 
 
 # %%
 DEPTH_CACHE_GB = 20.0  # 357 pictures of 518 px take 0.2 GB; Kaggle's scratch disk has some 60 GB
-DEPTH_CACHE_VERSION = 1  # to be raised when `DepthEstimator.forward` computes something else
+DEPTH_CACHE_VERSION = 2  # to be raised when the same file gives other maps
 
 
 def cached_depth_maps(

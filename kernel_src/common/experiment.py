@@ -60,7 +60,9 @@ class Experiment:
     folds: int = 5
     train_folds: tuple[int, ...] = ()  # which of the folds are trained; empty: all
     split_seed: int = 0  # shuffles the groups before they are dealt out; another seed, other folds
-    inner_folds: int = 0  # 0: the last epoch is kept; k: one of k group folds of the *training* rows picks the epoch
+    # 0: all other rows train and the last epoch is kept; k: one of k group folds of the *training* rows picks it, which
+    # costs score (docs/seed-differences.md) and is for a search, whose trials are cut short.
+    inner_folds: int = 0
     augmentation: str = "moderate"
     external_data: str = ""  # dataset slug of external photographs, for training only; empty: none
     external_area_factor: float = 0.84  # quadrat area here over there: 0.21 m² / 0.25 m²; external grams times this
@@ -86,7 +88,7 @@ class Experiment:
     ema_decay: float = 0.0  # per optimiser step, of the averaged weights that are then kept; 0: no average
     seed: int = 42
     # Prediction
-    tta: str = "all"  # symmetries averaged: all that make sense for the shape, the flips, or none
+    tta: str = "all"  # symmetries averaged: all that the augmentation showed in training, its flips, or none
     constraint: str = "projection"  # how the two identities are enforced
     # Kaggle
     machine_shape: str = "NvidiaTeslaT4"  # two T4s

@@ -10,12 +10,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kernel_src.common.checkpoint import read_progress
 from kernel_src.common.competition import IMAGE_COLUMN
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.files import sha256_of, write_json
+from kernel_src.common.pseudo_labels import split_sha256
 from kernel_src.common.untrusted import parsed_json, plain_file
 from kernel_src.common.weight_files import open_weights
 
@@ -25,15 +27,20 @@ OUTPUT_DEPTH = 5  # folders between the inputs' root and a run: notebooks/<owner
 
 
 def run_fingerprint(
-    experiment: Experiment, rows: pd.DataFrame, pseudo_labels: pd.DataFrame | None, weights: list[Path | None]
+    experiment: Experiment,
+    rows: pd.DataFrame,
+    fold_of: np.ndarray,
+    pseudo_labels: pd.DataFrame | None,
+    weights: list[Path | None],
 ) -> dict[str, Any]:
-    """Say what a training depends on: recipe, rows and weights, not where they are mounted."""
+    """Say what a training depends on: recipe, rows, their folds (rows,) and weights, not where they are mounted."""
     data = rows.drop(columns=IMAGE_COLUMN).to_csv(index=False)
     if pseudo_labels is not None:
         data += pseudo_labels.drop(columns=IMAGE_COLUMN).to_csv(index=False)
     return {
         "experiment": trained_recipe(experiment),
         "data": hashlib.sha256(data.encode()).hexdigest(),
+        "folds": split_sha256(rows["image_id"].tolist(), fold_of),
         "weights": [sha256_of(path) if path is not None else "" for path in weights],
     }
 
@@ -57,7 +64,7 @@ def check_fingerprint(fingerprint: dict[str, Any], folder: Path) -> None:
     if begun or any(folder.glob("*.safetensors")):
         before, now = (dict(known.get("experiment") or {}) for known in (begun, fingerprint))
         differing = [name for name in now if before.get(name) != now[name]] if begun else []
-        differing += [name for name in ("data", "weights") if begun.get(name) != fingerprint[name]]
+        differing += [name for name in ("data", "folds", "weights") if begun.get(name) != fingerprint.get(name)]
         raise ValueError(
             f"{folder} holds a run of another experiment or of other data: choose an empty folder "
             f"(different are: {', '.join(differing)})"
