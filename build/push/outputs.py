@@ -13,7 +13,7 @@ from build.problems import CheckFailed, Problem
 from build.rehearse.cures import cure_of_submission
 from kernel_src.common.competition import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json
-from kernel_src.common.submission import submission_problems
+from kernel_src.common.submission import read_rows, submission_problems
 
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
 RUN_FOLDER = "run"  # of a training, in its working folder
@@ -35,10 +35,10 @@ def verify_submission(folder: Path) -> int:
     """
     path = folder / SUBMISSION_FILE
     names = _names(path)
-    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names)))
+    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names or [])))
     expected = [sample_id(image, target) for image in images for target in TARGETS]
     texts = [_reworded(text, path) for text in submission_problems(path, expected)]
-    if path.is_file() and not images:
+    if names is not None and not images:
         texts.append("it has no row of any image")
     if texts:
         raise CheckFailed([Problem(what=text, where=str(path), cure=cure_of_submission(text)) for text in texts])
@@ -87,11 +87,12 @@ def _is_finite(text: str | None) -> bool:
         return False
 
 
-def _names(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        rows = list(csv.reader(handle))
+def _names(path: Path) -> list[str] | None:
+    """Read the ids of a submission; None where there is no file that can be read, which the validator explains."""
+    try:
+        rows = read_rows(path)
+    except (FileNotFoundError, ValueError):
+        return None
     return [row[0] for row in rows[1:] if row and rows[0][:1] == [ID_COLUMN]]
 
 
@@ -104,6 +105,6 @@ def _split(name: str) -> tuple[str, str] | None:
 
 def _reworded(text: str, path: Path) -> str:
     """Put a sentence of the validator, which speaks of a sample submission, into the terms of a file on its own."""
-    text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ")
+    text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ").replace(f"{path} ", "")
     text = text.replace("of the sample submission are missing", "are missing: an image needs all five targets")
     return text.replace("are not in the sample submission", f"are no <image_id>__<one of {json.dumps(TARGETS)}>")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from build.untrusted import plain_text
+
 ERROR_CELL_TAG = "papermill-error-cell-tag"  # papermill adds cells that point at the failing one
 PROVENANCE = re.compile(r"# ([\w./-]+\.py)\s*$")
 
@@ -73,15 +75,17 @@ def error_of(cell: CodeCell) -> dict[str, Any] | None:
 
 
 def _code_cell(cell: dict[str, Any], text: str, index: int, title: str, *, rank: int) -> CodeCell:
-    stitch = cell["metadata"].get("stitch") or {}
+    stitch = cell["metadata"].get("stitch")
+    stitch = stitch if isinstance(stitch, dict) else {}
+    source, lines = stitch.get("source"), stitch.get("lines")
     # An editor may have dropped the metadata; the comment in the first line says the file, not the line.
     comment = PROVENANCE.match(text.partition("\n")[0])
     return CodeCell(
         index=index,
         number=cell.get("execution_count") or rank,
         title=title,
-        source=stitch.get("source") or (comment.group(1) if comment else ""),
-        lines=tuple(line if isinstance(line, int) else 0 for line in stitch.get("lines", ())),
+        source=plain_text(source[:200]) if isinstance(source, str) and source else (comment.group(1) if comment else ""),
+        lines=tuple(line if isinstance(line, int) else 0 for line in (lines if isinstance(lines, list) else ())),
         text=text,
         outputs=cell.get("outputs", []),
     )
