@@ -16,16 +16,15 @@ def find_bubblewrap() -> str:
 def bubblewrap_words(program: str, view: View, plan: Path) -> list[str]:
     """Return the command up to what is to run inside; the order matters, a later word covers an earlier one.
 
-    bubblewrap does not count refused packets or collect orphans: the launcher, told by `plan`, does that inside.
+    bubblewrap does not count refused packets, and leaves its own process 1 open to tracing: the launcher is process 1
+    instead, by what `plan` says.
     """
-    words = [program, "--die-with-parent", "--new-session", "--clearenv", "--unshare-user", "--cap-drop", "ALL"]
+    words = [program, "--die-with-parent", "--new-session", "--clearenv", "--as-pid-1", "--unshare-user", "--cap-drop", "ALL"]
     words += ["--unshare-net", "--unshare-ipc", "--unshare-pid"]
     for text, at in view.links:
         words += ["--symlink", text, at]
-    for source, at in view.shown:
-        words += ["--ro-bind", source, at]
-    for source, at in view.writable:
-        words += ["--bind", source, at]
+    for source, at, writable in view.mounts:
+        words += ["--bind" if writable else "--ro-bind", source, at]
     words += ["--ro-bind", str(plan), str(PLAN_INSIDE), "--dev", "/dev"]
     for device in view.devices:
         words += ["--dev-bind", device, device]

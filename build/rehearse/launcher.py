@@ -23,14 +23,16 @@ SETUP_FAILED = 97  # exit status: the reason lies in the report
 def main(plan: dict[str, Any]) -> int:
     """Isolate as the plan says, run its command, return the exit status as a shell would (128 + signal)."""
     os.set_inheritable(plan["report"], False)  # the notebook gets no open file of ours
+    first = plan["namespace"] and plan["pid"]  # of its process ids: when it goes, the kernel kills the rest
     try:
         if plan["enter"]:
             namespaces.leave_host(plan["pid"])
-        if plan["enter"] and plan["pid"]:
+        if plan["enter"] and first:
             _end_with_parent(plan["parent"])
-            child = os.fork()  # the first process of the new pid namespace: when it goes, the kernel kills the rest
+            child = os.fork()
             if child:
                 return _status(os.waitpid(child, 0)[1])
+        if first:
             _end_with_parent(None)
         else:  # no namespace would take the others along: stay alive for as long as it takes to kill them
             signal.signal(signal.SIGTERM, _stop)
@@ -44,10 +46,10 @@ def main(plan: dict[str, Any]) -> int:
     except OSError as error:
         _report(plan, error=str(error))
         os._exit(SETUP_FAILED)
-    status = _run_and_reap(plan)
+    status = _run_and_reap(plan, first)
     if plan["namespace"]:
         _report(plan, refused_packets=namespaces.refused_packets())
-    if plan["enter"] and plan["pid"]:
+    if first:
         os._exit(status)  # the forked child must not run its parent's exit handlers
     return status
 
@@ -56,10 +58,9 @@ def _report(plan: dict[str, Any], **facts: Any) -> None:
     os.write(plan["report"], (json.dumps(facts) + "\n").encode())
 
 
-def _run_and_reap(plan: dict[str, Any]) -> int:
+def _run_and_reap(plan: dict[str, Any], first: bool) -> int:
     """Run the command, and collect the exit status of whatever is orphaned meanwhile."""
-    alone = plan["enter"] and plan["pid"]  # the first process of its namespace, which the kernel cleans up after
-    if not alone:
+    if not first:
         namespaces.adopt_orphans()
     here = os.getpid()
     child = os.fork()
@@ -71,7 +72,7 @@ def _run_and_reap(plan: dict[str, Any]) -> int:
             if pid == child:
                 return _status(status)
     finally:
-        if not plan["namespace"] or not plan["pid"]:
+        if not first:
             _kill_children()
 
 

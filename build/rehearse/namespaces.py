@@ -53,10 +53,8 @@ def build_root(plan: dict[str, Any]) -> None:
     for text, at in plan["links"]:
         _inside(root, at).parent.mkdir(parents=True, exist_ok=True)
         _inside(root, at).symlink_to(text)
-    for source, at in plan["shown"]:
-        _bind(source, _inside(root, at), MS_RDONLY | MS_NOSUID | MS_NODEV)
-    for source, at in plan["writable"]:
-        _bind(source, _inside(root, at), MS_NOSUID | MS_NODEV)
+    for source, at, writable in plan["mounts"]:
+        _bind(source, _inside(root, at), MS_NOSUID | MS_NODEV | (0 if writable else MS_RDONLY))
     _make_dev(root / "dev", plan["devices"])
     (root / "proc").mkdir()
     if plan["pid"]:

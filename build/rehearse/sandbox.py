@@ -212,7 +212,7 @@ def launch(
     words, plan_file = [sys.executable, "-I", "-S", str(HERE / "launcher.py")], scratch.plan
     if isolation.namespace:
         view = view_of(mock, scratch.box, scratch.resolver)
-        plan |= {name: getattr(view, name) for name in ("shown", "writable", "links", "devices", "closed")}
+        plan |= {name: getattr(view, name) for name in ("mounts", "links", "devices", "closed")}
         if isolation.bubblewrap:
             words = [*bubblewrap_words(isolation.bubblewrap, view, scratch.plan), *words[:-1], str(KIT / "launcher.py")]
             plan_file = PLAN_INSIDE

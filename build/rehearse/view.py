@@ -41,10 +41,9 @@ DEAD_NAMESERVER = "nameserver 192.0.2.1\noptions timeout:1 attempts:1\n"
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """Paths on this machine and where they are inside, (source, target), a folder before what lies in it."""
+    """What becomes the root of the sandbox."""
 
-    shown: tuple[tuple[str, str], ...]  # read-only
-    writable: tuple[tuple[str, str], ...]
+    mounts: tuple[tuple[str, str, bool], ...]  # here, inside, writable; a folder before what lies in it
     links: tuple[tuple[str, str], ...]  # (what the link says, where it is)
     devices: tuple[str, ...]
     closed: tuple[str, ...]  # inside what is shown: replaced by something empty
@@ -57,12 +56,13 @@ def view_of(mock: MockKaggle, box: Path, resolver: Path) -> View:
     shown = (*shown, (str(HERE), str(KIT)), (str(resolver), "/etc/resolv.conf"))
     shown = (*shown, (str(mock.input), "/kaggle/input"))
     (box / "tmp").mkdir(parents=True, exist_ok=True)
-    rest = sorted(path for path in (mock.root / "kaggle").iterdir() if path != mock.input)
-    writable = [(str(path), f"/kaggle/{path.name}") for path in rest]
+    writable = [(str(path), f"/kaggle/{path.name}") for path in (mock.root / "kaggle").iterdir() if path != mock.input]
     writable += [(str(box), str(BOX)), (str(box / "tmp"), "/tmp"), (str(box / "tmp"), "/var/tmp")]
+    mounts = [*((*pair, False) for pair in shown), *((*pair, True) for pair in writable)]
+    mounts.sort(key=lambda mount: (len(Path(mount[1]).parts), mount[1]))
     devices = [str(path) for pattern in GRAPHICS for path in sorted(Path("/dev").glob(pattern))]
     closed = [*(path for path in CLOSED if Path(path).is_dir()), *_secrets([target for _, target in shown])]
-    return View(shown=shown, writable=tuple(writable), links=links, devices=tuple(devices), closed=tuple(closed))
+    return View(mounts=tuple(mounts), links=links, devices=tuple(devices), closed=tuple(closed))
 
 
 @cache
