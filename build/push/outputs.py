@@ -14,6 +14,7 @@ from build.rehearse.cures import cure_of_submission
 from kernel_src.common.competition import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json
 from kernel_src.common.submission import read_rows, submission_problems
+from kernel_src.common.untrusted import checked_file_name, quoted
 
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
 RUN_FOLDER = "run"  # of a training, in its working folder
@@ -58,7 +59,14 @@ def verify_training(folder: Path, experiment: str) -> Path:
         cure = "the training did not come to its end: look at its log"
         raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
     problems = []
-    name, files = config.get("experiment", {}).get("name"), config.get("folds") or []
+    told, folds = config.get("experiment"), config.get("folds")
+    name = told.get("name") if isinstance(told, dict) else None
+    files = folds if isinstance(folds, list) else []
+    if odd := [file for file in files if not _is_file_name(file)]:
+        what = f"{quoted(odd[0])} is listed as a fold's file"
+        raise CheckFailed(
+            [Problem(what=what, where=str(run / CONFIG_FILE), cure="a fold's file lies beside its config")]
+        )
     if name != experiment:
         problems.append(Problem(what=f"this is a run of {name!r}, not of {experiment!r}", where=str(run / CONFIG_FILE)))
     if not files:
@@ -78,6 +86,14 @@ def _bad_predictions(oof: Path) -> list[int]:
     with oof.open(newline="", encoding="utf-8") as handle:
         rows = csv.DictReader(handle)
         return [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
+
+
+def _is_file_name(value: object) -> bool:
+    try:
+        checked_file_name(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_finite(text: str | None) -> bool:

@@ -19,7 +19,16 @@ def bubblewrap_words(program: str, view: View, plan: Path) -> list[str]:
     bubblewrap does not count refused packets, and leaves its own process 1 open to tracing: the launcher is process 1
     instead, by what `plan` says.
     """
-    words = [program, "--die-with-parent", "--new-session", "--clearenv", "--as-pid-1", "--unshare-user", "--cap-drop", "ALL"]
+    words = [
+        program,
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--as-pid-1",
+        "--unshare-user",
+        "--cap-drop",
+        "ALL",
+    ]
     words += ["--unshare-net", "--unshare-ipc", "--unshare-pid"]
     for text, at in view.links:
         words += ["--symlink", text, at]

@@ -84,7 +84,9 @@ def _code_cell(cell: dict[str, Any], text: str, index: int, title: str, *, rank:
         index=index,
         number=cell.get("execution_count") or rank,
         title=title,
-        source=plain_text(source[:200]) if isinstance(source, str) and source else (comment.group(1) if comment else ""),
+        source=plain_text(source[:200])
+        if isinstance(source, str) and source
+        else (comment.group(1) if comment else ""),
         lines=tuple(line if isinstance(line, int) else 0 for line in (lines if isinstance(lines, list) else ())),
         text=text,
         outputs=cell.get("outputs", []),

@@ -28,8 +28,9 @@ def keep_executed(left: Path, notebook: Path, kept: Path) -> list[str]:
         nbformat.validate(value, version=4, version_minor=5)
     except FileNotFoundError:
         found = "there is none: the run ended before the first cell"
-    except (ValueError, RecursionError, nbformat.ValidationError) as error:
-        found = f"it {quoted(str(error).partition(chr(10))[0], 120)}" if str(error) else "it cannot be read"
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        # what nbformat raises on its way to saying that something is no notebook
+        found = f"it is no notebook ({quoted(str(error).partition(chr(10))[0], 120)})"
     else:
         kept.write_bytes(content)
         return []

@@ -14,7 +14,16 @@ from typing import Any
 # Nothing is allowed but the page's own styles and pictures that lie in it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 # The first of these that an output has is shown; what else there is (scripts, widgets, Vega, PDF) is named.
-SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "image/gif", "text/latex", "text/plain")
+SHOWN = (
+    "text/html",
+    "text/markdown",
+    "image/svg+xml",
+    "image/png",
+    "image/jpeg",
+    "image/gif",
+    "text/latex",
+    "text/plain",
+)
 TAGS = {
     *("a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details", "div", "dl"),
     *("dt", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "ins", "kbd", "li"),
@@ -30,6 +39,7 @@ STYLES = {
 PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
 # For the eye only: cleaning takes the tags away, and would leave their text.
 _CODE = re.compile(r"<(style|script|template|iframe|object|noscript)\b.*?(?:</\1\s*>|$)", re.IGNORECASE | re.DOTALL)
+LARGEST_FRAGMENT = 2_000_000  # characters of foreign HTML; cleaning takes about 10 s for as many
 TOO_ODD = "<p>This notebook cannot be shown as a page; its file {name} is as the run left it.</p>"
 
 
@@ -66,8 +76,13 @@ def clean(body: str) -> str:
     from bleach.sanitizer import Cleaner
 
     css = CSSSanitizer(allowed_css_properties=STYLES, allowed_svg_properties=())
-    cleaner = Cleaner(tags=TAGS, attributes=_is_allowed, protocols={"http", "https", "data"}, strip=True, css_sanitizer=css)
-    return str(cleaner.clean(_CODE.sub("", body)))
+    body = _CODE.sub("", body)
+    if len(body) > LARGEST_FRAGMENT:
+        return f"<p>{len(body):,} characters of HTML: not shown here</p>"
+    cleaner = Cleaner(
+        tags=TAGS, attributes=_is_allowed, protocols={"http", "https", "data"}, strip=True, css_sanitizer=css
+    )
+    return str(cleaner.clean(body))
 
 
 def _is_allowed(tag: str, name: str, value: str) -> bool:
@@ -96,7 +111,10 @@ def _plain_notebook(content: dict[str, Any]) -> dict[str, Any]:
         if cell["cell_type"] == "markdown":
             kept["attachments"] = cell.get("attachments", {})
         if cell["cell_type"] == "code":
-            kept |= {"execution_count": cell.get("execution_count"), "outputs": list(map(_plain_output, cell["outputs"]))}
+            kept |= {
+                "execution_count": cell.get("execution_count"),
+                "outputs": list(map(_plain_output, cell["outputs"])),
+            }
         cells.append(kept)
     metadata = {"language_info": {"name": "python"}}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}

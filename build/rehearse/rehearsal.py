@@ -146,4 +146,3 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
         "changed": {name for name in before.keys() & after.keys() if before[name] != after[name]},
     }
     return [f"{verb} {name}" for verb, names in verbs.items() for name in sorted(names)]
-

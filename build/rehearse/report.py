@@ -94,4 +94,3 @@ class Report:
         rows = f", {self.submission.rows} valid rows" if self.submission and self.submission.valid else ""
         usage = f"{self.seconds:.1f} s of {self.limit_s:g}, {self.peak_rss_gb:.2f} GB of {self.memory_gb:g}"
         return [*lines, f"{verdict} ({usage}{rows}) → {Path(self.out, REPORT_FILE)}"]
-

@@ -101,7 +101,13 @@ def _probe(candidate: Isolation) -> str:
         mock = MockKaggle(scratch.root / "mock")
         for part in (mock.input, mock.working, scratch.home):
             part.mkdir(parents=True)
-        absent = [str(scratch.root), str(Path.home() / ".kaggle"), str(Path.home() / ".ssh"), "/run/user", "/etc/shadow"]
+        absent = [
+            str(scratch.root),
+            str(Path.home() / ".kaggle"),
+            str(Path.home() / ".ssh"),
+            "/run/user",
+            "/etc/shadow",
+        ]
         argv = [sys.executable, "-P", "-s", "-c", PROBE, *absent]
         environment = {"HOME": str(BOX / "home"), "PATH": "/usr/bin:/bin"}
         try:
@@ -243,7 +249,9 @@ def setup_error(scratch: Scratch) -> str:
     said = launcher_report(scratch)
     if "error" in said:
         return str(said["error"])
-    return "" if "started" in said else scratch.log.read_text(errors="replace").strip()[-500:] or "no word of the launcher"
+    return (
+        "" if "started" in said else scratch.log.read_text(errors="replace").strip()[-500:] or "no word of the launcher"
+    )
 
 
 __all__ = ["Device", "Isolation", "Scratch", "best_isolation", "choose_isolation", "start_notebook"]

@@ -64,6 +64,8 @@ def remove_leftovers(temporary: Path) -> list[Path]:
         except OSError:
             continue  # it went meanwhile, or has no lock
         try:
+            if not stat.S_ISREG(os.fstat(lock).st_mode):
+                continue
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue  # a rehearsal that runs

@@ -153,7 +153,9 @@ def _contained_problems(said: dict[str, Any]) -> list[Problem]:
     contained = [f for f in faults if isinstance(f, dict) and f.get("contained")] if isinstance(faults, list) else []
     return [
         Problem(
-            what=plain_text(f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}")[:2000],
+            what=plain_text(
+                f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}"
+            )[:2000],
             where=INFERENCE_REPORT,
             cure="mend it before you submit; rehearsed without --rerun it is an error with file and line",
         )

@@ -92,7 +92,9 @@ def _machine() -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]
             continue
         show(real, real)
         show(path, real)
-    return tuple((to, path) for path, to in links.items()), tuple((str(source), str(at)) for at, source in shown.items())
+    return tuple((to, path) for path, to in links.items()), tuple(
+        (str(source), str(at)) for at, source in shown.items()
+    )
 
 
 def _prefixes() -> list[Path]:

@@ -112,11 +112,32 @@ def attack(plan):
     attempt("unix socket", lambda: connect(socket.AF_UNIX, plan["socket"]))
     attempt("abstract socket", lambda: connect(socket.AF_UNIX, "\0" + plan["abstract"]))
     attempt("loopback of the host", lambda: connect(socket.AF_INET, ("127.0.0.1", plan["port"])))
-    for path in ("/run/docker.sock", "/var/run/docker.sock", "/tmp/.X11-unix", "/run/dbus", "/run/user", "/run/systemd"):
+    for path in (
+        "/run/docker.sock",
+        "/var/run/docker.sock",
+        "/tmp/.X11-unix",
+        "/run/dbus",
+        "/run/user",
+        "/run/systemd",
+    ):
         attempt(f"{path} is there", lambda path=path: os.lstat(path))
-    for path in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/sys/vm/drop_caches", "/sys/power/state"):
+    for path in (
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sysrq-trigger",
+        "/proc/sys/vm/drop_caches",
+        "/sys/power/state",
+    ):
         attempt(f"open {path} to write", lambda path=path: open_to_write(path))
-    for path in ("/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/fuse", "/dev/kvm", "/etc/shadow"):
+    for path in (
+        "/dev/mem",
+        "/dev/kmsg",
+        "/dev/vda",
+        "/dev/sda",
+        "/dev/nvme0n1",
+        "/dev/fuse",
+        "/dev/kvm",
+        "/etc/shadow",
+    ):
         attempt(f"open {path}", lambda path=path: os.close(os.open(path, os.O_RDONLY)))
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -128,7 +149,9 @@ def attack(plan):
     attempt("chroot", lambda: in_child(lambda: os.chroot("/tmp")))
     attempt("trace process 1", lambda: in_child(lambda: call(LIBC.ptrace(16, 1, 0, 0))))
     for name in ("cwd", "environ", "exe", "mem", "root", *(f"fd/{number}" for number in range(20))):
-        attempt(f"{name} of process 1", lambda name=name: os.close(os.open(f"/proc/1/{name}", os.O_RDONLY | os.O_NONBLOCK)))
+        attempt(
+            f"{name} of process 1", lambda name=name: os.close(os.open(f"/proc/1/{name}", os.O_RDONLY | os.O_NONBLOCK))
+        )
     for kind, number in ((stat.S_IFCHR, os.makedev(1, 1)), (stat.S_IFBLK, os.makedev(254, 0))):
         attempt(f"mknod {kind:o}", lambda k=kind, n=number: os.mknod(f"/tmp/node{k}", 0o600 | k, n))
         attempt(

@@ -16,7 +16,7 @@ from build.mock import MockKaggle, tree_sha256
 from build.rehearse.bubblewrap import PLAN_INSIDE, bubblewrap_words, find_bubblewrap
 from build.rehearse.view import HERE, KIT, view_of
 from tests.build.rehearse.conftest import isolation_or_skip
-from tests.build.rehearse.toys import WRITE, make_competition, make_notebook, rehearse_toy
+from tests.build.rehearse.toys import WRITE, make_competition, rehearse_toy
 
 ROOT = Path(__file__).parents[3]
 MARKER = "marker51c0ffee7e57c0de"
@@ -101,7 +101,11 @@ def test_nothing_that_a_notebook_tries_gets_it_out(desk: Desk, tmp_path: Path, s
     assert not [path for folder in (ROOT, desk.folder) for path in folder.glob("**/attack-*")]
     for path in desk.secrets:
         assert json.loads(path.read_text())["key"] == MARKER
-    left = [path for path in (tmp_path / "r/out").rglob("*") if path.is_file() and MARKER in path.read_text(errors="replace")]
+    left = [
+        path
+        for path in (tmp_path / "r/out").rglob("*")
+        if path.is_file() and MARKER in path.read_text(errors="replace")
+    ]
     # the marker stands in the notebook's own source, and only there
     assert {path.suffix for path in left} <= {".ipynb", ".html"}
 
@@ -214,8 +218,16 @@ def test_a_plain_user_is_kept_in_as_well_as_root(kind: str) -> None:
             inner = [python, "-I", "-S", str(KIT / "launcher.py"), str(PLAN_INSIDE)]
             words = [*bubblewrap_words(find_bubblewrap(), view, plan_file), *inner]
         done = subprocess.run(
-            words, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True, env={}, pass_fds=[report],
-            stdin=subprocess.DEVNULL, timeout=60,
+            words,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            env={},
+            pass_fds=[report],
+            stdin=subprocess.DEVNULL,
+            timeout=60,
         )
         os.close(report)
         assert done.returncode == 0, done.stderr + (shared / "report").read_text()
