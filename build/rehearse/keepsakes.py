@@ -1,4 +1,4 @@
-"""What a run left is kept in the user's folder: plain files only, nothing that leads elsewhere or waits for a reader."""
+"""What a run left is kept in the user's folder: plain files only, nothing that leads elsewhere or never ends."""
 
 import json
 import os

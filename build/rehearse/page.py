@@ -72,8 +72,8 @@ def render_html(executed: Path, page: Path) -> None:
 
 def clean(body: str) -> str:
     """Return HTML from anywhere with nothing in it that runs, loads, or leaves its place."""
-    from bleach.css_sanitizer import CSSSanitizer
-    from bleach.sanitizer import Cleaner
+    from bleach.css_sanitizer import CSSSanitizer  # type: ignore[import-untyped]
+    from bleach.sanitizer import Cleaner  # type: ignore[import-untyped]
 
     css = CSSSanitizer(allowed_css_properties=STYLES, allowed_svg_properties=())
     body = _CODE.sub("", body)
@@ -104,7 +104,7 @@ def _own_styles(exporter: Any) -> list[str]:
 
 
 def _plain_notebook(content: dict[str, Any]) -> dict[str, Any]:
-    """Leave of each cell and output what the page shows; pictures in SVG, which may hold scripts, become files in it."""
+    """Leave of each cell and output what the page shows; pictures in SVG, which may hold scripts, become files in it."""  # noqa: E501
     cells = []
     for cell in content["cells"]:
         kept = {"cell_type": cell["cell_type"], "metadata": {}, "source": _text(cell["source"])}

@@ -1,4 +1,4 @@
-"""The folder for what a rehearsal and its sandbox exchange: made, locked while in use, removed, also by the next run."""
+"""The folder for what a rehearsal and its sandbox exchange: locked while in use, removed, also by the next run."""
 
 import fcntl
 import os

@@ -103,7 +103,8 @@ def _prefixes() -> list[Path]:
 
 def _python() -> list[Path]:
     """List what our interpreter consists of: its prefixes, its links one by one, and what .pth files point to."""
-    hops, at = [], Path(sys.executable)
+    hops: list[Path] = []
+    at = Path(sys.executable)
     while at.is_symlink() and len(hops) < 40:
         at = Path(os.path.normpath(at.parent / os.readlink(at)))
         hops.append(at)

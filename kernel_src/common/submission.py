@@ -44,7 +44,7 @@ def read_rows(path: Path) -> list[list[str]]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is no plain file (a link, a pipe, too large), or no CSV; nothing of its content is in the message.
+        ValueError: no plain file (a link, a pipe, too large), or no CSV; the message has nothing of its content.
     """
     # What is no UTF-8 then shows as a wrong name or number instead of ending the check.
     text = read_foreign_file(path, LARGEST_SUBMISSION).decode("utf-8", errors="replace")

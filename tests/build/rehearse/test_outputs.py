@@ -29,7 +29,8 @@ for name in ("output", "result", "events", "stacks", "progress"):
 """
 NOTES = r"""
 box, inf = Path(os.environ["HOME"]).parent, float("inf")
-said = {"images": 1, "predict_seconds": inf, "device": {"a": -inf, "b": "\x1b[2J", "c": []}, "faults": [{"contained": inf}]}
+said = {"images": 1, "predict_seconds": inf, "faults": [{"contained": inf}]}
+said["device"] = {"a": -inf, "b": "\x1b[2J", "c": []}
 Path("inference_report.json").write_text(json.dumps(said))
 with (box / "progress").open("a") as lines:
     lines.write('[]\n{"index": "x"}\n{"state": "ended", "index": 1, "time": NaN}\n' + "[" * 100000 + "\n")

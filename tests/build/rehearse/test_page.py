@@ -25,14 +25,14 @@ HTML = (
     "<form action='{there}'><input name=a autofocus onfocus=\"document.title='ran'\"><button>x</button></form>",
     "<style>@import '{there}'; body {{ background: url({there}) }}</style>",
     "<div style=\"background: url('{there}')\">x</div><div style='background:u\\72l({there})'>x</div>",
-    "<a href=\"javascript:document.title='ran'\">x</a><a href='java&#10;script:alert(1)'>x</a><a ping='{there}' href='#'>x</a>",
+    "<a href=\"javascript:document.title='ran'\">x</a><a href='java&#10;script:alert(1)'>x</a><a ping='{there}' href='#'>x</a>",  # noqa: E501
     "<details open ontoggle=\"document.title='ran'\">x</details><body onload=\"document.title='ran'\">",
     "<noscript><p title=\"</noscript><img src=x onerror=document.title='ran'>\"></noscript>",
     "</div></body></html><script>document.title='ran'</script>",
 )
-SVG = f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9' onload='document.title=1'><image href='{THERE}'/></svg>"
+SVG = f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9' onload='document.title=1'><image href='{THERE}'/></svg>"  # noqa: E501
 MARKDOWN = (
-    "[x](javascript:document.title='ran') ![x]({there}) <script>document.title='ran'</script> <img src=x onerror=alert(1)>",
+    "[x](javascript:document.title='ran') ![x]({there}) <script>document.title='ran'</script> <img src=x onerror=alert(1)>",  # noqa: E501
     "<{there}> [x]: {there}\n\n![ref][x]\n\n```html\n<b>shown as text</b>\n```",
 )
 DANGEROUS = {"base", "button", "embed", "form", "iframe", "input", "link", "object", "script", "svg", "video", "math"}
@@ -54,7 +54,7 @@ def hostile_notebook(folder: Path) -> Path:
         {"text/vnd.mermaid": "graph LR; a-->b", "text/plain": "b"},
         {"<script>document.title='ran'</script>": "x"},
         {
-            "text/html": f'<table class="dataframe"><tr><td>kept</td></tr></table><img src="data:image/png;base64,{PIXEL}">'
+            "text/html": f'<table class="dataframe"><tr><td>kept</td></tr></table><img src="data:image/png;base64,{PIXEL}">'  # noqa: E501
         },
     ]
     outputs = [{"output_type": "display_data", "data": data, "metadata": {}} for data in datas]
