@@ -217,9 +217,10 @@ def project(seconds: float, images: int | None, said: dict[str, Any]) -> tuple[f
 
     Without a word from the notebook everything counts as going with the images, which overestimates.
     """
-    predicting, predicted = said.get("predict_seconds"), said.get("images")
-    usable = isinstance(predicting, int | float) and isinstance(predicted, int) and predicting >= 0 and predicted > 0
-    if usable and _is_sound(predicting) and _is_sound(predicted):
+    predicting: Any = said.get("predict_seconds")
+    predicted: Any = said.get("images")
+    known = isinstance(predicting, int | float) and isinstance(predicted, int)
+    if known and _is_sound(predicting) and _is_sound(predicted) and predicted > 0 and predicting >= 0:
         fixed = max(0.0, seconds - predicting)
         each = predicting / predicted
         return fixed + SCALE_IMAGES * each, f"{fixed:.1f} s fixed, {each:.3f} s per image, says {INFERENCE_REPORT}"

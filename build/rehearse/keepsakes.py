@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from build.notebook_file import read_notebook
 from kernel_src.common.untrusted import quoted, read_foreign_file
 
 LARGEST_NOTEBOOK = 512 << 20  # bytes, outputs and pictures included
@@ -25,7 +26,8 @@ def keep_executed(left: Path, notebook: Path, kept: Path) -> list[str]:
         value = json.loads(content)
         if not isinstance(value, dict) or value.get("nbformat") != 4:
             raise ValueError("is no notebook of version 4")
-        nbformat.validate(value, version=4, version_minor=5)
+        read_notebook(content)
+        nbformat.validate(value)
     except FileNotFoundError:
         found = "there is none: the run ended before the first cell"
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
