@@ -6,9 +6,12 @@ where and the cure; nobody who is awake at one in the morning wants our tracebac
 
 import json
 import sys
+import traceback
+from types import TracebackType
 
 import typer
 
+from build.foreign_text import shown
 from build.problems import CheckFailed, WrongUse
 from build.regress import verbs as regress
 from build.sync import verbs as sync
@@ -32,6 +35,7 @@ for subject in (validation, regress):  # each a subject with verbs of its own
 def main() -> None:
     """Run the command line and turn what was found into an exit code."""
     as_json = "--json" in sys.argv
+    sys.excepthook = _show_crash
     try:
         app()
     except CheckFailed as failed:
@@ -43,5 +47,10 @@ def main() -> None:
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
         raise SystemExit(1) from None
     except WrongUse as wrong:
-        print(f"{wrong}\n`python -m build --help` lists the verbs", file=sys.stderr)
+        print(f"{shown(wrong)}\n`python -m build --help` lists the verbs", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of what nobody expected, without credentials."""
+    print(shown("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)

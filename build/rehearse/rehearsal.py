@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from build.foreign_text import hide_in_value, shown
 from build.mock import Layout, competition_folder, lay_out, tree_sha256
 from build.problems import WrongUse
 from build.rehearse.cells import Cells, read_cells
@@ -16,7 +17,7 @@ from build.rehearse.sandbox import Device, Scratch, choose_isolation, start_note
 from build.rehearse.verdict import Run, judge
 from build.rehearse.watch import watch
 from kernel_src.common.competition import LIMIT_S, MEMORY_GB
-from kernel_src.common.files import sha256_of
+from kernel_src.common.files import sha256_of, write_text
 from kernel_src.common.manifest import MANIFEST_FILE
 
 Say = Callable[[str], None]
@@ -126,7 +127,7 @@ class _Progress:
     def tell(self) -> None:
         times = cell_times(self.scratch, self.cells)
         for time in (time for time in times[self.told :] if time.seconds >= SECONDS_WORTH_A_LINE):
-            self.say(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}")
+            self.say(shown(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}"))
         self.told = len(times)
 
 
@@ -141,8 +142,11 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def _ensure_readable(executed: Path, notebook: Path) -> None:
-    """Fall back to the notebook as built where a kill left none, or half of one."""
+    """Fall back to the notebook as built where a kill left none, or half of one; keep no credential in it."""
     try:
-        json.loads(executed.read_text(encoding="utf-8"))
+        content = json.loads(executed.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         shutil.copyfile(notebook, executed)
+        return
+    if (clean := hide_in_value(content)) != content:  # the page is made from it
+        write_text(executed, json.dumps(clean, indent=1, ensure_ascii=False) + "\n")
