@@ -98,10 +98,13 @@ def hide_in_value(value: Any) -> Any:
     return _each_text(value, hide_secrets, hide_in_value)
 
 
-def secret_spans(text: str) -> list[tuple[int, int]]:
-    """Return where credentials stand in a text, as spans that do not touch, in order."""
-    needles, words = _needles(frozenset(secrets()), frozenset(users()))
-    found = [match.span() for word in words for match in word.finditer(text)]
+def secret_spans(text: str, *, words: bool = True) -> list[tuple[int, int]]:
+    """Return where credentials stand in a text, as spans that do not touch, in order.
+
+    `words` finds those shorter than `SHORT` as well, which may be ordinary words.
+    """
+    needles, short = _needles(frozenset(secrets()), frozenset(users()))
+    found = [match.span() for word in short if words for match in word.finditer(text)]
     if needles:
         view = _view(text)
         present = [needle for needle in needles if needle in view]
