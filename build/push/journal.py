@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 import uuid
@@ -25,6 +26,7 @@ from build.foreign_text import hide_in_value
 from build.problems import CheckFailed, WrongUse
 from build.push.explain import AnswerLost
 
+STAGING = "staging"  # below the folder of pushes (staging.py, dataset_folders.py): made anew each time
 State = Literal["begun", "done", "failed"]
 
 _SCHEMA = """
@@ -200,6 +202,7 @@ def only_push(folder: Path) -> Iterator[None]:
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
+        shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a push that was killed had laid out
         yield
 
 

@@ -130,7 +130,8 @@ def _times(heading: Sequence[str], rows: Sequence[Sequence[str]], path: Path) ->
 def append_score(score: Score, path: Path = LEDGER, *, root: Path = Path()) -> bool:
     """Record a submission; return whether anything changed.
 
-    A credential in its note is not kept. A row of the same ref (or of the same source, bundle and kernel version that had no ref yet) is completed instead.
+    A credential in its note is not kept. A row of the same ref (or of the same source, bundle and kernel version that
+    had no ref yet) is completed instead.
 
     Raises:
         CheckFailed: the ledger on disk cannot be read; it is left as it is.
