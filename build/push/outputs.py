@@ -14,6 +14,7 @@ from build.rehearse.cures import cure_of_submission
 from kernel_src.common.competition import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json
 from kernel_src.common.submission import submission_problems
+from kernel_src.common.untrusted import checked_file_name, quoted
 
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
 RUN_FOLDER = "run"  # of a training, in its working folder
@@ -58,10 +59,17 @@ def verify_training(folder: Path, experiment: str) -> Path:
         cure = "the training did not come to its end: look at its log"
         raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
     problems = []
-    name, files = config.get("experiment", {}).get("name"), config.get("folds") or []
+    said, listed = config.get("experiment"), config.get("folds")
+    name, files = said.get("name") if isinstance(said, dict) else said, listed if isinstance(listed, list) else []
+    try:
+        files = [checked_file_name(file) for file in files]
+    except ValueError as error:
+        problems.append(Problem(what=f"one of its folds: {error}", where=str(run / CONFIG_FILE)))
+        files = []
     if name != experiment:
-        problems.append(Problem(what=f"this is a run of {name!r}, not of {experiment!r}", where=str(run / CONFIG_FILE)))
-    if not files:
+        what = f"this is a run of {quoted(name)}, not of {experiment!r}"
+        problems.append(Problem(what=what, where=str(run / CONFIG_FILE)))
+    if not files and not problems:
         problems.append(Problem(what="no fold was trained", where=str(run / CONFIG_FILE)))
     for file in (*files, OOF_FILE):
         if not (run / file).is_file() or not (run / file).stat().st_size:
@@ -75,7 +83,7 @@ def verify_training(folder: Path, experiment: str) -> Path:
 
 
 def _bad_predictions(oof: Path) -> list[int]:
-    with oof.open(newline="", encoding="utf-8") as handle:
+    with oof.open(newline="", encoding="utf-8", errors="replace") as handle:
         rows = csv.DictReader(handle)
         return [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
 
