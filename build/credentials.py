@@ -275,7 +275,7 @@ def _kind_of(value: object) -> str:
         list: "a list",
         dict: "an object",
     }
-    return kinds.get(type(value), "something else")
+    return "null" if value is None else kinds.get(type(value), "something else")
 
 
 def read_text_of(path: Path) -> str:

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from html import unescape
 from typing import Any
@@ -98,12 +98,12 @@ def hide_in_value(value: Any) -> Any:
     return _each_text(value, hide_secrets, hide_in_value)
 
 
-def secret_spans(text: str, *, words: bool = True) -> list[tuple[int, int]]:
-    """Return where credentials stand in a text, as spans that do not touch, in order.
+def secret_spans(text: str, *, words: bool = True, among: Collection[str] | None = None) -> list[tuple[int, int]]:
+    """Return where credentials (of this machine, or `among` others) stand in a text: spans that do not touch, in order.
 
     `words` finds those shorter than `SHORT` as well, which may be ordinary words.
     """
-    needles, short = _needles(frozenset(secrets()), frozenset(users()))
+    needles, short = _needles(frozenset(secrets() if among is None else among), frozenset(users()))
     found = [match.span() for word in short if words for match in word.finditer(text)]
     if needles:
         view = _view(text)
