@@ -41,14 +41,14 @@ def folder(tmp_path: Path) -> Path:
 
 def refused(folder: Path) -> str:
     with pytest.raises(CheckFailed) as failed:
-        stage_dataset("i2b-x", folder, "kim", root=folder)
+        stage_dataset("i2b-toy", folder, "kim", root=folder)
     assert KEY not in str(failed.value) and BASIC not in str(failed.value)
-    assert not Path("out/push/staging/datasets/i2b-x").exists()
+    assert not Path("out/push/staging/datasets/i2b-toy").exists()
     return str(failed.value)
 
 
 def test_an_ordinary_folder_is_staged(folder: Path) -> None:
-    assert set(stage_dataset("i2b-x", folder, "kim", root=folder).sizes) == {"weights.bin", "kit-manifest.json"}
+    assert set(stage_dataset("i2b-toy", folder, "kim", root=folder).sizes) == {"weights.bin", "kit-manifest.json"}
 
 
 @pytest.mark.parametrize("target", ["home/.kaggle/kaggle.json", "folder/weights.bin", "folder", "nowhere"])
@@ -107,7 +107,7 @@ def test_a_compressed_member_that_holds_it_is_found(folder: Path, method: int) -
 
 
 def test_a_description_that_holds_it_is_refused(folder: Path) -> None:
-    (folder / "dataset-metadata.json").write_text(f'{{"id": "kim/i2b-x", "title": "{KEY}"}}')
+    (folder / "dataset-metadata.json").write_text(f'{{"id": "kim/i2b-toy", "title": "{KEY}"}}')
     assert "its description holds a credential" in refused(folder)
 
 
