@@ -56,7 +56,8 @@ def find_secret(path: Path, among: Collection[str] | None = None) -> str:
 def real_credentials(root: Path, folders: tuple[str, ...]) -> list[Problem]:
     """List every file below `folders`, and every file beside them, in which a credential of this machine stands.
 
-    Below tests/ only what looks as Kaggle makes them: a key made up for a test stands in that test.
+    Below tests/ only what looks as Kaggle makes them: a key made up for a test stands in that test. Notebooks are
+    generated, and megabytes: they are not read as text, their sources are.
     """
     among = secrets()
     if not _forms(among):
@@ -64,8 +65,12 @@ def real_credentials(root: Path, folders: tuple[str, ...]) -> list[Problem]:
     issued = {secret for secret in among if _ISSUED.fullmatch(secret)}
     problems = []
     for path in _sources(root, folders):
-        made_up = path.is_relative_to(root / "tests")
-        if path.stat().st_size <= TEXT_BYTES and (place := find_secret(path, issued if made_up else among)):
+        wanted = issued if path.is_relative_to(root / "tests") else among
+        if path.suffix == ".ipynb":
+            place = _line_of_bytes(path.read_bytes(), _forms(wanted))
+        else:
+            place = find_secret(path, wanted) if path.stat().st_size <= TEXT_BYTES else ""
+        if place:
             where = f"{path.relative_to(root).as_posix()} {place}"
             problems.append(Problem(what="a credential of this machine stands here", where=where, cure=WITHDRAW))
     return problems
@@ -86,6 +91,11 @@ def _sources(root: Path, folders: tuple[str, ...]) -> Iterator[Path]:
 
 def _forms(among: Collection[str]) -> list[bytes]:
     return sorted({form for secret in among if len(secret) >= SHORT for form in encoded_forms(secret)})
+
+
+def _line_of_bytes(data: bytes, forms: list[bytes]) -> str:
+    at = min((found for form in forms if (found := data.find(form)) >= 0), default=-1)
+    return "" if at < 0 else f"line {data.count(10, 0, at) + 1}"
 
 
 def _as_text(data: bytes) -> str | None:

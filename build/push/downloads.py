@@ -86,7 +86,8 @@ def _fault_of_name(folder: Path, name: str) -> str:
 
 def conflicting_names(names: Iterable[str]) -> list[str]:
     """Say which names are one file on some disks (case, Unicode forms), or a file and a folder at once."""
-    found, seen = [], {}
+    found: list[str] = []
+    seen: dict[str, str] = {}
     for name in names:
         folded = fold_name(name)
         if folded in seen:
