@@ -42,7 +42,7 @@ def main() -> None:
         if as_json:
             print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))
         for problem in failed.problems:
-            print(problem, file=sys.stderr)
+            print(problem, file=sys.stderr)  # fit to be shown: each problem sees to that itself
         count = len(failed.problems)
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
         raise SystemExit(1) from None

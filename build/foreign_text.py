@@ -55,6 +55,11 @@ def shown(text: object, *, colours: bool = False) -> str:
     return "".join(part if number % 2 else plain_text(part) for number, part in enumerate(parts))
 
 
+def shown_source(text: str) -> str:
+    """Return foreign source text as it may be shown: without credentials, its addresses whole."""
+    return plain_text(hide_secrets(text))
+
+
 def shown_value(value: Any) -> Any:
     """Return a JSON value with every text in it as it may be shown."""
     return _each_text(value, shown)

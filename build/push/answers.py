@@ -3,10 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from build.foreign_text import hide_secrets, shown
+from build.foreign_text import shown, shown_source
 from build.push.explain import BodyError
 from build.push.records import KernelState, PushedKernel, Quota, RemoteKernel, Submission
-from build.untrusted import plain_text
 
 # Key of kernel-metadata.json → field of the answer to GetKernel.
 _METADATA = {
@@ -50,7 +49,7 @@ def pushed_kernel(answer: Any) -> PushedKernel:
         )
     if not answer.version_number:
         raise BodyError("the answer names no version, so nothing was saved")
-    return PushedKernel(int(answer.version_number), plain_text(hide_secrets(str(answer.url or ""))))
+    return PushedKernel(int(answer.version_number), shown_source(str(answer.url or "")))
 
 
 def kernel_state(answer: Any) -> KernelState:

@@ -17,6 +17,7 @@ from build.push.client import RemoteKernel
 from build.push.sources import cells_sha256
 from build.seal import dump_metadata
 from build.secret_scan import WITHDRAW, holds_secret
+from build.sync.cells import built_from
 
 STAGING = Path("out", "push", "staging")
 # What is read back and compared; of a list the order does not matter.
@@ -89,7 +90,7 @@ def stage(notebook: Path, owner: str, manifests: Mapping[str, str]) -> Staged:
         folder=folder,
         source=source,
         metadata=metadata,
-        source_sha256=json.loads(source)["metadata"].get("stitch", {}).get("source_sha256", ""),
+        source_sha256=built_from(source.encode()),
         manifests=dict(manifests),
     )
 

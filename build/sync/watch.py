@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from build.foreign_text import shown_source
 from build.notebooks import NOTEBOOKS, build_notebook, edit_problem, find_edited, read_templates
 from build.notebooks import build as build_notebooks
 from build.problems import CheckFailed, WrongUse
@@ -17,6 +18,7 @@ from build.stamp import SOURCES
 from build.stitch.modules import uncollected
 from build.sync.cards import Cards
 from build.sync.command import ROOT, look, sync
+from build.sync.writing import recover
 from kernel_src.common.files import write_text
 from kernel_src.common.kernel_cards import KernelCard
 
@@ -29,13 +31,15 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
     """Sync a notebook that was saved; what is wrong is said beside it instead of raised. Return the lines to print."""
     errors = errors_beside(notebook)
     try:
+        recover(root)
         content, result = look(notebook, root)
         lines = sync(content, result, notebook.stem, root)
     except (CheckFailed, WrongUse) as wrong:
-        write_text(errors, f"{wrong}\n")
-        return [f"NOT SYNCED  {line}" for line in str(wrong).splitlines()]
+        said = shown_source(str(wrong))
+        write_text(errors, f"{said}\n")
+        return [f"NOT SYNCED  {line}" for line in said.splitlines()]
     errors.unlink(missing_ok=True)
-    return [*lines, *(f"stays       {line}" for line in result.scratch)]
+    return [shown_source(line) for line in [*lines, *(f"stays       {line}" for line in result.scratch)]]
 
 
 def errors_beside(notebook: Path) -> Path:
