@@ -12,11 +12,12 @@ from types import TracebackType
 import typer
 
 from build.foreign_text import shown
-from build.problems import CheckFailed, WrongUse
+from build.problems import CheckFailed, Problem, WrongUse
 from build.regress import verbs as regress
 from build.sync import verbs as sync
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
+from kernel_src.common.manifest import BundleError, WeightsError
 
 app = typer.Typer(
     name="python -m build",
@@ -37,7 +38,10 @@ def main() -> None:
     as_json = "--json" in sys.argv
     sys.excepthook = _show_crash
     try:
-        app()
+        try:
+            app()
+        except (BundleError, WeightsError) as error:  # what a folder or a file is instead, with its name and the cure
+            raise CheckFailed([Problem(what=str(error))]) from None
     except CheckFailed as failed:
         if as_json:
             print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))
