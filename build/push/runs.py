@@ -11,6 +11,7 @@ from build.push.kernels import LOOKS, Version
 from build.push.outputs import output_folder
 from build.push.polling import Tell, pause
 from build.push.staging import Staged
+from kernel_src.common.files import write_text
 
 
 class RunFailed(CheckFailed):
@@ -83,7 +84,7 @@ def _failure(staged: Staged, version: Version, client: Kaggle, state: str, messa
         log = f"(the log could not be fetched: {failed})"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{staged.slug}.log"
-    kept.write_text(log_text(log), encoding="utf-8")
+    write_text(kept, log_text(log))
     failure = explain_log(log, read_cells(staged.notebook), message)
     what = f"the run of version {version.number} failed on Kaggle\n{failure.as_text()}\n(whole log: {kept})\n"
     cure = cure_of_error("\n".join([failure.error, *failure.traceback[-1:]]))
@@ -97,6 +98,8 @@ def download(staged: Staged, version: Version, client: Kaggle, journal: Journal,
         CheckFailed: what `verify` finds.
         Superseded: the outputs on the site are of a newer version.
     """
+    from build.push.logs import log_text
+
     folder = output_folder(staged.slug, version.number)
     seen = journal.done("outputs", version.inputs) is not None
     if seen:
@@ -115,6 +118,6 @@ def download(staged: Staged, version: Version, client: Kaggle, journal: Journal,
                     raise
             raise
         result |= {"folder": str(folder), "files": output.files}
-        (folder / f"{staged.slug}.log").write_text(output.log, encoding="utf-8")
+        write_text(folder / f"{staged.slug}.log", log_text(output.log))
         verify(folder)
     return folder
