@@ -10,6 +10,7 @@ One notebook belongs to no experiment: the preflight, which looks at the live im
 import difflib
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -86,6 +87,17 @@ def preflight_card() -> KernelCard:
         machine_shape="NvidiaTeslaT4",
         enable_gpu=True,
     )
+
+
+def pull_command(slug: str) -> str:
+    """Return the command that brings home what was edited on Kaggle in the notebook of this slug."""
+    experiment, kernel = next(
+        ((card.experiment, card.kernel) for card in all_cards() if slug_of(card.experiment, card.kernel) == slug),
+        ("…", "…"),
+    )
+    if not experiment:  # the preflight's
+        return f"python -m build pull-kernel --experiment '' --kernel {kernel}"
+    return f"make pull-kernel EXPERIMENT={experiment} KERNEL={kernel}"
 
 
 def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:
@@ -185,7 +197,7 @@ def edit_problem(path: Path, root: Path) -> Problem:
         what="edited by hand since it was built; building would destroy the edit",
         where=_name(path, root),
         cure=f"carry the edit over to {source}"
-        + (f" (`python -m build sync {_name(path, root)}` does)" if path.suffix == ".ipynb" else "")
+        + (f" (`python -m build sync {shlex.quote(_name(path, root))}` does)" if path.suffix == ".ipynb" else "")
         + f", or `{OVERWRITE_COMMAND}`, which keeps a copy in {OVERWRITTEN.as_posix()}/",
     )
 

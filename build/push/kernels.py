@@ -7,6 +7,7 @@ known, the site is asked first (effects.py): a newer version that is what was to
 from dataclasses import dataclass, replace
 from typing import Any
 
+from build.notebooks import pull_command
 from build.problems import CheckFailed, Problem
 from build.push import drift
 from build.push.client import Kaggle, RemoteKernel
@@ -70,7 +71,7 @@ def look_for_drift(staged: Staged, remote: RemoteKernel | None, journal: Journal
     if not found.known:
         what = f"the site's version {remote.version} is no push that this checkout knows; pushing would destroy it"
     cure = (
-        f"carry the edit over to kernel_src/ (`make pull-kernel SLUG={staged.slug}` fetches it), or give --overwrite "
+        f"carry the edit over to kernel_src/ (`{pull_command(staged.slug)}` fetches it), or give --overwrite "
         f"(make: OVERWRITE=1), which first saves the site's copy under {drift.OVERWRITTEN}/"
     )
     raise CheckFailed([Problem(what=f"{what}\n{drift.coloured(found.diff)}\n", where=staged.kernel, cure=cure)])

@@ -1,6 +1,7 @@
 """The verbs `data`, `push-weights` and `push-data`: one line when it starts, one when it ends, or one JSON object."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -73,7 +74,8 @@ def run_push_data(folder: Path, slug: str, as_json: bool) -> None:
     """
     if not folder.is_dir():
         raise WrongUse(f"DIR={folder} is no folder")
-    _push([Goods(slug, folder)], "dataset", f"make push-data DIR={folder} SLUG={slug}", as_json)
+    command = f"make push-data DIR={shlex.quote(str(folder))} SLUG={shlex.quote(slug)}"
+    _push([Goods(slug, folder)], "dataset", command, as_json)
 
 
 def _push(goods: list[Goods], name: str, command: str, as_json: bool) -> None:

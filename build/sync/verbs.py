@@ -76,8 +76,9 @@ def pull_kernel_verb(
 
     Example: python -m build pull-kernel --experiment v1
     """
-    from build.sync.pull import run_pull
+    from build.sync.pull import check_notebook, run_pull
 
+    check_notebook(experiment, kernel)
     run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts)
 
 

@@ -1,6 +1,7 @@
 """`python -m build tune`: a search from the command line, to best.json, pictures and, if wanted, an experiment."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -218,7 +219,7 @@ def last_words(report: TuningReport) -> str:
         f"study {report.study}: {counts}; pictures and {BEST_FILE} in {report.folder}",
         report.best["found_by"],
         " ".join(f"{name}={value}" for name, value in report.best["changes"].items()),
-        f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET=@{best}",
+        f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET={shlex.quote(f'@{best}')}",
     ]
     lines += [f"adopted in {report.adopted}: now run make build"] if report.adopted else []
     return "\n".join(lines)
