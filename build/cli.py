@@ -6,14 +6,17 @@ where and the cure; nobody who is awake at one in the morning wants our tracebac
 
 import json
 import sys
+import traceback
+from pathlib import Path
 
 import typer
 
-from build.problems import CheckFailed, WrongUse
+from build.problems import CheckFailed, Problem, WrongUse
 from build.regress import verbs as regress
 from build.sync import verbs as sync
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
+from kernel_src.common.experiment import ExperimentError
 
 app = typer.Typer(
     name="python -m build",
@@ -29,6 +32,13 @@ for subject in (validation, regress):  # each a subject with verbs of its own
     app.add_typer(subject.app)
 
 
+def written_at(error: ExperimentError) -> str:
+    """Return file:line of the list in kernel_src/common/ whose entry raised this, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).name in ("experiments.py", "ensembles.py")]
+    return f"kernel_src/common/{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
 def main() -> None:
     """Run the command line and turn what was found into an exit code."""
     as_json = "--json" in sys.argv
@@ -41,6 +51,12 @@ def main() -> None:
             print(problem, file=sys.stderr)
         count = len(failed.problems)
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except ExperimentError as error:
+        problem = Problem(what=str(error), where=written_at(error))
+        if as_json:
+            print(json.dumps({"ok": False, "problems": [problem.as_json()]}, indent=2))
+        print(f"{problem}\n1 problem", file=sys.stderr)
         raise SystemExit(1) from None
     except WrongUse as wrong:
         print(f"{wrong}\n`python -m build --help` lists the verbs", file=sys.stderr)

@@ -114,6 +114,17 @@ def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[Ke
     return [card for card in cards if not experiment or card.experiment == experiment]
 
 
+def check_notebook(experiment: str, kernel: str) -> None:
+    """Make sure that an experiment has such a notebook.
+
+    Raises:
+        WrongUse: it has not, or there is no such experiment.
+    """
+    kernels = [card.kernel for card in choose_cards(experiment, all_cards()) if card.experiment == experiment]
+    if kernel not in kernels:
+        raise WrongUse(f"{experiment} has no notebook {kernel!r}; KERNEL (--kernel) is {' or '.join(kernels)}")
+
+
 def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> dict[str, Template]:
     """Read each kernel's script and what it needs, once for all its notebooks; one that cannot be read is left out."""
     templates = {}
@@ -151,7 +162,9 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     sources = stamp.digest_inputs(root)
     inputs = {slug_of(c.experiment, c.kernel): hashlib.sha256(f"{sources}\n{c!r}".encode()).hexdigest() for c in cards}
     if len(inputs) < len(cards):
-        raise CheckFailed([Problem(what="two experiments make the same slug", cure="rename one of them")])
+        slugs = [slug_of(card.experiment, card.kernel) for card in cards]
+        twins = sorted({card.experiment for card, slug in zip(cards, slugs, strict=True) if slugs.count(slug) > 1})
+        raise CheckFailed([Problem(what=f"{', '.join(twins)} make the same slug on Kaggle", cure="rename one of them")])
     if stamp.is_current(root, inputs):
         return [Outcome(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
 

@@ -188,7 +188,7 @@ def label(
         raise WrongUse("no --bundle: name the folder of a bundle that was trained on this data")
     out = out.resolve()
     metadata = dataset_metadata(slugify(out.name))
-    if problems := dataset_problems(metadata, out.name):
+    if problems := dataset_problems(metadata, f"--out {out.name}"):
         raise WrongUse("\n".join(map(str, problems)) + "\nthe folder's name becomes the dataset's: name another --out")
     if out.exists() and not (out / PSEUDO_LABELS_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise WrongUse(f"{out} is there and holds no pseudo-labels, so it is not replaced: name another --out")

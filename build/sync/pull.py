@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from build.metadata import kernel_slug
-from build.notebooks import all_cards, choose_cards
-from build.problems import CheckFailed, Problem, WrongUse
+from build.problems import CheckFailed, Problem
 from build.sync.command import ROOT, run_sync
 from build.sync.writing import SYNC
 from kernel_src.common.files import write_text
@@ -29,17 +28,6 @@ def run_pull(
         what = f"there is no kernel {client.username}/{slug} on the site"
         raise CheckFailed([Problem(what=what, cure="push it first")])
     run_sync(save_pulled(slug, remote.source, root), as_json, parameters=parameters, conflicts=conflicts, root=root)
-
-
-def check_notebook(experiment: str, kernel: str) -> None:
-    """Make sure that an experiment has such a notebook.
-
-    Raises:
-        WrongUse: it has not, or there is no such experiment.
-    """
-    kernels = [card.kernel for card in choose_cards(experiment, all_cards()) if card.experiment == experiment]
-    if kernel not in kernels:
-        raise WrongUse(f"{experiment} has no notebook {kernel!r}; KERNEL (--kernel) is {' or '.join(kernels)}")
 
 
 def save_pulled(slug: str, source: str, root: Path = ROOT) -> Path:

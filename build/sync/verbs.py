@@ -76,7 +76,8 @@ def pull_kernel_verb(
 
     Example: python -m build pull-kernel --experiment v1
     """
-    from build.sync.pull import check_notebook, run_pull
+    from build.notebooks import check_notebook
+    from build.sync.pull import run_pull
 
     check_notebook(experiment, kernel)
     run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts)

@@ -66,12 +66,16 @@ def tune(
     from build.tuning.study import make_pruner, open_storage, open_study, optimize
     from kernel_src.common.files import write_json
     from kernel_src.common.memory import keep_freed_memory
+    from kernel_src.common.untrusted import checked_file_name
 
     base = find_experiment(experiment_name)
     fixed = parse_changes(set_values)
     experiment = apply_changes(base, fixed)
     space = space_for(experiment, restrictions, fixed)
-    name = study_name or f"{experiment_name}-fold{outer_fold}"
+    try:
+        name = checked_file_name(study_name or f"{experiment_name}-fold{outer_fold}")
+    except ValueError as error:
+        raise WrongUse(f"--study: {error}; it names a folder in {out}/") from None
     folder = out / name
     material = prepare(experiment, space, data, pretrained, outer_fold, inner_folds, folder / "cache")
     about = {
