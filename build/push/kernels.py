@@ -17,6 +17,7 @@ from build.push.journal import Journal
 from build.push.polling import Tell, pause
 from build.push.staging import Staged, differences
 
+SUPERSEDED, EMPTY_INPUT = "superseded", "empty input"  # in the journal: how a run ended, beside Kaggle's own words
 LOOKS = 5  # at something that Kaggle may show with a delay
 
 
@@ -36,13 +37,16 @@ class Version:
 
 def current_attempt(staged: Staged, journal: Journal, *, again: bool) -> Staged:
     """Return the attempt at this push that is to be gone on with: the newest that nobody has given up."""
+    pushed_again = False  # because nothing was mounted: once, whatever comes of it
     while done := journal.done("kernel", staged.inputs):
         following = replace(staged, attempt=staged.attempt + 1)
         run = journal.newest("run", {"kernel": staged.kernel, "version": done["version"]})
         ended = run.result.get("ended", "") if run and run.state == "failed" else ""
-        given_up = ended == "superseded" or (again and bool(ended))
+        empty = ended == EMPTY_INPUT and not pushed_again
+        given_up = ended == SUPERSEDED or empty or (again and bool(ended))
         if not given_up and not journal.newest("kernel", following.inputs):
             break
+        pushed_again = pushed_again or ended == EMPTY_INPUT
         staged = following
     return staged
 
@@ -122,9 +126,8 @@ def _sent_before(staged: Staged, client: Kaggle, journal: Journal, tell: Tell) -
     answered = earlier.result.get("version", 0)  # by Kaggle itself
 
     def look() -> RemoteKernel | None:
-        remote = client.pull_kernel(staged.owner, staged.slug)
-        if remote and _number(remote) > earlier.result["version_before"]:
-            if not differences(staged, remote) or (answered and _number(remote) >= answered):
+        for remote in client.newer_versions(staged.owner, staged.slug, earlier.result["version_before"]):
+            if not differences(staged, remote) or _number(remote) == answered:
                 return remote
         tell("an earlier run may have sent it: looking for it")
         return None
@@ -149,7 +152,8 @@ def _not_there(staged: Staged) -> Problem:
 def _read_back(staged: Staged, client: Kaggle, version: int) -> None:
     """Compare the site's copy with what was sent; it may show an older one for a moment."""
     for look in range(LOOKS):
-        remote = client.pull_kernel(staged.owner, staged.slug)
+        remote = client.pull_kernel(staged.owner, staged.slug, version)
+        remote = remote or client.pull_kernel(staged.owner, staged.slug)  # Kaggle may show it without its label only
         there = _number(remote) >= version
         problems = differences(staged, remote) if remote and there else [_not_there(staged)]
         if not problems:

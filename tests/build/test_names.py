@@ -73,8 +73,8 @@ def test_what_the_rule_allows_kaggle_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["v7.1", "exp 2"])
 def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) -> None:
-    copy_kit(tmp_path)
-    path = tmp_path / "kernel_src" / "common" / "experiments.py"
+    kit = copy_kit(tmp_path / "kit")
+    path = kit / "kernel_src" / "common" / "experiments.py"
     text = path.read_text().replace(
         "EXPERIMENTS = by_name(", f"MINE = replace(DEMO, name={name!r})\n\nEXPERIMENTS = by_name("
     )
@@ -82,7 +82,7 @@ def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) 
     path.write_text(text)
     line = text[: text.index("MINE")].count("\n") + 1
     done = subprocess.run(
-        [sys.executable, "-m", "build", "notebooks", "--experiment", name], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "build", "notebooks", "--experiment", name], cwd=kit, capture_output=True, text=True
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"kernel_src/common/experiments.py:{line}: the name {name!r} cannot be")
