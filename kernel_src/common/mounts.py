@@ -113,7 +113,8 @@ def _refuse_empty(inputs: Path, wanted: str) -> None:
     """Raise where the input folder is empty: Kaggle's first run after an attachment sometimes begins before it is."""
     if not inputs.is_dir() or not any(inputs.iterdir()):
         raise FileNotFoundError(
-            f"{wanted} is not mounted below {inputs}: {NOTHING_MOUNTED}.\nCure: where it is attached, run the same "
+            f"{wanted} is not mounted below {inputs}: {NOTHING_MOUNTED}"
+            f"{'' if inputs.is_dir() else ', the folder does not exist'}.\nCure: where it is attached, run the same "
             f"version once more; else choose Add Input in the notebook's editor and attach {wanted}"
         )
 

@@ -121,7 +121,9 @@ def test_what_the_site_then_has_is_compared_with_what_was_sent(staged, kaggle, j
 def test_another_text_on_the_site_is_noticed(staged: Staged, kaggle, journal, server, site) -> None:
     other = json.dumps({"cells": [], "metadata": {}})
     server.hook = lambda phase, n, name: (
-        site.edit_kernel("kim/i2b-toy-infer", other) if (phase, name) == ("after", "SaveKernel") else None
+        site.kernels["kim/i2b-toy-infer"].versions[0].update(text=other)
+        if (phase, name) == ("after", "SaveKernel")
+        else None
     )
     with pytest.raises(CheckFailed, match="the site's source is not what was sent"):
         pushed(staged, kaggle, journal)
