@@ -45,8 +45,8 @@ lab: setup ## JupyterLab on the built notebooks, saving brings edits home (EXPER
 notebook-run: setup ## run a built notebook on this machine, on a mock that `make lab` finds, too (EXPERIMENT=… KERNEL=infer [RANDOM=1] …)
 	@$(KIT) notebook-run --experiment=EXPERIMENT:demo --kernel=KERNEL --data=DATA --weights=WEIGHTS... --random=RANDOM=1
 
-pull-kernel: setup ## what was edited on Kaggle → kernel_src/ (EXPERIMENT=… KERNEL=infer)
-	@$(KIT) pull-kernel --experiment=EXPERIMENT! --kernel=KERNEL
+pull-kernel: setup ## what was edited on Kaggle → kernel_src/ (EXPERIMENT=… KERNEL=infer; YES=1 does not ask)
+	@$(KIT) pull-kernel --experiment=EXPERIMENT! --kernel=KERNEL --yes=YES=1
 
 check: setup ## refuse stale, networked, oversized or mis-described notebooks
 	@$(KIT) check
@@ -102,5 +102,5 @@ test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
 	@$(KIT) bundle-sizes
 
-bench: setup ## measure everything → out/bench/index.html, results.json (20 minutes; PARTS=decode,cache QUICK=1)
+bench: setup ## measure everything → out/bench/index.html, results.json (at most 25 minutes; PARTS=decode,cache QUICK=1)
 	@.venv/bin/python -m build.make $@ bench.run --only=PARTS --quick=QUICK=1

@@ -14,6 +14,7 @@ import typer
 from build.problems import CheckFailed, Problem, WrongUse
 from build.regress import verbs as regress
 from build.sync import verbs as sync
+from build.untrusted import plain_text
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
 from kernel_src.common.experiment import ExperimentError
@@ -48,7 +49,7 @@ def main() -> None:
         if as_json:
             print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))
         for problem in failed.problems:
-            print(problem, file=sys.stderr)
+            print(plain_text(str(problem)), file=sys.stderr)
         count = len(failed.problems)
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -59,5 +60,5 @@ def main() -> None:
         print(f"{problem}\n1 problem", file=sys.stderr)
         raise SystemExit(1) from None
     except WrongUse as wrong:
-        print(f"{wrong}\n`python -m build --help` lists the verbs", file=sys.stderr)
+        print(f"{plain_text(str(wrong))}\n`python -m build --help` lists the verbs", file=sys.stderr)
         raise SystemExit(2) from None

@@ -207,7 +207,7 @@ def test_a_value_that_is_one_folder_or_two_is_refused(tmp_path: Path, monkeypatc
         (("push-data", "DIR=x"), "SLUG=… is missing"),
         (("push-data", "SLUG=x"), "DIR=… is missing"),
         (("pull-kernel",), "EXPERIMENT=… is missing"),
-        (("pull-kernel", "SLUG=i2b-v1-infer"), "SLUG: no variable of this target, it reads EXPERIMENT, KERNEL"),
+        (("pull-kernel", "SLUG=i2b-v1-infer"), "SLUG: no variable of this target, it reads EXPERIMENT, KERNEL, YES"),
         (("push-weights", "EXPERIMENT="), "EXPERIMENT=… is missing"),
         (("push-training", "EXPERIMENT=v1", "AGAIN=yes"), "AGAIN=yes: give 0 or 1"),
         (("train", "EXPERIMNT=v5"), "EXPERIMNT: no variable of this target"),
