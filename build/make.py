@@ -18,7 +18,6 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 _WORD = re.compile(
     r"(?:(?P<option>--[a-z-]+)=)?(?P<name>[A-Z]+)(?P<many>\.\.\.)?(?:(?P<must>!)|=(?P<switch>[01])|:(?P<default>.*))?"
@@ -116,8 +115,7 @@ def main(target: str, module: str, *words: str) -> None:
         raise SystemExit(2) from None
     if defaults:
         print(f"make {target}: {', '.join(defaults)} (not given)", file=sys.stderr, flush=True)
-    python = Path(sys.executable)
-    os.execv(python, [str(python), "-m", module, *given])
+    os.execv(sys.executable, [sys.executable, "-m", module, *given])
 
 
 if __name__ == "__main__":
