@@ -103,7 +103,7 @@ def run(name: str, image: Path, out: Path, count: int, depth: Path | None, as_js
     from kernel_src.common.experiments import EXPERIMENTS
     from kernel_src.common.files import write_atomically
     from kernel_src.common.images import ImageError, read_rgb
-    from kernel_src.common.model import WeightsError
+    from kernel_src.common.manifest import WeightsError
 
     if name not in EXPERIMENTS:
         raise WrongUse(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")

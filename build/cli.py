@@ -18,6 +18,7 @@ from build.untrusted import plain_text
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
 from kernel_src.common.experiment import ExperimentError
+from kernel_src.common.manifest import BundleError, WeightsError
 
 app = typer.Typer(
     name="python -m build",
@@ -44,7 +45,10 @@ def main() -> None:
     """Run the command line and turn what was found into an exit code."""
     as_json = "--json" in sys.argv
     try:
-        app()
+        try:
+            app()
+        except (BundleError, WeightsError) as error:  # what a folder or a file is instead, with its name and the cure
+            raise CheckFailed([Problem(what=str(error))]) from None
     except CheckFailed as failed:
         if as_json:
             print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))

@@ -4,10 +4,13 @@ Every choice that makes one training run differ from another, in one frozen reco
 weights, and inference rebuilds the very same model from that JSON: no class is declared twice, no number typed twice.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from kernel_src.common.untrusted import quoted
 
 HEAD_ACTIVATIONS = ("relu", "gelu")
 LOSSES = ("mse", "smooth_l1", "log1p", "metric_weighted", "uncertainty")
@@ -22,6 +25,9 @@ DEPTH_VIEWS = ("shared", "exact")
 SPREADS = ("auto", "batch", "folds")
 FEATURE_POOLINGS = ("own", "cls", "mean", "max", "min", "gem")
 PHOTOGRAPH_PARTS = ("whole", "left", "right", "top", "bottom")
+# `hf-hub:…`, `local-dir:…` and everything else with a scheme or a path would ask the network, or read a folder.
+TIMM_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+LARGEST_PX, LARGEST_LAYER = 8192, 65536
 
 
 LONGEST_EXPERIMENT_NAME = 38  # the dataset of its weights, i2b-NAME-weights, may have 50 characters on Kaggle
@@ -143,6 +149,15 @@ class Experiment:
                 raise ExperimentError(
                     f"{self.name}: {field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}"
                 )
+        if not TIMM_NAME.fullmatch(self.backbone):
+            raise ExperimentError(
+                f"{self.name}: backbone={quoted(self.backbone)} is not the plain name of a timm model, such as "
+                "resnet34 or resnet34.a1_in1k: weights come from a dataset, named in starting_weights"
+            )
+        if max(self.image_size_px + self.feature_heights_px) > LARGEST_PX:
+            raise ExperimentError(f"{self.name}: pictures of more than {LARGEST_PX} px")
+        if any(not 1 <= width <= LARGEST_LAYER for width in self.head_hidden):
+            raise ExperimentError(f"{self.name}: head_hidden={self.head_hidden} must lie in 1 to {LARGEST_LAYER}")
         for field, words in (("feature_poolings", FEATURE_POOLINGS), ("feature_parts", PHOTOGRAPH_PARTS)):
             for word in getattr(self, field):
                 if word not in words:
@@ -253,6 +268,32 @@ def experiment_from_json(values: Mapping[str, Any]) -> Experiment:
     known = {field.name: field for field in fields(Experiment)}
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"experiment has unknown fields {', '.join(unknown)}: misspelt, or written by a newer kit")
+    if lacking := [name for name in ("name", "backbone") if name not in values]:
+        raise ValueError(f"experiment lacks {', '.join(lacking)}")
     # JSON has no tuples; every list in an experiment is one.
     fitted: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    for name, value in fitted.items():
+        if not _has_kind(value, known[name].type):
+            raise ValueError(f"experiment: {name}={quoted(value)} is not {KIND_WORDS[known[name].type]}")
     return Experiment(**fitted)
+
+
+KIND_WORDS: dict[Any, str] = {
+    str: "a line of text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    tuple[int, ...]: "a list of whole numbers",
+    tuple[str, ...]: "a list of words",
+}
+
+
+def _has_kind(value: Any, kind: Any) -> bool:
+    """Tell whether a value from JSON is what a field is declared as."""
+    if kind in (tuple[int, ...], tuple[str, ...]):
+        return isinstance(value, tuple) and all(_has_kind(one, kind.__args__[0]) for one in value)
+    if kind is str:
+        return isinstance(value, str) and value.isprintable()
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int) or (kind is float and isinstance(value, float) and math.isfinite(value))

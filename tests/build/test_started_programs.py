@@ -30,7 +30,7 @@ KNOWN = {
     (
         "build/make.py",
         "[sys.executable, '-m', module, *given]",
-    ): "a module named in the Makefile, values behind = or --",
+    ): "a module of ours; values behind = or --",
     ("build/rehearse/launcher.py", "plan['argv']"): "written by sandbox.py for this very start",
     ("build/rehearse/launcher.py", "plan['argv'][0]"): "the same",
     ("build/rehearse/sandbox.py", "str(HERE / 'launcher.py')"): "a script of the kit",
