@@ -38,7 +38,7 @@ IMPOSSIBLE = [
     "übung",
     "../x",
     "a" * (LONGEST_EXPERIMENT_NAME + 1),
-    "a\n",
+    "a+b",
 ]
 
 
