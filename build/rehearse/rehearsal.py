@@ -1,6 +1,7 @@
 """One rehearsal from end to end: lay out, run, look at what came of it."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,7 +141,7 @@ def edit_remark(notebook: Path, content: bytes) -> str:
     """Say that a notebook was edited since it was built, so that nobody takes its rehearsal for that of the build."""
     if is_untouched(content):
         return ""
-    shown = f"`python -m build diff {notebook}` shows the edits"
+    shown = f"`python -m build diff {shlex.quote(str(notebook))}` shows the edits"
     return f"{notebook.name} differs from its build and is rehearsed as it lies; {shown}"
 
 
