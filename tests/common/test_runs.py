@@ -112,7 +112,7 @@ def test_what_a_fold_killed_at_its_very_end_has_left_behind_is_cleared(
 ) -> None:
     run = tmp_path / "run"
     start(TINY_VIT, train, tiny_competition, run)
-    left = ("checkpoint0.safetensors", "best0.safetensors", ".checkpoint0.123.safetensors", "checkpoint1.safetensors")
+    left = ("checkpoint0.safetensors", ".checkpoint0.123.safetensors", "checkpoint1.safetensors")
     for name in left:
         (run / name).write_text("")
     (run / "fold1.safetensors").unlink()

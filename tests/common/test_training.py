@@ -1,6 +1,7 @@
 """Training one fold: resumable bit for bit, blind to the fold that is scored, and honest about NaN."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from kernel_src.common import training
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.files import sha256_of
+from kernel_src.common.gradient_steps import TrainingDiverged
 from kernel_src.common.training import new_model, train_fold
-from kernel_src.common.training_loss import TrainingDiverged
 from kernel_src.common.training_photographs import FoldData
 from tests.common.tiny import CPU, TINY, TINY_VIT, fold_data
 
@@ -67,16 +68,13 @@ def test_the_inner_fold_picks_the_epoch(tmp_path: Path, monkeypatch: pytest.Monk
     assert equal(tmp_path / "fold0.safetensors", weights[1]) and not equal(tmp_path / "fold0.safetensors", weights[4])
 
 
-def test_without_an_inner_fold_the_last_epoch_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_inner_fold_the_last_epoch_is_kept(tmp_path: Path) -> None:
     seen: list[dict[str, torch.Tensor]] = []
-    save = training.save_checkpoint
 
-    def record(path: Path, model: Any, *rest: Any) -> None:
-        seen.append({key: value.clone() for key, value in model.state_dict().items()})
-        save(path, model, *rest)
+    def record(epoch: int, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+        seen.append({key: value.clone() for key, value in weights.items()})
 
-    monkeypatch.setattr(training, "save_checkpoint", record)
-    log = train(replace(LONG, inner_folds=0), tmp_path)
+    log = train(replace(LONG, inner_folds=0), tmp_path, on_epoch=record)
     assert [row["inner_loss"] for row in log] == [None] * 5
     assert equal(tmp_path / "fold0.safetensors", seen[-1]) and not equal(tmp_path / "fold0.safetensors", seen[-2])
 
@@ -237,11 +235,11 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path: Path, mon
     assert clipped == pytest.approx(0.05, rel=1e-3) and min(norms) > 0.05
 
 
-def test_each_epoch_is_told_with_its_log_row_after_it_is_saved_and_may_end_the_training(tmp_path: Path) -> None:
+def test_each_epoch_is_told_with_its_log_row_and_weights_and_may_end_the_training(tmp_path: Path) -> None:
     told: list[tuple[int, dict[str, Any]]] = []
 
-    def prune(epoch: int, row: dict[str, Any]) -> None:
-        assert (tmp_path / "checkpoint0.safetensors").exists()
+    def prune(epoch: int, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+        assert "scaling.mean" in weights
         told.append((epoch, row))
         if epoch == 3:
             raise KeyboardInterrupt
