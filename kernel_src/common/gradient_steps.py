@@ -76,14 +76,14 @@ class GradientSteps:
     def take(
         self,
         batch_sizes: Sequence[int],
-        add_gradients: Callable[[int, int], torch.Tensor],
+        add_gradients: Callable[[int], torch.Tensor],
         blame: Callable[[int], Blame],
         is_time_up: Callable[[], bool],
     ) -> StepReport:
         """Make one step of batches that hold so many photographs in this process.
 
-        `add_gradients(i, parts)` computes batch i in so many micro-batches, adds its scaled gradients to those that are
-        there and returns its loss, a scalar. `blame(i)` is asked in every process about a batch that is not finite in
+        `add_gradients(i)` computes batch i in `parts` micro-batches, adds its scaled gradients to those that are there
+        and returns its loss, a scalar. `blame(i)` is asked in every process about a batch that is not finite in
         one of them.
 
         Raises:
@@ -113,16 +113,14 @@ class GradientSteps:
             self._drop(buffers)  # of what looking for the cause has left
         return StepReport((), left_out, False, bool(self._agree([float(is_time_up())]).any()))
 
-    def _compute(
-        self, left: Sequence[int], add_gradients: Callable[[int, int], torch.Tensor]
-    ) -> tuple[list[float], bool]:
+    def _compute(self, left: Sequence[int], add_gradients: Callable[[int], torch.Tensor]) -> tuple[list[float], bool]:
         """Return the losses of the batches, or NaN and that the memory was too little."""
         reserved: list[torch.Tensor] = []
         try:
             if self.device.type == "cuda" and not self.optimizer.state:
                 # The optimiser makes its state at the first step, when it is too late to ask whether there is room.
                 self._reserve(reserved)
-            losses = [add_gradients(place, self.parts) for place in left]
+            losses = [add_gradients(place) for place in left]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

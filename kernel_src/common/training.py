@@ -300,7 +300,7 @@ class FoldTraining:
         set_learning_rates(self.optimizer, factor)
         report = self.steps.take(
             [len(batch["row"]) for batch in batches],
-            lambda i, parts: self.train_batch(progress.batch + i, batches[i], parts),
+            lambda i: self.train_batch(progress.batch + i, batches[i]),
             lambda i: self.blame(progress.batch + i, batches[i], experiment.learning_rate * factor),
             # One answer for all processes: if each looked at its own clock, one would stop and the others wait for it.
             lambda: session.left_s < self.slowest_step_s,
@@ -311,12 +311,12 @@ class FoldTraining:
         if self.average is not None and report.moved:
             self.average.update(self.model, progress.step)
 
-    def train_batch(self, number: int, batch: TrainingBatch, parts: int = 1) -> torch.Tensor:
-        """Add the gradients of one batch, computed in so many micro-batches, to those that wait; return its loss."""
+    def train_batch(self, number: int, batch: TrainingBatch) -> torch.Tensor:
+        """Add the gradients of one batch, computed in micro-batches, to those that wait; return its loss."""
         self.seed_dropout(number)
         images = len(batch["row"])
         total = torch.zeros((), device=self.device)
-        for part in micro_batches(batch, parts):
+        for part in micro_batches(batch, self.steps.parts):
             share = len(part["row"]) / images  # the loss of the whole is the mean over its photographs
             loss = self.loss_of_batch(part)[0] * share
             self.steps.scaler.scale(loss).backward()
