@@ -7,7 +7,7 @@ folder from which the kit makes the bundle: weights, `config.json`, out-of-fold 
 import csv
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -153,10 +153,11 @@ def predict_out_of_fold(
     cache: Path,
     device: DeviceReport,
     depth_folder: Path | None = None,
+    missing: Collection[int] = (),
 ) -> pd.DataFrame:
     """Predict each image by the fold that was not trained on it, as inference would, before the constraint.
 
-    Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds.
+    Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds but those `missing`.
     """
     paths = [competition / path for path in train["image_path"]]
     photographs = decoded_photographs(paths, framing_of(experiment), cache, [True] * len(paths))
@@ -165,9 +166,8 @@ def predict_out_of_fold(
     if experiment.depth and depth_folder is not None:
         estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
     parts = []
-    given_up = missing_folds(experiment, train, weights)
     for fold in folds_to_train(experiment, fold_of):
-        if fold in given_up:
+        if fold in missing:
             continue
         rows = np.flatnonzero(fold_of == fold)
         model = load_fold(experiment, weights / f"fold{fold}.safetensors")

@@ -369,7 +369,7 @@ class FoldTraining:
             "inner_loss": judged,
             "learning_rate": self.experiment.learning_rate * factor,
             "seconds": round(progress.seconds, 2),
-            "precision": progress.precision,
+            "precision_bits": 16 if self.half else 32,
             "images_at_once": -(-self.experiment.batch_size // (self.accelerator.num_processes * self.steps.parts)),
         }
         progress.log.append(row)

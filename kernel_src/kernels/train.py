@@ -166,7 +166,14 @@ from kernel_src.common.constraints import constrain
 from kernel_src.common.floors import floor_scores, score_caveat
 
 oof_table = predict_out_of_fold(
-    experiment, train_table, competition, run_folder, cache_folder, device, depth_folder=depth_folder
+    experiment,
+    train_table,
+    competition,
+    run_folder,
+    cache_folder,
+    device,
+    depth_folder=depth_folder,
+    missing=tuple(given_up),
 )
 run_config = finish_run(experiment, train_table, oof_table, run_folder, depth_folder, device)
 oof_score = run_config["oof"]

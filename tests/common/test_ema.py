@@ -54,9 +54,9 @@ def test_the_fold_keeps_the_average_over_its_steps(tmp_path: Path, monkeypatch: 
 
     def record(self: FoldTraining, number: int, batch: object) -> torch.Tensor:
         if not seen:
-            seen.append({name: tensor.clone() for name, tensor in self.bare.state_dict().items()})
+            seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
         loss = train_batch(self, number, batch)  # type: ignore[arg-type]
-        seen.append({name: tensor.clone() for name, tensor in self.bare.state_dict().items()})
+        seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
         return loss
 
     monkeypatch.setattr(FoldTraining, "train_batch", record)

@@ -37,9 +37,8 @@ from kernel_src.common.files import sha256_of
 from kernel_src.common.frozen_features import FrozenFeatures
 from kernel_src.common.images import read_rgb, resize_rgb
 from kernel_src.common.kernel_cards import bundle_slug, kernel_card
-from kernel_src.common.launch import chosen_spread
+from kernel_src.common.launch import fold_rounds
 from kernel_src.common.model import BiomassNet
-from kernel_src.common.precision import choose_precision
 from kernel_src.common.preprocessing import framings_of, preprocessing_of
 from kernel_src.common.session import session_of
 from kernel_src.common.tables import read_train, target_array
@@ -100,8 +99,12 @@ def trained_while_the_inner_fold_gets_worse(bench: Workbench, experiment: Experi
     return trained(bench, experiment)
 
 
-def precision_where_both_are_alike(bench: Workbench, experiment: Experiment) -> Any:
-    return choose_precision(experiment.precision, True, lambda _: torch.ones(1)).name
+def trained_where_fp16_is_fast(bench: Workbench, experiment: Experiment) -> Any:
+    """The weights of a training on a CPU that stands for a GPU."""
+    folder = bench.new_folder()
+    data = fold_data(12, size_px=experiment.image_size_px)
+    train_fold(experiment, 0, data, device=replace(CPU, half=True), starting_weights=None, folder=folder)
+    return sha256_of(folder / "fold0.safetensors")
 
 
 def dealt_out(bench: Workbench, experiment: Experiment) -> Any:
@@ -178,7 +181,7 @@ def call_in_the_training_kernel(function: str) -> Look:
             "todo": [0, 1],
             "device": replace(CPU, count=2),
             "session_start_s": 0.0,
-            "chosen_spread": chosen_spread,
+            "fold_rounds": fold_rounds,
             "session_of": session_of,
         }
         return [eval(compile(ast.Expression(call), "train.py", "eval"), stand_ins) for call in calls]
@@ -254,12 +257,12 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "accumulate_steps": (2, {}, trained),
     "clip_norm": (0.01, {"optimizer": "rmsprop"}, trained),
     "ema_decay": (0.9, {}, trained),
-    "precision": ("fp32", {}, precision_where_both_are_alike),
+    "precision": ("fp32", {}, trained_where_fp16_is_fast),
     "seed": (1, {}, trained),
     "tta": ("none", {}, predicted_out_of_fold),
     "constraint": ("biological", {}, scored),
     "machine_shape": ("NvidiaL4", {}, card),
-    "spread": ("batch", {}, call_in_the_training_kernel("chosen_spread")),
+    "spread": ("batch", {}, call_in_the_training_kernel("fold_rounds")),
     "session_limit_s": (3600.0, {}, call_in_the_training_kernel("session_of")),
 }
 

@@ -279,7 +279,7 @@ def test_a_few_batches_that_overflow_in_fp16_are_left_out_and_the_training_ends(
     calls: list[int] = []
     halves = breaking(monkeypatch, lambda *_: calls.append(1) or len(calls) in (2, 3))  # once more to find the cause
     log = train(replace(TINY, epochs=3, precision="fp16"), tmp_path, device=HALF)
-    assert len(log) == 3 and all(halves) and {row["precision"] for row in log} == {"fp16"}
+    assert len(log) == 3 and all(halves) and {row["precision_bits"] for row in log} == {16}
     assert all(np.isfinite(row["train_loss"]) for row in log)
     assert "fold 0: left out, 1 of at most 5 in fp16: the loss is not finite at fold 0" in capsys.readouterr().out
     assert all(torch.isfinite(tensor).all() for tensor in load_file(tmp_path / "fold0.safetensors").values())
@@ -296,7 +296,7 @@ def test_a_training_that_fp16_cannot_do_goes_on_in_fp32_from_its_checkpoint(
 
     breaking(monkeypatch, after_the_first_epoch)
     log = train(replace(TINY, epochs=4, precision="fp16"), tmp_path, SIX_BATCHES, device=HALF)
-    assert [row["precision"] for row in log] == ["fp16", "fp32", "fp32", "fp32"]
+    assert [row["precision_bits"] for row in log] == [16, 32, 32, 32]
     said = capsys.readouterr().out
     assert "6 batches were not finite in fp16" in said and "Once more in fp32, from its last checkpoint" in said
     assert "fold 0: resumed after epoch 1, batch 0" in said
@@ -314,7 +314,7 @@ def test_a_training_that_went_on_in_fp32_stays_so_when_it_is_resumed(
     with pytest.raises(KeyboardInterrupt):
         train(experiment, tmp_path, SIX_BATCHES, device=HALF, on_epoch=stop)
     log = train(experiment, tmp_path, SIX_BATCHES, device=HALF)
-    assert [row["precision"] for row in log] == ["fp32"] * 3 and (tmp_path / "fold0.safetensors").exists()
+    assert [row["precision_bits"] for row in log] == [32] * 3 and (tmp_path / "fold0.safetensors").exists()
 
 
 def test_what_fp32_cannot_train_either_has_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,12 +339,12 @@ def test_auto_compares_one_batch_and_says_what_it_decides(
 
     monkeypatch.setattr(BiomassNet, "forward", differ)
     log = train(TINY, tmp_path, device=HALF)
-    assert {row["precision"] for row in log} == {chosen}
+    assert {row["precision_bits"] for row in log} == {int(chosen[2:])}
     assert f"fold 0: trained in {chosen}: " in capsys.readouterr().out
 
 
 def test_a_cpu_trains_in_fp32_and_without_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert {row["precision"] for row in train(TINY, tmp_path)} == {"fp32"}
+    assert {row["precision_bits"] for row in train(TINY, tmp_path)} == {32}
     assert "trained in" not in capsys.readouterr().out
 
 
