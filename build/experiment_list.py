@@ -53,8 +53,8 @@ def run(as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for column in ("name", "backbone"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("name", no_wrap=True)
+    table.add_column("backbone", overflow="fold")
     for column in ("M", "px", "folds", "GB", "train", "T4 min", "seed"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in sorted(rows, key=lambda row: row["name"]):

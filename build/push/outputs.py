@@ -56,8 +56,8 @@ def verify_training(folder: Path, experiment: str) -> Path:
         config = read_bundle_json(run, CONFIG_FILE)
     except BundleError as error:
         what, cure = str(error), "the training did not come to its end: look at its log"
-        if there := sorted(path.stem for kind in ("fold", "checkpoint") for path in run.glob(f"{kind}*.safetensors")):
-            what = f"not finished: it holds {', '.join(there)} and no {CONFIG_FILE}"
+        if there := sorted(path.stem for path in run.glob("*.safetensors")):
+            what = f"{error}: not finished, it holds {', '.join(there)}"
             cure = "attach this notebook's own output to it (Add Input, Your Work) and run it again: it goes on there"
         raise CheckFailed([Problem(what=what, where=str(run), cure=cure)]) from None
     problems = []

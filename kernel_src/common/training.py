@@ -258,7 +258,6 @@ class FoldTraining:
         if waited_s >= min(CHECKPOINT_EVERY_S, self.saving_s / SAVING_SHARE):
             self.save()
 
-    # %%
     def train_epoch(self, session: Session) -> None:
         """Train the batches of the epoch that are left.
 
@@ -344,7 +343,6 @@ class FoldTraining:
                 return divergence_cause(self.fold, self.progress.epoch, number, z, part, rate)
         return Blame("")
 
-    # %%
     def finish_epoch(self) -> dict[str, Any]:
         """Validate on the inner rows, write the checkpoint where it is due, and return the log row of the epoch."""
         progress = self.progress
