@@ -145,8 +145,8 @@ class _FoldQueue:
 
     def ended(self) -> list[int]:
         """Wait until a process has ended; return the devices of all that have."""
-        sentinels = {process.sentinel: index for index, (process, _) in self.busy.items()}
-        return [sentinels[int(sentinel)] for sentinel in wait(list(sentinels))]  # type: ignore[call-overload]
+        sentinels: dict[Any, int] = {process.sentinel: index for index, (process, _) in self.busy.items()}
+        return [sentinels[sentinel] for sentinel in wait(list(sentinels))]
 
     def failure(self, process: BaseProcess) -> str:
         """Say how a process ended, if not well."""
