@@ -1,12 +1,12 @@
 """One rehearsal from end to end: lay out, run, look at what came of it."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from build.mock import Layout, competition_folder, lay_out, tree_sha256
+from build.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.problems import WrongUse
 from build.rehearse.cells import Cells, read_cells
 from build.rehearse.findings import Limits, cell_times, read_expected
@@ -15,6 +15,7 @@ from build.rehearse.report import REPORT_FILE, Report, keep_working, render_html
 from build.rehearse.sandbox import Device, Scratch, choose_isolation, start_notebook
 from build.rehearse.verdict import Run, judge
 from build.rehearse.watch import watch
+from build.seal import is_untouched
 from kernel_src.common.competition import LIMIT_S, MEMORY_GB
 from kernel_src.common.files import sha256_of
 from kernel_src.common.manifest import MANIFEST_FILE
@@ -53,6 +54,10 @@ def rehearse(
     """
     if not notebook.is_file():
         raise WrongUse(f"{notebook} does not exist: run `make build`")
+    try:
+        cells, content = read_cells(notebook), read_bytes(notebook)
+    except NotANotebook as error:
+        raise WrongUse(f"{notebook} {error}") from None
     plan = read_plan(metadata or notebook.with_name(METADATA_FILE), weights, models)
     chosen = choose_isolation(isolation)
     out = out.resolve()
@@ -81,12 +86,14 @@ def rehearse(
         isolated = ", ".join(f"{what}: {how}" for what, how in chosen.as_json().items())
         mounted = ", ".join([plan.competition or "no competition", *plan.datasets, *plan.models])
         say(f"{notebook.stem}: {mounted}; {isolated}")
+        if remark := edit_remark(notebook, content):
+            say(f"  {remark}")
         expected = read_expected(competition_folder(mock, plan.competition, layout)) if plan.competition else None
         before = {} if chosen.namespace else tree_sha256(mock.input)
         process = start_notebook(
             notebook.resolve(), executed, scratch=scratch, mock=mock, isolation=chosen, rerun=rerun, device=device
         )
-        progress = _Progress(scratch, read_cells(notebook), say)
+        progress = _Progress(scratch, cells, say)
         watched = watch(process, limit_s=limit_s, memory_gb=memory_gb, on_poll=progress.tell)
         progress.tell()
         after = {} if chosen.namespace else tree_sha256(mock.input)
@@ -117,6 +124,14 @@ def rehearse(
         shutil.rmtree(scratch.root)
 
 
+def edit_remark(notebook: Path, content: bytes) -> str:
+    """Say that a notebook was edited since it was built, so that nobody takes its rehearsal for that of the build."""
+    if is_untouched(content):
+        return ""
+    shown = f"`python -m build diff {notebook}` shows the edits"
+    return f"{notebook.name} differs from its build and is rehearsed as it lies; {shown}"
+
+
 class _Progress:
     """Tell of each cell once, when it ends, unless it took no time worth a line."""
 
@@ -143,6 +158,6 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
 def _ensure_readable(executed: Path, notebook: Path) -> None:
     """Fall back to the notebook as built where a kill left none, or half of one."""
     try:
-        json.loads(executed.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        read_notebook(read_bytes(executed))
+    except NotANotebook:
         shutil.copyfile(notebook, executed)

@@ -1,11 +1,11 @@
 """The verdict: every problem that a finished run shows, each with its cure, put together into the report."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from build.mock import Layout, MockKaggle
+from build.notebook_file import read_bytes, read_notebook, sources_sha256
 from build.problems import Problem
 from build.rehearse.cells import read_cells
 from build.rehearse.cures import cure_of_error, cure_of_stop, cure_of_submission
@@ -82,7 +82,7 @@ def judge(run: Run) -> Report:
         notes.append(f"the notebook does not say which device it used: write `device` into {INFERENCE_REPORT}")
     return Report(
         notebook=str(run.notebook),
-        source_sha256=stitched_from(run.notebook).get("source_sha256", ""),
+        source_sha256=sources_sha256(read_notebook(read_bytes(run.notebook))),
         manifests=run.manifests,
         out=str(run.out),
         rerun=run.rerun,
@@ -108,14 +108,15 @@ def judge(run: Run) -> Report:
 
 def is_training(notebook: Path) -> bool:
     """Say whether a notebook trains: its main script is train.py, or its slug ends so."""
-    main = stitched_from(notebook).get("main", "")
+    main = script_of(notebook)
     return (Path(main).stem if main else notebook.stem.rpartition("-")[2]) == "train"
 
 
-def stitched_from(notebook: Path) -> dict[str, Any]:
-    """Return what a built notebook says of its sources; nothing if it was not built by this kit."""
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    return metadata.get("stitch") or {}
+def script_of(notebook: Path) -> str:
+    """Return the script that a built notebook names; "" if it was not built by this kit."""
+    stitched = read_notebook(read_bytes(notebook))["metadata"].get("stitch")
+    main = stitched.get("main") if isinstance(stitched, dict) else None
+    return main if isinstance(main, str) else ""
 
 
 def _failure_problems(failure: Failure | None, rerun: bool) -> list[Problem]:

@@ -23,7 +23,7 @@ def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
     return Member(
         models=bundle.models,
         preprocessing=bundle.preprocessing,
-        symmetries=views(experiment.tta, experiment.image_size_px),
+        symmetries=views(experiment),
         framings=tuple(map(list(framings).index, bundle.framings)),
         estimator=bundle.depth,
         depth_channels=experiment.depth_channels,

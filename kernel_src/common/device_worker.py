@@ -26,9 +26,9 @@ from kernel_src.common.bundles import BundleRecipe, load_recipe
 from kernel_src.common.dataset import picture_tensor
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
-from kernel_src.common.manifest import BundleError
+from kernel_src.common.manifest import BundleError, WeightsError
 from kernel_src.common.memory import give_back_freed_memory, is_out_of_memory, keep_freed_memory
-from kernel_src.common.model import GramsNet, WeightsError
+from kernel_src.common.model import GramsNet
 from kernel_src.common.prediction import BatchWork, Member
 from kernel_src.common.schedule import Task, goes_on
 from kernel_src.common.steps import Step

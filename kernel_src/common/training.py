@@ -156,7 +156,6 @@ class FoldTraining:
             self.seed,
             depth_maps=data.depth_maps,
             weights=np.where(pseudo, experiment.pseudo_weight, 1.0),
-            interpolation=self.preprocessing.interpolation,
         )
         self.order = SeededOrder(len(self.photographs), self.seed)
         workers = loading_processes(device)

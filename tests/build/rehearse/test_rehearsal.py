@@ -135,7 +135,8 @@ def test_the_verb_prints_progress_then_the_result_and_exits_0_1_or_2(tmp_path: P
     good = type_in(tmp_path, "rehearse --experiment toy --data data --out out/good")
     lines = good.stdout.splitlines()
     assert good.returncode == 0 and lines[0].startswith("i2b-toy-infer: csiro-biomass")
-    assert lines[1].startswith("  In[2]") and "In[1]" not in good.stdout, "only cells that took time are told of"
+    assert lines[1].startswith("  i2b-toy-infer.ipynb differs from its build"), "no build has sealed this one"
+    assert lines[2].startswith("  In[2]") and "In[1]" not in good.stdout, "only cells that took time are told of"
     assert lines[-1].startswith("rehearsal ok (")
     assert lines[-1].endswith(str(tmp_path / "out" / "good" / "report.json"))
     bad = type_in(tmp_path, "rehearse --experiment bad --data data --out out/bad --json")
