@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -388,5 +388,6 @@ class FoldTraining:
 def micro_batches(batch: TrainingBatch, parts: int) -> list[TrainingBatch]:
     """Cut a batch into so many parts of the same size, up to one photograph; fewer where there are not so many."""
     size = math.ceil(len(batch["row"]) / parts)
-    pieces = {name: torch.split(values, size) for name, values in batch.items()}  # type: ignore[call-overload]
-    return [TrainingBatch(**dict(zip(pieces, values, strict=True))) for values in zip(*pieces.values(), strict=True)]  # type: ignore[typeddict-item]
+    tensors: dict[str, Any] = {**batch}
+    pieces = [torch.split(values, size) for values in tensors.values()]
+    return [cast(TrainingBatch, dict(zip(tensors, part, strict=True))) for part in zip(*pieces, strict=True)]
