@@ -5,6 +5,7 @@ command goes on where it stopped, and another one never overwrites anything.
 """
 
 import json
+import shlex
 import shutil
 import sys
 import time
@@ -177,7 +178,8 @@ def last_words(report: TrainingReport, data: Path) -> str:
     return (
         f"{incomplete}{report.folder}: weights, log, {CURVES_FILE}, oof.csv; {report.seconds:.0f} s\n"
         f"out-of-fold R² {report.oof_r2:.4f}; bundle {report.bundle} → "
-        f"make infer EXPERIMENT={report.experiment} DATA={data} WEIGHTS={report.bundle}"
+        f"make infer EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
+        f"WEIGHTS={shlex.quote(str(report.bundle))}"
     )
 
 
