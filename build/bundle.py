@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from build.problems import CheckFailed, Problem, WrongUse
 from build.validation.cross_validation import TRAIN_TABLES, cross_validation, is_frozen
 from kernel_src.common.files import sha256_of, write_json, write_text
-from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST_FILE, file_entry, read_bundle_json
+from kernel_src.common.manifest import (
+    BUNDLE_FORMAT,
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    file_entry,
+    missing_folds_text,
+    read_bundle_json,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +46,7 @@ class BundleReport:
     oof_r2_fp32: float
     oof_r2_fp16: float | None  # None: not measured, no data given
     largest_change_g: float | None  # of any out-of-fold prediction
+    incomplete: str = ""  # which folds are missing, and why; empty: the bundle is whole
 
 
 def half_precision(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
@@ -151,6 +159,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
         oof_r2_fp32=config["oof"]["r2"],
         oof_r2_fp16=measured["r2"] if measured else None,
         largest_change_g=measured["largest_change_g"] if measured else None,
+        incomplete=missing_folds_text(config),
     )
 
 
@@ -224,7 +233,10 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
             depth_folder.mkdir()
             shutil.copyfile(bundle / config["depth"]["weights"], depth_folder / DEPTH_WEIGHTS_FILE)
             shutil.copyfile(bundle / config["depth"]["config"], depth_folder / DEPTH_CONFIG_FILE)
-        after = predict_out_of_fold(experiment, train, data, bundle, cache, check_device(), depth_folder=depth_folder)
+        missing = [int(fold) for fold in config.get("missing_folds") or ()]
+        after = predict_out_of_fold(
+            experiment, train, data, bundle, cache, check_device(), depth_folder=depth_folder, missing=missing
+        )
     if list(after["image_id"]) != list(before["image_id"]):
         problem = Problem(what="these are not the photographs of the run", where=str(data), cure="name its own data")
         raise CheckFailed([problem])
@@ -256,6 +268,8 @@ def summary(report: BundleReport) -> str:
         f"(training left {report.bytes_run / 1e6:.1f} MB of fp32 weights), "
         f"trained from sources {report.source_sha256[:12]}"
     )
+    if report.incomplete:
+        line += f"\n{report.incomplete}"
     if report.oof_r2_fp16 is None:
         return f"{line}\nout-of-fold R² {report.oof_r2_fp32:.5f} in fp32; fp16 not measured, give --data to do so"
     return (

@@ -56,8 +56,11 @@ def verify_training(folder: Path, experiment: str) -> Path:
     try:
         config = read_bundle_json(run, CONFIG_FILE)
     except BundleError as error:
-        cure = "the training did not come to its end: look at its log"
-        raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
+        what, cure = str(error), "the training did not come to its end: look at its log"
+        if there := sorted(path.stem for path in run.glob("*.safetensors")):
+            what = f"{error}: not finished, it holds {', '.join(there)}"
+            cure = "attach this notebook's own output to it (Add Input, Your Work) and run it again: it goes on there"
+        raise CheckFailed([Problem(what=what, where=str(run), cure=cure)]) from None
     problems = []
     said, listed = config.get("experiment"), config.get("folds")
     name, files = said.get("name") if isinstance(said, dict) else said, listed if isinstance(listed, list) else []

@@ -21,7 +21,7 @@ from build.push.staging import stage
 from build.push.weights import BUNDLES, find_folder
 from kernel_src.common.files import sha256_of
 from kernel_src.common.kernel_cards import KernelCard, bundle_slug
-from kernel_src.common.manifest import MANIFEST_FILE
+from kernel_src.common.manifest import CONFIG_FILE, MANIFEST_FILE, missing_folds_text, read_bundle_json
 
 STEPS = 9
 
@@ -58,11 +58,12 @@ def push_training(wish: Wish, journal: Journal) -> dict[str, Any]:
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
         folder = download(staged, version, client, journal, lambda path: verify_training(path, wish.experiment))
         run = verify_training(folder, wish.experiment)
-        note(str(run))
+        incomplete = missing_folds_text(read_bundle_json(run, CONFIG_FILE))
+        note(f"{run}. {incomplete}" if incomplete else str(run))
     with steps.step("bundle", f"weights in half precision, with a manifest → {BUNDLES / wish.experiment}") as note:
         bundle, word = _bundle(wish.experiment, run, version, journal)
         note(word)
-    return result | {"bundle": str(bundle)}
+    return result | {"bundle": str(bundle), "incomplete": incomplete}
 
 
 def _manifests(card: KernelCard, kernel: str, ours: dict[str, Path], journal: Journal) -> dict[str, str]:

@@ -17,6 +17,7 @@ from build.web_page import Section, table, wide
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.floors import REFERENCE_POINTS
+from kernel_src.common.manifest import missing_folds_text
 from kernel_src.common.metric import weighted_r2
 
 PICTURES = 8
@@ -138,6 +139,7 @@ def folds_section(record: Record) -> Section:
     cut = f"{fields['folds']} folds by {fields['split']}, seed {fields['split_seed']}"
     trained = fields.get("train_folds")
     cut += f", of which {_plain(trained)} trained" if trained else ""
+    cut += f". {missing}" if (missing := missing_folds_text(record.config)) else ""
     comparison = record.comparison
     if comparison is None or record.train is None or comparison.validation.folds[0] is None:
         return Section("Folds", f"<p>{html.escape(cut)}. Which image lies where needs train.csv and oof.csv.</p>")

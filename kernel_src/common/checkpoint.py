@@ -41,7 +41,10 @@ class Progress:
     log: list[dict[str, Any]] = field(default_factory=list)  # one row per whole epoch
     best_loss: float | None = None
     best_epoch: int | None = None
+    precision: str = ""  # "fp16" or "fp32", once it is decided
     scaler: dict[str, float] = field(default_factory=dict)  # how far half precision scales its gradients
+    parts: int = 1  # micro-batches that each batch is cut into, because the memory was too little
+    left_out: int = 0  # batches that were not finite in fp16
 
 
 # %%
@@ -51,9 +54,11 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     average: WeightAverage | None = None,
+    best: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write everything that the rest of the training depends on."""
+    """Write everything that the rest of the training depends on; `best` are the weights of the best epoch so far."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
     if average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in average.tensors.items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -83,7 +88,7 @@ def load_checkpoint(
                 if not index.isascii() or not index.isdigit() or not slot:
                     raise WeightsError(f"{path} is no checkpoint of a training: it holds {quoted(key)}")
                 states.setdefault(int(index), {})[slot] = file.get_tensor(key)
-            else:
+            elif kind != "best":
                 (weights if kind == "model" else averages)[name] = file.get_tensor(key)
     load_strictly(model, weights, str(path))
     if set(averages) != set(average.tensors if average is not None else {}):
@@ -110,3 +115,22 @@ def read_progress(file: Any, path: Path) -> Progress:
         raise WeightsError(
             f"{path} is no checkpoint of a training ({error}): delete it, the fold begins anew"
         ) from None
+
+
+def load_best(path: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of the best epoch that a checkpoint knows, empty if none was judged."""
+    with open_weights(path) as file:
+        keys = [key for key in file.keys() if key.startswith("best.")]  # noqa: SIM118  (safe_open is no mapping)
+        return {key.removeprefix("best."): file.get_tensor(key) for key in keys}
+
+
+def steps_done(path: Path) -> int:
+    """Return how many optimiser steps lie in a checkpoint, from its header alone; -1 if it is not there.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    if not path.exists():
+        return -1
+    with open_weights(path) as file:
+        return read_progress(file, path).step

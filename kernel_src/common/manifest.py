@@ -40,6 +40,12 @@ def file_entry(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
+def missing_folds_text(config: Mapping[str, Any]) -> str:
+    """Say which folds could not be trained, and why, in one line; empty if the run or the bundle is whole."""
+    missing = config.get("missing_folds") or {}
+    return "; ".join(f"NOT WHOLE: fold {fold} could not be trained ({why})" for fold, why in missing.items())
+
+
 def read_bundle_json(folder: Path, name: str) -> dict[str, Any]:
     """Read the manifest or the config of a bundle; every entry that is there has the form that it must have.
 

@@ -4,6 +4,7 @@ One pass over the photographs: each is decoded once, its depth is estimated once
 batch before the next one is read. Memory does not grow with the number of photographs.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from kernel_src.common.model import GramsNet
 from kernel_src.common.preprocessing import Preprocessing
 from kernel_src.common.symmetries import UPRIGHT, apply_view
 
-LOADING_PROCESSES = 4  # a Kaggle session with T4s has four cores
+LOADING_PROCESSES = 4  # more do not help: a GPU cannot take pictures so fast
 
 
 def loading_processes(device: DeviceReport) -> int:
-    """Return how many processes decode: none beside a CPU that computes, all cores beside a GPU."""
-    return LOADING_PROCESSES if device.kind == "cuda" else 0
+    """Return how many processes decode: none beside a CPU that computes, beside a GPU its share of the cores."""
+    if device.kind != "cuda":
+        return 0
+    return max(1, min(LOADING_PROCESSES, len(os.sched_getaffinity(0)) // device.processes))
 
 
 def forward_grams(

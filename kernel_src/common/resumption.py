@@ -1,28 +1,32 @@
 """## Going on where the last session stopped
 
-A run folder says what it was begun with, so that only the same training goes on in it. The output of an earlier
-session, attached as an input, is copied into the working folder first.
+A run folder says what it was begun with, so that only the same training goes on in it. Checkpoints change all the time
+and are large, so they lie in a scratch folder; what the next session needs of them is handed over to the run folder
+when this one ends. There the next session finds it, among its inputs.
 """
 
 import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kernel_src.common.checkpoint import read_progress
+from kernel_src.common.checkpoint import steps_done
 from kernel_src.common.competition import IMAGE_COLUMN
 from kernel_src.common.experiment import Experiment
-from kernel_src.common.files import sha256_of, write_json
+from kernel_src.common.files import sha256_of, write_atomically, write_json
+from kernel_src.common.fold_files import FoldFiles
 from kernel_src.common.pseudo_labels import split_sha256
 from kernel_src.common.untrusted import parsed_json, plain_file
-from kernel_src.common.weight_files import open_weights
 
 FINGERPRINT_FILE = "fingerprint.json"
 NOT_OF_THE_TRAINING = ("session_limit_s", "machine_shape")  # may differ from session to session
+CHECKPOINTS = "checkpoint*.safetensors"
+KEPT_BYTES = 19e9  # of a run folder: Kaggle keeps 20 GB of the working folder
 OUTPUT_DEPTH = 5  # folders between the inputs' root and a run: notebooks/<owner>/<slug>/run
 
 
@@ -88,10 +92,45 @@ def read_fingerprint(path: Path) -> dict[str, Any]:
 
 
 # %%
-def continue_previous_run(inputs: Path, folder: Path, experiment: Experiment) -> Path | None:
+def checkpoint_folder(scratch: Path, folder: Path) -> Path:
+    """Return where in a scratch folder the run in `folder` keeps its checkpoints: no other run's lie there."""
+    return scratch / sha256_of(folder / FINGERPRINT_FILE)[:16]
+
+
+def hand_over(scratch: Path, folder: Path) -> list[str]:
+    """Put what the next session needs into the run's folder, each file whole or not at all; return what was done.
+
+    The furthest come first; those for which the working folder has no room stay behind.
+    """
+    if not (folder / FINGERPRINT_FILE).exists():
+        return []  # nothing was begun
+    done = []
+    found = checkpoint_folder(scratch, folder).glob(CHECKPOINTS)
+    ours = [path for path in found if path.stem.removeprefix("checkpoint").isdecimal()]
+    for path in sorted(ours, key=steps_done, reverse=True):
+        files = FoldFiles(folder, int(path.stem.removeprefix("checkpoint")), path.parent)
+        files.clear()
+        if not path.exists() or steps_done(path) <= steps_done(files.handed_over):
+            continue  # the fold is finished, or nothing was added to what is there
+        others = [file for file in folder.iterdir() if file.is_file() and file != files.handed_over]
+        kept = sum(file.stat().st_size for file in others)
+        size = path.stat().st_size
+        if kept + size > KEPT_BYTES:
+            done.append(
+                f"{path.name} is not kept: {(kept + size) / 1e9:.1f} GB with it, {KEPT_BYTES / 1e9:.0f} at most"
+            )
+            continue
+        files.handed_over.unlink(missing_ok=True)  # there may be no room for both; the further one lies in scratch
+        write_atomically(files.handed_over, partial(shutil.copyfile, path))
+        done.append(f"{path.name} is kept, after step {steps_done(path)}")
+    return done
+
+
+def continue_previous_run(inputs: Path, folder: Path, experiment: Experiment, scratch: Path) -> Path | None:
     """Copy the furthest run of this recipe that lies below `inputs` to `folder`; return where it was.
 
-    Nothing is copied, and None returned, where `folder` holds a run already or no input does.
+    Its checkpoints go to `scratch`. Nothing is copied, and None returned, where `folder` holds a run already or no
+    input does.
 
     Raises:
         ValueError: a file of such a run is damaged, or a link that leads out of it.
@@ -106,11 +145,14 @@ def continue_previous_run(inputs: Path, folder: Path, experiment: Experiment) ->
         return None
     furthest = max(runs, key=_steps_done)
     folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = checkpoint_folder(scratch, furthest)
+    checkpoints.mkdir(parents=True, exist_ok=True)
     # The mark comes last: a copy that is cut short is begun again. Not copytree, which makes the folder read-only.
     for path in sorted(furthest.iterdir(), key=lambda path: path.name == FINGERPRINT_FILE):
         if path.is_file():
+            target = checkpoints if path.match(CHECKPOINTS) else folder
             try:
-                shutil.copyfile(plain_file(furthest, path.name), folder / path.name)
+                write_atomically(target / path.name, partial(shutil.copyfile, plain_file(furthest, path.name)))
             except ValueError as error:
                 raise ValueError(f"{path} {error}: detach that input") from None
     return furthest
@@ -118,8 +160,4 @@ def continue_previous_run(inputs: Path, folder: Path, experiment: Experiment) ->
 
 def _steps_done(folder: Path) -> tuple[int, int]:
     """Count the folds that are finished and the steps of those that are not."""
-    steps = 0
-    for path in folder.glob("checkpoint*.safetensors"):
-        with open_weights(path) as file:
-            steps += read_progress(file, path).step
-    return len(list(folder.glob("fold*.safetensors"))), steps
+    return len(list(folder.glob("fold*.safetensors"))), sum(map(steps_done, folder.glob(CHECKPOINTS)))

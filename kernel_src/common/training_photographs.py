@@ -72,7 +72,17 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         self.depth_maps = depth_maps
         self.weights = np.ones(len(targets)) if weights is None else weights
         self.augment = augmentation(preset, with_depth=depth_maps is not None)
-        self.epoch = 0
+        # Shared, so that loading processes which live longer than an epoch see it change.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0, that augmentation is seeded by; set it before each pass."""
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch[0] = epoch
 
     def __len__(self) -> int:
         """Count the rows served."""

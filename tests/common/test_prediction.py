@@ -118,5 +118,15 @@ def test_batch_norm_and_dropout_are_off() -> None:
     assert np.array_equal(predict([net], photographs), predict([net], photographs))
 
 
-def test_a_gpu_gets_loading_processes_and_a_cpu_none() -> None:
-    assert loading_processes(CPU) == 0 and loading_processes(replace(CPU, kind="cuda")) == 4
+@pytest.mark.parametrize(
+    ("cores", "processes", "each"), [(4, 1, 4), (4, 2, 2), (2, 2, 1), (2, 1, 2), (1, 2, 1), (64, 2, 4)]
+)
+def test_beside_gpus_all_processes_together_load_with_no_more_than_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, each: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert loading_processes(replace(CPU, kind="cuda", processes=processes)) == each
+
+
+def test_beside_a_cpu_that_computes_nothing_else_loads() -> None:
+    assert loading_processes(CPU) == 0
