@@ -108,9 +108,15 @@ def _python() -> list[Path]:
     while at.is_symlink() and len(hops) < 40:
         at = Path(os.path.normpath(at.parent / os.readlink(at)))
         hops.append(at)
-    asked = [sys.executable, "-P", "-s", "-c", "import json, sys; print(json.dumps(sys.path))"]
-    searched = json.loads(subprocess.run(asked, cwd="/", env={}, capture_output=True, text=True, check=True).stdout)
-    return [*_prefixes(), *hops, *(Path(path) for path in searched if os.path.isabs(path))]
+    done = subprocess.run(
+        [sys.executable, "-P", "-s", "-c", "import json, sys; print(json.dumps(sys.path))"],
+        cwd="/",
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [*_prefixes(), *hops, *(Path(path) for path in json.loads(done.stdout) if os.path.isabs(path))]
 
 
 def _secrets(shown: list[str]) -> list[str]:

@@ -83,7 +83,9 @@ def rehearse_verb(
     from build.rehearse.command import run
     from kernel_src.common.competition import LIMIT_S, MEMORY_GB
 
-    check_notebook(experiment, kernel)
+    slug = kernel_slug(experiment, kernel)
+    if not Path("notebooks", slug, f"{slug}.ipynb").is_file():
+        check_notebook(experiment, kernel)  # names what was typed, where there is no such notebook
     run(
         experiment=experiment,
         kernel=kernel,
@@ -97,7 +99,7 @@ def rehearse_verb(
         memory_gb=memory_gb or MEMORY_GB,
         device=device,
         isolation=isolation,
-        out=out or Path("out/rehearsals") / kernel_slug(experiment, kernel),
+        out=out or Path("out/rehearsals") / slug,
         as_json=as_json,
     )
 

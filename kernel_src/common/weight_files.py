@@ -136,7 +136,9 @@ def _kind_of_safetensors(path: Path, size: int, head: bytes) -> FileKind:
 def _as_text(head: bytes) -> str | None:
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     text = head.decode(encoding, errors="replace").strip("\ufeff\ufffd \r\n\t\f")
-    return text if all(character.isprintable() or character in "\r\n\t\f" for character in text) else None
+    # A few characters of another encoding make no noise of it.
+    is_text = text and text.count("\ufffd") * 10 <= len(text)
+    return text if is_text and all(c.isprintable() or c in "\r\n\t\f" for c in text) else None
 
 
 def _kind_of_text(text: str, size: int) -> FileKind:

@@ -144,7 +144,7 @@ def test_the_verb_prints_progress_then_the_result_and_exits_0_1_or_2(tmp_path: P
     assert bad.returncode == 1 and printed == json.loads((tmp_path / "out/bad/report.json").read_text())
     assert printed["ok"] is False and printed["failure"]["error"] == "ZeroDivisionError: division by zero"
     none = type_in(tmp_path, "rehearse --experiment none --data data")
-    assert none.returncode == 2 and "built: i2b-bad-infer, i2b-toy-infer" in none.stderr
+    assert none.returncode == 2 and "no experiment 'none'; there are demo, " in none.stderr
 
 
 @pytest.mark.parametrize("wrong", [{"device": "tpu"}, {"layout": "flat"}, {"limit_s": -1.0}, {"memory_gb": 0.0}])
