@@ -27,7 +27,7 @@ from kernel_src.common.dataset import picture_tensor
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
 from kernel_src.common.manifest import BundleError
-from kernel_src.common.memory import give_back_freed_memory, keep_freed_memory
+from kernel_src.common.memory import give_back_freed_memory, is_out_of_memory, keep_freed_memory
 from kernel_src.common.model import GramsNet, WeightsError
 from kernel_src.common.prediction import BatchWork, Member
 from kernel_src.common.schedule import Task, goes_on
@@ -315,8 +315,3 @@ class DeviceWorker:
                 stacked = stacked.pin_memory()
             pictures.append(stacked.to(self.device, non_blocking=True))
         return BatchWork(self.members, pictures, self.orders.half)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error means too little memory, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
