@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.device import DeviceReport
+from kernel_src.common.half_precision import in_full_precision
 from kernel_src.common.model import GramsNet
 from kernel_src.common.preprocessing import Preprocessing
 from kernel_src.common.symmetries import UPRIGHT, apply_view
@@ -45,7 +46,8 @@ def forward_grams(
     grams = model.scaling.to_grams(z)
     bad = ~torch.isfinite(grams).all(1)
     if half and bool(bad.any()):
-        again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
+        with in_full_precision(model):
+            again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
         grams[bad] = model.scaling.to_grams(again)
     return grams
 
@@ -57,7 +59,8 @@ def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: 
         depth: torch.Tensor = estimator(pictures, channels)
     bad = ~torch.isfinite(depth).all((1, 2, 3))
     if half and bool(bad.any()):
-        depth[bad] = estimator(pictures[bad], channels)
+        with in_full_precision(estimator):
+            depth[bad] = estimator(pictures[bad], channels)
     return depth
 
 
@@ -71,7 +74,7 @@ def not_finite(values: torch.Tensor) -> torch.Tensor:
 class Member:
     """The folds of one experiment and all they need to look at a batch."""
 
-    models: Sequence[GramsNet]
+    models: Sequence[GramsNet]  # one per fold
     preprocessing: Preprocessing
     symmetries: Sequence[tuple[int, bool]]
     framings: tuple[int, ...] = (0,)  # which of the batch's framings are theirs; with depth a single one
