@@ -33,6 +33,8 @@ ABSOLUTE_SCALE = 10.0  # brings the raw answer, relative inverse distance of 0 t
 class DepthEstimator(nn.Module):
     """The frozen depth model with what goes in and what comes out of it."""
 
+    in_fp32: bool = False  # whatever the device is fast in, because a bundle that needs it says so
+
     def __init__(self, config: Any) -> None:
         """Build with random weights from a DepthAnythingConfig."""
         from transformers import DepthAnythingForDepthEstimation

@@ -19,6 +19,7 @@ CONSTRAINTS = ("none", "projection", "biological", "average")
 DEPTH_FUSIONS = ("concat", "add", "attention", "rgbd")
 DEPTH_VIEWS = ("shared", "exact")
 SPREADS = ("auto", "batch", "folds")
+PRECISIONS = ("auto", "fp16", "fp32")
 FEATURE_POOLINGS = ("own", "cls", "mean", "max", "min", "gem")
 PHOTOGRAPH_PARTS = ("whole", "left", "right", "top", "bottom")
 
@@ -77,6 +78,7 @@ class Experiment:
     accumulate_steps: int = 1  # batches per optimiser step
     clip_norm: float = 0.0  # largest gradient norm; 0: no clipping
     ema_decay: float = 0.0  # per optimiser step, of the averaged weights that are then kept; 0: no average
+    precision: str = "auto"  # fp16, fp32, or what a comparison of the two decides; where fp16 is not fast always fp32
     seed: int = 42
     # Prediction
     tta: str = "all"  # symmetries averaged: all that make sense for the shape, the flips, or none
@@ -105,6 +107,7 @@ class Experiment:
             ("depth_views", DEPTH_VIEWS),
             ("depth_channels", (1, 2)),
             ("spread", SPREADS),
+            ("precision", PRECISIONS),
         ):
             if getattr(self, field) not in allowed:
                 raise ValueError(

@@ -17,27 +17,33 @@ from torch import nn
 HALF_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, Conv2dSame)
 
 
-def _matrices(model: nn.Module) -> list[nn.Parameter]:
-    """Return the weights that may be kept in fp16, one that several layers share once."""
-    found = [module.weight for module in model.modules() if type(module) in HALF_LAYERS]
-    return list({id(weight): weight for weight in found}.values())
+def _layers(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if type(module) in HALF_LAYERS]
+
+
+@torch.inference_mode(mode=False)  # or the new weights could never be written to again
+def _keep_in(model: nn.Module, dtype: torch.dtype) -> None:
+    done: dict[int, nn.Parameter] = {}  # a weight that several layers share stays one
+    for layer in _layers(model):
+        old: nn.Parameter = layer.weight  # type: ignore[assignment]
+        if old.dtype != dtype and id(old) not in done:
+            done[id(old)] = nn.Parameter(old.detach().to(dtype), requires_grad=False)
+        layer.weight = done.get(id(old), old)
 
 
 def keep_in_half(model: nn.Module) -> None:
-    """Turn the weights of linear layers and convolutions into fp16, in place, one after the other."""
-    for weight in _matrices(model):
-        weight.data = weight.data.half()
+    """Turn the weights of linear layers and convolutions into fp16, one after the other."""
+    _keep_in(model, torch.float16)
 
 
 def keep_in_full(model: nn.Module) -> None:
     """Undo `keep_in_half`: exact, but for what rounding to fp16 has cost before."""
-    for weight in _matrices(model):
-        weight.data = weight.data.float()
+    _keep_in(model, torch.float32)
 
 
 def is_in_half(model: nn.Module) -> bool:
     """Tell whether the weights are kept in fp16."""
-    return any(weight.dtype == torch.float16 for weight in _matrices(model))
+    return any(layer.weight.dtype == torch.float16 for layer in _layers(model))
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class GramsNet(nn.Module):
     """A network that answers in z-scores (B, 5), and the scaling that makes grams of them."""
 
     scaling: TargetScaling
+    in_fp32: bool = False  # whatever the device is fast in: fp16 is not precise enough for it
 
 
 class BiomassNet(GramsNet):
