@@ -74,7 +74,9 @@ class DeviceFolds:
         """Load what fits, but for those `not_yet` wanted; return what cannot be loaded at all."""
         broken: dict[Place, CannotLoad] = {}
         for place in self.order:
-            if place in not_yet or (self._on_device and not self._has_room(place)):
+            if place in not_yet:
+                continue
+            if self._on_device and not self._has_room(place):
                 self.streamed.add(place)
                 continue
             try:
@@ -172,7 +174,7 @@ class DeviceFolds:
         try:
             recipe = self._open(bundle)
         except LOADING_ERRORS as error:
-            why, whole, is_memory = str(error), True, is_out_of_memory(error)
+            why, whole, is_memory = _said(error), True, is_out_of_memory(error)
         else:
             try:
                 (net,) = load_recipe(recipe, self._depths, folds=[fold]).models
@@ -181,7 +183,7 @@ class DeviceFolds:
                 self._put(place, net.to(self.device).to(memory_format=torch.channels_last).eval())
                 return ""
             except LOADING_ERRORS as error:
-                why, whole, is_memory = str(error), False, is_out_of_memory(error)
+                why, whole, is_memory = _said(error), False, is_out_of_memory(error)
         self._tidy()  # outside the handlers, which would keep what has been allocated
         if is_memory:
             return why
@@ -203,7 +205,7 @@ class DeviceFolds:
         try:
             tensors = load_file(source)
         except LOADING_ERRORS as error:
-            raise self._fails(place, str(error)) from None
+            raise self._fails(place, _said(error)) from None
         net = self._drop(others[-1])
         try:
             load_strictly(net, tensors, str(source))  # nothing is overwritten where they do not fit
@@ -214,7 +216,7 @@ class DeviceFolds:
             self._put(others[-1], net)
             raise self._fails(place, str(error)) from None
         except (RuntimeError, MemoryError, OSError) as error:
-            is_memory, why = is_out_of_memory(error), str(error)
+            is_memory, why = is_out_of_memory(error), _said(error)
         del net
         self._tidy()
         if is_memory:
@@ -284,6 +286,12 @@ class DeviceFolds:
             if other == place or (place[1] == WHOLE_BUNDLE and other[0] == place[0]):
                 self._failed[other] = error
         return error
+
+
+def _said(error: BaseException) -> str:
+    """Return an error's message; of those that have none, or whose message is a bare key, the name as well."""
+    plain = isinstance(error, (BundleError, WeightsError, OSError, RuntimeError)) and str(error)
+    return str(error) if plain else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _file_of(recipe: BundleRecipe, fold: int) -> Path:

@@ -68,11 +68,12 @@ class Loading(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A fold was loaded for a task that needs it."""
+    """A fold was loaded for a task that needs it, and stays or will have to be loaded again."""
 
     bundle: int
     fold: int
     seconds: float
+    stays: bool
 
 
 class Unloadable(NamedTuple):
@@ -354,7 +355,8 @@ class DeviceWorker:
         start = time.perf_counter()
         try:
             if self.folds.want(step.bundle, step.fold):
-                tell(self.pipe, Loaded(step.bundle, step.fold, time.perf_counter() - start))
+                stays = (step.bundle, step.fold) not in self.folds.streamed
+                tell(self.pipe, Loaded(step.bundle, step.fold, time.perf_counter() - start, stays))
         except CannotLoad as error:
             tell(self.pipe, Unloadable(error.bundle, error.fold, error.why))
             return False

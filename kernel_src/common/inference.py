@@ -279,8 +279,9 @@ class Inference:
                 worker.loading = (message.bundle, message.fold)
             case Loaded():
                 worker.loading = None
-                self.schedule.on_load(message.bundle, message.fold, message.seconds)
-                self._note_streamed(message.bundle, message.fold)
+                if not message.stays:
+                    self.schedule.on_load(message.bundle, message.fold, message.seconds)
+                    self._note_streamed(message.bundle, message.fold)
             case Unloadable():
                 worker.loading = None
                 for place in self._places(message.bundle, message.fold):

@@ -31,7 +31,7 @@ SAFETY = 10.0  # see rule 3
 PATIENCE, PATIENCE_S = 2.0, 1.0  # a task may take so many times what was foreseen, and so many seconds more
 DEATHS_OF_A_STEP = 2  # with different photographs, after which its fold is left out
 DEATHS = 8  # of all workers together that a smaller batch cannot explain, after which nothing more is begun
-LOADING_SHARE = 0.1  # of the time that loading folds anew may take, where longer tasks help
+LOADING_SHARE = 0.05  # of the time that loading folds anew may take, where longer tasks help
 MOST_ROWS = 512  # photographs of a task, which are decoded together
 AFTER_A_CRASH = 8  # batches of a task at most, on a device that has crashed
 
