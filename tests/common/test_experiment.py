@@ -23,6 +23,7 @@ from kernel_src.common.experiment import (
     HEAD_ACTIVATIONS,
     LOSSES,
     OPTIMIZERS,
+    PRECISIONS,
     SCHEDULES,
     SPLITS,
     SPREADS,
@@ -38,6 +39,7 @@ from kernel_src.common.images import read_rgb, resize_rgb
 from kernel_src.common.kernel_cards import bundle_slug, kernel_card
 from kernel_src.common.launch import chosen_spread
 from kernel_src.common.model import BiomassNet
+from kernel_src.common.precision import choose_precision
 from kernel_src.common.preprocessing import framings_of, preprocessing_of
 from kernel_src.common.session import session_of
 from kernel_src.common.tables import read_train, target_array
@@ -96,6 +98,10 @@ def trained_while_the_inner_fold_gets_worse(bench: Workbench, experiment: Experi
     worse = iter(range(100))
     bench.monkeypatch.setattr(training, "inner_loss", lambda *_: float(next(worse)))
     return trained(bench, experiment)
+
+
+def precision_where_both_are_alike(bench: Workbench, experiment: Experiment) -> Any:
+    return choose_precision(experiment.precision, True, lambda _: torch.ones(1)).name
 
 
 def dealt_out(bench: Workbench, experiment: Experiment) -> Any:
@@ -248,6 +254,7 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "accumulate_steps": (2, {}, trained),
     "clip_norm": (0.01, {"optimizer": "rmsprop"}, trained),
     "ema_decay": (0.9, {}, trained),
+    "precision": ("fp32", {}, precision_where_both_are_alike),
     "seed": (1, {}, trained),
     "tta": ("none", {}, predicted_out_of_fold),
     "constraint": ("biological", {}, scored),
@@ -292,6 +299,7 @@ def test_changing_a_field_changes_what_is_computed(
         ("depth_fusion", DEPTH_FUSIONS),
         ("depth_views", DEPTH_VIEWS),
         ("spread", SPREADS),
+        ("precision", PRECISIONS),
     ],
 )
 def test_each_allowed_word_is_taken_and_an_unknown_one_refused_with_the_list(
