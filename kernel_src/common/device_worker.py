@@ -135,8 +135,7 @@ class Died(NamedTuple):
 
 
 MESSAGES = {
-    kind.__name__: kind
-    for kind in (Ready, Loading, Loaded, Unloadable, Decided, Read, Computed, Crowded, Ended, Died)
+    kind.__name__: kind for kind in (Ready, Loading, Loaded, Unloadable, Decided, Read, Computed, Crowded, Ended, Died)
 }
 
 

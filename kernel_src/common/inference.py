@@ -288,9 +288,7 @@ class Inference:
                     worker.skipped |= {i for i in worker.tasks[0].steps if self.schedule.steps[i][:2] == place}
                 self._take_unloadable(worker, message.bundle, message.fold, message.why)
             case Decided():
-                self.outcome.precision[self._name(message.bundle, message.fold)] = (
-                    f"{message.precision}: {message.why}"
-                )
+                self.outcome.precision[self._name(message.bundle, message.fold)] = f"{message.precision}: {message.why}"
             case Read():
                 self._take_read(worker, message)
             case Computed():
@@ -311,9 +309,9 @@ class Inference:
                 self._bury(worker)
 
     def _take_ready(self, worker: Worker, message: Ready) -> None:
-        for bundle, fold in message.streamed:
-            self.schedule.on_load(bundle, fold, message.load_s)
-            self._note_streamed(bundle, fold)
+        self.schedule.on_ready(message.streamed, message.load_s)
+        for place in message.streamed:
+            self._note_streamed(*place)
         lost = {place for bundle, fold, _ in message.broken for place in self._places(bundle, fold)}
         usable = {(step.bundle, step.fold) for step in self.schedule.steps}
         if usable <= lost and worker.orders.kind == "cuda" and len(self.force.workers) == 1:

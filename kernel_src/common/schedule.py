@@ -149,7 +149,9 @@ class Schedule:
     def _firsts(self, device: str, flying: set[int]) -> dict[int, int]:
         """Return the first step that a device could bring each photograph through that nobody has in hand."""
         there = (row for row in range(self.rows) if row not in self.given_up and row not in flying)
-        return {row: first for row in there if (first := self._behind(self.reached[row], device, row)) < len(self.steps)}
+        return {
+            row: first for row in there if (first := self._behind(self.reached[row], device, row)) < len(self.steps)
+        }
 
     def _most_at_once(self, waiting: int, crashed: bool) -> int:
         """Return how many photographs a task may have: one batch, or more where that saves loading folds anew."""
@@ -272,6 +274,10 @@ class Schedule:
         """Take up that a fold had to be loaded anew."""
         place = (bundle, fold)
         self.loading_s[place] = _mean(self.loading_s[place], seconds) if place in self.loading_s else seconds
+
+    def on_ready(self, streamed: Iterable[tuple[int, int]], load_s: float) -> None:
+        """Take up which folds found no room on a device that has loaded all that it can; a load took so long."""
+        self.loading_s = {place: self.loading_s.get(place, load_s) for place in streamed}
 
     def on_end(self, task: Task) -> None:
         """Take up that nothing more comes of a task; what it has left undone is planned anew."""

@@ -680,9 +680,7 @@ def overflowing(monkeypatch: pytest.MonkeyPatch, fold: int) -> None:
     def altered(of: BundleRecipe, known: object, folds: tuple[int, ...]) -> object:
         bundle = bundle_of_folds(of, known, folds=folds)
         for net in bundle.models if fold in folds else ():
-            net.register_forward_hook(
-                lambda _, __, z: z * float("inf") if torch.is_autocast_enabled("cpu") else z
-            )
+            net.register_forward_hook(lambda _, __, z: z * float("inf") if torch.is_autocast_enabled("cpu") else z)
         return bundle
 
     monkeypatch.setattr(device_folds, "load_recipe", altered)
