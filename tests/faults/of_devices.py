@@ -196,7 +196,7 @@ def _devices() -> list[Case]:
             plant=Plant(cell=before_grams(f"if model == 0:\n    {KILL}")),
             strict="the worker of CPU killed by SIGKILL",
             rerun=(
-                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[:2]),
+                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=SOME),
                 Told(part="photograph", what=_killing("CPU"), instead="what is there of it", ids=IDS[:1]),
                 Told(part="fold", what=f"{ALONE}, fold 0: kills its workers", instead="the other folds"),
             ),
