@@ -100,5 +100,5 @@ test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
 	@$(KIT) bundle-sizes
 
-bench: setup ## measure everything → out/bench/index.html, results.json (20 minutes; PARTS=decode,cache QUICK=1)
+bench: setup ## measure everything → out/bench/index.html, results.json (at most 25 minutes; PARTS=decode,cache QUICK=1)
 	@.venv/bin/python -m bench.run $(if $(PARTS),--only $(PARTS)) $(if $(QUICK),--quick)

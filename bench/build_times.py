@@ -12,15 +12,17 @@ ROOT = Path(__file__).resolve().parents[1]
 def measure(quick: bool) -> dict[str, Any]:
     """Return seconds of whole processes, and of the stitching alone."""
     from bench import stitch
+    from bench.budget import plan, rounds
     from bench.pairs import amount
     from build.notebooks import all_cards, build_notebook
 
+    plan(3)
     runs = 2 if quick else 7
     chain = stitch.measure(runs)
     verb = [sys.executable, "-m", "build"]
     cards = all_cards()
     whole = []
-    for _ in range(1 if quick else 3):
+    for _ in rounds(1 if quick else 3):
         start = time.perf_counter()
         for card in cards:
             build_notebook(card)  # nothing is written
@@ -29,7 +31,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "build": {
             "process_s": amount(chain["process_s"], "s"),
             "stitch_s": amount(chain["stitch_s"], "s"),
-            "cli_start_s": amount([_seconds([*verb, "--help"]) for _ in range(runs)], "s"),
+            "cli_start_s": amount([_seconds([*verb, "--help"]) for _ in rounds(runs)], "s"),
             "all_notebooks_s": amount(whole, "s") | {"notebooks": len(cards)},
         }
     }

@@ -21,6 +21,7 @@ def measure(quick: bool) -> dict[str, Any]:
     import torch
     from torch.utils.data import DataLoader
 
+    from bench.budget import plan
     from bench.pairs import speedup
     from bench.photographs import painted_photographs, real_photographs
     from kernel_src.common.experiments import EXPERIMENTS
@@ -31,6 +32,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from kernel_src.common.training_photographs import TrainingPhotographs
 
     keep_freed_memory()
+    plan(3)
     experiment = EXPERIMENTS["v5"]  # 384 px, moderate augmentation
     framing = framing_of(experiment)
     originals = real_photographs() or painted_photographs()

@@ -22,11 +22,13 @@ def measure(quick: bool) -> dict[str, Any]:
     import cv2
     import torch
 
+    from bench.budget import plan
     from bench.photographs import painted_photographs, real_photographs
     from kernel_src.common.memory import keep_freed_memory
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    plan(18 if real_photographs() else 10)  # both ways of four sizes, readers, cost
     pairs = 5 if quick else 60
     painted, real = painted_photographs(), real_photographs()
     found: dict[str, Any] = {str(px): {} for px in SIZES_PX}
@@ -95,6 +97,7 @@ def _readers(path: Path, rounds: int) -> dict[str, Any]:
     from PIL import Image
     from torchvision.io import ImageReadMode, decode_jpeg
 
+    from bench.budget import rounds as rounds_in_time
     from bench.pairs import amount
 
     raw = path.read_bytes()
@@ -116,7 +119,7 @@ def _readers(path: Path, rounds: int) -> dict[str, Any]:
         "torchvision_full": lambda: decode_jpeg(tensor, mode=ImageReadMode.RGB),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
+    for _ in rounds_in_time(rounds):
         for name, way in ways.items():
             start = time.process_time()
             way()

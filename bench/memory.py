@@ -27,9 +27,12 @@ LOOK_S = 0.05
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `rss_growth` and the lines of `growth`."""
+    from bench.budget import plan
+    from bench.budget import rounds as rounds_in_time
     from bench.pairs import amount
     from bench.rounds import fitted_line
 
+    plan(10)  # the growth, and three lines of three points
     few, many = (16, 64) if quick else (FEW, MANY)
     rounds = 2 if quick else ROUNDS
     growth, peaks = measure_growth(few, many, rounds)
@@ -44,9 +47,9 @@ def measure(quick: bool) -> dict[str, Any]:
             {"none": 1, "flips": 4, "all": 8}[p[2]] if what == "views" else p[["images", "folds"].index(what)]
             for p in points
         ]
-        seconds = [[_seconds(*point) for _ in range(rounds)] for point in points]
+        seconds = [[_seconds(*point) for _ in rounds_in_time(rounds)] for point in points]
         medians = [amount(each, "s")["value"] for each in seconds]
-        lines[what] = fitted_line(x, medians, what, "s") | {"rounds": rounds}
+        lines[what] = fitted_line(x, medians, what, "s") | {"rounds": min(map(len, seconds))}
     return {
         "rss_growth": growth,
         "peak_memory": peaks,
@@ -56,10 +59,11 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def measure_growth(few: int, many: int, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the peak at `many` photographs over that at `few`, and both peaks in MB."""
+    from bench.budget import rounds as rounds_in_time
     from bench.pairs import amount, ratio
 
     peaks: dict[int, list[float]] = {few: [], many: []}
-    for _ in range(rounds):
+    for _ in rounds_in_time(rounds):
         for images, found in peaks.items():
             found.append(_apart(images)["peak_bytes"] / 1e6)
     growth = ratio(peaks[many], peaks[few]) | {"images": f"{few} and {many} photographs"}

@@ -119,8 +119,10 @@ def _targets(results: Mapping[str, Any], targets: Sequence[Target]) -> str:
         if figure is None:
             state = '<td class="note">not measured</td>'
         else:
-            word = "met" if target.is_met(figure["value"]) else "missed"
-            state = f'<td class="{word}">{figure["value"]:g}, {word}</td>'
+            met = target.is_met(figure["value"])
+            word = "not judged" if figure["n"] < target.least_n else "met" if met else "missed"
+            style = "note" if word == "not judged" else word
+            state = f'<td class="{style}">{figure["value"]:g} (n {figure["n"]}), {word}</td>'
         rows.append(f"<tr><td>{html.escape(target.says)}</td><td>{target.key}</td><td>{target.bound}</td>{state}</tr>")
     return (
         f"<div><table><tr><th>promise</th><th>key</th><th>bound</th><th>measured</th></tr>{''.join(rows)}</table></div>"

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.budget import rounds
+
 Work = Callable[[], object]
 Clock = Callable[[], float]
 
@@ -12,12 +14,15 @@ Clock = Callable[[], float]
 def alternate(
     ours: Work, theirs: Work, pairs: int, *, warm_up: int = 1, clock: Clock = time.perf_counter
 ) -> tuple[list[float], list[float]]:
-    """Run both `pairs` times, the first of each pair in turn, and return their seconds; warm-up runs do not count."""
+    """Run both `pairs` times, fewer where the time is short (bench/budget.py), and return their seconds.
+
+    Which goes first changes from pair to pair; warm-up runs do not count.
+    """
     for _ in range(warm_up):
         ours(), theirs()
     ours_s: list[float] = []
     theirs_s: list[float] = []
-    for number in range(pairs):
+    for number in rounds(pairs):
         both = [(ours, ours_s), (theirs, theirs_s)]
         for work, seconds in both if number % 2 == 0 else both[::-1]:
             start = clock()

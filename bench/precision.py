@@ -14,6 +14,7 @@ ON_A_GPU = ("v4", "v5")  # convolutions; a transformer with depth
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `precision.<experiment>`: how many times faster than fp32, and the largest difference in grams."""
+    from bench.budget import plan
     from bench.material import SMALL
     from kernel_src.common.device import check_device
     from kernel_src.common.experiments import EXPERIMENTS
@@ -21,6 +22,7 @@ def measure(quick: bool) -> dict[str, Any]:
     device = check_device()
     small = quick or device.kind == "cpu"
     experiments = [SMALL] if small else [EXPERIMENTS[name] for name in ON_A_GPU]
+    plan(len(experiments))
     found = {experiment.name: of_one(experiment, device.kind) for experiment in experiments}
     return {"precision": found | {"device": f"measured on {device.name}, batches of {BATCH}, one fold"}}
 

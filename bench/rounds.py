@@ -4,12 +4,17 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bench.budget import rounds as rounds_in_time
+
 
 def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Call every side once per round, each round beginning with another one; return what each returned (seconds)."""
+    """Call every side once per round, each round beginning with another one; return what each returned (seconds).
+
+    Fewer rounds where the time is short (bench/budget.py).
+    """
     names = list(sides)
     found: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds):
+    for number in rounds_in_time(rounds):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
             found[name].append(sides[name]())

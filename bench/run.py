@@ -1,11 +1,13 @@
 """Measure everything: out/bench/results.json and a one-page out/bench/index.html.
 
-    make bench                       all parts, at most 25 minutes on 2 cores
+    make bench                       all parts, at most 25 minutes
     .venv/bin/python -m bench.run --only decode,cache [--quick]
 
-Each part runs in a process of its own, stopped at its own limit or when the 25 minutes are over; a part that fails is
-named, the others still run, and the exit code is 1, as it is when a figure misses its target (a quick run, with few
-pairs, judges nothing). Parts that are not asked for keep their last results, marked with their own time.
+The 25 minutes are one budget: each part, in a process of its own, gets its share of what is left, repeats each
+measurement as often as fits, at least once, and leaves its figures with n beside them (bench/budget.py). A slower
+machine so gives fewer rounds, not fewer figures. A figure is judged against its target where n suffices. A part that
+fails is named, the others still run, and the exit code is 1, as it is when a figure misses its target (a quick run,
+with few pairs, judges nothing). Parts that are not asked for keep their last results, marked with their own time.
 
 A part is a module of this folder with `measure(quick: bool) -> dict`, or one that has parts of its own,
 `measure(quick: bool, of: str)`. What it returns is merged into results.json under
@@ -32,7 +34,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out" / "bench"
-LIMIT_S = 25 * 60  # of a whole run on 2 cores
+BUDGET_S = 25 * 60  # of a whole run
+START_S = 15.0  # of a part's budget, for its imports and for writing down what it found
+SPARE = 1.5  # a part alone gets so much of its usual time, not the whole budget
+HANGS_S, HANGS_SHARES = 120.0, 4.0  # a part is stopped after so long beyond so many times its share
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "pillow", "numpy")
 
 
@@ -42,8 +47,8 @@ class Part:
 
     name: str  # bench/<module>.py, or <module>.<what of it>
     says: str
-    limit_s: int
-    gpu_limit_s: int | None = None  # where a GPU takes another number of photographs
+    share: int  # of the whole budget, relative to the other parts: seconds on 2 quick cores
+    gpu_share: int | None = None  # where a GPU takes another number of photographs
 
     @property
     def module(self) -> str:
@@ -59,6 +64,7 @@ class Target:
     says: str
     at_least: float | None = None
     at_most: float | None = None
+    least_n: int = 3  # fewer rounds judge nothing
 
     def is_met(self, value: float) -> bool:
         """Say whether the value is within the bounds."""
@@ -83,7 +89,7 @@ PARTS = (
     Part("training_speed", "epochs with and without the cache; two processes against one", 50),
     Part("precision", "forward passes in fp32, fp16 and bf16", 20, 90),
     Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20, 400),
-    # The longest last: what they have no time for is lost alone.
+    # The longest last: what others did not need is theirs.
     Part("overhead.v7", "our whole inference over the forward passes alone, v7", 320),
     Part("overhead.v5", "the same, v5", 440),
     Part("overhead.v8", "the same, v8", 440),
@@ -93,7 +99,7 @@ TARGETS = (
     Target("overhead.v7.ratio", "inference over its floor, v7", at_most=1.10),
     Target("overhead.v8.ratio", "inference over its floor, v8", at_most=1.10),
     Target("seed_way.v5.speedup", "against the seed's way, v5 in 8 views", at_least=1.6),
-    Target("seed_way.v5.peak_over_ours", "its peak memory over ours", at_least=1.0),
+    Target("seed_way.v5.peak_over_ours", "its peak memory over ours", at_least=1.0, least_n=1),
     Target("rss_growth", "peak memory at 512 photographs over 64", at_most=1.05),
     Target("decode.384.speedup", "decode and preprocess at 384 px", at_least=1.5),
     Target("cache.read_speedup", "a ready array against decoding", at_least=10),
@@ -131,10 +137,14 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
             into[name] = found
 
 
-def judge(results: Mapping[str, Any]) -> dict[str, bool]:
-    """Say of every target that was measured whether it is met."""
+def judge(results: Mapping[str, Any]) -> dict[str, bool | None]:
+    """Say of every target that was measured whether it is met; None where there were too few rounds to say."""
     measured = dict(figures(results))
-    return {t.key: t.is_met(measured[t.key]["value"]) for t in TARGETS if t.key in measured}
+    return {
+        target.key: target.is_met(figure["value"]) if figure["n"] >= target.least_n else None
+        for target in TARGETS
+        if (figure := measured.get(target.key)) is not None
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -157,13 +167,18 @@ def machine() -> dict[str, Any]:
 
 
 # %%
-def run_part(part: Part, quick: bool) -> dict[str, Any]:
-    """Run one part in its own process and return `results`, or `failed` with the reason; both with seconds and load."""
+def run_part(part: Part, quick: bool, share_s: float, left_s: float) -> dict[str, Any]:
+    """Run one part in its own process and return `results`, or `failed` with the reason; both with seconds and load.
+
+    It measures for `share_s`, and is stopped where it hangs, or when the `left_s` of the whole run are over.
+    """
+    limit_s = min(left_s, HANGS_SHARES * share_s + HANGS_S)
     load = os.getloadavg()[0]
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "results.json"
         command = [sys.executable, "-m", "bench.run", "--part", part.name, "--answer", str(answer)]
+        command += ["--seconds", f"{max(0.0, share_s - START_S):.1f}"]
         process = subprocess.Popen(
             [*command, *(["--quick"] if quick else [])],
             cwd=ROOT,
@@ -175,15 +190,16 @@ def run_part(part: Part, quick: bool) -> dict[str, Any]:
             env=os.environ | {"OMP_WAIT_POLICY": "passive"},
         )
         try:
-            _, said = process.communicate(timeout=part.limit_s)
+            _, said = process.communicate(timeout=limit_s)
             failed = f"exit code {process.returncode}: {said[-1500:]}" if process.returncode else ""
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # its own session: what it started goes with it
             process.communicate()
-            failed = f"not done after its limit of {part.limit_s} s"
+            failed = f"stopped after {limit_s:.0f} s; its share of the budget was {share_s:.0f} s"
         run: dict[str, Any] = {
             "quick": quick,
             "seconds": round(time.perf_counter() - start, 1),
+            "share_s": round(share_s, 1),
             "load_before": round(load, 2),
             "at": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         }
@@ -201,13 +217,13 @@ def run_parts(chosen: list[Part], quick: bool, out: Path) -> dict[str, Any]:
     runs = {part.name: runs[part.name] for part in PARTS if part.name in runs}
     start = time.perf_counter()
     for number, part in enumerate(chosen, 1):
-        left_s = int(LIMIT_S - (time.perf_counter() - start))
-        part = replace(part, limit_s=min(part.limit_s, left_s))
-        print(f"[{number}/{len(chosen)}] {part.name}: {part.says} … (limit {part.limit_s} s)", flush=True)
+        left_s = BUDGET_S - (time.perf_counter() - start)
+        share_s = left_s * part.share / sum(one.share for one in chosen[number - 1 :])
+        print(f"[{number}/{len(chosen)}] {part.name}: {part.says} … ({max(0, share_s):.0f} s)", flush=True)
         if left_s > 0:
-            runs[part.name] = run_part(part, quick)
+            runs[part.name] = run_part(part, quick, min(share_s, SPARE * part.share), left_s)
         else:
-            runs[part.name] = {"failed": f"not begun: the whole run is limited to {LIMIT_S} s"}
+            runs[part.name] = {"failed": f"not begun: the whole run has {BUDGET_S} s"}
         print(f"      {runs[part.name].get('failed') or str(runs[part.name]['seconds']) + ' s'}", flush=True)
     results: dict[str, Any] = {}
     for run in runs.values():
@@ -229,8 +245,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=OUT, help="folder to write to (default out/bench)")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.part:
+        from bench.budget import allow
+
+        allow(asked.seconds)
         module, _, of = asked.part.partition(".")
         measured = import_module(f"bench.{module}").measure(asked.quick, *([of] if of else []))
         asked.answer.write_text(json.dumps(measured))
@@ -240,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in PARTS)}")
     chosen = [part for part in PARTS if not names or {part.name, part.module} & set(names)]
     if machine()["gpus"]:
-        chosen = [replace(part, limit_s=part.gpu_limit_s or part.limit_s) for part in chosen]
+        chosen = [replace(part, share=part.gpu_share or part.share) for part in chosen]
     results = run_parts(chosen, asked.quick, asked.out)
     for key, figure in figures(results):
         low, high = figure["spread"]
@@ -248,6 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
     missed = [t for t in TARGETS if results["targets"].get(t.key) is False]
     for target in missed:
         print(f"MISSED {target.key}: {target.bound}")
+    for target in (t for t in TARGETS if results["targets"].get(t.key, True) is None):
+        print(f"not judged {target.key}: n is below {target.least_n} on this machine, in this time")
     print(asked.out / "index.html")
     failed = any("failed" in run for run in results["runs"].values())
     return 1 if failed or (missed and not asked.quick) else 0

@@ -24,10 +24,12 @@ VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `seed_way.<experiment>` and `user_way.<experiment>`: speedup at 8 views, by views, and peak memory."""
+    from bench.budget import plan
     from kernel_src.common.device import check_device
     from kernel_src.common.memory import keep_freed_memory
 
     keep_freed_memory()
+    plan(len(VIEWS) + 1)  # and the peaks
     name = "small" if quick else "v5"
     images = images_of(name, check_device())
     by_views = {tta: of_views(name, tta) for tta in VIEWS}

@@ -1,7 +1,8 @@
 """The cold start of the inference notebook: from the start of its kernel to the first batch's prediction, rehearsed.
 
 The built notebook `i2b-demo-infer` under the rehearsal, with a bundle of random weights and eight full-size
-photographs. Its parts add up to `startup.to_first_batch`. `transformers` is what importing it
+photographs. Its parts add up to `startup.to_first_batch`; `startup.over_imports` is that over a process that imports
+torch and timm and nothing else, in turn, which a slow disk stretches as well. `transformers` is what importing it
 would add to every notebook; only a bundle with depth pays that.
 """
 
@@ -21,23 +22,28 @@ NOTEBOOK = ROOT / "notebooks" / "i2b-demo-infer" / "i2b-demo-infer.ipynb"
 ROUNDS = 3
 IMAGES = 8
 IMPORTS = "import torch, timm, cv2, pandas"
+DEPTH_IMPORT = "transformers.models.depth_anything.modeling_depth_anything"
 
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `startup`: seconds to the first batch, in parts."""
-    from bench.pairs import amount
+    from bench.budget import rounds
+    from bench.pairs import amount, ratio
 
-    rounds = 1 if quick else ROUNDS
-    found = [_rehearsed() for _ in range(rounds)]
+    found, bare, added = [], [], []
+    for _ in rounds(1 if quick else ROUNDS):
+        found.append(_rehearsed())
+        bare.append(_seconds("import torch, timm"))
+        added.append(max(0.0, _seconds(f"{IMPORTS}, {DEPTH_IMPORT}") - _seconds(IMPORTS)))
     parts = {name: amount([one[name] for one in found], "s") for name in found[0]}
-    plain, more = [], []
-    for _ in range(rounds):
-        plain.append(_seconds("import torch, timm, cv2, pandas"))
-        more.append(
-            _seconds("import torch, timm, cv2, pandas, transformers.models.depth_anything.modeling_depth_anything")
-        )
-    added = [b - a for a, b in zip(plain, more, strict=True)]
-    return {"startup": parts | {"transformers": amount([max(0.0, seconds) for seconds in added], "s")}}
+    return {
+        "startup": parts
+        | {
+            "over_imports": ratio([one["to_first_batch"] for one in found], bare),
+            "bare_imports": amount(bare, "s"),
+            "transformers": amount(added, "s"),
+        }
+    }
 
 
 def _seconds(code: str) -> float:

@@ -17,6 +17,10 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # run as a file, too
+
+from bench.budget import rounds  # noqa: E402
+
 MODULES = 60
 PROCESS_LIMIT_S, STITCH_LIMIT_S = 2.0, 0.3
 PEERS_S = {"repo2nb 0.2.1": "2.5–3.1", "rep2nb 0.1.0": "2.8"}
@@ -76,7 +80,7 @@ def measure(runs: int) -> dict[str, list[float]]:
         out = root / "out.ipynb"
         files = ["--root", str(root), "--out", str(out)]
         verb = [sys.executable, "-m", "build", "stitch", str(root / "main.py"), *files]
-        for _ in range(runs):
+        for _ in rounds(runs):
             start, before_s = time.perf_counter(), _childrens_cpu_s()
             subprocess.run(verb, check=True, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
             found["process_s"].append(time.perf_counter() - start)

@@ -44,20 +44,24 @@ assert all(outcome.state == "written" for outcome in outcomes)
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return seconds of a sync with an edit and without, of one whole command, and from a save to what comes of it."""
+    from bench.budget import plan, rounds
     from bench.pairs import amount
     from build.metadata import kernel_slug
     from build.notebooks import all_cards, choose_cards
+
+    plan(5)  # cold builds, edits, both kinds of watching, the command
 
     runs = 2 if quick else 5
     cards = all_cards()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         shutil.copytree(ROOT / "kernel_src", root / "kernel_src", ignore=shutil.ignore_patterns("__pycache__"))
-        cold = [_cold(root) for _ in range(runs)]
+        cold = [_cold(root) for _ in rounds(runs)]
         slugs = [kernel_slug(card.experiment, card.kernel) for card in cards if card.experiment]
         slugs = slugs[:2] if quick else slugs[::8]
         edited, untouched = [], []
-        for slug in slugs:
+        for number in rounds(len(slugs)):
+            slug = slugs[number]
             notebook = root / "notebooks" / slug / f"{slug}.ipynb"
             untouched.append(_sync(notebook, root))
             edited.append(_edited(notebook, root))
@@ -69,10 +73,10 @@ def measure(quick: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "build", "diff", "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"]
     return {
         "sync": {
-            "edit_s": amount(edited, "s") | {"notebooks": len(slugs)},
+            "edit_s": amount(edited, "s") | {"notebooks": len(edited)},
             "slowest_edit_s": amount([max(edited)], "s"),
             "no_edit_s": amount(untouched, "s"),
-            "command_s": amount([_seconds(lambda: _run(command)) for _ in range(runs)], "s"),
+            "command_s": amount([_seconds(lambda: _run(command)) for _ in rounds(runs)], "s"),
             "watch_source_to_notebook_s": amount(watched["one"][0], "s"),
             "watch_save_to_source_s": amount(watched["one"][1], "s"),
             "watch_source_to_all_notebooks_s": amount(watched["all"][0], "s") | {"notebooks": len(cards)},
@@ -108,6 +112,7 @@ def _edited(notebook: Path, root: Path) -> float:
 
 def _watch(root: Path, cards: Any, runs: int) -> tuple[list[float], list[float]]:
     """Return seconds from a saved source to every notebook, and from a saved notebook to its source."""
+    from bench.budget import rounds
     from build.metadata import kernel_slug
     from build.sync.watch import watch
 
@@ -138,10 +143,11 @@ def _watch(root: Path, cards: Any, runs: int) -> tuple[list[float], list[float]]
     def source_has(number: int) -> float:
         return _until(lambda: f"{LINE}{number}" in source.read_text())
 
-    last = 60 + 2 * runs
+    last = 60
     try:
         _until(lambda: bool(said))
-        for value in range(60, last, 2):
+        for number in rounds(runs):
+            value, last = 60 + 2 * number, 62 + 2 * number
             time.sleep(1.0)
             count(source, value, value + 1)
             to_notebook.append(all_have(value + 1))

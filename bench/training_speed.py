@@ -24,6 +24,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from torch.nn import functional
     from torch.utils.data import DataLoader, Dataset
 
+    from bench.budget import plan
     from bench.material import competition
     from bench.pairs import amount, ratio
     from bench.rounds import in_turn
@@ -36,6 +37,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from kernel_src.common.training_photographs import TrainingPhotographs
 
     keep_freed_memory()
+    plan(3)  # two here, and the processes
     images, pairs = (16, 2) if quick else (IMAGES, PAIRS)
     paths = sorted((competition(images) / TEST_FOLDER).glob("*.jpg"))
     framing = Framing(SIZE_PX, SIZE_PX)

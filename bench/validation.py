@@ -171,6 +171,7 @@ def kit_rates(law: Law, draws: int, seed: int = 0) -> dict[str, float]:
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `validation`: seconds of a whole `compare` of two files, by the wall and of the processor."""
+    from bench.budget import rounds
     from bench.pairs import amount
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -178,7 +179,7 @@ def measure(quick: bool) -> dict[str, Any]:
         files, train = (real, DATA / "train.csv") if len(real) == 2 else _painted(Path(scratch))
         verb = [sys.executable, "-m", "build", "compare", *map(str, files), "--train-csv", str(train)]
         load, walls, processors = os.getloadavg()[0], [], []
-        for _ in range(1 if quick else RUNS):
+        for _ in rounds(1 if quick else RUNS):
             before, start = _children_s(), time.perf_counter()
             subprocess.run(verb, cwd=ROOT, check=True, capture_output=True)
             walls.append(time.perf_counter() - start)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.overshoot import DATA, out_of_fold  # noqa: E402
-from build.validation.oof_files import read_all, truth_table, validation_of  # noqa: E402
+from build.validation.oof_files import read_with_truth, validation_of  # noqa: E402
 from build.validation.warnings import knows_visits_below, mean_exactness  # noqa: E402
 
 DRAWS, SHUFFLES = 60, 100
@@ -35,8 +35,8 @@ def honest_errors(image_ids: np.ndarray, truth: np.ndarray, groups: np.ndarray) 
 
 def main() -> None:
     """Print the table."""
-    files = read_all([str(path) for path in sorted((DATA / "oof").glob("*.csv"))])
-    validation = validation_of(files, truth_table(files, DATA / "train.csv"))
+    oof = [str(path) for path in sorted((DATA / "oof").glob("*.csv"))]
+    validation = validation_of(*read_with_truth(oof, DATA / "train.csv"))
     truth, groups = validation.truth, validation.groups
     sides = {
         "by image": truth - validation.predictions,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from build.validation.oof_files import Validation, read_all, truth_table, validation_of
+from build.validation.oof_files import Validation, read_with_truth, validation_of
 from build.validation.warnings import find_warnings
 from kernel_src.common.competition import TARGETS
 
@@ -50,8 +50,7 @@ class Subject:
 
 def read_subject(given: str, train_csv: Path | None) -> Subject:
     """Read a file or a run's folder; raises what `compare` raises."""
-    files = read_all([given])
-    truth = truth_table(files, train_csv)
+    files, truth = read_with_truth([given], train_csv)
     validation = validation_of(files, truth)
     return Subject(
         validation=validation,

@@ -10,7 +10,7 @@ from build.notebooks import ROOT
 from build.problems import CheckFailed, Problem, WrongUse
 from build.validation.blends import MEAN, NESTED, RUNGS, SINGLE, BlendResult, blend_files
 from build.validation.comparison import decision_line
-from build.validation.oof_files import read_all, truth_table, validation_of
+from build.validation.oof_files import read_with_truth, validation_of
 from build.validation.warnings import find_warnings
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiments import EXPERIMENTS
@@ -38,10 +38,9 @@ def run(
     """
     if len(given) < 2:
         raise WrongUse("a blend needs at least two files")
-    files = read_all(given)
+    files, truth = read_with_truth(given, train_csv)
     if write:
         check_ensemble(write, [file.name for file in files], root)
-    truth = truth_table(files, train_csv)
     validation = validation_of(files, truth)
     warnings = find_warnings(files, truth, validation)
     result = blend_files(validation, constraint)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from build.problems import CheckFailed, Problem
 from build.validation.intervals import (
     LEVEL,
     GroupSums,
@@ -17,7 +18,7 @@ from build.validation.intervals import (
     groups_missing,
     score_intervals,
 )
-from build.validation.oof_files import Validation, read_all, truth_table, validation_of
+from build.validation.oof_files import Validation, read_with_truth, validation_of
 from build.validation.warnings import find_warnings
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.floors import reference_points
@@ -96,14 +97,17 @@ def sums_of(validation: Validation) -> GroupSums:
 
 def compare_files(given: Sequence[str], train_csv: Path | None) -> Comparison:
     """Read the files and compare them; raises what reading raises."""
-    files = read_all(given)
-    truth = truth_table(files, train_csv)
+    files, truth = read_with_truth(given, train_csv)
     validation = validation_of(files, truth)
     return compare(validation, find_warnings(files, truth, validation))
 
 
 def compare(validation: Validation, warnings: Sequence[str] = ()) -> Comparison:
-    """Compare predictions on the same images."""
+    """Compare predictions on the same images.
+
+    Raises:
+        CheckFailed: they are too few for a score.
+    """
     truth, predictions, groups = validation.truth, validation.predictions, validation.groups
     sums = sums_of(validation)
     pairs = [
@@ -111,13 +115,19 @@ def compare(validation: Validation, warnings: Sequence[str] = ()) -> Comparison:
         for a, b in combinations(range(len(validation.names)), 2)
     ]
     official = [weighted_r2(truth, one) for one in predictions]
-    models = score_intervals(sums)
+    try:
+        models = score_intervals(sums)
+    except ValueError as error:
+        what = f"{len(truth)} images of {len(set(groups))} groups are too few for a score: {error}"
+        raise CheckFailed([Problem(what=what, cure="give files with more images")]) from None
     assert np.allclose(official, [model.estimate for model in models], rtol=0, atol=1e-9)
     targets = {}
     for i, target in enumerate(TARGETS):
         own = group_sums(truth[:, [i]], predictions[:, :, [i]], groups, np.ones(1))
-        if np.ptp(truth[:, i]) > 0:
+        try:
             targets[target] = tuple(score_intervals(own))
+        except ValueError:  # weighed in one group at most: a score is not defined with that one left out
+            continue
     return Comparison(
         validation=validation,
         models=tuple(models),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from build.validation.intervals import Interval, group_sums, jackknife, scores, scores_without_each
-from build.validation.oof_files import Validation, read_all, truth_table, validation_of
+from build.validation.oof_files import Validation, read_with_truth, validation_of
 from kernel_src.common.constraints import constrain
 from kernel_src.common.experiment import CONSTRAINTS
 from kernel_src.common.metric import weight_row
@@ -57,8 +57,8 @@ def constraint_gains(validation: Validation) -> list[ConstraintGain]:
 
 def run(given: Sequence[str], train_csv: Path | None, as_json: bool) -> None:
     """Print what each constraint gains; raises what reading raises."""
-    files = read_all(given)
-    validation = validation_of(files, truth_table(files, train_csv))
+    files, truth = read_with_truth(given, train_csv)
+    validation = validation_of(files, truth)
     gains = constraint_gains(validation)
     if as_json:
         print(json.dumps({"files": len(files), "gains": [gain_json(gain) for gain in gains]}, indent=2))

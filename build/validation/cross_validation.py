@@ -66,25 +66,23 @@ def is_frozen(experiment: Mapping[str, Any]) -> bool:
 
 def find_table(oof: Path, tables: Sequence[Path]) -> Path | None:
     """Return the first training table that has every image of an out-of-fold file."""
-    import pandas as pd
-
+    from build.validation.oof_files import read_oof
     from kernel_src.common.tables import read_train
 
-    images = set(pd.read_csv(oof, dtype={"image_id": str})["image_id"])
+    images = set(read_oof(str(oof)).table.index)
     return next((path for path in tables if path.is_file() and images <= set(read_train(path)["image_id"])), None)
 
 
 def _with_interval(known: CrossValidation, oof_path: Path, constraint: str, table: Path) -> CrossValidation:
-    import pandas as pd
-
     from build.validation.intervals import group_sums, score_intervals
+    from build.validation.oof_files import read_oof
     from kernel_src.common.constraints import constrain
     from kernel_src.common.floors import reference_points
     from kernel_src.common.metric import weight_row
     from kernel_src.common.tables import group_labels, read_train, target_array
 
-    oof = pd.read_csv(oof_path, dtype={"image_id": str})
-    seen = read_train(table).set_index("image_id").loc[oof["image_id"]]
+    oof = read_oof(str(oof_path)).table
+    seen = read_train(table).set_index("image_id").loc[oof.index]
     truth, groups = target_array(seen), group_labels(seen)
     count = len(set(groups))
     if count < 2:  # no interval, and no other group whose mean could be a floor

@@ -131,8 +131,9 @@ def kurtosis_freedom(without_each: np.ndarray) -> float:
 
 def score_intervals(sums: GroupSums, level: float = LEVEL) -> list[Interval]:
     """Return the score of each model with its interval."""
-    rows = zip(scores(sums).tolist(), scores_without_each(sums), strict=True)
-    return [jackknife(score, row, level, kurtosis_freedom(row)) for score, row in rows]
+    with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is refused by the jackknife
+        rows = zip(scores(sums).tolist(), scores_without_each(sums), strict=True)
+        return [jackknife(score, row, level, kurtosis_freedom(row)) for score, row in rows]
 
 
 def difference_interval(sums: GroupSums, a: int, b: int, level: float = LEVEL) -> Interval:

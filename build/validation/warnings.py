@@ -1,6 +1,6 @@
 """What speaks against believing the numbers, as far as out-of-fold files can show it.
 
-- Rows: images that a file lacks, or that nobody weighed.
+- Reading: columns that could have been meant otherwise; images that a file lacks, or that nobody weighed.
 - Folds: files cut differently, groups cut apart, one photograph under two names on both sides of a cut.
 - Errors that are too good. A model that has never seen a visit errs by visit: on the real photographs the means of the
   errors of each visit vary 2.7 to 5.6 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
@@ -53,15 +53,16 @@ def find_warnings(files: Sequence[OofFile], truth: pd.DataFrame, validation: Val
 
 
 def _rows(files: Sequence[OofFile], truth: pd.DataFrame, validation: Validation) -> list[str]:
-    found = []
+    found = [f"{file.name}: {note}" for file in files for note in file.notes]
+    partial = []
     for file in files:
         if count := len(truth.index.difference(file.table.index)):
-            found.append(f"{file.name}: rows are missing for {count} of {len(truth)} images")
+            partial.append(f"{file.name}: rows are missing for {count} of {len(truth)} images")
         if count := len(file.table.index.difference(truth.index)):
-            found.append(f"{file.name}: {count} images have no truth and are left out")
-    if found and len(validation.image_ids) < len(truth):
-        found.append(f"everything below is on the {len(validation.image_ids)} images that all files have")
-    return found
+            partial.append(f"{file.name}: {count} images have no truth and are left out")
+    if partial and len(validation.image_ids) < len(truth):
+        partial.append(f"everything below is on the {len(validation.image_ids)} images that all files have")
+    return [*found, *partial]
 
 
 def _twins(validation: Validation) -> list[str]:

@@ -95,6 +95,7 @@ USUAL_ASPECT = (1.8, 2.2)  # width over height
 USUAL_HEIGHT_PX = (64, 4000)
 MODES = {"L": "grayscale", "1": "black and white", "CMYK": "CMYK", "P": "a palette", "RGBA": "RGB with transparency"}
 ORIENTATION_TAG, UPRIGHT_ORIENTATION, TURNED_FROM = 274, 1, 5  # EXIF; from 5 on width and height change places
+ORIENTATIONS = range(1, 9)  # all that EXIF defines; other values are met in real files and mean nothing
 # What broken headers cause in Pillow, and more pixels than it wants to see: OpenCV has the last word on both.
 PILLOW_ERRORS = (
     UnidentifiedImageError,
@@ -106,6 +107,7 @@ PILLOW_ERRORS = (
     KeyError,
     struct.error,
 )
+JPEG = "JPEG"
 DCT_SCALES = (8, 4, 2)  # what libjpeg can shrink by while it decodes, which costs nothing and saves time
 # JPEG markers (ITU T.81, table B.1): 0xff and a code; 0xff 0 is a byte of data, 0xff 0xff padding.
 START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, RESTART_INTERVAL = b"\xff\xd8", 0xD9, 0xDA, 0xDD
@@ -129,7 +131,7 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
         raise ImageError(f"{path} cannot be read ({error.strerror}): download it again") from None
     header = _header(path, raw)
     scale = 1
-    if at_least_px is not None and header is not None and header.format == "JPEG":
+    if at_least_px is not None and header is not None and header.format == JPEG:
         height, width = header.upright_px
         fitting = [s for s in DCT_SCALES if -(-height // s) >= at_least_px[0] and -(-width // s) >= at_least_px[1]]
         scale = max(fitting, default=1)
@@ -140,6 +142,8 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
         raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded ({error.err}): download it again") from None
     if image is None:
         raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded: download it again")
+    if header is None and raw.startswith(START_OF_IMAGE):  # its metadata are broken, the picture is not
+        header = _Header(JPEG, "RGB", UPRIGHT_ORIENTATION, image.shape[1] * scale, image.shape[0] * scale)
     return Photograph(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), header.oddities() if header else ("an unknown format",))
 
 
@@ -175,7 +179,7 @@ class _Header(NamedTuple):
         """Say what is unlike the training photographs."""
         height, width = self.upright_px
         found = []
-        if self.format != "JPEG":
+        if self.format != JPEG:
             found.append(f"{self.format} inside, not JPEG")
         if self.mode != "RGB":
             found.append(f"{MODES.get(self.mode, f'mode {self.mode}')}, not RGB of 8 bits")
@@ -196,12 +200,22 @@ def _header(path: Path, raw: bytes) -> _Header | None:
     """
     try:
         with Image.open(io.BytesIO(raw)) as picture:
-            orientation = picture.getexif().get(ORIENTATION_TAG, UPRIGHT_ORIENTATION)
-            return _Header(str(picture.format), picture.mode, int(orientation), *picture.size)
+            # Pillow calls a camera's JPEG that carries a second picture MPO: the first one counts.
+            kind = JPEG if raw.startswith(START_OF_IMAGE) else str(picture.format)
+            return _Header(kind, picture.mode, _orientation(picture), *picture.size)
     except Image.DecompressionBombError as bomb:
         raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded: {bomb}") from None
     except PILLOW_ERRORS:
         return None
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return how a picture is to be turned; upright where its EXIF block is broken or says what cannot be."""
+    try:
+        value = picture.getexif().get(ORIENTATION_TAG, UPRIGHT_ORIENTATION)
+    except PILLOW_ERRORS:
+        return UPRIGHT_ORIENTATION
+    return value if isinstance(value, int) and value in ORIENTATIONS else UPRIGHT_ORIENTATION
 
 
 def _is_whole(raw: bytes) -> bool:

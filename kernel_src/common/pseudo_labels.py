@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from kernel_src.common.competition import IMAGE_COLUMN, TARGETS
+from kernel_src.common.csv_table import read_csv
 from kernel_src.common.metric import weight_row
 
 PSEUDO_LABELS_FILE = "pseudo_labels.csv"
@@ -52,7 +53,7 @@ def read_pseudo_labels(path: Path, share: float = CONFIDENT_SHARE) -> pd.DataFra
 
     Photographs that lie beside the table are named by their whole path; the others are the competition's.
     """
-    table = confident(pd.read_csv(path, dtype={"image_id": str}), share)
+    table = confident(read_csv(path, dtype={"image_id": str}), share)
     if IMAGE_COLUMN in table:
         beside = [path.parent / str(name) for name in table[IMAGE_COLUMN]]
         named = [str(file) if file.is_file() else name for file, name in zip(beside, table[IMAGE_COLUMN], strict=True)]

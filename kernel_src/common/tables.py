@@ -22,16 +22,16 @@ from kernel_src.common.competition import (
     sample_id,
     split_sample_id,
 )
+from kernel_src.common.csv_table import read_csv
+from kernel_src.common.visits import tidy_visits
 
 
 def _read_long(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a long table and make sure that it has the columns."""
     try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist: is the competition's data complete?") from None
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty: is the competition's data complete?") from None
+        table = read_csv(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{error}: is the competition's data complete?") from None
     if missing := [column for column in columns if column not in table]:
         raise ValueError(f"{path}: columns {', '.join(missing)} are missing, it has {', '.join(map(str, table))}")
     if table.empty:
@@ -52,7 +52,8 @@ def read_train(path: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column or a target is missing, doubled, not finite or negative; the message names the image.
+        ValueError: a column or a target is missing, doubled, not finite or negative, the message names the image; or
+            which photographs were taken on one visit cannot be told.
     """
     long = _read_long(path, [ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGET_COLUMN, STATE_COLUMN, DATE_COLUMN])
     if (doubled := long.duplicated(["image_id", NAME_COLUMN])).any():
@@ -62,6 +63,10 @@ def read_train(path: Path) -> pd.DataFrame:
     grams = wide.to_numpy(float)
     if (bad := ~(np.isfinite(grams) & (grams >= 0)).all(1)).any():
         raise ValueError(f"{path}: image {wide.index[bad][0]} lacks a target or has one that is negative or not finite")
+    long = tidy_visits(long, str(path))
+    visits = long[["image_id", STATE_COLUMN, DATE_COLUMN]].drop_duplicates()
+    if (parted := visits["image_id"].duplicated()).any():
+        raise ValueError(f"{path}: image {visits['image_id'][parted].iloc[0]} has several states or dates")
     metadata = long.drop(columns=[ID_COLUMN, NAME_COLUMN, TARGET_COLUMN]).drop_duplicates("image_id")
     return metadata.join(wide, on="image_id").reset_index(drop=True)
 
@@ -79,7 +84,7 @@ def read_test(path: Path) -> pd.DataFrame:
 
 # %%
 def group_labels(train: pd.DataFrame) -> np.ndarray:
-    """Name the group of each image, State and Sampling_Date: photographs of one visit never part."""
+    """Name the visit of each image, State and Sampling_Date: its photographs never part."""
     return (train[STATE_COLUMN].astype(str) + " " + train[DATE_COLUMN].astype(str)).to_numpy(str)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import bench.run as run
+from bench.budget import Budget
 from bench.decode import our_tensor, usual_tensor
 from bench.pairs import alternate, amount, ratio, speedup
 from bench.run import PARTS, TARGETS, Part, Target, figures, judge, main, merge, run_part
@@ -43,6 +44,8 @@ def test_an_amount_carries_its_extremes_and_its_unit() -> None:
 def test_a_target_that_is_missed_is_told_and_one_that_was_not_measured_is_not_judged() -> None:
     slow = {"decode": {"384": {"speedup": {"value": 1.4, "n": 3, "spread": [1, 2]}}}}
     assert judge(slow) == {"decode.384.speedup": False}
+    slow["decode"]["384"]["speedup"]["n"] = 2
+    assert judge(slow) == {"decode.384.speedup": None}, "two rounds judge nothing"
     assert Target("k", "", at_most=1.1).is_met(1.1) and not Target("k", "", at_most=1.1).is_met(1.11)
 
 
@@ -65,12 +68,12 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(run, "PARTS", (Part("toy", "a toy", 5), Part("broken", "fails", 5)))
     monkeypatch.setattr(run, "TARGETS", (Target("toy.speedup", "a toy is fast", at_least=2),))
 
-    def measured(part: Part, quick: bool) -> dict[str, Any]:
+    def measured(part: Part, quick: bool, share_s: float, left_s: float) -> dict[str, Any]:
         common = {"quick": quick, "seconds": 1.0, "load_before": 0.5, "at": "now"}
         if part.name == "broken":
             return {**common, "failed": "exit code 1: <boom>"}
         points = {"x": [1, 2], "y": [1.0, 2.0], "x_label": "images", "y_label": "s"}
-        return {**common, "results": {"toy": {"speedup": ratio([3.0], [1.0]), "line": points, "note": "a & b"}}}
+        return {**common, "results": {"toy": {"speedup": ratio([3.0] * 3, [1.0] * 3), "line": points, "note": "a & b"}}}
 
     monkeypatch.setattr(run, "run_part", measured)
     return tmp_path
@@ -86,19 +89,56 @@ def test_a_part_that_fails_is_named_and_the_others_are_kept(toy: Path, capsys: p
 
 
 def test_what_the_time_of_a_run_does_not_allow_is_not_begun(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "LIMIT_S", 0)
+    monkeypatch.setattr(run, "BUDGET_S", 0)
     assert main(["--out", str(toy)]) == 1
     runs = json.loads((toy / "results.json").read_text())["runs"]
-    assert all("limited to 0 s" in runs[name]["failed"] for name in ("toy", "broken"))
+    assert all("has 0 s" in runs[name]["failed"] for name in ("toy", "broken"))
 
 
-def test_no_part_gets_more_time_than_a_run_has_left(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits: list[int] = []
+def test_what_is_left_of_the_budget_is_divided_among_the_parts_that_are_left(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
     measured = run.run_part
-    monkeypatch.setattr(run, "LIMIT_S", 3)
-    monkeypatch.setattr(run, "run_part", lambda part, quick: limits.append(part.limit_s) or measured(part, quick))
+    monkeypatch.setattr(run, "BUDGET_S", 3)
+
+    def noted(part: Part, quick: bool, share_s: float, left_s: float) -> dict[str, Any]:
+        shares.append(share_s)
+        assert share_s <= left_s <= 3
+        return measured(part, quick, share_s, left_s)
+
+    monkeypatch.setattr(run, "run_part", noted)
     main(["--out", str(toy)])
-    assert len(limits) == 2 and all(limit <= 3 for limit in limits), "their own limit is 5"
+    assert shares == [pytest.approx(1.5, abs=0.2), pytest.approx(3, abs=0.3)], "what the first left is the second's"
+
+
+def test_a_measurement_is_repeated_as_often_as_its_share_allows_and_at_least_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("bench.budget.time.monotonic", lambda: now)
+
+    def rounds_of(budget: Budget, seconds: float, most: int) -> int:
+        nonlocal now
+        count = 0
+        for _ in budget.rounds(most):
+            now += seconds
+            count += 1
+        return count
+
+    budget = Budget(30)
+    budget.plan(3)
+    assert rounds_of(budget, 3, 60) == 3, "10 s are its share"
+    assert rounds_of(budget, 50, 60) == 1, "no time, and yet a figure"
+    assert rounds_of(budget, 1, 60) == 1
+    assert rounds_of(Budget(), 1e6, 60) == 60, "without a limit all of them"
+
+
+def test_a_part_with_no_time_at_all_still_leaves_its_figures() -> None:
+    found = run_part(Part("precision", "", 1), quick=True, share_s=0.0, left_s=300)
+    assert "failed" not in found, found
+    each = dict(figures(found["results"]))
+    assert each and all(figure["n"] == 1 for figure in each.values())
 
 
 def test_one_part_can_be_measured_alone_and_the_others_stay(toy: Path) -> None:
@@ -122,18 +162,17 @@ def test_a_missed_target_fails_a_run_but_not_a_quick_one(toy: Path, monkeypatch:
 def test_the_page_asks_for_nothing_outside_itself_and_escapes_what_it_shows(toy: Path) -> None:
     main(["--out", str(toy)])
     text = (toy / "index.html").read_text()
-    assert text.count("<svg") == 2 and "3, met" in text and "&lt;boom&gt;" in text and "a &amp; b" in text
+    assert text.count("<svg") == 2 and "3 (n 3), met" in text and "&lt;boom&gt;" in text and "a &amp; b" in text
     assert not any(word in text for word in ("http", "src=", "href=", "<script"))
 
 
-def test_a_part_runs_in_its_own_process_and_is_stopped_at_its_limit() -> None:
-    assert "not done after its limit" in run_part(Part("decode", "", limit_s=0), quick=True)["failed"]
+def test_a_part_runs_in_its_own_process_and_is_stopped_when_the_run_is_over() -> None:
+    assert "stopped after 0 s" in run_part(Part("decode", "", 1), quick=True, share_s=1, left_s=0)["failed"]
 
 
 def test_a_part_that_raises_says_why() -> None:
-    assert (
-        "No module named 'bench.no_such_part'" in run_part(Part("no_such_part", "", limit_s=60), quick=True)["failed"]
-    )
+    found = run_part(Part("no_such_part", "", 60), quick=True, share_s=60, left_s=60)
+    assert "No module named 'bench.no_such_part'" in found["failed"]
 
 
 # %%

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 from pathlib import Path
 
 import cv2
@@ -135,6 +136,37 @@ def test_a_turned_photograph_stands_upright_at_every_scale(
     wanted = np.asarray(Image.fromarray(upright).resize((width, height), Image.BOX))
     assert np.abs(photograph.rgb.astype(int) - wanted).mean() < 6
     assert min(height, width) >= 40
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535, -1, "6", b"\x00", 6.0])
+def test_an_orientation_that_exif_does_not_know_turns_nothing_and_is_no_oddity(value: object, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = value
+    try:
+        path = saved(tmp_path / "a.jpg", Image.fromarray(PICTURE), quality=95, exif=exif)
+    except (struct.error, TypeError, ValueError):  # Pillow itself writes only what the tag may hold
+        pytest.skip(f"Pillow does not write an orientation of {value!r}")
+    photograph = read_photograph(path)
+    assert photograph.oddities == () and photograph.rgb.shape == PICTURE.shape
+    assert np.abs(photograph.rgb.astype(int) - PICTURE).mean() < 6
+
+
+def test_a_broken_exif_block_is_no_reason_to_refuse_a_jpeg(tmp_path: Path) -> None:
+    for number, block in enumerate((b"Exif\0\0MM", b"Exif\0\0" + b"\xff" * 40, b"Exif\0\0II*\0\xff\xff\xff\x7f")):
+        plain = a_jpeg()
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(plain[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:])
+        assert read_photograph(path, (50, 50)).oddities == (), block
+
+
+def test_a_camera_jpeg_with_a_second_picture_is_a_jpeg(tmp_path: Path) -> None:
+    first, second = Image.fromarray(PICTURE), Image.fromarray(PICTURE[::2, ::2])
+    path = tmp_path / "a.jpg"
+    first.save(path, "MPO", save_all=True, append_images=[second], quality=95)
+    with Image.open(path) as opened:
+        assert opened.format == "MPO"
+    photograph = read_photograph(path, (50, 50))
+    assert photograph.oddities == () and photograph.rgb.shape == (50, 100, 3), "the DCT scale serves as well"
 
 
 @pytest.mark.parametrize(

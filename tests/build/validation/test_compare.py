@@ -109,11 +109,13 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, train: Path) -> None:
         compare_files([str(tmp_path / "half.csv"), oof(tmp_path, "nan", grams), str(twice)], train)
     text = str(failed.value)
     assert (
-        "Dry_Green_g" in text and "ID1005 has a prediction that is no number" in text and "ID1000 appears twice" in text
+        "Dry_Green_g" in text
+        and "ID1005 has a prediction that is not a number" in text
+        and "ID1000 appears twice" in text
     )
-    other = TABLE.assign(image_id=[f"train/{name}.jpg" for name in TABLE["image_id"]])
+    other = TABLE.assign(image_id=[f"other{i}" for i in range(len(TABLE))])
     with pytest.raises(CheckFailed, match="without .jpg"):
-        compare_files([str(write_oof(tmp_path / "jpg.csv", other, predicted(TABLE, 1)))], train)
+        compare_files([str(write_oof(tmp_path / "other.csv", other, predicted(TABLE, 1)))], train)
 
 
 # %%

@@ -1,0 +1,117 @@
+"""## Visits
+
+State and Sampling_Date say which photographs were taken on one visit, and so must never part. A stray blank or a second
+way to write a date would make two visits of one, and no score would tell: what means the same is written in one way,
+and what can be read in two ways, or is missing, is refused.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import date
+
+import pandas as pd
+
+from kernel_src.common.competition import DATE_COLUMN, STATE_COLUMN
+
+SHOWN_VALUES = 3  # of the faulty ones, in a message
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_TIME = r"(?:[T ]+\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?(?:Z|[+-]\d{2}:?\d{2})?)?"
+_YEAR_FIRST = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){_TIME}|(\d{{4}})(\d{{2}})(\d{{2}})")
+_YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_TIME}")
+_MONTH_NAMED = re.compile(r"(?:(\d{1,2})[ -]+)?([A-Za-z]{3,9})\.?[ -]+(?:(\d{1,2}),? +)?(\d{4})")
+
+
+def tidy_visits(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return the table with State and Sampling_Date written in one way: no stray blanks, dates as `2015/9/4`.
+
+    `where` names the table in messages. Dates may be written with the year first, with the month's name, or with the
+    year last where other dates of the table show whether the day or the month comes first.
+
+    Raises:
+        ValueError: a state or a date is missing, no date, or can be read in two ways; the values are shown.
+    """
+    states = _tidy_states(table[STATE_COLUMN], where)
+    dates = _tidy_dates(table[DATE_COLUMN], where)
+    tidy = table.copy()
+    tidy[STATE_COLUMN], tidy[DATE_COLUMN] = states, dates
+    return tidy
+
+
+def _tidy_states(column: pd.Series, where: str) -> list[str]:
+    """Drop stray blanks; of spellings that differ in capitals only, the most frequent stands for all."""
+    _refuse_missing(column, where)
+    texts = [" ".join(unicodedata.normalize("NFKC", str(value)).split()) for value in column]
+    counts = pd.Series(texts).value_counts()
+    spelling: dict[str, str] = {}
+    for text in sorted(counts.index, key=lambda text: (-counts[text], text)):
+        spelling.setdefault(text.casefold(), text)
+    return [spelling[text.casefold()] for text in texts]
+
+
+def _tidy_dates(column: pd.Series, where: str) -> list[str]:
+    _refuse_missing(column, where)
+    texts = [" ".join(unicodedata.normalize("NFKC", str(value)).split()) for value in column]
+    different = list(dict.fromkeys(texts))
+    day_first = _day_comes_first(different, where)
+    found = {text: _date_of(text, day_first) for text in different}
+    if bad := [text for text, day in found.items() if day is None]:
+        raise ValueError(
+            f"{where}: {DATE_COLUMN} has {_some(bad)}, which is no date that can be read: write it as 2015/9/4"
+        )
+    return [f"{day.year}/{day.month}/{day.day}" for text in texts if (day := found[text])]
+
+
+def _refuse_missing(column: pd.Series, where: str) -> None:
+    missing = column.isna() | (column.astype(str).str.strip() == "")
+    if missing.any():
+        raise ValueError(
+            f"{where}: {column.name} is missing in {int(missing.sum())} of {len(column)} rows, the first is row "
+            f"{int(missing.to_numpy().argmax()) + 1}: which photographs belong to one visit cannot be told; fill it in"
+        )
+
+
+def _day_comes_first(texts: Sequence[str], where: str) -> bool:
+    """Tell whether 4/9/2015 is the 4th of September here, by the dates that can be read in one way only.
+
+    Raises:
+        ValueError: they say both, or nothing.
+    """
+    written = [(text, int(match[1]), int(match[3])) for text in texts if (match := _YEAR_LAST.fullmatch(text))]
+    days_first = [text for text, first, second in written if first > len(_MONTHS) >= second]
+    months_first = [text for text, first, second in written if second > len(_MONTHS) >= first]
+    unclear = [text for text, first, second in written if first != second and max(first, second) <= len(_MONTHS)]
+    if days_first and months_first:
+        raise ValueError(
+            f"{where}: {DATE_COLUMN} has {days_first[0]} and {months_first[0]}, once the day first and once the month: "
+            "write all dates as 2015/9/4"
+        )
+    if unclear and not days_first and not months_first:
+        raise ValueError(
+            f"{where}: {DATE_COLUMN} has {_some(unclear)}, and nothing says whether the day or the month comes first: "
+            "write it as 2015/9/4"
+        )
+    return not months_first
+
+
+def _date_of(text: str, day_first: bool) -> date | None:
+    """Read one date; None for what is none."""
+    if match := _YEAR_FIRST.fullmatch(text):
+        year, month, day = match[1] or match[5], match[3] or match[6], match[4] or match[7]
+    elif match := _YEAR_LAST.fullmatch(text):
+        day, month, year = (match[1], match[3], match[4]) if day_first else (match[3], match[1], match[4])
+    elif (
+        (match := _MONTH_NAMED.fullmatch(text)) and match[2][:3].lower() in _MONTHS and bool(match[1]) != bool(match[3])
+    ):
+        day, month, year = match[1] or match[3], str(_MONTHS.index(match[2][:3].lower()) + 1), match[4]
+    else:
+        return None
+    try:
+        return date(int(year), int(month), int(day))
+    except ValueError:  # the 31st of April
+        return None
+
+
+def _some(values: Sequence[str]) -> str:
+    more = len(values) - SHOWN_VALUES
+    return ", ".join(map(repr, values[:SHOWN_VALUES])) + (f" and {more} more" if more > 0 else "")
