@@ -20,11 +20,11 @@ What is told is caught by name where it arises. An error that nobody foresaw is 
 rerun: `FaultLog.whatever_happens`, a block around everything that the first submission does not depend on. Not caught
 are an import that fails and a test whose tables name no rows.
 
-A fold that finds no room beside the others is read again whenever it is needed, into the place of another one, and tasks
-become longer, so that loading takes a small part of the time. A worker that ends with several photographs in hand gets
-half as many from then on, until one photograph or one fold is found to be the cause; only what happens with a single
-photograph is held against it or its fold. A fold whose loading fails is left to the other device; one over whose loading
-the worker ended is tried again when all else is done.
+A fold that finds no room beside the others is read again whenever it is needed, into the place of another one, and
+tasks become longer, so that loading takes a small part of the time. A worker that ends with several photographs in hand
+gets half as many from then on, until one photograph or one fold is found to be the cause; only what happens with a
+single photograph is held against it or its fold. A fold whose loading fails is left to the other device; one over whose
+loading the worker ended is tried again when all else is done.
 
 On a GPU the weights of linear layers and convolutions are kept in fp16, all else in fp32. Measured on ten networks with
 random weights on a CPU (vit_tiny, vit_small of DINOv2 and DINOv3, resnet18, convnext_atto, swin_tiny, caformer_s18,
