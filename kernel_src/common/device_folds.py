@@ -116,10 +116,22 @@ class DeviceFolds:
         """Return a fold that is on the device."""
         return self._nets[bundle][fold]
 
-    def compute_in_full(self, bundle: int, fold: int) -> None:
-        """From now on compute a fold in fp32, and keep its weights so."""
-        self._in_full.add((bundle, fold))
-        self._fit_precision((bundle, fold), self._nets[bundle][fold])
+    def compute_in_full(self, bundle: int, fold: int) -> bool:
+        """From now on compute a fold in fp32, and keep its weights so; false where not even others' places suffice."""
+        place, net = (bundle, fold), self._nets[bundle][fold]
+        self._in_full.add(place)
+        while True:
+            try:
+                self._fit_precision(place, net)
+                return True
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._tidy()
+            if not self.give_way(keep=place):
+                self._in_full.discard(place)
+                self._fit_precision(place, net)
+                return False
 
     # Loading
 

@@ -382,16 +382,16 @@ class DeviceWorker:
             if choice is None and not self.folds.give_way(keep=place):
                 choice = PrecisionChoice(True, "not compared with fp32, which the memory is too small for")
         self.undecided.discard(place)
-        if not choice.half:
-            self.folds.compute_in_full(*place)
+        if not choice.half and not self.folds.compute_in_full(*place):
+            choice = PrecisionChoice(True, f"{choice.why}, but the memory is too small for fp32")
         tell(self.pipe, Decided(*place, choice.name, choice.why))
 
     def _take_overflows(self, step: Step, photographs: int, overflows: int) -> None:
         """Go over to fp32 with a fold that half a batch was too large for, unless its experiment wants fp16."""
         place, recipe = (step.bundle, step.fold), self.orders.recipes[step.bundle]
         why = f"{overflows} of {photographs} photographs overflowed in fp16 and were computed again in fp32"
-        if recipe is not None and recipe.experiment.precision != "fp16" and 2 * overflows >= photographs:
-            self.folds.compute_in_full(*place)
+        often = recipe is not None and recipe.experiment.precision != "fp16" and 2 * overflows >= photographs
+        if often and place not in self.overflowed and self.folds.compute_in_full(*place):
             tell(self.pipe, Decided(*place, "fp32", why))
         elif place not in self.overflowed:
             self.overflowed.add(place)

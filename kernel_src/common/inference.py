@@ -36,6 +36,7 @@ from kernel_src.common.device_worker import (
     Unloadable,
 )
 from kernel_src.common.faults import Fault, FaultLog
+from kernel_src.common.memory import is_out_of_memory
 from kernel_src.common.refinement import refine_on_test
 from kernel_src.common.schedule import DEATHS, MOST_ROWS, Schedule, Task
 from kernel_src.common.steps import steps_by_value
@@ -225,14 +226,20 @@ class Inference:
             return
         depth_models: dict[str, DepthEstimator] = {}
         bundles = [load_recipe(recipe, depth_models) for recipe in recipes]
-        refined = refine_on_test(
-            bundles,
-            self.job.paths,
-            [answers.fold_grams(number) for number in range(len(recipes))],
-            device=device,
-            batch_size=batch_size,
-            budget_s=min(seconds, self.deadline_s - self.clock()),
-        )
+        try:
+            refined = refine_on_test(
+                bundles,
+                self.job.paths,
+                [answers.fold_grams(number) for number in range(len(recipes))],
+                device=device,
+                batch_size=batch_size,
+                budget_s=min(seconds, self.deadline_s - self.clock()),
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            print(f"not refined: the memory is too small for all folds at once: {error}")
+            return
         for number, grams in enumerate(refined):
             answers.put_fold_grams(number, grams)
         self._save_now()
