@@ -75,6 +75,8 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
     if not (run / CONFIG_FILE).is_file():
         raise WrongUse(f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder")
     config = read_bundle_json(run, CONFIG_FILE)
+    if lacking := [key for key in ("experiment", "folds", "oof", "versions") if config.get(key) is None]:
+        raise WrongUse(f"{run / CONFIG_FILE} lacks {', '.join(lacking)}: let the training finish")
     out = out.resolve()
     wanted = (*config["folds"], OOF_FILE, *([REGRESS_REPORT] if is_frozen(config["experiment"]) else []))
     if lost := [name for name in wanted if not (run / name).is_file()]:
@@ -97,8 +99,6 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
 
 def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: str, data: Path | None) -> BundleReport:
     """Fill `draft` with the bundle and rename it over `out`."""
-    from safetensors.torch import load_file
-
     from build.metadata import dataset_metadata
     from build.model_card import CARD_FILE, licence_of, model_card
     from build.notebooks import ROOT
@@ -106,6 +106,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     from kernel_src.common.competition import TRAIN_CSV
     from kernel_src.common.provenance import UNKNOWN_SOURCES
     from kernel_src.common.runs import OOF_FILE
+    from kernel_src.common.weight_files import read_weights
 
     foreign: list[Problem] = []
     frozen = is_frozen(config["experiment"])
@@ -113,7 +114,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     for name in as_they_are:
         shutil.copyfile(run / name, draft / name)
     for name in [] if frozen else config["folds"]:
-        tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / name).items()}
+        tensors = {key: half_precision(key, tensor) for key, tensor in read_weights(run / name).items()}
         foreign += depth_problems(tensors, run / name)
         save_tensors(draft / name, tensors, {"experiment": config["experiment"]["name"]})
     if foreign:
@@ -185,14 +186,13 @@ def depth_problems(tensors: Mapping[str, Any], path: Path) -> list[Problem]:
 
 def _store_depth(config: dict[str, Any], run: Path, draft: Path) -> list[str]:
     """Write the depth model once, at half precision, note its new hash in the config, and name the files."""
-    from safetensors.torch import load_file
-
     from kernel_src.common.checkpoint import save_tensors
+    from kernel_src.common.weight_files import read_weights
 
     if not config["experiment"].get("depth"):
         return []
     entry = config["depth"]
-    tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / entry["weights"]).items()}
+    tensors = {key: half_precision(key, tensor) for key, tensor in read_weights(run / entry["weights"]).items()}
     # No notes: bundles of different experiments then hold the same bytes, and an ensemble sees that it is one model.
     save_tensors(draft / entry["weights"], tensors)
     shutil.copyfile(run / entry["config"], draft / entry["config"])

@@ -9,11 +9,13 @@ import sys
 
 import typer
 
-from build.problems import CheckFailed, WrongUse
+from build.problems import CheckFailed, Problem, WrongUse
 from build.regress import verbs as regress
 from build.sync import verbs as sync
+from build.untrusted import plain_text
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
+from kernel_src.common.manifest import BundleError, WeightsError
 
 app = typer.Typer(
     name="python -m build",
@@ -33,15 +35,18 @@ def main() -> None:
     """Run the command line and turn what was found into an exit code."""
     as_json = "--json" in sys.argv
     try:
-        app()
+        try:
+            app()
+        except (BundleError, WeightsError) as error:  # what a folder or a file is instead, with its name and the cure
+            raise CheckFailed([Problem(what=str(error))]) from None
     except CheckFailed as failed:
         if as_json:
             print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))
         for problem in failed.problems:
-            print(problem, file=sys.stderr)
+            print(plain_text(str(problem)), file=sys.stderr)
         count = len(failed.problems)
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
         raise SystemExit(1) from None
     except WrongUse as wrong:
-        print(f"{wrong}\n`python -m build --help` lists the verbs", file=sys.stderr)
+        print(f"{plain_text(str(wrong))}\n`python -m build --help` lists the verbs", file=sys.stderr)
         raise SystemExit(2) from None

@@ -144,7 +144,7 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
     from kernel_src.common.constraints import constrain
     from kernel_src.common.device import check_device
     from kernel_src.common.images import ImageError
-    from kernel_src.common.model import WeightsError
+    from kernel_src.common.manifest import WeightsError
 
     try:
         bundles = load_bundles(folders)

@@ -62,9 +62,11 @@ def _look(notebook: bytes) -> _Look:
     sealed = _sealed(content)
     try:
         untouched = bool(sealed.get("cells_sha256") == _cells_digest(content))
-    except (KeyError, TypeError):  # a notebook without cells, or with cells that are none
+    except (KeyError, TypeError, RecursionError):  # a notebook without cells, or with cells that are none
         untouched = False
-    outputs = any(cell.get("outputs") for cell in content.get("cells", []))
+    cells = content.get("cells")
+    cells = cells if isinstance(cells, list) else []
+    outputs = any(isinstance(cell, dict) and bool(cell.get("outputs")) for cell in cells)
     return _Look(untouched, outputs, sealed.get("kernel_metadata_sha256"))
 
 
@@ -72,7 +74,7 @@ def read_object(text: bytes) -> dict[str, Any]:
     """Parse a JSON object; whatever else it is gives an empty one."""
     try:
         value = json.loads(text)
-    except ValueError:  # also UnicodeDecodeError
+    except (ValueError, RecursionError):  # also UnicodeDecodeError; nested too deeply
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -7,8 +7,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from build.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook
 from build.problems import CheckFailed, Problem
-from build.seal import read_object
 
 # `!ls`, `%time x`, `files = !ls`, `x = %who_ls`: what IPython alone understands.
 _MAGIC = re.compile(r"\s*(?:[\w.,\s\[\]'\"]+=\s*)?([!%])|\s*\?\??\w|\s*\w[\w.]*\?\??\s*$")
@@ -62,21 +62,18 @@ def read_cells(path: Path, name: str) -> list[Cell]:
     Raises:
         CheckFailed: it is no notebook of format 4.
     """
-    notebook = read_object(path.read_bytes())
-    if not isinstance(notebook.get("cells"), list) or notebook.get("nbformat") != 4:
-        raise CheckFailed([Problem(what="no Jupyter notebook of format 4", where=name, cure="run `make build`")])
+    try:
+        notebook = read_notebook(read_bytes(path))
+    except NotANotebook as error:
+        cure = f"{error.cure}; `make build` makes it anew once the file is deleted"
+        raise CheckFailed([Problem(what=error.what, where=name, cure=cure)]) from None
     return [_read_cell(name, number, raw) for number, raw in enumerate(notebook["cells"], start=1)]
 
 
-def _read_cell(name: str, number: int, raw: Any) -> Cell:
+def _read_cell(name: str, number: int, raw: dict[str, Any]) -> Cell:
     """Read one cell; metadata that some editor dropped or changed only costs the way back to the source."""
-    raw = raw if isinstance(raw, dict) else {}
-    metadata = raw.get("metadata")
-    origin = metadata.get("stitch") if isinstance(metadata, dict) else None
-    origin = origin if isinstance(origin, dict) else {}
-    lines = tuple(line for line in origin.get("lines", ()) if isinstance(line, int))
-    text = "".join(raw.get("source", ""))
-    return Cell(name, number, str(raw.get("cell_type")), text, str(origin.get("source", "")), lines)
+    origin = origin_of(raw)
+    return Cell(name, number, raw["cell_type"], raw["source"], origin["source"], tuple(origin["lines"]))
 
 
 @cache  # the library's cells are the same in every notebook

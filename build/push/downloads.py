@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -79,6 +80,7 @@ def fetch_files(addresses: Mapping[str, str], into: Path, asked: Asked, *, limit
         CheckFailed: a name that leads out of the folder (then nothing is written), or too many bytes.
     """
     places = {name: safe_path(into, name) for name in addresses}
+    _refuse_twins(into, list(addresses))
     into.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, int] = {}
     with counting("downloading, files", quiet=not sys.stdout.isatty()) as advance:
@@ -97,6 +99,19 @@ def fetch_files(addresses: Mapping[str, str], into: Path, asked: Asked, *, limit
             send(attempt, asked)
             sizes[name] = places[name].stat().st_size
     return sizes
+
+
+def _refuse_twins(into: Path, names: list[str]) -> None:
+    """Refuse names that some disk takes for the same (case, Unicode form), and a file that another needs as folder."""
+    known: dict[str, str] = {}
+    for name in names:
+        parts = unicodedata.normalize("NFC", name).casefold().split("/")
+        for depth in range(1, len(parts) + 1):
+            exact = "/".join(name.split("/")[:depth]) + ("" if depth == len(parts) else "/")
+            other = known.setdefault("/".join(parts[:depth]), exact)
+            if other != exact:
+                what = f"the server names {other!r} and {exact!r}, which cannot both be; nothing was written"
+                raise CheckFailed([Problem(what=what, where=str(into), cure="write each file under a name of its own")])
 
 
 def continue_download(

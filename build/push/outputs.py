@@ -13,7 +13,8 @@ from build.problems import CheckFailed, Problem
 from build.rehearse.cures import cure_of_submission
 from kernel_src.common.competition import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json
-from kernel_src.common.submission import submission_problems
+from kernel_src.common.submission import read_rows, submission_problems
+from kernel_src.common.untrusted import checked_file_name, quoted
 
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
 RUN_FOLDER = "run"  # of a training, in its working folder
@@ -35,10 +36,10 @@ def verify_submission(folder: Path) -> int:
     """
     path = folder / SUBMISSION_FILE
     names = _names(path)
-    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names)))
+    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names or [])))
     expected = [sample_id(image, target) for image in images for target in TARGETS]
     texts = [_reworded(text, path) for text in submission_problems(path, expected)]
-    if path.is_file() and not images:
+    if names is not None and not images:
         texts.append("it has no row of any image")
     if texts:
         raise CheckFailed([Problem(what=text, where=str(path), cure=cure_of_submission(text)) for text in texts])
@@ -58,7 +59,14 @@ def verify_training(folder: Path, experiment: str) -> Path:
         cure = "the training did not come to its end: look at its log"
         raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
     problems = []
-    name, files = config.get("experiment", {}).get("name"), config.get("folds") or []
+    told, folds = config.get("experiment"), config.get("folds")
+    name = told.get("name") if isinstance(told, dict) else None
+    files = folds if isinstance(folds, list) else []
+    if odd := [file for file in files if not _is_file_name(file)]:
+        what = f"{quoted(odd[0])} is listed as a fold's file"
+        raise CheckFailed(
+            [Problem(what=what, where=str(run / CONFIG_FILE), cure="a fold's file lies beside its config")]
+        )
     if name != experiment:
         problems.append(Problem(what=f"this is a run of {name!r}, not of {experiment!r}", where=str(run / CONFIG_FILE)))
     if not files:
@@ -80,6 +88,14 @@ def _bad_predictions(oof: Path) -> list[int]:
         return [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
 
 
+def _is_file_name(value: object) -> bool:
+    try:
+        checked_file_name(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_finite(text: str | None) -> bool:
     try:
         return math.isfinite(float(text or "nan"))
@@ -87,11 +103,12 @@ def _is_finite(text: str | None) -> bool:
         return False
 
 
-def _names(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        rows = list(csv.reader(handle))
+def _names(path: Path) -> list[str] | None:
+    """Read the ids of a submission; None where there is no file that can be read, which the validator explains."""
+    try:
+        rows = read_rows(path)
+    except (FileNotFoundError, ValueError):
+        return None
     return [row[0] for row in rows[1:] if row and rows[0][:1] == [ID_COLUMN]]
 
 
@@ -104,6 +121,6 @@ def _split(name: str) -> tuple[str, str] | None:
 
 def _reworded(text: str, path: Path) -> str:
     """Put a sentence of the validator, which speaks of a sample submission, into the terms of a file on its own."""
-    text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ")
+    text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ").replace(f"{path} ", "")
     text = text.replace("of the sample submission are missing", "are missing: an image needs all five targets")
     return text.replace("are not in the sample submission", f"are no <image_id>__<one of {json.dumps(TARGETS)}>")

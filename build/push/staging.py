@@ -16,6 +16,7 @@ from build.problems import CheckFailed, Problem, WrongUse
 from build.push.client import RemoteKernel
 from build.push.sources import cells_sha256
 from build.seal import dump_metadata
+from build.sync.cells import built_from
 
 STAGING = Path("out", "push", "staging")
 # What is read back and compared; of a list the order does not matter.
@@ -84,7 +85,7 @@ def stage(notebook: Path, owner: str, manifests: Mapping[str, str]) -> Staged:
         folder=folder,
         source=source,
         metadata=metadata,
-        source_sha256=json.loads(source)["metadata"].get("stitch", {}).get("source_sha256", ""),
+        source_sha256=built_from(source.encode()),
         manifests=dict(manifests),
     )
 

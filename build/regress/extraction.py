@@ -77,7 +77,7 @@ def extract(
     from kernel_src.common.device import check_device
     from kernel_src.common.frozen_features import load_frozen_features
     from kernel_src.common.images import ImageError
-    from kernel_src.common.model import WeightsError
+    from kernel_src.common.manifest import WeightsError
     from kernel_src.common.prediction import batch_loader, not_finite
     from kernel_src.common.preprocessing import framings_of, preprocessing_of
 

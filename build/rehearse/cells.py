@@ -1,10 +1,12 @@
 """From a notebook's cell and line back to the file and line in `kernel_src/` that it was stitched from."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from build.notebook_file import origin_of, read_bytes, read_notebook, tags_of
+from build.untrusted import plain_text
 
 ERROR_CELL_TAG = "papermill-error-cell-tag"  # papermill adds cells that point at the failing one
 PROVENANCE = re.compile(r"# ([\w./-]+\.py)\s*$")
@@ -53,13 +55,17 @@ class Cells:
 
 
 def read_cells(notebook: Path) -> Cells:
-    """Read the code cells of a notebook, executed or not; the cells papermill put in are skipped."""
-    content = json.loads(notebook.read_text(encoding="utf-8"))
-    kept = [cell for cell in content["cells"] if ERROR_CELL_TAG not in cell["metadata"].get("tags", [])]
+    """Read the code cells of a notebook, executed or not; the cells papermill put in are skipped.
+
+    Raises:
+        NotANotebook: it is something else.
+    """
+    content = read_notebook(read_bytes(notebook))
+    kept = [cell for cell in content["cells"] if ERROR_CELL_TAG not in tags_of(cell)]
     cells: list[CodeCell] = []
     title = ""
     for index, cell in enumerate(kept):
-        text = "".join(cell["source"])
+        text = cell["source"]
         if cell["cell_type"] == "markdown":
             title = next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), title)
         elif cell["cell_type"] == "code":
@@ -69,19 +75,19 @@ def read_cells(notebook: Path) -> Cells:
 
 def error_of(cell: CodeCell) -> dict[str, Any] | None:
     """Return the error output of a cell: ename, evalue, traceback."""
-    return next((output for output in cell.outputs if output["output_type"] == "error"), None)
+    return next((output for output in cell.outputs if output.get("output_type") == "error"), None)
 
 
 def _code_cell(cell: dict[str, Any], text: str, index: int, title: str, *, rank: int) -> CodeCell:
-    stitch = cell["metadata"].get("stitch") or {}
+    origin, count = origin_of(cell), cell.get("execution_count")
     # An editor may have dropped the metadata; the comment in the first line says the file, not the line.
     comment = PROVENANCE.match(text.partition("\n")[0])
     return CodeCell(
         index=index,
-        number=cell.get("execution_count") or rank,
+        number=count if isinstance(count, int) and count > 0 else rank,
         title=title,
-        source=stitch.get("source") or (comment.group(1) if comment else ""),
-        lines=tuple(line if isinstance(line, int) else 0 for line in stitch.get("lines", ())),
+        source=plain_text(origin["source"][:200]) or (comment.group(1) if comment else ""),
+        lines=tuple(origin["lines"]),
         text=text,
-        outputs=cell.get("outputs", []),
+        outputs=cell["outputs"],
     )

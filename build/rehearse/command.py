@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from build.mock import Layout
+from build.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.problems import WrongUse
 from build.rehearse.plan import parse_models
 from build.rehearse.rehearsal import rehearse
@@ -73,10 +74,14 @@ def notebook_of(slug: str, notebooks: Path) -> Path:
     """Find the built notebook of a kernel.
 
     Raises:
-        WrongUse: it is not there; the message names those that are.
+        WrongUse: it is not there (the message names those that are), or is no notebook any more.
     """
     notebook = notebooks / slug / f"{slug}.ipynb"
     if not notebook.is_file():
         there = sorted(path.stem for path in notebooks.glob("*/*.ipynb"))
         raise WrongUse(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
+    try:
+        read_notebook(read_bytes(notebook))
+    except NotANotebook as error:
+        raise WrongUse(f"{notebook} {error}") from None
     return notebook

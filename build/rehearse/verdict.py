@@ -1,11 +1,12 @@
 """The verdict: every problem that a finished run shows, each with its cure, put together into the report."""
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from build.mock import Layout, MockKaggle
+from build.notebook_file import read_bytes, read_notebook, sources_sha256
 from build.problems import Problem
 from build.rehearse.cells import read_cells
 from build.rehearse.cures import cure_of_error, cure_of_stop, cure_of_submission
@@ -20,10 +21,13 @@ from build.rehearse.findings import (
     inference_report,
     network_attempts,
     project,
+    told_device,
 )
 from build.rehearse.report import NetworkAttempt, Report, SubmissionCheck
-from build.rehearse.sandbox import Device, Isolation, Scratch
+from build.rehearse.sandbox import Device, Isolation
+from build.rehearse.scratch import Scratch
 from build.rehearse.watch import Watched
+from build.untrusted import plain_text
 from kernel_src.common.competition import LIMIT_S, SUBMISSION_FILE
 
 TRAINING_RESULT = "run/config.json"  # what a training leaves in /kaggle/working
@@ -46,6 +50,7 @@ class Run:
     device: Device
     expected: Expected | None  # None where no competition is mounted
     manifests: dict[str, str]  # mounted dataset's slug → sha256 of its manifest.json
+    notes: tuple[str, ...] = ()  # on what the run left
     changed: list[str]  # what became of /kaggle/input, where it could not be mounted read-only
 
 
@@ -60,7 +65,7 @@ def judge(run: Run) -> Report:
     if run.expected:
         images = run.expected.train_images if training else run.expected.test_images
     if not training:
-        if run.expected and (not failure or (run.mock.working / SUBMISSION_FILE).exists()):
+        if run.expected and (not failure or os.path.lexists(run.mock.working / SUBMISSION_FILE)):
             submission = check_submission(run.mock.working, run.expected)
         if not failure:
             projected, projection = project(run.watched.seconds, images, said)
@@ -75,14 +80,13 @@ def judge(run: Run) -> Report:
     if training and not failure and not (run.mock.working / TRAINING_RESULT).is_file():
         what = f"the training ended without /kaggle/working/{TRAINING_RESULT}"
         problems.append(Problem(what=what, cure="save the training run there: `python -m build bundle` reads it"))
-    told = said.get("device")
-    device = {"rehearsed": run.device, **(told if isinstance(told, dict) else {})}
-    notes = list(run.mock.notes)
+    device = {"rehearsed": run.device} | told_device(said) | {"rehearsed": run.device}
+    notes = [*run.mock.notes, *run.notes]
     if run.device == "p100" and len(device) == 1 and not failure:
         notes.append(f"the notebook does not say which device it used: write `device` into {INFERENCE_REPORT}")
     return Report(
         notebook=str(run.notebook),
-        source_sha256=stitched_from(run.notebook).get("source_sha256", ""),
+        source_sha256=sources_sha256(read_notebook(read_bytes(run.notebook))),
         manifests=run.manifests,
         out=str(run.out),
         rerun=run.rerun,
@@ -108,14 +112,15 @@ def judge(run: Run) -> Report:
 
 def is_training(notebook: Path) -> bool:
     """Say whether a notebook trains: its main script is train.py, or its slug ends so."""
-    main = stitched_from(notebook).get("main", "")
+    main = script_of(notebook)
     return (Path(main).stem if main else notebook.stem.rpartition("-")[2]) == "train"
 
 
-def stitched_from(notebook: Path) -> dict[str, Any]:
-    """Return what a built notebook says of its sources; nothing if it was not built by this kit."""
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    return metadata.get("stitch") or {}
+def script_of(notebook: Path) -> str:
+    """Return the script that a built notebook names; "" if it was not built by this kit."""
+    stitched = read_notebook(read_bytes(notebook))["metadata"].get("stitch")
+    main = stitched.get("main") if isinstance(stitched, dict) else None
+    return main if isinstance(main, str) else ""
 
 
 def _failure_problems(failure: Failure | None, rerun: bool) -> list[Problem]:
@@ -149,7 +154,9 @@ def _contained_problems(said: dict[str, Any]) -> list[Problem]:
     contained = [f for f in faults if isinstance(f, dict) and f.get("contained")] if isinstance(faults, list) else []
     return [
         Problem(
-            what=f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}",
+            what=plain_text(
+                f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}"
+            )[:2000],
             where=INFERENCE_REPORT,
             cure="mend it before you submit; rehearsed without --rerun it is an error with file and line",
         )

@@ -173,7 +173,8 @@ def folds_section(record: Record) -> Section:
         "Folds",
         f"""<p>{html.escape(cut)}; {whole}.</p>{wide("folds", table(heading, rows))}
 <p class="small">A fold's own R² is held against its own mean: with few groups it swings widely. Kept: the epoch whose
-weights stayed.</p><details><summary>Which groups lie where</summary><ul>{"".join(members)}</ul></details>""",
+weights stayed, the last one unless inner rows pick it.</p>
+<details><summary>Which groups lie where</summary><ul>{"".join(members)}</ul></details>""",
     )
 
 
@@ -195,13 +196,15 @@ def curves_section(record: Record) -> Section:
     """Draw the losses of each fold."""
     if not record.log:
         return Section("Training curves", "<p>No log.csv beside this run's config.</p>")
-    panels = []
+    panels, drawn = [], ["loss in training"]
     for fold, columns in sorted(record.log.items()):
         lines = [(name, columns.get(name, [])) for name in ("train_loss", "inner_loss")]
         shown = [(name, values) for name, values in lines if len(values) == len(columns["epoch"])]
         positive = [value for _, values in shown for value in values if value > 0]
         if not positive or len(columns["epoch"]) < 1:
             continue
+        if len(shown) > 1:
+            drawn = ["loss in training", "loss on the inner rows that pick the epoch"]
         log_y = all(value > 0 for _, values in shown for value in values)
         ends = min(positive), max(positive)
         panel = Panel(_ends(columns["epoch"]), ends, "epoch", "loss", height=200, log_y=log_y)
@@ -212,7 +215,7 @@ def curves_section(record: Record) -> Section:
         panels.append(f"<figure><figcaption>Fold {fold}</figcaption>{panel.svg(f'fold {fold}: {last}')}</figure>")
     return Section(
         "Training curves",
-        f"""{legend(["loss in training", "loss on the inner rows that pick the epoch"])}
+        f"""{legend(drawn)}
 <div class="panels">{"".join(panels)}</div>
 <p class="small">The loss of the experiment, {record.config["experiment"].get("loss")} of scaled targets; not the score.
 </p>""",

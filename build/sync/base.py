@@ -1,29 +1,29 @@
 """The build that a notebook came from, by the hash that the notebook carries: one side of every three-way merge.
 
 `make build` notes each build's sources in `out/builds/`, named by content. A build that is not there (a fresh clone, a
-notebook from a colleague) is looked for in git's history, and believed only if its sources hash to the same.
+notebook from a colleague) is looked for in git's history. Either is believed only if its sources hash to the same; what
+the store says of itself is checked before, for it may have come with a copy of the whole folder.
 """
 
-import ast
 import fcntl
 import hashlib
-import io
 import json
 import os
-import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.problems import CheckFailed, Problem
+from build.problems import CheckFailed, Problem, WrongUse
 from build.stamp import SOURCES
 from build.stitch.assembly import compose_cells
 from build.stitch.notebook import Cell
 from build.stitch.parameters import literal
+from build.sync.checked import decode, is_source_name, read_parameters
+from build.sync.history import builds_in_history
 from kernel_src.common.files import write_atomically
+from kernel_src.common.untrusted import checked_sha256, quoted
 
 BUILDS = Path("out", "builds")
 TEXTS = "sources"  # its folder of sources, named by content
@@ -42,13 +42,10 @@ class Base:
 
 def read_sources(root: Path) -> dict[str, str]:
     """Return the text of every Python file of the sources as the stitcher reads it."""
-    paths = sorted(path for path in (root / SOURCES).rglob("*.py") if "__pycache__" not in path.parts)
-    return {path.relative_to(root).as_posix(): decode(path.read_bytes()) for path in paths if path.is_file()}
-
-
-def decode(content: bytes) -> str:
-    """Read a source: no byte-order mark, and one kind of line end."""
-    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    paths = {path.relative_to(root).as_posix(): path for path in sorted((root / SOURCES).rglob("*.py"))}
+    return {
+        where: decode(path.read_bytes()) for where, path in paths.items() if is_source_name(where) and path.is_file()
+    }
 
 
 def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object], texts: Mapping[str, str]) -> None:
@@ -59,10 +56,11 @@ def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object
 def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object]]], texts: Mapping[str, str]) -> None:
     """Do the same with several builds of the same sources, each a script and its parameters by their hash."""
     with store_held(root):
-        entries = {sha256: root / BUILDS / f"{sha256}.json" for sha256 in builds}
-        for entry in filter(Path.exists, entries.values()):
-            os.utime(entry)
-        new = {sha256: entry for sha256, entry in entries.items() if not entry.exists()}
+        entries = {sha256: root / BUILDS / f"{checked_sha256(sha256)}.json" for sha256 in builds}
+        there = {sha256 for sha256, entry in entries.items() if _read_entry(entry) is not None}
+        for sha256 in there:
+            os.utime(entries[sha256])
+        new = {sha256: entry for sha256, entry in entries.items() if sha256 not in there}
         blobs = {where: hashlib.sha256(text.encode()).hexdigest() for where, text in texts.items()} if new else {}
         for where, blob in blobs.items():
             _put(root / BUILDS / TEXTS / blob, texts[where])
@@ -78,7 +76,7 @@ def store_held(root: Path) -> Iterator[None]:
     """Hold out/builds/ for this process, so that nothing is thrown away that another one is about to name."""
     folder = root / BUILDS
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
+    with (folder / ".lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -86,23 +84,21 @@ def store_held(root: Path) -> Iterator[None]:
 def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) -> Base:
     """Return the build of a hash; `guesses` are parameters it may have had, for a build from git's history.
 
+    Nothing is written: a build from git's history is noted by whoever brings an edit of it home.
+
     Raises:
         CheckFailed: neither out/builds/ nor git knows it.
     """
     if (base := _from_store(root, sha256)) is not None:
         return base
-    for texts, main, parameters in _from_history(root, sha256):
+    for texts, main, parameters in builds_in_history(root, sha256):
         for guess in (*guesses, parameters):
             values = {
                 name: parameters.get(name, value) if name != "SOURCE_SHA256" else "" for name, value in guess.items()
             }
             for one in (values, dict(guess)):
-                try:
-                    base = stitch_texts(texts, main, one)
-                except CheckFailed:  # sources of an older kit, which this one cannot stitch: not this commit
-                    continue
-                if base.sha256 == sha256:
-                    remember(root, sha256, main, one, texts)
+                base = _stitched_before(texts, main, one, sha256, built_before=False)
+                if base is not None:
                     return base
     raise CheckFailed(
         [
@@ -123,64 +119,71 @@ def stitch_texts(
     Raises:
         CheckFailed: they cannot be stitched.
     """
-    with tempfile.TemporaryDirectory(prefix="kit-sync-") as folder:
-        for where, text in texts.items():
-            path = Path(folder, where)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode())
-        stitched, cells = compose_cells(Path(folder, main), Path(folder), parameters, built_before=built_before)
+    with tempfile.TemporaryDirectory(prefix="kit-sync-") as name:
+        folder = Path(name).resolve()
+        odd = [where for where in {**texts, main: ""} if not is_source_name(where)]
+        try:
+            for where, text in ({} if odd else texts).items():
+                path = folder / where
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(text.encode())
+        except (FileExistsError, NotADirectoryError):  # one source's name is another's folder
+            odd.append(where)
+        if odd:
+            what, cure = f"{quoted(odd[0])} is not the path of a source", "name it by a plain path below kernel_src/"
+            raise CheckFailed([Problem(what=what, where=SOURCES, cure=cure)])
+        stitched, cells = compose_cells(folder / main, folder, parameters, built_before=built_before)
     return Base(stitched.source_sha256, main, dict(parameters), dict(texts), cells)
 
 
-def _from_store(root: Path, sha256: str) -> Base | None:
-    folder = root / BUILDS
+def _stitched_before(
+    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], sha256: str, *, built_before: bool
+) -> Base | None:
+    """Return the build if these sources make it; not those of another kit, which this one may be unable to stitch."""
     try:
-        noted = json.loads((folder / f"{sha256}.json").read_bytes())
-        texts = {where: (folder / TEXTS / blob).read_bytes().decode() for where, blob in noted["sources"].items()}
-    except (FileNotFoundError, ValueError):  # never built here, forgotten, or damaged: git may know it
+        base = stitch_texts(texts, main, parameters, built_before=built_before)
+    except (CheckFailed, WrongUse, RecursionError, MemoryError):
         return None
-    base = stitch_texts(texts, noted["main"], ast.literal_eval(noted["parameters"]), built_before=True)
     return base if base.sha256 == sha256 else None
 
 
-def _from_history(root: Path, sha256: str) -> Iterator[tuple[dict[str, str], str, dict[str, object]]]:
-    """Yield sources, script and the values of the parameters cell for each commit whose notebooks carry the hash."""
-    log = _git(root, "log", "--all", "-m", "--format=%H", f"-S{sha256}", "--", "notebooks")
-    for commit in dict.fromkeys((log or b"").decode().split()):  # -m: a merge may have rebuilt them
-        found = _git(root, "grep", "-l", sha256, commit, "--", "notebooks") or b""
-        paths = [line.partition(":")[2] for line in found.decode().splitlines() if line.endswith(".ipynb")]
-        archive = _git(root, "archive", "--format=tar", commit, SOURCES)
-        for path in paths if archive else []:
-            notebook = json.loads(_git(root, "show", f"{commit}:./{path}") or b"{}")
-            texts = {}
-            with tarfile.open(fileobj=io.BytesIO(archive or b"")) as tar:
-                for member in tar.getmembers():
-                    if member.isfile() and member.name.endswith(".py"):
-                        texts[member.name] = decode(tar.extractfile(member).read())  # type: ignore[union-attr]
-            main = notebook.get("metadata", {}).get("stitch", {}).get("main", "")
-            if main in texts:
-                yield texts, main, _parameters_of(notebook)
-
-
-def _parameters_of(notebook: Mapping[str, list[dict]]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for cell in notebook["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
-            for node in ast.parse("".join(cell["source"])).body:
-                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                    values[node.targets[0].id] = ast.literal_eval(node.value)
-    return values
-
-
-def _git(root: Path, *arguments: str) -> bytes | None:
-    try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True)
-    except FileNotFoundError:  # no git on this machine: no history
+def _from_store(root: Path, sha256: str) -> Base | None:
+    noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json")
+    if noted is None:  # never built here, forgotten, or damaged: git may know it
         return None
-    return done.stdout if done.returncode == 0 else None
+    main, parameters, blobs = noted
+    texts = {}
+    for where, blob in blobs.items():
+        try:
+            content = (root / BUILDS / TEXTS / blob).read_bytes()
+            texts[where] = content.decode()
+        except (OSError, UnicodeDecodeError):
+            return None
+        if hashlib.sha256(content).hexdigest() != blob:
+            return None
+    return _stitched_before(texts, main, parameters, sha256, built_before=True)
+
+
+def _read_entry(entry: Path) -> tuple[str, dict[str, object], dict[str, str]] | None:
+    """Return a noted build's script, parameters and sources by their hashes; None where it is absent or damaged."""
+    try:
+        noted = json.loads(entry.read_bytes())
+        main, blobs = noted["main"], dict(noted["sources"])
+        parameters = read_parameters(noted["parameters"])
+        blobs = {where: checked_sha256(blob) for where, blob in blobs.items()}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (main, parameters, blobs) if main in blobs and all(map(is_source_name, blobs)) else None
+
+
+def blobs_of(entry: Path) -> set[str]:
+    """Return the hashes of the texts that a noted build has; of a damaged one nothing can be rebuilt."""
+    noted = _read_entry(entry)
+    return set(noted[2].values()) if noted else set()
 
 
 def _put(path: Path, text: str) -> None:
-    if not path.exists():
+    content = text.encode()
+    if not path.is_file() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda draft: draft.write_bytes(text.encode()))
+        write_atomically(path, lambda draft: draft.write_bytes(content))

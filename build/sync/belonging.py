@@ -5,7 +5,9 @@
 3. Of what is left, the likest pairs of one kind and one source; two that are equally like are refused.
 4. Between two known neighbours, what is left on both sides in equal number and kind.
 5. Cells made of lines that their neighbour lost were split off; a lost cell, whose lines its neighbour gained, merged.
-6. New cells: the source that they claim; Markdown and definitions belong below what stands above them; the rest, and
+6. A cell of another kind that is one of the lost cells, or lines that one lost, was switched (to Raw, to Markdown, to
+   code, to `scratch`): its text would leave the source, which nobody asked for, so it is refused.
+7. New cells: the source that they claim; Markdown and definitions belong below what stands above them; the rest, and
    what is tagged `scratch`, stays in the notebook.
 """
 
@@ -17,7 +19,8 @@ from difflib import SequenceMatcher
 
 from build.problems import Problem
 from build.stitch.notebook import IMPORTS, Cell
-from build.sync.cells import SCRATCH, EditedCell, without_header, without_note
+from build.sync.cells import SCRATCH, EditedCell, header, without_header, without_note
+from kernel_src.common.untrusted import quoted
 
 LIKE = 0.5  # share of common lines from which two cells are taken for the same
 CLAIMED = 0.25  # the same when the cell itself names the source
@@ -65,6 +68,7 @@ class _Match:
         self.by_place()
         self.splits()
         self.merges()
+        self.switched()
         self.new_cells()
         self.found.scratch.sort()
         self.found.deleted = sorted(self.free_base)
@@ -127,7 +131,7 @@ class _Match:
                 places = ", ".join(sorted({self.base[one].where for one in [base, *rivals]}))
                 self.found.problems.append(
                     Problem(
-                        what=f"may be any of several cells of {places}: {cell.text.strip().splitlines()[0]!r}",
+                        what=f"may be any of several cells of {places}: {quoted(cell.text.strip().splitlines()[0])}",
                         where=cell.where,
                         cure=f"write `# {self.base[base].where}` as its first line, or edit the source",
                     )
@@ -198,6 +202,43 @@ class _Match:
                     self.free_base.discard(other)
                     other += step
 
+    def switched(self) -> None:
+        """Refuse cells that were switched to a kind which no source has, or which is not that of their source."""
+        times = Counter(cell.id for cell in self.edited)
+        left: dict[int, Counter[str]] = defaultdict(Counter)  # base → the lines that still are where they were
+        for index, base in self.found.base_of.items():
+            for piece in (index, *self.found.pieces.get(index, [])):
+                left[base] += _lines(self.edited[piece].text)
+        for index in sorted({*self.free, *self.found.scratch}):
+            cell, once = self.edited[index], times[self.edited[index].id] == 1
+            whole = [base for base in sorted(self.free_base) if self.was(cell, base, once)]
+            part = [base for base in sorted(left) if base >= 0 and self.was_part(cell, base, left[base])]
+            for base in (whole + part)[:1]:
+                self.found.problems.append(_switched(cell, self.base[base].kind, self.source(base)))
+                self.free.discard(index)
+                self.free_base.discard(base)
+                self.found.scratch = [one for one in self.found.scratch if one != index]
+
+    def was(self, cell: EditedCell, base: int, once: bool) -> bool:
+        """Whether a cell is a lost one of the base, in another kind."""
+        text, other = without_header(cell.text), self.base[base]
+        if cell.kind == other.kind and SCRATCH not in cell.tags:
+            return False
+        if text == self.texts[base] or (once and cell.id == other.id):
+            return True
+        score = likeness(text, self.texts[base]) if cell.kind == "raw" else _share(text, self.texts[base])
+        named = self.source(base) in {header(cell.text.partition("\n")[0]), cell.origin}
+        return score >= (CLAIMED if named else LIKE)
+
+    def was_part(self, cell: EditedCell, base: int, left: Counter[str]) -> bool:
+        """Whether a cell is made of code that a cell of the base lost, and not of a copy of what was edited there."""
+        if cell.kind == "code" or self.base[base].kind != "code":
+            return False
+        lines, before = _lines(without_header(cell.text)), _lines(self.texts[base])
+        common = lines & (before - left)
+        code = any(not line.startswith("#") for line in common)
+        return code and common.total() * 2 >= lines.total() and (before.total() - left.total()) * 2 >= common.total()
+
     def new_cells(self) -> None:
         above = ""
         needed = self.read_names() if self.free else set()
@@ -228,14 +269,30 @@ class _Match:
 
 def likeness(one: str, other: str) -> float:
     """Return the share of common lines; of short cells, of common characters."""
-    mine, theirs = _lines(one), _lines(other)
-    total = mine.total() + theirs.total()
-    score = 2 * (mine & theirs).total() / total if total else 0.0
+    score = _share(one, other)
     if score < LIKE and max(len(one), len(other)) < 600:
         matcher = SequenceMatcher(None, one, other, autojunk=False)
         if matcher.quick_ratio() >= LIKE:
             score = max(score, matcher.ratio())
     return score
+
+
+def _share(one: str, other: str) -> float:
+    mine, theirs = _lines(one), _lines(other)
+    total = mine.total() + theirs.total()
+    return 2 * (mine & theirs).total() / total if total else 0.0
+
+
+def _switched(cell: EditedCell, kind: str, source: str) -> Problem:
+    kinds = {"raw": "Raw", "markdown": "Markdown", "code": "Code"}
+    now = f"is {kinds.get(cell.kind, quoted(cell.kind, 20))} now"
+    back, off = f"make it {kinds[kind]} again", "to switch code off, comment it out"
+    if cell.kind == kind:
+        now, back = f"is tagged {SCRATCH} now", "take the tag off"
+    lost = "code" if kind == "code" else "text"
+    what = f"was {kinds[kind]} of {source} and {now}, so its {lost} would leave the source"
+    cure = f"{back}; {f'{off}; ' if kind == 'code' else ''}to take it out of the source, delete the cell"
+    return Problem(what=what, where=cell.where, cure=cure)
 
 
 def _lines(text: str) -> Counter[str]:
@@ -245,7 +302,7 @@ def _lines(text: str) -> Counter[str]:
 def _nodes(text: str) -> Iterator[ast.AST]:
     try:
         return ast.walk(ast.parse(text))
-    except SyntaxError:  # reported where the cell is brought home
+    except (SyntaxError, RecursionError, MemoryError):  # reported where the cell is brought home
         return iter(())
 
 
@@ -253,7 +310,7 @@ def _bound(text: str) -> tuple[set[str], bool]:
     """Return the names that a cell binds, and whether it does nothing but define."""
     try:
         body = ast.parse(text).body
-    except SyntaxError:
+    except (SyntaxError, RecursionError, MemoryError):
         return set(), False
     names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     only = bool(names) and all(

@@ -3,17 +3,16 @@
 Ids, metadata, outputs, counts, line ends and trailing newlines may be gone or changed; nothing here relies on them.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from build.notebook_file import NotANotebook, origin_of, read_notebook, sources_sha256, tags_of
 from build.problems import WrongUse
 
 SCRATCH = "scratch"  # the tag of a cell that stays in the notebook
 _NOTE = re.compile(
-    r"\n*\*Stitched from `(?P<main>[^`\n]*)`[^\n]*; sources sha256 `(?P<sha256>[0-9a-f]{64})`\. "
+    r"\n{0,9}\*Stitched from `[^`\n]*`[^\n]*; sources sha256 `(?P<sha256>[0-9a-f]{64})`\. "
     r"Edit the sources, not this notebook\.\*"
 )
 _HEADER = re.compile(r"# (\S+\.py|imports: standard library|imports: third party)\s*")
@@ -43,22 +42,8 @@ class EditedCell:
 class Edited:
     """A notebook as somebody left it."""
 
-    sha256: str  # of the sources it was built from; "" when it does not say
-    main: str
+    sha256: str  # of the sources it was built from; "" when it does not say, or says what is no hash
     cells: list[EditedCell]
-
-
-def read(path: Path) -> Edited:
-    """Read a notebook.
-
-    Raises:
-        WrongUse: it is not there, or not a notebook of format 4.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WrongUse(f"cannot read {path}: {error.strerror}") from None
-    return parse(content, str(path))
 
 
 def parse(content: bytes, name: str = "the notebook") -> Edited:
@@ -68,30 +53,23 @@ def parse(content: bytes, name: str = "the notebook") -> Edited:
         WrongUse: they are not a notebook of format 4.
     """
     try:
-        notebook = json.loads(content.decode("utf-8-sig"))
-        if notebook["nbformat"] != 4:
-            raise WrongUse(f"{name} is of notebook format {notebook['nbformat']} → save it as format 4")
-        stitched = notebook.get("metadata", {}).get("stitch", {})
-        sha256, main = str(stitched.get("source_sha256", "")), str(stitched.get("main", ""))
-        cells: list[EditedCell] = []
-        for number, raw in enumerate(notebook["cells"], start=1):
-            text = "".join(raw["source"]).replace("\r\n", "\n").replace("\r", "\n")
-            metadata = raw.get("metadata", {})
-            tags = tuple(metadata.get("tags", ()))
-            if note := _NOTE.search(text) if raw["cell_type"] == "markdown" else None:
-                sha256, main = sha256 or note["sha256"], main or note["main"]
-                text = _NOTE.sub("", text)
-            if _PAPERMILL & set(tags) or not text.strip():
-                continue
-            origin = str(metadata.get("stitch", {}).get("source", ""))
-            attached = bool(raw.get("attachments"))
-            cell = EditedCell(
-                number, raw["cell_type"], text.strip("\n"), str(raw.get("id", "")), "", origin, tags, attached
-            )
-            cells += _parts(cell) if cell.kind == "code" else [cell]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WrongUse(f"{name} is not a notebook: {error!r}") from None
-    return Edited(sha256, main, cells)
+        notebook = read_notebook(content)
+    except NotANotebook as error:
+        raise WrongUse(f"{name} {error}") from None
+    sha256 = sources_sha256(notebook)
+    cells: list[EditedCell] = []
+    for number, raw in enumerate(notebook["cells"], start=1):
+        kind, tags = raw["cell_type"], tags_of(raw)
+        text = raw["source"].replace("\r\n", "\n").replace("\r", "\n")
+        if note := _NOTE.search(text) if not sha256 or kind != "code" else None:
+            sha256 = sha256 or note["sha256"]
+            text = text if kind == "code" else _NOTE.sub("", text)
+        if _PAPERMILL & set(tags) or not text.strip():
+            continue
+        id_, origin, attached = str(raw.get("id", "")), origin_of(raw)["source"], bool(raw.get("attachments"))
+        cell = EditedCell(number, kind, text.strip("\n"), id_, "", origin, tags, attached)
+        cells += _parts(cell) if cell.kind == "code" else [cell]
+    return Edited(sha256, cells)
 
 
 def built_from(content: bytes) -> str:

@@ -6,18 +6,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from build.notebook_file import NotANotebook, read_bytes
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import is_untouched
-from build.sync.base import read_sources
+from build.sync.base import read_sources, remember
 from build.sync.cells import parse
 from build.sync.earlier import note
 from build.sync.home import bring_home
 from build.sync.marks import mark
 from build.sync.returned import Return
-from build.sync.writing import SYNC, keep, recover, write_all
+from build.sync.writing import SYNC, keep, recover, refuse_pending, write_all
+from build.untrusted import plain_text
 from kernel_src.common.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
+CODE_CAME_HOME = (
+    "note        what came home is code that the next build, test or run executes: read it first where the notebook is "
+    "not your own (`git diff kernel_src`)"
+)
 
 
 def guesses(name: str) -> list[Mapping[str, object]]:
@@ -35,14 +41,14 @@ def look(notebook: Path, root: Path = ROOT, *, parameters: bool = False) -> tupl
 
     Raises:
         WrongUse: there is no such notebook.
-        CheckFailed: its build is not known.
+        CheckFailed: its build is not known, or a sync that was interrupted is not finished.
     """
     try:
-        content = notebook.read_bytes()
-    except OSError as error:
-        raise WrongUse(f"cannot read {notebook}: {error.strerror}") from None
-    recover(root)
+        content = read_bytes(notebook)
+    except NotANotebook as error:
+        raise WrongUse(f"{notebook} {error}") from None
     edited = parse(content, str(notebook))
+    refuse_pending(root)
     return content, bring_home(edited, root, guesses(notebook.stem), parameters=parameters, notebook=notebook)
 
 
@@ -56,6 +62,8 @@ def sync(
     """
     problems = list(result.problems)
     texts = dict(result.texts)
+    if (base := result.base) is not None:  # also one that only git's history knew
+        remember(root, base.sha256, base.main, base.parameters, base.texts)
     if result.conflicts and conflicts_in_source:
         texts |= result.conflicts
     for where, text in result.conflicts.items():
@@ -78,8 +86,8 @@ def sync(
     lines = []
     if not (problems and not (conflicts_in_source and not result.problems)):
         backup = write_all(root, texts, content)
-        if result.notebook is not None and result.edited:
-            note(root, result.notebook, result.build, result.theirs)
+        if result.notebook is not None and base is not None and result.edited:
+            note(root, result.notebook, base.sha256, result.theirs)
         lines += [f"changed     {where}" for where in sorted(texts)]
         lines += [f"backup      {backup.relative_to(root).as_posix()}"] if backup else []
         if result.complete and (result.edited or not is_untouched(content)):  # of an unedited one: outputs of a run
@@ -101,15 +109,28 @@ def run_sync(
         CheckFailed: see `sync`.
         WrongUse: there is no such notebook.
     """
+    recover(root)
     content, result = look(notebook, root, parameters=parameters)
+    bring(notebook, content, result, as_json, conflicts=conflicts, root=root)
+
+
+def bring(
+    notebook: Path, content: bytes, result: Return, as_json: bool, *, conflicts: str = "file", root: Path = ROOT
+) -> None:
+    """Write what was found in a notebook and say what changed.
+
+    Raises:
+        CheckFailed: see `sync`.
+    """
     lines = sync(content, result, notebook.stem, root, conflicts_in_source=conflicts == "source")
     if as_json:
         print(json.dumps({"ok": True, **_as_json(result)}, indent=2))
         return
-    for line in [*lines, *_remarks(result)]:
-        print(line)
+    for line in [*lines, *_remarks(result), *([CODE_CAME_HOME] if result.texts else [])]:
+        print(plain_text(line))
     if not result.texts:
-        print(f"{notebook}: {'nothing to bring home' if not result.edited else 'nothing new for the sources'}")
+        outcome = "nothing to bring home" if not result.edited else "nothing new for the sources"
+        print(plain_text(f"{notebook}: {outcome}"))
 
 
 def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: Path = ROOT) -> None:
@@ -120,21 +141,15 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
         WrongUse: there is no such notebook.
     """
     _, result = look(notebook, root, parameters=parameters)
-    mine = read_sources(root)
     if as_json and not result.problems and not result.conflicts:
+        mine = read_sources(root)
         diffs = {where: "".join(_diff(where, mine[where], text)) for where, text in result.texts.items()}
         print(json.dumps({"ok": True, **_as_json(result), "diffs": diffs}, indent=2))
         return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(soft_wrap=True, highlight=False)
-    for where, text in (result.texts | result.conflicts).items() if not as_json else ():
-        for line in _diff(where, mine[where], text):
-            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[0], "")
-            console.print(Text(line.rstrip("\n"), style=style))
-    for line in _remarks(result) if not as_json else ():
-        console.print(Text(line))
+    if not as_json:
+        show(result, root)
+        for line in _remarks(result):
+            print(plain_text(line))
     problems = result.problems + [
         Problem(what="the notebook and the sources changed the same lines differently", where=where)
         for where in result.conflicts
@@ -142,7 +157,20 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
     if problems:
         raise CheckFailed(problems)
     if not result.texts:
-        console.print(Text(f"{notebook}: nothing to bring home"))
+        print(plain_text(f"{notebook}: nothing to bring home"))
+
+
+def show(result: Return, root: Path = ROOT) -> None:
+    """Print what would change in the sources, line by line."""
+    from rich.console import Console
+    from rich.text import Text
+
+    mine = read_sources(root)
+    console = Console(soft_wrap=True, highlight=False)
+    for where, text in (result.texts | result.conflicts).items():
+        for line in _diff(where, mine[where], text):
+            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[0], "")
+            console.print(Text(plain_text(line.rstrip("\n")), style=style))
 
 
 def _remarks(result: Return) -> list[str]:

@@ -7,9 +7,11 @@ the first save could come home a second time. So each sync leaves the sources as
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from build.sync.checked import is_source_name
 from build.sync.writing import SYNC
 from kernel_src.common.files import write_json
 
@@ -22,9 +24,10 @@ def recall(root: Path, notebook: Path | None, sha256: str) -> dict[str, str]:
         return {}
     try:
         noted = json.loads(_entry(root, notebook).read_bytes())
-        return dict(noted["sources"]) if noted["build"] == sha256 else {}
-    except (FileNotFoundError, ValueError, KeyError):  # never synced, or damaged: the build itself is ancestor enough
-        return {}
+        texts = dict(noted["sources"]) if noted["build"] == sha256 else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}  # never synced, or damaged: the build itself is ancestor enough
+    return texts if all(is_source_name(where) and isinstance(text, str) for where, text in texts.items()) else {}
 
 
 def note(root: Path, notebook: Path, sha256: str, texts: Mapping[str, str]) -> None:
@@ -35,4 +38,4 @@ def note(root: Path, notebook: Path, sha256: str, texts: Mapping[str, str]) -> N
 
 
 def _entry(root: Path, notebook: Path) -> Path:
-    return root / EARLIER / f"{hashlib.sha256(str(notebook.resolve()).encode()).hexdigest()[:16]}.json"
+    return root / EARLIER / f"{hashlib.sha256(os.fsencode(notebook.resolve())).hexdigest()[:16]}.json"

@@ -14,7 +14,7 @@ from build.stitch.modules import uncollected
 from build.stitch.notebook import IMPORTS
 from build.sync.base import Base, find, read_sources, stitch_texts
 from build.sync.belonging import Belonging, base_text, match
-from build.sync.cell_problems import cell_problems
+from build.sync.cell_problems import cell_problems, nesting
 from build.sync.cells import Edited, EditedCell
 from build.sync.earlier import recall
 from build.sync.imports import Clause, add, without_imports
@@ -24,6 +24,7 @@ from build.sync.names import early_uses, follow, hoist, late_imports, left_behin
 from build.sync.parameters import split_parameters
 from build.sync.proof import prove, shows_otherwise
 from build.sync.returned import Return
+from kernel_src.common.untrusted import quoted
 
 
 def bring_home(
@@ -47,12 +48,17 @@ def bring_home(
         CheckFailed: the notebook does not say what it was built from, or nobody knows that build.
     """
     if not edited.sha256:
-        what = "does not say which build it came from: the note `sources sha256 …` in its first cell is gone"
+        what = "does not say which build it came from: the note `sources sha256 …` in its first cell is gone or changed"
         raise CheckFailed([Problem(what=what, cure="put the note back from the built notebook, then sync again")])
     with uncollected():
         base, earlier = find(root, edited.sha256, guesses), recall(root, notebook, edited.sha256)
-        result = merge_home(edited, base, read_sources(root), earlier, parameters=parameters)
-    result.notebook, result.build = notebook, edited.sha256
+        try:
+            result = merge_home(edited, base, read_sources(root), earlier, parameters=parameters)
+        except (RecursionError, MemoryError):
+            deepest = max(edited.cells, key=lambda cell: nesting(cell.text) if cell.kind == "code" else 0)
+            what, cure = "holds code that is nested too deeply to be read", "write it in several statements"
+            raise CheckFailed([Problem(what=what, where=deepest.where, cure=cure)]) from None
+    result.notebook, result.base = notebook, base
     return result
 
 
@@ -116,7 +122,7 @@ def _edited_sources(cells: list[EditedCell], base: Base, belonging: Belonging, r
         known |= {clause.bound: clause for clause in clauses}
         where = belonging.added.get(index) or (base.cells[number].where if number is not None and number >= 0 else "")
         if (number == -1 or where == IMPORTS) and text.strip().removeprefix("from __future__ import annotations"):
-            what = f"only imports can come home from this cell, not {text.strip().splitlines()[-1]!r}"
+            what = f"only imports can come home from this cell, not {quoted(text.strip().splitlines()[-1])}"
             cure = "move it to a cell of a module"
             result.problems.append(Problem(what=what, where=cell.where, cure=cure))
         if where in library and clauses:

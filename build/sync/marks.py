@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from build.problems import WrongUse
 from build.sync.cells import parse
 from build.sync.writing import SYNC
 from kernel_src.common.files import write_atomically
@@ -20,7 +21,10 @@ def mark(root: Path, content: bytes) -> None:
 
 def is_home(root: Path, content: bytes) -> bool:
     """Tell whether every edit of this notebook was brought into the sources; outputs do not count."""
-    return (root / HOME).is_dir() and (root / HOME / _digest(content)).is_file()
+    try:
+        return (root / HOME).is_dir() and (root / HOME / _digest(content)).is_file()
+    except WrongUse:  # what is no notebook brings nothing home
+        return False
 
 
 def _digest(content: bytes) -> str:

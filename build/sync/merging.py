@@ -34,11 +34,10 @@ def merge_text(mine: str, base: str, theirs: str) -> Merge:
         paths = [Path(folder, name) for name in LABELS]
         for path, text in zip(paths, (mine, base, theirs), strict=True):
             path.write_bytes(text.encode())
-        labels = [part for label in LABELS for part in ("-L", label)]
         try:
             # Outside of any repository: its settings (merge.conflictStyle) must not decide what is written.
             done = subprocess.run(
-                ["git", "merge-file", "-p", *labels, *paths],
+                ["git", "merge-file", "-p", "-L", LABELS[0], "-L", LABELS[1], "-L", LABELS[2], "--", *paths],
                 capture_output=True,
                 cwd=folder,
                 env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},

@@ -10,6 +10,7 @@ from build.sync.belonging import Belonging, base_text
 from build.sync.cells import EditedCell
 from build.sync.imports import without_imports
 from build.sync.returned import Return
+from kernel_src.common.untrusted import quoted
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belong
         mine, other = wanted.get(where, []), got.get(where, [])
         if mine and not other and where in theirs and where != base.main:
             what = "nothing in the notebook needs this module any more, so the next build would leave it out"
-            cure = f"put back what needs it, or delete its other cells, too, such as {mine[0].text.splitlines()[0]!r}"
+            other_cell = quoted(mine[0].text.splitlines()[0])
+            cure = f"put back what needs it, or delete its other cells, too, such as {other_cell}"
             result.problems.append(Problem(what=what, where=where, cure=cure))
         elif len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
             what = "building from the edited sources would not give this notebook again"
-            cure = f"carry this edit over by hand; it is about {_first_difference(mine, other)!r}"
+            cure = f"carry this edit over by hand; it is about {quoted(_first_difference(mine, other))}"
             result.problems.append(Problem(what=what, where=where, cure=cure))
     mine_imports = {shown.text for shown in wanted.get(IMPORTS, [])}
     got_imports = {shown.text for shown in got.get(IMPORTS, [])}

@@ -4,12 +4,11 @@ Needed are the builds of the notebooks that lie here (built, kept, pulled, overw
 kernel: their edits could not come home otherwise. A forgotten build that was committed is still found in git's history.
 """
 
-import json
 import time
 from collections import Counter
 from pathlib import Path
 
-from build.sync.base import BUILDS, TEXTS, store_held
+from build.sync.base import BUILDS, TEXTS, blobs_of, store_held
 from build.sync.cells import built_from
 from build.sync.writing import SYNC
 
@@ -27,12 +26,12 @@ def prune(root: Path, limit_bytes: int = LIMIT_BYTES, limit_s: float = LIMIT_S) 
     now = time.time()
     with store_held(root):
         entries = {path: path.stat() for path in folder.glob("*.json")}
-        sizes = {path.name: path.stat().st_size for path in (folder / TEXTS).glob("*")}
+        sizes = {path.name: path.stat().st_size for path in (folder / TEXTS).glob("*") if path.is_file()}
         total = sum(sizes.values()) + sum(status.st_size for status in entries.values())
         if total <= limit_bytes and all(now - status.st_mtime <= limit_s for status in entries.values()):
             return []
         needed = needed_builds(root)
-        blobs = {path: _blobs(path) for path in entries}
+        blobs = {path: blobs_of(path) for path in entries}
         users = Counter(blob for names in blobs.values() for blob in names)
         for blob in sizes.keys() - users.keys():  # left by a kill
             (folder / TEXTS / blob).unlink()
@@ -58,11 +57,4 @@ def needed_builds(root: Path) -> set[str]:
     notebooks = [path for pattern in _LYING for path in root.glob(pattern)]
     for kernel in (root / _PUSHED).glob("*"):
         notebooks += sorted(kernel.glob("*.ipynb"), key=lambda path: path.stat().st_mtime)[-PUSHES:]
-    return {built_from(path.read_bytes()) for path in notebooks} - {""}
-
-
-def _blobs(entry: Path) -> set[str]:
-    try:
-        return set(json.loads(entry.read_bytes())["sources"].values())
-    except (ValueError, KeyError):  # damaged: nothing can be rebuilt from it
-        return set()
+    return {built_from(path.read_bytes()) for path in notebooks if path.is_file()} - {""}

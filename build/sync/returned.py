@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.problems import Problem
+from build.sync.base import Base
 from build.sync.parameters import ParameterEdit
 
 
@@ -20,7 +21,7 @@ class Return:
     problems: list[Problem] = field(default_factory=list)
     edited: bool = False  # whether the notebook differs from its build at all
     notebook: Path | None = None  # the file, for the next sync of it
-    build: str = ""  # its build's hash
+    base: Base | None = None  # its build
     theirs: dict[str, str] = field(default_factory=dict)  # source → its text as the notebook has it, of those edited
 
     @property

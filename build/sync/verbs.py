@@ -70,15 +70,16 @@ def pull_kernel_verb(
         Literal["file", "source"],
         typer.Option(help="Where conflict markers go: a file in out/sync/conflicts/, or the source itself."),
     ] = "file",
+    yes: Annotated[bool, typer.Option("--yes", help="Bring it home without asking; the diff is shown anyway.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring home what was edited on Kaggle: the kernel as it stands on the site, three-way into the sources.
+    """Bring home what was edited on Kaggle, once its diff is agreed to: three-way into the sources.
 
     Example: python -m build pull-kernel --experiment v1
     """
     from build.sync.pull import run_pull
 
-    run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts)
+    run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts, yes=yes)
 
 
 @verbs.command("lab")

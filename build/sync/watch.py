@@ -17,6 +17,8 @@ from build.stamp import SOURCES
 from build.stitch.modules import uncollected
 from build.sync.cards import Cards
 from build.sync.command import ROOT, look, sync
+from build.sync.writing import recover
+from build.untrusted import plain_text
 from kernel_src.common.files import write_text
 from kernel_src.common.kernel_cards import KernelCard
 
@@ -29,13 +31,15 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
     """Sync a notebook that was saved; what is wrong is said beside it instead of raised. Return the lines to print."""
     errors = errors_beside(notebook)
     try:
+        recover(root)
         content, result = look(notebook, root)
         lines = sync(content, result, notebook.stem, root)
     except (CheckFailed, WrongUse) as wrong:
-        write_text(errors, f"{wrong}\n")
-        return [f"NOT SYNCED  {line}" for line in str(wrong).splitlines()]
+        said = plain_text(str(wrong))
+        write_text(errors, f"{said}\n")
+        return [f"NOT SYNCED  {line}" for line in said.splitlines()]
     errors.unlink(missing_ok=True)
-    return [*lines, *(f"stays       {line}" for line in result.scratch)]
+    return [plain_text(line) for line in [*lines, *(f"stays       {line}" for line in result.scratch)]]
 
 
 def errors_beside(notebook: Path) -> Path:

@@ -10,12 +10,17 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from build.problems import CheckFailed, Problem
+from build.stamp import SOURCES
+from build.sync.checked import is_source_name
+from build.untrusted import inside
 from kernel_src.common.files import write_atomically, write_json
+from kernel_src.common.untrusted import quoted
 
 SYNC = Path("out", "sync")
 _LIST = "files.json"
@@ -24,7 +29,7 @@ _LIST = "files.json"
 def write_all(root: Path, texts: Mapping[str, str], notebook: bytes = b"") -> Path | None:
     """Replace sources by texts with their own line ends, all of them or none; return the backup's folder."""
     recover(root)
-    new = {where: styled(text, _read(root / where)) for where, text in texts.items()}
+    new = {where: styled(text, _read(_source(root, where))) for where, text in texts.items()}
     new = {where: content for where, content in new.items() if content != _read(root / where)}
     if not new:
         return None
@@ -52,9 +57,8 @@ def recover(root: Path) -> Path | None:
     pending = root / SYNC / "pending"
     if not pending.is_dir():
         return None
-    names = json.loads((pending / _LIST).read_bytes())
     contents = {}
-    for where, name in names.items():
+    for where, name in _read_list(pending).items():
         old = _read(pending / "old" / name)
         new = _read(pending / "new" / name)
         if _read(root / where) not in {old, new}:
@@ -81,9 +85,21 @@ def recover(root: Path) -> Path | None:
     return backup
 
 
+def refuse_pending(root: Path) -> None:
+    """Refuse to look at sources of which an interrupted sync has written some and not the others.
+
+    Raises:
+        CheckFailed: there are such.
+    """
+    if (root / SYNC / "pending").is_dir():
+        what = "a sync was interrupted while it wrote the sources, so they are half old and half new"
+        cure = "`python -m build sync NOTEBOOK` or `make build` finishes it"
+        raise CheckFailed([Problem(what=what, where=f"{(SYNC / 'pending').as_posix()}/", cure=cure)])
+
+
 def keep(root: Path, name: str, content: bytes) -> Path:
     """Keep a notebook whose edits did not all come home, named by its content."""
-    path = root / SYNC / "kept" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name}"
+    path = root / SYNC / "kept" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name[-100:]}"
     _put(path, content)
     return path
 
@@ -94,6 +110,31 @@ def styled(text: str, there: bytes) -> bytes:
     if b"\r\n" in there:
         content = content.replace(b"\n", b"\r\n")
     return b"\xef\xbb\xbf" + content if there.startswith(b"\xef\xbb\xbf") else content
+
+
+def _source(root: Path, where: str) -> Path:
+    """Return the path of a source; what is written as a source lies in the folder of the sources, links followed."""
+    try:
+        if is_source_name(where):
+            return inside(root / SOURCES, where.removeprefix(f"{SOURCES}/"))
+        what = f"{quoted(where)} is not the path of a source"
+    except ValueError as error:
+        what = str(error)
+    raise CheckFailed([Problem(what=what, where=SOURCES, cure="put a plain file there; nothing was written")])
+
+
+def _read_list(pending: Path) -> dict[str, str]:
+    """Return which file of an interrupted write is which source."""
+    try:
+        names = dict(json.loads((pending / _LIST).read_bytes()))
+        if not all(isinstance(name, str) and re.fullmatch(r"[0-9]{1,6}\.py", name) for name in names.values()):
+            raise ValueError("its files have other names than a sync gives them")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        what = f"what a sync left when it was interrupted cannot be read: {error}"
+        raise CheckFailed([Problem(what=what, where=str(pending / _LIST), cure="delete that folder")]) from None
+    for where in names:
+        _source(pending.parents[2], where)
+    return names
 
 
 def _read(path: Path) -> bytes:

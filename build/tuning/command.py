@@ -163,18 +163,25 @@ def prepare(
 
 
 def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict[str, Any]:
-    """Return the best complete trial as changes to the experiment; nothing if no trial is complete."""
+    """Return the best complete trial as changes to the experiment; nothing if no trial is complete.
+
+    What picked the epoch of its trainings is told apart, as `search_only`: it is no part of the experiment.
+    """
     from optuna.trial import TrialState
+
+    from build.tuning.space import PICKER
 
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         return {}
     trial = study.best_trial
     about = study.user_attrs["about"]
+    changes = fixed | trial.user_attrs["changes"]
     finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
     return {
         "experiment": experiment_name,
-        "changes": fixed | trial.user_attrs["changes"],
+        "changes": {name: value for name, value in changes.items() if name not in PICKER},
+        "search_only": {name: value for name, value in changes.items() if name in PICKER and value},
         "r2": trial.value,
         "inner_r2": trial.user_attrs["inner_r2"],
         "trial": trial.number,
@@ -220,5 +227,8 @@ def last_words(report: TuningReport) -> str:
         " ".join(f"{name}={value}" for name, value in report.best["changes"].items()),
         f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET=@{best}",
     ]
+    if only := report.best["search_only"]:
+        picker = " ".join(f"{name}={value}" for name, value in only.items())
+        lines.append(f"for the search only, so left out: {picker}; to train so too, say it: SET='{picker}'")
     lines += [f"adopted in {report.adopted}: now run make build"] if report.adopted else []
     return "\n".join(lines)

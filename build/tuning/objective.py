@@ -25,7 +25,7 @@ from kernel_src.common.metric import weighted_r2
 from kernel_src.common.model import BiomassNet, load_fold, load_strictly
 from kernel_src.common.prediction import predict_grams
 from kernel_src.common.preprocessing import preprocessing_of
-from kernel_src.common.symmetries import views
+from kernel_src.common.symmetries import UPRIGHT, views
 from kernel_src.common.tables import target_array
 from kernel_src.common.training import train_fold
 from kernel_src.common.training_data import judged_folds, training_pictures, training_table
@@ -96,7 +96,7 @@ def score_trial(experiment: Experiment, data: TuningData, report: Report) -> lis
                 folder=Path(scratch),
                 on_epoch=judge.tell(report, files, scores),
             )
-            scores.append(judge.score(load_fold(trial, files.weights), views(trial.tta, trial.image_size_px)))
+            scores.append(judge.score(load_fold(trial, files.weights), views(trial)))
     return scores
 
 
@@ -140,7 +140,7 @@ class _Judge:
             if self.model is None:
                 self.model = BiomassNet(self.experiment)
             load_strictly(self.model, checkpoint_weights(files.checkpoint), str(files.checkpoint))
-            now = self.score(self.model, views("none", self.experiment.image_size_px))
+            now = self.score(self.model, (UPRIGHT,))
             report(len(before) * self.experiment.epochs + epoch, float(np.mean([*before, now])))
 
         return on_epoch

@@ -70,7 +70,7 @@ def rehearse_verb(
     device: Annotated[
         Literal["real", "p100"], typer.Option(help="real, or p100: a GPU this torch has no kernels for.")
     ] = "real",
-    isolation: Annotated[str, typer.Option(help="auto, or guard: do without namespaces.")] = "auto",
+    isolation: Annotated[str, typer.Option(help="auto, bubblewrap, namespace, or guard: do without.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Where to; out/rehearsals/<slug> by default.")] = None,
     as_json: AsJson = False,
 ) -> None:

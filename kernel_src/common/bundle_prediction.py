@@ -24,7 +24,7 @@ def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
     return Member(
         models=bundle.models,
         preprocessing=bundle.preprocessing,
-        symmetries=views(experiment.tta, experiment.image_size_px),
+        symmetries=views(experiment),
         framings=tuple(map(list(framings).index, bundle.framings)),
         estimator=bundle.depth,
         depth_channels=experiment.depth_channels,
@@ -52,7 +52,7 @@ def predict_bundles(
     loader = batch_loader(PhotographFiles(paths, framings), batch_size, device)
     if device.half:
         for bundle in bundles:
-            for model in (*bundle.models, *([] if bundle.depth is None else [bundle.depth])):
+            for model in bundle.models:
                 keep_in_half(model)
     members = [member_of(bundle, framings) for bundle in bundles]
     return predict_members(members, loader, len(loader), device=device, after_first_batch=after_first_batch)

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from kernel_src.common.bundle_prediction import member_of
 from kernel_src.common.bundles import Bundle, BundleRecipe, load_recipe
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.half_precision import keep_in_full, keep_in_half
 from kernel_src.common.images import Framing
-from kernel_src.common.manifest import BundleError
+from kernel_src.common.manifest import BundleError, WeightsError
 from kernel_src.common.memory import available_bytes, is_out_of_memory
-from kernel_src.common.model import GramsNet, WeightsError, load_strictly
+from kernel_src.common.model import GramsNet, refill_fold
 from kernel_src.common.prediction import Member
 
 WHOLE_BUNDLE = -1  # in the place of a fold
@@ -213,21 +212,17 @@ class DeviceFolds:
         others = [other for other in self.order if other in self._on_device and other[0] == bundle]
         if recipe is None or recipe.backbone is not None or not others:
             return False
-        source = recipe.folder / recipe.folds[fold]
-        try:
-            tensors = load_file(source)
-        except LOADING_ERRORS as error:
-            raise self._fails(place, _said(error)) from None
         net = self._drop(others[-1])
         try:
-            load_strictly(net, tensors, str(source))  # nothing is overwritten where they do not fit
+            refill_fold(net, recipe.folder / recipe.folds[fold])
             self._fit_precision(place, net)
             self._put(place, net)
             return True
-        except WeightsError as error:
+        except WeightsError as error:  # nothing has been overwritten
             self._put(others[-1], net)
+            self.streamed.discard(others[-1])
             raise self._fails(place, str(error)) from None
-        except (RuntimeError, MemoryError, OSError) as error:
+        except LOADING_ERRORS as error:
             is_memory, why = is_out_of_memory(error), _said(error)
         del net
         self._tidy()
@@ -245,11 +240,7 @@ class DeviceFolds:
             shared: Bundle = load_recipe(recipe, self._depths, folds=())
             if shared.depth is not None:
                 try:
-                    if self.half and not shared.depth.in_fp32:
-                        keep_in_half(shared.depth)
-                    if self.half and recipe.experiment.precision == "fp32":
-                        shared.depth.in_fp32 = True
-                        keep_in_full(shared.depth)
+                    # In fp32, as training estimates depth; it is small beside the folds.
                     shared.depth.to(self.device).eval()
                 except (RuntimeError, MemoryError):
                     del self._depths[recipe.depth["sha256"]]  # half of it may be there

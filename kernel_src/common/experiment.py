@@ -4,9 +4,13 @@ Every choice that makes one training run differ from another, in one frozen reco
 weights, and inference rebuilds the very same model from that JSON: no class is declared twice, no number typed twice.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from kernel_src.common.untrusted import quoted
 
 HEAD_ACTIVATIONS = ("relu", "gelu")
 LOSSES = ("mse", "smooth_l1", "log1p", "metric_weighted", "uncertainty")
@@ -22,6 +26,9 @@ SPREADS = ("auto", "batch", "folds")
 PRECISIONS = ("auto", "fp16", "fp32")
 FEATURE_POOLINGS = ("own", "cls", "mean", "max", "min", "gem")
 PHOTOGRAPH_PARTS = ("whole", "left", "right", "top", "bottom")
+# `hf-hub:…`, `local-dir:…` and everything else with a scheme or a path would ask the network, or read a folder.
+TIMM_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+LARGEST_PX, LARGEST_LAYER = 8192, 65536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +61,9 @@ class Experiment:
     folds: int = 5
     train_folds: tuple[int, ...] = ()  # which of the folds are trained; empty: all
     split_seed: int = 0  # shuffles the groups before they are dealt out; another seed, other folds
-    inner_folds: int = 0  # 0: the last epoch is kept; k: one of k group folds of the *training* rows picks the epoch
+    # 0: all other rows train and the last epoch is kept; k: one of k group folds of the *training* rows picks it, which
+    # costs score (docs/seed-differences.md) and is for a search, whose trials are cut short.
+    inner_folds: int = 0
     augmentation: str = "moderate"
     external_data: str = ""  # dataset slug of external photographs, for training only; empty: none
     external_area_factor: float = 0.84  # quadrat area here over there: 0.21 m² / 0.25 m²; external grams times this
@@ -81,7 +90,7 @@ class Experiment:
     precision: str = "auto"  # fp16, fp32, or what a comparison of the two decides; where fp16 is not fast always fp32
     seed: int = 42
     # Prediction
-    tta: str = "all"  # symmetries averaged: all that make sense for the shape, the flips, or none
+    tta: str = "all"  # symmetries averaged: all that the augmentation showed in training, its flips, or none
     constraint: str = "projection"  # how the two identities are enforced
     # Kaggle
     machine_shape: str = "NvidiaTeslaT4"  # two T4s
@@ -113,6 +122,15 @@ class Experiment:
                 raise ValueError(
                     f"{self.name}: {field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}"
                 )
+        if not TIMM_NAME.fullmatch(self.backbone):
+            raise ValueError(
+                f"{self.name}: backbone={quoted(self.backbone)} is not the plain name of a timm model, such as "
+                "resnet34 or resnet34.a1_in1k: weights come from a dataset, named in starting_weights"
+            )
+        if max(self.image_size_px + self.feature_heights_px) > LARGEST_PX:
+            raise ValueError(f"{self.name}: pictures of more than {LARGEST_PX} px")
+        if any(not 1 <= width <= LARGEST_LAYER for width in self.head_hidden):
+            raise ValueError(f"{self.name}: head_hidden={self.head_hidden} must lie in 1 to {LARGEST_LAYER}")
         for field, words in (("feature_poolings", FEATURE_POOLINGS), ("feature_parts", PHOTOGRAPH_PARTS)):
             for word in getattr(self, field):
                 if word not in words:
@@ -209,6 +227,32 @@ def experiment_from_json(values: Mapping[str, Any]) -> Experiment:
     known = {field.name: field for field in fields(Experiment)}
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"experiment has unknown fields {', '.join(unknown)}: misspelt, or written by a newer kit")
+    if lacking := [name for name in ("name", "backbone") if name not in values]:
+        raise ValueError(f"experiment lacks {', '.join(lacking)}")
     # JSON has no tuples; every list in an experiment is one.
     fitted: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    for name, value in fitted.items():
+        if not _has_kind(value, known[name].type):
+            raise ValueError(f"experiment: {name}={quoted(value)} is not {KIND_WORDS[known[name].type]}")
     return Experiment(**fitted)
+
+
+KIND_WORDS: dict[Any, str] = {
+    str: "a line of text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    tuple[int, ...]: "a list of whole numbers",
+    tuple[str, ...]: "a list of words",
+}
+
+
+def _has_kind(value: Any, kind: Any) -> bool:
+    """Tell whether a value from JSON is what a field is declared as."""
+    if kind in (tuple[int, ...], tuple[str, ...]):
+        return isinstance(value, tuple) and all(_has_kind(one, kind.__args__[0]) for one in value)
+    if kind is str:
+        return isinstance(value, str) and value.isprintable()
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int) or (kind is float and isinstance(value, float) and math.isfinite(value))

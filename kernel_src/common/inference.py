@@ -171,9 +171,7 @@ class Inference:
             [fold for fold, name in enumerate(recipe.folds) if name not in damaged] if recipe else []
             for recipe, damaged in zip(job.recipes, job.damaged, strict=True)
         ]
-        symmetries = [
-            views(recipe.experiment.tta, recipe.experiment.image_size_px) if recipe else () for recipe in job.recipes
-        ]
+        symmetries = [views(recipe.experiment) if recipe else () for recipe in job.recipes]
         steps = steps_by_value(usable, [len(some) for some in symmetries], job.shares)
         framings = tuple(dict.fromkeys(one for recipe in job.recipes if recipe for one in recipe.framings))
         photograph_bytes = sum(3 * framing.height_px * framing.width_px for framing in framings)

@@ -57,16 +57,10 @@ def forward_grams(
 
 
 @torch.inference_mode()
-def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int, half: bool) -> torch.Tensor:
-    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W), in fp16 where faster, those that overflow in fp32."""
-    half = half and not estimator.in_fp32
-    with torch.autocast(pictures.device.type, torch.float16, enabled=half):
-        depth: torch.Tensor = estimator(pictures, channels)
-    bad = ~torch.isfinite(depth).all((1, 2, 3))
-    if half and bool(bad.any()):
-        with in_full_precision(estimator):
-            depth[bad] = estimator(pictures[bad], channels)
-    return depth
+def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int) -> torch.Tensor:
+    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W) as training does: in fp32, rounded as its cache is."""
+    with torch.autocast(pictures.device.type, enabled=False):
+        return estimator(pictures, channels).half().float()
 
 
 def not_finite(values: torch.Tensor) -> torch.Tensor:
@@ -91,9 +85,9 @@ class Member:
 class BatchDepth:
     """The depth maps of one batch: each is computed once, for whoever asks first, and kept for the others."""
 
-    def __init__(self, pictures: Sequence[torch.Tensor], half: bool) -> None:
+    def __init__(self, pictures: Sequence[torch.Tensor]) -> None:
         """Remember the batch, uint8 (B, 3, H, W) in each framing; nothing is computed yet."""
-        self.pictures, self.half = pictures, half
+        self.pictures = pictures
         self._known: dict[tuple[int, int, int, tuple[int, bool]], torch.Tensor] = {}
 
     def seen_by(self, member: Member, view: tuple[int, bool]) -> torch.Tensor | None:
@@ -113,7 +107,7 @@ class BatchDepth:
         key = (id(estimator), framing, member.depth_channels, view)
         if key not in self._known:
             turned = apply_view(self.pictures[framing], view)
-            self._known[key] = estimate_depth(estimator, turned, member.depth_channels, self.half)
+            self._known[key] = estimate_depth(estimator, turned, member.depth_channels)
         return self._known[key]
 
 
@@ -127,7 +121,7 @@ class BatchWork:
         A member that is None cannot be asked for anything.
         """
         self.members, self.pictures, self.half = members, pictures, half
-        self.depths = BatchDepth(pictures, half)
+        self.depths = BatchDepth(pictures)
         self._normalised: dict[int, list[torch.Tensor]] = {}
         self.overflows = 0  # photographs of the last prediction that fp16 was too small for
 

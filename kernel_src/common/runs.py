@@ -85,7 +85,7 @@ def train_run(
     table = training_table(experiment, train, external_folder, pseudo_labels)
     depth_weights = depth_folder / DEPTH_WEIGHTS_FILE if experiment.depth and depth_folder is not None else None
     weights = [starting_weights, depth_weights]
-    check_fingerprint(run_fingerprint(experiment, table.rows, table.pseudo_labels, weights), folder)
+    check_fingerprint(run_fingerprint(experiment, table.rows, table.fold_of, table.pseudo_labels, weights), folder)
     photographs, depth_maps = training_pictures(
         experiment, table.rows, competition, depth_folder=depth_folder, cache=cache, device=device
     )
@@ -150,7 +150,7 @@ def predict_out_of_fold(
             [model],
             DecodedPhotographs(photographs, rows),
             preprocessing=preprocessing_of(experiment.backbone),
-            symmetries=views(experiment.tta, experiment.image_size_px),
+            symmetries=views(experiment),
             device=device,
             batch_size=experiment.batch_size,
             estimator=estimator,

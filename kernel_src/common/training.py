@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -31,6 +30,7 @@ from kernel_src.common.session import ENDLESS, Session, SessionEnded
 from kernel_src.common.starting_weights import load_starting_weights
 from kernel_src.common.training_loss import TrainingDiverged, batch_loss, depth_of, divergence_cause, inner_loss
 from kernel_src.common.training_photographs import FoldData, SeededOrder, TrainingBatch, TrainingPhotographs
+from kernel_src.common.weight_files import read_weights
 
 CHECKPOINT_EVERY_S = 600.0  # within an epoch; after each epoch in any case
 
@@ -124,7 +124,6 @@ class FoldTraining:
             self.seed,
             depth_maps=data.depth_maps,
             weights=np.where(pseudo, experiment.pseudo_weight, 1.0),
-            interpolation=self.preprocessing.interpolation,
         )
         self.order = SeededOrder(len(self.photographs), self.seed)
         loader = DataLoader(
@@ -265,7 +264,7 @@ class FoldTraining:
         self.bar.close()
         if self.accelerator.is_main_process:
             if self.progress.best_epoch is not None:
-                load_strictly(self.bare, load_file(self.files.best), str(self.files.best))
+                load_strictly(self.bare, read_weights(self.files.best), str(self.files.best))
             elif self.average is not None:
                 self.average.swap(self.bare)
             write_text(self.files.log, csv_text(self.progress.log))

@@ -5,11 +5,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from kernel_src.common.checkpoint import save_tensors
-from kernel_src.common.resumption import check_fingerprint, continue_previous_run, trained_recipe
+from kernel_src.common.resumption import check_fingerprint, continue_previous_run, run_fingerprint, trained_recipe
 from tests.common.tiny import TINY
 
 
@@ -76,8 +78,18 @@ def test_a_copy_that_was_cut_short_is_begun_again(tmp_path: Path, monkeypatch: p
 
 def test_the_refusal_says_what_differs(tmp_path: Path) -> None:
     recipe = trained_recipe(TINY)
-    check_fingerprint({"experiment": recipe, "data": "d", "weights": ["w"]}, tmp_path)
-    check_fingerprint({"experiment": recipe, "data": "d", "weights": ["w"]}, tmp_path)
+    begun = {"experiment": recipe, "data": "d", "folds": "f", "weights": ["w"]}
+    check_fingerprint(begun, tmp_path)
+    check_fingerprint(begun, tmp_path)
     other = trained_recipe(replace(TINY, epochs=9, seed=1))
     with pytest.raises(ValueError, match=r"different are: epochs, seed, weights\)"):
-        check_fingerprint({"experiment": other, "data": "d", "weights": ["x"]}, tmp_path)
+        check_fingerprint(begun | {"experiment": other, "weights": ["x"]}, tmp_path)
+
+
+def test_a_run_whose_photographs_lay_in_other_folds_is_refused(tmp_path: Path) -> None:
+    """A newer kit deals the same visits out otherwise: half the folds of each would be no cross-validation."""
+    rows = pd.DataFrame({"image_id": ["a", "b"], "image_path": ["a.jpg", "b.jpg"]})
+    check_fingerprint(run_fingerprint(TINY, rows, np.array([0, 1]), None, []), tmp_path)
+    check_fingerprint(run_fingerprint(TINY, rows, np.array([0, 1]), None, []), tmp_path)
+    with pytest.raises(ValueError, match=r"different are: folds\)"):
+        check_fingerprint(run_fingerprint(TINY, rows, np.array([1, 0]), None, []), tmp_path)

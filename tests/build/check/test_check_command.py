@@ -184,7 +184,7 @@ def test_all_problems_of_all_notebooks_come_in_one_go(root: Path) -> None:
 
 def test_a_file_that_is_no_notebook_is_a_finding_and_no_traceback(root: Path) -> None:
     (root / A1).write_text("{", encoding="utf-8")
-    assert any("no Jupyter notebook" in text for text in problems(root))
+    assert any(f"{A1}: is JSON that ends too early" in text for text in problems(root))
 
 
 @pytest.mark.parametrize(("extra", "refused"), [(0, False), (1, True)])
@@ -215,9 +215,12 @@ def test_a_notebook_that_no_card_knows_is_read_by_the_same_rules(tmp_path: Path)
 
 def test_a_cell_without_the_stitchers_metadata_is_still_read(tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
-    cells = [{"cell_type": "code", "source": "x", "metadata": {"stitch": 1}}, {"cell_type": "markdown"}, "no cell"]
+    cells = [{"cell_type": "code", "source": "x", "metadata": {"stitch": 1}}, {"cell_type": "markdown"}]
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    assert [cell.text for cell in read_cells(path, "n")] == ["x", "", ""]
+    assert [cell.text for cell in read_cells(path, "n")] == ["x", ""]
+    path.write_text(json.dumps({"cells": [*cells, "no cell"], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    with pytest.raises(CheckFailed, match="^n: is not a whole notebook: cell 3 is a text"):
+        read_cells(path, "n")
 
 
 @pytest.mark.skipif(not (ROOT / NOTEBOOKS).is_dir(), reason="nothing is built here yet: run `make build`")

@@ -14,7 +14,10 @@ from build.rehearse.cures import cure_of_error, cure_of_submission
 from build.rehearse.failure import last_lines, map_traceback
 from build.rehearse.findings import inference_report, project, read_lines
 from build.rehearse.guard.kit_network import _command_target, _network_target
-from build.rehearse.verdict import is_training
+from build.rehearse.rehearsal import edit_remark
+from build.rehearse.verdict import is_training, script_of
+from build.seal import seal
+from build.stitch.assembly import stitch
 from kernel_src.common.submission import submission_problems
 from tests.build.rehearse.toys import make_notebook
 
@@ -48,6 +51,35 @@ def test_without_metadata_the_provenance_comment_still_names_the_file(tmp_path: 
     assert named.place(2) == "kernel_src/common/metric.py (cell In[2], line 2)"
     assert named.place() == "kernel_src/common/metric.py (cell In[2])"
     assert unnamed.place(1) == "notebook (cell In[3], line 1)"
+
+
+def test_an_edited_notebook_is_named_before_it_is_rehearsed_and_a_built_one_is_not(tmp_path: Path) -> None:
+    script = tmp_path / "toy.py"
+    script.write_text("# %% [markdown]\n# # Toy\n\n# %%\nprint(1)\n")
+    built, path = seal(stitch(script, tmp_path), {}), tmp_path / "toy.ipynb"
+    assert edit_remark(path, built) == ""
+    edited = built.replace(b"print(1)", b"print(2)")
+    remark = (
+        f"toy.ipynb differs from its build and is rehearsed as it lies; `python -m build diff {path}` shows the edits"
+    )
+    assert edit_remark(path, edited) == remark
+    unsealed = json.loads(built)
+    del unsealed["metadata"]["kit"]
+    assert edit_remark(path, json.dumps(unsealed).encode()) == remark
+
+
+@pytest.mark.parametrize(
+    "change", [{"stitch": 3}, {"stitch": {"source": ["x"], "lines": 7}}, {"tags": 3}, {"tags": [[]]}]
+)
+def test_metadata_of_wrong_types_cost_the_place_and_nothing_else(change: dict[str, Any], tmp_path: Path) -> None:
+    notebook = make_notebook(tmp_path, ["x = 1"])
+    content = json.loads(notebook.read_text())
+    for cell in content["cells"]:
+        cell["metadata"] = change
+        cell["execution_count"] = "7"
+    content["metadata"] = {"stitch": {"main": ["train.py"], "source_sha256": "../../x"}}
+    notebook.write_text(json.dumps(content))
+    assert read_cells(notebook).cells[0].number == 1 and script_of(notebook) == ""
 
 
 def test_a_line_that_the_stitcher_wrote_has_no_source_line(tmp_path: Path) -> None:
