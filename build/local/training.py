@@ -5,6 +5,7 @@ command goes on where it stopped, and another one never overwrites anything.
 """
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -169,7 +170,8 @@ def last_words(report: TrainingReport, data: Path) -> str:
     return (
         f"{report.folder}: weights, log, {CURVES_FILE}, oof.csv; {report.seconds:.0f} s\n"
         f"out-of-fold R² {report.oof_r2:.4f}; bundle {report.bundle} → "
-        f"make infer EXPERIMENT={report.experiment} DATA={data} WEIGHTS={report.bundle}"
+        f"make infer EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
+        f"WEIGHTS={shlex.quote(str(report.bundle))}"
     )
 
 

@@ -59,17 +59,17 @@ def verify_training(folder: Path, experiment: str) -> Path:
         cure = "the training did not come to its end: look at its log"
         raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
     problems = []
-    told, folds = config.get("experiment"), config.get("folds")
-    name = told.get("name") if isinstance(told, dict) else None
-    files = folds if isinstance(folds, list) else []
-    if odd := [file for file in files if not _is_file_name(file)]:
-        what = f"{quoted(odd[0])} is listed as a fold's file"
-        raise CheckFailed(
-            [Problem(what=what, where=str(run / CONFIG_FILE), cure="a fold's file lies beside its config")]
-        )
+    said, listed = config.get("experiment"), config.get("folds")
+    name, files = said.get("name") if isinstance(said, dict) else said, listed if isinstance(listed, list) else []
+    try:
+        files = [checked_file_name(file) for file in files]
+    except ValueError as error:
+        problems.append(Problem(what=f"one of its folds: {error}", where=str(run / CONFIG_FILE)))
+        files = []
     if name != experiment:
-        problems.append(Problem(what=f"this is a run of {name!r}, not of {experiment!r}", where=str(run / CONFIG_FILE)))
-    if not files:
+        what = f"this is a run of {quoted(name)}, not of {experiment!r}"
+        problems.append(Problem(what=what, where=str(run / CONFIG_FILE)))
+    if not files and not problems:
         problems.append(Problem(what="no fold was trained", where=str(run / CONFIG_FILE)))
     for file in (*files, OOF_FILE):
         if not (run / file).is_file() or not (run / file).stat().st_size:
@@ -83,17 +83,9 @@ def verify_training(folder: Path, experiment: str) -> Path:
 
 
 def _bad_predictions(oof: Path) -> list[int]:
-    with oof.open(newline="", encoding="utf-8") as handle:
+    with oof.open(newline="", encoding="utf-8", errors="replace") as handle:
         rows = csv.DictReader(handle)
         return [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
-
-
-def _is_file_name(value: object) -> bool:
-    try:
-        checked_file_name(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_finite(text: str | None) -> bool:

@@ -16,7 +16,7 @@ from build.push.kernels import Version, current_attempt, pushed_before
 from build.push.outputs import verify_training
 from build.push.preparation import account, build_and_check, command, push_unless_edited
 from build.push.receipts import manifest_hashes
-from build.push.runs import download, wait_for_run
+from build.push.runs import download, run_with_input
 from build.push.staging import stage
 from build.push.weights import BUNDLES, find_folder
 from kernel_src.common.files import sha256_of
@@ -52,7 +52,9 @@ def push_training(wish: Wish, journal: Journal) -> dict[str, Any]:
         goes_on = command(wish.experiment, "push-training")
         return result | {"next": f"it runs on Kaggle; `{goes_on}` goes on with it"}
     with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", wish.quiet) as tell:
-        note(wait_for_run(staged, version, client, journal, tell))
+        staged, version, word = run_with_input(staged, version, client, journal, tell)
+        note(word)
+    result |= {"version": version.number, "url": version.url}
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
         folder = download(staged, version, client, journal, lambda path: verify_training(path, wish.experiment))
         run = verify_training(folder, wish.experiment)

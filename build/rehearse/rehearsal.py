@@ -1,11 +1,14 @@
 """One rehearsal from end to end: lay out, run, look at what came of it."""
 
+import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from build.foreign_text import hide_in_value, shown
 from build.mock import Layout, MockKaggle, competition_folder, lay_out, tree_sha256
-from build.notebook_file import NotANotebook, read_bytes
+from build.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.problems import WrongUse
 from build.rehearse.cells import Cells, read_cells
 from build.rehearse.findings import Limits, cell_times, read_expected
@@ -19,7 +22,7 @@ from build.rehearse.verdict import Run, judge
 from build.rehearse.watch import watch
 from build.seal import is_untouched
 from kernel_src.common.competition import LIMIT_S, MEMORY_GB
-from kernel_src.common.files import sha256_of
+from kernel_src.common.files import sha256_of, write_text
 from kernel_src.common.manifest import MANIFEST_FILE
 
 Say = Callable[[str], None]
@@ -99,6 +102,7 @@ def rehearse(
         progress.tell()
         after = {} if chosen.namespace else tree_sha256(mock.input)
         notes = keep_executed(scratch.executed, notebook, executed)
+        _hide_credentials(executed)
         odd = find_odd_files(mock.working)
         run = Run(
             notebook=notebook,
@@ -137,7 +141,7 @@ def edit_remark(notebook: Path, content: bytes) -> str:
     """Say that a notebook was edited since it was built, so that nobody takes its rehearsal for that of the build."""
     if is_untouched(content):
         return ""
-    shown = f"`python -m build diff {notebook}` shows the edits"
+    shown = f"`python -m build diff {shlex.quote(str(notebook))}` shows the edits"
     return f"{notebook.name} differs from its build and is rehearsed as it lies; {shown}"
 
 
@@ -150,7 +154,7 @@ class _Progress:
     def tell(self) -> None:
         times = cell_times(self.scratch, self.cells)
         for time in (time for time in times[self.told :] if time.seconds >= SECONDS_WORTH_A_LINE):
-            self.say(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}")
+            self.say(shown(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}"))
         self.told = len(times)
 
 
@@ -162,3 +166,10 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
         "changed": {name for name in before.keys() & after.keys() if before[name] != after[name]},
     }
     return [f"{verb} {name}" for verb, names in verbs.items() for name in sorted(names)]
+
+
+def _hide_credentials(executed: Path) -> None:
+    """Keep no credential in the executed notebook, from which the page is made."""
+    content = read_notebook(read_bytes(executed))
+    if (clean := hide_in_value(content)) != content:
+        write_text(executed, json.dumps(clean, indent=1, ensure_ascii=False) + "\n")

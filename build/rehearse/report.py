@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from build.foreign_text import shown, shown_value
 from build.problems import Problem
 from build.rehearse.failure import Failure
 
@@ -72,7 +73,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return what report.json holds."""
-        return {"ok": self.ok, **asdict(self)}
+        return {"ok": self.ok, **shown_value(asdict(self))}
 
     def write(self, path: Path) -> None:
         """Write report.json."""
@@ -93,4 +94,4 @@ class Report:
         verdict = "rehearsal ok" if self.ok else f"rehearsal failed: {len(self.problems)} problem(s)"
         rows = f", {self.submission.rows} valid rows" if self.submission and self.submission.valid else ""
         usage = f"{self.seconds:.1f} s of {self.limit_s:g}, {self.peak_rss_gb:.2f} GB of {self.memory_gb:g}"
-        return [*lines, f"{verdict} ({usage}{rows}) → {Path(self.out, REPORT_FILE)}"]
+        return [*map(shown, lines), f"{verdict} ({usage}{rows}) → {Path(self.out, REPORT_FILE)}"]

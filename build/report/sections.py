@@ -1,6 +1,7 @@
 """The record as sections of a page. A piece that is missing says so where it would stand, with its command."""
 
 import html
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -267,7 +268,7 @@ def bundle_section(record: Record) -> Section:
     """List what would be uploaded, compared with its manifest just now."""
     bundle = record.bundle
     if bundle is None:
-        command = html.escape(f"python -m build bundle {record.run}")
+        command = html.escape(f"python -m build bundle {shlex.quote(str(record.run))}")
         return Section("Bundle", f"<p>No bundle of this run: <code>{command}</code>.</p>")
     rows = [[name, f"{entry['bytes']:,}", entry["sha256"]] for name, entry in sorted(bundle.files.items())]
     total = sum(entry["bytes"] for entry in bundle.files.values())

@@ -1,6 +1,7 @@
 """`python -m build tune`: a search from the command line, to best.json, pictures and, if wanted, an experiment."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -65,12 +66,16 @@ def tune(
     from build.tuning.study import make_pruner, open_storage, open_study, optimize
     from kernel_src.common.files import write_json
     from kernel_src.common.memory import keep_freed_memory
+    from kernel_src.common.untrusted import checked_file_name
 
     base = find_experiment(experiment_name)
     fixed = parse_changes(set_values)
     experiment = apply_changes(base, fixed)
     space = space_for(experiment, restrictions, fixed)
-    name = study_name or f"{experiment_name}-fold{outer_fold}"
+    try:
+        name = checked_file_name(study_name or f"{experiment_name}-fold{outer_fold}")
+    except ValueError as error:
+        raise WrongUse(f"--study: {error}; it names a folder in {out}/") from None
     folder = out / name
     material = prepare(experiment, space, data, pretrained, outer_fold, inner_folds, folder / "cache")
     about = {
@@ -225,7 +230,7 @@ def last_words(report: TuningReport) -> str:
         f"study {report.study}: {counts}; pictures and {BEST_FILE} in {report.folder}",
         report.best["found_by"],
         " ".join(f"{name}={value}" for name, value in report.best["changes"].items()),
-        f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET=@{best}",
+        f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET={shlex.quote(f'@{best}')}",
     ]
     if only := report.best["search_only"]:
         picker = " ".join(f"{name}={value}" for name, value in only.items())

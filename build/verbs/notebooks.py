@@ -79,9 +79,11 @@ def rehearse_verb(
     Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
     """
     from build.metadata import kernel_slug
+    from build.notebooks import check_notebook
     from build.rehearse.command import run
     from kernel_src.common.competition import LIMIT_S, MEMORY_GB
 
+    check_notebook(experiment, kernel)
     run(
         experiment=experiment,
         kernel=kernel,

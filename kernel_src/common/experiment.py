@@ -6,7 +6,7 @@ weights, and inference rebuilds the very same model from that JSON: no class is 
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -31,11 +31,36 @@ TIMM_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 LARGEST_PX, LARGEST_LAYER = 8192, 65536
 
 
+LONGEST_EXPERIMENT_NAME = 38  # the dataset of its weights, i2b-NAME-weights, may have 50 characters on Kaggle
+_EXPERIMENT_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+_DATASET = re.compile(r"([A-Za-z0-9_-]+/)?[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class ExperimentError(ValueError):
+    """An experiment or ensemble as it is written down cannot be."""
+
+
+def checked_experiment_name(name: object) -> str:
+    """Return the name of an experiment or ensemble if every name on Kaggle can be made from it.
+
+    Raises:
+        ExperimentError: it cannot; names the rule, and the nearest name that follows it.
+    """
+    if isinstance(name, str) and _EXPERIMENT_NAME.fullmatch(name) and len(name) <= LONGEST_EXPERIMENT_NAME:
+        return name
+    words = re.findall(r"[a-z0-9]+", str(name).lower())
+    near = "_".join(words)[:LONGEST_EXPERIMENT_NAME].strip("_") or "v7_mine"
+    raise ExperimentError(
+        f"the name {name!r} cannot be an experiment's: lower-case letters and digits, with single _ or - between them, "
+        f"{LONGEST_EXPERIMENT_NAME} characters at most, since Kaggle's slugs are made of it; e.g. {near!r}"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One training recipe; variants are made with `dataclasses.replace`."""
 
-    name: str  # as typed in EXPERIMENT=…, part of every slug
+    name: str  # as typed in EXPERIMENT=…, part of every slug: `checked_experiment_name` has the rule
     # Model
     backbone: str  # any timm model name
     starting_weights: str = ""  # dataset slug that holds the pretrained backbone; empty: random weights
@@ -101,8 +126,15 @@ class Experiment:
         """Refuse what cannot be meant, naming the field.
 
         Raises:
-            ValueError: an unknown word, or a number outside its range.
+            ExperimentError: a name that Kaggle would not take, an unknown word, or a number outside its range.
         """
+        checked_experiment_name(self.name)
+        for field in ("starting_weights", "depth", "external_data", "pseudo_labels"):
+            if getattr(self, field) and not _DATASET.fullmatch(getattr(self, field)):
+                raise ExperimentError(
+                    f"{self.name}: {field}={getattr(self, field)!r} is not a dataset: its slug on Kaggle, lower-case "
+                    "letters, digits and hyphens; owner/slug for another account's"
+                )
         for field, allowed in (
             ("head_activation", HEAD_ACTIVATIONS),
             ("loss", LOSSES),
@@ -119,37 +151,37 @@ class Experiment:
             ("precision", PRECISIONS),
         ):
             if getattr(self, field) not in allowed:
-                raise ValueError(
+                raise ExperimentError(
                     f"{self.name}: {field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}"
                 )
         if not TIMM_NAME.fullmatch(self.backbone):
-            raise ValueError(
+            raise ExperimentError(
                 f"{self.name}: backbone={quoted(self.backbone)} is not the plain name of a timm model, such as "
                 "resnet34 or resnet34.a1_in1k: weights come from a dataset, named in starting_weights"
             )
         if max(self.image_size_px + self.feature_heights_px) > LARGEST_PX:
-            raise ValueError(f"{self.name}: pictures of more than {LARGEST_PX} px")
+            raise ExperimentError(f"{self.name}: pictures of more than {LARGEST_PX} px")
         if any(not 1 <= width <= LARGEST_LAYER for width in self.head_hidden):
-            raise ValueError(f"{self.name}: head_hidden={self.head_hidden} must lie in 1 to {LARGEST_LAYER}")
+            raise ExperimentError(f"{self.name}: head_hidden={self.head_hidden} must lie in 1 to {LARGEST_LAYER}")
         for field, words in (("feature_poolings", FEATURE_POOLINGS), ("feature_parts", PHOTOGRAPH_PARTS)):
             for word in getattr(self, field):
                 if word not in words:
-                    raise ValueError(f"{self.name}: {field}: {word!r} is not one of {', '.join(words)}")
+                    raise ExperimentError(f"{self.name}: {field}: {word!r} is not one of {', '.join(words)}")
         for field in ("feature_poolings", "feature_layers", "feature_parts", "feature_heights_px"):
             values = getattr(self, field)
             if len(set(values)) != len(values):
-                raise ValueError(f"{self.name}: {field}={values} names something twice")
+                raise ExperimentError(f"{self.name}: {field}={values} names something twice")
         if self.is_frozen:
             self._check_features()
         for field in ("image_height_px", "image_width_px", "epochs", "batch_size", "accumulate_steps"):
             if getattr(self, field) < 1:
-                raise ValueError(f"{self.name}: {field}={getattr(self, field)} must be at least 1")
+                raise ExperimentError(f"{self.name}: {field}={getattr(self, field)} must be at least 1")
         if self.folds < 2 or self.inner_folds < 0 or self.inner_folds == 1:
-            raise ValueError(
+            raise ExperimentError(
                 f"{self.name}: folds={self.folds}, inner_folds={self.inner_folds}: one fold trains on nothing"
             )
         if not 0 <= self.head_dropout < 1 or self.learning_rate <= 0 or self.loss_beta <= 0:
-            raise ValueError(
+            raise ExperimentError(
                 f"{self.name}: head_dropout={self.head_dropout} must lie in [0, 1), "
                 f"learning_rate={self.learning_rate} and loss_beta={self.loss_beta} above 0"
             )
@@ -166,30 +198,30 @@ class Experiment:
             "frozen_groups",
         ):
             if not 0 <= getattr(self, field) < float("inf"):  # NaN too
-                raise ValueError(f"{self.name}: {field}={getattr(self, field)} must be 0 or a positive number")
+                raise ExperimentError(f"{self.name}: {field}={getattr(self, field)} must be 0 or a positive number")
         if not 0 <= self.ema_decay < 1 or not 0 < self.external_area_factor < float("inf"):
-            raise ValueError(
+            raise ExperimentError(
                 f"{self.name}: ema_decay={self.ema_decay} must lie in [0, 1), "
                 f"external_area_factor={self.external_area_factor} above 0"
             )
         if self.pseudo_labels and not self.pseudo_weight:
-            raise ValueError(f"{self.name}: pseudo_labels={self.pseudo_labels!r} needs a pseudo_weight, e.g. 0.25")
+            raise ExperimentError(f"{self.name}: pseudo_labels={self.pseudo_labels!r} needs a pseudo_weight, e.g. 0.25")
         if self.patience_epochs and not self.inner_folds:
-            raise ValueError(f"{self.name}: patience_epochs needs inner_folds: nothing else may pick the epoch")
+            raise ExperimentError(f"{self.name}: patience_epochs needs inner_folds: nothing else may pick the epoch")
 
     def _check_features(self) -> None:
         if not self.starting_weights:
-            raise ValueError(f"{self.name}: frozen features of random weights are none: name its starting_weights")
+            raise ExperimentError(f"{self.name}: frozen features of random weights are none: name its starting_weights")
         if self.depth or self.frozen_groups:
-            raise ValueError(f"{self.name}: frozen features know no depth={self.depth!r} and no frozen_groups")
+            raise ExperimentError(f"{self.name}: frozen features know no depth={self.depth!r} and no frozen_groups")
         if not self.feature_layers or min(self.feature_layers) < 1 or not self.feature_parts:
-            raise ValueError(
+            raise ExperimentError(
                 f"{self.name}: feature_layers={self.feature_layers} count from 1, the last, "
                 f"feature_parts={self.feature_parts} name one at least"
             )
         for height_px in self.feature_heights_px:
             if height_px < 1 or height_px * self.image_width_px % self.image_height_px:
-                raise ValueError(
+                raise ExperimentError(
                     f"{self.name}: feature_heights_px={height_px} gives no whole width in the proportion of "
                     f"{self.image_height_px} x {self.image_width_px}"
                 )
@@ -207,6 +239,20 @@ class Experiment:
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
         return asdict(self)
+
+
+def by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
+    """Return the experiments under their names.
+
+    Raises:
+        ExperimentError: two have the same name, so that one would be lost.
+    """
+    named: dict[str, Experiment] = {}
+    for experiment in experiments:
+        if experiment.name in named:
+            raise ExperimentError(f"two experiments are named {experiment.name!r}: give one of them another name=")
+        named[experiment.name] = experiment
+    return named
 
 
 def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:

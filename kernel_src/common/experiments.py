@@ -10,7 +10,7 @@ augmentation showed in training. docs/seed-differences.md has the whole list.
 
 from dataclasses import replace
 
-from kernel_src.common.experiment import Experiment, changed
+from kernel_src.common.experiment import Experiment, by_name, changed
 from kernel_src.common.tuned_experiments import TUNED
 
 BASE = Experiment(name="base", backbone="resnet34")
@@ -218,13 +218,12 @@ DEMO = replace(
     batch_size=12,
 )
 
-EXPERIMENTS = {
-    experiment.name: experiment
-    for experiment in (
+EXPERIMENTS = by_name(
+    (
         *(DEMO, V1, V2, V3, V4, V5, V5_COMPONLY, V7, V8, SIGLIP, EVA02, EVA02_LARGE, DINOV2_REG),
         FROZEN_DINOV2,
     )
-}
+)
 
 # What tuning found (`python -m build tune … --adopt NAME`), each a change to one of the above.
 EXPERIMENTS |= {

@@ -26,6 +26,11 @@ KNOWN = {
     ("build/environment.py", "python"): "the environment's own, by its place below the kit",
     ("build/environment.py", "venv"): "a folder of the kit",
     ("build/local/session.py", "str(script.resolve())"): "behind Python: a script of the kit",
+    ("build/make.py", "sys.executable"): "Python itself",
+    (
+        "build/make.py",
+        "[sys.executable, '-m', module, *given]",
+    ): "a module of ours; values behind = or --",
     ("build/rehearse/launcher.py", "plan['argv']"): "written by sandbox.py for this very start",
     ("build/rehearse/launcher.py", "plan['argv'][0]"): "the same",
     ("build/rehearse/sandbox.py", "str(HERE / 'launcher.py')"): "a script of the kit",
