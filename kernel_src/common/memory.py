@@ -9,6 +9,8 @@ import ctypes
 import errno
 import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -28,6 +30,19 @@ def give_back_freed_memory() -> None:
     """Let the C library return to the system what was freed; where there is no glibc nothing is done."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def available_bytes() -> float:
+    """Return how much memory a process may still take: the machine's, or its container's; infinite where unknown."""
+    found = [float("inf")]
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    with suppress(OSError, ValueError):
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        found.append(float(limit - used + int(stat.get("file", 0))))  # the page cache is given up where it is needed
+    return min(found)
 
 
 # %%

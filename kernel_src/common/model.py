@@ -55,6 +55,7 @@ class GramsNet(nn.Module):
     """A network that answers in z-scores (B, 5), and the scaling that makes grams of them."""
 
     scaling: TargetScaling
+    in_fp32: bool = False  # whatever the device is fast in: fp16 is not precise enough for it
 
 
 class BiomassNet(GramsNet):
@@ -232,8 +233,25 @@ def load_fold(experiment: Experiment, path: Path) -> BiomassNet:
     """
     tensors = read_weights(path)
     model = filled(lambda: BiomassNet(experiment), tensors, str(path))
+    _refuse_divisors(tensors, path)
+    return model.eval()
+
+
+def refill_fold(model: GramsNet, path: Path) -> None:
+    """Put the weights of another fold into a network, in its own precision; nothing is overwritten if they do not fit.
+
+    Raises:
+        WeightsError: as for `load_fold`.
+    """
+    tensors = read_weights(path)
+    _refuse(misfits(model.state_dict(), tensors), str(path))
+    _refuse_divisors(tensors, path)
+    model.load_state_dict(tensors, strict=True)
+
+
+def _refuse_divisors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse numbers that are divided by and are not above 0."""
     if not bool((tensors["scaling.std"] > 0).all()):
         raise WeightsError(f"{path}: scaling.std {tensors['scaling.std'].tolist()} must be above 0: train again")
     if negative := [key for key, value in tensors.items() if key.endswith("running_var") and bool((value < 0).any())]:
         raise WeightsError(f"{path}: variances below 0 in {', '.join(negative[:3])}: make the bundle again")
-    return model.eval()

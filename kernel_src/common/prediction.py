@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.device import DeviceReport
+from kernel_src.common.half_precision import in_full_precision
 from kernel_src.common.model import GramsNet
 from kernel_src.common.preprocessing import Preprocessing
 from kernel_src.common.symmetries import UPRIGHT, apply_view
@@ -36,20 +37,25 @@ def forward_grams(
     pictures: torch.Tensor | Sequence[torch.Tensor],
     half: bool,
     depth: torch.Tensor | None = None,
+    on_overflow: Callable[[int], None] = lambda _: None,
 ) -> torch.Tensor:
     """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
 
     A net that sees each photograph in several framings is given as many pictures. Pictures whose half-precision result
-    overflows are computed again in fp32, with their depth. What is not finite then either is returned as it is.
+    overflows are computed again in fp32, with their depth, and `on_overflow` is told how many. What is not finite then
+    either is returned as it is.
     """
     seen = [pictures] if isinstance(pictures, torch.Tensor) else pictures
+    half = half and not model.in_fp32
     with torch.autocast(seen[0].device.type, torch.float16, enabled=half):
         z = model(*seen, depth=depth)
     grams = model.scaling.to_grams(z)
     bad = ~torch.isfinite(grams).all(1)
     if half and bool(bad.any()):
-        again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
+        with in_full_precision(model):
+            again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
         grams[bad] = model.scaling.to_grams(again)
+        on_overflow(int((bad & torch.isfinite(grams).all(1)).sum()))
     return grams
 
 
@@ -70,7 +76,7 @@ def not_finite(values: torch.Tensor) -> torch.Tensor:
 class Member:
     """The folds of one experiment and all they need to look at a batch."""
 
-    models: Sequence[GramsNet]
+    models: Sequence[GramsNet]  # one per fold
     preprocessing: Preprocessing
     symmetries: Sequence[tuple[int, bool]]
     framings: tuple[int, ...] = (0,)  # which of the batch's framings are theirs; with depth a single one
@@ -120,19 +126,32 @@ class BatchWork:
         self.members, self.pictures, self.half = members, pictures, half
         self.depths = BatchDepth(pictures)
         self._normalised: dict[int, list[torch.Tensor]] = {}
+        self.overflows = 0  # photographs of the last prediction that fp16 was too small for
 
     def grams(self, number: int, model: int, view: int) -> torch.Tensor:
         """Predict (B, 5) in grams with one model of one member in one of its views; not finite where it failed."""
-        member = self._member(number)
-        if number not in self._normalised:
-            seen = [self.pictures[framing] for framing in member.framings]
-            self._normalised[number] = [member.preprocessing.normalise(pictures) for pictures in seen]
-        symmetry = member.symmetries[view]
-        depth = self.depths.seen_by(member, symmetry)
-        turned = [apply_view(pictures, symmetry) for pictures in self._normalised[number]]
-        grams = forward_grams(member.models[model], turned, self.half, depth)
+        turned, depth = self._seen_by(number, view)
+        self.overflows = 0
+        grams = forward_grams(self._member(number).models[model], turned, self.half, depth, self._note_overflows)
         # A net may swallow what is not finite, and answer nonsense.
         return grams if depth is None else grams.masked_fill(not_finite(depth)[:, None], float("nan"))
+
+    def _note_overflows(self, photographs: int) -> None:
+        self.overflows = photographs
+
+    def scores(self, number: int, model: int, view: int, in_half: bool) -> torch.Tensor:
+        """Return the z-scores (B, 5) of one model in one view, in fp16 or in fp32 as they come: for a comparison."""
+        net = self._member(number).models[model]
+        pictures, depth = self._seen_by(number, view)
+        if in_half:
+            with torch.autocast(pictures[0].device.type, torch.float16):
+                return net(*pictures, depth=depth).float()
+        with in_full_precision(net):
+            return net(*pictures, depth=depth)
+
+    def forget_pictures(self) -> None:
+        """Give up the normalised pictures, which are quickly made again, and keep the depth."""
+        self._normalised.clear()
 
     def failure(self, number: int, view: int, grams: torch.Tensor) -> str:
         """Say why some of `grams`, as `grams()` returned them, are not finite; empty if all are."""
@@ -144,6 +163,16 @@ class BatchWork:
         if depth is not None and bool((bad_maps := not_finite(depth)).any()):
             return f"{int(bad_maps.sum())} of {len(depth)} depth maps are NaN or infinite: the depth model is broken"
         return f"{int(bad.sum())} of {len(bad)} predictions are NaN or infinite: the weights or the pictures are broken"
+
+    def _seen_by(self, number: int, view: int) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Return what a member's nets see in one of its views: normalised pictures, and their depth."""
+        member = self._member(number)
+        if number not in self._normalised:
+            seen = [self.pictures[framing] for framing in member.framings]
+            self._normalised[number] = [member.preprocessing.normalise(pictures) for pictures in seen]
+        symmetry = member.symmetries[view]
+        depth = self.depths.seen_by(member, symmetry)
+        return [apply_view(pictures, symmetry) for pictures in self._normalised[number]], depth
 
     def _member(self, number: int) -> Member:
         member = self.members[number]

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from kernel_src.common.manifest import WeightsError
+from kernel_src.common.memory import is_out_of_memory
 from kernel_src.common.untrusted import parsed_json
 
 HEAD_BYTES = 4096
@@ -192,6 +193,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         tensors = dict(load_file(path))
     except (SafetensorError, OSError, RuntimeError, AttributeError) as error:  # the last two: kinds torch cannot hold
+        if is_out_of_memory(error):
+            raise  # which says nothing about the file
         raise not_weights(path, error) from None
     if faults := odd_tensors(tensors):
         raise WeightsError(f"{path} cannot be used: {faults}")
