@@ -5,6 +5,7 @@ other images than a rehearsal here, and the hidden test has more, so the ids of 
 """
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -14,8 +15,9 @@ from build.rehearse.cures import cure_of_submission
 from kernel_src.common.competition import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json
 from kernel_src.common.submission import read_rows, submission_problems
-from kernel_src.common.untrusted import checked_file_name, quoted
+from kernel_src.common.untrusted import checked_file_name, quoted, read_foreign_file
 
+LARGEST_OOF = 64 << 20  # bytes; 10,000 photographs make 1 MB
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
 RUN_FOLDER = "run"  # of a training, in its working folder
 OOF_FILE = "oof.csv"  # as in kernel_src.common.runs, whose import would load torch
@@ -77,23 +79,29 @@ def verify_training(folder: Path, experiment: str) -> Path:
     for file in (*files, OOF_FILE):
         if not (run / file).is_file() or not (run / file).stat().st_size:
             problems.append(Problem(what="is missing or empty", where=str(run / file), cure="download it again"))
-    if not problems and (lines := _bad_predictions(run / OOF_FILE)):
-        what = f"{len(lines)} lines have a prediction that is no finite number, the first is line {lines[0]}"
+    if not problems and (what := _fault_of_predictions(run / OOF_FILE)):
         problems.append(Problem(what=what, where=str(run / OOF_FILE), cure="look for NaN in the log of the training"))
     if problems:
         raise CheckFailed(problems)
     return run
 
 
-def _bad_predictions(oof: Path) -> list[int]:
-    with oof.open(newline="", encoding="utf-8", errors="replace") as handle:
-        rows = csv.DictReader(handle)
-        return [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
-
-
-def _is_finite(text: str | None) -> bool:
+def _fault_of_predictions(oof: Path) -> str:
+    """Say what is wrong with the out-of-fold predictions that a site sent; nothing if they are numbers."""
     try:
-        return math.isfinite(float(text or "nan"))
+        text = read_foreign_file(oof, LARGEST_OOF).decode("utf-8", errors="replace")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (ValueError, csv.Error) as error:
+        return f"is no table of predictions: it {error}" if isinstance(error, ValueError) else f"is no CSV: {error}"
+    lines = [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
+    if not rows or lines:
+        return f"{len(lines)} lines have a prediction that is not a finite number, the first is line {[*lines, 2][0]}"
+    return ""
+
+
+def _is_finite(text: object) -> bool:
+    try:
+        return isinstance(text, str) and math.isfinite(float(text or "nan"))
     except ValueError:
         return False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from build.metadata import TITLE_CHARS, slugify
 from build.problems import CheckFailed, Problem, WrongUse
 from build.progress import Steps
+from build.untrusted import checked_slug
 
 if TYPE_CHECKING:
     from build.push.client import Kaggle
@@ -32,6 +33,10 @@ def run_data(competition: str, folder: Path | None, limit_gb: float, as_json: bo
     """Download the competition's files."""
     from build.push.competition_data import fetch_data
 
+    try:
+        competition = checked_slug(competition)
+    except ValueError as error:
+        raise WrongUse(f"--competition {error}") from None
     place = folder or DATA / competition
     steps = Steps(total=2, quiet=as_json)
 

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.adoption import check_name
+from build.local.values import apply_changes, parse_folds
 from build.metadata import dataset_metadata, dataset_problems, kernel_metadata, kernel_problems, kernel_slug
 from build.notebooks import ROOT, build, check_notebook, pull_command
 from build.problems import CheckFailed, WrongUse
-from build.push.transfers import run_push_data
+from build.push.transfers import run_data, run_push_data
 from build.report.places import find_run
+from build.tuning.command import tune
 from kernel_src.common.ensembles import ENSEMBLES, Ensemble
 from kernel_src.common.experiment import (
     LONGEST_EXPERIMENT_NAME,
@@ -140,3 +142,22 @@ def test_the_command_that_brings_an_edit_home_names_the_notebook() -> None:
     assert pull_command("i2b-preflight") == "python -m build pull-kernel --experiment '' --kernel preflight"
     check_notebook("", "preflight")
     assert (ROOT / "notebooks" / "i2b-preflight").is_dir()
+
+
+@pytest.mark.parametrize("folds", ["5", "0,7", "-1"])
+def test_a_fold_that_the_experiment_has_not_is_named(folds: str) -> None:
+    with pytest.raises(WrongUse, match=r"FOLDS=.*demo has the folds 0 to \d|look at SET and FOLDS"):
+        apply_changes(DEMO, parse_folds(folds))
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", ".x", "-x", "a\nb"])
+def test_the_name_of_a_study_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(WrongUse, match="--study: "):
+        tune("demo", data=tmp_path, out=tmp_path / "out", study_name=name, trials=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("slug", ["../x", "a/b", "-o", "A b"])
+def test_the_slug_of_a_competition_is_no_path(tmp_path: Path, slug: str) -> None:
+    with pytest.raises(WrongUse, match="--competition .* is not a slug"):
+        run_data(slug, None, 1.0, False)

@@ -100,3 +100,28 @@ def test_a_training_that_predicts_no_number_is_refused(training: Path, value: st
     path.write_text(path.read_text() + f"ID2,0,1,1,1,2,{value}\n")
     with pytest.raises(CheckFailed, match="1 lines have .* the first is line 3"):
         verify_training(training, "v1")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("image_id,Dry_Green_g\nID1,nan\n", "1 lines have a prediction that is not a finite number"),
+        ("image_id\n", "not a finite number"),
+        ("image_id,GDM_g\nID1,1,2,3\n", "not a finite number"),
+        ('image_id,GDM_g\n"' + "x" * 200_000 + '",1\n', "is no CSV: field larger than field limit"),
+    ],
+)
+def test_odd_predictions_of_a_training_are_one_message(training: Path, content: str, said: str) -> None:
+    (training / "run/oof.csv").write_text(content)
+    with pytest.raises(CheckFailed) as failed:
+        verify_training(training, "v1")
+    assert said in str(failed.value) and len(str(failed.value)) < 500
+
+
+def test_predictions_that_are_a_link_are_not_read(training: Path) -> None:
+    (secret := training / "kaggle.json").write_text('{"key": "do-not-print-me"}')
+    (training / "run/oof.csv").unlink()
+    (training / "run/oof.csv").symlink_to(secret)
+    with pytest.raises(CheckFailed, match="is a link") as failed:
+        verify_training(training, "v1")
+    assert "do-not-print-me" not in str(failed.value)
