@@ -23,6 +23,7 @@ def tidied(dates: list[object], states: list[object] | None = None) -> list[str]
 @pytest.mark.parametrize(
     "written",
     ["2015/9/4", "2015-09-04", " 2015/09/04 ", "2015.9.4", "20150904", "2015-09-04 00:00:00", "2015-09-04T00:00:00Z"]
+    + ["2015/9/4\u200b", "\ufeff2015/9/4", "2015\u201309\u201304", "2015-09-04T00:00:00+10:00", "4 Sept 2015"]
     + ["4 Sep 2015", "04-Sep-2015", "Sep 4, 2015", "September 4 2015", "2015/9/4\u00a0", "\uff12015/9/4"],
 )
 def test_a_date_is_the_same_however_it_is_written(written: str) -> None:
@@ -45,7 +46,13 @@ def test_the_other_dates_show_whether_the_day_comes_first() -> None:
         (["2015/9/4", "spring"], "has 'spring', which is no date"),
         (["2015/9/31"], "has '2015/9/31', which is no date"),
         (["42251"], "has '42251', which is no date"),
+        (["42251"], "which is no date that can be read, the number of a day in a spreadsheet"),
         (["4/9/15"], "has '4/9/15', which is no date"),
+        (["Septober 4 2015"], "has 'Septober 4 2015', which is no date"),
+        (["2015/9/4", "NA", "-", "None", "\u200b"], r"missing in 4 of 5 rows, the first is row 2"),
+        (["2015/9/4", "2015-09-03T14:00:00Z"], "of different time zones: which day is meant cannot be told"),
+        (["2015-09-03T14:00:00Z", "2015-09-04T00:30:00+10:00"], "of different time zones"),
+        (["x" * 5000], r"has 'x{70,80}…, which is no date"),
         (["a", "b", "c", "d", "e"], "has 'a', 'b', 'c' and 2 more"),
     ],
 )
@@ -60,9 +67,15 @@ def test_blanks_and_capitals_make_no_second_state() -> None:
     assert found == ["Tas 2015/9/4"] * 4 + ["New South Wales 2015/9/4"] * 2
 
 
-def test_a_missing_state_is_refused() -> None:
-    with pytest.raises(ValueError, match="State is missing in 1 of 2 rows"):
-        tidied(["2015/9/4"] * 2, ["Tas", np.nan])
+@pytest.mark.parametrize("written", ["NSW", "nsw", "N.S.W.", "NSW\u200b", "\ufeffNSW", "New South Wales", "NSW\u00ad"])
+def test_a_state_is_the_same_however_it_is_written(written: str) -> None:
+    assert tidied(["2015/9/4"] * 3, ["NSW", written, "NSW"]) == ["NSW 2015/9/4"] * 3
+
+
+@pytest.mark.parametrize("nothing", [np.nan, None, "", " ", "-", "?", "NA", "nan", "None", "unknown", "\u200b"])
+def test_a_missing_state_is_refused(nothing: object) -> None:
+    with pytest.raises(ValueError, match="State is missing in 1 of 2 rows, the first is row 2"):
+        tidied(["2015/9/4"] * 2, ["Tas", nothing])
 
 
 @given(st.dates())
