@@ -138,8 +138,8 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
         fitting = [s for s in DCT_SCALES if -(-height // s) >= at_least_px[0] and -(-width // s) >= at_least_px[1]]
         scale = max(fitting, default=1)
     whole = bool(raw) and (not raw.startswith(START_OF_IMAGE) or _is_whole(raw))
-    # OpenCV would turn by its own reading of EXIF, which takes a byte or a text for a number and knows none in WebP: what
-    # is reported, what the scale is chosen for and what is done must be one. Only a TIFF is turned while it is decoded.
+    # OpenCV would turn by its own reading of EXIF, which takes a byte or a text for a number and knows none in WebP:
+    # what is reported, what the scale is chosen for and what is done must be one. Only a TIFF is turned in decoding.
     turned_here = header is None or header.format != "TIFF"
     flags = _IMREAD[scale] | (cv2.IMREAD_IGNORE_ORIENTATION if turned_here else 0)
     try:
@@ -238,7 +238,9 @@ def _header(path: Path, raw: bytes) -> _Header | None:
             kind = JPEG if raw.startswith(START_OF_IMAGE) else str(picture.format)
             return _Header(kind, picture.mode, _orientation(picture), *picture.size)
     except Image.DecompressionBombError as bomb:
-        raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded, it declares too many pixels ({bomb})") from None
+        raise ImageError(
+            f"{path} ({len(raw):,} bytes) cannot be decoded, it declares too many pixels ({bomb})"
+        ) from None
     except PILLOW_ERRORS:
         return None
 
