@@ -233,6 +233,8 @@ def _ids(table: pd.DataFrame, known: Collection[str]) -> tuple[str, pd.Series, l
             for column, values in list(fitting.items())[:1]:
                 notes.append(f"{all_ids[column].iloc[0]} under {column!r} is taken for {values.iloc[0]}")
         ids = fitting or ids
+    if len(ids) > 1:  # pandas' own index says nothing of a photograph
+        ids = {column: values for column, values in ids.items() if not _counts_rows(table[column])} or ids
     if not ids:
         raise AmbiguousError(f"columns {ID} are missing, it has {_headings(table)}", ID)
     first, *others = ids
@@ -242,6 +244,10 @@ def _ids(table: pd.DataFrame, known: Collection[str]) -> tuple[str, pd.Series, l
             raise AmbiguousError(f"the ids may stand under {first!r} or under {differing[0]!r}", f"one column {ID}")
         first = exact[0]
     return first, ids[first], notes
+
+
+def _counts_rows(column: pd.Series) -> bool:
+    return column.dtype.kind == "i" and bool((column.diff().iloc[1:] == 1).all())
 
 
 def _other_spellings(known: Collection[str]) -> dict[str, str]:

@@ -58,6 +58,20 @@ def tidy_visits(table: pd.DataFrame, where: str) -> pd.DataFrame:
     return tidy
 
 
+def visit_readings(table: pd.DataFrame) -> dict[str, str]:
+    """Return every way in which the visits of a table can be read, each with State and date as it is written there.
+
+    To hold two tables against each other that were written by different people: a date that may be the 4th of September
+    or the 9th of April is both, and one that is none stands as it is.
+    """
+    readings: dict[str, str] = {}
+    for state, when in table[[STATE_COLUMN, DATE_COLUMN]].drop_duplicates().itertuples(index=False):
+        text = _seen(when)
+        days = {str(day) for day_first in (True, False) if (day := _date_of(text, day_first))} or {text.casefold()}
+        readings.update({f"{_state_key(_seen(state))} {day}": f"{state} {when}" for day in sorted(days)})
+    return readings
+
+
 def _tidy_states(column: pd.Series, where: str) -> list[str]:
     """Drop stray blanks; of spellings that mean one state (NSW, N.S.W., New South Wales) the most frequent stands."""
     texts = _plain_values(column, where)
@@ -87,17 +101,19 @@ def _tidy_dates(column: pd.Series, where: str) -> list[str]:
     return [f"{day.year}/{day.month}/{day.day}" for text in texts if (day := found[text])]
 
 
+def _seen(value: object) -> str:
+    text = unicodedata.normalize("NFKC", str(value)).translate(_DASHES)
+    seen = (letter for letter in text if letter.isspace() or unicodedata.category(letter) not in _UNSEEN)
+    return " ".join("".join(seen).split())
+
+
 def _plain_values(column: pd.Series, where: str) -> list[str]:
     """Return the values without what nobody sees: stray blanks, zero-width and control characters.
 
     Raises:
         ValueError: some are missing.
     """
-    plain = {}
-    for value in column.unique():
-        text = unicodedata.normalize("NFKC", str(value)).translate(_DASHES)
-        seen = (letter for letter in text if letter.isspace() or unicodedata.category(letter) not in _UNSEEN)
-        plain[value] = " ".join("".join(seen).split())
+    plain = {value: _seen(value) for value in column.unique()}
     texts = ["" if missing else plain[value] for value, missing in zip(column, column.isna(), strict=True)]
     missing = [text.casefold() in _MISSING_WORDS for text in texts]
     if any(missing):
