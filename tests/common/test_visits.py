@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train
-from kernel_src.common.visits import tidy_visits
+from kernel_src.common.visits import tidy_visits, visit_readings
+from tests.build.validation.painted import truth, write_train
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "train.csv"
 needs_real = pytest.mark.skipif(not REAL.is_file(), reason="no real train.csv at ../shared: never committed")
@@ -108,3 +110,24 @@ def test_an_image_with_two_dates_is_named(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "train.csv", index=False)
     with pytest.raises(ValueError, match=f"image {table['sample_id'][0].split('__')[0]} has several states or dates"):
         read_train(tmp_path / "train.csv")
+
+
+def test_a_visit_is_the_same_in_two_tables_however_each_was_written() -> None:
+    def readings(state: str, when: str) -> set[str]:
+        return set(visit_readings(pd.DataFrame({"State": [state], "Sampling_Date": [when]})))
+
+    own = readings("Tas", "2015/9/4")
+    assert all(own & readings(state, when) for state in ("TAS ", "Tasmania") for when in ("2015-09-04", "04/09/2015"))
+    assert not own & readings("Tas", "unknown") and not own & readings("Vic", "2015/9/4")
+
+
+@pytest.mark.parametrize("split", ["group", "stratified_group", "leave_group_out"])
+def test_no_visit_lies_in_two_folds_of_the_trainings_own_split(split: str, tmp_path: Path) -> None:
+    table = truth(groups=8, size=6)
+    odd = np.arange(len(table)) % 2 == 0
+    table.loc[odd, "State"] = table["State"].str.upper() + " \u200b"
+    table.loc[odd, "Sampling_Date"] = pd.to_datetime(table["Sampling_Date"]).dt.strftime("%Y-%m-%d")
+    train = read_train(write_train(tmp_path / "train.csv", table))
+    groups = group_labels(train)
+    folds = fold_numbers(split, groups, train["Dry_Total_g"].to_numpy(), 3, 0)
+    assert len(set(groups)) == 8 and len(set(zip(groups, folds, strict=True))) == 8
