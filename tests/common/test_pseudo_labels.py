@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kernel_src.common.competition import TARGETS
 from kernel_src.common.pseudo_labels import confident, fold_spread, pseudo_table, read_pseudo_labels, split_sha256
 from kernel_src.common.training import train_fold
 from tests.common.tiny import CPU, TINY_VIT, fold_data
