@@ -35,7 +35,7 @@ def measure(name: str) -> dict[str, Any]:
     from kernel_src.common.model import load_fold
     from kernel_src.common.prediction import predict_grams
     from kernel_src.common.preprocessing import preprocessing_of
-    from kernel_src.common.symmetries import views
+    from kernel_src.common.symmetries import UPRIGHT
     from kernel_src.common.training import train_fold
     from kernel_src.common.training_photographs import FoldData
 
@@ -83,7 +83,7 @@ def measure(name: str) -> dict[str, Any]:
             [model],
             DecodedPhotographs(photographs, np.arange(1)),
             preprocessing=preprocessing_of(experiment.backbone),
-            symmetries=views("none", experiment.image_size_px),
+            symmetries=(UPRIGHT,),
             device=device,
             batch_size=1,
             estimator=estimator,

@@ -52,11 +52,11 @@ def compare(bundle: Bundle, pictures: torch.Tensor) -> dict[str, float]:
     member = Member(
         models=[model],
         preprocessing=bundle.preprocessing,
-        symmetries=views(experiment.tta, experiment.image_size_px),
+        symmetries=views(experiment),
         estimator=bundle.depth,
         depth_channels=experiment.depth_channels,
     )
-    depths = BatchDepth([pictures], half=False)
+    depths = BatchDepth([pictures])
     grams: dict[str, list[torch.Tensor]] = {"shared": [], "exact": [], "swapped": []}
     map_changes = []
     for view in member.symmetries:

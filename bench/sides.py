@@ -184,7 +184,7 @@ class Floor:
                 bundle.depth.to(target)
             pixels = [picture_tensor(resize_rgb(read_rgb(path), bundle.framings[0])) for path in work.paths()]
             pictures = torch.stack(pixels).to(target)
-            symmetries = views(bundle.experiment.tta, bundle.experiment.image_size_px)
+            symmetries = views(bundle.experiment)
             normalised = bundle.preprocessing.normalise(pictures)
             parts = [slice(i, i + BATCH_SIZE) for i in range(0, len(pictures), BATCH_SIZE)]
             turned = [[apply_view(normalised[part], view).contiguous() for view in symmetries] for part in parts]
@@ -209,9 +209,7 @@ class Floor:
         """Let a net of every kind see one batch: threads are made and memory is reserved."""
         for bundle, _, parts, turned in self.jobs:
             depth = bundle.depth
-            maps = (
-                None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels, self.half)
-            )
+            maps = None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels)
             forward_grams(bundle.models[0], turned[0][0], self.half, maps)  # the other folds are alike
 
     @torch.inference_mode()
@@ -221,7 +219,7 @@ class Floor:
             for pictures, batches in zip(parts, turned, strict=True):
                 depth = None
                 if bundle.depth is not None:
-                    depth = estimate_depth(bundle.depth, pictures, bundle.experiment.depth_channels, self.half)
+                    depth = estimate_depth(bundle.depth, pictures, bundle.experiment.depth_channels)
                 for view, batch in zip(symmetries, batches, strict=True):
                     maps = None if depth is None else apply_view(depth, view)
                     for model in bundle.models:
@@ -254,7 +252,7 @@ def seeds_way(work: Work, bundles: Sequence[Sequence[Bundle]]) -> np.ndarray:
 def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.ndarray:
     experiment, (model,) = bundle.experiment, bundle.models
     by_view = []
-    for view in views(experiment.tta, experiment.image_size_px):
+    for view in views(experiment):
         answers = []
         for path in paths:
             pixels = picture_tensor(full_size_picture(path, experiment.image_size_px))[None].to(work.device.kind)
@@ -307,7 +305,7 @@ def users_way(work: Work, bundles: Sequence[Bundle], batch_size: int = 8) -> np.
     test, by_recipe = work.test(), []
     with torch.inference_mode():
         for bundle in bundles:
-            symmetries = views(bundle.experiment.tta, bundle.experiment.image_size_px)
+            symmetries = views(bundle.experiment)
             cached: dict[int, torch.Tensor] = {}  # batch → depth maps
             by_fold = []
             for model in bundle.models:

@@ -4,16 +4,15 @@ Such a module is one literal dictionary and rewritten whole; it can be edited by
 """
 
 import ast
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from build.problems import CheckFailed, Problem, WrongUse
 from build.stitch.parameters import literal
+from kernel_src.common.experiment import ExperimentError, checked_experiment_name
 
-NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-LONGEST_SLUG, LINE_LENGTH = 50, 120
+LINE_LENGTH = 120
 
 
 def read_entries(path: Path, variable: str) -> dict[str, dict[str, Any]]:
@@ -41,8 +40,10 @@ def check_name(name: str, option: str) -> None:
     Raises:
         WrongUse: it cannot.
     """
-    if not NAME.fullmatch(name) or len(f"i2b-{name}-weights") > LONGEST_SLUG:
-        raise WrongUse(f"{option} {name!r}: a name is of lower-case letters, digits and _, e.g. v5_tuned, and short")
+    try:
+        checked_experiment_name(name)
+    except ExperimentError as error:
+        raise WrongUse(f"{option}: {error}") from None
 
 
 def formatted(value: object, indent: int = 0, used: int = 0) -> str:

@@ -51,7 +51,6 @@ def contact_sheet(
         experiment.augmentation,
         seed_at(experiment.seed, "fold", 0),
         depth_maps=maps,
-        interpolation=preprocessing.interpolation,
     )
     for epoch in range(count):
         served.epoch = epoch
@@ -103,7 +102,7 @@ def run(name: str, image: Path, out: Path, count: int, depth: Path | None, as_js
     from kernel_src.common.experiments import EXPERIMENTS
     from kernel_src.common.files import write_atomically
     from kernel_src.common.images import ImageError, read_rgb
-    from kernel_src.common.model import WeightsError
+    from kernel_src.common.manifest import WeightsError
 
     if name not in EXPERIMENTS:
         raise WrongUse(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from build.problems import CheckFailed, Problem, WrongUse
 from build.validation.cross_validation import TRAIN_TABLES, cross_validation, is_frozen
 from kernel_src.common.files import sha256_of, write_json, write_text
-from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST_FILE, file_entry, read_bundle_json
+from kernel_src.common.manifest import (
+    BUNDLE_FORMAT,
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    file_entry,
+    missing_folds_text,
+    read_bundle_json,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +46,7 @@ class BundleReport:
     oof_r2_fp32: float
     oof_r2_fp16: float | None  # None: not measured, no data given
     largest_change_g: float | None  # of any out-of-fold prediction
+    incomplete: str = ""  # which folds are missing, and why; empty: the bundle is whole
 
 
 def half_precision(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
@@ -75,6 +83,8 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
     if not (run / CONFIG_FILE).is_file():
         raise WrongUse(f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder")
     config = read_bundle_json(run, CONFIG_FILE)
+    if lacking := [key for key in ("experiment", "folds", "oof", "versions") if config.get(key) is None]:
+        raise WrongUse(f"{run / CONFIG_FILE} lacks {', '.join(lacking)}: let the training finish")
     out = out.resolve()
     wanted = (*config["folds"], OOF_FILE, *([REGRESS_REPORT] if is_frozen(config["experiment"]) else []))
     if lost := [name for name in wanted if not (run / name).is_file()]:
@@ -97,8 +107,6 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
 
 def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: str, data: Path | None) -> BundleReport:
     """Fill `draft` with the bundle and rename it over `out`."""
-    from safetensors.torch import load_file
-
     from build.metadata import dataset_metadata
     from build.model_card import CARD_FILE, licence_of, model_card
     from build.notebooks import ROOT
@@ -106,6 +114,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     from kernel_src.common.competition import TRAIN_CSV
     from kernel_src.common.provenance import UNKNOWN_SOURCES
     from kernel_src.common.runs import OOF_FILE
+    from kernel_src.common.weight_files import read_weights
 
     foreign: list[Problem] = []
     frozen = is_frozen(config["experiment"])
@@ -113,7 +122,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     for name in as_they_are:
         shutil.copyfile(run / name, draft / name)
     for name in [] if frozen else config["folds"]:
-        tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / name).items()}
+        tensors = {key: half_precision(key, tensor) for key, tensor in read_weights(run / name).items()}
         foreign += depth_problems(tensors, run / name)
         save_tensors(draft / name, tensors, {"experiment": config["experiment"]["name"]})
     if foreign:
@@ -150,6 +159,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
         oof_r2_fp32=config["oof"]["r2"],
         oof_r2_fp16=measured["r2"] if measured else None,
         largest_change_g=measured["largest_change_g"] if measured else None,
+        incomplete=missing_folds_text(config),
     )
 
 
@@ -185,14 +195,13 @@ def depth_problems(tensors: Mapping[str, Any], path: Path) -> list[Problem]:
 
 def _store_depth(config: dict[str, Any], run: Path, draft: Path) -> list[str]:
     """Write the depth model once, at half precision, note its new hash in the config, and name the files."""
-    from safetensors.torch import load_file
-
     from kernel_src.common.checkpoint import save_tensors
+    from kernel_src.common.weight_files import read_weights
 
     if not config["experiment"].get("depth"):
         return []
     entry = config["depth"]
-    tensors = {key: half_precision(key, tensor) for key, tensor in load_file(run / entry["weights"]).items()}
+    tensors = {key: half_precision(key, tensor) for key, tensor in read_weights(run / entry["weights"]).items()}
     # No notes: bundles of different experiments then hold the same bytes, and an ensemble sees that it is one model.
     save_tensors(draft / entry["weights"], tensors)
     shutil.copyfile(run / entry["config"], draft / entry["config"])
@@ -224,7 +233,10 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
             depth_folder.mkdir()
             shutil.copyfile(bundle / config["depth"]["weights"], depth_folder / DEPTH_WEIGHTS_FILE)
             shutil.copyfile(bundle / config["depth"]["config"], depth_folder / DEPTH_CONFIG_FILE)
-        after = predict_out_of_fold(experiment, train, data, bundle, cache, check_device(), depth_folder=depth_folder)
+        missing = [int(fold) for fold in config.get("missing_folds") or ()]
+        after = predict_out_of_fold(
+            experiment, train, data, bundle, cache, check_device(), depth_folder=depth_folder, missing=missing
+        )
     if list(after["image_id"]) != list(before["image_id"]):
         problem = Problem(what="these are not the photographs of the run", where=str(data), cure="name its own data")
         raise CheckFailed([problem])
@@ -256,6 +268,8 @@ def summary(report: BundleReport) -> str:
         f"(training left {report.bytes_run / 1e6:.1f} MB of fp32 weights), "
         f"trained from sources {report.source_sha256[:12]}"
     )
+    if report.incomplete:
+        line += f"\n{report.incomplete}"
     if report.oof_r2_fp16 is None:
         return f"{line}\nout-of-fold R² {report.oof_r2_fp32:.5f} in fp32; fp16 not measured, give --data to do so"
     return (

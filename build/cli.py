@@ -6,15 +6,20 @@ where and the cure; nobody who is awake at one in the morning wants our tracebac
 
 import json
 import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
 
 import typer
 
-from build.problems import CheckFailed, WrongUse
+from build.foreign_text import shown
+from build.problems import CheckFailed, Problem, WrongUse
 from build.regress import verbs as regress
 from build.sync import verbs as sync
-from build.untrusted import plain_text
 from build.validation import verbs as validation
 from build.verbs import local, notebooks, push, recipes, weights
+from kernel_src.common.experiment import ExperimentError
+from kernel_src.common.manifest import BundleError, WeightsError
 
 app = typer.Typer(
     name="python -m build",
@@ -30,19 +35,37 @@ for subject in (validation, regress):  # each a subject with verbs of its own
     app.add_typer(subject.app)
 
 
+def written_at(error: ExperimentError) -> str:
+    """Return file:line of the list in kernel_src/common/ whose entry raised this, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).name in ("experiments.py", "ensembles.py")]
+    return f"kernel_src/common/{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
 def main() -> None:
     """Run the command line and turn what was found into an exit code."""
     as_json = "--json" in sys.argv
+    sys.excepthook = _show_crash
     try:
-        app()
+        try:
+            app()
+        except (BundleError, WeightsError) as error:  # what a folder or a file is instead, with its name and the cure
+            raise CheckFailed([Problem(what=str(error))]) from None
+        except ExperimentError as error:
+            raise CheckFailed([Problem(what=str(error), where=written_at(error))]) from None
     except CheckFailed as failed:
         if as_json:
             print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))
         for problem in failed.problems:
-            print(plain_text(str(problem)), file=sys.stderr)
+            print(problem, file=sys.stderr)  # fit to be shown: each problem sees to that itself
         count = len(failed.problems)
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
         raise SystemExit(1) from None
     except WrongUse as wrong:
-        print(f"{plain_text(str(wrong))}\n`python -m build --help` lists the verbs", file=sys.stderr)
+        print(f"{shown(wrong)}\n`python -m build --help` lists the verbs", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of what nobody expected, without credentials."""
+    print(shown("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)

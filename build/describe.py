@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from kernel_src.common.model import BiomassNet
 
 IMAGES = 800  # of the hidden test (facts/competition.md)
-# What a T4 really does in fp16, by which facts/competition.md projects too; its data sheet says 65e12. Nothing here was
-# measured: the time is computed, for one T4, without reading and decoding the photographs.
+# What a T4 really does in fp16, by which facts/competition.md projects too; its data sheet says 65e12, and 8.1e12 in
+# fp32, in which depth is estimated: taken as the same share. Nothing here was measured: the time is computed, for one
+# T4, without reading and decoding the photographs.
 T4_FLOP_PER_S = 20e12
+T4_FP32_FLOP_PER_S = 2.5e12
 TIME_FORMULA = (
-    f"computed, not measured: {IMAGES} x (folds x views x FLOPs of one fold + FLOPs of one depth pass per map) "
-    f"/ {T4_FLOP_PER_S:.0e} FLOP/s, one T4"
+    f"computed, not measured: {IMAGES} x (folds x views x FLOPs of one fold / {T4_FLOP_PER_S:.0e} FLOP/s "
+    f"+ FLOPs of one depth pass per map / {T4_FP32_FLOP_PER_S:.1e} FLOP/s), one T4"
 )
 CACHE = Path("out/descriptions.json")
 COMMON = Path(__file__).resolve().parents[1] / "kernel_src/common"
@@ -65,12 +67,15 @@ class Description:
     flops_depth: int  # of one depth pass
     depth_passes: int  # per photograph
     layers: tuple[Layer, ...]
+    images_at_once: int = 0  # that each GPU of its machine trains on
+    training_bytes: int | None = None  # of one GPU at the peak of a training; 0: it trains on none; None: not measured
 
     @property
     def t4_minutes(self) -> float:
         """Projected minutes for 800 images, by TIME_FORMULA."""
-        flops = self.folds * self.views * self.flops_fold + self.depth_passes * self.flops_depth
-        return IMAGES * flops / T4_FLOP_PER_S / 60
+        networks_s = self.folds * self.views * self.flops_fold / T4_FLOP_PER_S
+        depth_s = self.depth_passes * self.flops_depth / T4_FP32_FLOP_PER_S
+        return IMAGES * (networks_s + depth_s) / 60
 
 
 def describe(experiment: Experiment) -> Description:
@@ -140,7 +145,7 @@ def describe(experiment: Experiment) -> Description:
                 output=[1, experiment.depth_channels, height, width],
             )
         )
-    symmetries = len(views(experiment.tta, experiment.image_size_px))
+    symmetries = len(views(experiment))
     preprocessing = preprocessing_of(experiment.backbone)
     folds = len(experiment.train_folds) or experiment.folds
     return Description(
@@ -199,7 +204,7 @@ def describe_frozen(experiment: Experiment) -> Description:
         std=preprocessing.std,
         interpolation=preprocessing.interpolation,
         folds=1,
-        views=len(views(experiment.tta, experiment.image_size_px)),
+        views=len(views(experiment)),
         bundle_bytes_fp16=0,
         depth_bytes_fp16=0,
         flops_fold=flops,
@@ -251,7 +256,7 @@ def _sources() -> str:
 
     names = ("backbones", "model", "fusion", "depth", "symmetries", "preprocessing", "competition", "frozen_features")
     files = [*(COMMON / f"{name}.py" for name in names), Path(__file__)]
-    files += [Path(__file__).with_name(name) for name in ("bundle_sizes.py", "random_weights.py")]
+    files += [Path(__file__).with_name(name) for name in ("bundle_sizes.py", "random_weights.py", "training_memory.py")]
     packages = [version(name) for name in ("timm", "torch", "transformers")]
     digest = hashlib.sha256(json.dumps(packages).encode())
     for path in files:
@@ -259,9 +264,15 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def descriptions(experiments: list[Experiment], cache: Path = CACHE, quiet: bool = False) -> list[Description]:
-    """Describe several experiments; what was counted before, from the same sources, is taken from `cache`."""
+def descriptions(
+    experiments: list[Experiment], cache: Path = CACHE, quiet: bool = False, with_memory: bool = False
+) -> list[Description]:
+    """Describe several experiments; what was counted before, from the same sources, is taken from `cache`.
+
+    With memory, what a training takes of a GPU is measured too, which takes some seconds for each network.
+    """
     from build.progress import counting
+    from build.training_memory import images_at_once, training_bytes
 
     sources = _sources()
     try:
@@ -276,7 +287,11 @@ def descriptions(experiments: list[Experiment], cache: Path = CACHE, quiet: bool
             key = json.dumps(experiment.as_json(), sort_keys=True)
             if key not in known["experiments"]:
                 known["experiments"][key] = asdict(describe(experiment))
-            found.append(_description(known["experiments"][key]))
+            entry = known["experiments"][key]
+            entry["images_at_once"] = 0 if experiment.is_frozen else images_at_once(experiment)
+            if with_memory and entry["training_bytes"] is None:
+                entry["training_bytes"] = training_bytes(experiment)
+            found.append(_description(entry))
             advance(number + 1, len(experiments))
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_json(cache, known)
@@ -294,6 +309,19 @@ def _description(values: dict[str, Any]) -> Description:
 
 
 # %%
+def training_line(description: Description, experiment: Experiment) -> str:
+    """Say what a training takes of each GPU."""
+    if not description.training_bytes:
+        return "training: no GPU is needed"
+    steps = experiment.accumulate_steps
+    accumulated = f", {steps} batches a step" if steps > 1 else ""
+    return (
+        f"training: {description.training_bytes / 1e9:.1f} GB of each GPU ({experiment.machine_shape}) with "
+        f"{description.images_at_once} photographs at once{accumulated}; measured on fake tensors, without the CUDA "
+        "context and workspaces of about 1 GB"
+    )
+
+
 def run_describe(name: str, as_json: bool) -> None:
     """Print the description of one experiment.
 
@@ -308,7 +336,7 @@ def run_describe(name: str, as_json: bool) -> None:
         raise WrongUse(f"{name} is an ensemble of {members}: describe each of them")
     if name not in EXPERIMENTS:
         raise WrongUse(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
-    description = descriptions([EXPERIMENTS[name]], quiet=as_json)[0]
+    description = descriptions([EXPERIMENTS[name]], quiet=as_json, with_memory=True)[0]
     if as_json:
         result = asdict(description) | {"t4_minutes_800": round(description.t4_minutes, 1)}
         print(json.dumps(result | {"t4_minutes_formula": TIME_FORMULA}, indent=2))
@@ -331,6 +359,7 @@ def run_describe(name: str, as_json: bool) -> None:
         f"mean {d.mean}, std {d.std}, {d.interpolation}\n"
         f"{d.backbone_dim} features from the backbone, {d.feature_dim} seen by {seen_by}\n"
         f"{bundle}\n"
+        f"{training_line(d, EXPERIMENTS[name])}\n"
         f"{d.t4_minutes:.1f} min for {IMAGES} images ({TIME_FORMULA})",
         highlight=False,
     )

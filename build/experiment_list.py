@@ -11,7 +11,9 @@ def run(as_json: bool) -> None:
     from kernel_src.common.ensembles import ENSEMBLES
     from kernel_src.common.experiments import EXPERIMENTS, SEED_PUBLIC_R2
 
-    described = dict(zip(EXPERIMENTS, descriptions(list(EXPERIMENTS.values()), quiet=as_json), strict=True))
+    described = dict(
+        zip(EXPERIMENTS, descriptions(list(EXPERIMENTS.values()), quiet=as_json, with_memory=True), strict=True)
+    )
     rows: list[dict[str, Any]] = []
     for name, d in described.items():
         rows.append(
@@ -22,6 +24,7 @@ def run(as_json: bool) -> None:
                 "image_px": list(d.image_px),
                 "folds": d.folds,
                 "bundle_bytes": d.bundle_bytes_fp16,
+                "training_bytes": d.training_bytes,
                 "t4_minutes_800": round(d.t4_minutes, 1),
                 "seed_public_r2": SEED_PUBLIC_R2.get(name),
             }
@@ -37,6 +40,7 @@ def run(as_json: bool) -> None:
                 "image_px": None,  # each member at its own
                 "folds": sum(d.folds for d in members),
                 "bundle_bytes": sum(d.bundle_bytes_fp16 for d in members),
+                "training_bytes": max(d.training_bytes or 0 for d in members),
                 "t4_minutes_800": round(sum(d.t4_minutes for d in members), 1),
                 "seed_public_r2": SEED_PUBLIC_R2.get(name),
                 "members": dict(ensemble.shares),
@@ -49,9 +53,9 @@ def run(as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for column in ("name", "backbone"):
-        table.add_column(column, no_wrap=True)
-    for column in ("M", "px", "folds", "GB", "T4 min", "seed"):
+    table.add_column("name", no_wrap=True)
+    table.add_column("backbone", overflow="fold")
+    for column in ("M", "px", "folds", "GB", "train", "T4 min", "seed"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in sorted(rows, key=lambda row: row["name"]):
         # A square by its side, an oblong by height and width; an ensemble's members have a size each.
@@ -64,6 +68,7 @@ def run(as_json: bool) -> None:
             size,
             str(row["folds"]),
             f"{row['bundle_bytes'] / 1e9:.3f}",
+            f"{row['training_bytes'] / 1e9:.1f}" if row["training_bytes"] else "–",
             f"{row['t4_minutes_800']:.1f}",
             score,
         )
@@ -71,7 +76,8 @@ def run(as_json: bool) -> None:
     console.print(table)
     console.print(
         "M: million parameters, with the frozen depth model once. px: side of the square, or height x width. GB: the\n"
-        "fp16 bundle of all folds. seed: the seed's public leaderboard R² of that version.\n"
+        "fp16 bundle of all folds. train: GB of each GPU that training takes, without some 1 GB for CUDA itself.\n"
+        "seed: the seed's public leaderboard R² of that version.\n"
         f"T4 min: minutes for {IMAGES} images, {TIME_FORMULA}.",
         highlight=False,
         soft_wrap=True,

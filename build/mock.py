@@ -7,7 +7,6 @@ would reach the original.
 
 import csv
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -29,6 +28,7 @@ from kernel_src.common.competition import (
     sample_id,
 )
 from kernel_src.common.submission import read_column
+from kernel_src.common.untrusted import checked_slug, parsed_json
 
 Layout = Literal["new", "legacy"]
 HIDDEN_IMAGES = 37  # of a hidden test that is made up: unlike any public test, so that no count can be right by chance
@@ -152,9 +152,16 @@ def dataset_slug(folder: Path) -> str:
     """Name the dataset in a folder: its dataset-metadata.json, else its manifest.json, else the folder's own name."""
     for name, key in (("dataset-metadata.json", "id"), ("manifest.json", "dataset")):
         if (folder / name).is_file():
-            value = json.loads((folder / name).read_text(encoding="utf-8")).get(key)
-            if isinstance(value, str) and value:
-                return value.rpartition("/")[2]
+            try:
+                value = parsed_json((folder / name).read_bytes())
+                named = value.get(key) if isinstance(value, dict) else None
+                if named:
+                    return checked_slug(named.rpartition("/")[2] if isinstance(named, str) else named)
+            except ValueError as error:
+                what = f"names no dataset by {key!r} ({error})"
+                raise CheckFailed(
+                    [Problem(what=what, where=str(folder / name), cure="make the folder again")]
+                ) from None
     return folder.resolve().name
 
 

@@ -22,6 +22,7 @@ from kernel_src.common.competition import (
     TARGETS,
 )
 from kernel_src.common.floors import REFERENCE_POINTS
+from kernel_src.common.manifest import missing_folds_text
 from kernel_src.common.weight_sources import WEIGHT_SOURCES
 
 CARD_FILE = "README.md"
@@ -77,6 +78,8 @@ def _what(config: Mapping[str, Any]) -> str:
         stored = "safetensors, no pickles; full precision; `regress.json` says how it was chosen"
     else:
         made_of = f"{len(config['folds'])} networks, one per fold, averaged: {backbone}, {size}, a head per target"
+        if missing := missing_folds_text(config):
+            made_of += f". {missing}"
         stored = "safetensors, no pickles; matrices in half precision, vectors in single"
     lines = [
         made_of,

@@ -161,7 +161,7 @@ def _not_json(content: bytes, error: Exception) -> NotANotebook:
             cure = "unpack it and name the .ipynb file in it" if magic in _ARCHIVES else f"name {_EXPECTED}"
             return NotANotebook(f"is {name}, not a notebook", cure)
     if _CONFLICT.search(content):
-        cure = "resolve them, or take one side: `git checkout --ours FILE`; a built notebook is built again anyway"
+        cure = "resolve them (`git show :2:FILE` and `:3:FILE` are the sides); a built notebook is built again anyway"
         return NotANotebook("holds git's conflict markers (<<<<<<<)", cure)
     if isinstance(error, RecursionError):
         return NotANotebook("is JSON that is nested too deeply for a notebook", "take another copy of the notebook")

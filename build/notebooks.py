@@ -10,6 +10,7 @@ One notebook belongs to no experiment: the preflight, which looks at the live im
 import difflib
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -88,6 +89,17 @@ def preflight_card() -> KernelCard:
     )
 
 
+def pull_command(slug: str) -> str:
+    """Return the command that brings home what was edited on Kaggle in the notebook of this slug."""
+    experiment, kernel = next(
+        ((card.experiment, card.kernel) for card in all_cards() if slug_of(card.experiment, card.kernel) == slug),
+        ("…", "…"),
+    )
+    if not experiment:  # the preflight's
+        return f"python -m build pull-kernel --experiment '' --kernel {kernel}"
+    return f"make pull-kernel EXPERIMENT={experiment} KERNEL={kernel}"
+
+
 def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:
     """Return the cards of one experiment, or all.
 
@@ -100,6 +112,17 @@ def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[Ke
         hint = f" Did you mean {close[0]}?" if close else ""
         raise WrongUse(f"no experiment {experiment!r}; there are {', '.join(names)}.{hint}")
     return [card for card in cards if not experiment or card.experiment == experiment]
+
+
+def check_notebook(experiment: str, kernel: str) -> None:
+    """Make sure that an experiment has such a notebook.
+
+    Raises:
+        WrongUse: it has not, or there is no such experiment.
+    """
+    kernels = [card.kernel for card in choose_cards(experiment, all_cards()) if card.experiment == experiment]
+    if kernel not in kernels:
+        raise WrongUse(f"{experiment} has no notebook {kernel!r}; KERNEL (--kernel) is {' or '.join(kernels)}")
 
 
 def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> dict[str, Template]:
@@ -139,7 +162,9 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     sources = stamp.digest_inputs(root)
     inputs = {slug_of(c.experiment, c.kernel): hashlib.sha256(f"{sources}\n{c!r}".encode()).hexdigest() for c in cards}
     if len(inputs) < len(cards):
-        raise CheckFailed([Problem(what="two experiments make the same slug", cure="rename one of them")])
+        slugs = [slug_of(card.experiment, card.kernel) for card in cards]
+        twins = sorted({card.experiment for card, slug in zip(cards, slugs, strict=True) if slugs.count(slug) > 1})
+        raise CheckFailed([Problem(what=f"{', '.join(twins)} make the same slug on Kaggle", cure="rename one of them")])
     if stamp.is_current(root, inputs):
         return [Outcome(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
 
@@ -185,7 +210,7 @@ def edit_problem(path: Path, root: Path) -> Problem:
         what="edited by hand since it was built; building would destroy the edit",
         where=_name(path, root),
         cure=f"carry the edit over to {source}"
-        + (f" (`python -m build sync {_name(path, root)}` does)" if path.suffix == ".ipynb" else "")
+        + (f" (`python -m build sync {shlex.quote(_name(path, root))}` does)" if path.suffix == ".ipynb" else "")
         + f", or `{OVERWRITE_COMMAND}`, which keeps a copy in {OVERWRITTEN.as_posix()}/",
     )
 

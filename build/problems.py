@@ -16,6 +16,13 @@ class Problem:
     where: str = ""  # file:line, a notebook's cell, or a path
     cure: str = ""  # what to do: "name what you import"
 
+    def __post_init__(self) -> None:
+        """Make each part fit to be shown, whoever said it: every message of this kit passes here."""
+        from build.foreign_text import shown  # which needs the credentials, whose faults are problems
+
+        for name in ("what", "where", "cure"):
+            object.__setattr__(self, name, shown(getattr(self, name), colours=True))
+
     def __str__(self) -> str:
         """Put it on one line: `where: what → cure`."""
         where = f"{self.where}: " if self.where else ""

@@ -7,6 +7,7 @@ averaged fold by fold, which is as safe as one where all divided the same photog
 """
 
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -144,7 +145,7 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
     from kernel_src.common.constraints import constrain
     from kernel_src.common.device import check_device
     from kernel_src.common.images import ImageError
-    from kernel_src.common.model import WeightsError
+    from kernel_src.common.manifest import WeightsError
 
     try:
         bundles = load_bundles(folders)
@@ -187,7 +188,7 @@ def label(
         raise WrongUse("no --bundle: name the folder of a bundle that was trained on this data")
     out = out.resolve()
     metadata = dataset_metadata(slugify(out.name))
-    if problems := dataset_problems(metadata, out.name):
+    if problems := dataset_problems(metadata, f"--out {out.name}"):
         raise WrongUse("\n".join(map(str, problems)) + "\nthe folder's name becomes the dataset's: name another --out")
     if out.exists() and not (out / PSEUDO_LABELS_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise WrongUse(f"{out} is there and holds no pseudo-labels, so it is not replaced: name another --out")
@@ -288,7 +289,8 @@ def last_words(report: PseudoLabelReport, data: Path) -> str:
         f"{report.folder}: {report.photographs} photographs by folds {', '.join(map(str, report.folds))}{dropped}; "
         f"the folds disagree by {median:g} g in the middle ({low:g} to {high:g})",
         *(f"note: {note}" for note in report.notes),
-        f"here: make train EXPERIMENT={report.experiment} DATA={data} PSEUDO={report.folder} SET=pseudo_weight=0.25",
+        f"here: make train EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
+        f"PSEUDO={shlex.quote(str(report.folder))} SET=pseudo_weight=0.25",
         f'on Kaggle: upload the folder, set pseudo_labels="{report.dataset}" and pseudo_weight in the experiment, '
         "make build",
     ]

@@ -8,22 +8,11 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from kernel_src.common.untrusted import checked_file_name, quoted
+from kernel_src.common.untrusted import checked_slug as checked_slug  # for those who look for it here
 
-_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,48}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KEPT = "\n\t"
-
-
-def checked_slug(value: object) -> str:
-    """Return the value if it is a slug as Kaggle makes them: lower-case letters, digits and hyphens inside.
-
-    Raises:
-        ValueError: it is anything else.
-    """
-    if not isinstance(value, str) or not _SLUG.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is not a slug (a-z, 0-9, hyphens inside)")
-    return value
 
 
 def checked_ref(value: object) -> str:
@@ -33,9 +22,12 @@ def checked_ref(value: object) -> str:
         ValueError: it is anything else.
     """
     owner, _, slug = value.partition("/") if isinstance(value, str) else ("", "", "")
-    if not _OWNER.fullmatch(owner) or not _SLUG.fullmatch(slug):
-        raise ValueError(f"{quoted(value)} is not owner/slug")
-    return f"{owner}/{slug}"
+    try:
+        if not _OWNER.fullmatch(owner):
+            raise ValueError(owner)
+        return f"{owner}/{checked_slug(slug)}"
+    except ValueError:
+        raise ValueError(f"{quoted(value)} is not owner/slug") from None
 
 
 def inside(folder: Path, name: object) -> Path:

@@ -6,10 +6,12 @@
 
 import json
 import shutil
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from build.checkpoints import read_checkpoint
 from build.problems import CheckFailed, Problem, WrongUse
 from kernel_src.common.weight_sources import DEPTH_ANYTHING, SOURCE_OF, WEIGHTS_FILE, WeightSource
 
@@ -30,19 +32,22 @@ class WeightsReport:
     tensors: int
     bytes: int
     converted_from: str
+    taken: str  # of the file, where the weights did not lie bare in it
     sha256: str  # of what it was made from
 
 
-def make_weights(slug: str, source: Path, out: Path | None = None) -> WeightsReport:
+def make_weights(slug: str, source: Path, out: Path | None = None, part: str = "") -> WeightsReport:
     """Make the dataset of pretrained weights from a downloaded file, or from the folder that it lies in.
+
+    `part` names the set of weights to be taken where a checkpoint holds several.
 
     Raises:
         WrongUse: an unknown slug, or no weights where they should be.
-        CheckFailed: the weights do not fit the network.
+        CheckFailed: the file holds no weights, or they do not fit the network.
     """
     from build.metadata import dataset_metadata
     from kernel_src.common.files import sha256_of, write_json
-    from kernel_src.common.manifest import BUNDLE_FORMAT, MANIFEST_FILE, file_entry
+    from kernel_src.common.manifest import BUNDLE_FORMAT, MANIFEST_FILE, WeightsError, file_entry
 
     if slug not in SOURCE_OF:
         raise WrongUse(f"no weights are called {slug!r}; there are {', '.join(SOURCE_OF)}")
@@ -51,34 +56,45 @@ def make_weights(slug: str, source: Path, out: Path | None = None) -> WeightsRep
     folder = out or WEIGHTS_FOLDER / slug
     if folder.resolve() == path.parent.resolve():
         raise WrongUse(f"{folder} is where the downloaded file lies: name another --out")
-    tensors = read_tensors(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [WEIGHTS_FILE]
-    try:
-        if row.serves == (DEPTH_ANYTHING,):
-            files += _store_depth(path, tensors, folder)
-        else:
-            _store_backbone(row, tensors, folder)
-    except CheckFailed:
-        (folder / WEIGHTS_FILE).unlink(missing_ok=True)
-        raise
+    checkpoint = read_checkpoint(path, part)
     digest = sha256_of(path)
-    write_json(folder / "dataset-metadata.json", dataset_metadata(slug, licence=row.licence))
-    manifest = {
-        "format": BUNDLE_FORMAT,
-        "dataset": slug,
-        "files": {name: file_entry(folder / name) for name in files},
-        "converted_from": {"file": path.name, "sha256": digest, "published_at": row.hub, "licence": row.licence},
-    }
-    write_json(folder / MANIFEST_FILE, manifest)
+    files = [WEIGHTS_FILE]
+    with tempfile.TemporaryDirectory(prefix=f".{slug}-", dir=_made(folder.parent)) as scratch:
+        draft = Path(scratch)  # what lies in the folder is replaced when the new file is known to fit, and not before
+        try:
+            if row.serves == (DEPTH_ANYTHING,):
+                files += _store_depth(path, checkpoint.tensors, draft)
+            else:
+                _store_backbone(row, checkpoint.tensors, draft)
+        except WeightsError as error:
+            cure = f"take the file of huggingface.co/{row.hub}"
+            raise CheckFailed([Problem(what=str(error).replace(scratch, str(path.parent)), cure=cure)]) from None
+        write_json(draft / "dataset-metadata.json", dataset_metadata(slug, licence=row.licence))
+        manifest = {
+            "format": BUNDLE_FORMAT,
+            "dataset": slug,
+            "files": {name: file_entry(draft / name) for name in files},
+            "converted_from": {
+                "file": path.name,
+                "part": checkpoint.taken,
+                "sha256": digest,
+                "published_at": row.hub,
+                "licence": row.licence,
+            },
+        }
+        write_json(draft / MANIFEST_FILE, manifest)
+        folder.mkdir(exist_ok=True)
+        for name in (*files, "dataset-metadata.json", MANIFEST_FILE):
+            (draft / name).replace(folder / name)
     size = (folder / WEIGHTS_FILE).stat().st_size
     return WeightsReport(
         ok=True,
         dataset=slug,
         folder=str(folder),
-        tensors=len(tensors),
+        tensors=len(checkpoint.tensors),
         bytes=size,
         converted_from=str(path),
+        taken=checkpoint.taken,
         sha256=digest,
     )
 
@@ -96,25 +112,9 @@ def weights_in(source: Path) -> Path:
     raise WrongUse(f"{source}: neither a file nor a folder with {WEIGHTS_FILE} or {PICKLE_FILE}")
 
 
-def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
-    """Read safetensors, or a pickle of tensors alone: `weights_only=True` refuses whatever could run code.
-
-    Raises:
-        CheckFailed: the file is neither.
-    """
-    import pickle
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        what = f"cannot be read as weights ({str(error).splitlines()[0]})"
-        raise CheckFailed([Problem(what=what, where=str(path), cure="download it again, as safetensors")]) from None
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _store_backbone(row: WeightSource, tensors: "dict[str, torch.Tensor]", folder: Path) -> None:
@@ -122,19 +122,20 @@ def _store_backbone(row: WeightSource, tensors: "dict[str, torch.Tensor]", folde
     from kernel_src.common.checkpoint import save_tensors
     from kernel_src.common.experiment import Experiment
     from kernel_src.common.hub_names import timm_names
-    from kernel_src.common.model import BiomassNet, WeightsError
+    from kernel_src.common.manifest import WeightsError
+    from kernel_src.common.model import BiomassNet
     from kernel_src.common.starting_weights import load_starting_weights
 
     size_px = _native_size_px(row.serves[0])
     model = BiomassNet(
         Experiment(name="weights", backbone=row.serves[0], image_height_px=size_px, image_width_px=size_px)
     )
-    save_tensors(folder / WEIGHTS_FILE, timm_names(tensors), {"published_at": row.hub})
     try:
-        load_starting_weights(model, folder / WEIGHTS_FILE)
-    except WeightsError as error:
-        cure = f"take the file of huggingface.co/{row.hub}"
-        raise CheckFailed([Problem(what=str(error), where=str(folder), cure=cure)]) from None
+        named = timm_names(tensors)
+    except RuntimeError as error:  # parts that belong together and have other sizes
+        raise WeightsError(f"its layers do not fit one another ({error})") from None
+    save_tensors(folder / WEIGHTS_FILE, named, {"published_at": row.hub})
+    load_starting_weights(model, folder / WEIGHTS_FILE)
 
 
 def _native_size_px(backbone: str) -> int:
@@ -148,17 +149,13 @@ def _store_depth(path: Path, tensors: "dict[str, torch.Tensor]", folder: Path) -
     """Write the depth model with its config.json beside it, and load it once, strictly."""
     from kernel_src.common.checkpoint import save_tensors
     from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
-    from kernel_src.common.model import WeightsError
 
     config = path.with_name(DEPTH_CONFIG_FILE)
     if not config.is_file():
         raise WrongUse(f"{config} is missing: download it beside {path.name}")
     shutil.copyfile(config, folder / DEPTH_CONFIG_FILE)
     save_tensors(folder / DEPTH_WEIGHTS_FILE, tensors)
-    try:
-        load_depth(folder / DEPTH_WEIGHTS_FILE, folder / DEPTH_CONFIG_FILE)
-    except WeightsError as error:
-        raise CheckFailed([Problem(what=str(error), where=str(path), cure="take the transformers release")]) from None
+    load_depth(folder / DEPTH_WEIGHTS_FILE, folder / DEPTH_CONFIG_FILE)
     return [DEPTH_CONFIG_FILE]
 
 
@@ -167,7 +164,7 @@ def table() -> list[dict[str, object]]:
     return [asdict(source) for source in SOURCE_OF.values()]
 
 
-def run(slug: str, source: Path | None, out: Path | None, as_json: bool) -> None:
+def run(slug: str, source: Path | None, out: Path | None, part: str, as_json: bool) -> None:
     """Make a dataset of weights from the command line; without a slug, list what there is."""
     if not slug:
         if as_json:
@@ -180,8 +177,10 @@ def run(slug: str, source: Path | None, out: Path | None, as_json: bool) -> None
         return
     if source is None:
         raise WrongUse(f"where do the weights of {slug} lie? add --from DIR")
-    report = make_weights(slug, source, out)
+    report = make_weights(slug, source, out, part)
     if as_json:
         print(json.dumps(asdict(report), indent=2))
     else:
+        if report.taken:
+            print(f"taken from {report.converted_from}: {report.taken}")
         print(f"{report.folder}: {report.tensors} tensors, {report.bytes / 1e6:.0f} MB → PRETRAINED={report.folder}")

@@ -17,8 +17,12 @@ from build.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, 
 from build.notebooks import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
 from build.problems import CheckFailed, Problem
 from build.seal import read_object
+from build.secret_scan import real_credentials
 from build.stitch.template import Template
 from kernel_src.common.kernel_cards import KernelCard
+
+# What goes to Kaggle, or into git.
+_SENT_OR_COMMITTED = ("kernel_src", "notebooks", "datasets_meta", "build", "bench", "docs", "tests")
 
 
 @dataclass
@@ -49,8 +53,11 @@ def run(as_json: bool, *, root: Path = ROOT, cards: Sequence[KernelCard] | None 
 
 
 def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Verdict:
-    """Run every rule over the notebooks under `root`, which should be those of `cards`; or over one, given its slug."""
-    verdict = Verdict()
+    """Run every rule over the notebooks under `root`, which should be those of `cards`; or over one, given its slug.
+
+    A real credential comes first, wherever it stands: in a comment, a string, Markdown, metadata, a test.
+    """
+    verdict = Verdict(problems=real_credentials(root, _SENT_OR_COMMITTED))
     imported: set[str] = set()
     known = {kernel_slug(card.experiment, card.kernel): card for card in cards}
     templates = read_templates([card for slug, card in known.items() if slug == only or not only], root)

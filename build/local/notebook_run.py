@@ -22,7 +22,7 @@ from build.mock import lay_out
 from build.notebooks import NOTEBOOKS, ROOT
 from build.problems import CheckFailed, Problem, WrongUse
 from build.rehearse.command import notebook_of
-from build.rehearse.report import render_html
+from build.rehearse.page import render_html
 from kernel_src.common.competition import SLUG
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiments import EXPERIMENTS

@@ -76,10 +76,12 @@ def run_kernel(
     cache: Path,
     log: Path,
     screen: IO[bytes],
+    checkpoints: Path | None = None,
 ) -> None:
     """Run a kernel to its end, in `session`, which is made anew and removed afterwards.
 
-    `links` maps names in the working folder to folders that outlive the session; `cache` keeps decoded photographs.
+    `links` maps names in the working folder to folders that outlive the session; `cache` keeps decoded photographs, and
+    `checkpoints` what a training that is killed goes on from: on Kaggle both are scratch.
     What the kernel prints goes to `screen` and is appended to `log`.
 
     Raises:
@@ -106,8 +108,10 @@ def run_kernel(
     script.write_text(parameterised(kernel, values), encoding="utf-8")
     # A short name: processes that share pictures talk through sockets in it, whose paths may have 107 characters.
     scratch = Path(tempfile.mkdtemp(prefix="i2b-"))
-    cache.mkdir(parents=True, exist_ok=True)
-    (scratch / "photographs").symlink_to(cache.resolve(), target_is_directory=True)
+    for name, kept in (("photographs", cache), ("checkpoints", checkpoints)):
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+            (scratch / name).symlink_to(kept.resolve(), target_is_directory=True)
     environment = {
         **os.environ,
         "KIT_KAGGLE_ROOT": str(session.resolve()),

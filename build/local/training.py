@@ -5,6 +5,8 @@ command goes on where it stopped, and another one never overwrites anything.
 """
 
 import json
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -21,10 +23,11 @@ from build.problems import WrongUse
 from kernel_src.common.competition import TRAIN_CSV, TRAIN_FOLDER
 from kernel_src.common.files import write_json
 from kernel_src.common.kernel_cards import bundle_slug
-from kernel_src.common.manifest import CONFIG_FILE
+from kernel_src.common.manifest import CONFIG_FILE, missing_folds_text
 
 RUNS = Path("out/runs")
 CACHE_GB = 40.0
+CHECKPOINTS = "checkpoints"  # in the folder of a run, until it is finished
 LOG_FILE, BUNDLE, CURVES_FILE, SCATTER_FILE = "kernel.log", "bundle", "curves.png", "out_of_fold.png"
 
 
@@ -33,7 +36,7 @@ class TrainingReport:
     """What a training on one's own machine left."""
 
     ok: bool
-    finished: bool  # false: the experiment's session_limit_s was reached
+    finished: bool  # false: the experiment's session_limit_s was reached, or a fold's process failed
     experiment: str
     hash: str
     folder: str
@@ -41,6 +44,7 @@ class TrainingReport:
     resumed: bool
     seconds: float
     oof_r2: float | None
+    incomplete: str  # which folds could not be trained, and why; the score is that of the others
     bundle: str
 
 
@@ -82,7 +86,7 @@ def train(
     folder, cache = out / experiment_name / name, out.parent / "cache" / "photographs"
     screen = sys.stderr.buffer if quiet else sys.stdout.buffer
     with only_one(folder):
-        resumed = any(folder.glob("*.safetensors"))
+        resumed = any(folder.rglob("*.safetensors"))
         _say(quiet, f"{'going on with' if resumed else 'training'} {experiment_name} {changes or ''} in {folder}")
         if not (folder / CONFIG_FILE).is_file():
             # Kaggle's session limit is none of this machine's business, unless it is asked for.
@@ -98,17 +102,20 @@ def train(
                 cache=cache,
                 log=folder / LOG_FILE,
                 screen=screen,
+                checkpoints=folder / CHECKPOINTS,
             )
         finished = (folder / CONFIG_FILE).is_file()
-        report: dict[str, Any] = {"oof_r2": None, "bundle": ""}
+        report: dict[str, Any] = {"oof_r2": None, "incomplete": "", "bundle": ""}
         if finished:
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
             _say(quiet, "drawing the curves, making the bundle and measuring what half precision costs")
             config = json.loads((folder / CONFIG_FILE).read_bytes())
             draw_curves(folder, folder / CURVES_FILE)
             draw_scatter(folder, data, folder / SCATTER_FILE)
             if not (folder / BUNDLE).is_dir():
                 make_bundle(folder, folder / BUNDLE, slug=bundle_slug(base.name), data=data)
-            report = {"oof_r2": config["oof"]["r2"], "bundle": str(folder / BUNDLE)}
+            incomplete = missing_folds_text(config)
+            report = {"oof_r2": config["oof"]["r2"], "incomplete": incomplete, "bundle": str(folder / BUNDLE)}
         result = TrainingReport(
             ok=True,
             finished=finished,
@@ -165,11 +172,14 @@ def run(
 def last_words(report: TrainingReport, data: Path) -> str:
     """Say where everything is and what comes next."""
     if not report.finished:
-        return f"not finished, the session's limit was reached: {report.folder}; the same command goes on"
+        why = f"the session's limit was reached, or see {LOG_FILE}"
+        return f"not finished ({why}): {report.folder}; the same command goes on"
+    incomplete = f"{report.incomplete}\n" if report.incomplete else ""
     return (
-        f"{report.folder}: weights, log, {CURVES_FILE}, oof.csv; {report.seconds:.0f} s\n"
+        f"{incomplete}{report.folder}: weights, log, {CURVES_FILE}, oof.csv; {report.seconds:.0f} s\n"
         f"out-of-fold R² {report.oof_r2:.4f}; bundle {report.bundle} → "
-        f"make infer EXPERIMENT={report.experiment} DATA={data} WEIGHTS={report.bundle}"
+        f"make infer EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
+        f"WEIGHTS={shlex.quote(str(report.bundle))}"
     )
 
 

@@ -132,9 +132,14 @@ def apply_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
         WrongUse: a value is impossible.
     """
     try:
-        return changed(experiment, changes)
+        result = changed(experiment, changes)
     except (ValueError, TypeError) as error:
         raise WrongUse(f"{error}: look at SET and FOLDS") from None
+    wrong = [fold for fold in result.train_folds if not 0 <= fold < result.folds]
+    if wrong and result.split != "leave_group_out":  # there each group is a fold, which the data alone knows
+        numbers = ",".join(map(str, wrong))
+        raise WrongUse(f"FOLDS={numbers}: {result.name} has the folds 0 to {result.folds - 1}")
+    return result
 
 
 def parse_folds(text: str) -> dict[str, Any]:

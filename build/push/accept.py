@@ -108,7 +108,10 @@ def write_seen(seen: Seen, path: Path = IMAGE) -> bool:
     begins, ends = list(_BEGIN.finditer(before)), list(_END.finditer(before))
     if len(begins) != 1 or len(ends) != 1 or begins[0].end() > ends[0].start():
         what = 'the lines "# preflight: begin" and "# preflight: end" must be there once each, in this order'
-        raise CheckFailed([Problem(what=what, where=str(path), cure=f"`git checkout {path}`")])
+        cure = (
+            f"put them back around the constants SEEN_…; `git diff {path}` shows what was changed; nothing was written"
+        )
+        raise CheckFailed([Problem(what=what, where=str(path), cure=cure)])
     after = before[: begins[0].end()] + seen.as_source() + before[ends[0].start() :]
     if after == before:
         return False

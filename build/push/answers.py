@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from build.foreign_text import shown, shown_source
 from build.push.explain import BodyError
 from build.push.records import KernelState, PushedKernel, Quota, RemoteKernel, Submission
 
@@ -48,12 +49,12 @@ def pushed_kernel(answer: Any) -> PushedKernel:
         )
     if not answer.version_number:
         raise BodyError("the answer names no version, so nothing was saved")
-    return PushedKernel(int(answer.version_number), str(answer.url or ""))
+    return PushedKernel(int(answer.version_number), shown_source(str(answer.url or "")))
 
 
 def kernel_state(answer: Any) -> KernelState:
     """Read the answer to GetKernelSessionStatus."""
-    return KernelState(str(answer.status.name), str(answer.failure_message or ""))
+    return KernelState(str(answer.status.name), shown(answer.failure_message or ""))
 
 
 def remote_kernel(answer: Any) -> RemoteKernel:
@@ -83,7 +84,7 @@ def listed_files(page: Any) -> dict[str, int]:
     """
     if page.error_message:
         raise BodyError(page.error_message)
-    return {str(file.name): int(file.total_bytes or 0) for file in page.dataset_files or []}
+    return {shown(file.name): int(file.total_bytes or 0) for file in page.dataset_files or []}
 
 
 def submission_ref(answer: Any) -> int | None:
@@ -107,9 +108,9 @@ def submission(entry: Any) -> Submission:
         status=str(entry.status.name),
         public=_score(entry.public_score),
         private=_score(entry.private_score),
-        file=str(entry.file_name or ""),
-        description=str(entry.description or ""),
-        error=str(entry.error_description or ""),
+        file=shown(entry.file_name or ""),
+        description=shown(entry.description or ""),
+        error=shown(entry.error_description or ""),
     )
 
 

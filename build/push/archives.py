@@ -1,21 +1,40 @@
 """A downloaded archive is unpacked: every name is looked at before the first byte is written.
 
-Refused: names that lead out of the folder, links and devices, names twice (also when only case differs: they are one
-file on some disks), encrypted members, more bytes or files than expected. The content is checked by its CRC-32.
+Refused: names that lead out of the folder, hidden ones (.git/hooks, .bashrc), links and devices, names twice (also when
+only case or the Unicode form differs: they are one file on some disks), encrypted members, more bytes or files than
+expected. The content is checked by its CRC-32.
 """
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from build.problems import CheckFailed, Problem
-from build.push.downloads import safe_path
+from build.push.downloads import MOST_PROBLEMS, conflicting_names, fold_name, safe_path
+from kernel_src.common.untrusted import quoted
 
 MAX_FILES = 200_000
+# What Python's zipfile and its decompressors raise for what is not a whole, plain zip; bz2 raises a bare OSError.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    IndexError,
+    OSError,
+)
 _BLOCK = 1 << 20
 
 
@@ -35,16 +54,19 @@ def unpack(archive: Path, into: Path, *, limit_bytes: int, advance: Callable[[in
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _extract(opened, member, place)
                 advance(number + 1, len(members))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        problem = Problem(what=f"the archive is damaged ({error})", where=str(archive), cure=f"rm {archive}, run again")
-        raise CheckFailed([problem]) from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            what, cure = f"this machine could not unpack it: {error}", "make room or access, then run again"
+        else:
+            what = f"the archive is damaged, or of a kind that Python does not unpack ({error})"
+            cure = "download it again"
+        raise CheckFailed([Problem(what=what, where=str(archive), cure=cure)]) from error
     return {member.filename: member.file_size for member in members}
 
 
 def find_problems(members: list[zipfile.ZipInfo], into: Path, archive: Path, limit_bytes: int) -> list[Problem]:
     """List what speaks against unpacking."""
     found: list[Problem] = []
-    seen: set[str] = set()
 
     def add(what: str) -> None:
         found.append(Problem(what=what, where=str(archive), cure="nothing was unpacked; do not use this archive"))
@@ -60,21 +82,25 @@ def find_problems(members: list[zipfile.ZipInfo], into: Path, archive: Path, lim
     for member in members:
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            add(f"{member.filename!r} is a link or a device")
+            add(f"{quoted(member.filename)} is a link or a device")
         if member.flag_bits & 1:
-            add(f"{member.filename!r} is encrypted")
+            add(f"{quoted(member.filename)} is encrypted")
         try:
-            safe_path(into, member.filename.rstrip("/") if member.is_dir() else member.filename)
+            if member.is_dir():
+                safe_path(into, f"{member.filename.rstrip('/')}/x")
+            else:
+                safe_path(into, member.filename)
         except CheckFailed as failed:
             found += failed.problems
-        folded = member.filename.rstrip("/").casefold()
-        if folded in seen:
-            add(f"{member.filename!r} is there twice")
-        seen.add(folded)
-    files = {member.filename.casefold() for member in members if not member.is_dir()}
-    for name in sorted(files):
-        if any(parent.as_posix() in files for parent in PurePosixPath(name).parents):
-            add(f"{name!r} lies in what is also a file")
+    for what in conflicting_names(member.filename for member in members if not member.is_dir()):
+        add(what)
+    files = {fold_name(member.filename) for member in members if not member.is_dir()}
+    for folder in sorted({member.filename.rstrip("/") for member in members if member.is_dir()}):
+        if fold_name(folder) in files:
+            add(f"{quoted(folder)} is a file and a folder")
+    if len(found) > MOST_PROBLEMS:
+        rest = f"{len(found) - MOST_PROBLEMS} more of these"
+        found = [*found[:MOST_PROBLEMS], Problem(what=rest, where=str(archive), cure=found[0].cure)]
     return found
 
 
@@ -85,7 +111,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> None:
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    draft = place.with_name(f".{place.name}.unpacking")  # one that a kill has left is written over
     try:
         with opened.open(member) as source, draft.open("wb") as target:
             while block := source.read(_BLOCK):  # never more than file_size; the CRC is checked at the end

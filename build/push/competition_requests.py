@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from build.foreign_text import shown
 from build.push import answers
 from build.push.effects import change
 from build.push.explain import Asked
@@ -94,7 +95,7 @@ class CompetitionRequests(Line):
         asked = Asked("list the competition's files", "competition", competition)
         files: dict[str, int] = {}
         for page in self.pages("competitions.competition_api_client.list_data_files", request, asked):
-            files |= {file.name: int(file.total_bytes or 0) for file in page.files or []}
+            files |= {shown(file.name): int(file.total_bytes or 0) for file in page.files or []}
         return files
 
     def download_competition(

@@ -18,6 +18,7 @@ from build.mock import ARCHIVES, NOT_UPLOADED
 from build.notebooks import DATASETS_META, ROOT
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import dump_metadata, read_object
+from build.secret_scan import WITHDRAW, find_secret, holds_secret, is_credential_file, is_credential_name
 from kernel_src.common.files import sha256_of, write_json
 from kernel_src.common.manifest import BUNDLE_FORMAT, MANIFEST_FILE, BundleError, file_entry, verify_manifest
 
@@ -68,6 +69,8 @@ def stage_dataset(slug: str, source: Path, owner: str, *, root: Path = ROOT) -> 
     files = [entry for entry in entries if entry.name not in left_out and entry.name != DATASET_METADATA]
     metadata, where = describe(slug, source, owner, root)
     problems = find_problems(files, source) + dataset_problems(metadata, where)
+    if holds_secret(json.dumps(metadata)):
+        problems.append(Problem(what="its description holds a credential of this machine", where=where, cure=WITHDRAW))
     if problems:
         raise CheckFailed(problems)
     manifest = _manifest_of(source, {file.name for file in files})
@@ -95,6 +98,9 @@ def describe(slug: str, source: Path, owner: str, root: Path = ROOT) -> tuple[di
     """
     places = (root / DATASETS_META / slug / DATASET_METADATA, source / DATASET_METADATA)
     found = next((place for place in places if place.is_file()), None)
+    if found is not None and found.is_symlink():
+        what = f"a link, to {os.readlink(found)}: a description is a file of its own"
+        raise CheckFailed([Problem(what=what, where=str(found), cure="put a copy in its place")])
     if found is None:
         value = dataset_metadata(slug, licence=OWN_WEIGHTS_LICENCE)
         return value | {"id": f"{owner}/{slug}"}, f"{source} as {slug}"
@@ -124,14 +130,19 @@ def find_problems(files: list[Path], source: Path) -> list[Problem]:
         problems.append(Problem(what=what, where=str(file), cure=cure))
 
     for file in files:
-        if file.is_dir():
+        if file.is_symlink():
+            target = os.readlink(file)
+            add(file, f"a link, to {target}: only what lies in the folder itself is sent", "put a copy in its place")
+        elif file.is_dir():
             add(
                 file,
                 "a folder: Kaggle's client leaves folders out",
                 "put its files beside the others, under flat names",
             )
         elif not file.is_file():
-            add(file, "neither a file nor a link to one", "remove it")
+            add(file, "not a regular file", "remove it")
+        elif is_credential_name(file.name) or is_credential_file(file):
+            add(file, "a file of credentials: it never leaves this machine", "take it out of this folder")
         elif file.name in NOT_UPLOADED:
             add(file, "Kaggle's client never uploads a file of this name", "rename it")
         elif file.name.lower().endswith(ARCHIVES):
@@ -141,6 +152,8 @@ def find_problems(files: list[Path], source: Path) -> list[Problem]:
             add(file, "a name with characters that Kaggle may change", cure)
         elif file.stat().st_size == 0:
             add(file, "empty: an upload of no bytes does not arrive", "remove it")
+        elif place := _secret_in(file):
+            add(file, f"holds a credential of this machine ({place}): it was not sent", WITHDRAW)
     if not files:
         add(source, "there is nothing to upload", "name another folder")
     folded: dict[str, str] = {}
@@ -149,9 +162,16 @@ def find_problems(files: list[Path], source: Path) -> list[Problem]:
             add(file, f"differs from {other} only in upper and lower case", "rename one of them")
     if len(files) > MAX_FILES:
         add(source, f"{len(files)} files; Kaggle takes {MAX_FILES} side by side", "pack them into fewer, e.g. .npz")
-    if (size := sum(file.stat().st_size for file in files if file.is_file())) > MAX_BYTES:
+    if (size := sum(file.lstat().st_size for file in files if file.is_file())) > MAX_BYTES:
         add(source, f"{size / 1e9:.0f} GB; a dataset may have {MAX_BYTES / 1e9:.0f}", "split it")
     return problems
+
+
+def _secret_in(file: Path) -> str:
+    try:
+        return find_secret(file)
+    except OSError as error:
+        return f"perhaps: it cannot be read, {error.strerror}"
 
 
 def manifest_faults(manifest: Mapping[str, Any], names: set[str]) -> list[str]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from build.foreign_text import shown, shown_value
 from build.problems import CheckFailed, WrongUse
 from build.push.diagnosis import Check, Finding
-from build.push.explain import redact
 
 _COLOURS = {"ok": "32", "warn": "33", "fail": "31"}  # ANSI green, yellow, red
 
@@ -31,7 +31,9 @@ def run(as_json: bool) -> None:
             print(as_line(finding), flush=True)
     failed = sum(finding.level == "fail" for finding in findings)
     if as_json:
-        print(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        print(
+            json.dumps({"ok": not failed, "findings": shown_value([asdict(finding) for finding in findings])}, indent=2)
+        )
     else:
         for about, count in Counter(finding.about for finding in findings if finding.absent).items():
             cure = "push-inference and push-training bring what they need; --json names each"
@@ -44,14 +46,14 @@ def run(as_json: bool) -> None:
 
 def examine() -> Iterator[Finding]:
     """Yield every finding, as it is found."""
+    from build.credentials import blocking_problems, find_sources
     from build.push.client import open_client  # loads Kaggle's client
-    from build.push.credentials import find_sources
     from build.push.local_checks import LOCAL_CHECKS
     from build.push.site_checks import site_checks
 
     for about, check in LOCAL_CHECKS:
         yield from guarded(about, check)
-    if not find_sources():
+    if blocking_problems() or not find_sources():
         return  # said already, and nobody to sign in
     try:
         client = open_client()
@@ -87,4 +89,4 @@ def as_line(finding: Finding, terminal: bool | None = None) -> str:
     if sys.stdout.isatty() if terminal is None else terminal:
         level = f"\x1b[{_COLOURS[finding.level]}m{level}\x1b[0m"
     cure = f" → {finding.cure}" if finding.cure else ""
-    return redact(f"{level}  {finding.about:<12} {finding.text}{cure}")
+    return f"{level}  {shown(f'{finding.about:<12} {finding.text}{cure}')}"

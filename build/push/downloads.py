@@ -10,23 +10,30 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from build.foreign_text import shown
 from build.problems import CheckFailed, Problem
 from build.progress import counting
 from build.push.explain import Asked
 from build.push.retry import send
 from build.push.wire import open_session
+from build.secret_scan import holds_secret
 from kernel_src.common.files import write_json
+from kernel_src.common.untrusted import LONGEST_NAME, quoted
 
 if TYPE_CHECKING:
     from requests import Response
 
 BLOCK = 1 << 18  # bytes
 Advance = Callable[[int, int], None]  # bytes done, bytes in all (0: not known)
+DEEPEST = 32  # folders within each other
+MOST_PROBLEMS = 20  # of one kind in one message
+_PATH_STEPS = {".", ".."}
 _PART = re.compile(r"(?!\.\.?$)[^\\/:\x00-\x1f\x7f]{1,200}")
 
 
@@ -42,20 +49,60 @@ def safe_path(folder: Path, name: str) -> Path:
     """Return where a file named by somebody else belongs, below `folder`.
 
     Raises:
-        CheckFailed: it would lie outside, also by way of a link that is already there.
+        CheckFailed: it would lie outside, also by way of a link that is already there; it is hidden, cannot be a file's
+            name, or holds a credential.
     """
-    parts = PurePosixPath(name).parts
-    sound = bool(parts) and not name.startswith("/") and all(_PART.fullmatch(part) for part in name.split("/"))
-    place = folder.joinpath(*parts) if sound else folder
-    if sound:
-        step = folder
-        for part in parts:
-            step = step / part
-            sound = sound and not step.is_symlink()
-    if not sound:
-        what = f"the server names a file {name!r}, which would not stay in its folder; nothing of it was written"
+    if fault := _fault_of_name(folder, name):
+        what = f"the server names a file {quoted(name)}, {fault}; nothing of it was written"
         raise CheckFailed([Problem(what=what, where=str(folder), cure="look at the page on Kaggle; do not use it")])
-    return place
+    return folder.joinpath(*PurePosixPath(name).parts)
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether a part of a name begins with a dot: programs read such files unasked (.git/hooks, .bashrc)."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _fault_of_name(folder: Path, name: str) -> str:
+    """Say what speaks against writing a file of this name below `folder`; "" if nothing."""
+    parts = name.split("/")
+    if name.startswith("/") or not all(_PART.fullmatch(part) for part in parts):
+        return "which would not stay in its folder"
+    if is_hidden(name):
+        return "which is hidden: programs read such files unasked"
+    if not name.isprintable() or len(parts) > DEEPEST or max(len(part.encode()) for part in parts) > LONGEST_NAME:
+        return "which is too long, too deep or not printable"
+    if holds_secret(name):
+        return "with a credential of this machine in it"
+    step = folder
+    for number, part in enumerate(parts, 1):
+        step = step / part
+        if step.is_symlink():
+            return "which would not stay in its folder: a link leads out of it"
+        if step.exists() and step.is_dir() == (number == len(parts)):
+            return f"and {step} is {'a folder' if step.is_dir() else 'a file'} already"
+    return ""
+
+
+def conflicting_names(names: Iterable[str]) -> list[str]:
+    """Say which names are one file on some disks (case, Unicode forms), or a file and a folder at once."""
+    found: list[str] = []
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = fold_name(name)
+        if folded in seen:
+            found.append(f"{quoted(name)} is there twice, if only as {quoted(seen[folded])}")
+        seen[folded] = name
+    for folded, name in seen.items():
+        parents = (parent.as_posix() for parent in PurePosixPath(folded).parents)
+        if other := next((parent for parent in parents if parent in seen), ""):
+            found.append(f"{quoted(name)} lies in what is also a file, {quoted(seen[other])}")
+    return found
+
+
+def fold_name(name: str) -> str:
+    """Return the name as the least particular disk sees it."""
+    return "/".join(unicodedata.normalize("NFKC", part).casefold().rstrip(". ") for part in name.split("/"))
 
 
 def read_small(limit_bytes: int) -> Callable[["Response"], bytes]:
@@ -76,8 +123,15 @@ def fetch_files(addresses: Mapping[str, str], into: Path, asked: Asked, *, limit
     """Download files that the API named into a folder; return name → bytes.
 
     Raises:
-        CheckFailed: a name that leads out of the folder (then nothing is written), or too many bytes.
+        CheckFailed: a name that leads out of the folder, or two that are one (then nothing is written), or too many
+            bytes.
     """
+    if hidden := sorted(name for name in addresses if is_hidden(name) and not _PATH_STEPS & set(name.split("/"))):
+        print(f"      hidden files stay on the site: {shown(', '.join(map(quoted, hidden)))}", file=sys.stderr)
+        addresses = {name: address for name, address in addresses.items() if name not in hidden}
+    if problems := conflicting_names(addresses):
+        cure = "look at the page on Kaggle; nothing was written"
+        raise CheckFailed([Problem(what=what, where=str(into), cure=cure) for what in problems[:MOST_PROBLEMS]])
     places = {name: safe_path(into, name) for name in addresses}
     into.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, int] = {}

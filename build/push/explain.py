@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from build.credentials import TOKEN_PAGE, find_sources
+from build.foreign_text import shown
 from build.problems import CheckFailed, Problem
-from build.push.credentials import find_sources, secrets
 
 Kind = Literal["kernel", "dataset", "competition", "account"]
 SITE = "https://www.kaggle.com"
-TOKEN_PAGE = f"{SITE}/settings/api"
 _TAKEN = re.compile(r"already (in use|exists)|title.*in use", re.I)
 LONGEST_QUOTE = 300  # characters of Kaggle's own words
 
@@ -45,17 +45,9 @@ class Asked:
         return f"{SITE}/{folder[self.kind]}/{self.ref}".rstrip("/")
 
 
-def redact(text: str) -> str:
-    """Take out every credential of this machine and every query of a URL (upload and download URLs are signed)."""
-    for secret in sorted(secrets(), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = re.sub(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}", r"\1 ***", text)
-    return re.sub(r"(https?://[^\s?'\"]+|/[\w%./-]+)\?[^\s'\")]+", r"\1?…", text)
-
-
 def quote(error: Exception) -> str:
     """Return Kaggle's own words on one line, shortened, without credentials."""
-    text = " ".join(redact(str(error.args[0] if error.args else error)).split())
+    text = " ".join(shown(error.args[0] if error.args else error).split())
     text = re.sub(r" for url: \S+", "", text)  # of our own request, which the message names in words
     return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
 
@@ -119,7 +111,7 @@ def explain(error: Exception, asked: Asked) -> CheckFailed:
         what, cure = f"no answer in time while asked to {asked.doing}", "run the same command again; it resumes"
     elif is_local_fault(error):
         what, cure = (
-            f"this machine could not go on: {redact(str(error))}",
+            f"this machine could not go on: {shown(error)}",
             "make room or access, then run again; it resumes",
         )
     elif isinstance(error, RequestException | OSError):

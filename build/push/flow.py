@@ -19,7 +19,7 @@ from build.push.ledger import LEDGER, Score, append_score
 from build.push.outputs import verify_submission
 from build.push.preparation import account, build_and_check, command, push_unless_edited
 from build.push.receipts import bundle_sha256, find_receipt, manifest_hashes, rehearse_for
-from build.push.runs import download, wait_for_run
+from build.push.runs import download, run_with_input
 from build.push.staging import Staged, stage
 from build.push.submissions import ERROR, list_url, newest_submission, submit_once, wait_for_score
 from build.push.weights import find_bundles
@@ -67,7 +67,8 @@ def push_inference(wish: Wish, journal: Journal) -> dict[str, Any]:
     if _is_submitted(version, journal) and not wish.again:
         steps.skip(2, "its outputs were verified before it was submitted")
     else:
-        result["images"] = _run(wish, staged, version, client, journal, steps)
+        version, images = _run(wish, staged, version, client, journal, steps)
+        result |= {"version": version.number, "url": version.url, "images": images}
     if not wish.submit:
         return result | {"next": f"not submitted, as wished; `{command(wish.experiment)}` does"}
     return result | _submit(wish, staged, version, bundles, client, journal, steps)
@@ -89,15 +90,18 @@ def _push_weights(bundles: dict[str, Path], client: Kaggle, journal: Journal, st
         note("; ".join(push_folder(slug, folder, client, journal) for slug, folder in bundles.items()) or "none")
 
 
-def _run(wish: Wish, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps) -> int:
-    """Wait for the run, fetch what it left, verify it; return the number of images predicted."""
+def _run(
+    wish: Wish, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps
+) -> tuple[Version, int]:
+    """Wait for the run, fetch what it left, verify it; return its version and the number of images predicted."""
     with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", wish.quiet) as tell:
-        note(wait_for_run(staged, version, client, journal, tell))
+        staged, version, word = run_with_input(staged, version, client, journal, tell)
+        note(word)
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
         folder = download(staged, version, client, journal, verify_submission)
         images = verify_submission(folder)
         note(f"{folder}: a valid submission of {images} images")
-    return images
+    return version, images
 
 
 def _is_submitted(version: Version, journal: Journal) -> bool:

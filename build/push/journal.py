@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 import uuid
@@ -21,9 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from build.foreign_text import hide_in_value
 from build.problems import CheckFailed, WrongUse
 from build.push.explain import AnswerLost
 
+STAGING = "staging"  # below the folder of pushes (staging.py, dataset_folders.py): made anew each time
 State = Literal["begun", "done", "failed"]
 
 _SCHEMA = """
@@ -143,7 +146,7 @@ class Journal:
         self._end(self._begin(step, inputs, result), "done", result)
 
     def _begin(self, step: str, inputs: Mapping[str, Any], result: Mapping[str, Any]) -> int:
-        values = (self.run, step, hash_inputs(inputs), json.dumps(inputs, sort_keys=True), json.dumps(result), _now())
+        values = (self.run, step, hash_inputs(inputs), _as_stored(inputs), _as_stored(result), _now())
         cursor = self._rows.execute(
             "INSERT INTO steps (run, step, input_hash, inputs, state, result, begun)"
             " VALUES (?, ?, ?, ?, 'begun', ?, ?)",
@@ -153,10 +156,10 @@ class Journal:
         return cursor.lastrowid
 
     def _keep(self, number: int, result: Mapping[str, Any]) -> None:
-        self._rows.execute("UPDATE steps SET result = ? WHERE number = ?", (json.dumps(result), number))
+        self._rows.execute("UPDATE steps SET result = ? WHERE number = ?", (_as_stored(result), number))
 
     def _end(self, number: int, state: State, result: Mapping[str, Any]) -> None:
-        values = (state, json.dumps(result), _now(), number)
+        values = (state, _as_stored(result), _now(), number)
         self._rows.execute("UPDATE steps SET state = ?, result = ?, ended = ? WHERE number = ?", values)
 
     def _newest(self, condition: str, *values: str) -> Entry | None:
@@ -199,7 +202,13 @@ def only_push(folder: Path) -> Iterator[None]:
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
+        shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a push that was killed had laid out
         yield
+
+
+def _as_stored(value: Mapping[str, Any]) -> str:
+    """Write a value as JSON without any credential, whoever put it in: the journal outlives the key's withdrawal."""
+    return json.dumps(hide_in_value(value), sort_keys=True)
 
 
 def _now() -> str:

@@ -1,17 +1,31 @@
 """What is asked and told about kernels: save, state, source, outputs, and the GPU hours they cost."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from build.metadata import KERNEL_METADATA
+from build.problems import CheckFailed
 from build.push import answers
 from build.push.effects import change
-from build.push.explain import Asked
+from build.push.explain import Asked, is_absent, status_of
 from build.push.line import PAGE, Line, filled
 from build.push.records import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
 from build.push.session import silence
 from build.push.sources import cells_sha256
+
+NEWER_VERSIONS = 20  # so far back a version of ours is looked for behind newer ones
+
+
+def label(version: int | None) -> dict[str, str]:
+    """Return the field that names a version in a request; Kaggle answers a bare number with 404."""
+    return {"version_label": f"v{version}"} if version else {}
+
+
+def _is_refused(failed: CheckFailed) -> bool:
+    return isinstance(failed.__cause__, Exception) and status_of(failed.__cause__) == 400
 
 
 class KernelRequests(Line):
@@ -38,47 +52,89 @@ class KernelRequests(Line):
                 return answers.pushed_kernel(self._api.kernels_push(str(folder)))
 
         def look() -> PushedKernel | None:
-            now = self.pull_kernel(owner, slug)
-            if now and (now.version or 0) > version_before and cells_sha256(now.source) == cells:
-                return PushedKernel(now.version or 0, f"https://www.kaggle.com/code/{owner}/{slug}", recovered=True)
+            for now in self.newer_versions(owner, slug, version_before):
+                if cells_sha256(now.source) == cells:
+                    return PushedKernel(now.version or 0, f"https://www.kaggle.com/code/{owner}/{slug}", recovered=True)
             return None
 
         return change(push, Asked("save the notebook", "kernel", metadata["id"]), look, sending=sending)
 
-    def kernel_state(self, owner: str, slug: str) -> KernelState:
-        """Tell how far the kernel's newest run is; ABSENT where there is none (403 or 404)."""
+    def kernel_state(self, owner: str, slug: str, version: int | None = None) -> KernelState:
+        """Tell how far the run of a version is, of the newest by default; ABSENT where Kaggle shows none."""
         from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
 
-        request = filled(ApiGetKernelSessionStatusRequest(), user_name=owner, kernel_slug=slug)
+        request = filled(ApiGetKernelSessionStatusRequest(), user_name=owner, kernel_slug=slug, **label(version))
         asked = Asked("tell the state of the notebook", "kernel", f"{owner}/{slug}")
-        answer = self.ask_or_none("kernels.kernels_api_client.get_kernel_session_status", request, asked)
+        answer = self._ask_version("kernels.kernels_api_client.get_kernel_session_status", request, asked)
         return answers.kernel_state(answer) if answer is not None else KernelState(ABSENT)
 
     kernel_status = kernel_state
 
-    def pull_kernel(self, owner: str, slug: str) -> RemoteKernel | None:
-        """Return the kernel as the site has it, None if it does not exist."""
+    def pull_kernel(self, owner: str, slug: str, version: int | None = None) -> RemoteKernel | None:
+        """Return a version of the kernel as the site has it, the newest by default; None where Kaggle shows none."""
         from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
 
-        request = filled(ApiGetKernelRequest(), user_name=owner, kernel_slug=slug)
+        request = filled(ApiGetKernelRequest(), user_name=owner, kernel_slug=slug, **label(version))
         asked = Asked("show the notebook", "kernel", f"{owner}/{slug}")
-        answer = self.ask_or_none("kernels.kernels_api_client.get_kernel", request, asked)
-        return answers.remote_kernel(answer) if answer is not None else None
+        answer = self._ask_version("kernels.kernels_api_client.get_kernel", request, asked)
+        if answer is None:
+            return None
+        remote = answers.remote_kernel(answer)  # its number is that of the newest version, whichever is shown
+        return replace(remote, version=version) if version else remote
 
-    def kernel_output(self, owner: str, slug: str, into: Path, *, limit_bytes: int = 20 * 10**9) -> KernelOutput:
-        """Download what the newest run left: files confined to `into`, bounded in size; the log comes as text."""
+    def newer_versions(self, owner: str, slug: str, before: int) -> Iterator[RemoteKernel]:
+        """Yield the versions after `before`, the newest first: ours may not be the last that was saved."""
+        newest = self.pull_kernel(owner, slug)
+        number = (newest.version or 0) if newest else 0
+        if newest and number > before:
+            yield newest
+        for older in range(number - 1, max(before, number - NEWER_VERSIONS), -1):
+            if remote := self.pull_kernel(owner, slug, older):
+                yield remote
+
+    def _ask_version(self, method: str, request: Any, asked: Asked) -> Any:
+        """Ask about a kernel; None where Kaggle shows it not, or not under this label."""
+        try:
+            return self.ask(method, request, asked)
+        except CheckFailed as failed:
+            if is_absent(failed) or (request.version_label and _is_refused(failed)):
+                return None
+            raise
+
+    def kernel_output(
+        self, owner: str, slug: str, into: Path, version: int | None = None, *, limit_bytes: int = 20 * 10**9
+    ) -> KernelOutput:
+        """Download what the run of a version left, of the newest by default; the log comes as text.
+
+        Files are confined to `into` and bounded in size. Where Kaggle shows nothing under the version's label, it is
+        the newest version's, and `of_newest` says so.
+        """
         from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
 
         from build.push.downloads import fetch_files
 
         asked = Asked("list the notebook's outputs", "kernel", f"{owner}/{slug}")
-        request = filled(ApiListKernelSessionOutputRequest(), user_name=owner, kernel_slug=slug, page_size=PAGE)
-        addresses: dict[str, str] = {}
-        log = ""
-        for page in self.pages("kernels.kernels_api_client.list_kernel_session_output", request, asked):
-            addresses |= {file.file_name: file.url for file in page.files or []}
-            log = page.log or log
-        return KernelOutput(fetch_files(addresses, into, asked, limit_bytes=limit_bytes), log)
+
+        def listed(of: int | None) -> tuple[dict[str, str], str]:
+            request = filled(
+                ApiListKernelSessionOutputRequest(), user_name=owner, kernel_slug=slug, page_size=PAGE, **label(of)
+            )
+            addresses: dict[str, str] = {}
+            log = ""
+            for page in self.pages("kernels.kernels_api_client.list_kernel_session_output", request, asked):
+                addresses |= {file.file_name: file.url for file in page.files or []}
+                log = page.log or log
+            return addresses, log
+
+        of_newest = version is None
+        try:
+            addresses, log = listed(version)
+        except CheckFailed as failed:
+            if of_newest or not (is_absent(failed) or _is_refused(failed)):
+                raise
+            of_newest = True
+            addresses, log = listed(None)
+        return KernelOutput(fetch_files(addresses, into, asked, limit_bytes=limit_bytes), log, of_newest)
 
     def quota(self) -> Quota:
         """Return this week's GPU hours."""

@@ -7,6 +7,7 @@ known, the site is asked first (effects.py): a newer version that is what was to
 from dataclasses import dataclass, replace
 from typing import Any
 
+from build.notebooks import pull_command
 from build.problems import CheckFailed, Problem
 from build.push import drift
 from build.push.client import Kaggle, RemoteKernel
@@ -16,6 +17,7 @@ from build.push.journal import Journal
 from build.push.polling import Tell, pause
 from build.push.staging import Staged, differences
 
+SUPERSEDED, EMPTY_INPUT = "superseded", "empty input"  # in the journal: how a run ended, beside Kaggle's own words
 LOOKS = 5  # at something that Kaggle may show with a delay
 
 
@@ -35,13 +37,16 @@ class Version:
 
 def current_attempt(staged: Staged, journal: Journal, *, again: bool) -> Staged:
     """Return the attempt at this push that is to be gone on with: the newest that nobody has given up."""
+    pushed_again = False  # because nothing was mounted: once, whatever comes of it
     while done := journal.done("kernel", staged.inputs):
         following = replace(staged, attempt=staged.attempt + 1)
         run = journal.newest("run", {"kernel": staged.kernel, "version": done["version"]})
         ended = run.result.get("ended", "") if run and run.state == "failed" else ""
-        given_up = ended == "superseded" or (again and bool(ended))
+        empty = ended == EMPTY_INPUT and not pushed_again
+        given_up = ended == SUPERSEDED or empty or (again and bool(ended))
         if not given_up and not journal.newest("kernel", following.inputs):
             break
+        pushed_again = pushed_again or ended == EMPTY_INPUT
         staged = following
     return staged
 
@@ -70,7 +75,7 @@ def look_for_drift(staged: Staged, remote: RemoteKernel | None, journal: Journal
     if not found.known:
         what = f"the site's version {remote.version} is no push that this checkout knows; pushing would destroy it"
     cure = (
-        f"carry the edit over to kernel_src/ (`make pull-kernel SLUG={staged.slug}` fetches it), or give --overwrite "
+        f"carry the edit over to kernel_src/ (`{pull_command(staged.slug)}` fetches it), or give --overwrite "
         f"(make: OVERWRITE=1), which first saves the site's copy under {drift.OVERWRITTEN}/"
     )
     raise CheckFailed([Problem(what=f"{what}\n{drift.coloured(found.diff)}\n", where=staged.kernel, cure=cure)])
@@ -121,9 +126,8 @@ def _sent_before(staged: Staged, client: Kaggle, journal: Journal, tell: Tell) -
     answered = earlier.result.get("version", 0)  # by Kaggle itself
 
     def look() -> RemoteKernel | None:
-        remote = client.pull_kernel(staged.owner, staged.slug)
-        if remote and _number(remote) > earlier.result["version_before"]:
-            if not differences(staged, remote) or (answered and _number(remote) >= answered):
+        for remote in client.newer_versions(staged.owner, staged.slug, earlier.result["version_before"]):
+            if not differences(staged, remote) or _number(remote) == answered:
                 return remote
         tell("an earlier run may have sent it: looking for it")
         return None
@@ -148,7 +152,8 @@ def _not_there(staged: Staged) -> Problem:
 def _read_back(staged: Staged, client: Kaggle, version: int) -> None:
     """Compare the site's copy with what was sent; it may show an older one for a moment."""
     for look in range(LOOKS):
-        remote = client.pull_kernel(staged.owner, staged.slug)
+        remote = client.pull_kernel(staged.owner, staged.slug, version)
+        remote = remote or client.pull_kernel(staged.owner, staged.slug)  # Kaggle may show it without its label only
         there = _number(remote) >= version
         problems = differences(staged, remote) if remote and there else [_not_there(staged)]
         if not problems:

@@ -2,21 +2,25 @@
 
 Rules: (1) a row is known by its submission ref, recording it again completes it; (2) what is known is never replaced by
 nothing, and a note is a person's; (3) every change reads the file afresh under a lock and renames a whole new one over
-it; (4) a file that cannot be read whole is never written; (5) columns that a person added are kept.
+it; (4) a file that cannot be read whole is never written, and no cure destroys a row of it; (5) columns that a person
+added are kept; (6) no spreadsheet computes a cell of it, and what one has saved in its own notation is read.
 """
 
 import csv
 import fcntl
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from build.foreign_text import hide_secrets
+from build.ledger_cells import Sheet, guarded, integer_of, number_of, plain, rows_of, times_of
 from build.problems import CheckFailed, Problem
 from kernel_src.common.files import write_text
+from kernel_src.common.untrusted import quoted
 
 LEDGER = Path("docs", "scores.csv")
 LOCK = Path("out", "push", "scores.lock")  # below the ledger's root: a lock file must not be committed
@@ -71,33 +75,68 @@ def read_scores(path: Path = LEDGER) -> list[Score]:
     """
     if not path.exists():
         return []
-    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    heading = rows[0] if rows else []
-    if missing := [column for column in COLUMNS if column not in heading]:
-        what = f"the heading lacks {', '.join(missing)}"
-        raise CheckFailed([Problem(what=what, where=f"{path}:1", cure=f"`git checkout {path}`, then run it again")])
-    scores, problems = [], []
-    for number, row in enumerate(rows[1:], 2):
-        if not row:
-            continue
+    try:
+        sheet = rows_of(path.read_bytes(), COLUMNS)
+    except (ValueError, OSError) as error:
+        cure = "save it again from the program that wrote it, all rows kept; nothing was written"
+        raise CheckFailed([Problem(what=str(error), where=str(path), cure=cure)]) from None
+    heading = [plain(cell.strip()) for cell in sheet.rows[0][1]] if sheet.rows else []
+    problems = _heading_problems(heading, path)
+    if problems:
+        raise CheckFailed(problems)
+    scores: list[Score] = []
+    rows = [(number, _fitted(row, len(heading), sheet)) for number, row in sheet.rows[1:] if any(map(str.strip, row))]
+    times = _times(heading, [row for _, row in rows], path)
+    for (number, row), time in zip(rows, times, strict=True):
         try:
-            scores.append(_score_of(heading, row))
+            score = _score_of(heading, row)
+            scores.append(replace(score, time=time))
         except ValueError as error:
-            cure = "a merge conflict? keep the lines of both sides" if "<<<" in row[0] or "===" in row[0] else "repair"
+            torn = row[0].startswith(("<<<<<<<", "=======", ">>>>>>>", "|||||||"))
+            cure = "a merge conflict? keep the lines of both sides" if torn else "correct this line, keep the others"
             problems.append(Problem(what=str(error), where=f"{path}:{number}", cure=f"{cure}; nothing was written"))
     if problems:
         raise CheckFailed(problems)
     return scores
 
 
+def _heading_problems(heading: Sequence[str], path: Path) -> list[Problem]:
+    where = f"{path}:1"
+    if missing := [column for column in COLUMNS if column not in heading]:
+        cure = f"its first line was {','.join(COLUMNS)}: put it back, and keep every row; nothing was written"
+        return [Problem(what=f"the heading lacks {', '.join(missing)}", where=where, cure=cure)]
+    if twice := sorted({column for column in heading if column and heading.count(column) > 1}):
+        cure = "rename one of each, and keep both; nothing was written"
+        return [Problem(what=f"the heading has {', '.join(twice)} twice", where=where, cure=cure)]
+    return []
+
+
+def _fitted(row: list[str], width: int, sheet: Sheet) -> list[str]:
+    """Give a row of a spreadsheet the empty cells at its end that such programs leave out, or take off those added."""
+    while len(row) > width and not row[-1].strip():
+        row = row[:-1]
+    return row + [""] * (width - len(row)) if sheet.changed else row
+
+
+def _times(heading: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> list[str]:
+    at = heading.index("time")
+    try:
+        return times_of([plain(row[at]) if at < len(row) else "" for row in rows])
+    except ValueError as error:
+        cure = "correct the times, keep every row; nothing was written"
+        raise CheckFailed([Problem(what=str(error), where=str(path), cure=cure)]) from None
+
+
 def append_score(score: Score, path: Path = LEDGER, *, root: Path = Path()) -> bool:
     """Record a submission; return whether anything changed.
 
-    A row of the same ref (or of the same source, bundle and kernel version that had no ref yet) is completed instead.
+    A credential in its note is not kept. A row of the same ref (or of the same source, bundle and kernel version that
+    had no ref yet) is completed instead.
 
     Raises:
         CheckFailed: the ledger on disk cannot be read; it is left as it is.
     """
+    score = replace(score, note=hide_secrets(score.note))
     return _change(lambda scores: _recorded(scores, score), path, root)
 
 
@@ -190,17 +229,17 @@ def as_csv(scores: Sequence[Score]) -> str:
     added = list(dict.fromkeys(name for score in scores for name in score.extra))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *added])
+    writer.writerow([*COLUMNS, *map(guarded, added)])
     for score in scores:
         cells = [_cell(getattr(score, name)) for name in COLUMNS]
-        writer.writerow([*cells, *(score.extra.get(name, "") for name in added)])
+        writer.writerow([*cells, *(guarded(score.extra.get(name, "")) for name in added)])
     return text.getvalue()
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.{_PLACES}f}"
-    return "" if value is None else str(value)
+    return guarded(value) if isinstance(value, str) else "" if value is None else str(value)
 
 
 def _score_of(heading: Sequence[str], row: Sequence[str]) -> Score:
@@ -212,15 +251,15 @@ def _score_of(heading: Sequence[str], row: Sequence[str]) -> Score:
     if len(row) != len(heading):
         raise ValueError(f"{len(row)} fields where the heading has {len(heading)}")
     cells = dict(zip(heading, row, strict=True))
-    values: dict[str, Any] = {name: cells[name] for name in COLUMNS}
+    values: dict[str, Any] = {name: plain(cells[name]) for name in COLUMNS}
     for name in (*_INTEGERS, *_NUMBERS):
-        kind = int if name in _INTEGERS else float
+        read: Callable[[str], float] = integer_of if name in _INTEGERS else number_of
         try:
-            values[name] = kind(cells[name]) if cells[name] else None
-        except ValueError:
-            raise ValueError(f"{name} is {cells[name]!r}, no number") from None
+            values[name] = read(values[name]) if values[name].strip() else None
+        except ValueError as error:
+            raise ValueError(f"{name} is {quoted(cells[name])}, {error}") from None
         if isinstance(values[name], float) and not math.isfinite(values[name]):
             raise ValueError(f"{name} is {cells[name]!r}, which no score is")
     if values["status"] not in (PENDING, COMPLETE, ERROR):
         raise ValueError(f"status is {values['status']!r}, not {PENDING}, {COMPLETE} or {ERROR}")
-    return Score(**values, extra={name: cells[name] for name in heading if name not in COLUMNS})
+    return Score(**values, extra={name: plain(cells[name]) for name in heading if name and name not in COLUMNS})

@@ -4,11 +4,10 @@ import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from build.credentials import TOKEN_PAGE, blocking_problems, find_sources, mode_problems, unreadable_problems
 from build.image import read_pins
 from build.notebooks import ROOT
-from build.push.credentials import find_sources, mode_problems
 from build.push.diagnosis import Check, Finding, Level
-from build.push.explain import TOKEN_PAGE
 from build.push.memory import open_steps
 
 CLIENT = "kaggle"
@@ -32,13 +31,19 @@ def client_findings() -> Iterator[Finding]:
 
 def credential_findings() -> Iterator[Finding]:
     """Name the place of the credentials that are used, those that it hides, and files that others can read."""
-    sources = find_sources()
-    if not sources:
+    sources, unreadable, blocking = find_sources(), unreadable_problems(), blocking_problems()
+    for problem in unreadable:
+        level: Level = "fail" if problem in blocking else "warn"
+        yield Finding(about="credentials", level=level, text=f"{problem.where}: {problem.what}", cure=problem.cure)
+    if not sources and not unreadable:
         cure = f"make a token at {TOKEN_PAGE} and put it into ~/.kaggle/access_token (chmod 600)"
         yield Finding(about="credentials", level="fail", text="none found", cure=cure)
     for number, source in enumerate(sources):
-        if number == 0:
+        if number == 0 and not blocking:
             yield Finding(about="credentials", level="ok", text=f"the {source.kind} from {source.where} is used")
+        elif number == 0:
+            text = f"the {source.kind} from {source.where} is good, but comes after the one that cannot be read"
+            yield Finding(about="credentials", level="warn", text=text, cure="repair the other one, or remove it")
         else:
             text = f"the {source.kind} from {source.where} is hidden by the {sources[0].kind} from {sources[0].where}"
             yield Finding(about="credentials", level="warn", text=text, cure="keep one, so that none goes stale unseen")

@@ -7,6 +7,7 @@ traceback of the failing cell. The notebook that was pushed says which file and 
 import json
 import re
 
+from build.foreign_text import hide_in_pieces, hide_secrets, shown
 from build.rehearse.cells import Cells
 from build.rehearse.failure import ANSI, Failure, last_lines, map_traceback
 
@@ -18,14 +19,25 @@ _AFTERWARDS = re.compile(r"^(?:\[NbConvertApp\]|.*jupyter nbconvert|.*/nbconvert
 
 
 def log_text(log: str) -> str:
-    """Return the log as plain text; one that is no JSON is returned as it is."""
+    """Return the log as it may be kept and shown, line by line; one that is no JSON is taken as text."""
+    return shown(_joined(log).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _joined(log: str) -> str:
+    """Put the pieces of a log together, without colours and without credentials, which a cut may run through."""
     try:
         entries = json.loads(log)
-    except ValueError:
-        return ANSI.sub("", log)
+    except (ValueError, RecursionError):
+        return hide_secrets(ANSI.sub("", log))
     if not isinstance(entries, list):
-        return ANSI.sub("", log)
-    return ANSI.sub("", "".join(str(entry.get("data", "")) for entry in entries if isinstance(entry, dict)))
+        return hide_secrets(ANSI.sub("", log))
+    streams = [str(entry.get("stream_name", "")) for entry in entries if isinstance(entry, dict)]
+    pieces = [str(entry.get("data", "")) for entry in entries if isinstance(entry, dict)]
+    for stream in sorted(set(streams)):  # the pieces of another may lie between those of one
+        numbers = [number for number, name in enumerate(streams) if name == stream]
+        for number, piece in zip(numbers, hide_in_pieces([pieces[number] for number in numbers]), strict=True):
+            pieces[number] = piece
+    return ANSI.sub("", "".join(hide_in_pieces(pieces)))
 
 
 def explain_log(log: str, cells: Cells, failure_message: str) -> Failure:
@@ -34,7 +46,7 @@ def explain_log(log: str, cells: Cells, failure_message: str) -> Failure:
     `cells` are those of the notebook as it was pushed, none of which has a number of its own yet: the n-th code cell is
     In[n], since Kaggle runs them in order. `failure_message` is what Kaggle itself says.
     """
-    text = log_text(log)
+    text = _joined(log)
     encountered = list(_FAILING_CELL.finditer(text))
     if not encountered:
         error = failure_message or "Kaggle says ERROR and nothing else"
@@ -52,7 +64,7 @@ def explain_log(log: str, cells: Cells, failure_message: str) -> Failure:
     before = text[: start.start()].rpartition("Traceback (most recent call last)")[0] or text[: start.start()]
     return Failure(
         kind="error",
-        error=lines[-1] if lines else failure_message,
+        error=lines[-1] if lines else failure_message or "Kaggle says ERROR and nothing else",
         cell=number,
         title=cell.title if cell else "",
         source=places[-1] if places else cell.place() if cell else "",

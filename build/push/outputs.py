@@ -13,7 +13,8 @@ from build.problems import CheckFailed, Problem
 from build.rehearse.cures import cure_of_submission
 from kernel_src.common.competition import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
 from kernel_src.common.manifest import CONFIG_FILE, BundleError, read_bundle_json
-from kernel_src.common.submission import submission_problems
+from kernel_src.common.submission import read_rows, submission_problems
+from kernel_src.common.untrusted import checked_file_name, quoted
 
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
 RUN_FOLDER = "run"  # of a training, in its working folder
@@ -35,10 +36,10 @@ def verify_submission(folder: Path) -> int:
     """
     path = folder / SUBMISSION_FILE
     names = _names(path)
-    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names)))
+    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names or [])))
     expected = [sample_id(image, target) for image in images for target in TARGETS]
     texts = [_reworded(text, path) for text in submission_problems(path, expected)]
-    if path.is_file() and not images:
+    if names is not None and not images:
         texts.append("it has no row of any image")
     if texts:
         raise CheckFailed([Problem(what=text, where=str(path), cure=cure_of_submission(text)) for text in texts])
@@ -55,13 +56,23 @@ def verify_training(folder: Path, experiment: str) -> Path:
     try:
         config = read_bundle_json(run, CONFIG_FILE)
     except BundleError as error:
-        cure = "the training did not come to its end: look at its log"
-        raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
+        what, cure = str(error), "the training did not come to its end: look at its log"
+        if there := sorted(path.stem for path in run.glob("*.safetensors")):
+            what = f"{error}: not finished, it holds {', '.join(there)}"
+            cure = "attach this notebook's own output to it (Add Input, Your Work) and run it again: it goes on there"
+        raise CheckFailed([Problem(what=what, where=str(run), cure=cure)]) from None
     problems = []
-    name, files = config.get("experiment", {}).get("name"), config.get("folds") or []
+    said, listed = config.get("experiment"), config.get("folds")
+    name, files = said.get("name") if isinstance(said, dict) else said, listed if isinstance(listed, list) else []
+    try:
+        files = [checked_file_name(file) for file in files]
+    except ValueError as error:
+        problems.append(Problem(what=f"one of its folds: {error}", where=str(run / CONFIG_FILE)))
+        files = []
     if name != experiment:
-        problems.append(Problem(what=f"this is a run of {name!r}, not of {experiment!r}", where=str(run / CONFIG_FILE)))
-    if not files:
+        what = f"this is a run of {quoted(name)}, not of {experiment!r}"
+        problems.append(Problem(what=what, where=str(run / CONFIG_FILE)))
+    if not files and not problems:
         problems.append(Problem(what="no fold was trained", where=str(run / CONFIG_FILE)))
     for file in (*files, OOF_FILE):
         if not (run / file).is_file() or not (run / file).stat().st_size:
@@ -75,7 +86,7 @@ def verify_training(folder: Path, experiment: str) -> Path:
 
 
 def _bad_predictions(oof: Path) -> list[int]:
-    with oof.open(newline="", encoding="utf-8") as handle:
+    with oof.open(newline="", encoding="utf-8", errors="replace") as handle:
         rows = csv.DictReader(handle)
         return [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
 
@@ -87,11 +98,12 @@ def _is_finite(text: str | None) -> bool:
         return False
 
 
-def _names(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        rows = list(csv.reader(handle))
+def _names(path: Path) -> list[str] | None:
+    """Read the ids of a submission; None where there is no file that can be read, which the validator explains."""
+    try:
+        rows = read_rows(path)
+    except (FileNotFoundError, ValueError):
+        return None
     return [row[0] for row in rows[1:] if row and rows[0][:1] == [ID_COLUMN]]
 
 
@@ -104,6 +116,6 @@ def _split(name: str) -> tuple[str, str] | None:
 
 def _reworded(text: str, path: Path) -> str:
     """Put a sentence of the validator, which speaks of a sample submission, into the terms of a file on its own."""
-    text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ")
+    text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ").replace(f"{path} ", "")
     text = text.replace("of the sample submission are missing", "are missing: an image needs all five targets")
     return text.replace("are not in the sample submission", f"are no <image_id>__<one of {json.dumps(TARGETS)}>")

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from build.foreign_text import shown_value
 from build.metadata import kernel_slug
 from build.notebooks import NOTEBOOKS, ROOT, build, preflight_card
 from build.problems import CheckFailed, Problem, WrongUse
@@ -101,7 +102,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
         what = "is larger than any report" if path.is_file() else "is missing: the run ended without it"
         raise CheckFailed([Problem(what=what, where=str(path), cure="run the preflight with --again")])
-    report = read_object(path.read_bytes())
+    report: dict[str, Any] = shown_value(read_object(path.read_bytes()))
     with _read_safely(path):
         read_seen(report, str(path))
         compare(report)

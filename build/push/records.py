@@ -46,6 +46,7 @@ class KernelOutput:
 
     files: dict[str, int] = field(default_factory=dict)  # name relative to the folder → bytes
     log: str = ""
+    of_newest: bool = False  # not asked for by its version, or Kaggle knows no label: whichever version is the newest
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,36 @@
 """A run on Kaggle: waited for, explained when it fails, its outputs fetched and checked."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from build.problems import CheckFailed, Problem
 from build.push.client import ABSENT, Kaggle
 from build.push.journal import Journal
-from build.push.kernels import LOOKS, Version
+from build.push.kernels import (
+    EMPTY_INPUT,
+    LOOKS,
+    SUPERSEDED,
+    Version,
+    current_attempt,
+    look_for_drift,
+    push,
+    pushed_before,
+)
 from build.push.outputs import output_folder
 from build.push.polling import Tell, pause
 from build.push.staging import Staged
+from kernel_src.common.files import write_text
+from kernel_src.common.mounts import NOTHING_MOUNTED
 
 
 class RunFailed(CheckFailed):
     """The notebook ran on Kaggle and did not come to a good end."""
+
+
+class EmptyInput(RunFailed):
+    """The notebook ran on Kaggle before anything that is attached to it was mounted."""
 
 
 class Superseded(CheckFailed):
@@ -24,34 +40,74 @@ class Superseded(CheckFailed):
 def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell) -> str:
     """Wait until the run of this version has ended well; return a word on it.
 
-    Kaggle tells the state of the newest run only, and right after a push it may still be the last version's: an end
-    counts when two looks in a row say so, and when the newest version is still ours.
+    The version is asked for by its label. Where Kaggle shows nothing under it, the newest version is asked for, and an
+    end counts only while that is still ours. Right after a push the state may be that of the last version: an end
+    counts when two looks in a row say so.
 
     Raises:
+        EmptyInput: it found nothing mounted.
         RunFailed: it ended in an error (with the traceback in kernel_src) or was cancelled.
-        Superseded: the site has a newer version by now.
+        Superseded: the version has no label on the site, and there is a newer one by now.
     """
     if journal.done("run", version.inputs):
         return "it has run before"
     with journal.attempt("run", version.inputs) as result:
-        last, absent = "", 0
+        last, absent, by_label = "", 0, True
         while True:
-            now = client.kernel_state(staged.owner, staged.slug)
+            now = client.kernel_state(staged.owner, staged.slug, version.number if by_label else None)
             absent = absent + 1 if now.state == ABSENT else 0
-            if (now.is_final and now.state == last) or absent > LOOKS:
+            if (now.is_final and now.state == last) or (absent > LOOKS and not by_label):
                 break
+            if absent > LOOKS:
+                by_label, absent = False, 0
+                tell(f"Kaggle shows no version {version.number}: asking for the newest")
+                continue
             tell(now.state if now.state != ABSENT else "not started yet")
             last = now.state
             pause()
-        try:
-            _refuse_superseded(staged, version, client)
-        except Superseded:
-            result["ended"] = "superseded"
-            raise
+        if not by_label:
+            try:
+                _refuse_superseded(staged, version, client)
+            except Superseded:
+                result["ended"] = SUPERSEDED
+                raise
         result["ended"] = now.state
         if now.state != "COMPLETE":
-            raise RunFailed([_failure(staged, version, client, now.state, now.failure)])
+            failed = _failure(staged, version, client, now.state, now.failure)
+            if NOTHING_MOUNTED in failed.what:
+                result["ended"] = EMPTY_INPUT
+                raise EmptyInput([failed])
+            raise RunFailed([failed])
     return "COMPLETE"
+
+
+def run_with_input(
+    staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell
+) -> tuple[Staged, Version, str]:
+    """Wait for a run; where it found nothing mounted, push the same bytes once more, once, and wait for that run.
+
+    Kaggle's first run after something was attached sometimes begins before it is mounted. What was pushed in the end,
+    its version, and a word on it are returned. Whether it was pushed once more stands in the journal before it is done
+    (`current_attempt`), so a command that is killed goes on with it and never pushes a third time.
+
+    Raises:
+        RunFailed, Superseded: see `wait_for_run`; EmptyInput: for the second time.
+        CheckFailed: the notebook was edited on the site meanwhile, or Kaggle refuses the second push.
+    """
+    try:
+        return staged, version, wait_for_run(staged, version, client, journal, tell)
+    except EmptyInput:
+        following = current_attempt(replace(staged, attempt=0), journal, again=False)
+        if following.attempt == staged.attempt:
+            raise
+    tell(f"version {version.number} found nothing mounted: the same notebook is pushed once more")
+    second = pushed_before(following, journal)
+    if second is None:
+        remote = client.pull_kernel(staged.owner, staged.slug)
+        look_for_drift(following, remote, journal, overwrite=False)
+        second = push(following, remote, client, journal, tell)
+    word = wait_for_run(following, second, client, journal, tell)
+    return following, second, f"{word}, version {second.number}: version {version.number} had found nothing mounted"
 
 
 def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None:
@@ -78,12 +134,12 @@ def _failure(staged: Staged, version: Version, client: Kaggle, state: str, messa
         return Problem(what=what, where=version.url, cure=again)
     folder = output_folder(staged.slug, version.number)
     try:
-        log = client.kernel_output(staged.owner, staged.slug, folder).log
+        log = client.kernel_output(staged.owner, staged.slug, folder, version.number).log
     except CheckFailed as failed:
         log = f"(the log could not be fetched: {failed})"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{staged.slug}.log"
-    kept.write_text(log_text(log), encoding="utf-8")
+    write_text(kept, log_text(log))
     failure = explain_log(log, read_cells(staged.notebook), message)
     what = f"the run of version {version.number} failed on Kaggle\n{failure.as_text()}\n(whole log: {kept})\n"
     cure = cure_of_error("\n".join([failure.error, *failure.traceback[-1:]]))
@@ -97,6 +153,8 @@ def download(staged: Staged, version: Version, client: Kaggle, journal: Journal,
         CheckFailed: what `verify` finds.
         Superseded: the outputs on the site are of a newer version.
     """
+    from build.push.logs import log_text
+
     folder = output_folder(staged.slug, version.number)
     seen = journal.done("outputs", version.inputs) is not None
     if seen:
@@ -106,15 +164,16 @@ def download(staged: Staged, version: Version, client: Kaggle, journal: Journal,
         except CheckFailed:
             pass  # somebody has tidied up: fetched again
     with journal.attempt("outputs", version.inputs) as result:
-        output = client.kernel_output(staged.owner, staged.slug, folder)
+        output = client.kernel_output(staged.owner, staged.slug, folder, version.number)
         try:
-            _refuse_superseded(staged, version, client)
+            if output.of_newest:
+                _refuse_superseded(staged, version, client)
         except Superseded:
             if not seen:  # what nobody has looked at cannot be had any more: given up, so that the next run pushes anew
-                with journal.attempt("run", version.inputs, ended="superseded"):
+                with journal.attempt("run", version.inputs, ended=SUPERSEDED):
                     raise
             raise
         result |= {"folder": str(folder), "files": output.files}
-        (folder / f"{staged.slug}.log").write_text(output.log, encoding="utf-8")
+        write_text(folder / f"{staged.slug}.log", log_text(output.log))
         verify(folder)
     return folder

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from build.foreign_text import shown, shown_value
 from build.problems import CheckFailed
 from build.push.cv import with_interval
 from build.push.ledger import LEDGER, PENDING, Score, append_score, read_scores, refresh
@@ -44,7 +45,7 @@ def run(as_json: bool, *, offline: bool = False) -> None:
     if as_json:
         value = {
             "ok": not (failed and waited_for),
-            "scores": [asdict(score) for score in scores],
+            "scores": shown_value([asdict(score) for score in scores]),
             "refreshed": [score.submission_ref for score in refreshed],
             "chart": str(chart) if chart else None,
             "problems": problems,
@@ -118,8 +119,8 @@ def print_table(scores: Sequence[Score]) -> None:
 def _cells(score: Score) -> list[str]:
     low, high = score.cv_low, score.cv_high
     return [
-        score.time[:16].replace("T", " "),
-        score.experiment,
+        shown(score.time[:16].replace("T", " ")),
+        shown(score.experiment),
         f"v{score.kernel_version}" if score.kernel_version else "",
         str(score.submission_ref or ""),
         _number(score.cv),
@@ -127,7 +128,7 @@ def _cells(score: Score) -> list[str]:
         _number(score.public),
         _number(score.private),
         score.status,
-        score.note,
+        shown(score.note),
     ]
 
 

@@ -10,11 +10,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from build.credentials import TOKEN_PAGE, blocking_problems, config_folder, find_sources, is_account, mode_problems
 from build.problems import CheckFailed, Problem
-from build.push.credentials import config_folder, find_sources, mode_problems
-from build.push.explain import TOKEN_PAGE, Asked, explain
+from build.push.explain import Asked, explain
 from build.push.retry import send
 from build.push.wire import guard, is_local
+from kernel_src.common.untrusted import quoted
 
 # With these the client's sign-in at import neither asks the server nor prints.
 _AT_IMPORT = {"KAGGLE_API_TOKEN": os.devnull, "KAGGLE_USERNAME": "nobody", "KAGGLE_KEY": "none"}
@@ -25,10 +26,10 @@ def sign_in() -> Any:
     """Return a KaggleApi that is signed in, sends nothing but to Kaggle and does not retry by itself.
 
     Raises:
-        CheckFailed: no credentials, readable by others, or stale.
+        CheckFailed: no credentials, not to be read, readable by others, or stale.
     """
     local = is_local()
-    if problems := mode_problems():
+    if problems := [*mode_problems(), *blocking_problems()]:
         raise CheckFailed(problems)
     sources = find_sources()
     if not sources:
@@ -49,6 +50,9 @@ def sign_in() -> Any:
         api.config_values.pop("token", None)
     elif sources[0].kind == "token" and "TOKEN" not in str(api.config_values.get("auth_method", "")).upper():
         raise _stale("the token is not active")
+    if not is_account(account := api.config_values.get("username")):
+        what = f"the name of the account is {quoted(account)}, which no account on Kaggle has"
+        raise CheckFailed([Problem(what=what, where=sources[0].where, cure=f"make a new token at {TOKEN_PAGE}")])
     return api
 
 

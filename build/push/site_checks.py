@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from build.metadata import DATASET_METADATA, kernel_slug
-from build.notebooks import NOTEBOOKS, ROOT, all_cards
+from build.notebooks import NOTEBOOKS, ROOT, all_cards, pull_command
 from build.push.diagnosis import Check, Finding
 from build.push.drift import find_drift, pushes_of
 from build.push.journal import Journal
@@ -123,7 +123,7 @@ def push_command(slug: str) -> str:
     for name in EXPERIMENTS:
         if bundle_slug(name) == slug:
             return f"make push-weights EXPERIMENT={name}"
-    return f"make push-data SLUG={slug} DIR=<the folder with its {DATASET_METADATA}>"
+    return f"make push-data SLUG={slug} DIR=… with the folder of its {DATASET_METADATA}"
 
 
 def drift_findings(client: "Kaggle", slug: str) -> Iterator[Finding]:
@@ -145,6 +145,6 @@ def drift_findings(client: "Kaggle", slug: str) -> Iterator[Finding]:
     if find_drift(remote.source, ours, slug, attempts) is None:
         yield Finding(about="drift", level="ok", text=f"{name} version {remote.version} is as it was pushed")
         return
-    cure = f"make pull-kernel SLUG={slug} fetches the edit; OVERWRITE=1 keeps a copy and pushes over it"
+    cure = f"{pull_command(slug)} fetches the edit; OVERWRITE=1 keeps a copy and pushes over it"
     text = f"{name} version {remote.version} was edited on the site"
     yield Finding(about="drift", level="fail", text=text, cure=cure)

@@ -16,6 +16,7 @@ from build.problems import CheckFailed, Problem, WrongUse
 from build.push.client import RemoteKernel
 from build.push.sources import cells_sha256
 from build.seal import dump_metadata
+from build.secret_scan import WITHDRAW, holds_secret
 from build.sync.cells import built_from
 
 STAGING = Path("out", "push", "staging")
@@ -65,7 +66,7 @@ def stage(notebook: Path, owner: str, manifests: Mapping[str, str]) -> Staged:
 
     Raises:
         WrongUse: it is not built.
-        CheckFailed: it is larger than Kaggle takes.
+        CheckFailed: it is larger than Kaggle takes, or holds a credential of this machine.
     """
     if not notebook.is_file():
         raise WrongUse(f"{notebook} does not exist: run `make build`")
@@ -74,6 +75,10 @@ def stage(notebook: Path, owner: str, manifests: Mapping[str, str]) -> Staged:
     text = notebook.with_name(KERNEL_METADATA).read_text(encoding="utf-8")
     metadata = json.loads(text.replace(f'"{OWNER}/', f'"{owner}/'))
     source = notebook.read_text(encoding="utf-8")
+    for path, content in ((notebook, source), (notebook.with_name(KERNEL_METADATA), json.dumps(metadata))):
+        if holds_secret(content):
+            what = "holds a credential of this machine: it was not sent"
+            raise CheckFailed([Problem(what=what, where=str(path), cure=WITHDRAW)])
     folder = STAGING / notebook.stem
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

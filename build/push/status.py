@@ -14,6 +14,7 @@ from build.problems import CheckFailed, Problem
 from build.progress import waiting
 from build.push.ledger import Score, read_scores
 from build.push.memory import Step, newest_steps
+from build.push.records import ABSENT
 from kernel_src.common.competition import SLUG
 from kernel_src.common.kernel_cards import bundle_slug
 
@@ -122,7 +123,9 @@ def kernel_words(name: str, kernel: str, client: "Kaggle") -> str:
     remote = client.pull_kernel(client.username, slug)
     if remote is None:
         return "-"
-    state = client.kernel_state(client.username, slug)
+    state = client.kernel_state(client.username, slug, remote.version)
+    if state.state == ABSENT:  # not under its label
+        state = client.kernel_state(client.username, slug)
     return f"v{remote.version or '?'} {state.state}"
 
 

@@ -16,12 +16,12 @@ from build.push.kernels import Version, current_attempt, pushed_before
 from build.push.outputs import verify_training
 from build.push.preparation import account, build_and_check, command, push_unless_edited
 from build.push.receipts import manifest_hashes
-from build.push.runs import download, wait_for_run
+from build.push.runs import download, run_with_input
 from build.push.staging import stage
 from build.push.weights import BUNDLES, find_folder
 from kernel_src.common.files import sha256_of
 from kernel_src.common.kernel_cards import KernelCard, bundle_slug
-from kernel_src.common.manifest import MANIFEST_FILE
+from kernel_src.common.manifest import CONFIG_FILE, MANIFEST_FILE, missing_folds_text, read_bundle_json
 
 STEPS = 9
 
@@ -52,15 +52,18 @@ def push_training(wish: Wish, journal: Journal) -> dict[str, Any]:
         goes_on = command(wish.experiment, "push-training")
         return result | {"next": f"it runs on Kaggle; `{goes_on}` goes on with it"}
     with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", wish.quiet) as tell:
-        note(wait_for_run(staged, version, client, journal, tell))
+        staged, version, word = run_with_input(staged, version, client, journal, tell)
+        note(word)
+    result |= {"version": version.number, "url": version.url}
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
         folder = download(staged, version, client, journal, lambda path: verify_training(path, wish.experiment))
         run = verify_training(folder, wish.experiment)
-        note(str(run))
+        incomplete = missing_folds_text(read_bundle_json(run, CONFIG_FILE))
+        note(f"{run}. {incomplete}" if incomplete else str(run))
     with steps.step("bundle", f"weights in half precision, with a manifest → {BUNDLES / wish.experiment}") as note:
         bundle, word = _bundle(wish.experiment, run, version, journal)
         note(word)
-    return result | {"bundle": str(bundle)}
+    return result | {"bundle": str(bundle), "incomplete": incomplete}
 
 
 def _manifests(card: KernelCard, kernel: str, ours: dict[str, Path], journal: Journal) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """The verbs `data`, `push-weights` and `push-data`: one line when it starts, one when it ends, or one JSON object."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build.metadata import TITLE_CHARS, slugify
 from build.problems import CheckFailed, Problem, WrongUse
 from build.progress import Steps
 
@@ -69,11 +71,27 @@ def run_push_data(folder: Path, slug: str, as_json: bool) -> None:
     """Upload any folder as a private dataset.
 
     Raises:
-        WrongUse: no such folder.
+        WrongUse: no such folder, or Kaggle knows no slug like this.
     """
     if not folder.is_dir():
         raise WrongUse(f"DIR={folder} is no folder")
-    _push([Goods(slug, folder)], "dataset", f"make push-data DIR={folder} SLUG={slug}", as_json)
+    check_dataset_slug(slug)
+    command = f"make push-data DIR={shlex.quote(str(folder))} SLUG={shlex.quote(slug)}"
+    _push([Goods(slug, folder)], "dataset", command, as_json)
+
+
+def check_dataset_slug(slug: str) -> None:
+    """Make sure that a dataset of one's own can have this name.
+
+    Raises:
+        WrongUse: it cannot; names the rule, and the nearest slug that follows it.
+    """
+    shortest, longest = TITLE_CHARS["dataset"]
+    if slugify(slug) != slug or not shortest <= len(slug) <= longest:
+        near = slugify(slug.rpartition("/")[2])[:longest].strip("-")
+        hint = f", e.g. SLUG={near}" if len(near) >= shortest else ""
+        rule = f"lower-case letters, digits and single hyphens, {shortest} to {longest} characters"
+        raise WrongUse(f"SLUG={slug!r} is not the slug of a dataset of yours: {rule}, without the owner{hint}")
 
 
 def _push(goods: list[Goods], name: str, command: str, as_json: bool) -> None:

@@ -4,6 +4,7 @@ With an experiment's name it leaves a folder like a training's run: `python -m b
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,4 +139,4 @@ def run(as_json: bool, **arguments: Any) -> None:
         f"{len(report['chosen'])} members, {report['seconds']:.0f} s → {arguments['report_file']}, {report['oof']}"
     )
     if "regressor" in report:
-        print(f"next: python -m build bundle {Path(report['regressor']).parent}")
+        print(f"next: python -m build bundle {shlex.quote(str(Path(report['regressor']).parent))}")

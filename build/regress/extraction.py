@@ -1,6 +1,7 @@
 """`python -m build features`: photographs → an .npz of frozen features, by the very network that the notebook has."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -77,7 +78,7 @@ def extract(
     from kernel_src.common.device import check_device
     from kernel_src.common.frozen_features import load_frozen_features
     from kernel_src.common.images import ImageError
-    from kernel_src.common.model import WeightsError
+    from kernel_src.common.manifest import WeightsError
     from kernel_src.common.prediction import batch_loader, not_finite
     from kernel_src.common.preprocessing import framings_of, preprocessing_of
 
@@ -195,5 +196,6 @@ def run(
     print(
         f"{out}: {told['features']} features of {told['images']} photographs, {experiment.backbone}, {told['device']}\n"
         f"  {'; '.join(told['blocks'])}\n"
-        f"next: python -m build regress --features {out} --train-csv … --report … --experiment {experiment.name}"
+        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report … "
+        f"--experiment {experiment.name}"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from build.notebook_file import origin_of, read_bytes, read_notebook, tags_of
+from build.untrusted import plain_text
 
 ERROR_CELL_TAG = "papermill-error-cell-tag"  # papermill adds cells that point at the failing one
 PROVENANCE = re.compile(r"# ([\w./-]+\.py)\s*$")
@@ -85,7 +86,7 @@ def _code_cell(cell: dict[str, Any], text: str, index: int, title: str, *, rank:
         index=index,
         number=count if isinstance(count, int) and count > 0 else rank,
         title=title,
-        source=origin["source"] or (comment.group(1) if comment else ""),
+        source=plain_text(origin["source"][:200]) or (comment.group(1) if comment else ""),
         lines=tuple(origin["lines"]),
         text=text,
         outputs=cell["outputs"],

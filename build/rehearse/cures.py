@@ -30,6 +30,7 @@ _OF_ERRORS = (
 )
 # The same for the sentences of `submission_problems`.
 _OF_SUBMISSIONS = (
+    (r"nothing of it is shown", "write submission.csv as a plain CSV file of its own, with write_submission"),
     (r"does not exist", "write submission.csv to /kaggle/working, a fallback before anything can go wrong"),
     (r"missing", "write one row for every sample_id of test.csv, whatever their number"),
     (r"are not in the", "take the ids from test.csv, never from a stored list"),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from build.foreign_text import hide_secrets, shown
 from build.rehearse.cells import Cells, CodeCell, error_of
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -19,7 +20,7 @@ LAST_LINES = 15
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why and where a notebook ended early."""
+    """Why and where a notebook ended early; every text in it is fit to be shown."""
 
     kind: str  # error, time, memory, died or setup
     error: str  # one line
@@ -28,6 +29,13 @@ class Failure:
     source: str = ""  # kernel_src file:line
     traceback: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()  # of the cell's output
+
+    def __post_init__(self) -> None:
+        """Let nothing pass that the notebook or Kaggle has put in for a terminal."""
+        for name in ("error", "title", "source"):
+            object.__setattr__(self, name, shown(getattr(self, name)))
+        for name in ("traceback", "last_lines"):
+            object.__setattr__(self, name, tuple(map(shown, getattr(self, name))))
 
     def as_json(self) -> dict[str, Any]:
         """Return the same as a dictionary."""
@@ -95,7 +103,7 @@ def map_traceback(text: str, cells: Cells) -> tuple[str, list[str]]:
         places.append(cell.place(line))
         return f"{places[-1]} (cell In[{cell.number}], line {line})" if cell.source else match[0]
 
-    return FRAME.sub(name_source, ANSI.sub("", text)), places
+    return shown(FRAME.sub(name_source, ANSI.sub("", text))), places
 
 
 def _hashes(cells: Cells) -> dict[str, CodeCell]:
@@ -108,7 +116,8 @@ def _hashes(cells: Cells) -> dict[str, CodeCell]:
 
 def last_lines(text: str) -> tuple[str, ...]:
     """Keep the end of some output as a terminal would show it: a progress bar overwrites its line."""
-    lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in ANSI.sub("", text).split("\n")]
+    clean = hide_secrets(ANSI.sub("", text))  # before it falls into lines: a secret may be broken over two
+    lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in clean.split("\n")]
     return tuple(line for line in lines if line)[-LAST_LINES:]
 
 

@@ -1,23 +1,28 @@
 """One rehearsal from end to end: lay out, run, look at what came of it."""
 
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from build.mock import Layout, competition_folder, lay_out, tree_sha256
+from build.foreign_text import hide_in_value, shown
+from build.mock import Layout, MockKaggle, competition_folder, lay_out, tree_sha256
 from build.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.problems import WrongUse
 from build.rehearse.cells import Cells, read_cells
 from build.rehearse.findings import Limits, cell_times, read_expected
+from build.rehearse.keepsakes import describe_odd_files, find_odd_files, keep_executed, keep_working
+from build.rehearse.page import render_html
 from build.rehearse.plan import METADATA_FILE, read_plan
-from build.rehearse.report import REPORT_FILE, Report, keep_working, render_html
-from build.rehearse.sandbox import Device, Scratch, choose_isolation, start_notebook
+from build.rehearse.report import REPORT_FILE, Report
+from build.rehearse.sandbox import Device, choose_isolation, start_notebook
+from build.rehearse.scratch import Scratch, scratch_folder
 from build.rehearse.verdict import Run, judge
 from build.rehearse.watch import watch
 from build.seal import is_untouched
 from kernel_src.common.competition import LIMIT_S, MEMORY_GB
-from kernel_src.common.files import sha256_of
+from kernel_src.common.files import sha256_of, write_text
 from kernel_src.common.manifest import MANIFEST_FILE
 
 Say = Callable[[str], None]
@@ -81,8 +86,7 @@ def rehearse(
         hidden=hidden,
         protected=chosen.namespace,
     )
-    scratch = Scratch(Path(tempfile.mkdtemp(prefix="rehearse-")))
-    try:
+    with scratch_folder() as scratch, removing(mock):
         isolated = ", ".join(f"{what}: {how}" for what, how in chosen.as_json().items())
         mounted = ", ".join([plan.competition or "no competition", *plan.datasets, *plan.models])
         say(f"{notebook.stem}: {mounted}; {isolated}")
@@ -91,13 +95,15 @@ def rehearse(
         expected = read_expected(competition_folder(mock, plan.competition, layout)) if plan.competition else None
         before = {} if chosen.namespace else tree_sha256(mock.input)
         process = start_notebook(
-            notebook.resolve(), executed, scratch=scratch, mock=mock, isolation=chosen, rerun=rerun, device=device
+            notebook.resolve(), scratch=scratch, mock=mock, isolation=chosen, rerun=rerun, device=device
         )
         progress = _Progress(scratch, cells, say)
         watched = watch(process, limit_s=limit_s, memory_gb=memory_gb, on_poll=progress.tell)
         progress.tell()
         after = {} if chosen.namespace else tree_sha256(mock.input)
-        _ensure_readable(executed, notebook)
+        notes = keep_executed(scratch.executed, notebook, executed)
+        _hide_credentials(executed)
+        odd = find_odd_files(mock.working)
         run = Run(
             notebook=notebook,
             executed=executed,
@@ -112,23 +118,30 @@ def rehearse(
             device=device,
             expected=expected,
             manifests={name.rpartition("/")[2]: digest for name, digest in manifests.items()},
+            notes=tuple(notes + describe_odd_files(odd, mock.working)),
             changed=_changes(before, after),
         )
         report = judge(run)
-        keep_working(mock.working, out / "working")
+        keep_working(mock.working, out / "working", odd)
         render_html(executed, html)
         report.write(out / REPORT_FILE)
         return report
+
+
+@contextmanager
+def removing(mock: MockKaggle) -> Iterator[None]:
+    """Remove the mock, whatever ends the block."""
+    try:
+        yield
     finally:
         mock.remove()
-        shutil.rmtree(scratch.root)
 
 
 def edit_remark(notebook: Path, content: bytes) -> str:
     """Say that a notebook was edited since it was built, so that nobody takes its rehearsal for that of the build."""
     if is_untouched(content):
         return ""
-    shown = f"`python -m build diff {notebook}` shows the edits"
+    shown = f"`python -m build diff {shlex.quote(str(notebook))}` shows the edits"
     return f"{notebook.name} differs from its build and is rehearsed as it lies; {shown}"
 
 
@@ -141,7 +154,7 @@ class _Progress:
     def tell(self) -> None:
         times = cell_times(self.scratch, self.cells)
         for time in (time for time in times[self.told :] if time.seconds >= SECONDS_WORTH_A_LINE):
-            self.say(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}")
+            self.say(shown(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}"))
         self.told = len(times)
 
 
@@ -155,9 +168,8 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return [f"{verb} {name}" for verb, names in verbs.items() for name in sorted(names)]
 
 
-def _ensure_readable(executed: Path, notebook: Path) -> None:
-    """Fall back to the notebook as built where a kill left none, or half of one."""
-    try:
-        read_notebook(read_bytes(executed))
-    except NotANotebook:
-        shutil.copyfile(notebook, executed)
+def _hide_credentials(executed: Path) -> None:
+    """Keep no credential in the executed notebook, from which the page is made."""
+    content = read_notebook(read_bytes(executed))
+    if (clean := hide_in_value(content)) != content:
+        write_text(executed, json.dumps(clean, indent=1, ensure_ascii=False) + "\n")

@@ -1,11 +1,11 @@
 """The report of one rehearsal, as a dataclass, as report.json and as lines for a terminal."""
 
 import json
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from build.foreign_text import shown, shown_value
 from build.problems import Problem
 from build.rehearse.failure import Failure
 
@@ -73,7 +73,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return what report.json holds."""
-        return {"ok": self.ok, **asdict(self)}
+        return {"ok": self.ok, **shown_value(asdict(self))}
 
     def write(self, path: Path) -> None:
         """Write report.json."""
@@ -94,21 +94,4 @@ class Report:
         verdict = "rehearsal ok" if self.ok else f"rehearsal failed: {len(self.problems)} problem(s)"
         rows = f", {self.submission.rows} valid rows" if self.submission and self.submission.valid else ""
         usage = f"{self.seconds:.1f} s of {self.limit_s:g}, {self.peak_rss_gb:.2f} GB of {self.memory_gb:g}"
-        return [*lines, f"{verdict} ({usage}{rows}) → {Path(self.out, REPORT_FILE)}"]
-
-
-def render_html(executed: Path, html: Path) -> None:
-    """Render the executed notebook as one page that loads nothing from the network."""
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
-    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": executed.stem}})
-    html.write_text(body, encoding="utf-8")
-
-
-def keep_working(working: Path, kept: Path) -> None:
-    """Move what the notebook wrote to where the user finds it."""
-    if kept.exists():
-        shutil.rmtree(kept)
-    shutil.move(working, kept)
+        return [*map(shown, lines), f"{verdict} ({usage}{rows}) → {Path(self.out, REPORT_FILE)}"]

@@ -1,5 +1,6 @@
 """The verdict: every problem that a finished run shows, each with its cure, put together into the report."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from build.rehearse.findings import (
     inference_report,
     network_attempts,
     project,
+    told_device,
 )
 from build.rehearse.report import NetworkAttempt, Report, SubmissionCheck
-from build.rehearse.sandbox import Device, Isolation, Scratch
+from build.rehearse.sandbox import Device, Isolation
+from build.rehearse.scratch import Scratch
 from build.rehearse.watch import Watched
+from build.untrusted import plain_text
 from kernel_src.common.competition import LIMIT_S, SUBMISSION_FILE
 
 TRAINING_RESULT = "run/config.json"  # what a training leaves in /kaggle/working
@@ -46,6 +50,7 @@ class Run:
     device: Device
     expected: Expected | None  # None where no competition is mounted
     manifests: dict[str, str]  # mounted dataset's slug → sha256 of its manifest.json
+    notes: tuple[str, ...] = ()  # on what the run left
     changed: list[str]  # what became of /kaggle/input, where it could not be mounted read-only
 
 
@@ -60,7 +65,7 @@ def judge(run: Run) -> Report:
     if run.expected:
         images = run.expected.train_images if training else run.expected.test_images
     if not training:
-        if run.expected and (not failure or (run.mock.working / SUBMISSION_FILE).exists()):
+        if run.expected and (not failure or os.path.lexists(run.mock.working / SUBMISSION_FILE)):
             submission = check_submission(run.mock.working, run.expected)
         if not failure:
             projected, projection = project(run.watched.seconds, images, said)
@@ -75,9 +80,8 @@ def judge(run: Run) -> Report:
     if training and not failure and not (run.mock.working / TRAINING_RESULT).is_file():
         what = f"the training ended without /kaggle/working/{TRAINING_RESULT}"
         problems.append(Problem(what=what, cure="save the training run there: `python -m build bundle` reads it"))
-    told = said.get("device")
-    device = {"rehearsed": run.device, **(told if isinstance(told, dict) else {})}
-    notes = list(run.mock.notes)
+    device = {"rehearsed": run.device} | told_device(said) | {"rehearsed": run.device}
+    notes = [*run.mock.notes, *run.notes]
     if run.device == "p100" and len(device) == 1 and not failure:
         notes.append(f"the notebook does not say which device it used: write `device` into {INFERENCE_REPORT}")
     return Report(
@@ -150,7 +154,9 @@ def _contained_problems(said: dict[str, Any]) -> list[Problem]:
     contained = [f for f in faults if isinstance(f, dict) and f.get("contained")] if isinstance(faults, list) else []
     return [
         Problem(
-            what=f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}",
+            what=plain_text(
+                f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}"
+            )[:2000],
             where=INFERENCE_REPORT,
             cure="mend it before you submit; rehearsed without --rerun it is an error with file and line",
         )

@@ -18,6 +18,7 @@ from build.rehearse.report import REPORT_FILE
 from build.validation.cross_validation import OOF_FILE, TRAIN_TABLES
 from kernel_src.common.competition import TRAIN_CSV
 from kernel_src.common.ensembles import ENSEMBLES
+from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.files import sha256_of
 from kernel_src.common.manifest import CONFIG_FILE, MANIFEST_FILE
 
@@ -48,6 +49,8 @@ def find_run(experiment: str, named: Path | None = None) -> Path:
         finished = [folder for folder in candidates if experiment_of(folder) == experiment]
         if finished:
             return max(finished, key=lambda folder: (folder / CONFIG_FILE).stat().st_mtime)
+    if experiment not in EXPERIMENTS:
+        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
     demo = "`make demo`, or " if experiment == DEMO else ""
     raise WrongUse(
         f"nothing of {experiment} is trained on this machine: {demo}`make train EXPERIMENT={experiment} DATA=…`, or "

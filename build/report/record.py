@@ -1,5 +1,6 @@
 """The record of one experiment: every piece that a report shows, and what is missing with the command that makes it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,7 +190,9 @@ def _judged(
 def _read_bundle(experiment: str, folder: Path, missing: list[Missing]) -> Bundle | None:
     found = find_bundle(experiment, folder)
     if found is None:
-        missing.append(Missing(what="no bundle of this run", command=f"python -m build bundle {folder}"))
+        missing.append(
+            Missing(what="no bundle of this run", command=f"python -m build bundle {shlex.quote(str(folder))}")
+        )
         return None
     fault = ""
     try:
@@ -208,7 +211,9 @@ def _read_bundle(experiment: str, folder: Path, missing: list[Missing]) -> Bundl
 def _read_rehearsal(experiment: str, bundle: Bundle | None, missing: list[Missing]) -> Rehearsal | None:
     found = find_rehearsal(experiment, bundle.folder if bundle else None)
     place = bundle.folder if bundle else "BUNDLE"
-    command = f"python -m build rehearse --experiment {experiment} --data DATA --weights {place} --rerun"
+    command = (
+        f"python -m build rehearse --experiment {experiment} --data DATA --weights {shlex.quote(str(place))} --rerun"
+    )
     if experiment == DEMO:
         command = "make demo"
     if found is None:

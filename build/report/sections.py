@@ -1,6 +1,7 @@
 """The record as sections of a page. A piece that is missing says so where it would stand, with its command."""
 
 import html
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from build.web_page import Section, table, wide
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.floors import REFERENCE_POINTS
+from kernel_src.common.manifest import missing_folds_text
 from kernel_src.common.metric import weighted_r2
 
 PICTURES = 8
@@ -137,6 +139,7 @@ def folds_section(record: Record) -> Section:
     cut = f"{fields['folds']} folds by {fields['split']}, seed {fields['split_seed']}"
     trained = fields.get("train_folds")
     cut += f", of which {_plain(trained)} trained" if trained else ""
+    cut += f". {missing}" if (missing := missing_folds_text(record.config)) else ""
     comparison = record.comparison
     if comparison is None or record.train is None or comparison.validation.folds[0] is None:
         return Section("Folds", f"<p>{html.escape(cut)}. Which image lies where needs train.csv and oof.csv.</p>")
@@ -173,7 +176,8 @@ def folds_section(record: Record) -> Section:
         "Folds",
         f"""<p>{html.escape(cut)}; {whole}.</p>{wide("folds", table(heading, rows))}
 <p class="small">A fold's own R² is held against its own mean: with few groups it swings widely. Kept: the epoch whose
-weights stayed.</p><details><summary>Which groups lie where</summary><ul>{"".join(members)}</ul></details>""",
+weights stayed, the last one unless inner rows pick it.</p>
+<details><summary>Which groups lie where</summary><ul>{"".join(members)}</ul></details>""",
     )
 
 
@@ -195,13 +199,15 @@ def curves_section(record: Record) -> Section:
     """Draw the losses of each fold."""
     if not record.log:
         return Section("Training curves", "<p>No log.csv beside this run's config.</p>")
-    panels = []
+    panels, drawn = [], ["loss in training"]
     for fold, columns in sorted(record.log.items()):
         lines = [(name, columns.get(name, [])) for name in ("train_loss", "inner_loss")]
         shown = [(name, values) for name, values in lines if len(values) == len(columns["epoch"])]
         positive = [value for _, values in shown for value in values if value > 0]
         if not positive or len(columns["epoch"]) < 1:
             continue
+        if len(shown) > 1:
+            drawn = ["loss in training", "loss on the inner rows that pick the epoch"]
         log_y = all(value > 0 for _, values in shown for value in values)
         ends = min(positive), max(positive)
         panel = Panel(_ends(columns["epoch"]), ends, "epoch", "loss", height=200, log_y=log_y)
@@ -212,7 +218,7 @@ def curves_section(record: Record) -> Section:
         panels.append(f"<figure><figcaption>Fold {fold}</figcaption>{panel.svg(f'fold {fold}: {last}')}</figure>")
     return Section(
         "Training curves",
-        f"""{legend(["loss in training", "loss on the inner rows that pick the epoch"])}
+        f"""{legend(drawn)}
 <div class="panels">{"".join(panels)}</div>
 <p class="small">The loss of the experiment, {record.config["experiment"].get("loss")} of scaled targets; not the score.
 </p>""",
@@ -264,7 +270,7 @@ def bundle_section(record: Record) -> Section:
     """List what would be uploaded, compared with its manifest just now."""
     bundle = record.bundle
     if bundle is None:
-        command = html.escape(f"python -m build bundle {record.run}")
+        command = html.escape(f"python -m build bundle {shlex.quote(str(record.run))}")
         return Section("Bundle", f"<p>No bundle of this run: <code>{command}</code>.</p>")
     rows = [[name, f"{entry['bytes']:,}", entry["sha256"]] for name, entry in sorted(bundle.files.items())]
     total = sum(entry["bytes"] for entry in bundle.files.values())

@@ -1,5 +1,6 @@
 """The one sentence that matters, and what to type next."""
 
+import shlex
 from dataclasses import dataclass
 
 from build.report.record import Record
@@ -69,9 +70,9 @@ def _not_believed(record: Record) -> tuple[str, str] | None:
 def _not_ready(record: Record) -> tuple[str, str] | None:
     """Say which piece stands in the way of a submission."""
     if record.bundle is None:
-        return "not ready: no bundle of this run", f"python -m build bundle {record.run}"
+        return "not ready: no bundle of this run", f"python -m build bundle {shlex.quote(str(record.run))}"
     if record.bundle.fault:
-        return "not ready: the bundle is damaged", f"python -m build bundle {record.run}"
+        return "not ready: the bundle is damaged", f"python -m build bundle {shlex.quote(str(record.run))}"
     wanted = next((one for one in record.missing if "rehearsal" in one.what), None)
     if wanted or record.rehearsal is None:
         return "not ready: no rehearsal on this bundle", wanted.command if wanted else ""

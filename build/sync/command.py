@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from build.foreign_text import shown_source
 from build.notebook_file import NotANotebook, read_bytes
 from build.problems import CheckFailed, Problem, WrongUse
 from build.seal import is_untouched
@@ -16,7 +17,6 @@ from build.sync.home import bring_home
 from build.sync.marks import mark
 from build.sync.returned import Return
 from build.sync.writing import SYNC, keep, recover, refuse_pending, write_all
-from build.untrusted import plain_text
 from kernel_src.common.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,10 +127,10 @@ def bring(
         print(json.dumps({"ok": True, **_as_json(result)}, indent=2))
         return
     for line in [*lines, *_remarks(result), *([CODE_CAME_HOME] if result.texts else [])]:
-        print(plain_text(line))
+        print(shown_source(line))
     if not result.texts:
         outcome = "nothing to bring home" if not result.edited else "nothing new for the sources"
-        print(plain_text(f"{notebook}: {outcome}"))
+        print(shown_source(f"{notebook}: {outcome}"))
 
 
 def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: Path = ROOT) -> None:
@@ -149,7 +149,7 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
     if not as_json:
         show(result, root)
         for line in _remarks(result):
-            print(plain_text(line))
+            print(shown_source(line))
     problems = result.problems + [
         Problem(what="the notebook and the sources changed the same lines differently", where=where)
         for where in result.conflicts
@@ -157,7 +157,7 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
     if problems:
         raise CheckFailed(problems)
     if not result.texts:
-        print(plain_text(f"{notebook}: nothing to bring home"))
+        print(shown_source(f"{notebook}: nothing to bring home"))
 
 
 def show(result: Return, root: Path = ROOT) -> None:
@@ -170,7 +170,7 @@ def show(result: Return, root: Path = ROOT) -> None:
     for where, text in (result.texts | result.conflicts).items():
         for line in _diff(where, mine[where], text):
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[0], "")
-            console.print(Text(plain_text(line.rstrip("\n")), style=style))
+            console.print(Text(shown_source(line.rstrip("\n")), style=style))
 
 
 def _remarks(result: Return) -> list[str]:

@@ -5,6 +5,7 @@ terminal the question follows; elsewhere nothing is written, and the command is 
 that were shown.
 """
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,9 +70,9 @@ def bring_pulled(
     if writes and not yes and not (agreed or (lambda: _ask(as_json)))():
         words = ["sync", pulled.relative_to(root).as_posix(), *(["--parameters"] if parameters else [])]
         words += ["--conflicts", "source"] if conflicts == "source" else []
-        shown = f"`python -m build diff {words[1]}`" if as_json else "the diff above"
+        shown = f"`python -m build diff {shlex.quote(words[1])}`" if as_json else "the diff above"
         what = f"nothing was brought home: what comes from the site is code, and nobody agreed to {shown}"
-        cure = f"`python -m build {' '.join(words)}` brings home what was shown; --yes does at once"
+        cure = f"`python -m build {shlex.join(words)}` brings home what was shown; --yes does at once"
         raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
     bring(pulled, content, result, as_json, conflicts=conflicts, root=root)
 

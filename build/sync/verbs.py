@@ -77,8 +77,10 @@ def pull_kernel_verb(
 
     Example: python -m build pull-kernel --experiment v1
     """
+    from build.notebooks import check_notebook
     from build.sync.pull import run_pull
 
+    check_notebook(experiment, kernel)
     run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts, yes=yes)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from build.foreign_text import shown_source
 from build.notebooks import NOTEBOOKS, build_notebook, edit_problem, find_edited, read_templates
 from build.notebooks import build as build_notebooks
 from build.problems import CheckFailed, WrongUse
@@ -18,7 +19,6 @@ from build.stitch.modules import uncollected
 from build.sync.cards import Cards
 from build.sync.command import ROOT, look, sync
 from build.sync.writing import recover
-from build.untrusted import plain_text
 from kernel_src.common.files import write_text
 from kernel_src.common.kernel_cards import KernelCard
 
@@ -35,11 +35,11 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
         content, result = look(notebook, root)
         lines = sync(content, result, notebook.stem, root)
     except (CheckFailed, WrongUse) as wrong:
-        said = plain_text(str(wrong))
+        said = shown_source(str(wrong))
         write_text(errors, f"{said}\n")
         return [f"NOT SYNCED  {line}" for line in said.splitlines()]
     errors.unlink(missing_ok=True)
-    return [plain_text(line) for line in [*lines, *(f"stays       {line}" for line in result.scratch)]]
+    return [shown_source(line) for line in [*lines, *(f"stays       {line}" for line in result.scratch)]]
 
 
 def errors_beside(notebook: Path) -> Path:

@@ -12,6 +12,7 @@ from build.adoption import check_name, read_entries
 from build.notebooks import ROOT
 from build.problems import WrongUse
 from build.stitch.parameters import literal
+from build.tuning.space import PICKER
 from kernel_src.common.ensembles import ENSEMBLES
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.files import write_text
@@ -35,6 +36,8 @@ def read_tuned(path: Path) -> dict[str, dict[str, Any]]:
 def adopt(name: str, best: Mapping[str, Any], root: Path = ROOT) -> Path:
     """Write a trial's changes as the experiment `name`; return the file.
 
+    The experiment keeps its last epoch, whatever picked that of the trials; who wants a picker writes it into the file.
+
     Raises:
         WrongUse: the name cannot be one, or an experiment written by hand has it.
     """
@@ -43,7 +46,8 @@ def adopt(name: str, best: Mapping[str, Any], root: Path = ROOT) -> Path:
     check_name(name, "--adopt")
     if name in ENSEMBLES or (name in EXPERIMENTS and name not in tuned):
         raise WrongUse(f"--adopt {name}: there is such an experiment, written by hand; choose another name")
-    tuned[name] = {"base": best["experiment"], "changes": best["changes"], "found_by": best["found_by"]}
+    changes = {field: value for field, value in best["changes"].items() if field not in PICKER}
+    tuned[name] = {"base": best["experiment"], "changes": changes, "found_by": best["found_by"]}
     write_text(path, tuned_source(tuned))
     return path
 

@@ -1,6 +1,7 @@
 """`python -m build tune`: a search from the command line, to best.json, pictures and, if wanted, an experiment."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -65,12 +66,16 @@ def tune(
     from build.tuning.study import make_pruner, open_storage, open_study, optimize
     from kernel_src.common.files import write_json
     from kernel_src.common.memory import keep_freed_memory
+    from kernel_src.common.untrusted import checked_file_name
 
     base = find_experiment(experiment_name)
     fixed = parse_changes(set_values)
     experiment = apply_changes(base, fixed)
     space = space_for(experiment, restrictions, fixed)
-    name = study_name or f"{experiment_name}-fold{outer_fold}"
+    try:
+        name = checked_file_name(study_name or f"{experiment_name}-fold{outer_fold}")
+    except ValueError as error:
+        raise WrongUse(f"--study: {error}; it names a folder in {out}/") from None
     folder = out / name
     material = prepare(experiment, space, data, pretrained, outer_fold, inner_folds, folder / "cache")
     about = {
@@ -163,18 +168,25 @@ def prepare(
 
 
 def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict[str, Any]:
-    """Return the best complete trial as changes to the experiment; nothing if no trial is complete."""
+    """Return the best complete trial as changes to the experiment; nothing if no trial is complete.
+
+    What picked the epoch of its trainings is told apart, as `search_only`: it is no part of the experiment.
+    """
     from optuna.trial import TrialState
+
+    from build.tuning.space import PICKER
 
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         return {}
     trial = study.best_trial
     about = study.user_attrs["about"]
+    changes = fixed | trial.user_attrs["changes"]
     finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
     return {
         "experiment": experiment_name,
-        "changes": fixed | trial.user_attrs["changes"],
+        "changes": {name: value for name, value in changes.items() if name not in PICKER},
+        "search_only": {name: value for name, value in changes.items() if name in PICKER and value},
         "r2": trial.value,
         "inner_r2": trial.user_attrs["inner_r2"],
         "trial": trial.number,
@@ -218,7 +230,10 @@ def last_words(report: TuningReport) -> str:
         f"study {report.study}: {counts}; pictures and {BEST_FILE} in {report.folder}",
         report.best["found_by"],
         " ".join(f"{name}={value}" for name, value in report.best["changes"].items()),
-        f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET=@{best}",
+        f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET={shlex.quote(f'@{best}')}",
     ]
+    if only := report.best["search_only"]:
+        picker = " ".join(f"{name}={value}" for name, value in only.items())
+        lines.append(f"for the search only, so left out: {picker}; to train so too, say it: SET='{picker}'")
     lines += [f"adopted in {report.adopted}: now run make build"] if report.adopted else []
     return "\n".join(lines)

@@ -7,7 +7,7 @@ A trial is compared with others by the same R² after each epoch, not by its los
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from kernel_src.common.metric import weighted_r2
 from kernel_src.common.model import BiomassNet, load_fold, load_strictly
 from kernel_src.common.prediction import predict_grams
 from kernel_src.common.preprocessing import preprocessing_of
-from kernel_src.common.symmetries import views
+from kernel_src.common.symmetries import UPRIGHT, views
 from kernel_src.common.tables import target_array
 from kernel_src.common.training import train_fold
 from kernel_src.common.training_data import judged_folds, training_pictures, training_table
@@ -94,9 +94,9 @@ def score_trial(experiment: Experiment, data: TuningData, report: Report) -> lis
                 device=data.device,
                 starting_weights=data.weights.get(trial.backbone) if trial.starting_weights else None,
                 folder=Path(scratch),
-                on_epoch=judge.tell(report, files, scores),
+                on_epoch=judge.tell(report, scores),
             )
-            scores.append(judge.score(load_fold(trial, files.weights), views(trial.tta, trial.image_size_px)))
+            scores.append(judge.score(load_fold(trial, files.weights), views(trial)))
     return scores
 
 
@@ -132,29 +132,18 @@ class _Judge:
         )[0]
         return weighted_r2(self.truth, constrain(grams, experiment.constraint))
 
-    def tell(self, report: Report, files: FoldFiles, scores: list[float]) -> Callable[[int, dict[str, Any]], None]:
-        """Return what training calls after each epoch: it scores the checkpoint and reports the mean so far."""
+    def tell(self, report: Report, scores: list[float]) -> Callable[[int, dict[str, Any], Mapping[str, Any]], None]:
+        """Return what training calls after each epoch: it scores the weights so far and reports the mean."""
         before = list(scores)
 
-        def on_epoch(epoch: int, row: dict[str, Any]) -> None:
+        def on_epoch(epoch: int, row: dict[str, Any], weights: Mapping[str, Any]) -> None:
             if self.model is None:
                 self.model = BiomassNet(self.experiment)
-            load_strictly(self.model, checkpoint_weights(files.checkpoint), str(files.checkpoint))
-            now = self.score(self.model, views("none", self.experiment.image_size_px))
+            load_strictly(self.model, dict(weights), "the weights of this epoch")
+            now = self.score(self.model, (UPRIGHT,))
             report(len(before) * self.experiment.epochs + epoch, float(np.mean([*before, now])))
 
         return on_epoch
-
-
-def checkpoint_weights(path: Path) -> dict[str, Any]:
-    """Return the weights that a checkpoint would keep if the training ended there: the average where there is one."""
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        keys = list(file.keys())
-        weights = {key.removeprefix("model."): file.get_tensor(key) for key in keys if key.startswith("model.")}
-        averages = {key.removeprefix("average."): file.get_tensor(key) for key in keys if key.startswith("average.")}
-    return weights | {name: tensor for name, tensor in averages.items() if name in weights}
 
 
 def objective(experiment: Experiment, space: Any, data: TuningData) -> "Callable[[Trial], float]":
@@ -163,7 +152,7 @@ def objective(experiment: Experiment, space: Any, data: TuningData) -> "Callable
 
     from build.local.values import apply_changes
     from build.tuning.space import draw
-    from kernel_src.common.training_loss import TrainingDiverged
+    from kernel_src.common.gradient_steps import TrainingDiverged
 
     def run_trial(trial: "Trial") -> float:
         changes = draw(trial, space, experiment)

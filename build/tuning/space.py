@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 SIZE = "image_px"  # the height; the width keeps the experiment's shape, both are made whole patches
-NO_SEARCH = ("seed", "split_seed", "folds", "train_folds", "split", "machine_shape", "session_limit_s", "tta")
+# What picks an epoch cuts trials short; an experiment trains on all rows to its last epoch, which scores more.
+PICKER = ("inner_folds", "patience_epochs")
+NO_SEARCH = (
+    *("seed", "split_seed", "folds", "train_folds", "split", *PICKER),
+    *("machine_shape", "session_limit_s", "tta"),
+)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 
 from build.problems import CheckFailed, Problem
 from build.push.ledger import COMPLETE, Score
-from kernel_src.common.submission import read_rows
+from kernel_src.common.submission import read_named_rows
 from kernel_src.common.untrusted import quoted
 
 PUBLISHED = Path("docs", "published-scores.csv")
@@ -123,7 +123,7 @@ def read_published(path: Path = PUBLISHED) -> list[Published]:
     rows, problems = [], []
     cure = f"each row: {', '.join(PUBLISHED_COLUMNS)}; between commas, in UTF-8"
     try:
-        columns, texts = read_rows(path)
+        columns, texts = read_named_rows(path)
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error), cure=cure)]) from None
     if missing := [column for column in PUBLISHED_COLUMNS if column not in columns]:

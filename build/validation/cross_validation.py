@@ -56,7 +56,8 @@ def _folds(config: Mapping[str, Any]) -> str:
     if is_frozen(experiment):
         return "every State+Sampling_Date group left out once, everything chosen inside the others"
     total = f"{experiment['folds']} {experiment['split']} folds (seed {experiment['split_seed']})"
-    return f"{len(config['folds'])} of {total}"
+    missing = ", ".join(config.get("missing_folds") or ())
+    return f"{len(config['folds'])} of {total}{f', without fold {missing}, which could not be trained' * bool(missing)}"
 
 
 def is_frozen(experiment: Mapping[str, Any]) -> bool:

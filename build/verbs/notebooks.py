@@ -70,7 +70,7 @@ def rehearse_verb(
     device: Annotated[
         Literal["real", "p100"], typer.Option(help="real, or p100: a GPU this torch has no kernels for.")
     ] = "real",
-    isolation: Annotated[str, typer.Option(help="auto, or guard: do without namespaces.")] = "auto",
+    isolation: Annotated[str, typer.Option(help="auto, bubblewrap, namespace, or guard: do without.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Where to; out/rehearsals/<slug> by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -79,9 +79,13 @@ def rehearse_verb(
     Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
     """
     from build.metadata import kernel_slug
+    from build.notebooks import check_notebook
     from build.rehearse.command import run
     from kernel_src.common.competition import LIMIT_S, MEMORY_GB
 
+    slug = kernel_slug(experiment, kernel)
+    if not Path("notebooks", slug, f"{slug}.ipynb").is_file():
+        check_notebook(experiment, kernel)  # names what was typed, where there is no such notebook
     run(
         experiment=experiment,
         kernel=kernel,
@@ -95,7 +99,7 @@ def rehearse_verb(
         memory_gb=memory_gb or MEMORY_GB,
         device=device,
         isolation=isolation,
-        out=out or Path("out/rehearsals") / kernel_slug(experiment, kernel),
+        out=out or Path("out/rehearsals") / slug,
         as_json=as_json,
     )
 

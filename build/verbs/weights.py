@@ -15,6 +15,7 @@ def weights_verb(
     dataset: Annotated[str, typer.Argument(help="Slug that the experiments name; without it, list them.")] = "",
     source: Annotated[Path | None, typer.Option("--from", help="The downloaded file, or its folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to; out/weights/<slug> by default.")] = None,
+    part: Annotated[str, typer.Option(help="Which weights of a checkpoint that holds several.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """List where pretrained weights come from, or make a downloaded file into the dataset that experiments name.
@@ -23,7 +24,7 @@ def weights_verb(
     """
     from build.weights import run
 
-    run(dataset, source, out, as_json)
+    run(dataset, source, out, part, as_json)
 
 
 @verbs.command("external")

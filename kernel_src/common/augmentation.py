@@ -1,7 +1,8 @@
 """## Augmentation
 
-Four strengths, mildest first. The photographs are taken straight from above, so flips and quarter turns are free; light
-and camera differ between visits, so colour is what must not be trusted.
+Four strengths, mildest first. The photographs are taken straight from above, so flips and quarter turns are free (an
+oblong picture keeps its shape: it is turned by 180° only); light and camera differ between visits, so colour is what
+must not be trusted.
 """
 
 import warnings
@@ -12,12 +13,23 @@ import albumentations
 import cv2
 import numpy as np
 
+from kernel_src.common.symmetries import TURNINGS
+
 DEPTH_KEY = "depth"
 MIDDLE = cv2.INTER_LINEAR  # how a depth map is read between its pixels; albumentations' default is the nearest one
 
 
+class TurnWithinShape(albumentations.RandomRotate90):  # type: ignore[misc]  # it has no types
+    """Turn a square by 0, 90, 180 or 270°, another picture by 0 or 180°: the others would change its shape."""
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Return the number of quarter turns, drawn before, made even where the picture is not square."""
+        height, width = params["shape"][:2]
+        return params if height == width else params | {"factor": params["factor"] & 2}
+
+
 def augmentation(preset: str, with_depth: bool = False) -> albumentations.Compose:
-    """Build one of `experiment.AUGMENTATIONS`; input and output are (height, width, 3) uint8.
+    """Build one of `experiment.AUGMENTATIONS`; input and output are (height, width, 3) uint8 of one shape.
 
     With depth, `augment(image=…, depth=…)` takes a float32 map (height, width, channels) too: it is flipped, turned,
     shifted and warped exactly as the picture, and left alone by noise, colour, shadow and holes.
@@ -68,15 +80,21 @@ def reseed(augment: albumentations.Compose, seed: int) -> None:
 
 def _steps(preset: str) -> list[albumentations.BasicTransform | albumentations.BaseCompose]:
     a = albumentations
-    if preset == "none":
-        return []
-    if preset == "conservative":
-        return [_step(a.HorizontalFlip, p=0.5), _step(a.VerticalFlip, p=0.3)]
+    if preset not in TURNINGS:
+        raise ValueError(f"unknown augmentation preset {preset!r}")
+    turning = TURNINGS[preset]
+    turns = [
+        _step(transform, p=probability)
+        for transform, probability in (
+            (a.HorizontalFlip, turning.sideways),
+            (a.VerticalFlip, turning.upside_down),
+            (TurnWithinShape, turning.turned),
+        )
+        if probability
+    ]
     if preset == "moderate":
         return [
-            _step(a.HorizontalFlip, p=0.5),
-            _step(a.VerticalFlip, p=0.3),
-            _step(a.RandomRotate90, p=0.5),
+            *turns,
             _step(
                 a.ColorJitter,
                 brightness=(0.8, 1.2),
@@ -90,9 +108,7 @@ def _steps(preset: str) -> list[albumentations.BasicTransform | albumentations.B
         ]
     if preset == "aggressive":
         return [
-            _step(a.HorizontalFlip, p=0.5),
-            _step(a.VerticalFlip, p=0.5),
-            _step(a.RandomRotate90, p=0.5),
+            *turns,
             _step(
                 a.Affine,
                 translate_percent=(-0.1, 0.1),
@@ -135,4 +151,4 @@ def _steps(preset: str) -> list[albumentations.BasicTransform | albumentations.B
                 p=0.3,
             ),
         ]
-    raise ValueError(f"unknown augmentation preset {preset!r}")
+    return turns

@@ -11,8 +11,23 @@ import torch
 from torch import nn
 
 from kernel_src.common.experiment import Experiment
+from kernel_src.common.untrusted import quoted
 
 PICTURE_CHANNELS = 3
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a backbone that this timm does not know; nothing is built.
+
+    Raises:
+        ValueError: no network has the name, or the network no such weights after the point.
+    """
+    try:
+        known = timm.is_model(name) and timm.get_pretrained_cfg(name) is not None
+    except RuntimeError as error:
+        raise ValueError(f"backbone={quoted(name)}: {error}") from None
+    if not known:
+        raise ValueError(f"backbone={quoted(name)} is not a network of timm {timm.__version__}")
 
 
 def build_backbone(experiment: Experiment) -> nn.Module:

@@ -12,6 +12,7 @@ import numpy as np
 from kernel_src.common.bundles import Bundle
 from kernel_src.common.dataset import PhotographFiles
 from kernel_src.common.device import DeviceReport
+from kernel_src.common.half_precision import keep_in_half
 from kernel_src.common.images import Framing
 from kernel_src.common.prediction import Member, batch_loader, predict_members
 from kernel_src.common.symmetries import views
@@ -23,7 +24,7 @@ def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
     return Member(
         models=bundle.models,
         preprocessing=bundle.preprocessing,
-        symmetries=views(experiment.tta, experiment.image_size_px),
+        symmetries=views(experiment),
         framings=tuple(map(list(framings).index, bundle.framings)),
         estimator=bundle.depth,
         depth_channels=experiment.depth_channels,
@@ -49,5 +50,9 @@ def predict_bundles(
     """
     framings = list(dict.fromkeys(framing for bundle in bundles for framing in bundle.framings))
     loader = batch_loader(PhotographFiles(paths, framings), batch_size, device)
+    if device.half:
+        for bundle in bundles:
+            for model in bundle.models:
+                keep_in_half(model)
     members = [member_of(bundle, framings) for bundle in bundles]
     return predict_members(members, loader, len(loader), device=device, after_first_batch=after_first_batch)

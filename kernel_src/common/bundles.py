@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kernel_src.common.backbones import check_backbone
 from kernel_src.common.depth import DepthEstimator, load_depth
 from kernel_src.common.experiment import Experiment, experiment_from_json
 from kernel_src.common.files import sha256_of
@@ -74,17 +75,18 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
     """Read what a bundle holds; `manifest` is its own, and covers every file that the config names.
 
     Raises:
-        BundleError: config or manifest lack an entry, contradict each other, or are newer than this notebook; or the
-            frozen backbone is not attached, or is another.
-        ValueError: the experiment is not one that this notebook knows.
+        BundleError: config or manifest lack an entry, contradict each other, or are newer than this notebook; the
+            experiment is not one that this notebook knows; or the frozen backbone is not attached, or is another.
     """
     config = read_bundle_json(folder, CONFIG_FILE)
     lacking = [key for key in ("experiment", "preprocessing", "folds", "oof") if not config.get(key)]
-    lacking += [key for key in ("source_sha256",) if key not in manifest]
+    lacking += ["oof.r2"] if config.get("oof") and "r2" not in config["oof"] else []
+    lacking += [key for key in ("source_sha256",) if not manifest.get(key)]
     if lacking:
         raise BundleError(f"{folder}: config.json or manifest.json lacks {', '.join(lacking)}: make the bundle again")
-    experiment = experiment_from_json(config["experiment"])
     try:
+        experiment = experiment_from_json(config["experiment"])
+        check_backbone(experiment.backbone)
         preprocessing = preprocessing_from_json(config["preprocessing"])
     except ValueError as error:
         raise BundleError(f"{folder / CONFIG_FILE}: {error}") from None

@@ -6,7 +6,6 @@ which holds its code, takes seconds to import: only what loads the model does so
 """
 
 import hashlib
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -15,13 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
 from kernel_src.common.files import sha256_of, write_atomically
-from kernel_src.common.model import load_strictly
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.model import filled
+from kernel_src.common.untrusted import checked_text, parsed_json, quoted
+from kernel_src.common.weight_files import read_weights
 
 DEPTH_WEIGHTS_FILE, DEPTH_CONFIG_FILE = "model.safetensors", "config.json"  # as the hub names them
 BUNDLED_DEPTH_WEIGHTS, BUNDLED_DEPTH_CONFIG = "depth.safetensors", "depth_config.json"
@@ -33,12 +34,12 @@ ABSOLUTE_SCALE = 10.0  # brings the raw answer, relative inverse distance of 0 t
 class DepthEstimator(nn.Module):
     """The frozen depth model with what goes in and what comes out of it."""
 
-    def __init__(self, config: Any) -> None:
-        """Build with random weights from a DepthAnythingConfig."""
+    def __init__(self, config: Any, network: nn.Module | None = None) -> None:
+        """Take a network, or build one with random weights from a DepthAnythingConfig."""
         from transformers import DepthAnythingForDepthEstimation
 
         super().__init__()
-        self.network = DepthAnythingForDepthEstimation(config)
+        self.network = DepthAnythingForDepthEstimation(config) if network is None else network
         self.requires_grad_(False)
 
     @torch.inference_mode()
@@ -60,27 +61,113 @@ class DepthEstimator(nn.Module):
         return torch.cat([relief, raw / ABSOLUTE_SCALE][:channels], 1)
 
 
-def load_depth(weights: Path, config: Path) -> DepthEstimator:
-    """Load a depth model from local files only, strictly.
+# What shapes the network, and as what it is written; nothing else of a config.json reaches transformers, which would
+# take from it where to fetch code and weights. A number is checked by its size, because it becomes memory.
+DEPTH_SETTINGS: dict[str, type] = {
+    "patch_size": int,
+    "reassemble_hidden_size": int,
+    "reassemble_factors": list,
+    "neck_hidden_sizes": list,
+    "fusion_hidden_size": int,
+    "head_in_index": int,
+    "head_hidden_size": int,
+    "depth_estimation_type": str,
+    "max_depth": int,
+}
+DINOV2_SETTINGS: dict[str, type] = {
+    "hidden_size": int,
+    "num_hidden_layers": int,
+    "num_attention_heads": int,
+    "mlp_ratio": int,
+    "hidden_act": str,
+    "layer_norm_eps": float,
+    "image_size": int,
+    "patch_size": int,
+    "num_channels": int,
+    "qkv_bias": bool,
+    "layerscale_value": float,
+    "use_swiglu_ffn": bool,
+    "apply_layernorm": bool,
+    "reshape_hidden_states": bool,
+    "use_mask_token": bool,
+    "out_features": list,
+    "out_indices": list,
+}
+# Where they say something, the depth model is another than this notebook can build from local files.
+DEPTH_ELSEWHERE = ("auto_map", "backbone", "use_pretrained_backbone", "use_timm_backbone", "quantization_config")
+LARGEST_SETTING, MOST_LAYERS = 16384, 128
+
+
+def depth_settings(config: Any) -> dict[str, Any]:
+    """Take from the hub's config.json what shapes the depth model.
 
     Raises:
-        WeightsError: the weights do not fit the config.
+        ValueError: it describes another kind of model, one that lies elsewhere, or by numbers that cannot be meant.
+    """
+    settings = _settings(config, DEPTH_SETTINGS, "depth_anything")
+    settings["backbone_config"] = _settings(config.get("backbone_config"), DINOV2_SETTINGS, "dinov2")
+    settings["backbone_config"]["model_type"] = "dinov2"
+    if settings["backbone_config"].get("num_hidden_layers", 0) > MOST_LAYERS:
+        raise ValueError(f"more than {MOST_LAYERS} layers")
+    return settings
+
+
+def _settings(values: Any, wanted: dict[str, type], model_type: str) -> dict[str, Any]:
+    if not isinstance(values, dict) or values.get("model_type") != model_type:
+        raise ValueError(f"it does not describe a model of the type {model_type}")
+    if elsewhere := [key for key in DEPTH_ELSEWHERE if values.get(key)]:
+        raise ValueError(f"{', '.join(elsewhere)}: a depth model that lies elsewhere is not fetched")
+    found = {}
+    for name, kind in wanted.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        parts = value if kind is list and isinstance(value, list) else [value]
+        if len(parts) > MOST_LAYERS or not all(_is_setting(part, kind) for part in parts):
+            raise ValueError(f"{name}={quoted(value)} cannot be meant")
+        found[name] = value
+    return found
+
+
+def _is_setting(value: Any, kind: type) -> bool:
+    if isinstance(value, str):
+        return kind in (str, list) and bool(checked_text(value))
+    if isinstance(value, bool) or kind in (bool, str):
+        return kind is bool and isinstance(value, bool)
+    if isinstance(value, int | float):
+        return (kind is not int or isinstance(value, int)) and abs(value) <= LARGEST_SETTING
+    return False
+
+
+def load_depth(weights: Path, config: Path) -> DepthEstimator:
+    """Load a depth model from local files only, strictly, with the numbers that a bundle keeps of it.
+
+    A bundle stores matrices and kernels in half precision. Rounded here, the networks learn from the very maps that
+    inference will show them, and a model that comes out of a bundle is left as it is.
+
+    Raises:
+        WeightsError: one of the files is something else, or the weights do not fit the config.
         FileNotFoundError: one of the files is missing.
         ImportError: transformers is not there or broken.
     """
-    from transformers import DepthAnythingConfig
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
     for path in (weights, config):
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: attach the dataset that holds Depth Anything V2 Small")
-    estimator = DepthEstimator(DepthAnythingConfig(**json.loads(config.read_bytes())))
-    load_strictly(estimator.network, load_file(weights), str(weights))
-    return estimator.eval()
+    try:
+        settings = DepthAnythingConfig(**depth_settings(parsed_json(config.read_bytes())))
+    except Exception as error:  # transformers checks a config with errors of its own, which older versions do not have
+        what = " ".join(f"{error}".split())[:300]
+        raise WeightsError(f"{config} is not the config.json of Depth Anything V2 ({what}): take the hub's") from None
+    tensors = {key: tensor.half() if tensor.ndim > 1 else tensor for key, tensor in read_weights(weights).items()}
+    network = filled(lambda: DepthAnythingForDepthEstimation(settings), tensors, str(weights))
+    return DepthEstimator(settings, network).eval()
 
 
 # %%
 DEPTH_CACHE_GB = 20.0  # 357 pictures of 518 px take 0.2 GB; Kaggle's scratch disk has some 60 GB
-DEPTH_CACHE_VERSION = 1  # to be raised when `DepthEstimator.forward` computes something else
+DEPTH_CACHE_VERSION = 2  # to be raised when the same file gives other maps
 
 
 def cached_depth_maps(

@@ -28,6 +28,7 @@ class DeviceReport:
     count: int
     half: bool  # fp16 arithmetic is worth it
     fault: str = ""  # why GPUs that are there are not used; empty if there are none or all work
+    processes: int = 1  # that work side by side on this machine's cores, this one among them
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""

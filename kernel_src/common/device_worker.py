@@ -1,8 +1,8 @@
 """## One device at work
 
 A process of its own for every device: it loads the bundles, reads the photographs of its tasks ahead of the arithmetic
-and sends every step's grams as soon as they are there. Whatever happens to it, what it has sent is safe, and the
-notebook lives. It never decides what a fault means; it tells, and goes on with the rest.
+and sends the grams of every batch and step as soon as they are there. Whatever happens to it, what it has sent is safe,
+and the notebook lives. It never decides what a fault means; it tells, and goes on with the rest.
 """
 
 import queue
@@ -12,30 +12,25 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
-from kernel_src.common.bundle_prediction import member_of
-from kernel_src.common.bundles import BundleRecipe, load_recipe
+from kernel_src.common.bundles import BundleRecipe
 from kernel_src.common.dataset import picture_tensor
-from kernel_src.common.depth import DepthEstimator
+from kernel_src.common.device_folds import CannotLoad, DeviceFolds, Place
 from kernel_src.common.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
-from kernel_src.common.manifest import BundleError
-from kernel_src.common.memory import give_back_freed_memory, keep_freed_memory
-from kernel_src.common.model import GramsNet, WeightsError
-from kernel_src.common.prediction import BatchWork, Member
+from kernel_src.common.memory import give_back_freed_memory, is_out_of_memory, keep_freed_memory
+from kernel_src.common.precision import COMPARED_PHOTOGRAPHS, PrecisionChoice, choose_precision
+from kernel_src.common.prediction import BatchWork
 from kernel_src.common.schedule import Task, goes_on
 from kernel_src.common.steps import Step
 
 READ_AHEAD = 2  # tasks: one in the making, one being read
-WHOLE_BUNDLE = -1  # in the place of a fold
-LOADING_ERRORS = (BundleError, WeightsError, SafetensorError, ImportError, ValueError, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +47,7 @@ class Orders:
     framings: tuple[Framing, ...]
     steps: tuple[Step, ...]
     paths: tuple[Path, ...]
+    not_at_start: tuple[Place, ...] = ()  # folds that are only loaded when they are needed: a worker ended over them
 
 
 # What it says; every message but the first and the last belongs to a task.
@@ -60,6 +56,41 @@ class Ready(NamedTuple):
 
     broken: tuple[tuple[int, int, str], ...]
     seconds: float
+    streamed: tuple[Place, ...]  # folds that found no room beside the others
+    load_s: float  # that a fold took, of those that were loaded; 0 if none was
+
+
+class Loading(NamedTuple):
+    """A fold (or WHOLE_BUNDLE) begins to be loaded: should the worker end now, it was this one."""
+
+    bundle: int
+    fold: int
+
+
+class Loaded(NamedTuple):
+    """A fold was loaded for a task that needs it, and stays or will have to be loaded again."""
+
+    bundle: int
+    fold: int
+    seconds: float
+    stays: bool
+
+
+class Unloadable(NamedTuple):
+    """A fold (or WHOLE_BUNDLE) that a task needs cannot be loaded."""
+
+    bundle: int
+    fold: int
+    why: str
+
+
+class Decided(NamedTuple):
+    """A fold will be computed in this precision, and why; some of it may be told of the batch that showed it."""
+
+    bundle: int
+    fold: int
+    precision: str
+    why: str
 
 
 class Read(NamedTuple):
@@ -72,7 +103,7 @@ class Read(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """One step of a task: grams (rows, 5), not finite where it failed, and why."""
+    """One step of some of a task's photographs: grams (rows, 5), not finite where it failed, and why."""
 
     task: int
     step: int
@@ -103,7 +134,9 @@ class Died(NamedTuple):
     where: str  # traceback
 
 
-MESSAGES = {kind.__name__: kind for kind in (Ready, Read, Computed, Crowded, Ended, Died)}
+MESSAGES = {
+    kind.__name__: kind for kind in (Ready, Loading, Loaded, Unloadable, Decided, Read, Computed, Crowded, Ended, Died)
+}
 
 
 def tell(pipe: Connection, message: tuple[Any, ...]) -> None:
@@ -190,54 +223,35 @@ class DeviceWorker:
         torch.set_num_threads(orders.threads)
         if orders.kind == "cuda":
             torch.cuda.set_device(orders.index)
-        self.device = torch.device(orders.kind)
-        self.members: list[Member | None] = []
-        self.places: list[dict[int, int]] = []  # per bundle: fold → its place among those that could be loaded
-        broken: list[tuple[int, int, str]] = []
-        known: dict[str, DepthEstimator] = {}
-        for number, (recipe, damaged) in enumerate(zip(orders.recipes, orders.damaged, strict=True)):
-            models = {} if recipe is None else self._load(number, recipe, damaged, known, broken)
-            self.places.append({fold: place for place, fold in enumerate(models)})
-            self.members.append(self._member(recipe, known, list(models.values())) if recipe and models else None)
+        self.folds = DeviceFolds(
+            orders.recipes,
+            tuple(dict.fromkeys((step.bundle, step.fold) for step in orders.steps)),
+            orders.framings,
+            torch.device(orders.kind),
+            orders.half,
+            lambda bundle, fold: tell(pipe, Loading(bundle, fold)),
+        )
+        self.in_the_making: Place | None = None
+        self.most_at_once = sys.maxsize  # photographs; smaller once the memory was too small for more
+        self.overflowed: set[Place] = set()  # folds of which that has been told
+        self.undecided = {
+            place
+            for place in self.folds.order
+            if orders.half and (recipe := orders.recipes[place[0]]) and recipe.experiment.precision != "fp16"
+        }
+        broken = self._load()
+        count = len(self.folds.order) - len(self.folds.streamed) - len(broken)
+        loading_s = time.perf_counter() - start
         self.reader = Reader(orders)
         give_back_freed_memory()
         keep_freed_memory()  # not before: what loading needs for a moment would be kept as well
-        tell(self.pipe, Ready(tuple(broken), time.perf_counter() - start))
+        streamed = tuple(sorted(self.folds.streamed))
+        failed = tuple((error.bundle, error.fold, error.why) for error in broken)
+        tell(pipe, Ready(failed, time.perf_counter() - start, streamed, loading_s / max(1, count)))
 
-    def _load(
-        self,
-        number: int,
-        recipe: BundleRecipe,
-        damaged: frozenset[str],
-        known: dict[str, DepthEstimator],
-        broken: list[tuple[int, int, str]],
-    ) -> dict[int, GramsNet]:
-        """Load what can be loaded of a bundle, by fold; put what cannot into `broken`."""
-        try:
-            load_recipe(recipe, known, folds=())  # the depth model alone, which every fold needs
-        except LOADING_ERRORS as error:
-            broken.append((number, WHOLE_BUNDLE, str(error)))
-            return {}
-        models = {}
-        for fold, name in enumerate(recipe.folds):
-            if name in damaged:
-                continue  # told of already
-            try:
-                (model,) = load_recipe(recipe, known, folds=[fold]).models
-            except LOADING_ERRORS as error:
-                broken.append((number, fold, str(error)))
-                continue
-            # Now, so that the next fold is loaded into the memory that the conversion frees. Channels last is what
-            # convolutions compute fastest in, on CPU and GPU.
-            models[fold] = model.to(self.device).to(memory_format=torch.channels_last).eval()
-        return models
-
-    def _member(self, recipe: BundleRecipe, known: dict[str, DepthEstimator], models: list[GramsNet]) -> Member:
-        """Put the folds of a bundle together with its depth model, on the device."""
-        bundle = replace(load_recipe(recipe, known, folds=()), models=models)
-        if bundle.depth is not None:
-            bundle.depth.to(self.device).eval()
-        return member_of(bundle, self.orders.framings)
+    def _load(self) -> list[CannotLoad]:
+        """Load what fits on the device; return what cannot be loaded."""
+        return self.folds.load_all(self.orders.not_at_start)
 
     @torch.inference_mode()
     def run(self) -> None:
@@ -270,42 +284,118 @@ class DeviceWorker:
         good = [reading for reading in readings if not reading.fault]
         if not good:
             return
-        at_once = len(good)
+        done: set[tuple[int, int]] = set()  # step and photograph, of what has been sent
         while True:
+            at_once = min(self.most_at_once, task.at_once or len(good), len(good))
             try:
-                self._steps(task, good, at_once, start)
+                self._steps(task, good, at_once, start, done)
                 return
-            except RuntimeError as error:
-                if not is_out_of_memory(error) or at_once == 1:
+            except (RuntimeError, MemoryError, OSError) as error:
+                if not is_out_of_memory(error) or (at_once == 1 and not self._has_others()):
                     raise
             # Outside the handler, which would keep the tensors of the failed attempt alive.
-            tell(self.pipe, Crowded(task.number, at_once, f"{at_once} photographs at once"))
-            at_once = max(1, at_once // 2)
-            if self.orders.kind == "cuda":
-                torch.cuda.empty_cache()
+            self._make_room(task, at_once)
 
-    def _steps(self, task: Task, readings: Sequence["Reading"], at_once: int, begun_s: float) -> None:
-        """Send every step of all parts; nothing of a step is sent before the whole of it has succeeded."""
+    def _has_others(self) -> bool:
+        """Tell whether there is a fold on the device that could make room for the one in the making."""
+        return self.in_the_making is not None and self.folds.has_others(self.in_the_making)
+
+    def _make_room(self, task: Task, at_once: int) -> None:
+        """Halve the batch; where a photograph is too much for the memory give up another fold's place."""
+        if at_once > 1:
+            tell(self.pipe, Crowded(task.number, at_once, f"{at_once} photographs at once"))
+            self.most_at_once = at_once // 2
+        elif self.in_the_making is not None:
+            self.folds.give_way(keep=self.in_the_making)
+        if self.orders.kind == "cuda":
+            torch.cuda.empty_cache()
+
+    def _steps(
+        self, task: Task, readings: Sequence["Reading"], at_once: int, begun_s: float, done: set[tuple[int, int]]
+    ) -> None:
+        """Bring all photographs through all steps, but for what is `done`; what is sent is added to it."""
         parts = [readings[i : i + at_once] for i in range(0, len(readings), at_once)]
-        works = [self._batch(part) for part in parts] if len(parts) == 1 else None
+        # Where the memory was too small for a batch it is not filled with what could be computed anew.
+        keeps = len(parts) == 1 or at_once == task.at_once
+        works: list[BatchWork | None] = [None] * len(parts)
         on_steps_s = 0.0
-        for done, number in enumerate(task.steps):
-            step, start = self.orders.steps[number], time.perf_counter()
-            if not goes_on(task, done, start - begun_s, on_steps_s):
+        for finished, number in enumerate(task.steps):
+            step, step_begun_s = self.orders.steps[number], time.perf_counter()
+            if not goes_on(task, finished, step_begun_s - begun_s, on_steps_s):
                 return
-            fold = self.places[step.bundle].get(step.fold)
-            if fold is None:
-                continue  # it could not be loaded
-            grams, why = [], ""
+            if all((number, reading.row) in done for reading in readings) or not self._is_loaded(step):
+                continue
+            self.in_the_making = (step.bundle, step.fold)
             for i, part in enumerate(parts):
-                batch = works[i] if works else self._batch(part)
-                answer = batch.grams(step.bundle, fold, step.view)
-                why = why or batch.failure(step.bundle, step.view, answer)
-                grams.append(answer.float().cpu().numpy().astype(float))
-            rows = tuple(reading.row for reading in readings)
-            seconds = time.perf_counter() - start
-            on_steps_s += seconds
-            tell(self.pipe, Computed(task.number, number, rows, np.concatenate(grams), seconds, why))
+                rows = tuple(reading.row for reading in part)
+                if all((number, row) in done for row in rows):
+                    continue
+                start = time.perf_counter()
+                batch = works[i] or self._batch(part)
+                if keeps:
+                    works[i] = batch
+                comparing_s = time.perf_counter()
+                self._decide(step, part, batch)
+                start += time.perf_counter() - comparing_s
+                answer = batch.grams(step.bundle, step.fold, step.view)
+                why = batch.failure(step.bundle, step.view, answer)
+                grams = answer.float().cpu().numpy().astype(float)
+                if len(parts) > 1:
+                    batch.forget_pictures()
+                seconds = time.perf_counter() - start
+                tell(self.pipe, Computed(task.number, number, rows, grams, seconds, why))
+                done.update((number, row) for row in rows)
+                if batch.overflows:
+                    self._take_overflows(step, len(part), batch.overflows)
+            on_steps_s += time.perf_counter() - step_begun_s
+
+    def _is_loaded(self, step: Step) -> bool:
+        """Make sure that a step's fold is on the device; false, and told, if it cannot be."""
+        start = time.perf_counter()
+        try:
+            if self.folds.want(step.bundle, step.fold):
+                stays = (step.bundle, step.fold) not in self.folds.streamed
+                tell(self.pipe, Loaded(step.bundle, step.fold, time.perf_counter() - start, stays))
+        except CannotLoad as error:
+            tell(self.pipe, Unloadable(error.bundle, error.fold, error.why))
+            return False
+        return True
+
+    def _decide(self, step: Step, part: Sequence["Reading"], batch: BatchWork) -> None:
+        """Decide in which precision a fold is computed, at its first batch, if the experiment leaves that open."""
+        place, recipe = (step.bundle, step.fold), self.orders.recipes[step.bundle]
+        if place not in self.undecided or recipe is None:
+            return
+        few = part[:COMPARED_PHOTOGRAPHS]
+        small = batch if len(few) == len(part) else self._batch(few)
+
+        def scores(half: bool) -> torch.Tensor:
+            return small.scores(*place, step.view, half)
+
+        choice = None
+        while choice is None:
+            try:
+                choice = choose_precision(recipe.experiment.precision, self.orders.half, scores)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            if choice is None and not self.folds.give_way(keep=place):
+                choice = PrecisionChoice(True, "not compared with fp32, which the memory is too small for")
+        self.undecided.discard(place)
+        if not choice.half and not self.folds.compute_in_full(*place):
+            choice = PrecisionChoice(True, f"{choice.why}, but the memory is too small for fp32")
+        tell(self.pipe, Decided(*place, choice.name, choice.why))
+
+    def _take_overflows(self, step: Step, photographs: int, overflows: int) -> None:
+        """Go over to fp32 with a fold that half a batch was too large for, unless its experiment wants fp16."""
+        place, recipe = (step.bundle, step.fold), self.orders.recipes[step.bundle]
+        why = f"{overflows} of {photographs} photographs overflowed in fp16 and were computed again in fp32"
+        often = recipe is not None and recipe.experiment.precision != "fp16" and 2 * overflows >= photographs
+        if often and place not in self.overflowed and self.folds.compute_in_full(*place):
+            tell(self.pipe, Decided(*place, "fp32", why))
+        elif place not in self.overflowed:
+            self.overflowed.add(place)
+            tell(self.pipe, Decided(*place, "fp16", why))
 
     def _batch(self, part: Sequence["Reading"]) -> BatchWork:
         pictures = []
@@ -313,10 +403,5 @@ class DeviceWorker:
             stacked = torch.stack([reading.pictures[framing] for reading in part])
             if self.orders.kind == "cuda":
                 stacked = stacked.pin_memory()
-            pictures.append(stacked.to(self.device, non_blocking=True))
-        return BatchWork(self.members, pictures, self.orders.half)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error means too little memory, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+            pictures.append(stacked.to(self.folds.device, non_blocking=True))
+        return BatchWork(self.folds.members, pictures, self.orders.half)

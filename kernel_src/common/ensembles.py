@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_src.common.blended_ensembles import BLENDED
+from kernel_src.common.experiment import ExperimentError, checked_experiment_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,16 @@ class Ensemble:
     stack: dict[str, list[Any]] = field(default_factory=dict)
     constraint: str = "projection"  # once, after the blend
     machine_shape: str = "NvidiaTeslaT4"
+
+    def __post_init__(self) -> None:
+        """Refuse a name that Kaggle would not take.
+
+        Raises:
+            ExperimentError: the ensemble's own name, or there is no experiment to blend.
+        """
+        checked_experiment_name(self.name)
+        if not self.shares:
+            raise ExperimentError(f"{self.name}: an ensemble without shares has nothing to blend")
 
 
 # V6: 0.4 V4 + 0.6 V5. Public R² 0.57.

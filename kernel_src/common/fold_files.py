@@ -13,10 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FoldFiles:
-    """Where a fold keeps its things."""
+    """Where a fold keeps its things: results in the run's folder, what changes all the time in a scratch folder."""
 
     folder: Path
     fold: int
+    scratch: Path | None = None  # None: the run's folder too
 
     @property
     def weights(self) -> Path:
@@ -29,19 +30,25 @@ class FoldFiles:
         return self.folder / f"log{self.fold}.csv"
 
     @property
-    def checkpoint(self) -> Path:
-        """The state to go on from."""
-        return self.folder / f"checkpoint{self.fold}.safetensors"
+    def given_up(self) -> Path:
+        """Why this recipe cannot train the fold; it is not tried again while this is there."""
+        return self.folder / f"given_up{self.fold}.txt"
 
     @property
-    def best(self) -> Path:
-        """The weights of the epoch that is best so far."""
-        return self.folder / f"best{self.fold}.safetensors"
+    def checkpoint(self) -> Path:
+        """The state to go on from."""
+        return (self.scratch or self.folder) / f"checkpoint{self.fold}.safetensors"
+
+    @property
+    def handed_over(self) -> Path:
+        """The state that an earlier session left, where it lies in the run's folder."""
+        return self.folder / f"checkpoint{self.fold}.safetensors"
 
     def clear(self) -> None:
         """Remove what only an unfinished training needs, drafts of a killed one among it."""
-        drafts = [draft for path in (self.weights, self.checkpoint, self.best) for draft in _drafts(path)]
-        for path in (*drafts, *((self.checkpoint, self.best) if self.weights.exists() else ())):
+        unfinished = (self.checkpoint, self.handed_over)
+        drafts = [draft for path in (self.weights, *unfinished) for draft in _drafts(path)]
+        for path in (*drafts, *(unfinished if self.weights.exists() else ())):
             path.unlink(missing_ok=True)
 
 

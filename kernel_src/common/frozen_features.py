@@ -4,6 +4,7 @@ What a pretrained backbone sees, without any fine-tuning. Each picture of a phot
 scale or several) passes the backbone once; the maps of some layers, pooled in some ways, stand side by side.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from torch import nn
 from kernel_src.common.backbones import build_backbone
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.images import Framing
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.model import without_memory
 from kernel_src.common.starting_weights import load_backbone
+from kernel_src.common.weight_files import open_weights
 
 GEM_POWER, GEM_LEAST = 3.0, 1e-6
 
@@ -112,9 +116,23 @@ def load_frozen_features(experiment: Experiment, framings: tuple[Framing, ...], 
     """Build the backbone and load its pretrained weights, strictly.
 
     Raises:
-        WeightsError: a key is missing, left over, or of another shape.
+        WeightsError: a key is missing, left over, of another shape, or not finite; or the backbone is far larger than
+            what its file holds.
         ValueError: the backbone cannot do what the experiment asks of it.
     """
+    _refuse_far_larger(experiment, weights)
     features = FrozenFeatures(experiment, framings)
     load_backbone(features.backbone, weights)
     return features.eval()
+
+
+def _refuse_far_larger(experiment: Experiment, weights: Path) -> None:
+    """Compare sizes before the backbone is built: its embeddings may be resampled, nothing else may grow."""
+    with open_weights(weights) as file:
+        held = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  # no mapping
+    backbone = without_memory(lambda: build_backbone(experiment), experiment.backbone)
+    wanted = sum(p.numel() for name, p in backbone.named_parameters() if "pos" not in name)
+    if wanted > 1.1 * held:
+        raise WeightsError(
+            f"{weights} does not fit the model: it holds {held:,} numbers, {experiment.backbone} has {wanted:,}"
+        )

@@ -20,7 +20,7 @@ from kernel_src.common.competition import (
     sample_id,
 )
 from kernel_src.common.faults import Fault, FaultLog
-from kernel_src.common.submission import read_rows, write_submission
+from kernel_src.common.submission import read_named_rows, write_submission
 
 PHOTOGRAPH_SUFFIX = ".jpg"
 NO_ROWS = (ValueError, OSError)  # of a table that does not name its rows, or cannot be read
@@ -91,7 +91,7 @@ def _named_rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
     Raises:
         ValueError: no column names the rows, or the file is no table.
     """
-    columns, rows = read_rows(path)
+    columns, rows = read_named_rows(path)
     if ID_COLUMN not in columns:
         raise ValueError(f"{path}: no column {ID_COLUMN!r}, it has {', '.join(columns) or 'nothing'}")
     return columns, rows

@@ -5,8 +5,8 @@ submission is saved again and again on the way, so that at every moment the file
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,25 @@ from kernel_src.common.competition import TARGETS
 from kernel_src.common.constraints import constrain
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.device import DeviceReport
+from kernel_src.common.device_folds import WHOLE_BUNDLE
 from kernel_src.common.device_worker import (
     READ_AHEAD,
-    WHOLE_BUNDLE,
     Computed,
     Crowded,
+    Decided,
     Died,
     Ended,
+    Loaded,
+    Loading,
     Orders,
     Read,
     Ready,
+    Unloadable,
 )
 from kernel_src.common.faults import Fault, FaultLog
+from kernel_src.common.memory import is_out_of_memory
 from kernel_src.common.refinement import refine_on_test
-from kernel_src.common.schedule import DEATHS, Schedule
+from kernel_src.common.schedule import DEATHS, MOST_ROWS, Schedule, Task
 from kernel_src.common.steps import steps_by_value
 from kernel_src.common.symmetries import views
 from kernel_src.common.workforce import Worker, Workforce
@@ -43,6 +48,7 @@ LEAST_SAVE_S = 0.5  # between two saves
 LOOK_S = 1.0  # between two looks at the clock
 SILENCE_S = 120.0  # beyond twice what was foreseen, after which a worker counts as hanging
 LOADING_S = 1200.0  # for a worker to load its bundles: 6 GB at 5 MB a second
+RUN_BYTES = 1.5e9  # of decoded photographs that a task may hold, on each device
 FALLBACK = "the training mean"
 
 
@@ -72,6 +78,8 @@ class Outcome:
     steps: int = 0
     by_steps: dict[int, int] = field(default_factory=dict)  # steps behind a photograph → photographs
     seconds: dict[str, float] = field(default_factory=dict)  # loading, first batch, predicting
+    precision: dict[str, str] = field(default_factory=dict)  # bundle and fold → fp16 or fp32, and why
+    streamed: list[str] = field(default_factory=list)  # bundle and fold: loaded anew whenever they were needed
 
     @classmethod
     def of_means(cls, images: int, means: Mapping[str, float]) -> "Outcome":
@@ -93,6 +101,8 @@ class Outcome:
             "photographs_by_steps": {str(steps): count for steps, count in sorted(self.by_steps.items())},
             "photographs_without_prediction": int((~self.predicted).sum()),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "precision": self.precision,
+            "streamed": self.streamed,
         }
 
 
@@ -161,13 +171,17 @@ class Inference:
             [fold for fold, name in enumerate(recipe.folds) if name not in damaged] if recipe else []
             for recipe, damaged in zip(job.recipes, job.damaged, strict=True)
         ]
-        symmetries = [
-            views(recipe.experiment.tta, recipe.experiment.image_size_px) if recipe else () for recipe in job.recipes
-        ]
+        symmetries = [views(recipe.experiment) if recipe else () for recipe in job.recipes]
         steps = steps_by_value(usable, [len(some) for some in symmetries], job.shares)
         framings = tuple(dict.fromkeys(one for recipe in job.recipes if recipe for one in recipe.framings))
+        photograph_bytes = sum(3 * framing.height_px * framing.width_px for framing in framings)
         self.schedule = Schedule(
-            steps, len(job.paths), deadline_s=deadline_s, batch_size=batch_size, devices=device.count
+            steps,
+            len(job.paths),
+            deadline_s=deadline_s,
+            batch_size=batch_size,
+            devices=device.count,
+            most_rows=max(1, min(MOST_ROWS, int(RUN_BYTES / max(1, photograph_bytes)))),
         )
         orders = Orders(
             kind=device.kind,
@@ -191,6 +205,7 @@ class Inference:
             try:
                 with tqdm(total=self.outcome.passes_wanted, desc="predicting", unit="pass") as bar:
                     self.force.start()
+                    self.schedule.on_devices([worker.device for worker in self.force.workers])
                     while self._go_on(bar):
                         pass
             finally:
@@ -209,14 +224,20 @@ class Inference:
             return
         depth_models: dict[str, DepthEstimator] = {}
         bundles = [load_recipe(recipe, depth_models) for recipe in recipes]
-        refined = refine_on_test(
-            bundles,
-            self.job.paths,
-            [answers.fold_grams(number) for number in range(len(recipes))],
-            device=device,
-            batch_size=batch_size,
-            budget_s=min(seconds, self.deadline_s - self.clock()),
-        )
+        try:
+            refined = refine_on_test(
+                bundles,
+                self.job.paths,
+                [answers.fold_grams(number) for number in range(len(recipes))],
+                device=device,
+                batch_size=batch_size,
+                budget_s=min(seconds, self.deadline_s - self.clock()),
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            print(f"not refined: the memory is too small for all folds at once: {error}")
+            return
         for number, grams in enumerate(refined):
             answers.put_fold_grams(number, grams)
         self._save_now()
@@ -242,7 +263,7 @@ class Inference:
         ahead = READ_AHEAD if worker.orders.readers else 1
         while worker.is_ready and len(worker.tasks) < ahead:
             self.schedule.batch_size = worker.batch.size
-            task = self.schedule.next_task(now_s)
+            task = self.schedule.next_task(now_s, worker.device, worker.batch.before_crash is not None)
             if task is None:
                 return
             worker.heard_s = now_s
@@ -256,9 +277,23 @@ class Inference:
         worker.heard_s = self.clock()
         match message:
             case Ready():
-                worker.is_ready = True
+                worker.is_ready, worker.loading = True, None
                 self.outcome.seconds.setdefault("loading", message.seconds)
-                self._take_broken(message)
+                self._take_ready(worker, message)
+            case Loading():
+                worker.loading = (message.bundle, message.fold)
+            case Loaded():
+                worker.loading = None
+                if not message.stays:
+                    self.schedule.on_load(message.bundle, message.fold, message.seconds)
+                    self._note_streamed(message.bundle, message.fold)
+            case Unloadable():
+                worker.loading = None
+                for place in self._places(message.bundle, message.fold):
+                    worker.skipped |= {i for i in worker.tasks[0].steps if self.schedule.steps[i][:2] == place}
+                self._take_unloadable(worker, message.bundle, message.fold, message.why)
+            case Decided():
+                self.outcome.precision[self._name(message.bundle, message.fold)] = f"{message.precision}: {message.why}"
             case Read():
                 self._take_read(worker, message)
             case Computed():
@@ -269,31 +304,61 @@ class Inference:
                 what = f"{worker.name}: the memory is too small for {message.what}"
                 self.log.note(Fault(part="memory", what=what, instead=f"{worker.batch.size} at once from now on"))
             case Ended():
-                task = worker.tasks.pop(0)
-                self.schedule.on_end(task)
-                worker.step = worker.tasks[0].steps[0] if worker.tasks else None
+                at_once, each_s = worker.at_once, worker.spent_s / max(1, worker.passes)
                 if worker.passes:
-                    worker.batch.learn(len(task.rows), worker.spent_s / worker.passes)
-                worker.spent_s, worker.passes = 0.0, 0
+                    worker.batch.learn(at_once, at_once * each_s)
+                self.schedule.on_end(worker.next_oldest())
             case Died():
                 worker.error = f"{message.error}\n{message.where}"
             case None:
                 self._bury(worker)
 
-    def _take_broken(self, message: Ready) -> None:
+    def _take_ready(self, worker: Worker, message: Ready) -> None:
+        self.schedule.on_ready(message.streamed, message.load_s)
+        for place in message.streamed:
+            self._note_streamed(*place)
+        lost = {place for bundle, fold, _ in message.broken for place in self._places(bundle, fold)}
+        usable = {(step.bundle, step.fold) for step in self.schedule.steps}
+        if usable <= lost and worker.orders.kind == "cuda" and len(self.force.workers) == 1:
+            # Nothing can be loaded on the last GPU: the CPU tries, and tells what it cannot load either.
+            what = f"nothing can be loaded on {worker.name}: {message.broken[0][2]}"
+            self.log.contain(Fault(part="device", what=what, instead="the work is done on CPU"))
+            self.force.bury(worker, for_good=True)
+            self.schedule.on_devices([other.device for other in self.force.workers])
+            return
         for bundle, fold, why in message.broken:
-            recipe = self.job.recipes[bundle]
-            assert recipe is not None
-            folds = range(len(recipe.folds)) if fold == WHOLE_BUNDLE else [fold]
-            for one in folds:
-                self.schedule.leave_out(bundle, one)
-            whole = fold == WHOLE_BUNDLE
-            what = f"{recipe.folder.name} cannot be loaded: {why}" if whole else f"{recipe.folder.name}: {why}"
-            instead = "the other bundles, else " + FALLBACK if whole else "the other folds"
-            self.log.contain(Fault(part="bundle" if whole else "fold", what=what, instead=instead))
+            self._take_unloadable(worker, bundle, fold, why)
+
+    def _take_unloadable(self, worker: Worker, bundle: int, fold: int, why: str) -> None:
+        recipe = self.job.recipes[bundle]
+        assert recipe is not None
+        for place in self._places(bundle, fold):
+            self.schedule.cannot(worker.device, *place)
+        whole = fold == WHOLE_BUNDLE
+        what = f"{recipe.folder.name} cannot be loaded: {why}" if whole else f"{recipe.folder.name}: {why}"
+        instead = "the other bundles, else " + FALLBACK if whole else "the other folds"
+        self.log.contain(Fault(part="bundle" if whole else "fold", what=what, instead=instead))
+
+    def _places(self, bundle: int, fold: int) -> list[tuple[int, int]]:
+        """Return the fold, or all of a bundle's."""
+        recipe = self.job.recipes[bundle]
+        assert recipe is not None
+        return [(bundle, one) for one in (range(len(recipe.folds)) if fold == WHOLE_BUNDLE else [fold])]
+
+    def _name(self, bundle: int, fold: int) -> str:
+        recipe = self.job.recipes[bundle]
+        assert recipe is not None
+        return recipe.folder.name if fold == WHOLE_BUNDLE else f"{recipe.folder.name}, fold {fold}"
+
+    def _note_streamed(self, bundle: int, fold: int) -> None:
+        if (name := self._name(bundle, fold)) not in self.outcome.streamed:
+            self.outcome.streamed.append(name)
+            what = f"{name} finds no room beside the others"
+            self.log.note(Fault(part="memory", what=what, instead="it is loaded anew whenever it is needed"))
 
     def _take_read(self, worker: Worker, message: Read) -> None:
         rows = worker.tasks[0].rows
+        worker.rows_good = len(rows) - len(message.unreadable)
         self.schedule.pace.learn_reading(message.seconds / len(rows))
         for row, why in message.unreadable:
             self.schedule.give_up([row])
@@ -315,25 +380,42 @@ class Inference:
             self.log.contain(
                 Fault(part="fold", what=what, instead=f"other folds, views and bundles, else {FALLBACK}", ids=ids)
             )
-        self.schedule.on_step(task, message.step, message.seconds)
+        self.schedule.on_step(task._replace(rows=message.rows), message.step, message.seconds)
         self.outcome.seconds.setdefault("first_batch", message.seconds)
         if message.step != task.steps[0] or len(task.steps) == 1:
             # The first holds the depth model's pass as well, and on a GPU the loading of kernels for a new batch size:
             # 3 s on an H200, against 0.1 for each step after it.
-            worker.spent_s, worker.passes = worker.spent_s + message.seconds, worker.passes + 1
-        worker.step = next((one for one in task.steps if one > message.step), message.step)
+            worker.spent_s, worker.passes = worker.spent_s + message.seconds, worker.passes + len(message.rows)
+        worker.rows_done += len(message.rows)
+        if worker.rows_done >= worker.rows_good:
+            worker.rows_done = 0
+            worker.skipped.add(message.step)
 
     # Death
 
-    def _bury(self, worker: Worker) -> None:
-        tasks, step = list(worker.tasks), worker.step
-        death = self.force.bury(worker)
-        given_up, left_out = self.schedule.on_death(tasks, step, worker.device)
+    def _bury(self, worker: Worker, hung: bool = False) -> None:
+        tasks, step, at_once, smaller = list(worker.tasks), worker.step, worker.at_once, ""
+        given_up: list[int] = []
+        left_out, for_good, loading = None, False, worker.loading
+        if loading is not None:
+            explained, for_good = True, self._blame_loading(worker, tasks)
+        else:
+            given_up, left_out = self.schedule.on_death(tasks, step, worker.device, at_once, hung)
+            explained = bool(tasks) and max(at_once, len(tasks[0].rows)) > 1 and not hung
+            if explained:
+                worker.batch.on_crash(at_once)
+                smaller = f", {worker.batch.size} at once"
+            if given_up or left_out:
+                for other in self.force.workers:
+                    other.batch.on_cause()
+        death = self.force.bury(worker, explained=explained, for_good=for_good)
         self.schedule.on_devices([other.device for other in self.force.workers])
         ids = tuple(self.job.image_ids[row] for row in tasks[0].rows) if tasks else ()
-        what = f"the worker of {worker.name} {death}{f': {worker.error}' if worker.error else ''}"
+        error = f": {worker.error}" if worker.error else ""
+        while_loading = f" while {self._name(*loading)} was loaded" if loading is not None and not worker.error else ""
+        what = f"the worker of {worker.name} {death}{while_loading}{error}"
         left = ", ".join(sorted(other.name for other in self.force.workers))
-        instead = f"its photographs are tried again on {left}" if tasks else f"the work is done on {left}"
+        instead = f"its photographs are tried again on {left}{smaller}" if tasks else f"the work is done on {left}"
         instead = instead if left else "what is there, no device is left"
         self.log.contain(Fault(part="device", what=what, instead=instead, ids=ids))
         if given_up:
@@ -347,6 +429,23 @@ class Inference:
             what = f"{recipe.folder.name if recipe else ''}, fold {left_out.fold}: kills its workers"
             self.log.contain(Fault(part="fold", what=what, instead="the other folds"))
 
+    def _blame_loading(self, worker: Worker, tasks: Sequence[Task]) -> bool:
+        """Let a device do without the fold over whose loading its worker ended; true if it can load none any more.
+
+        At first until all else is done: the others must not wait, and it may not have been the fold.
+        """
+        assert worker.loading is not None
+        for task in tasks:
+            self.schedule.on_end(task)
+        for place in self._places(*worker.loading):
+            is_first = place not in worker.orders.not_at_start
+            worker.orders = replace(worker.orders, not_at_start=(*worker.orders.not_at_start, place))
+            self.schedule.cannot(worker.device, *place, once_more=is_first)
+            if not is_first:
+                what = f"{self._name(*place)}: {worker.name} fails whenever it is loaded"
+                self.log.contain(Fault(part="fold", what=what, instead="the other folds"))
+        return not self.schedule.can_anything(worker.device)
+
     def _end_hanging(self) -> None:
         for worker in list(self.force.workers):
             if worker.tasks:
@@ -356,7 +455,7 @@ class Inference:
             if hangs:
                 worker.error = "it hung" if worker.tasks else "it hung while it loaded the bundles"
                 worker.process.kill()
-                self._bury(worker)  # its pipe will never tell if the driver holds it
+                self._bury(worker, hung=True)  # its pipe will never tell if the driver holds it
 
     # Saving
 
@@ -383,7 +482,7 @@ class Inference:
         self.outcome.by_steps = dict(zip(values.tolist(), counts.tolist(), strict=True))
         short = self.schedule.unfinished()
         if self.clock() >= self.deadline_s and short:
-            steps, unseen = len(self.schedule.steps), [row for row in short if reached[row] == 0]
+            steps, unseen = len(self.schedule.steps), [row for row in short if passes[row] == 0]
             what = f"the time allowed all {steps} steps for {len(reached) - len(short)} of {len(reached)} photographs"
             least = f"at least {min(int(reached[row]) for row in short)} steps for the others"
             ids = tuple(self.job.image_ids[row] for row in unseen)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kernel_src.common.competition import SLUG
 from kernel_src.common.ensembles import ENSEMBLES, Ensemble
+from kernel_src.common.experiment import ExperimentError
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.weight_sources import kaggle_models
 
@@ -35,8 +36,15 @@ def bundle_slug(name: str) -> str:
 
 
 def frozen_backbones(name: str) -> tuple[str, ...]:
-    """Name the datasets of the backbones that an inference mounts beside the bundles; mostly there are none."""
-    members = [EXPERIMENTS[member] for member in (ENSEMBLES[name].shares if name in ENSEMBLES else (name,))]
+    """Name the datasets of the backbones that an inference mounts beside the bundles; mostly there are none.
+
+    Raises:
+        ExperimentError: an ensemble blends what is no experiment.
+    """
+    names = tuple(ENSEMBLES[name].shares) if name in ENSEMBLES else (name,)
+    if unknown := [member for member in names if member not in EXPERIMENTS]:
+        raise ExperimentError(f"{name}: {', '.join(unknown)} is no experiment; there are {', '.join(EXPERIMENTS)}")
+    members = [EXPERIMENTS[member] for member in names]
     return tuple(dict.fromkeys(member.starting_weights for member in members if member.is_frozen))
 
 

@@ -5,17 +5,21 @@ learnt as z-scores; the mean and spread they were scaled with are buffers of the
 weights and cannot be forgotten.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from kernel_src.common.backbones import build_backbone, hold_frozen_statistics
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.fusion import FUSIONS, DepthEncoder
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.weight_files import read_weights
 
 CONSTANT_BELOW_G = 1e-6  # the deviation of equal numbers is not exactly zero: 1e-17 for seven times 0.1
 
@@ -51,6 +55,7 @@ class GramsNet(nn.Module):
     """A network that answers in z-scores (B, 5), and the scaling that makes grams of them."""
 
     scaling: TargetScaling
+    in_fp32: bool = False  # whatever the device is fast in: fp16 is not precise enough for it
 
 
 class BiomassNet(GramsNet):
@@ -124,8 +129,89 @@ def _head(width: int, experiment: Experiment) -> nn.Sequential:
 
 
 # %%
-class WeightsError(Exception):
-    """Weights do not fit the model; the message names the keys."""
+class WithoutMemory(TorchFunctionMode):
+    """A block in which parameters get their shapes and no memory: they are what torch.empty makes, on the meta device.
+
+    `with torch.device("meta")` would do the same to everything, also to the numbers with which some networks of timm
+    (RegNet, CSATv2) compute their own shape.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call torch as it was meant, but for torch.empty."""
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+Net = TypeVar("Net", bound=nn.Module)
+# What goes wrong inside timm, torch and transformers when they are asked for what they cannot build.
+BUILD_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def without_memory(build: Callable[[], Net], source: str) -> Net:
+    """Build a network that has shapes and no weights.
+
+    Raises:
+        WeightsError: it cannot be built; `source` says for what.
+    """
+    try:
+        with WithoutMemory():
+            return build()
+    except BUILD_ERRORS:
+        pass  # a hybrid of timm sends a picture through its stem to learn its size: then that takes no memory either
+    try:
+        with torch.device("meta"):
+            return build()
+    except BUILD_ERRORS as error:
+        raise WeightsError(f"{source}: its network cannot be built ({type(error).__name__}: {error})") from None
+
+
+def filled(build: Callable[[], Net], tensors: Mapping[str, torch.Tensor], source: str) -> Net:
+    """Build a network around the tensors of a file, strictly, in the network's own precision.
+
+    Names and shapes are compared before anything large is made, and the random weights that the tensors would replace
+    are never drawn, which takes most of the time of building.
+
+    Raises:
+        WeightsError: the tensors do not fit, or there is no such network.
+    """
+    model = without_memory(build, source)
+    wanted = model.state_dict()
+    _refuse(misfits(wanted, tensors), source)
+    owned = {key: tensor.to(wanted[key].dtype, copy=True) for key, tensor in tensors.items()}
+    model.load_state_dict(owned, strict=True, assign=True)
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        model = build()  # it computes something of its own, which is in no file
+        load_strictly(model, owned, source)
+    return model
+
+
+def misfits(wanted: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """List every key that is missing, left over, of another shape, or of whole numbers instead of weights."""
+    faults = [f"{key} is missing" for key in wanted if key not in tensors]
+    faults += [f"{key} is not in the model" for key in tensors if key not in wanted]
+    for key in wanted:
+        if key in tensors and tensors[key].shape != wanted[key].shape:
+            faults.append(f"{key} has shape {tuple(tensors[key].shape)}, the model {tuple(wanted[key].shape)}")
+        elif key in tensors and wanted[key].is_floating_point() and not tensors[key].is_floating_point():
+            faults.append(f"{key} holds {tensors[key].dtype}, no weights")
+    return faults
+
+
+def _refuse(faults: list[str], source: str) -> None:
+    if faults:
+        more = f" … {len(faults)} in all" if len(faults) > 5 else ""
+        raise WeightsError(f"{source} does not fit the model: {'; '.join(faults[:5])}{more}")
 
 
 def load_strictly(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
@@ -134,17 +220,7 @@ def load_strictly(model: nn.Module, tensors: dict[str, torch.Tensor], source: st
     Raises:
         WeightsError: listing every key that is missing, left over, or of another shape.
     """
-    wanted = model.state_dict()
-    faults = [f"{key} is missing" for key in wanted if key not in tensors]
-    faults += [f"{key} is not in the model" for key in tensors if key not in wanted]
-    faults += [
-        f"{key} has shape {tuple(tensors[key].shape)}, the model {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in tensors and tensors[key].shape != wanted[key].shape
-    ]
-    if faults:
-        more = f" … {len(faults)} in all" if len(faults) > 5 else ""
-        raise WeightsError(f"{source} does not fit the model: {'; '.join(faults[:5])}{more}")
+    _refuse(misfits(model.state_dict(), tensors), source)
     model.load_state_dict(tensors, strict=True)
 
 
@@ -152,8 +228,30 @@ def load_fold(experiment: Experiment, path: Path) -> BiomassNet:
     """Rebuild one fold's model from its weights, strictly, in fp32.
 
     Raises:
-        WeightsError: a key is missing, left over, or misshapen.
+        WeightsError: the file holds no weights; a key is missing, left over, misshapen or not finite; or the numbers
+            that are divided by are not above 0.
     """
-    model = BiomassNet(experiment)
-    load_strictly(model, load_file(path), str(path))
+    tensors = read_weights(path)
+    model = filled(lambda: BiomassNet(experiment), tensors, str(path))
+    _refuse_divisors(tensors, path)
     return model.eval()
+
+
+def refill_fold(model: GramsNet, path: Path) -> None:
+    """Put the weights of another fold into a network, in its own precision; nothing is overwritten if they do not fit.
+
+    Raises:
+        WeightsError: as for `load_fold`.
+    """
+    tensors = read_weights(path)
+    _refuse(misfits(model.state_dict(), tensors), str(path))
+    _refuse_divisors(tensors, path)
+    model.load_state_dict(tensors, strict=True)
+
+
+def _refuse_divisors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse numbers that are divided by and are not above 0."""
+    if not bool((tensors["scaling.std"] > 0).all()):
+        raise WeightsError(f"{path}: scaling.std {tensors['scaling.std'].tolist()} must be above 0: train again")
+    if negative := [key for key, value in tensors.items() if key.endswith("running_var") and bool((value < 0).any())]:
+        raise WeightsError(f"{path}: variances below 0 in {', '.join(negative[:3])}: make the bundle again")

@@ -13,6 +13,7 @@ LEFT_BY_RUNS = "out"  # folder of a checkout on one's own machine; no file of th
 MOCK = Path(LEFT_BY_RUNS, "mock")  # what `make notebook-run` lays out
 SEARCH_DEPTH = 6  # folders below the input root: models/<owner>/<model>/<framework>/<variation>/<version>
 TREE_LINES = 60
+NOTHING_MOUNTED = "nothing at all is mounted"  # `make push-…` finds this in a log, and pushes once more
 
 
 def kaggle_root() -> Path:
@@ -78,6 +79,7 @@ def find_model(handle: str, sentinel: str) -> Path:
     for place in mounted:
         if (place / sentinel).is_file():
             return place
+    _refuse_empty(inputs, f"the Model {handle}")
     lacking = f" (it is at {', '.join(map(str, mounted))}, without that file)" if mounted else ""
     raise FileNotFoundError(
         f"the Model {handle} with {sentinel} is not mounted below {inputs}{lacking}.\n"
@@ -98,12 +100,23 @@ def _find(inputs: Path, places: list[Path], sentinel: str, wanted: str) -> Path:
     if len(named) == 1:
         print(f"{wanted} is at neither of its usual places; taking {named[0]}, the only such folder with {sentinel}")
         return named[0]
+    _refuse_empty(inputs, wanted)
     found = f"{sentinel} lies in {', '.join(map(str, hits))}" if hits else f"no folder holds {sentinel}"
     raise FileNotFoundError(
         f"{wanted} is not mounted below {inputs} ({found}).\n"
         f"Cure: in the notebook's editor choose Add Input and attach {wanted}, or list it in kernel-metadata.json.\n"
         f"Mounted are:\n{folder_tree(inputs)}"
     )
+
+
+def _refuse_empty(inputs: Path, wanted: str) -> None:
+    """Raise where the input folder is empty: Kaggle's first run after an attachment sometimes begins before it is."""
+    if not inputs.is_dir() or not any(inputs.iterdir()):
+        raise FileNotFoundError(
+            f"{wanted} is not mounted below {inputs}: {NOTHING_MOUNTED}"
+            f"{'' if inputs.is_dir() else ', the folder does not exist'}.\nCure: where it is attached, run the same "
+            f"version once more; else choose Add Input in the notebook's editor and attach {wanted}"
+        )
 
 
 def _folders_below(root: Path) -> Iterator[Path]:

@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import safe_open
+from kernel_src.common.untrusted import quoted
+from kernel_src.common.weight_files import open_weights
 
 PACK_NAME, PACKS = "photographs-{:03d}.safetensors", "photographs-*.safetensors"
 
@@ -28,7 +29,8 @@ def unpack_photographs(packs: Sequence[Path]) -> Path:
     Several processes may ask at once: each writes its own draft, and the first to finish gives it the name.
 
     Raises:
-        ValueError: a name leads out of the folder.
+        ValueError: a name leads out of the folder, or something in there is not the bytes of a file.
+        WeightsError: a pack is not what its name says.
     """
     stamps = [(str(pack.resolve()), pack.stat().st_size, pack.stat().st_mtime_ns) for pack in packs]
     key = hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
@@ -39,11 +41,15 @@ def unpack_photographs(packs: Sequence[Path]) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     for pack in packs:
-        with safe_open(pack, "np") as photographs:
+        with open_weights(pack, "np") as photographs:
             for name in photographs.keys():  # noqa: SIM118  (safe_open is no mapping)
                 path = Path(os.path.abspath(draft / name))
-                if not path.is_relative_to(draft):
-                    raise ValueError(f"{pack} has {name!r}, which leads out of the folder: make the dataset again")
+                if not path.is_relative_to(draft) or path == draft or "\0" in name:
+                    raise ValueError(
+                        f"{pack} has {quoted(name)}, which leads out of the folder: make the dataset again"
+                    )
+                if photographs.get_slice(name).get_dtype() != "U8":
+                    raise ValueError(f"{pack} has {quoted(name)}, which is no file's bytes: make the dataset again")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 photographs.get_tensor(name).tofile(path)
     try:

@@ -4,6 +4,7 @@ One pass over the photographs: each is decoded once, its depth is estimated once
 batch before the next one is read. Memory does not grow with the number of photographs.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,19 @@ from tqdm.auto import tqdm
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.depth import DepthEstimator
 from kernel_src.common.device import DeviceReport
+from kernel_src.common.half_precision import in_full_precision
 from kernel_src.common.model import GramsNet
 from kernel_src.common.preprocessing import Preprocessing
 from kernel_src.common.symmetries import UPRIGHT, apply_view
 
-LOADING_PROCESSES = 4  # a Kaggle session with T4s has four cores
+LOADING_PROCESSES = 4  # more do not help: a GPU cannot take pictures so fast
 
 
 def loading_processes(device: DeviceReport) -> int:
-    """Return how many processes decode: none beside a CPU that computes, all cores beside a GPU."""
-    return LOADING_PROCESSES if device.kind == "cuda" else 0
+    """Return how many processes decode: none beside a CPU that computes, beside a GPU its share of the cores."""
+    if device.kind != "cuda":
+        return 0
+    return max(1, min(LOADING_PROCESSES, len(os.sched_getaffinity(0)) // device.processes))
 
 
 def forward_grams(
@@ -33,32 +37,33 @@ def forward_grams(
     pictures: torch.Tensor | Sequence[torch.Tensor],
     half: bool,
     depth: torch.Tensor | None = None,
+    on_overflow: Callable[[int], None] = lambda _: None,
 ) -> torch.Tensor:
     """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
 
     A net that sees each photograph in several framings is given as many pictures. Pictures whose half-precision result
-    overflows are computed again in fp32, with their depth. What is not finite then either is returned as it is.
+    overflows are computed again in fp32, with their depth, and `on_overflow` is told how many. What is not finite then
+    either is returned as it is.
     """
     seen = [pictures] if isinstance(pictures, torch.Tensor) else pictures
+    half = half and not model.in_fp32
     with torch.autocast(seen[0].device.type, torch.float16, enabled=half):
         z = model(*seen, depth=depth)
     grams = model.scaling.to_grams(z)
     bad = ~torch.isfinite(grams).all(1)
     if half and bool(bad.any()):
-        again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
+        with in_full_precision(model):
+            again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
         grams[bad] = model.scaling.to_grams(again)
+        on_overflow(int((bad & torch.isfinite(grams).all(1)).sum()))
     return grams
 
 
 @torch.inference_mode()
-def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int, half: bool) -> torch.Tensor:
-    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W), in fp16 where faster, those that overflow in fp32."""
-    with torch.autocast(pictures.device.type, torch.float16, enabled=half):
-        depth: torch.Tensor = estimator(pictures, channels)
-    bad = ~torch.isfinite(depth).all((1, 2, 3))
-    if half and bool(bad.any()):
-        depth[bad] = estimator(pictures[bad], channels)
-    return depth
+def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int) -> torch.Tensor:
+    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W) as training does: in fp32, rounded as its cache is."""
+    with torch.autocast(pictures.device.type, enabled=False):
+        return estimator(pictures, channels).half().float()
 
 
 def not_finite(values: torch.Tensor) -> torch.Tensor:
@@ -71,7 +76,7 @@ def not_finite(values: torch.Tensor) -> torch.Tensor:
 class Member:
     """The folds of one experiment and all they need to look at a batch."""
 
-    models: Sequence[GramsNet]
+    models: Sequence[GramsNet]  # one per fold
     preprocessing: Preprocessing
     symmetries: Sequence[tuple[int, bool]]
     framings: tuple[int, ...] = (0,)  # which of the batch's framings are theirs; with depth a single one
@@ -83,9 +88,9 @@ class Member:
 class BatchDepth:
     """The depth maps of one batch: each is computed once, for whoever asks first, and kept for the others."""
 
-    def __init__(self, pictures: Sequence[torch.Tensor], half: bool) -> None:
+    def __init__(self, pictures: Sequence[torch.Tensor]) -> None:
         """Remember the batch, uint8 (B, 3, H, W) in each framing; nothing is computed yet."""
-        self.pictures, self.half = pictures, half
+        self.pictures = pictures
         self._known: dict[tuple[int, int, int, tuple[int, bool]], torch.Tensor] = {}
 
     def seen_by(self, member: Member, view: tuple[int, bool]) -> torch.Tensor | None:
@@ -105,7 +110,7 @@ class BatchDepth:
         key = (id(estimator), framing, member.depth_channels, view)
         if key not in self._known:
             turned = apply_view(self.pictures[framing], view)
-            self._known[key] = estimate_depth(estimator, turned, member.depth_channels, self.half)
+            self._known[key] = estimate_depth(estimator, turned, member.depth_channels)
         return self._known[key]
 
 
@@ -119,21 +124,34 @@ class BatchWork:
         A member that is None cannot be asked for anything.
         """
         self.members, self.pictures, self.half = members, pictures, half
-        self.depths = BatchDepth(pictures, half)
+        self.depths = BatchDepth(pictures)
         self._normalised: dict[int, list[torch.Tensor]] = {}
+        self.overflows = 0  # photographs of the last prediction that fp16 was too small for
 
     def grams(self, number: int, model: int, view: int) -> torch.Tensor:
         """Predict (B, 5) in grams with one model of one member in one of its views; not finite where it failed."""
-        member = self._member(number)
-        if number not in self._normalised:
-            seen = [self.pictures[framing] for framing in member.framings]
-            self._normalised[number] = [member.preprocessing.normalise(pictures) for pictures in seen]
-        symmetry = member.symmetries[view]
-        depth = self.depths.seen_by(member, symmetry)
-        turned = [apply_view(pictures, symmetry) for pictures in self._normalised[number]]
-        grams = forward_grams(member.models[model], turned, self.half, depth)
+        turned, depth = self._seen_by(number, view)
+        self.overflows = 0
+        grams = forward_grams(self._member(number).models[model], turned, self.half, depth, self._note_overflows)
         # A net may swallow what is not finite, and answer nonsense.
         return grams if depth is None else grams.masked_fill(not_finite(depth)[:, None], float("nan"))
+
+    def _note_overflows(self, photographs: int) -> None:
+        self.overflows = photographs
+
+    def scores(self, number: int, model: int, view: int, in_half: bool) -> torch.Tensor:
+        """Return the z-scores (B, 5) of one model in one view, in fp16 or in fp32 as they come: for a comparison."""
+        net = self._member(number).models[model]
+        pictures, depth = self._seen_by(number, view)
+        if in_half:
+            with torch.autocast(pictures[0].device.type, torch.float16):
+                return net(*pictures, depth=depth).float()
+        with in_full_precision(net):
+            return net(*pictures, depth=depth)
+
+    def forget_pictures(self) -> None:
+        """Give up the normalised pictures, which are quickly made again, and keep the depth."""
+        self._normalised.clear()
 
     def failure(self, number: int, view: int, grams: torch.Tensor) -> str:
         """Say why some of `grams`, as `grams()` returned them, are not finite; empty if all are."""
@@ -145,6 +163,16 @@ class BatchWork:
         if depth is not None and bool((bad_maps := not_finite(depth)).any()):
             return f"{int(bad_maps.sum())} of {len(depth)} depth maps are NaN or infinite: the depth model is broken"
         return f"{int(bad.sum())} of {len(bad)} predictions are NaN or infinite: the weights or the pictures are broken"
+
+    def _seen_by(self, number: int, view: int) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Return what a member's nets see in one of its views: normalised pictures, and their depth."""
+        member = self._member(number)
+        if number not in self._normalised:
+            seen = [self.pictures[framing] for framing in member.framings]
+            self._normalised[number] = [member.preprocessing.normalise(pictures) for pictures in seen]
+        symmetry = member.symmetries[view]
+        depth = self.depths.seen_by(member, symmetry)
+        return [apply_view(pictures, symmetry) for pictures in self._normalised[number]], depth
 
     def _member(self, number: int) -> Member:
         member = self.members[number]

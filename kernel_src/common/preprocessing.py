@@ -13,6 +13,9 @@ import torch
 
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.images import INTERPOLATIONS, Framing
+from kernel_src.common.untrusted import checked_number, checked_text, quoted
+
+LEAST_STD = 1e-4  # of pictures in units of 0 to 1; one level of 256 is forty times as much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +27,15 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
-        """Refuse an interpolation that `resize_rgb` cannot do.
+        """Refuse an interpolation that `resize_rgb` cannot do, and a scaling that leaves no number.
 
         Raises:
-            ValueError: it is not one of `INTERPOLATIONS`.
+            ValueError: it is not one of `INTERPOLATIONS`, or there are not three numbers, the deviations above 0.
         """
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or (name == "std" and min(values) < LEAST_STD):
+                least = f", each at least {LEAST_STD:g}" if name == "std" else ""
+                raise ValueError(f"{name}={values} is not three numbers{least}")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation={self.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
 
@@ -68,7 +75,18 @@ def preprocessing_from_json(values: Mapping[str, Any]) -> Preprocessing:
     """
     if lacking := [name for name in ("mean", "std", "interpolation") if name not in values]:
         raise ValueError(f"preprocessing lacks {', '.join(lacking)}: written by an older kit, make the bundle again")
-    return Preprocessing(mean=tuple(values["mean"]), std=tuple(values["std"]), interpolation=values["interpolation"])
+    return Preprocessing(
+        mean=_three_numbers(values["mean"]),
+        std=_three_numbers(values["std"]),
+        interpolation=checked_text(values["interpolation"]),
+    )
+
+
+def _three_numbers(values: Any) -> tuple[float, float, float]:
+    if not isinstance(values, list | tuple) or len(values) != 3:
+        raise ValueError(f"{quoted(values)} is not three numbers")
+    red, green, blue = map(checked_number, values)
+    return red, green, blue
 
 
 def framings_of(experiment: Experiment, preprocessing: Preprocessing) -> tuple[Framing, ...]:

@@ -10,6 +10,7 @@ from kernel_src.common.experiment import Experiment
 from kernel_src.common.fallback import Attached
 from kernel_src.common.faults import Fault, FaultLog
 from kernel_src.common.manifest import CONFIG_FILE, BundleError
+from kernel_src.common.symmetries import views
 
 
 def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleRecipe | None]:
@@ -49,13 +50,13 @@ def _line(recipe: BundleRecipe, share: float) -> str:
         return (
             f"{experiment.name}: a regressor on frozen features of {experiment.backbone}, pictures {pictures} px "
             f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.feature_layers))} from the "
-            f"last, poolings {', '.join(experiment.feature_poolings)}, views {experiment.tta}, share {share:g}, "
+            f"last, poolings {', '.join(experiment.feature_poolings)}, seen upright, share {share:g}, "
             f"out-of-fold R² {recipe.oof_r2:.4f}, fitted by sources {recipe.source_sha256[:12]}"
         )
     depth = f"depth {experiment.depth_fusion}, {experiment.depth_views}" if experiment.depth else "no depth"
     return (
         f"{experiment.name}: {len(recipe.folds)} folds of {experiment.backbone}, "
         f"{experiment.image_height_px}x{experiment.image_width_px} px {recipe.preprocessing.interpolation}, "
-        f"views {experiment.tta}, {depth}, share {share:g}, out-of-fold R² {recipe.oof_r2:.4f}, "
+        f"{len(views(experiment))} views, {depth}, share {share:g}, out-of-fold R² {recipe.oof_r2:.4f}, "
         f"trained from sources {recipe.source_sha256[:12]}"
     )

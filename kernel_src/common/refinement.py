@@ -98,7 +98,7 @@ def head_inputs(
             hook.remove()
     features = []
     for bundle, per_model in zip(bundles, kept, strict=True):
-        count = len(views(bundle.experiment.tta, bundle.experiment.image_size_px))
+        count = len(views(bundle.experiment))
         # Batch after batch, and of each its views one after the other.
         joined = [[torch.cat(parts[view::count]) for view in range(count)] for parts in per_model]
         if any(len(view) != len(paths) for per_view in joined for view in per_view):

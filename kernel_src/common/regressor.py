@@ -9,14 +9,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.files import write_atomically
+from kernel_src.common.untrusted import checked_count, checked_text, parsed_json, quoted
+from kernel_src.common.weight_files import open_weights
 
 # How grams are scaled for a fit, and back; roots and logarithms tame the few heavy photographs.
 TARGET_SCALES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
@@ -149,6 +151,7 @@ class Regressor:
 
 # %%
 HEADING = "i2b-regressor"  # the one entry of the file's metadata
+ARRAY_KINDS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of safetensors
 
 
 def save_regressor(regressor: Regressor, path: Path) -> None:
@@ -174,13 +177,31 @@ def load_regressor(path: Path) -> Regressor:
     """Read what `save_regressor` wrote.
 
     Raises:
-        ValueError: the file holds something else, or other targets.
+        WeightsError: the file is no safetensors file, or damaged.
+        ValueError: it holds something else, other targets, or arrays that do not fit one another.
     """
-    with safe_open(path, "np") as handle:
-        about = json.loads((handle.metadata() or {}).get(HEADING, "null"))
-        arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  # no mapping
-    if about is None or tuple(about["targets"]) != TARGETS:
-        raise ValueError(f"{path} is no regressor for {', '.join(TARGETS)}: make it by `python -m build regress`")
+    with open_weights(path, "np") as handle:
+        header = (handle.metadata() or {}).get(HEADING, "null")
+        foreign = [name for name in handle.keys() if handle.get_slice(name).get_dtype() not in ARRAY_KINDS]  # noqa: SIM118
+        arrays = {} if foreign else {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  # no mapping
+    try:
+        about = parsed_json(header.encode())
+        targets = tuple(about["targets"])
+        if targets != TARGETS:
+            raise ValueError(f"its targets are {quoted(targets)}")
+        if foreign or not all(_is_sound(name, array) for name, array in arrays.items()):
+            raise ValueError("it holds numbers that are not finite, or no numbers")
+        regressor = _assembled(about, arrays)
+        _check_fit(regressor)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no regressor for {', '.join(TARGETS)} ({error}): make it by `python -m build regress`"
+        ) from None
+    return regressor
+
+
+def _assembled(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Regressor:
+    """Put the arrays together as the header says."""
 
     def below(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -188,11 +209,55 @@ def load_regressor(path: Path) -> Regressor:
     bases = [Basis(kind=kind, arrays=below(f"basis.{i}.")) for i, kind in enumerate(about["bases"])]
     members = tuple(
         RegressorMember(
-            name=member["name"],
-            basis=bases[member["basis"]],
+            name=checked_text(member["name"]),
+            basis=bases[checked_count(member["basis"])],
             target_scale=member["target_scale"],
             **below(f"member.{i}."),
         )
         for i, member in enumerate(about["members"])
     )
     return Regressor(members=members, weights=arrays["weights"])
+
+
+def _is_sound(name: str, array: np.ndarray) -> bool:
+    """Tell whether all is finite; the threshold of a leaf is infinite, since nothing goes on from there."""
+    return not np.isnan(array).any() if name.endswith(".threshold") else bool(np.isfinite(array).all())
+
+
+def _check_fit(regressor: Regressor) -> None:
+    """Refuse arrays that do not fit one another: shapes, indices, divisors, weights.
+
+    Raises:
+        ValueError, LookupError, TypeError: something does not fit.
+    """
+    if not regressor.members or regressor.weights.shape != (len(regressor.members), len(TARGETS)):
+        raise ValueError("not one weight per member and target")
+    if (regressor.weights < 0).any() or not np.allclose(regressor.weights.sum(0), 1, atol=1e-3):
+        raise ValueError("the members' weights do not add up to 1")
+    for member in regressor.members:
+        arrays = member.basis.arrays
+        if member.target_scale not in TARGET_SCALES or member.basis.kind not in BASES:
+            raise ValueError(f"unknown are {quoted(member.target_scale)} or {quoted(member.basis.kind)}")
+        if arrays["mean"].ndim != 1 or arrays["scale"].shape != arrays["mean"].shape or (arrays["scale"] == 0).any():
+            raise ValueError("mean and scale of the features do not fit, or a scale is 0")
+        five = (len(TARGETS),)
+        if (member.ceiling_g < 0).any() or member.ceiling_g.shape != five or member.intercept.shape != five:
+            raise ValueError("ceiling_g is no grams of the targets")
+        if member.basis.kind == "leaves":
+            _check_trees(arrays)
+    width = len(regressor.members[0].basis.arrays["mean"])
+    if regressor.predict(np.zeros((1, width))).shape != (1, len(TARGETS)):
+        raise ValueError("it does not answer in one number per target")
+
+
+def _check_trees(arrays: dict[str, np.ndarray]) -> None:
+    nodes = arrays["threshold"].shape[1]
+    width = arrays["rotation"].shape[1] if "rotation" in arrays else len(arrays["mean"])
+    for name, end in (("feature", width), ("left", nodes), ("right", nodes)):
+        array = arrays[name]
+        if array.shape != arrays["threshold"].shape or array.dtype.kind not in "iu" or not array.size:
+            raise ValueError(f"the trees' {name} is no table of whole numbers")
+        if array.min() < 0 or array.max() >= end:
+            raise ValueError(f"the trees' {name} leads out of them")
+    if not 0 <= int(arrays["depth"]) <= nodes:
+        raise ValueError("the trees are deeper than they have nodes")

@@ -52,6 +52,9 @@ def print_report(report: Mapping[str, Any], submission: Path, path: Path) -> Non
         f"{submission}: valid; {images} photographs, {plan['passes_done']} of {plan['passes_wanted']} passes "
         f"({plan['steps']} steps each) in {report['predict_seconds']:.1f} s on {device}"
     )
+    for name, precision in plan["precision"].items():
+        half = precision.startswith("fp16")
+        print(f"  {name}: {'fp16' if half else 'fp32 in place of fp16'}: {precision.partition(': ')[2]}")
     for steps, count in plan["photographs_by_steps"].items():
         if int(steps) < plan["steps"]:
             print(f"  {count} photographs have {steps} of {plan['steps']} steps")

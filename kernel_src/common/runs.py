@@ -7,7 +7,7 @@ folder from which the kit makes the bundle: weights, `config.json`, out-of-fold 
 import csv
 import platform
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,7 @@ from kernel_src.common.device import DeviceReport
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.files import sha256_of, write_atomically, write_json, write_text
 from kernel_src.common.fold_files import FoldFiles, csv_text
+from kernel_src.common.gradient_steps import TrainingDiverged
 from kernel_src.common.images import decoded_photographs
 from kernel_src.common.manifest import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.common.metric import weighted_r2
@@ -38,11 +39,11 @@ from kernel_src.common.prediction import predict_grams
 from kernel_src.common.preprocessing import framing_of, preprocessing_of
 from kernel_src.common.provenance import sources_of
 from kernel_src.common.pseudo_labels import split_sha256
-from kernel_src.common.resumption import check_fingerprint, run_fingerprint
+from kernel_src.common.resumption import check_fingerprint, checkpoint_folder, run_fingerprint
 from kernel_src.common.session import ENDLESS, Session, SessionEnded
 from kernel_src.common.symmetries import views
 from kernel_src.common.tables import target_array
-from kernel_src.common.training import train_fold
+from kernel_src.common.training import OnEpoch, train_fold
 from kernel_src.common.training_data import folds_to_train, judged_folds, training_pictures, training_table
 
 OOF_FILE, LOG_FILE = "oof.csv", "log.csv"
@@ -51,9 +52,19 @@ SCORE_FORMULA = "official weighted R2 over all rows, in grams, after the constra
 
 
 def folds_left(experiment: Experiment, train: pd.DataFrame, folder: Path) -> tuple[int, ...]:
-    """Return the folds that are not trained yet, in their order."""
+    """Return the folds that are neither trained nor given up yet, in their order."""
     wanted = folds_to_train(experiment, judged_folds(experiment, train))
-    return tuple(fold for fold in wanted if not FoldFiles(folder, fold).weights.exists())
+    files = {fold: FoldFiles(folder, fold) for fold in wanted}
+    return tuple(fold for fold in wanted if not (files[fold].weights.exists() or files[fold].given_up.exists()))
+
+
+def missing_folds(experiment: Experiment, train: pd.DataFrame, folder: Path) -> dict[int, str]:
+    """Return the folds that this recipe cannot train, and why."""
+    wanted = folds_to_train(experiment, judged_folds(experiment, train))
+    given_up = {
+        fold: FoldFiles(folder, fold).given_up for fold in wanted if not FoldFiles(folder, fold).weights.exists()
+    }
+    return {fold: path.read_text(encoding="utf-8").strip() for fold, path in given_up.items() if path.exists()}
 
 
 def train_run(
@@ -65,34 +76,39 @@ def train_run(
     starting_weights: Path | None,
     folder: Path,
     cache: Path,
+    scratch: Path | None = None,
     folds: Sequence[int] | None = None,
     depth_folder: Path | None = None,
     external_folder: Path | None = None,
     pseudo_labels: pd.DataFrame | None = None,
     session: Session = ENDLESS,
-    on_epoch: Callable[[int, dict[str, Any]], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> None:
     """Train folds of an experiment into `folder`, all that are left unless given; a run can be resumed at any time.
 
     `train` is the wide table of `read_train`, `competition` the folder its image paths are relative to. When the
-    session's time is up the training saves, says so and returns; `folds_left` then names what is not finished.
+    session's time is up the training saves, says so and returns; `folds_left` then names what is not finished. A fold
+    whose loss does not stay finite is given up, with the reason in a file, and the others are trained. Checkpoints lie
+    in `scratch`, or else in `folder`.
 
     Raises:
         ValueError: `folder` holds a run of another experiment or of other data, or extra data is missing or unfit.
-        TrainingDiverged: the loss is not finite.
+        torch.OutOfMemoryError: not even one photograph fits.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = training_table(experiment, train, external_folder, pseudo_labels)
     depth_weights = depth_folder / DEPTH_WEIGHTS_FILE if experiment.depth and depth_folder is not None else None
     weights = [starting_weights, depth_weights]
-    check_fingerprint(run_fingerprint(experiment, table.rows, table.pseudo_labels, weights), folder)
+    check_fingerprint(run_fingerprint(experiment, table.rows, table.fold_of, table.pseudo_labels, weights), folder)
     photographs, depth_maps = training_pictures(
         experiment, table.rows, competition, depth_folder=depth_folder, cache=cache, device=device
     )
+    checkpoints = checkpoint_folder(scratch, folder) if scratch is not None else folder
     wanted = folds_to_train(experiment, judged_folds(experiment, train))
     for fold in wanted if folds is None else folds:
-        if FoldFiles(folder, fold).weights.exists():
-            FoldFiles(folder, fold).clear()
+        files = FoldFiles(folder, fold, checkpoints)
+        if files.weights.exists():
+            files.clear()
             print(f"fold {fold}: trained before, kept")
             continue
         try:
@@ -103,9 +119,15 @@ def train_run(
                 device=device,
                 starting_weights=starting_weights,
                 folder=folder,
+                scratch=checkpoints,
                 session=session,
                 on_epoch=on_epoch,
             )
+        except TrainingDiverged as error:
+            print(f"fold {fold} is given up: {error}")
+            write_text(files.given_up, f"{error}\n")  # every process writes the same
+            files.checkpoint.unlink(missing_ok=True)
+            files.handed_over.unlink(missing_ok=True)
         except SessionEnded as end:
             print(f"{end}, because the session's {session.limit_s:.0f} s are nearly over; everything is saved")
             return
@@ -131,10 +153,11 @@ def predict_out_of_fold(
     cache: Path,
     device: DeviceReport,
     depth_folder: Path | None = None,
+    missing: Collection[int] = (),
 ) -> pd.DataFrame:
     """Predict each image by the fold that was not trained on it, as inference would, before the constraint.
 
-    Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds.
+    Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds but those `missing`.
     """
     paths = [competition / path for path in train["image_path"]]
     photographs = decoded_photographs(paths, framing_of(experiment), cache, [True] * len(paths))
@@ -144,13 +167,15 @@ def predict_out_of_fold(
         estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
     parts = []
     for fold in folds_to_train(experiment, fold_of):
+        if fold in missing:
+            continue
         rows = np.flatnonzero(fold_of == fold)
         model = load_fold(experiment, weights / f"fold{fold}.safetensors")
         predicted = predict_grams(
             [model],
             DecodedPhotographs(photographs, rows),
             preprocessing=preprocessing_of(experiment.backbone),
-            symmetries=views(experiment.tta, experiment.image_size_px),
+            symmetries=views(experiment),
             device=device,
             batch_size=experiment.batch_size,
             estimator=estimator,
@@ -198,6 +223,8 @@ def finish_run(
         "oof": {"r2": out_of_fold_r2(experiment, train, oof), "images": len(oof), "formula": SCORE_FORMULA},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
     }
+    if given_up := missing_folds(experiment, train, folder):
+        config["missing_folds"] = {str(fold): why for fold, why in given_up.items()}
     if device is not None:
         config["device"] = device.as_json()
     if experiment.depth and depth_folder is not None:

@@ -1,44 +1,75 @@
 """## Folds
 
 Photographs of one State and Sampling_Date look alike and weigh alike; if one visit lies in training and validation, the
-score measures memory. Every split here therefore keeps groups whole.
+score measures memory. Every split here therefore keeps groups whole. A visit has 1 to 22 photographs, so groups dealt
+out like cards leave folds of 44 and of 107: they are dealt so that every fold holds about as many photographs.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold
 
 QUANTILE_BINS = 4
+EVEN_NUMBERS = 2  # how much more the number of photographs counts than that of each quartile, where both are balanced
 
 
 def fold_numbers(split: str, groups: np.ndarray, strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Return the fold in which each image is validated, (images,) of int.
 
     `split` is one of `experiment.SPLITS`; `strata` (images,) are grams whose quartiles the stratified variant balances.
+    The order of the images does not matter, only what their groups are called.
 
     Raises:
         ValueError: there are fewer groups than folds, or the split is unknown.
     """
+    names, group_of = np.unique(groups, return_inverse=True)
     if split == "leave_group_out":
-        parts = list(LeaveOneGroupOut().split(groups, groups=groups))
-    elif len(set(groups)) < folds:
-        raise ValueError(
-            f"{folds} folds need at least as many State+Sampling_Date groups; there are {len(set(groups))}"
-        )
-    elif split == "group":
-        # scikit-learn deals the groups by size unless told to shuffle: without it the seed has no effect.
-        parts = list(GroupKFold(folds, shuffle=True, random_state=seed).split(groups, groups=groups))
-    elif split == "stratified_group":
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        parts = list(splitter.split(groups, quantile_bins(strata), groups))
-    else:
+        return group_of
+    if len(names) < folds:
+        raise ValueError(f"{folds} folds need at least as many State+Sampling_Date groups; there are {len(names)}")
+    if split not in ("group", "stratified_group"):
         raise ValueError(f"unknown split {split!r}")
-    numbers = np.full(len(groups), -1)
-    for number, (_, valid) in enumerate(parts):
-        numbers[valid] = number
-    assert (numbers >= 0).all()
-    return numbers
+    counts = np.bincount(group_of)[:, None]  # (groups, 1)
+    if split == "stratified_group":
+        bins = quantile_bins(strata)
+        of_bin = [np.bincount(group_of[bins == one], minlength=len(names)) for one in range(QUANTILE_BINS)]
+        counts = np.column_stack([EVEN_NUMBERS * counts, *of_bin])
+    return _deal(counts.astype(float), folds, np.random.default_rng(seed))[group_of]
+
+
+def _deal(counts: np.ndarray, folds: int, random: np.random.Generator) -> np.ndarray:
+    """Deal groups out so that the folds' sums of `counts` (groups, kinds) are as equal as can be; (groups,) of int.
+
+    1. The groups are shuffled, and each goes where the sum of squares grows least: to the smallest fold.
+    2. While moving a group, or swapping two, makes the sum of squares smaller, the best such change is made.
+
+    The shuffle decides which of the many even deals comes out. No fold is empty: it would be the smallest.
+    """
+    fold_of, sums = np.zeros(len(counts), int), np.zeros((folds, counts.shape[1]))
+    for group in random.permutation(len(counts)):
+        fold_of[group] = np.argmin(sums @ counts[group])
+        sums[fold_of[group]] += counts[group]
+    while True:
+        # What a change adds to the sum of squares, halved. The rest is a fold without the group itself.
+        rest = sums[fold_of] - counts  # (groups, kinds)
+        beside = counts @ rest.T  # (groups, groups)
+        own = beside.diagonal()
+        moved = counts @ sums.T - own[:, None]  # (groups, folds)
+        moved[np.arange(len(counts)), fold_of] = 0
+        swapped = beside + beside.T - own[:, None] - own
+        swapped[fold_of[:, None] == fold_of] = 0
+        if min(moved.min(), swapped.min()) >= 0:
+            return fold_of
+        if moved.min() <= swapped.min():
+            group, fold = np.unravel_index(moved.argmin(), moved.shape)
+            changes = [(group, fold)]
+        else:
+            one, other = np.unravel_index(swapped.argmin(), swapped.shape)
+            changes = [(one, fold_of[other]), (other, fold_of[one])]
+        for group, fold in changes:
+            sums[fold_of[group]] -= counts[group]
+            fold_of[group] = fold
+            sums[fold] += counts[group]
 
 
 def quantile_bins(values: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from torch import nn
 
 from kernel_src.common.backbones import PICTURE_CHANNELS, stem_weight_names, with_extra_channels
 from kernel_src.common.hub_names import timm_names
-from kernel_src.common.model import BiomassNet, load_strictly
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.model import BUILD_ERRORS, BiomassNet, load_strictly
+from kernel_src.common.weight_files import read_weights
 
 STARTING_WEIGHTS_FILE = "model.safetensors"
 
@@ -32,9 +33,22 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     the pretraining task is dropped, by the name that timm gives it.
 
     Raises:
-        WeightsError: a key is missing, left over, or of another shape.
+        WeightsError: the file holds no weights; a key is missing, left over, of another shape, or not finite.
     """
-    tensors = _without_classifier(timm_names(load_file(path)), backbone)
+    given = read_weights(path)
+    try:
+        tensors = _as_timm_has_them(given, backbone)
+    except BUILD_ERRORS as error:  # timm's functions take the tensors of another network as far as they get
+        raise WeightsError(
+            f"{path} does not fit the model: {type(backbone).__name__} cannot take {len(given)} tensors such as "
+            f"{', '.join(sorted(given)[:2])} ({type(error).__name__}: {error})"
+        ) from None
+    load_strictly(backbone, tensors, str(path))
+
+
+def _as_timm_has_them(given: dict[str, torch.Tensor], backbone: nn.Module) -> dict[str, torch.Tensor]:
+    """Give the tensors of a checkpoint the names and sizes of the backbone."""
+    tensors = _without_classifier(timm_names(given), backbone)
     # Each family of timm has a function of this name beside its nets, if its checkpoints need any work at all.
     convert = getattr(getattr(timm.models, _family(backbone)), "checkpoint_filter_fn", None)
     if convert is not None:
@@ -45,7 +59,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
         channels = wanted[name].shape[1]
         if name in tensors and tensors[name].shape[1] == PICTURE_CHANNELS < channels:
             tensors[name] = with_extra_channels(tensors[name], channels)
-    load_strictly(backbone, tensors, str(path))
+    return tensors
 
 
 def _family(backbone: nn.Module) -> str:

@@ -5,6 +5,7 @@ rehearsal on your own machine all go through them.
 """
 
 import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +20,10 @@ from kernel_src.common.competition import (
     split_sample_id,
 )
 from kernel_src.common.files import write_text
+from kernel_src.common.untrusted import quoted, read_foreign_file
+
+LARGEST_SUBMISSION = 16 << 20  # bytes; 800 photographs make 0.2 MB
+MOST_LINES = 20  # of a list of problems
 
 
 def read_column(path: Path, column: str) -> list[str]:
@@ -27,13 +32,13 @@ def read_column(path: Path, column: str) -> list[str]:
     Raises:
         ValueError: it is no table, or the column is not there; the message names those that are.
     """
-    columns, rows = read_rows(path)
+    columns, rows = read_named_rows(path)
     if column not in columns:
         raise ValueError(f"{path}: no column {column!r}, it has {', '.join(columns) or 'nothing'}")
     return [row[column] or "" for row in rows]
 
 
-def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Read the headings and the rows of one of Kaggle's CSVs as text.
 
     Raises:
@@ -48,6 +53,21 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise ValueError(f"{path} is no table: {what}") from None
     except csv.Error as error:
         raise ValueError(f"{path} is no table: {error}") from None
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """Read a submission's rows, heading included.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: no plain file (a link, a pipe, too large), or no CSV; the message has nothing of its content.
+    """
+    # What is no UTF-8 then shows as a wrong name or number instead of ending the check.
+    text = read_foreign_file(path, LARGEST_SUBMISSION).decode("utf-8", errors="replace")
+    try:
+        return list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"is no CSV: {error}") from None
 
 
 def write_submission(path: Path, sample_ids: list[str], grams_of: Mapping[str, float]) -> None:
@@ -68,13 +88,15 @@ def submission_problems(path: Path, expected_ids: list[str]) -> list[str]:
 
     `expected_ids` are the `sample_id`s of the sample submission (or of test.csv); their order does not matter.
     """
-    if not path.is_file():
+    try:
+        rows = read_rows(path)
+    except FileNotFoundError:
         return [f"{path} does not exist: the notebook ended without writing a submission"]
-    # What is no UTF-8 then shows as a wrong name or number instead of ending the check.
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        rows = list(csv.reader(handle))
+    except ValueError as error:
+        return [f"{path} {error}: nothing of it is shown"]
     if not rows or rows[0] != [ID_COLUMN, TARGET_COLUMN]:
-        return [f"{path}: the columns must be {ID_COLUMN},{TARGET_COLUMN}, not {','.join(rows[0]) if rows else 'none'}"]
+        found = _shown(",".join(rows[0])) if rows else "none"
+        return [f"{path}: the columns must be {ID_COLUMN},{TARGET_COLUMN}, not {found}"]
     problems = [
         f"{path}:{line}: a row needs two fields, it has {len(row)}" for line, row in enumerate(rows, 1) if len(row) != 2
     ]
@@ -86,15 +108,23 @@ def submission_problems(path: Path, expected_ids: list[str]) -> list[str]:
             # Python reads 1_0 as ten; whoever scores the file does not.
             grams[name] = float(text.replace("_", "?"))
         except ValueError:
-            problems.append(f"{path}:{line}: {name} is {text!r}, not a number")
+            problems.append(f"{path}:{line}: {_shown(name)} is {quoted(text)}, not a number")
     problems += _some([name for name, value in grams.items() if not math.isfinite(value)], "not finite (NaN or inf)")
     problems += _some([name for name, value in grams.items() if value < 0], "negative: grams cannot be")
-    return problems + _identity_problems(grams)
+    problems += _identity_problems(grams)
+    left = len(problems) - MOST_LINES
+    return problems if left <= 1 else [*problems[:MOST_LINES], f"{path}: {left} more problems of these kinds"]
 
 
 def _some(names: list[str], what: str) -> list[str]:
     """Fold a list of offending rows into one line that still names a few."""
-    return [f"{len(names)} rows {what}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"] if names else []
+    few = ", ".join(map(_shown, names[:3]))
+    return [f"{len(names)} rows {what}: {few}{' …' if len(names) > 3 else ''}"] if names else []
+
+
+def _shown(text: str) -> str:
+    """Return a text from the file as it stands, unless it is long or would not print as it stands."""
+    return text if text.isprintable() and len(text) <= 80 else quoted(text)
 
 
 def _id_problems(names: list[str], expected_ids: list[str]) -> list[str]:

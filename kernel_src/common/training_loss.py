@@ -7,14 +7,11 @@ import numpy as np
 import torch
 
 from kernel_src.common.experiment import Experiment
+from kernel_src.common.gradient_steps import Blame
 from kernel_src.common.losses import loss_of
 from kernel_src.common.model import BiomassNet
 from kernel_src.common.preprocessing import Preprocessing
 from kernel_src.common.training_photographs import FoldData, TrainingBatch
-
-
-class TrainingDiverged(FloatingPointError):
-    """The loss stopped being a number; the message says where and why."""
 
 
 def depth_of(batch: TrainingBatch) -> torch.Tensor | None:
@@ -40,9 +37,25 @@ def batch_loss(
     )
 
 
+def upright_pictures(
+    data: FoldData, rows: np.ndarray, preprocessing: Preprocessing, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return rows without augmentation: normalised pictures (B, 3, H, W), and their depth (B, C, H, W) if there is."""
+    raw = torch.from_numpy(np.ascontiguousarray(data.photographs[rows].transpose(0, 3, 1, 2))).to(device)
+    depth = None
+    if data.depth_maps is not None:
+        depth = torch.from_numpy(data.depth_maps[rows].astype(np.float32)).to(device)
+    return preprocessing.normalise(raw), depth
+
+
 @torch.inference_mode()
 def inner_loss(
-    model: BiomassNet, data: FoldData, preprocessing: Preprocessing, experiment: Experiment, device: torch.device
+    model: BiomassNet,
+    data: FoldData,
+    preprocessing: Preprocessing,
+    experiment: Experiment,
+    device: torch.device,
+    half: bool,
 ) -> float | None:
     """Return the loss on the inner rows without augmentation, None if there are none."""
     if not len(data.inner_rows):
@@ -51,27 +64,26 @@ def inner_loss(
     total = 0.0
     for start in range(0, len(data.inner_rows), experiment.batch_size):
         rows = data.inner_rows[start : start + experiment.batch_size]
-        raw = torch.from_numpy(np.ascontiguousarray(data.photographs[rows].transpose(0, 3, 1, 2))).to(device)
-        depth = None
-        if data.depth_maps is not None:
-            depth = torch.from_numpy(data.depth_maps[rows].astype(np.float32)).to(device)
         grams = torch.from_numpy(data.grams[rows].astype(np.float32)).to(device)
-        z = model(preprocessing.normalise(raw), depth)
+        with torch.autocast(device.type, torch.float16, enabled=half):
+            z = model(*upright_pictures(data, rows, preprocessing, device))
         loss = batch_loss(model, z, grams, experiment)
         total += float(loss) * len(rows)
     return total / len(data.inner_rows)
 
 
-def divergence_cause(fold: int, epoch: int, batch: int, z: torch.Tensor, given: TrainingBatch, rate: float) -> str:
+def divergence_cause(fold: int, epoch: int, batch: int, z: torch.Tensor, given: TrainingBatch, rate: float) -> Blame:
     """Say why a loss is not finite: the labels, the network, or the arithmetic."""
     rows, grams = given["row"], given["grams"]
     where = f"fold {fold}, epoch {epoch + 1}, batch {batch + 1} (rows {rows.tolist()})"
     if not torch.isfinite(grams).all():
         bad = rows[~torch.isfinite(grams).all(1)].tolist()
-        return f"the loss is not finite at {where}: the labels of rows {bad} are not; mend train.csv"
+        return Blame(
+            f"the loss is not finite at {where}: the labels of rows {bad} are not; mend train.csv", labels=True
+        )
     if not torch.isfinite(z).all():
-        return (
+        return Blame(
             f"the loss is not finite at {where}: the network's output is not, at learning rate {rate:.2g}. "
             "Cure: a lower learning_rate, clip_norm=1.0, or a longer warm-up"
         )
-    return f"the loss is not finite at {where}: outputs reach {float(z.abs().max()):.3g}; lower learning_rate"
+    return Blame(f"the loss is not finite at {where}: outputs reach {float(z.abs().max()):.3g}; lower learning_rate")

@@ -1,21 +1,19 @@
 """## Batches to train on
 
 Decoded photographs with their targets, augmented and shuffled by seeds that depend on the place alone. A depth map
-takes every turn and shift that its photograph takes.
+takes every turn and shift that its photograph takes; both keep their shape.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypedDict
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from kernel_src.common.augmentation import augmentation, reseed
 from kernel_src.common.dataset import picture_tensor
-from kernel_src.common.images import Framing, resize_rgb
 from kernel_src.common.randomness import seed_at
 
 
@@ -64,18 +62,27 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         *,
         depth_maps: np.ndarray | None = None,
         weights: np.ndarray | None = None,
-        interpolation: str = "bicubic",
     ) -> None:
         """Serve `rows` of the arrays; set `epoch` before each pass.
 
         `photographs` (images, H, W, 3) uint8, `targets` (images, 5) in grams, `depth_maps` (images, C, H, W),
-        `weights` (images,) of the loss, 1 unless given; `interpolation` is the backbone's own.
+        `weights` (images,) of the loss, 1 unless given.
         """
         self.photographs, self.targets, self.rows, self.seed = photographs, targets.astype(np.float32), rows, seed
-        self.depth_maps, self.framing = depth_maps, Framing(photographs.shape[1], photographs.shape[2], interpolation)
+        self.depth_maps = depth_maps
         self.weights = np.ones(len(targets)) if weights is None else weights
         self.augment = augmentation(preset, with_depth=depth_maps is not None)
-        self.epoch = 0
+        # Shared, so that loading processes which live longer than an epoch see it change.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0, that augmentation is seeded by; set it before each pass."""
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch[0] = epoch
 
     def __len__(self) -> int:
         """Count the rows served."""
@@ -89,22 +96,19 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         if self.depth_maps is not None:
             given["depth"] = np.ascontiguousarray(self.depth_maps[row].transpose(1, 2, 0), dtype=np.float32)
         turned = self.augment(**given)
-        # A quarter turn of a picture that is not square changes its shape.
-        size_px = (self.framing.height_px, self.framing.width_px)
+        picture = turned["image"]
+        assert picture.shape == self.photographs.shape[1:]  # nothing is ever squeezed back
         return {
-            "picture": picture_tensor(resize_rgb(turned["image"], self.framing)),
-            "depth": depth_tensor(turned["depth"], size_px) if "depth" in turned else torch.empty(0, *size_px),
+            "picture": picture_tensor(picture),
+            "depth": depth_tensor(turned["depth"]) if "depth" in turned else torch.empty(0, *picture.shape[:2]),
             "grams": torch.from_numpy(self.targets[row]),
             "weight": float(self.weights[row]),
             "row": row,
         }
 
 
-def depth_tensor(depth: np.ndarray, size_px: tuple[int, int]) -> torch.Tensor:
-    """Turn a depth map (h, w, C) into a tensor (C, height, width), resized where an augmentation changed its shape."""
-    if depth.shape[:2] != size_px:
-        channels = depth.shape[2]
-        depth = cv2.resize(depth, size_px[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size_px, channels)
+def depth_tensor(depth: np.ndarray) -> torch.Tensor:
+    """Turn a depth map (H, W, C) into a tensor (C, H, W) that owns its memory."""
     return torch.from_numpy(np.ascontiguousarray(depth.transpose(2, 0, 1)).copy())
 
 

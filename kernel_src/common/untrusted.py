@@ -4,11 +4,24 @@ A bundle may come from anywhere. The names, hashes and counts in it are checked 
 they are what they seem, and no later line has to look at them again.
 """
 
+import errno
+import json
+import math
+import os
 import re
+import stat
 import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 LONGEST_NAME = 200  # bytes of a file name, which most disks limit to 255
+LONGEST_TEXT = 1000  # characters of a text in a bundle
+DEEPEST_JSON = 32  # lists and dictionaries inside one another
+LARGEST_JSON = 64 << 20  # bytes; a manifest of a thousand files has a tenth of a megabyte
+LARGEST_NUMBER = 2**63  # what a file on any disk stays below
 
 
 def quoted(value: object, longest: int = 80) -> str:
@@ -55,3 +68,161 @@ def checked_file_name(value: object) -> str:
     if not value.isprintable() or unicodedata.normalize("NFC", value) != value:
         raise ValueError(f"{quoted(value)} is not a plain file name")
     return value
+
+
+def checked_slug(value: object) -> str:
+    """Return the value if it is a slug as Kaggle makes them: lower-case letters, digits and hyphens inside.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+        raise ValueError(f"{quoted(value)} is not a slug (a-z, 0-9, hyphens inside)")
+    return value
+
+
+def checked_text(value: object) -> str:
+    """Return the value if it is one line of text without control characters, perhaps empty.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
+        raise ValueError(f"{quoted(value)} is not a line of text")
+    return value
+
+
+def checked_number(value: object) -> float:
+    """Return the value as a float if it is a finite number.
+
+    Raises:
+        ValueError: it is anything else; `"1"`, `True` and NaN are no numbers here.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{quoted(value)} is not a finite number")
+    return float(value)
+
+
+# %%
+def parsed_json(text: bytes, *, nan: bool = False) -> Any:
+    """Read JSON that every reader would understand alike; with `nan`, NaN and infinities too, as Python writes them.
+
+    Raises:
+        ValueError: it is not JSON; or a key stands twice in an object, a number is NaN, infinite or beyond 2⁶³, a text
+            holds half a character, or the whole is too large or too deeply nested to be meant.
+    """
+    if len(text) > LARGEST_JSON:
+        raise ValueError(f"{len(text):,} bytes are too many")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object_without_twins,
+            parse_constant=float if nan else _refuse_constant,
+            parse_float=_json_float,
+            parse_int=_json_int,
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    for depth, part in _json_parts(value):
+        if depth > DEEPEST_JSON:
+            raise ValueError("it is nested too deeply")
+        if isinstance(part, str) and any("\ud800" <= character <= "\udfff" for character in part):
+            raise ValueError(f"{quoted(part)} holds half a character")
+    return value
+
+
+def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{quoted(twin)} stands twice in one object")
+    return found
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _json_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _json_int(text: str) -> int:
+    if len(text) > 20 or abs(value := int(text)) >= LARGEST_NUMBER:
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _json_parts(value: Any) -> Iterator[tuple[int, Any]]:
+    """Yield everything inside a JSON value, keys too, each with its depth."""
+    waiting = [(0, value)]
+    while waiting:
+        depth, part = waiting.pop()
+        yield depth, part
+        if depth > DEEPEST_JSON:
+            continue
+        if isinstance(part, dict):
+            waiting += [(depth + 1, inner) for pair in part.items() for inner in pair]
+        elif isinstance(part, list):
+            waiting += [(depth + 1, inner) for inner in part]
+
+
+def plain_file(folder: Path, name: str) -> Path:
+    """Return the path of a file that lies in the folder itself.
+
+    Raises:
+        FileNotFoundError: there is none of this name.
+        ValueError: it is a folder, a device or a pipe, or a link leads out of the folder.
+    """
+    path = folder / name
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError("is a link that leads out of its folder")
+    if not path.is_file():
+        raise ValueError("is not a file")
+    return path
+
+
+# %%
+_KINDS = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+
+
+def read_foreign_file(path: Path, limit_bytes: int) -> bytes:
+    """Read a file that somebody else's code left: a plain one with this name only, and not beyond a size.
+
+    Of anything else not a byte is read: a link, or a second name of a file elsewhere, may lead to what that code could
+    not see itself, and a pipe would keep its reader waiting.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: what is there is no such file; the message says what it is.
+    """
+    try:
+        _refuse_odd_file(os.lstat(path), limit_bytes)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    with open(handle, "rb") as file:
+        _refuse_odd_file(os.fstat(handle), limit_bytes)  # it may have been exchanged meanwhile
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise ValueError(f"has more than {limit_bytes:,} bytes")
+    return content
+
+
+def _refuse_odd_file(seen: os.stat_result, limit_bytes: int) -> None:
+    if not stat.S_ISREG(seen.st_mode):
+        raise ValueError(f"is {next((name for fits, name in _KINDS if fits(seen.st_mode)), 'a device')}, not a file")
+    if seen.st_nlink > 1:
+        raise ValueError("is a file with a second name elsewhere (a hard link)")
+    if seen.st_size > limit_bytes:
+        raise ValueError(f"has {seen.st_size:,} bytes, more than {limit_bytes:,}")

@@ -34,11 +34,14 @@ class Worker:
     batch: BatchSize
     name: str
     is_ready: bool = False
+    loading: tuple[int, int] | None = None  # bundle and fold (or WHOLE_BUNDLE) that it is loading
     tasks: list[Task] = field(default_factory=list)  # given and not ended, the oldest first
-    step: int | None = None  # that the oldest task is at
+    skipped: set[int] = field(default_factory=set)  # steps of the oldest task that are done or cannot be
+    rows_done: int = 0  # of the photographs of the oldest task, in the step that it is at
+    rows_good: int = 0  # its photographs that could be read
     heard_s: float = 0.0  # when it was started, or last said something
     spent_s: float = 0.0  # on the steps of the task in the making
-    passes: int = 0  # steps of it that are done
+    passes: int = 0  # photographs times steps in them
     error: str = ""  # its last words
 
     def give(self, task: Task) -> bool:
@@ -47,10 +50,25 @@ class Worker:
             self.pipe.send(tuple(task))
         except (BrokenPipeError, OSError):
             return False
-        if not self.tasks:
-            self.step = task.steps[0]
         self.tasks.append(task)
         return True
+
+    @property
+    def step(self) -> int | None:
+        """Return the step that the oldest task is at."""
+        return next((step for task in self.tasks[:1] for step in task.steps if step not in self.skipped), None)
+
+    @property
+    def at_once(self) -> int:
+        """Return how many photographs of the oldest task go through the device together."""
+        task = self.tasks[0] if self.tasks else None
+        return min(task.at_once or len(task.rows), self.batch.size, len(task.rows)) if task else 0
+
+    def next_oldest(self) -> Task:
+        """Return the oldest task, which has ended, and turn to the next."""
+        self.skipped, self.rows_done, self.rows_good = set(), 0, 0
+        self.spent_s, self.passes = 0.0, 0
+        return self.tasks.pop(0)
 
     @property
     def device(self) -> str:
@@ -76,7 +94,8 @@ class Workforce:
         self.batch_size, self._clock = batch_size, clock
         self._context = get_context("fork")
         self.workers: list[Worker] = []
-        self._deaths: dict[tuple[str, int], int] = {}
+        self._deaths: dict[str, int] = {}
+        self._batches: dict[str, BatchSize] = {}  # by device: what one worker has learnt holds for the next
         cores = max(1, torch.get_num_threads())
         self._orders = [
             replace(
@@ -104,7 +123,8 @@ class Workforce:
         theirs.close()
         name = "CPU" if orders.kind == "cpu" else f"GPU {orders.index}"
         on_gpu = orders.kind == "cuda"
-        batch = BatchSize(size=self.batch_size, largest=max(LARGEST_BATCH, self.batch_size), grows=on_gpu)
+        new = BatchSize(size=self.batch_size, largest=max(LARGEST_BATCH, self.batch_size), grows=on_gpu)
+        batch = self._batches.setdefault(f"{orders.kind} {orders.index}", new)
         self.workers.append(Worker(orders, process, ours, batch, name, heard_s=self._clock()))
 
     def messages(self, timeout_s: float) -> list[tuple[Worker, Any]]:
@@ -119,16 +139,16 @@ class Workforce:
                 found.append((worker, None))
         return found
 
-    def bury(self, worker: Worker) -> str:
+    def bury(self, worker: Worker, *, explained: bool = False, for_good: bool = False) -> str:
         """Remove a dead worker and start another in its place, unless its device has had enough of them.
 
-        Returns how it died.
+        A death that is `explained`, by a batch that is now smaller or a fold that is now avoided, does not count
+        against the device; `for_good` it is not used again. Returns how the worker died.
         """
         worker.process.join(ENDING_S)  # so that it is known how it ended by itself
         self.kill(worker)
-        key = (worker.orders.kind, worker.orders.index)
-        self._deaths[key] = self._deaths.get(key, 0) + 1
-        if self._deaths[key] < DEATHS_OF_A_DEVICE:
+        self._deaths[worker.device] = self._deaths.get(worker.device, 0) + (not explained)
+        if self._deaths[worker.device] < DEATHS_OF_A_DEVICE and not for_good:
             self._start(worker.orders)
         elif not self.workers and worker.orders.kind == "cuda":
             cores = max(1, torch.get_num_threads())

@@ -74,9 +74,9 @@ import matplotlib.pyplot as plt
 
 from kernel_src.common.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
 from kernel_src.common.device import check_device, refuse_fault
-from kernel_src.common.launch import chosen_spread, launch
+from kernel_src.common.launch import fold_rounds, launch
 from kernel_src.common.memory import keep_freed_memory
-from kernel_src.common.runs import finish_run, folds_left, predict_out_of_fold, train_run
+from kernel_src.common.runs import finish_run, folds_left, missing_folds, predict_out_of_fold, train_run
 
 keep_freed_memory()
 device = check_device()
@@ -88,50 +88,73 @@ if device.fault:
 # %% [markdown]
 # ## Training
 #
-# A run of the same recipe among the inputs is taken up; what it has trained is kept.
+# A run of the same recipe among the inputs is taken up; what it has trained is kept. Checkpoints lie in a scratch
+# folder until this session ends. Whatever ends the training early, the notebook ends well if something is trained: of
+# one that fails Kaggle keeps nothing.
 
 # %%
 import tempfile
+import traceback
 
 from kernel_src.common.provenance import note_sources
-from kernel_src.common.resumption import continue_previous_run
+from kernel_src.common.resumption import continue_previous_run, hand_over
 from kernel_src.common.session import session_of
 
-if previous_run := continue_previous_run(kaggle_root() / "input", run_folder, experiment):
+scratch_folder = Path(tempfile.gettempdir())  # Kaggle keeps only the working folder
+cache_folder, checkpoints_folder = scratch_folder / "photographs", scratch_folder / "checkpoints"
+if previous_run := continue_previous_run(kaggle_root() / "input", run_folder, experiment, checkpoints_folder):
     print(f"going on with {previous_run}")
-cache_folder = Path(tempfile.gettempdir()) / "photographs"  # scratch: Kaggle keeps only the working folder
 start_s = time.perf_counter()
+session = session_of(experiment, session_start_s)
 todo = folds_left(experiment, train_table, run_folder)
 if todo:
     note_sources(run_folder, SOURCE_SHA256)
-spread = chosen_spread(experiment, len(todo), device.count)
-if device.count > 1:
-    print(
-        f"{device.count} devices: {'each trains folds of its own' if spread == 'folds' else 'each takes half a batch'}"
-    )
-launch(
-    train_run,
-    device,
-    spread=spread,
-    folds=todo,
-    experiment=experiment,
-    train=train_table,
-    competition=competition,
-    starting_weights=weights_file,
-    folder=run_folder,
-    cache=cache_folder,
-    depth_folder=depth_folder,
-    external_folder=external_folder,
-    pseudo_labels=pseudo_labels,
-    session=session_of(experiment, session_start_s),
-)
+crash: RuntimeError | None = None
+try:
+    for number, (spread, round_folds) in enumerate(fold_rounds(experiment, todo, device.count)):
+        if number and session.left_s <= 0:
+            break
+        if device.count > 1:
+            how = "each trains folds of its own" if spread == "folds" else "each takes its part of every batch"
+            print(f"folds {', '.join(map(str, round_folds))} on {device.count} devices: {how}")
+        launch(
+            train_run,
+            device,
+            spread=spread,
+            folds=round_folds,
+            session=session,
+            experiment=experiment,
+            train=train_table,
+            competition=competition,
+            starting_weights=weights_file,
+            folder=run_folder,
+            cache=cache_folder,
+            scratch=checkpoints_folder,
+            depth_folder=depth_folder,
+            external_folder=external_folder,
+            pseudo_labels=pseudo_labels,
+        )
+except RuntimeError as error:
+    crash = error
+finally:
+    for line in hand_over(checkpoints_folder, run_folder):
+        print(line)
 print(f"trained in {time.perf_counter() - start_s:.0f} s")
+given_up = missing_folds(experiment, train_table, run_folder)
+for fold, why in given_up.items():
+    print(f"NOT WHOLE: fold {fold} is given up: {why}")
+if crash is not None:
+    if not list(run_folder.glob("*.safetensors")):
+        raise crash  # nothing is trained, so there is nothing to keep
+    traceback.print_exception(crash)
 if unfinished := folds_left(experiment, train_table, run_folder):
     print(
         f"NOT FINISHED: folds {', '.join(map(str, unfinished))}. Save this version, attach its output to the notebook "
         "(Add Input, Your Work) and run it again: it goes on here"
     )
     raise SystemExit(0)  # papermill, which runs notebooks on Kaggle, counts this as a success and keeps the output
+if given_up and not list(run_folder.glob("fold*.safetensors")):
+    raise RuntimeError("not one fold could be trained, for the reasons above: change the recipe")
 
 # %% [markdown]
 # ## Result
@@ -143,11 +166,20 @@ from kernel_src.common.constraints import constrain
 from kernel_src.common.floors import floor_scores, score_caveat
 
 oof_table = predict_out_of_fold(
-    experiment, train_table, competition, run_folder, cache_folder, device, depth_folder=depth_folder
+    experiment,
+    train_table,
+    competition,
+    run_folder,
+    cache_folder,
+    device,
+    depth_folder=depth_folder,
+    missing=tuple(given_up),
 )
 run_config = finish_run(experiment, train_table, oof_table, run_folder, depth_folder, device)
 oof_score = run_config["oof"]
 print(f"out-of-fold R² {oof_score['r2']:.4f} on {oof_score['images']} photographs ({oof_score['formula']})")
+if given_up:
+    print(f"NOT WHOLE: the photographs of folds {', '.join(map(str, given_up))} are not scored")
 if caveat := score_caveat(train_table):
     print(f"WARNING: {caveat}")
 for floor_name, floor_r2 in floor_scores(train_table).items():

@@ -329,7 +329,7 @@ def test_a_failure_leaves_the_older_bundle(run_folder: Path, tmp_path: Path) -> 
     make(run_folder, tmp_path / "bundle")
     before = {path.name: sha256_of(path) for path in (tmp_path / "bundle").iterdir()}
     (run_folder / "fold1.safetensors").write_bytes(b"broken")
-    with pytest.raises(Exception, match="[Hh]eader"):
+    with pytest.raises(Exception, match="fold1.safetensors is a text file"):
         make(run_folder, tmp_path / "bundle")
     assert {path.name: sha256_of(path) for path in (tmp_path / "bundle").iterdir()} == before
     assert sorted(os.listdir(tmp_path)) == ["bundle", "run"]

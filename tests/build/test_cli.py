@@ -32,21 +32,3 @@ finally:
 def test_every_verb_has_an_example_that_begins_with_itself() -> None:
     for name, verb in VERBS.items():
         assert f"Example: python -m build {name}" in (verb.help or ""), name
-
-
-def test_what_make_starts_is_a_verb_with_these_options() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    started = re.findall(r"\$\(KIT\) ([a-z-]+)(.*)", makefile)
-    assert {"push-inference", "doctor", "preflight"} <= {name for name, _ in started}
-    for name, rest in started:
-        options = {
-            option for parameter in VERBS[name].params for option in (*parameter.opts, *parameter.secondary_opts)
-        }
-        given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest.replace("$(PUSH_OPTIONS)", _push_options(makefile))))
-        assert given <= options, f"make {name} gives {sorted(given - options)}"
-
-
-def _push_options(makefile: str) -> str:
-    found = re.search(r"^PUSH_OPTIONS = (.*)$", makefile, re.MULTILINE)
-    assert found
-    return found[1]

@@ -29,7 +29,7 @@ FAULTS = Path(__file__).resolve().parents[2].parent / "shared" / "faults"
 def zipped() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("n.ipynb", TEXT)
+        archive.writestr(zipfile.ZipInfo("n.ipynb"), TEXT)
     return target.getvalue()
 
 
@@ -51,7 +51,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "a percent script": (b"# %%\nx = 1\n", "is a Python script"),
     "prose": (b"Dear all, the notebook follows. " * 99, "is text, but not JSON"),
     "a zip": (zipped(), "is a zip archive.* → unpack it"),
-    "a gzip": (gzip.compress(TEXT.encode()), "is a gzip archive"),
+    "a gzip": (gzip.compress(TEXT.encode(), mtime=0), "is a gzip archive"),
     "RTF": (b"{\\rtf1\\ansi print(1)}", "is a word processor's text"),
     "a PDF": (b"%PDF-1.7\n" + b"\x80" * 99, "is a PDF"),
     "nothing": (b"", "is empty"),

@@ -26,10 +26,15 @@ KNOWN = {
     ("build/environment.py", "python"): "the environment's own, by its place below the kit",
     ("build/environment.py", "venv"): "a folder of the kit",
     ("build/local/session.py", "str(script.resolve())"): "behind Python: a script of the kit",
+    ("build/make.py", "sys.executable"): "Python itself",
+    (
+        "build/make.py",
+        "[sys.executable, '-m', module, *given]",
+    ): "a module of ours; values behind = or --",
     ("build/rehearse/launcher.py", "plan['argv']"): "written by sandbox.py for this very start",
     ("build/rehearse/launcher.py", "plan['argv'][0]"): "the same",
-    ("build/rehearse/sandbox.py", "str(HERE / 'launcher.py')"): "a script of the kit",
-    ("build/rehearse/sandbox.py", "str(scratch.plan)"): "behind that script: a file of ours",
+    ("build/rehearse/sandbox.py", "*words"): "Python, or bubblewrap with words of the kit, and a script of the kit",
+    ("build/rehearse/sandbox.py", "str(plan_file)"): "behind that script: a file of ours",
     ("build/sync/cards.py", "_ASK"): "a literal",
     ("build/sync/lab.py", "command"): "JupyterLab's own, put together in prepare() and run() from slugs of the kit",
     ("build/sync/lab.py", "command[0]"): "the same",
@@ -62,7 +67,8 @@ def faults(name: str, text: str) -> list[str]:
         elif isinstance(words[0], ast.Constant):
             found.append(f"{at}: {words[0].value!r} is another program than git and Python: say in KNOWN why")
         found += [f"{at}: {word} may be anything" for word in unknown(name, loose(words))]
-        assert git or ast.unparse(words[0]) in {"sys.executable", "python"}, f"{at}: which program?"
+        program = ast.unparse(words[0])
+        assert git or program in {"sys.executable", "python"} or (name, program) in KNOWN, f"{at}: which program?"
     return found
 
 

@@ -8,9 +8,10 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from build.checkpoints import read_checkpoint
 from build.mock import dataset_slug
 from build.problems import CheckFailed, WrongUse
-from build.weights import make_weights, read_tensors, table
+from build.weights import make_weights, table
 from kernel_src.common.checkpoint import save_tensors
 from kernel_src.common.manifest import verify_manifest
 from kernel_src.common.weight_sources import SOURCE_OF, WEIGHT_SOURCES, WeightSource
@@ -48,7 +49,7 @@ def test_the_dataset_is_whole_flat_and_names_itself(tmp_path: Path, name: str) -
     manifest = verify_manifest(tmp_path / "made")
     assert dataset_slug(tmp_path / "made") == SLUG and manifest["converted_from"]["sha256"] == report.sha256
     assert json.loads((tmp_path / "made" / "dataset-metadata.json").read_text())["licenses"] == [{"name": "apache-2.0"}]
-    made, given = load_file(tmp_path / "made" / "model.safetensors"), read_tensors(source / name)
+    made, given = load_file(tmp_path / "made" / "model.safetensors"), read_checkpoint(source / name).tensors
     assert made.keys() == given.keys() and all(torch.equal(made[key], given[key]) for key in made)
 
 
@@ -61,7 +62,7 @@ def test_weights_of_another_network_leave_nothing(tmp_path: Path) -> None:
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": Foreign()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckFailed, match="cannot be read as weights"):
+    with pytest.raises(CheckFailed, match="Foreign, which is code and not weights: not opened"):
         make_weights(SLUG, tmp_path, tmp_path / "made")
 
 

@@ -165,7 +165,7 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
         [model],
         DecodedPhotographs(data.photographs, np.arange(12)),
         preprocessing=preprocessing_of(added.backbone),
-        symmetries=views(added.tta, added.image_size_px),
+        symmetries=views(added),
         device=CPU,
         batch_size=4,
     )

@@ -13,8 +13,7 @@ from build.bundle import make_bundle
 from build.random_weights import random_run
 from kernel_src.common.bundles import load_bundle, load_bundles
 from kernel_src.common.files import sha256_of
-from kernel_src.common.manifest import BundleError, file_entry
-from kernel_src.common.model import WeightsError
+from kernel_src.common.manifest import BundleError, WeightsError, file_entry
 from tests.common.tiny import TINY
 from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 
@@ -136,7 +135,7 @@ def test_an_experiment_with_a_field_of_the_future_is_refused(bundle: Path) -> No
     config["experiment"]["mood"] = "bright"
     (bundle / "config.json").write_text(json.dumps(config))
     sign_again(bundle)
-    with pytest.raises(ValueError, match="unknown fields mood"):
+    with pytest.raises(BundleError, match="unknown fields mood"):
         load_bundle(bundle)
 
 

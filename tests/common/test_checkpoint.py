@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from kernel_src.common.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
 from kernel_src.common.ema import WeightAverage
 from kernel_src.common.experiment import OPTIMIZERS
-from kernel_src.common.model import BiomassNet, WeightsError
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.model import BiomassNet
 from kernel_src.common.optimization import build_optimizer
 from tests.common.tiny import TINY
 

@@ -21,7 +21,7 @@ from kernel_src.common.depth import (
     forget_old_depth_maps,
     load_depth,
 )
-from kernel_src.common.model import WeightsError
+from kernel_src.common.manifest import WeightsError
 from tests.tiny_depth import tiny_estimator, write_tiny_depth
 
 CPU_DEVICE = torch.device("cpu")

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from build.bundle import half_precision
 from kernel_src.common.depth import DepthEstimator, load_depth
 from kernel_src.common.files import sha256_of
+from kernel_src.common.prediction import estimate_depth
 from kernel_src.common.runs import finish_run, predict_out_of_fold, train_run
 from kernel_src.common.tables import read_train
 from kernel_src.common.training_data import training_pictures
@@ -101,6 +103,23 @@ def test_maps_lie_on_disk_in_half_precision_with_the_channels_that_are_asked_for
             )
             assert isinstance(maps, np.memmap) and maps.dtype == np.float16 and maps.shape == (20, channels, 32, 32)
         assert passes["photographs"] == channels * 20, "the second time they are read from disk"
+
+
+def test_training_learns_from_the_very_maps_that_a_bundle_makes(
+    tmp_path: Path, tiny_competition: Path, train: pd.DataFrame
+) -> None:
+    """The bundle's depth model is in half precision, the cached maps too: both see the numbers of both."""
+    depth = write_tiny_depth(tmp_path / "depth")
+    photographs, maps = training_pictures(
+        EXPERIMENT, train, tiny_competition, depth_folder=depth, cache=tmp_path / "cache", device=CPU
+    )
+    tensors = load_file(depth / "model.safetensors")
+    save_file({name: half_precision(name, tensor) for name, tensor in tensors.items()}, tmp_path / "bundled")
+    bundled = load_depth(tmp_path / "bundled", depth / "config.json")
+    assert any(not torch.equal(tensor, tensor.half().float()) for tensor in tensors.values()), "rounding does something"
+    for photograph, learnt_from in zip(photographs, maps, strict=True):
+        picture = torch.from_numpy(photograph.transpose(2, 0, 1).copy())[None]
+        assert torch.equal(estimate_depth(bundled, picture, 2)[0], torch.from_numpy(learnt_from.astype(np.float32)))
 
 
 def test_depth_that_is_asked_for_must_be_there(tmp_path: Path, tiny_competition: Path, train: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,16 +51,15 @@ def test_swapping_twice_changes_nothing_and_once_puts_the_average_into_the_model
 def test_the_fold_keeps_the_average_over_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights of every step, averaged here once more by the formula, are what the file holds."""
     seen: list[dict[str, torch.Tensor]] = []
-    train_batch = FoldTraining.train_batch
+    take_step = FoldTraining.take_step
 
-    def record(self: FoldTraining, number: int, batch: object) -> torch.Tensor:
+    def record(self: FoldTraining, *given: Any) -> None:
         if not seen:
-            seen.append({name: tensor.clone() for name, tensor in self.bare.state_dict().items()})
-        loss = train_batch(self, number, batch)  # type: ignore[arg-type]
-        seen.append({name: tensor.clone() for name, tensor in self.bare.state_dict().items()})
-        return loss
+            seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+        take_step(self, *given)
+        seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
 
-    monkeypatch.setattr(FoldTraining, "train_batch", record)
+    monkeypatch.setattr(FoldTraining, "take_step", record)
     data = fold_data(12, size_px=TINY.image_size_px)
     experiment = replace(TINY, ema_decay=0.6)
     train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=tmp_path)

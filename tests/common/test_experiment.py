@@ -23,6 +23,7 @@ from kernel_src.common.experiment import (
     HEAD_ACTIVATIONS,
     LOSSES,
     OPTIMIZERS,
+    PRECISIONS,
     SCHEDULES,
     SPLITS,
     SPREADS,
@@ -36,7 +37,7 @@ from kernel_src.common.files import sha256_of
 from kernel_src.common.frozen_features import FrozenFeatures
 from kernel_src.common.images import read_rgb, resize_rgb
 from kernel_src.common.kernel_cards import bundle_slug, kernel_card
-from kernel_src.common.launch import chosen_spread
+from kernel_src.common.launch import fold_rounds
 from kernel_src.common.model import BiomassNet
 from kernel_src.common.preprocessing import framings_of, preprocessing_of
 from kernel_src.common.session import session_of
@@ -96,6 +97,14 @@ def trained_while_the_inner_fold_gets_worse(bench: Workbench, experiment: Experi
     worse = iter(range(100))
     bench.monkeypatch.setattr(training, "inner_loss", lambda *_: float(next(worse)))
     return trained(bench, experiment)
+
+
+def trained_where_fp16_is_fast(bench: Workbench, experiment: Experiment) -> Any:
+    """The weights of a training on a CPU that stands for a GPU."""
+    folder = bench.new_folder()
+    data = fold_data(12, size_px=experiment.image_size_px)
+    train_fold(experiment, 0, data, device=replace(CPU, half=True), starting_weights=None, folder=folder)
+    return sha256_of(folder / "fold0.safetensors")
 
 
 def dealt_out(bench: Workbench, experiment: Experiment) -> Any:
@@ -172,7 +181,7 @@ def call_in_the_training_kernel(function: str) -> Look:
             "todo": [0, 1],
             "device": replace(CPU, count=2),
             "session_start_s": 0.0,
-            "chosen_spread": chosen_spread,
+            "fold_rounds": fold_rounds,
             "session_of": session_of,
         }
         return [eval(compile(ast.Expression(call), "train.py", "eval"), stand_ins) for call in calls]
@@ -248,11 +257,12 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
     "accumulate_steps": (2, {}, trained),
     "clip_norm": (0.01, {"optimizer": "rmsprop"}, trained),
     "ema_decay": (0.9, {}, trained),
+    "precision": ("fp32", {}, trained_where_fp16_is_fast),
     "seed": (1, {}, trained),
     "tta": ("none", {}, predicted_out_of_fold),
     "constraint": ("biological", {}, scored),
     "machine_shape": ("NvidiaL4", {}, card),
-    "spread": ("batch", {}, call_in_the_training_kernel("chosen_spread")),
+    "spread": ("batch", {}, call_in_the_training_kernel("fold_rounds")),
     "session_limit_s": (3600.0, {}, call_in_the_training_kernel("session_of")),
 }
 
@@ -292,6 +302,7 @@ def test_changing_a_field_changes_what_is_computed(
         ("depth_fusion", DEPTH_FUSIONS),
         ("depth_views", DEPTH_VIEWS),
         ("spread", SPREADS),
+        ("precision", PRECISIONS),
     ],
 )
 def test_each_allowed_word_is_taken_and_an_unknown_one_refused_with_the_list(

@@ -69,7 +69,8 @@ def differences(name: str, other: str) -> dict[str, Any]:
 
 
 def test_versions_that_repeat_another_differ_from_it_in_what_the_table_says_and_in_nothing_else() -> None:
-    assert differences("v3", "v2") == {"train_folds": ()}
+    # 32 photographs at once do not fit on a T4 (tests/build/test_training_memory.py); two devices share V2's one fold.
+    assert differences("v3", "v2") == {"train_folds": (), "batch_size": 16, "accumulate_steps": 2}
     assert differences("v4", "v3") == {"loss": "mse", "loss_beta": 1.0}
     assert differences("v5_componly", "v5") == {"external_data": ""}
     assert differences("v8", "v7") == {"depth": "i2b-depth-anything-v2-small"}
@@ -84,9 +85,9 @@ def test_versions_that_repeat_another_differ_from_it_in_what_the_table_says_and_
 
 
 @pytest.mark.parametrize("experiment", [e for e in TRAINED if e.name not in {"demo", *TUNED}], ids=lambda e: e.name)
-def test_every_version_keeps_visits_whole_picks_its_epoch_honestly_and_stops_in_time(experiment: Experiment) -> None:
+def test_every_version_keeps_visits_whole_and_its_last_epoch_and_stops_in_time(experiment: Experiment) -> None:
     assert experiment.split in {"group", "stratified_group"} and experiment.folds == 5
-    assert experiment.inner_folds == 8 and experiment.patience_epochs == 10 and experiment.seed == 42
+    assert experiment.inner_folds == 0 and experiment.patience_epochs == 0 and experiment.seed == 42
     assert experiment.tta == "all" and experiment.constraint == "projection"
     assert experiment.session_limit_s == 11.5 * 3600 and experiment.starting_weights
 

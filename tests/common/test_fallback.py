@@ -122,7 +122,7 @@ def test_training_means_of_a_config_that_was_changed_are_not_believed(inputs: Pa
 
 
 def test_training_means_that_are_no_grams_make_a_bundle_unusable(inputs: Path) -> None:
-    write_bundle(inputs / "c", 4, float("nan"), 4, 8, 12)
+    write_bundle(inputs / "c", 4, -1, 4, 8, 12)
     with pytest.raises(NotContained, match="are no grams"):
         find_bundles({"c": 1.0}, FaultLog(strict=True))
 

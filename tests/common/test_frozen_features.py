@@ -13,7 +13,7 @@ from kernel_src.common.experiment import Experiment
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.frozen_features import FrozenFeatures, feature_blocks, generalised_mean, load_frozen_features
 from kernel_src.common.frozen_net import FrozenNet
-from kernel_src.common.model import WeightsError
+from kernel_src.common.manifest import WeightsError
 from kernel_src.common.prediction import forward_grams
 from kernel_src.common.preprocessing import framings_of, preprocessing_of
 from kernel_src.common.regressor import Basis, Regressor, RegressorMember

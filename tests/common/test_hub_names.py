@@ -6,7 +6,8 @@ from timm.models.vision_transformer import VisionTransformer
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from kernel_src.common.hub_names import timm_names
-from kernel_src.common.model import WeightsError, load_strictly
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.model import load_strictly
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 

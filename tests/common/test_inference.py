@@ -1,10 +1,14 @@
 """Real workers, really killed: what they have sent is kept, the rest is tried again, and the deadline is kept."""
 
+import errno
+import faulthandler
 import os
+import re
 import shutil
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import active_children
@@ -17,7 +21,7 @@ import psutil
 import pytest
 import torch
 
-from kernel_src.common import device_worker, inference, workforce
+from kernel_src.common import device_folds, device_worker, inference, workforce
 from kernel_src.common.bundle_prediction import predict_bundles
 from kernel_src.common.bundles import BundleRecipe, load_bundle, read_recipe
 from kernel_src.common.competition import TARGETS
@@ -25,6 +29,8 @@ from kernel_src.common.constraints import constrain
 from kernel_src.common.faults import FaultLog, NotContained
 from kernel_src.common.inference import Job, Outcome, infer
 from kernel_src.common.manifest import read_manifest
+from kernel_src.common.model import GramsNet
+from kernel_src.common.prediction import BatchWork
 from tests.common.tiny import CPU
 
 MEANS = dict(zip(TARGETS, (2.0, 1.0, 1.0, 3.0, 4.0), strict=True))
@@ -360,6 +366,339 @@ def test_an_output_that_is_not_finite_is_replaced_by_the_other_folds(
     outcome = run(job_of(paths, recipe), log)
     assert outcome.grams == pytest.approx(constrain(plain[1], "projection"), abs=1e-3)
     assert {name for fault in log.faults for name in fault.ids} == {path.stem for path in paths}
+
+
+SPELLINGS = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":995'),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+)
+
+
+def spelt(error: BaseException) -> str:
+    return re.sub(r"[^A-Za-z_]+", "-", f"{type(error).__name__}-{error}")[:50]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("error", SPELLINGS, ids=spelt)
+def test_a_memory_that_is_too_small_costs_nothing_however_it_is_spelt(
+    error: BaseException,
+    devices: int,
+    plain: np.ndarray,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def crowd(work: object, *_: int) -> None:
+        if len(work.pictures[0]) > 3:
+            raise error
+
+    alter_work(monkeypatch, crowd)
+    log = FaultLog(strict=True)
+    outcome = run(job_of(paths, recipe), log, batch_size=8, devices=devices)
+    assert {fault.part for fault in log.faults} == {"memory"}
+    assert outcome.passes_done == 12 * 2 * 4, "nothing is computed twice, nothing is left out"
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+CRASHES: dict[str, Callable[[], object]] = {
+    "the kernel's OOM killer": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "a segmentation fault": lambda: end_by(signal.SIGSEGV),
+    "an abort": lambda: end_by(signal.SIGABRT),
+    "an exit": lambda: os._exit(3),
+    "a CUDA error": lambda: raise_(RuntimeError("CUDA error: an illegal memory access was encountered")),
+}
+
+
+def end_by(number: signal.Signals) -> None:
+    faulthandler.disable()  # pytest's, which would print every thread
+    os.kill(os.getpid(), number)
+
+
+def raise_(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_crash_with_several_photographs_halves_the_batch_before_anything_is_blamed(
+    crash: str,
+    devices: int,
+    plain: np.ndarray,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die(work: object, *_: int) -> None:
+        if len(work.pictures[0]) > 1:
+            CRASHES[crash]()
+
+    alter_work(monkeypatch, die)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, batch_size=8, devices=devices)
+    assert {fault.part for fault in log.faults} == {"device"}
+    assert all(re.search(r"tried again on .*, [124] at once$", fault.instead) for fault in log.faults)
+    assert len(log.faults) <= 3 * devices, "a new worker does not begin where the last one ended"
+    assert outcome.passes_done == 12 * 2 * 4
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+# Loading
+
+
+def alter_loading(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], object]) -> None:
+    """Let something happen whenever a net is brought to a device; it is given how many were before, in this process."""
+    moved: list[int] = []
+    to = torch.nn.Module.to
+
+    def altered(self: torch.nn.Module, *some: object, **more: object) -> torch.nn.Module:
+        if isinstance(self, GramsNet) and some:
+            moved.append(len(moved))
+            before(moved[-1])
+        return to(self, *some, **more)
+
+    monkeypatch.setattr(torch.nn.Module, "to", altered)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("error", SPELLINGS, ids=spelt)
+def test_a_fold_that_finds_no_room_beside_the_others_is_loaded_anew_when_it_is_needed(
+    error: BaseException,
+    devices: int,
+    plain: np.ndarray,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alter_loading(monkeypatch, lambda number: raise_(error) if number else None)
+    log = FaultLog(strict=True)
+    outcome = run(job_of(paths, recipe), log, devices=devices)
+    assert {fault.part for fault in log.faults} == {"memory"}
+    assert all("it is loaded anew whenever it is needed" in fault.instead for fault in log.faults)
+    assert outcome.streamed and outcome.passes_done == 12 * 2 * 4
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_two_bundles_on_a_device_with_room_for_one_fold(
+    plain: np.ndarray,
+    whole_bundle: Path,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    devices: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A net of another bundle cannot take the weights: the one that is there has to go."""
+    alive: weakref.WeakSet = weakref.WeakSet()
+    to = torch.nn.Module.to
+
+    def altered(self: torch.nn.Module, *some: object, **more: object) -> torch.nn.Module:
+        if isinstance(self, GramsNet) and some:
+            if len(alive - {self}) > 0:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            alive.add(self)
+        return to(self, *some, **more)
+
+    monkeypatch.setattr(torch.nn.Module, "to", altered)
+    other = replace(recipe, folder=Path(shutil.copytree(whole_bundle, tmp_path / "other")))
+    log = FaultLog(strict=True)
+    outcome = run(job_of(paths, recipe, other, shares=(0.5, 0.5)), log, devices=devices)
+    assert {fault.part for fault in log.faults} == {"memory"} and len(outcome.streamed) == 4
+    assert outcome.passes_done == 12 * 4 * 4
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: device-side assert triggered"),
+        OSError(errno.EIO, "Input/output error"),
+        KeyError("weight"),
+    ],
+    ids=spelt,
+)
+@pytest.mark.parametrize("broken", [0, 1])
+def test_whatever_goes_wrong_while_a_fold_is_loaded_costs_this_fold_only(
+    error: BaseException,
+    devices: int,
+    broken: int,
+    plain: np.ndarray,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alter_loading(monkeypatch, lambda number: raise_(error) if number == broken else None)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, devices=devices)
+    assert [fault.part for fault in log.faults] == ["fold"] and log.faults[0].instead == "the other folds"
+    assert outcome.grams == pytest.approx(constrain(plain[1 - broken], "projection"), abs=1e-3)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("crash", ["the kernel's OOM killer", "a segmentation fault"])
+@pytest.mark.parametrize("lethal", [0, 1])
+def test_a_fold_whose_loading_kills_the_worker_costs_this_fold_only(
+    crash: str,
+    devices: int,
+    lethal: int,
+    plain: np.ndarray,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle_of_folds = device_folds.load_recipe
+
+    def deadly(of: BundleRecipe, known: object, folds: tuple[int, ...]) -> object:
+        if lethal in folds:
+            CRASHES[crash]()
+        return bundle_of_folds(of, known, folds=folds)
+
+    monkeypatch.setattr(device_folds, "load_recipe", deadly)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, devices=devices)
+    assert {fault.part for fault in log.faults} == {"device", "fold"}
+    assert outcome.predicted.all() and np.isnan(outcome.answers.fold_grams(0)[lethal]).all()
+    assert outcome.grams == pytest.approx(constrain(plain[1 - lethal], "projection"), abs=1e-3)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_worker_that_is_killed_once_while_it_loads_costs_nothing(
+    devices: int,
+    plain: np.ndarray,
+    recipe: BundleRecipe,
+    paths: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """By the kernel's OOM killer, say, when two workers read at the same time: the fold is tried again in the end."""
+
+    def die_once(number: int) -> None:
+        if not (once := tmp_path / "once").exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    alter_loading(monkeypatch, die_once)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, devices=devices)
+    assert [fault.part for fault in log.faults if fault.part != "memory"] == ["device"]
+    assert "killed by SIGKILL while tiny, fold 0 was loaded" in log.faults[0].what
+    assert outcome.passes_done == 12 * 2 * 4
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def test_a_fold_that_only_one_of_two_devices_can_load_is_not_lost(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: list[int] = []  # in a worker: its device
+    load = device_worker.DeviceWorker._load
+
+    def note_device(self: device_worker.DeviceWorker) -> object:
+        here.append(self.orders.index)
+        return load(self)
+
+    monkeypatch.setattr(device_worker.DeviceWorker, "_load", note_device)
+    bundle_of_folds = device_folds.load_recipe
+
+    def broken_on_one(of: BundleRecipe, known: object, folds: tuple[int, ...]) -> object:
+        if here[0] == 1 and 1 in folds:
+            raise RuntimeError("CUDA error: invalid argument")
+        return bundle_of_folds(of, known, folds=folds)
+
+    monkeypatch.setattr(device_folds, "load_recipe", broken_on_one)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, devices=2)
+    assert [fault.part for fault in log.faults] == ["fold"]
+    assert outcome.passes_done == 12 * 2 * 4
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+def test_a_memory_without_room_for_one_photograph_beside_two_folds_has_room_beside_one(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crowd(work: BatchWork, number: int, *_: int) -> None:
+        member = work.members[number]
+        if member is not None and sum(bool(list(net.parameters())) for net in member.models) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    alter_work(monkeypatch, crowd)
+    log = FaultLog(strict=True)
+    outcome = run(job_of(paths, recipe), log)
+    assert {fault.part for fault in log.faults} == {"memory"}
+    assert outcome.passes_done == 12 * 2 * 4
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+
+
+# Precision; the CPU plays a device that is fast in fp16
+
+
+HALF = replace(CPU, half=True)
+
+
+def infer_in_half(job: Job, log: FaultLog) -> Outcome:
+    deadline_s = time.monotonic() + HALF_A_MINUTE_S
+    return infer(job, HALF, log, deadline_s=deadline_s, batch_size=4, save=lambda _: None)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32", "auto"])
+def test_the_weights_are_kept_and_computed_with_as_the_experiment_says(
+    precision: str, plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(work: BatchWork, number: int, model: int, _: int) -> None:
+        member = work.members[number]
+        assert member is not None
+        net = member.models[model]
+        kept = {layer.weight.dtype for layer in net.modules() if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)}
+        assert kept == {torch.float32 if precision == "fp32" else torch.float16}, kept
+        others = [one for one in net.modules() if not isinstance(one, torch.nn.Linear | torch.nn.Conv2d)]
+        assert {p.dtype for one in others for p in one.parameters(recurse=False)} == {torch.float32}
+
+    alter_work(monkeypatch, look)
+    wanted = replace(recipe, experiment=replace(recipe.experiment, precision=precision))
+    log = FaultLog(strict=True)
+    outcome = infer_in_half(job_of(paths, wanted), log)
+    assert not log.faults and outcome.passes_done == 12 * 2 * 4
+    exact = constrain(plain.mean(0), "projection")
+    assert outcome.grams == pytest.approx(exact, abs=1e-3 if precision == "fp32" else 0.2)
+    said = outcome.precision
+    if precision == "auto":
+        assert set(said) == {"tiny, fold 0", "tiny, fold 1"}
+        assert all(one.startswith("fp16: fp16 differs from fp32 by") for one in said.values())
+    assert all(one == "fp32: the experiment says so" for one in said.values()) or precision != "fp32"
+
+
+def overflowing(monkeypatch: pytest.MonkeyPatch, fold: int) -> None:
+    """Let a fold's heads answer what fp16 cannot hold; in fp32 they answer what they always do."""
+    bundle_of_folds = device_folds.load_recipe
+
+    def altered(of: BundleRecipe, known: object, folds: tuple[int, ...]) -> object:
+        bundle = bundle_of_folds(of, known, folds=folds)
+        for net in bundle.models if fold in folds else ():
+            net.register_forward_hook(lambda _, __, z: z * float("inf") if torch.is_autocast_enabled("cpu") else z)
+        return bundle
+
+    monkeypatch.setattr(device_folds, "load_recipe", altered)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "auto"])
+def test_what_is_not_finite_in_fp16_is_computed_in_fp32_before_a_fold_is_left_out(
+    precision: str, plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflowing(monkeypatch, fold=1)
+    wanted = replace(recipe, experiment=replace(recipe.experiment, precision=precision))
+    log = FaultLog(strict=True)
+    outcome = infer_in_half(job_of(paths, wanted), log)
+    assert not log.faults and outcome.passes_done == 12 * 2 * 4
+    assert outcome.answers.fold_grams(0)[1] == pytest.approx(plain[1], abs=1e-3), "all of it in fp32"
+    why = "not finite" if precision == "auto" else "overflowed in fp16 and were computed again in fp32"
+    assert why in outcome.precision["tiny, fold 1"]
+    assert outcome.precision["tiny, fold 1"].startswith("fp32" if precision == "auto" else "fp16")
 
 
 def test_a_memory_that_is_too_small_halves_the_batch_and_remembers(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,8 +15,9 @@ import pytest
 from kernel_src.common import launch as launch_module
 from kernel_src.common.device import DeviceReport
 from kernel_src.common.files import sha256_of
-from kernel_src.common.launch import chosen_spread, launch
+from kernel_src.common.launch import chosen_spread, fold_rounds, launch
 from kernel_src.common.runs import train_run
+from kernel_src.common.session import Session
 from kernel_src.common.tables import read_train
 from kernel_src.common.training import train_fold
 from tests.common.tiny import CPU, TINY, TINY_VIT, fold_data
@@ -57,14 +59,14 @@ def test_one_device_is_called_in_this_process(monkeypatch: pytest.MonkeyPatch) -
     assert seen == [{"device": CPU, "folds": (0, 2), "experiment": TINY}] * 2
 
 
-def test_two_devices_that_share_batches_get_a_process_each_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_devices_that_share_batches_get_a_process_each(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(launch_module, "notebook_launcher", lambda work, **options: (asked.append(options), work()))
     seen: list[Any] = []
     device = replace(CPU, kind="cuda", count=2, half=True)
     launch(lambda **arguments: seen.append(arguments), device, spread="batch", folds=(1,), experiment=TINY)
-    assert asked == [{"num_processes": 2, "mixed_precision": "fp16"}]
-    assert seen == [{"device": device, "folds": (1,), "experiment": TINY}]
+    assert asked == [{"num_processes": 2, "mixed_precision": "no"}], "the training has its own precision"
+    assert seen == [{"device": replace(device, processes=2), "folds": (1,), "experiment": TINY}]
 
 
 def test_by_default_devices_take_whole_folds_where_each_gets_one() -> None:
@@ -74,35 +76,90 @@ def test_by_default_devices_take_whole_folds_where_each_gets_one() -> None:
     assert chosen_spread(replace(TINY, spread="folds"), 1, 2) == "folds"
 
 
-def test_spread_folds_each_process_has_a_gpu_of_its_own_and_every_third_fold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_folds_that_do_not_go_round_are_trained_last_by_all_devices() -> None:
+    assert fold_rounds(TINY, (0, 1, 2, 3, 4), 2) == [("folds", (0, 1, 2, 3)), ("batch", (4,))]
+    assert fold_rounds(TINY, (1, 3), 2) == [("folds", (1, 3))]
+    assert fold_rounds(TINY, (4,), 2) == [("batch", (4,))]
+    assert fold_rounds(TINY, (), 2) == []
+    assert fold_rounds(TINY, (0, 1, 2), 1) == [("batch", (0, 1, 2))], "one device is called once, with all of them"
+    assert fold_rounds(replace(TINY, spread="folds"), (0, 1, 2), 2) == [("folds", (0, 1, 2))], "as was asked for"
+    assert fold_rounds(replace(TINY, spread="batch"), (0, 1, 2), 2) == [("batch", (0, 1, 2))]
+
+
+class Diary:
+    """What each process of the queue did: one file for each fold and try."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.parent, self.chosen = folder, os.getpid(), list[int]()
+
+    def note(self, device: DeviceReport, fold: int) -> int:
+        """Write down who trains the fold; return which try it is."""
+        attempt = len(list(self.folder.glob(f"{fold}-*")))
+        entry = [self.chosen[-1], device.count, device.processes, os.getpid() != self.parent, time.monotonic()]
+        (self.folder / f"{fold}-{attempt}").write_text(json.dumps(entry))
+        return attempt
+
+    def devices(self) -> dict[str, int]:
+        return {path.name: json.loads(path.read_text())[0] for path in sorted(self.folder.iterdir())}
+
+
+@pytest.fixture
+def diary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Diary:
+    diary = Diary(tmp_path)
+    monkeypatch.setattr(launch_module.torch.cuda, "set_device", diary.chosen.append)
+    return diary
+
+
+PAIR = replace(CPU, kind="cuda", count=2)
+
+
+def test_whichever_device_is_free_takes_the_next_fold_in_a_process_of_its_own(diary: Diary) -> None:
+    def work(device: DeviceReport, folds: tuple[int, ...]) -> None:
+        (fold,) = folds
+        diary.note(device, fold)
+        time.sleep(1.0 if fold == 0 else 0.1)
+
+    launch(work, PAIR, spread="folds", folds=(0, 1, 2, 4))
+    assert diary.devices() == {"0-0": 0, "1-0": 1, "2-0": 1, "4-0": 1}, "two each would leave the second one idle"
+    for path in diary.folder.iterdir():
+        assert json.loads(path.read_text())[1:4] == [1, 2, True]
+    assert not diary.chosen, "this process must not touch a GPU before it has forked the others"
+
+
+def test_the_fold_of_a_killed_process_is_tried_once_more_after_the_others(diary: Diary) -> None:
+    def work(device: DeviceReport, folds: tuple[int, ...]) -> None:
+        (fold,) = folds
+        if diary.note(device, fold) == 0 and fold == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.1)
+
+    launch(work, PAIR, spread="folds", folds=(0, 1, 2, 3))
+    assert set(diary.devices()) == {"0-0", "1-0", "1-1", "2-0", "3-0"}
+
+
+def test_a_fold_that_is_killed_again_and_one_that_fails_cost_no_other_fold(
+    diary: Diary, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen: list[int] = []
-    monkeypatch.setattr(launch_module.torch.cuda, "set_device", chosen.append)
-
-    def tell(device: DeviceReport, folds: tuple[int, ...]) -> None:
-        (tmp_path / str(chosen[0])).write_text(json.dumps([device.count, chosen, folds, os.getpid() != parent]))
-
-    parent = os.getpid()
-    launch(tell, replace(CPU, kind="cuda", count=3), spread="folds", folds=(0, 1, 2, 4))
-    assert {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()} == {
-        "0": [1, [0], [0, 4], True],
-        "1": [1, [1], [1], True],
-        "2": [1, [2], [2], True],
-    }
-    assert not chosen, "this process must not touch a GPU before it has forked the others"
-
-
-def test_a_process_that_fails_is_an_error_of_the_whole_after_the_others_have_finished(tmp_path: Path) -> None:
-    def fail_at_one(device: DeviceReport, folds: tuple[int, ...]) -> None:
-        if 1 in folds:
+    def work(device: DeviceReport, folds: tuple[int, ...]) -> None:
+        (fold,) = folds
+        diary.note(device, fold)
+        if fold == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fold == 2:
             raise ValueError("broken")
-        time.sleep(0.3)
-        (tmp_path / "done").touch()
 
-    with pytest.raises(RuntimeError, match="device 1 failed, see above; finished folds are kept"):
-        launch(fail_at_one, replace(CPU, count=2), spread="folds", folds=(0, 1))
-    assert (tmp_path / "done").exists()
+    with pytest.raises(RuntimeError, match="fold 1: its process was killed by SIGKILL; fold 2: .* exit code 1; see"):
+        launch(work, PAIR, spread="folds", folds=(0, 1, 2, 3, 4))
+    assert set(diary.devices()) == {"0-0", "1-0", "1-1", "2-0", "3-0", "4-0"}
+    assert "fold 1: its process on device" in capsys.readouterr().out
+
+
+def test_when_the_time_is_up_no_further_fold_is_begun_but_each_device_makes_a_step(diary: Diary) -> None:
+    def work(device: DeviceReport, folds: tuple[int, ...], session: Session) -> None:
+        diary.note(device, folds[0])
+
+    launch(work, PAIR, spread="folds", folds=(0, 1, 2, 3), session=Session(started_s=0.0, limit_s=0.001))
+    assert set(diary.devices()) == {"0-0", "1-0"}
 
 
 def test_folds_spread_over_two_devices_are_those_of_one_bit_for_bit(tmp_path: Path, tiny_competition: Path) -> None:
@@ -160,6 +217,7 @@ from dataclasses import replace
 from pathlib import Path
 from kernel_src.common.launch import launch
 from kernel_src.common.runs import train_run
+from kernel_src.common.session import Session
 from kernel_src.common.session import Session
 from kernel_src.common.tables import read_train
 from tests.common.tiny import CPU, TINY_VIT

@@ -1,12 +1,15 @@
-"""Freed memory is kept for the next step instead of being asked for page by page."""
+"""Freed memory is kept for the next step instead of being asked for page by page; too little of it is recognised."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from kernel_src.common.memory import give_back_freed_memory, keep_freed_memory
+from kernel_src.common.memory import give_back_freed_memory, is_out_of_memory, keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
@@ -62,3 +65,58 @@ def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", None)  # would fail if it were called
     keep_freed_memory()
     give_back_freed_memory()
+
+
+# As torch, its libraries, numpy and the system say it; the first is an OutOfMemoryError, whose class alone suffices.
+TOO_LITTLE = (
+    torch.OutOfMemoryError("Allocation on device 0 would exceed allowed memory."),
+    RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 14.75 GiB total capacity)"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`"),
+    RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+    RuntimeError(
+        'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "../c10/cuda/CUDACachingAllocator.cpp":1131, please report a bug'
+    ),
+    RuntimeError("NCCL error: unhandled cuda error. Last error: Cuda failure 2 'out of memory'"),
+    RuntimeError("cudaErrorMemoryAllocation"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("unable to mmap 4096 bytes from file </x>: Cannot allocate memory (12)"),
+    RuntimeError("std::bad_alloc"),
+    MemoryError(),
+    np._core._exceptions._ArrayMemoryError((1 << 40,), np.dtype(float)),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+)
+SOMETHING_ELSE = (
+    RuntimeError("CUDA error: an illegal memory access was encountered"),
+    RuntimeError("CUDA error: device-side assert triggered"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"),
+    RuntimeError("The size of tensor a (8) must match the size of tensor b (4)"),
+    RuntimeError("NCCL communicator was aborted"),
+    ValueError("the table says that it is out of memory"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    FileNotFoundError(errno.ENOENT, "No such file", "out of memory.jpg"),
+    KeyboardInterrupt("out of memory"),
+)
+
+
+@pytest.mark.parametrize("error", TOO_LITTLE, ids=lambda error: str(error)[:40])
+def test_too_little_memory_is_recognised_however_it_is_spelt(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", SOMETHING_ELSE, ids=lambda error: str(error)[:40])
+def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
+
+
+def test_what_torch_really_says_on_this_machine_is_recognised() -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from kernel_src.common.model import BiomassNet, TargetScaling, WeightsError, load_strictly
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.model import BiomassNet, TargetScaling, load_strictly
 from tests.common.tiny import TINY, TINY_VIT
 
 PICTURES = torch.zeros(2, 3, 32, 64)

@@ -132,3 +132,18 @@ def test_a_large_tree_is_cut(tmp_path: Path) -> None:
     for number in range(5):
         put(tmp_path / "d000" / f"g{number}")
     assert "d000/  f, g0, g1 … 6 files" in folder_tree(tmp_path)
+
+
+def test_an_empty_input_folder_is_named_as_such(inputs: Path) -> None:
+    for find in (
+        lambda: find_competition(CUP, "test.csv"),
+        lambda: find_dataset(WEIGHTS, "manifest.json"),
+        lambda: mounts.find_model("o/m/pyTorch/v/1", "model.safetensors"),
+    ):
+        with pytest.raises(FileNotFoundError, match=mounts.NOTHING_MOUNTED) as missing:
+            find()
+        assert "Cure: where it is attached, run the same version once more" in str(missing.value)
+    put(inputs / "datasets" / "kim" / "other" / "x.csv")
+    with pytest.raises(FileNotFoundError) as missing:
+        find_competition(CUP, "test.csv")
+    assert mounts.NOTHING_MOUNTED not in str(missing.value)

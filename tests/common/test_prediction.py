@@ -11,11 +11,12 @@ from kernel_src.common.dataset import DecodedPhotographs
 from kernel_src.common.model import BiomassNet
 from kernel_src.common.prediction import forward_grams, loading_processes, predict_grams
 from kernel_src.common.preprocessing import preprocessing_of
-from kernel_src.common.symmetries import apply_view, views
+from kernel_src.common.symmetries import ALL, UPRIGHT, apply_view
 from tests.common.tiny import CPU, TINY_VIT, fold_data
 
 DATA = fold_data(7)
 ROWS = np.array([5, 0, 3, 1, 6])
+VIEWS = {"none": (UPRIGHT,), "all": ALL}
 
 
 def new_net(seed: int) -> BiomassNet:
@@ -30,7 +31,7 @@ def predict(models: list[BiomassNet], photographs: Dataset[torch.Tensor], tta: s
         models,
         photographs,
         preprocessing=preprocessing_of(TINY_VIT.backbone),
-        symmetries=views(tta, (32, 32)),
+        symmetries=VIEWS[tta],
         device=CPU,
         batch_size=2,
         **options,
@@ -55,7 +56,7 @@ def test_views_are_averaged_in_grams_and_the_mean_does_not_depend_on_how_the_pic
     pictures = torch.from_numpy(DATA.photographs[ROWS].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
         normalised = preprocessing_of(TINY_VIT.backbone).normalise(pictures)
-        each = [forward_grams(model.eval(), apply_view(normalised, v), half=False) for v in views("all", (32, 32))]
+        each = [forward_grams(model.eval(), apply_view(normalised, v), half=False) for v in VIEWS["all"]]
     assert torch.stack(each).mean(0).numpy() == pytest.approx(upright[0], abs=1e-3)
     assert predict([model], DecodedPhotographs(turned, ROWS)) != pytest.approx(
         predict([model], DecodedPhotographs(DATA.photographs, ROWS)), abs=1e-3
@@ -117,5 +118,15 @@ def test_batch_norm_and_dropout_are_off() -> None:
     assert np.array_equal(predict([net], photographs), predict([net], photographs))
 
 
-def test_a_gpu_gets_loading_processes_and_a_cpu_none() -> None:
-    assert loading_processes(CPU) == 0 and loading_processes(replace(CPU, kind="cuda")) == 4
+@pytest.mark.parametrize(
+    ("cores", "processes", "each"), [(4, 1, 4), (4, 2, 2), (2, 2, 1), (2, 1, 2), (1, 2, 1), (64, 2, 4)]
+)
+def test_beside_gpus_all_processes_together_load_with_no_more_than_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, each: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert loading_processes(replace(CPU, kind="cuda", processes=processes)) == each
+
+
+def test_beside_a_cpu_that_computes_nothing_else_loads() -> None:
+    assert loading_processes(CPU) == 0

@@ -81,7 +81,7 @@ def killed(arm: Callable[[], None], experiment: Experiment, folder: Path, every_
     """Train in a process of its own until it kills itself."""
 
     def work() -> None:
-        training.CHECKPOINT_EVERY_S = every_s
+        training.CHECKPOINT_EVERY_S, training.SAVING_SHARE = every_s, 1e9  # after each epoch, however quick it was
         arm()
         train(experiment, folder)
 
@@ -115,7 +115,7 @@ KILLS = {
     "while the third checkpoint is written": (die_renaming("checkpoint", 3), 1e9),
     "after the second checkpoint": (die_renaming("checkpoint", 2, after=True), 1e9),
     "while a checkpoint within an epoch is written": (die_renaming("checkpoint", 5), 0.0),
-    "after the last checkpoint, before the weights": (die_renaming("fold", 1), 1e9),
+    "after the last epoch, before the weights": (die_renaming("fold", 1), 1e9),
 }
 
 
@@ -129,14 +129,6 @@ def test_a_killed_and_resumed_training_ends_bit_equal(
     log = train(experiment, tmp_path)
     assert (sha256_of(tmp_path / "fold0.safetensors"), timeless(log)) == whole[experiment]
     assert sorted(os.listdir(tmp_path)) == ["fold0.safetensors", "log0.csv"], "drafts of the killed process are left"
-
-
-def test_killed_between_the_best_weights_and_the_checkpoint_that_names_them(
-    tmp_path: Path, whole: dict[Experiment, Any]
-) -> None:
-    killed(die_renaming("best", 1, after=True), WHOLE, tmp_path)
-    log = train(WHOLE, tmp_path)
-    assert (sha256_of(tmp_path / "fold0.safetensors"), timeless(log)) == whole[WHOLE]
 
 
 def test_killed_again_and_again_it_still_ends_bit_equal(tmp_path: Path, whole: dict[Experiment, Any]) -> None:
@@ -212,7 +204,31 @@ def test_within_an_epoch_a_checkpoint_comes_every_ten_minutes_and_not_before(
     save = training.save_checkpoint
     monkeypatch.setattr(training, "save_checkpoint", lambda *a: (saved.append((a[3].epoch, a[3].batch)), save(*a)))
     train(replace(PLAIN, epochs=2), tmp_path)
-    assert saved == [(0, 3), (1, 0), (1, 3), (2, 0)]
+    assert saved == [(0, 3), (1, 0), (1, 3)], "after the last epoch the weights themselves come next"
+
+
+@pytest.mark.parametrize(("saving_s", "saved_epochs"), [(0, [1, 2, 3, 4, 5]), (3, [1, 4]), (1e6, [1])])
+def test_after_an_epoch_a_checkpoint_takes_a_fiftieth_of_the_time_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saving_s: float, saved_epochs: list[int]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    train_batch, save = FoldTraining.train_batch, training.save_checkpoint
+    saved: list[int] = []
+
+    def take_ten_seconds(self: FoldTraining, *batch: Any) -> Any:
+        now[0] += 10
+        return train_batch(self, *batch)
+
+    def take_long(*given: Any) -> None:
+        saved.append(given[3].epoch)
+        now[0] += saving_s
+        save(*given)
+
+    monkeypatch.setattr(FoldTraining, "train_batch", take_ten_seconds)
+    monkeypatch.setattr(training, "save_checkpoint", take_long)
+    train(replace(PLAIN, epochs=6), tmp_path)  # six batches an epoch: a minute
+    assert saved == saved_epochs
 
 
 # --- the session's limit --------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +12,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kernel_src.common import runs
+from kernel_src.common import runs, training
 from kernel_src.common.competition import TARGETS
 from kernel_src.common.constraints import constrain
 from kernel_src.common.experiment import Experiment
+from kernel_src.common.files import sha256_of
+from kernel_src.common.gradient_steps import TrainingDiverged
+from kernel_src.common.manifest import missing_folds_text
 from kernel_src.common.metric import weighted_r2
+from kernel_src.common.resumption import continue_previous_run, hand_over
 from kernel_src.common.runs import (
     collect_log,
     finish_run,
     folds_left,
+    missing_folds,
     out_of_fold_r2,
     predict_out_of_fold,
     train_run,
 )
+from kernel_src.common.session import Session
 from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train, target_array
 from kernel_src.common.training_data import folds_to_train
@@ -112,7 +120,7 @@ def test_what_a_fold_killed_at_its_very_end_has_left_behind_is_cleared(
 ) -> None:
     run = tmp_path / "run"
     start(TINY_VIT, train, tiny_competition, run)
-    left = ("checkpoint0.safetensors", "best0.safetensors", ".checkpoint0.123.safetensors", "checkpoint1.safetensors")
+    left = ("checkpoint0.safetensors", ".checkpoint0.123.safetensors", "checkpoint1.safetensors")
     for name in left:
         (run / name).write_text("")
     (run / "fold1.safetensors").unlink()
@@ -236,3 +244,110 @@ def test_the_means_in_the_config_keep_the_identities_whatever_the_labels(
     means = finish_run(TINY, wrong, pd.read_csv(trained_run / "oof.csv"), tmp_path)["target_mean_g"]
     assert means["Dry_Total_g"] == pytest.approx(means["GDM_g"] + means["Dry_Dead_g"])
     assert means["GDM_g"] == pytest.approx(means["Dry_Green_g"] + means["Dry_Clover_g"])
+
+
+# A fold that cannot be trained, and where the checkpoints lie
+
+
+def one_fold_diverges(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runs.train_fold
+
+    def diverge(experiment: Experiment, fold: int, *given: Any, **options: Any) -> Any:
+        if fold == 1:
+            raise TrainingDiverged("the loss is not finite at fold 1, epoch 3")
+        return real(experiment, fold, *given, **options)
+
+    monkeypatch.setattr(runs, "train_fold", diverge)
+
+
+def test_a_fold_that_diverges_costs_no_other_fold_and_nothing_takes_the_run_for_whole(
+    train: pd.DataFrame,
+    tiny_competition: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    experiment, run = replace(TINY_VIT, folds=3, epochs=1), tmp_path / "run"
+    one_fold_diverges(monkeypatch)
+    start(experiment, train, tiny_competition, run)
+    assert {path.name for path in run.glob("fold*")} == {"fold0.safetensors", "fold2.safetensors"}
+    assert "fold 1 is given up: the loss is not finite" in capsys.readouterr().out
+    assert folds_left(experiment, train, run) == (), "the recipe would fail again"
+    missing = missing_folds(experiment, train, run)
+    assert missing == {1: "the loss is not finite at fold 1, epoch 3"}
+    oof = predict_out_of_fold(experiment, train, tiny_competition, run, tmp_path / "cache", CPU, missing=missing)
+    config = finish_run(experiment, train, oof, run)
+    assert config["folds"] == ["fold0.safetensors", "fold2.safetensors"] and set(oof["fold"]) == {0, 2}
+    assert config["missing_folds"] == {"1": missing[1]}
+    assert missing_folds_text(config).startswith("NOT WHOLE: fold 1 could not be trained (the loss is not finite")
+
+
+def test_a_whole_run_names_no_missing_folds(trained_run: Path) -> None:
+    config = json.loads((trained_run / "config.json").read_text())
+    assert "missing_folds" not in config and missing_folds_text(config) == ""
+
+
+def test_a_weight_that_is_lost_is_no_missing_fold(trained_run: Path, train: pd.DataFrame, tmp_path: Path) -> None:
+    shutil.copytree(trained_run, tmp_path / "run")
+    (tmp_path / "run/fold1.safetensors").unlink()
+    assert missing_folds(TINY, train, tmp_path / "run") == {} and folds_left(TINY, train, tmp_path / "run") == (1,)
+
+
+def test_the_runs_folder_never_holds_more_than_finished_weights_until_the_session_ends(
+    train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Kaggle limits to 20 GB: it used to hold a checkpoint of three times the weights, and its draft."""
+    run, scratch, sizes, checkpoints = tmp_path / "run", tmp_path / "scratch", list[int](), list[str]()
+    rename = os.replace
+
+    def measure(source: Path, target: Path) -> None:
+        sizes.append(sum(path.stat().st_size for path in run.iterdir()))  # drafts among it
+        if Path(target).name.startswith("checkpoint"):
+            checkpoints.append(str(target))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", measure)
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
+    train_run(
+        replace(TINY, ema_decay=0.9),
+        train,
+        tiny_competition,
+        device=CPU,
+        starting_weights=None,
+        folder=run,
+        cache=tmp_path / "cache",
+        scratch=scratch,
+    )
+    weights = sum(path.stat().st_size for path in run.glob("fold*.safetensors"))
+    assert max(sizes) < 1.05 * weights, "fingerprint and logs are all that may come on top"
+    assert len(checkpoints) > 4 and all(path.startswith(str(scratch)) for path in checkpoints)
+    assert not list(scratch.glob("*/*")), "finished folds leave none"
+
+
+def test_a_session_that_ends_hands_over_and_the_next_one_goes_on_bit_for_bit(
+    train: pd.DataFrame, tiny_competition: Path, tmp_path: Path
+) -> None:
+    def session(folder: Path, scratch: Path, limit_s: float = 0.0) -> None:
+        train_run(
+            TINY,
+            train,
+            tiny_competition,
+            device=CPU,
+            starting_weights=None,
+            folder=folder,
+            cache=tmp_path / "cache",
+            scratch=scratch,
+            session=Session(started_s=0.0, limit_s=limit_s),
+        )
+
+    session(tmp_path / "whole", tmp_path / "scratch0")
+    first, second = tmp_path / "input/notebooks/me/i2b/run", tmp_path / "second"
+    session(first, tmp_path / "scratch1", limit_s=0.001)
+    assert not list(first.glob("*.safetensors"))
+    assert hand_over(tmp_path / "scratch1", first) == ["checkpoint0.safetensors is kept, after step 1"]
+    assert continue_previous_run(tmp_path / "input", second, TINY, tmp_path / "scratch2") == first
+    session(second, tmp_path / "scratch2")
+    assert hand_over(tmp_path / "scratch2", second) == []
+    for fold in (0, 1):
+        one, two = (sha256_of(tmp_path / name / f"fold{fold}.safetensors") for name in ("whole", "second"))
+        assert one == two

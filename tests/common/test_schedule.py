@@ -122,24 +122,58 @@ def begin(schedule: Schedule) -> Task:
     return task
 
 
-def test_a_photograph_that_kills_twice_is_given_up_and_the_others_are_not() -> None:
-    schedule = Schedule(STEPS[:1], 3, deadline_s=1e6, batch_size=8)
-    first = begin(schedule)
+def test_after_a_crash_with_several_photographs_nothing_is_blamed() -> None:
+    """The batch may have been too large for the memory, in whatever way the process ended."""
+    schedule = Schedule(STEPS[:1], 8, deadline_s=1e6, batch_size=8)
+    for size in (8, 4, 2):
+        schedule.batch_size = size
+        assert schedule.on_death([begin(schedule)], 0) == ([], None)
+    assert not schedule.deaths and not schedule.given_up and not schedule.left_out
+
+
+def test_a_photograph_that_kills_twice_by_itself_is_given_up_and_the_others_are_not() -> None:
+    schedule = Schedule(STEPS[:1], 3, deadline_s=1e6, batch_size=1)
+    first, again = begin(schedule), None
     assert schedule.on_death([first], 0) == ([], None)
-    alone = begin(schedule)
-    assert len(alone.rows) == 1
-    given_up, left_out = schedule.on_death([alone], 0)
-    assert given_up == list(alone.rows) and left_out is None
-    assert alone.rows[0] not in begin(schedule).rows
+    again = begin(schedule)
+    assert first.rows == again.rows == (0,)
+    assert schedule.on_death([again], 0) == ([0], None)
+    assert begin(schedule).rows == (1,)
 
 
-def test_a_fold_that_kills_with_different_photographs_is_left_out() -> None:
-    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=2)
+def test_two_photographs_that_kill_do_not_cost_their_fold_where_it_works_with_others() -> None:
+    schedule = Schedule(STEPS[:2], 6, deadline_s=1e6, batch_size=1)
+    for _ in range(6):
+        task = begin(schedule)
+        if task.rows[0] in (0, 3):
+            assert not schedule.left_out
+            schedule.on_death([task], task.steps[0])
+            continue
+        for step in task.steps:
+            schedule.on_step(task, step, 0.1)
+        schedule.on_end(task)
+    assert schedule.given_up == {0, 3} and not schedule.left_out
+
+
+def test_a_fold_that_kills_with_different_photographs_is_left_out_and_they_are_not_given_up() -> None:
+    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
     one, other = begin(schedule), begin(schedule)
     assert set(one.rows).isdisjoint(other.rows)
     assert schedule.on_death([one], 0) == ([], None)
     assert schedule.on_death([other], 0) == ([], STEPS[0])
     assert 0 in schedule.left_out and not schedule.given_up
+    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
+    assert [schedule.on_death([begin(schedule)], 0) for _ in range(2)] == [([], None), ([0], None)]
+    assert schedule.on_death([begin(schedule)], 0) == ([], STEPS[0]), "two photographs, each by itself: the fold"
+    assert not schedule.given_up
+
+
+def test_a_worker_that_hung_with_several_has_them_tried_one_by_one() -> None:
+    """Halving again and again would cost minutes each time."""
+    schedule = Schedule(STEPS[:1], 4, deadline_s=1e6, batch_size=4)
+    schedule.pace.learn(0, 0.1)
+    assert schedule.on_death([begin(schedule)], 0, hung=True) == ([], None)
+    assert begin(schedule).rows == (0,)
 
 
 def test_a_gpus_batch_grows_while_it_pays_and_a_crowded_memory_is_remembered() -> None:
@@ -157,9 +191,26 @@ def test_a_gpus_batch_grows_while_it_pays_and_a_crowded_memory_is_remembered() -
     assert steady_size.size == 16
 
 
+def test_a_crash_halves_the_batch_until_its_cause_is_found() -> None:
+    batch = BatchSize(size=32, largest=64, grows=True)
+    batch.on_crash(32)
+    assert batch.size == 16
+    batch.learn(16, 0.001)
+    assert batch.size == 16, "it does not grow back into the same crash"
+    batch.on_crash(16)
+    batch.on_crash(8)
+    assert batch.size == 4
+    batch.on_cause()
+    assert (batch.size, batch.largest) == (32, 64), "it was a photograph, and not the size"
+    batch.on_crash(32)
+    batch.shrink(4)
+    batch.on_cause()
+    assert batch.size == 2, "what the memory was too small for is not forgotten"
+
+
 def test_what_dies_on_one_device_of_two_only_is_not_blamed_on_the_fold_or_the_photograph() -> None:
     """A GPU that fails again and again must not cost the other one its folds."""
-    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=2, devices=2)
+    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1, devices=2)
     for _ in range(4):
         task = schedule.next_task(0.0)
         assert task is not None
@@ -171,13 +222,92 @@ def test_what_dies_on_one_device_of_two_only_is_not_blamed_on_the_fold_or_the_ph
 
 def test_what_died_on_a_device_that_is_given_up_is_held_against_that_device_alone() -> None:
     """One GPU dies for good; a single death on the other is then a first one, of a photograph or of chance."""
-    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=2, devices=2)
+    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1, devices=2)
     for _ in range(5):
         assert schedule.on_death([begin(schedule)], 0, "cuda 1") == ([], None)
     schedule.on_devices(["cuda 0"])
     first = begin(schedule)
     assert schedule.on_death([first], 0, "cuda 0") == ([], None), "neither a fold nor a photograph is lost by one death"
     alone = begin(schedule)
-    assert alone.rows == first.rows[:1], "now on trial, by itself"
+    assert alone.rows == first.rows, "now on trial"
     assert schedule.on_death([alone], 0, "cuda 0") == ([0], None), "and there is no other device to ask any more"
     assert not schedule.left_out
+
+
+# Folds that one device cannot load, and folds that are loaded anew
+
+
+def finish(schedule: Schedule, task: Task) -> None:
+    for step in task.steps:
+        schedule.on_step(task, step, 0.1 * len(task.rows))
+    schedule.on_end(task)
+
+
+def test_a_fold_that_one_device_cannot_load_is_computed_by_the_other() -> None:
+    schedule = Schedule(STEPS, 20, deadline_s=1e6, batch_size=4, devices=2)
+    schedule.on_devices(["cuda 0", "cuda 1"])
+    schedule.cannot("cuda 1", 0, 1)
+    done: list[tuple[int, int]] = []  # photograph, step
+    while (tasks := [(name, schedule.next_task(0.0, name)) for name in ("cuda 0", "cuda 1")]) != [
+        ("cuda 0", None),
+        ("cuda 1", None),
+    ]:
+        for name, task in tasks:
+            if task is not None:
+                assert name == "cuda 0" or all(STEPS[step][:2] != (0, 1) for step in task.steps)
+                done += [(row, step) for row in task.rows for step in task.steps]
+                finish(schedule, task)
+    assert sorted(done) == [(row, step) for row in range(20) for step in range(len(STEPS))], "each once, by somebody"
+    assert schedule.reached == [len(STEPS)] * 20 and not schedule.unfinished()
+
+
+def test_a_fold_that_no_device_can_load_is_left_out_and_one_to_be_tried_again_is_not() -> None:
+    schedule = Schedule(STEPS, 4, deadline_s=1e6, batch_size=4, devices=2)
+    schedule.on_devices(["cuda 0", "cuda 1"])
+    schedule.cannot("cuda 0", 1, 0)
+    schedule.cannot("cuda 1", 1, 0, once_more=True)
+    assert not schedule.left_out
+    seen = []
+    while (task := schedule.next_task(0.0, "cuda 1")) is not None:
+        seen += [STEPS[step][:2] for step in task.steps]
+        finish(schedule, task)
+    assert seen[-2:] == [(1, 0)] * 2 and (1, 0) not in seen[:-2], "when all else is done"
+    schedule.cannot("cuda 1", 1, 0)
+    assert {STEPS[step][:2] for step in schedule.left_out} == {(1, 0)}
+
+
+@pytest.mark.parametrize("load_s", [0.0, 2.0, 20.0])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 1.0, 1.5])
+def test_the_limit_is_kept_where_folds_are_loaded_anew_and_little_time_goes_into_that(
+    load_s: float, share: float
+) -> None:
+    """Three folds of one bundle; only the first stays on the device."""
+    steps = steps_by_value([range(3)], [4], [1.0])
+    need_s = 0.2 * len(steps) * 200
+    schedule = Schedule(steps, 200, deadline_s=share * need_s, batch_size=8)
+    there, now, loading_s = 0, 0.0, 0.0
+    for fold in (1, 2):
+        if load_s:
+            schedule.on_load(0, fold, load_s)
+    while (task := schedule.next_task(now)) is not None:
+        begun, on_steps = now, 0.0
+        for done, step in enumerate(task.steps):
+            if not goes_on(task, done, now - begun, on_steps):
+                break
+            fold, spent = steps[step].fold, 0.2 * len(task.rows)
+            if fold and fold != there and load_s:
+                there, spent, loading_s = fold, spent + load_s, loading_s + load_s
+            if now + spent > schedule.deadline_s:
+                now = schedule.deadline_s
+                break
+            now, on_steps = now + spent, on_steps + spent
+            schedule.on_step(task, step, 0.2 * len(task.rows))
+        schedule.on_end(task)
+    assert now <= schedule.deadline_s
+    if share >= 0.4:
+        assert loading_s <= max(0.2 * now, 4 * load_s)
+    if share == 1.5:
+        assert schedule.reached == [len(steps)] * 200
+    if share >= 0.1 and load_s < 20:
+        passes = sum(schedule.reached) + sum(map(len, schedule._ahead.values()))
+        assert passes * 0.2 + loading_s > 0.7 * min(1.0, share) * need_s, "the time is used"

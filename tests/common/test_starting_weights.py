@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from kernel_src.common.experiment import Experiment
-from kernel_src.common.model import BiomassNet, WeightsError
+from kernel_src.common.manifest import WeightsError
+from kernel_src.common.model import BiomassNet
 from kernel_src.common.starting_weights import load_starting_weights
 from tests.common.tiny import TINY, TINY_VIT
 

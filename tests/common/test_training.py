@@ -1,6 +1,7 @@
 """Training one fold: resumable bit for bit, blind to the fold that is scored, and honest about NaN."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from kernel_src.common import training
 from kernel_src.common.experiment import Experiment
 from kernel_src.common.files import sha256_of
+from kernel_src.common.gradient_steps import GradientSteps, TrainingDiverged
+from kernel_src.common.model import BiomassNet
 from kernel_src.common.training import new_model, train_fold
-from kernel_src.common.training_loss import TrainingDiverged
 from kernel_src.common.training_photographs import FoldData
 from tests.common.tiny import CPU, TINY, TINY_VIT, fold_data
 
@@ -67,16 +69,13 @@ def test_the_inner_fold_picks_the_epoch(tmp_path: Path, monkeypatch: pytest.Monk
     assert equal(tmp_path / "fold0.safetensors", weights[1]) and not equal(tmp_path / "fold0.safetensors", weights[4])
 
 
-def test_without_an_inner_fold_the_last_epoch_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_inner_fold_the_last_epoch_is_kept(tmp_path: Path) -> None:
     seen: list[dict[str, torch.Tensor]] = []
-    save = training.save_checkpoint
 
-    def record(path: Path, model: Any, *rest: Any) -> None:
-        seen.append({key: value.clone() for key, value in model.state_dict().items()})
-        save(path, model, *rest)
+    def record(epoch: int, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+        seen.append({key: value.clone() for key, value in weights.items()})
 
-    monkeypatch.setattr(training, "save_checkpoint", record)
-    log = train(replace(LONG, inner_folds=0), tmp_path)
+    log = train(replace(LONG, inner_folds=0), tmp_path, on_epoch=record)
     assert [row["inner_loss"] for row in log] == [None] * 5
     assert equal(tmp_path / "fold0.safetensors", seen[-1]) and not equal(tmp_path / "fold0.safetensors", seen[-2])
 
@@ -237,11 +236,11 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path: Path, mon
     assert clipped == pytest.approx(0.05, rel=1e-3) and min(norms) > 0.05
 
 
-def test_each_epoch_is_told_with_its_log_row_after_it_is_saved_and_may_end_the_training(tmp_path: Path) -> None:
+def test_each_epoch_is_told_with_its_log_row_and_weights_and_may_end_the_training(tmp_path: Path) -> None:
     told: list[tuple[int, dict[str, Any]]] = []
 
-    def prune(epoch: int, row: dict[str, Any]) -> None:
-        assert (tmp_path / "checkpoint0.safetensors").exists()
+    def prune(epoch: int, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+        assert "scaling.mean" in weights
         told.append((epoch, row))
         if epoch == 3:
             raise KeyboardInterrupt
@@ -250,3 +249,172 @@ def test_each_epoch_is_told_with_its_log_row_after_it_is_saved_and_may_end_the_t
         train(LONG, tmp_path, on_epoch=prune)
     assert [epoch for epoch, _ in told] == [1, 2, 3] and told[1][1]["inner_loss"] is not None
     assert not (tmp_path / "fold0.safetensors").exists()
+
+
+# Half precision and memory
+
+
+HALF = replace(CPU, half=True)  # a CPU that computes in fp16 stands for the GPU
+
+
+SIX_BATCHES = fold_data(24, size_px=TINY.image_size_px)  # more than may be left out
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, is_broken: Callable[[BiomassNet, torch.Tensor], bool]) -> list[bool]:
+    """Let the network answer infinity for some batches; return the list of whether each pass computed in fp16."""
+    forward, halves = BiomassNet.forward, []
+
+    def sometimes(self: BiomassNet, pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
+        halves.append(torch.is_autocast_enabled("cpu"))
+        z = forward(self, pictures, depth)
+        return z * float("inf") if self.training and is_broken(self, pictures) else z
+
+    monkeypatch.setattr(BiomassNet, "forward", sometimes)
+    return halves
+
+
+def test_a_few_batches_that_overflow_in_fp16_are_left_out_and_the_training_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[int] = []
+    halves = breaking(monkeypatch, lambda *_: calls.append(1) or len(calls) in (2, 3))  # once more to find the cause
+    log = train(replace(TINY, epochs=3, precision="fp16"), tmp_path, device=HALF)
+    assert len(log) == 3 and all(halves) and {row["precision_bits"] for row in log} == {16}
+    assert all(np.isfinite(row["train_loss"]) for row in log)
+    assert "fold 0: left out, 1 of at most 5 in fp16: the loss is not finite at fold 0" in capsys.readouterr().out
+    assert all(torch.isfinite(tensor).all() for tensor in load_file(tmp_path / "fold0.safetensors").values())
+
+
+def test_a_training_that_fp16_cannot_do_goes_on_in_fp32_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passes: list[int] = []
+
+    def after_the_first_epoch(model: BiomassNet, pictures: torch.Tensor) -> bool:
+        passes.append(1)
+        return torch.is_autocast_enabled("cpu") and len(passes) > 6
+
+    breaking(monkeypatch, after_the_first_epoch)
+    log = train(replace(TINY, epochs=4, precision="fp16"), tmp_path, SIX_BATCHES, device=HALF)
+    assert [row["precision_bits"] for row in log] == [16, 32, 32, 32]
+    said = capsys.readouterr().out
+    assert "6 batches were not finite in fp16" in said and "Once more in fp32, from its last checkpoint" in said
+    assert "fold 0: resumed after epoch 1, batch 0" in said
+
+
+def test_a_training_that_went_on_in_fp32_stays_so_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(monkeypatch, lambda *_: torch.is_autocast_enabled("cpu"))
+    experiment = replace(TINY, epochs=3, precision="fp16")
+
+    def stop(epoch: int, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment, tmp_path, SIX_BATCHES, device=HALF, on_epoch=stop)
+    log = train(experiment, tmp_path, SIX_BATCHES, device=HALF)
+    assert [row["precision_bits"] for row in log] == [32] * 3 and (tmp_path / "fold0.safetensors").exists()
+
+
+def test_what_fp32_cannot_train_either_has_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaking(monkeypatch, lambda *_: True)
+    with pytest.raises(TrainingDiverged, match="fold 0, epoch 1, batch 1 .*the network's output is not"):
+        train(replace(TINY, precision="fp16"), tmp_path, SIX_BATCHES, device=HALF)
+
+
+@pytest.mark.parametrize(("factor", "chosen"), [(1.0, "fp16"), (1.5, "fp32"), (float("nan"), "fp32")])
+def test_auto_compares_one_batch_and_says_what_it_decides(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    factor: float,
+    chosen: str,
+) -> None:
+    forward = BiomassNet.forward
+
+    def differ(self: BiomassNet, *given: Any) -> torch.Tensor:
+        z = forward(self, *given)
+        return z * factor if torch.is_autocast_enabled("cpu") and not self.training else z
+
+    monkeypatch.setattr(BiomassNet, "forward", differ)
+    log = train(TINY, tmp_path, device=HALF)
+    assert {row["precision_bits"] for row in log} == {int(chosen[2:])}
+    assert f"fold 0: trained in {chosen}: " in capsys.readouterr().out
+
+
+def test_a_cpu_trains_in_fp32_and_without_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {row["precision_bits"] for row in train(TINY, tmp_path)} == {32}
+    assert "trained in" not in capsys.readouterr().out
+
+
+def little_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
+    """Let a pass of more photographs than `limit` run out of memory; return the list of how many each had."""
+    forward, sizes = BiomassNet.forward, []
+
+    def fit(self: BiomassNet, pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
+        if self.training and len(pictures) > limit:
+            raise RuntimeError("CUDA error: out of memory")
+        sizes.append(len(pictures))
+        return forward(self, pictures, depth)
+
+    monkeypatch.setattr(BiomassNet, "forward", fit)
+    return sizes
+
+
+def test_out_of_memory_halves_the_micro_batches_and_a_resumed_training_goes_on_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine whose memory is larger the resumed training goes on with the small ones: the same weights."""
+    experiment = replace(TINY, epochs=3)
+    with monkeypatch.context() as patch:
+        sizes = little_memory(patch, 2)
+        train(experiment, tmp_path / "whole")
+        assert set(sizes) == {2}
+        assert "fold 0: out of memory at 4 photographs at once: each batch is computed 2" in capsys.readouterr().out
+
+        def stop(epoch: int, *_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(experiment, tmp_path / "resumed", on_epoch=stop)
+    log = train(experiment, tmp_path / "resumed")
+    assert [row["images_at_once"] for row in log] == [2, 2, 2]
+    one, two = (sha256_of(tmp_path / name / "fold0.safetensors") for name in ("whole", "resumed"))
+    assert one == two
+
+
+def test_micro_batches_make_the_step_of_the_whole_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a net without batch norm; losses, because Adam turns the rounding of a small gradient into a whole step."""
+    base = replace(TINY_VIT, epochs=4, batch_size=4, augmentation="none", schedule="constant")
+    whole = train(base, tmp_path / "whole", fold_data(12))
+    little_memory(monkeypatch, 3)
+    parts = train(base, tmp_path / "parts", fold_data(12))
+    assert [row["train_loss"] for row in parts] == pytest.approx([row["train_loss"] for row in whole], rel=1e-3)
+
+
+@pytest.mark.parametrize(("images", "steps"), [(12, [2, 1]), (16, [2, 2]), (8, [2])])
+def test_the_last_group_of_an_epoch_is_a_step_of_the_batches_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, steps: list[int]
+) -> None:
+    """By how many the gradients are divided is tested in test_gradient_steps.py."""
+    seen: list[int] = []
+    apply = GradientSteps._apply
+
+    def record(self: GradientSteps, batches: int) -> bool:
+        seen.append(batches)
+        return apply(self, batches)
+
+    monkeypatch.setattr(GradientSteps, "_apply", record)
+    train(replace(TINY, epochs=1, accumulate_steps=2), tmp_path, fold_data(images, size_px=TINY.image_size_px))
+    assert seen == steps
+
+
+def test_loading_processes_that_live_on_see_the_epoch(tmp_path: Path) -> None:
+    data = fold_data(8)
+    served = training.TrainingPhotographs(data.photographs, data.grams, np.arange(8), "moderate", 5)
+    loader = torch.utils.data.DataLoader(served, 4, num_workers=1, persistent_workers=True)
+    for epoch in (0, 1, 4):
+        served.epoch = epoch
+        pictures = torch.cat([batch["picture"] for batch in loader])
+        assert torch.equal(pictures, torch.stack([served[i]["picture"] for i in range(8)]))

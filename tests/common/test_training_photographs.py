@@ -81,8 +81,7 @@ def test_a_row_may_weigh_less_in_the_loss() -> None:
 def test_the_depth_map_takes_every_turn_of_its_picture(preset: str, channels: int) -> None:
     """The map is the picture's own relief, so wherever the picture goes the map must still show it.
 
-    A quarter turn of a picture that is not square squeezes both, so near equality is all that can be asked; colours and
-    holes change the picture alone, which the correlation survives.
+    Colours and holes change the picture alone, which the correlation survives.
     """
     ramp = np.linspace(20, 230, 64)[None, :] * np.linspace(0.3, 1, 32)[:, None]
     pictures = np.repeat(ramp[None, :, :, None], 3, 3).round().astype(np.uint8)

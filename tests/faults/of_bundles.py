@@ -169,7 +169,7 @@ BUNDLES = [
     ),
     _bundle(
         "training means that are no grams",
-        _config(ALONE, lambda config: config["target_mean_g"].update(GDM_g=float("nan"))),
+        _config(ALONE, lambda config: config["target_mean_g"].update(GDM_g=-1.0)),
         Told(part="bundle", what="are no grams", instead=OTHER_BUNDLES),
         strict="are no grams",
         bundles=(ALONE,),

@@ -2,7 +2,7 @@
 
 from tests.faults import odd_photographs as odd
 from tests.faults.case import MEAN, SOME, Case, Told
-from tests.faults.planted_code import TWO_DEVICES, WHITE, before_grams, mark, once
+from tests.faults.planted_code import TWO_DEVICES, WHITE, before_grams, before_moving, mark, once
 from tests.faults.planting import ALONE, IDS, Plant
 
 CROWDED = "raise torch.OutOfMemoryError('CUDA out of memory')"
@@ -57,10 +57,104 @@ probe_gpu = lambda index: Gpu("Tesla T4", f"GPU {index}: Tesla T4 multiplies wro
 def check_device(healthy=check_device):
     return replace(healthy(), kind="cpu", half=False)
 """
+# In its second task: the first has two photographs, and a batch of two would then be halved for good.
+KILLED_ONCE = before_grams(
+    f"if (model, view) == (1, 2) and not {mark('once')}.exists():\n"
+    f"    if {mark('first')}.exists():\n        {mark('once')}.touch()\n        {KILL}\n    {mark('first')}.touch()"
+)
 AGAIN = "its photographs are tried again on CPU"
+# A device that is fast in fp16, played by the CPU, and folds that fp16 is too small for.
+IN_HALF = 'check_device = lambda: DeviceReport(kind="cpu", name="CPU", count=1, half=True)\n'
+OVERFLOWS = """
+def planted(self, pictures, *some, healthy=BiomassNet.forward, **more):
+    z = healthy(self, pictures, *some, **more)
+    return z * float("inf") if torch.is_autocast_enabled("cpu") else z
+BiomassNet.forward = planted
+"""
+SPELLINGS = {
+    "CUDA error: out of memory": "RuntimeError('CUDA error: out of memory')",
+    "CUBLAS_STATUS_ALLOC_FAILED": "RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate')",
+    "CUDNN_STATUS_ALLOC_FAILED": "RuntimeError('cuDNN error: CUDNN_STATUS_ALLOC_FAILED')",
+    "MemoryError": "MemoryError()",
+}
+DEVICES = {"one device": "", "two devices": TWO_DEVICES}
+DEADLY_TO_LOAD = f"""
+def planted(recipe, known, folds, healthy=load_recipe):
+    if 1 in folds:
+        {KILL}
+    return healthy(recipe, known, folds=folds)
+load_recipe = planted
+"""
+
+
+def spelt() -> list[Case]:
+    """Every spelling of too little memory, in a step and while a fold is loaded, on one device and on two."""
+    cases = []
+    anew = "it is loaded anew whenever it is needed"
+    for how, error in SPELLINGS.items():
+        for where, also in DEVICES.items():
+            cell = also + before_grams(f"if len(self.pictures[0]) > 1:\n    raise {error}")
+            cases.append(
+                Case(
+                    fault=f"{how} above one photograph, {where}",
+                    kind="memory",
+                    plant=Plant(cell=cell),
+                    strict="",
+                    strict_note="the memory is too small for 2 photographs at once",
+                    rerun=(Told(part="memory", what="the memory is too small for", instead="1 at once from now on"),),
+                )
+            )
+            cases.append(
+                Case(
+                    fault=f"{how} while the second fold is loaded, {where}",
+                    kind="memory",
+                    plant=Plant(cell=also + before_moving(f"if len(nets) > 1:\n    raise {error}")),
+                    strict="",
+                    strict_note=f"{ALONE}, fold 1 finds no room beside the others",
+                    rerun=(Told(part="memory", what="finds no room beside the others", instead=anew),),
+                )
+            )
+    return cases
+
+
+def crashes() -> list[Case]:
+    """A worker that ends wherever it has more than one photograph, or at a fold's loading."""
+    cases = []
+    for where, also in DEVICES.items():
+        for how, crash in (("SIGKILL", KILL), ("a CUDA error", "raise RuntimeError('CUDA error: illegal access')")):
+            cell = also + before_grams(f"if len(self.pictures[0]) > 1:\n    {crash}")
+            what = "killed by SIGKILL" if crash == KILL else "ended with exit code 1: RuntimeError: CUDA error"
+            cases.append(
+                Case(
+                    fault=f"{how} above one photograph, {where}",
+                    kind="device",
+                    plant=Plant(cell=cell),
+                    strict=what,
+                    rerun=(Told(part="device", what=what, instead=", 1 at once", ids=SOME),),
+                )
+            )
+        what = f"killed by SIGKILL while {ALONE}, fold 1 was loaded"
+        cases.append(
+            Case(
+                fault=f"a fold whose loading kills its worker, {where}",
+                kind="device",
+                plant=Plant(cell=also + DEADLY_TO_LOAD),
+                strict=what,
+                rerun=(
+                    Told(part="device", what=what, instead="its photographs are tried again on CPU", ids=SOME),
+                    Told(part="fold", what=f"{ALONE}, fold 1: CPU fails whenever", instead="the other folds"),
+                ),
+                by="fold 0",
+            )
+        )
+    return cases
 
 
 def devices() -> list[Case]:
+    return [*_devices(), *spelt(), *crashes()]
+
+
+def _devices() -> list[Case]:
     first = IDS[0]
     crowded_if_white = before_grams(f"if {WHITE}:\n    {CROWDED}")
     return [
@@ -87,11 +181,19 @@ def devices() -> list[Case]:
             mean=(first,),
         ),
         Case(
+            fault="every fold overflows in fp16",
+            kind="device",
+            plant=Plant(cell=IN_HALF + OVERFLOWS),
+            strict="",
+            strict_note="fold 1: fp32 in place of fp16: compared with fp32, fp16 gives numbers that are not finite",
+            rerun=(),
+        ),
+        Case(
             fault="a worker killed once",
             kind="device",
-            plant=Plant(cell=once(KILL, "(model, view) == (1, 2)")),
+            plant=Plant(cell=KILLED_ONCE),
             strict="the worker of CPU killed by SIGKILL",
-            rerun=(Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[:2]),),
+            rerun=(Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[2:6]),),
         ),
         Case(
             fault="a fold that kills its workers",
@@ -99,7 +201,7 @@ def devices() -> list[Case]:
             plant=Plant(cell=before_grams(f"if model == 0:\n    {KILL}")),
             strict="the worker of CPU killed by SIGKILL",
             rerun=(
-                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[:2]),
+                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=SOME),
                 Told(part="photograph", what=_killing("CPU"), instead="what is there of it", ids=IDS[:1]),
                 Told(part="fold", what=f"{ALONE}, fold 0: kills its workers", instead="the other folds"),
             ),

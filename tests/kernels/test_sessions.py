@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernels.running import TINY, lay_out_kaggle, run_notebook, run_script
+from tests.kernels.twins import InProcess
 
 
 def working(home: Path) -> Path:
@@ -55,3 +56,26 @@ def test_the_notebook_trains_with_depth_and_external_data_from_their_datasets(
     assert "on 20 photographs" in printed, "external rows are not scored"
     names = {path.name for path in working(kaggle).iterdir()}
     assert names >= {"depth.safetensors", "depth_config.json", "config.json", "oof.csv"}
+
+
+def test_a_notebook_whose_recipe_cannot_train_one_fold_ends_well_and_says_that_the_run_is_not_whole(
+    tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from build.bundle import make_bundle, summary
+    from build.push.outputs import verify_training
+    from build.validation.cross_validation import cross_validation
+
+    kaggle = lay_out_kaggle(tmp_path / "home", tiny_competition, {})
+    run = working(kaggle)
+    run.mkdir(parents=True)
+    (run / "given_up1.txt").write_text("the loss is not finite at fold 1\n")
+    changes = TINY | {"epochs": 1}
+    printed = InProcess(monkeypatch)("train", {"EXPERIMENT": "demo", "CHANGES": changes}, kaggle, tmp_path / "scratch")
+    assert "NOT WHOLE: fold 1 is given up: the loss is not finite at fold 1" in printed
+    assert "NOT WHOLE: the photographs of folds 1 are not scored" in printed and "out-of-fold R²" in printed
+    assert "NOT FINISHED" not in printed and not list(run.glob("checkpoint*"))
+    assert verify_training(kaggle / "kaggle/working", "demo") == run
+    report = make_bundle(run, tmp_path / "bundle", slug="i2b-demo-weights", data=tiny_competition)
+    assert "NOT WHOLE: fold 1 could not be trained (the loss is not finite at fold 1)" in summary(report)
+    assert "NOT WHOLE: fold 1" in (tmp_path / "bundle/README.md").read_text()
+    assert "without fold 1, which could not be trained" in cross_validation(tmp_path / "bundle").folds

@@ -35,11 +35,13 @@ from tests.push.mishaps import (
     never_checked,
     no_starting_weights,
     no_weights,
+    nothing_mounted,
     outputs,
     private_key,
     put_archive,
     readable_key,
     real_archive,
+    saved_meanwhile,
     short_archive,
     stale_token,
     whole_training,
@@ -223,6 +225,18 @@ def run_cases() -> list[Case]:
         ),
         Case(
             "states out of order", run, change(kernel_states=["RUNNING", "QUEUED", "COMPLETE", "RUNNING", "COMPLETE"])
+        ),
+        Case("a newer version meanwhile", run, saved_meanwhile, newer=1),
+        Case("the label is refused: 400", run, change(label_status=400), says="asking for the newest"),
+        Case("the label is refused: 404", run, change(label_status=404), says="asking for the newest"),
+        Case("nothing is mounted in the first run", run, nothing_mounted(1), repushed=1, says="once more"),
+        Case(
+            "nothing is mounted, twice",
+            run,
+            nothing_mounted(1, 2),
+            arguments=("--again",),
+            repushed=1,
+            says="of version 2 failed",
         ),
         Case("no submission.csv", download, change(outputs=outputs(other__txt=b"")), **refused),
         *(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kernel_src.common.mounts import NOTHING_MOUNTED
 from tests.push.bench import (
     DATA,
     INFERENCE,
@@ -39,6 +40,34 @@ def edited_on_site(bench: Bench) -> None:
     bench.server.site.edit_kernel(KERNEL, json.dumps(notebook))
     write_bundle(bench.folder / "out" / "demo" / "bundle", weights=b"other weights")
     bench.rehearsed()
+
+
+def saved_meanwhile(server: Any) -> None:
+    """While our version runs, another is saved in the browser, and its run fails at once."""
+    site = server.site
+
+    def hook(phase: str, n: int, name: str) -> None:
+        if (phase, name) == ("before", "GetKernelSessionStatus") and len(site.kernels[KERNEL].versions) == 1:
+            notebook = json.loads(site.kernels[KERNEL].versions[0]["text"])
+            notebook["cells"][-1]["source"] = "print('edited in the browser')"
+            site.version_outputs[INFERENCE, 1] = site.outputs[INFERENCE]
+            site.outputs[INFERENCE] = {"submission.csv": b"of another version"}
+            site.edit_kernel(KERNEL, json.dumps(notebook))
+            site.kernels[KERNEL].states = ["ERROR"]
+
+    server.hook = hook
+
+
+def nothing_mounted(*versions: int) -> Callable[[Any], None]:
+    """The runs of these versions find an empty /kaggle/input."""
+    said = f"FileNotFoundError: the competition is not mounted below /kaggle/input: {NOTHING_MOUNTED}."
+
+    def apply(server: Any) -> None:
+        for version in versions:
+            server.site.version_states[version] = ["RUNNING", "ERROR"]
+            server.site.version_logs[INFERENCE, version] = said
+
+    return apply
 
 
 def bigger_notebook(bench: Bench) -> None:

@@ -52,6 +52,7 @@ class Kernel:
     slug: str
     versions: list[Reply]  # the SaveKernel requests
     states: list[str] = field(default_factory=list)
+    earlier: dict[int, list[str]] = field(default_factory=dict)  # states of versions that are no longer the newest
 
 
 def slugify(title: str) -> str:
@@ -76,6 +77,10 @@ class Site:
         self.failure = "Your notebook threw an exception"
         self.outputs: dict[str, dict[str, bytes]] = {}  # kernel slug → what its run leaves
         self.logs: dict[str, str] = {}
+        self.version_outputs: dict[tuple[str, int], dict[str, bytes]] = {}  # where a version's are not the newest's
+        self.version_logs: dict[tuple[str, int], str] = {}
+        self.version_states: dict[int, list[str]] = {}  # of the version with this number, once it is saved
+        self.label_status = 0  # HTTP code that refuses every version label; 0: labels are known
         self.drops_sources: list[str] = []  # reported as invalid by SaveKernel
         self.readback: Reply = {}  # overrides GetKernel's metadata
         self.competitions: dict[str, dict[str, bytes]] = {"csiro-biomass": {}}  # slug → data files
@@ -123,9 +128,10 @@ class Site:
         gone = [s for s in body.get("datasetDataSources", []) if s not in self.datasets or s in self.drops_sources]
         lost = [s for s in body.get("competitionDataSources", []) if s not in self.competitions]
         kernel = self.kernels.setdefault(body["slug"], Kernel(owner, slug, []))
+        kernel.earlier[len(kernel.versions)] = kernel.states
         kernel.versions.append(body | {"datasetDataSources": _without(body.get("datasetDataSources", []), gone)})
-        kernel.states = list(self.kernel_states)
         number = len(kernel.versions)
+        kernel.states = list(self.version_states.get(number, self.kernel_states))
         return {
             "ref": f"/code/{body['slug']}",
             "url": f"https://www.kaggle.com/code/{body['slug']}",
@@ -140,14 +146,27 @@ class Site:
             raise Refusal(self.absent_status, "Permission 'kernels.get' was denied")
         return kernel
 
+    def version_of(self, kernel: Kernel, body: Reply) -> int:
+        """Which version a request means: that of its label, `v<N>` and nothing else, or the newest."""
+        name = body.get("versionLabel")
+        if name is None:
+            return len(kernel.versions)
+        if self.label_status:
+            raise Refusal(self.label_status, "Unknown version label")
+        found = re.fullmatch(r"v([1-9]\d*)", name)
+        if not found or int(found[1]) > len(kernel.versions):
+            raise Refusal(404, "Version not found")
+        return int(found[1])
+
     def get_kernel_session_status(self, body: Reply) -> Reply:
-        states = self.kernel(body).states
+        kernel = self.kernel(body)
+        states = kernel.earlier.get(self.version_of(kernel, body), kernel.states)
         state = states.pop(0) if len(states) > 1 else states[0]
         return {"status": state} | ({"failureMessage": self.failure} if state == "ERROR" else {})
 
     def get_kernel(self, body: Reply) -> Reply:
         kernel = self.kernel(body)
-        newest = kernel.versions[-1]
+        newest = kernel.versions[self.version_of(kernel, body) - 1]
         keys = (
             "language kernelType isPrivate enableGpu enableInternet enableTpu machineShape datasetDataSources "
             "competitionDataSources kernelDataSources modelDataSources categoryIds dockerImage"
@@ -161,17 +180,20 @@ class Site:
     def edit_kernel(self, ref: str, source: str) -> None:
         """Do what a person does in the browser: a new version with another source."""
         versions = self.kernels[ref].versions
+        self.kernels[ref].earlier[len(versions)] = list(self.kernels[ref].states)
         versions.append(versions[-1] | {"text": source})
 
     def list_kernel_session_output(self, body: Reply) -> Reply:
         kernel = self.kernel(body)
-        names = sorted(self.outputs.get(kernel.slug, {}))
-        page, token = self.paged(names, body)
+        key = kernel.slug, self.version_of(kernel, body)
+        outputs = self.version_outputs.get(key, self.outputs.get(kernel.slug, {}))
+        page, token = self.paged(sorted(outputs), body)
         files = []
         for name in page:
-            url = self.publish(f"output/{kernel.slug}/{name}", self.outputs[kernel.slug][name])
-            files.append({"fileName": name, "url": url})
-        return {"files": files, "log": self.logs.get(kernel.slug, ""), "nextPageToken": token}
+            place = f"output/{kernel.slug}/{f'v{key[1]}/' if key in self.version_outputs else ''}{name}"
+            files.append({"fileName": name, "url": self.publish(place, outputs[name])})
+        log = self.version_logs.get(key, self.logs.get(kernel.slug, ""))
+        return {"files": files, "log": log, "nextPageToken": token}
 
     def get_accelerator_quota_statistics(self, body: Reply) -> Reply:
         gpu = {"timeUsed": f"{self.gpu_used_s}s", "totalTimeAllowed": f"{self.gpu_total_s}s"}

@@ -178,7 +178,7 @@ def test_an_edit_in_the_browser_fails_and_a_mere_run_does_not(examine: Examine, 
     server.site.edit_kernel(f"kim/{slugs[0]}", json.dumps(notebook))
     ok, lines = examine()
     assert not ok and [level for level, _ in lines["drift"]].count("fail") == 1
-    assert f"pull-kernel SLUG={slugs[0]}" in str(lines["drift"])
+    assert "make pull-kernel EXPERIMENT=demo KERNEL=train" in str(lines["drift"])
 
 
 def test_a_question_that_fails_is_a_line_and_the_next_is_asked(examine: Examine, server) -> None:

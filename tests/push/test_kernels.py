@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from build.push import drift
 from build.push.explain import QuotaSpent
 from build.push.journal import Journal
 from build.push.kernels import Version, current_attempt, look_for_drift, push, pushed_before
-from build.push.runs import RunFailed, Superseded, download, wait_for_run
+from build.push.runs import EmptyInput, RunFailed, Superseded, download, run_with_input, wait_for_run
 from build.push.staging import Staged, stage
+from kernel_src.common.mounts import NOTHING_MOUNTED
 
 SESSIONS = "Maximum batch GPU session count of 2 reached"
 METADATA = {
@@ -119,7 +121,9 @@ def test_what_the_site_then_has_is_compared_with_what_was_sent(staged, kaggle, j
 def test_another_text_on_the_site_is_noticed(staged: Staged, kaggle, journal, server, site) -> None:
     other = json.dumps({"cells": [], "metadata": {}})
     server.hook = lambda phase, n, name: (
-        site.edit_kernel("kim/i2b-toy-infer", other) if (phase, name) == ("after", "SaveKernel") else None
+        site.kernels["kim/i2b-toy-infer"].versions[0].update(text=other)
+        if (phase, name) == ("after", "SaveKernel")
+        else None
     )
     with pytest.raises(CheckFailed, match="the site's source is not what was sent"):
         pushed(staged, kaggle, journal)
@@ -219,7 +223,50 @@ def test_a_run_that_never_appears_is_not_waited_for_for_ever(staged: Staged, kag
         follow(staged, version, kaggle, journal)
 
 
-def test_a_version_saved_in_the_browser_meanwhile_is_not_taken_for_ours(staged, kaggle, journal, site) -> None:
+def meanwhile(site, staged: Staged, *states: str) -> None:
+    """A newer version, saved on the site or by a second terminal, with a run and outputs of its own."""
+    site.version_outputs["i2b-toy-infer", 1] = site.outputs.get("i2b-toy-infer", {})
+    site.version_logs["i2b-toy-infer", 1] = site.logs.get("i2b-toy-infer", "")
+    site.outputs["i2b-toy-infer"], site.logs["i2b-toy-infer"] = {"submission.csv": b"of version 2"}, "log of version 2"
+    site.edit_kernel("kim/i2b-toy-infer", staged.source + " ")
+    site.kernels["kim/i2b-toy-infer"].states = list(states)
+
+
+def test_a_newer_version_answers_neither_for_our_run_nor_for_its_outputs(staged, kaggle, journal, site, server) -> None:
+    site.kernel_states = ["RUNNING", "RUNNING", "COMPLETE"]
+    site.outputs["i2b-toy-infer"], site.logs["i2b-toy-infer"] = {"submission.csv": b"of version 1"}, "log of version 1"
+    version = pushed(staged, kaggle, journal)
+    meanwhile(site, staged, "ERROR")
+    assert follow(staged, version, kaggle, journal) == ["RUNNING", "RUNNING", "COMPLETE"]
+    folder = download(staged, version, kaggle, journal, lambda folder: None)
+    assert (folder / "submission.csv").read_bytes() == b"of version 1"
+    assert (folder / "i2b-toy-infer.log").read_text() == "log of version 1"
+    asked = [seen.body for seen in server.log if seen.name in ("GetKernelSessionStatus", "ListKernelSessionOutput")]
+    assert {body["versionLabel"] for body in asked} == {"v1"}
+
+
+def test_our_failure_is_told_although_a_newer_version_is_complete(staged, kaggle, journal, site) -> None:
+    site.kernel_states = ["ERROR"]
+    site.logs["i2b-toy-infer"] = "log of version 1"
+    version = pushed(staged, kaggle, journal)
+    meanwhile(site, staged, "COMPLETE")
+    with pytest.raises(RunFailed, match="log of version 1"):
+        follow(staged, version, kaggle, journal)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_site_that_knows_no_labels_is_asked_for_the_newest_while_that_is_ours(
+    staged, kaggle, journal, site, status: int
+) -> None:
+    site.label_status = status
+    version = pushed(staged, kaggle, journal)
+    said = follow(staged, version, kaggle, journal)
+    assert said[-4:] == ["Kaggle shows no version 1: asking for the newest", "QUEUED", "RUNNING", "COMPLETE"]
+    download(staged, version, kaggle, journal, lambda folder: None)
+
+
+def test_without_labels_a_version_saved_in_the_browser_is_not_taken_for_ours(staged, kaggle, journal, site) -> None:
+    site.label_status = 404
     version = pushed(staged, kaggle, journal)
     site.edit_kernel("kim/i2b-toy-infer", staged.source)
     with pytest.raises(Superseded, match="newest version is 2"):
@@ -228,15 +275,98 @@ def test_a_version_saved_in_the_browser_meanwhile_is_not_taken_for_ours(staged, 
     assert following.attempt == 1 and pushed(following, kaggle, journal).number == 3
 
 
-def test_outputs_of_a_newer_version_are_not_taken_for_ours(staged, kaggle, journal, site) -> None:
+def test_without_labels_outputs_of_a_newer_version_are_not_taken_for_ours(staged, kaggle, journal, site) -> None:
+    site.label_status = 404
     version = pushed(staged, kaggle, journal)
     follow(staged, version, kaggle, journal)
-    site.outputs["i2b-toy-infer"] = {"submission.csv": b"of version 2"}
-    site.edit_kernel("kim/i2b-toy-infer", staged.source)
+    meanwhile(site, staged, "COMPLETE")
     with pytest.raises(Superseded):
         download(staged, version, kaggle, journal, lambda folder: None)
     assert journal.done("outputs", version.inputs) is None
     assert current_attempt(staged, journal, again=False).attempt == 1, "the next run pushes anew"
+
+
+def test_ours_is_read_back_and_found_again_behind_a_newer_version(staged, kaggle, journal, server, site) -> None:
+    saved = site.save_kernel
+
+    def save(body: dict) -> dict:
+        reply = saved(body)
+        site.edit_kernel("kim/i2b-toy-infer", body["text"].replace("x = 1", "x = 2"))
+        return reply
+
+    site.save_kernel = save
+    assert pushed(staged, kaggle, journal).number == 1
+    following = replace(staged, attempt=1)
+    server.fault("SaveKernel", drop="after")
+    assert pushed(following, kaggle, journal).number == 3, "not pushed once more"
+    assert len(site.kernels["kim/i2b-toy-infer"].versions) == 4
+
+
+NOT_MOUNTED = f"FileNotFoundError: the competition csiro-biomass is not mounted below /kaggle/input: {NOTHING_MOUNTED}."
+
+
+def unmounted(site, *numbers: int) -> None:
+    """The runs of these versions find an empty /kaggle/input."""
+    for number in numbers:
+        site.version_states[number] = ["RUNNING", "ERROR"]
+        site.version_logs["i2b-toy-infer", number] = NOT_MOUNTED
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def test_a_run_that_found_nothing_mounted_is_pushed_once_more(staged, kaggle, journal, site) -> None:
+    unmounted(site, 1)
+    said: list[str] = []
+    end, version, word = run_with_input(staged, pushed(staged, kaggle, journal), kaggle, journal, said.append)
+    assert (end.attempt, version.number, word) == (1, 2, "COMPLETE, version 2: version 1 had found nothing mounted")
+    assert "version 1 found nothing mounted: the same notebook is pushed once more" in said
+    first, second = site.kernels["kim/i2b-toy-infer"].versions
+    assert first == second
+    assert current_attempt(staged, journal, again=False) == end and pushed_before(end, journal) == version
+
+
+def test_it_is_never_pushed_a_third_time_unless_it_is_asked_for(staged, kaggle, journal, site) -> None:
+    unmounted(site, 1, 2)
+    version = pushed(staged, kaggle, journal)
+    for _ in range(3):  # the same command, again and again
+        now = current_attempt(staged, journal, again=False)
+        with pytest.raises(EmptyInput, match="of version 2 failed"):
+            run_with_input(now, pushed_before(now, journal) or version, kaggle, journal, silent)
+        assert len(site.kernels["kim/i2b-toy-infer"].versions) == 2
+    once_more = current_attempt(staged, journal, again=True)
+    assert once_more.attempt == 2 and pushed(once_more, kaggle, journal).number == 3
+
+
+def test_a_kill_between_the_two_pushes_is_gone_on_from(staged, kaggle, journal, site) -> None:
+    unmounted(site, 1)
+    version = pushed(staged, kaggle, journal)
+    with pytest.raises(EmptyInput):  # killed here, before the second push was begun
+        wait_for_run(staged, version, kaggle, journal, silent)
+    following = current_attempt(staged, journal, again=False)
+    assert following.attempt == 1 and pushed_before(following, journal) is None
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # or after the request was taken
+        patch.setattr("build.push.kernels._read_back", killed)
+        pushed(following, kaggle, journal)
+    assert len(site.kernels["kim/i2b-toy-infer"].versions) == 2
+    following = current_attempt(staged, journal, again=False)
+    assert following.attempt == 1 and pushed(following, kaggle, journal).number == 2
+    assert run_with_input(following, pushed_before(following, journal), kaggle, journal, silent)[2] == "COMPLETE"
+    assert len(site.kernels["kim/i2b-toy-infer"].versions) == 2
+
+
+def test_an_edit_made_meanwhile_is_not_pushed_over(staged, kaggle, journal, site) -> None:
+    unmounted(site, 1)
+    version = pushed(staged, kaggle, journal)
+    site.edit_kernel("kim/i2b-toy-infer", staged.source.replace("x = 1", "x = 2"))
+    with pytest.raises(CheckFailed, match="edited on the site"):
+        run_with_input(staged, version, kaggle, journal, silent)
+    assert len(site.kernels["kim/i2b-toy-infer"].versions) == 2
 
 
 def test_a_failing_run_shows_its_traceback_in_kernel_src(staged, kaggle, journal, site, tmp_path: Path) -> None:

@@ -1,18 +1,29 @@
 """The ledger: nothing that was recorded is ever lost, nothing is recorded twice."""
 
+import csv
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from build.problems import CheckFailed
-from build.push.ledger import COLUMNS, Score, append_score, read_scores, refresh
+from build.push.ledger import COLUMNS, Score, append_score, as_csv, read_scores, refresh
 from build.push.records import Submission
 
+ROOT = Path(__file__).resolve().parents[2]
+FAULT = ROOT.parent / "shared" / "faults" / "16" / "scores.csv"
+_PIECES = st.sampled_from(
+    ["=", "+", "-", "@", "'", "\\", "\n", "\r", "\t", ";=", ",=", '"', "\\n", "\u2028", "|=", "\uff1d"]
+)
+TEXTS = st.lists(_PIECES | st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=5).map("".join)
 FIRST = Score(
     time="2026-10-01T10:00:00Z",
     experiment="demo",
@@ -174,3 +185,131 @@ def test_the_committed_ledger_can_be_read_and_has_the_columns_of_now() -> None:
     committed = Path(__file__).resolve().parents[2] / "docs" / "scores.csv"
     read_scores(committed)
     assert committed.read_text().splitlines()[0].split(",")[: len(COLUMNS)] == list(COLUMNS)
+
+
+class TestSpreadsheets:
+    """A spreadsheet computes no cell of the ledger, and what one has saved is read without losing a row."""
+
+    @given(note=TEXTS, added=TEXTS, heading=TEXTS)
+    def test_any_text_is_read_back_exactly_and_none_is_a_formula(self, note: str, added: str, heading: str) -> None:
+        score = replace(FIRST, note=note, experiment=added, extra={heading or "x": added})
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "scores.csv")
+            path.write_text(as_csv([score, SECOND]), encoding="utf-8", newline="")
+            text = path.read_text(encoding="utf-8")
+            (read, _) = read_scores(path)
+        assert (read.note, read.experiment) == (note, added)
+        assert list(read.extra.values()) == ([added] if (heading or "x") not in COLUMNS else [])
+        assert text.count("\n") == 3, "a message of several lines stays on one"
+        for separator in ",;\t":  # as programs of any country would open it
+            for row in csv.reader(text.splitlines(), delimiter=separator):
+                texts = [cell for cell in row if not re.fullmatch(r"-?[\d.]+", cell)]
+                assert not [cell for cell in texts if cell.strip()[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20")]
+
+    @pytest.mark.parametrize("note", ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", "a;=1+1", "'=1", "a\\nb"])
+    def test_formulas_are_kept_as_what_was_typed(self, ledger: Path, record, note: str) -> None:
+        record(replace(FIRST, note=note))
+        assert read_scores(ledger)[0].note == note
+        record(SECOND)
+        assert read_scores(ledger)[0].note == note, "nor does a second writing change it"
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+    @pytest.mark.parametrize("separator", [",", ";", "\t"])
+    @pytest.mark.parametrize("end", ["\n", "\r\n"])
+    def test_every_notation_is_read(self, ledger: Path, record, encoding: str, separator: str, end: str) -> None:
+        plain = replace(FIRST, note="größer; besser, “zitiert”")
+        record(plain, SECOND)
+        with ledger.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.reader(handle))
+        if separator != ",":
+            decimal = [COLUMNS.index(name) for name in ("cv", "cv_low", "cv_high")]
+            rows[1:] = [[c.replace(".", ",") if i in decimal else c for i, c in enumerate(row)] for row in rows[1:]]
+        with ledger.open("w", newline="", encoding=encoding) as handle:
+            csv.writer(handle, delimiter=separator, lineterminator=end).writerows([*rows, [""] * len(rows[0])])
+        assert read_scores(ledger) == [plain, SECOND]
+        record(replace(SECOND, submission_ref=43))
+        assert [score.submission_ref for score in read_scores(ledger)] == [41, 42, 43]
+        assert ledger.read_text(encoding="utf-8").startswith("time,experiment"), "written in our own notation again"
+
+    @pytest.mark.parametrize(
+        ("column", "cell", "value"),
+        [
+            ("submission_ref", "47.123.456", 47123456),
+            ("submission_ref", "47 123 456", 47123456),
+            ("submission_ref", "47123456,00", 47123456),
+            ("submission_ref", "4,7123456E+07", 47123456),
+            ("cv", "0,7123", 0.7123),
+            ("cv", ".7123", 0.7123),
+            ("cv", "7,123E-01", 0.7123),
+            ("cv", "\u22120,25", -0.25),
+            ("public", " 0,5 ", 0.5),
+            ("time", "29.11.2026 14:03", "2026-11-29T14:03:00+00:00"),
+            ("time", "2026-11-29 14:03:05", "2026-11-29T14:03:05+00:00"),
+            ("time", "29/11/2026 14:03:05", "2026-11-29T14:03:05+00:00"),
+            ("time", "11/29/2026 2:03 PM", "2026-11-29T14:03:00+00:00"),
+            ("time", "29.11.26 14:03", "2026-11-29T14:03:00+00:00"),
+            ("time", "2026-11-29T14:03:00Z", "2026-11-29T14:03:00Z"),
+        ],
+    )
+    def test_numbers_and_times_in_other_notations(self, ledger: Path, record, column: str, cell: str, value) -> None:
+        record(FIRST)
+        self.put(ledger, column, cell)
+        assert getattr(read_scores(ledger)[0], column) == value
+
+    @pytest.mark.parametrize(
+        ("column", "cell", "said"),
+        [
+            ("submission_ref", "4,7E+07", "a spreadsheet has cut its digits"),
+            ("submission_ref", "47,5", "not a whole number"),
+            ("cv", "07. Dez", "not a number"),
+            ("cv", "1.234,5", "not a number"),
+            ("time", "03/04/2026 14:03", "nothing says which is the month"),
+            ("time", "31.02.2026 14:03", "which is no date"),
+        ],
+    )
+    def test_what_is_lost_or_can_be_read_in_two_ways_is_said_and_nothing_is_written(
+        self, ledger: Path, record, column: str, cell: str, said: str
+    ) -> None:
+        record(FIRST)
+        self.put(ledger, column, cell)
+        before = ledger.read_bytes()
+        with pytest.raises(CheckFailed, match=said) as failed:
+            record(SECOND)
+        assert ledger.read_bytes() == before and "nothing was written" in str(failed.value)
+
+    def put(self, ledger: Path, column: str, cell: str) -> None:
+        with ledger.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.reader(handle))
+        rows[1][COLUMNS.index(column)] = cell
+        with ledger.open("w", newline="", encoding="utf-8-sig") as handle:
+            csv.writer(handle, delimiter=";").writerows(rows)
+
+    @pytest.mark.skipif(not FAULT.is_file(), reason="../shared/faults/16 is not there: a ledger saved by a spreadsheet")
+    def test_the_planted_ledger_is_read(self, ledger: Path, record) -> None:
+        ledger.parent.mkdir(parents=True)
+        ledger.write_bytes(FAULT.read_bytes())
+        assert read_scores(ledger) == []
+        record(FIRST)
+        assert read_scores(ledger) == [FIRST]
+
+    @pytest.mark.parametrize(
+        "damage", [b"", b"\x93NUMPY\x00\x01", b"PK\x03\x04", "überall".encode("utf-16")[:-1], b"a\n"]
+    )
+    def test_no_cure_loses_anything(self, ledger: Path, record, damage: bytes) -> None:
+        ledger.parent.mkdir(parents=True)
+        ledger.write_bytes(damage)
+        with pytest.raises(CheckFailed) as failed:
+            record(FIRST)
+        assert "checkout" not in str(failed.value) and ledger.read_bytes() == damage
+
+    def test_a_secret_in_a_message_is_not_committed(self, ledger: Path, record, monkeypatch) -> None:
+        monkeypatch.setenv("KAGGLE_KEY", "9f3c71d2e8a04b56")
+        record(replace(FIRST, note="with 9f3c71d2e8a04b56"))
+        assert read_scores(ledger)[0].note == "with ***"
+
+
+def test_no_cure_of_the_kit_destroys_what_was_not_committed() -> None:
+    """Every text of the sources is read: `git checkout <path>`, `git restore`, `git reset --hard`, `git clean`."""
+    found = re.compile(r"git (?:checkout|restore|clean|stash drop)\b|git reset --hard|rm -rf")
+    sources = [*(ROOT / "build").rglob("*.py"), *(ROOT / "kernel_src").rglob("*.py"), ROOT / "README.md"]
+    assert {str(path): match for path in sources if (match := found.findall(path.read_text(encoding="utf-8")))} == {}

@@ -85,6 +85,15 @@ def test_a_training_without_one_of_its_files_is_refused(training: Path, name: st
         verify_training(training, "v1")
 
 
+def test_a_training_that_is_not_finished_is_told_from_one_that_failed(training: Path) -> None:
+    (training / "run/config.json").unlink()
+    (training / "run/checkpoint1.safetensors").write_bytes(b"state")
+    with pytest.raises(
+        CheckFailed, match="not finished, it holds checkpoint1, fold0.*attach this notebook's own output"
+    ):
+        verify_training(training, "v1")
+
+
 @pytest.mark.parametrize("value", ["nan", "", "inf", "x"])
 def test_a_training_that_predicts_no_number_is_refused(training: Path, value: str) -> None:
     path = training / "run" / "oof.csv"

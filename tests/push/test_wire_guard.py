@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from build import credentials, foreign_text
 from build.problems import CheckFailed, WrongUse
-from build.push import credentials, explain
+from build.push import explain
 from build.push.wire import guard, open_session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,7 +195,9 @@ class TestGuard:
 class TestMessages:
     def test_kaggles_own_words_lose_credentials_and_signatures(self, clean_environment, monkeypatch) -> None:
         monkeypatch.setenv("KAGGLE_KEY", MARKER)
-        text = explain.redact(f"no {MARKER} at https://store/x?sig=abc&t=1 /upload/y?signature=zz Bearer abcdef.123 ok")
+        text = foreign_text.redact(
+            f"no {MARKER} at https://store/x?sig=abc&t=1 /upload/y?signature=zz Bearer abcdef.123 ok"
+        )
         assert MARKER not in text and "signature" not in text
         assert "abc&t" not in text and "zz" not in text and "abcdef" not in text and text.endswith("ok")
 

@@ -74,7 +74,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_very_same_weights(
     )
     folder = out / "demo" / report.hash
     deadline = time.monotonic() + 120
-    while not list(folder.glob("checkpoint*")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(folder.glob("checkpoints/*/checkpoint*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,49 +14,12 @@ import psutil
 import pytest
 
 from build.problems import WrongUse
-from build.rehearse import launcher, sandbox
+from build.rehearse import sandbox
 from build.rehearse.sandbox import Isolation, best_isolation, choose_isolation
+from build.rehearse.scratch import LOCK, remove_leftovers, scratch_folder
 from tests.build.rehearse.toys import make_competition, make_notebook
 
 ROOT = Path(__file__).parents[3]
-NOBODY = 65534
-PROBE = "id -u; echo x > /kaggle/input/x; echo x > /kaggle/working/x && echo written; cat /proc/$$/comm; ls /kaggle"
-
-
-@pytest.mark.parametrize("pid", [True, False])
-def test_a_plain_user_gets_namespaces_too_and_cannot_write_to_the_input(tmp_path: Path, pid: bool) -> None:
-    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    if os.geteuid() != 0 or python is None:
-        pytest.skip("to become a plain user it takes root, and a python that a plain user may run")
-    if not best_isolation().namespace:
-        pytest.skip(f"this system allows no namespaces: {best_isolation().reason}")
-    shared = Path("/tmp") / f"rehearse-plain-{os.getpid()}-{pid}"
-    try:
-        for name in ("input", "working", "rootfs"):
-            (shared / name).mkdir(parents=True)
-        script = shutil.copy(launcher.__file__, shared / "launcher.py")
-        plan = {
-            "namespace": True,
-            "pid": pid,
-            "parent": os.getpid(),
-            "rootfs": str(shared / "rootfs"),
-            "kaggle": {"input": str(shared / "input"), "working": str(shared / "working")},
-            "cwd": "/kaggle/working",
-            "argv": ["/bin/sh", "-c", PROBE],
-            "env": {"PATH": "/usr/bin:/bin"},
-            "status": str(shared / "status"),
-            "counters": str(shared / "counters"),
-        }
-        (shared / "plan.json").write_text(json.dumps(plan))
-        for path in [shared, *shared.iterdir()]:
-            os.chown(path, NOBODY, NOBODY)
-        command = [python, "-I", "-S", script, str(shared / "plan.json")]
-        done = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True)
-        assert done.stdout.split() == [str(NOBODY), "written", "sh", "input", "working"], done.stderr
-        assert "Read-only" in done.stderr and not list((shared / "input").iterdir())
-        assert (shared / "working" / "x").stat().st_uid == NOBODY
-    finally:
-        shutil.rmtree(shared)
 
 
 def test_where_namespaces_can_be_had_they_are_used() -> None:
@@ -78,7 +42,7 @@ def test_where_the_system_forbids_namespaces_the_guard_takes_over_and_the_reason
 
 
 def test_namespaces_that_were_asked_for_by_name_are_never_silently_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "best_isolation", lambda: Isolation(False, False, "not today"))
+    monkeypatch.setattr(sandbox, "best_isolation", lambda wanted="auto": Isolation(False, False, "not today"))
     assert choose_isolation("auto").as_json()["reason"] == "not today"
     with pytest.raises(WrongUse, match="not today"):
         choose_isolation("namespace")
@@ -112,9 +76,43 @@ def test_killing_the_parent_ends_the_notebook_and_leaves_no_mount(
         parent.wait(timeout=20)
     wait_until(lambda: not [member for member in family if is_alive(member)], limit_s=20)
     mounts = Path("/proc/self/mountinfo").read_text()
-    assert str(tmp_path) not in mounts and "rehearse-" not in mounts
+    assert str(tmp_path) not in mounts and "i2b-rehearsal-" not in mounts
+    left = list(tmp_path.glob("i2b-rehearsal-*"))
     if sign == signal.SIGINT:
-        assert not (tmp_path / "out/.mock").exists(), "Ctrl-C cleans up as well"
+        assert not (tmp_path / "out/.mock").exists() and not left, "Ctrl-C cleans up as well"
+    else:
+        assert remove_leftovers(tmp_path) == left and not list(tmp_path.glob("i2b-rehearsal-*")), "the next run does"
+
+
+def test_of_the_temporary_folder_only_what_a_killed_rehearsal_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / LOCK).touch()
+    others = {"plain": precious, "i2b-rehearsal-link": tmp_path / "i2b-rehearsal-link"}
+    others["i2b-rehearsal-link"].symlink_to(precious)
+    for name in ("without-lock", "open-to-all", "lock-is-a-link", "lock-is-a-pipe"):
+        folder = others[name] = tmp_path / f"i2b-rehearsal-{name}"
+        folder.mkdir(mode=0o700)
+    others["open-to-all"].chmod(0o777)
+    (others["open-to-all"] / LOCK).touch()
+    (others["lock-is-a-link"] / LOCK).symlink_to(precious / LOCK)
+    os.mkfifo(others["lock-is-a-pipe"] / LOCK)
+    dead = tmp_path / "i2b-rehearsal-dead"
+    dead.mkdir(mode=0o700)
+    (dead / LOCK).touch()
+    (dead / "box").mkdir()
+    (dead / "box" / "out").symlink_to(precious)
+    (dead / "box" / "locked").mkdir(mode=0o000)
+    with scratch_folder() as running:
+        assert not dead.exists()
+        with scratch_folder():
+            assert running.root.is_dir(), "another rehearsal that runs is left alone"
+    assert not running.root.exists()
+    os.unlink(others.pop("lock-is-a-pipe") / LOCK)
+    assert all(os.path.lexists(path) for path in others.values()) and (precious / LOCK).exists()
 
 
 def wait_until(condition: object, *, limit_s: float) -> None:

@@ -250,6 +250,16 @@ def test_the_epoch_that_was_kept_is_the_best_of_the_inner_rows(shown: tuple[Page
     assert any("<td>5</td><td>3</td><td>50</td>" in row for row in cells)
 
 
+def test_a_run_that_keeps_its_last_epoch_shows_one_curve_and_says_which_epoch_stayed(at: Path) -> None:
+    log = write_run(at / RUN) / "log.csv"
+    rows = [f"{fold},{epoch},{3 / epoch},,0.0001,10.0" for fold in range(5) for epoch in range(1, 6)]
+    log.write_text("\n".join(["fold,epoch,train_loss,inner_loss,learning_rate,seconds", *rows]) + "\n")
+    made = page(record := read_record(NAME), judge(record))
+    text = Page(made).text
+    assert "loss in training" in text and "loss on the inner rows" not in text
+    assert any("<td>5</td><td>5</td><td>50</td>" in row for row in re.findall(r"<tr><td>0</td>(.*?)</tr>", made))
+
+
 def test_a_run_with_changes_says_which(at: Path) -> None:
     write_run(at / RUN, epochs=3, tta="none")
     text = Page(page(record := read_record(NAME), judge(record))).text

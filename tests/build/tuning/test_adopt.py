@@ -55,6 +55,13 @@ def test_the_notebook_of_an_adopted_experiment_can_be_stitched(root: Path) -> No
     assert b"v1_tuned" in notebook and b"study v1-fold0" in notebook
 
 
+def test_what_picked_the_epoch_of_the_trials_is_no_part_of_the_adopted_experiment(root: Path) -> None:
+    picked = {**BEST["changes"], "inner_folds": 8, "patience_epochs": 10}
+    adopt("v1_tuned", {**BEST, "changes": picked}, root)
+    experiments = listed(root)
+    assert experiments["v1_tuned"] == {**experiments["v1"], **BEST["changes"], "name": "v1_tuned"}
+
+
 def test_adopting_again_replaces_the_entry_and_keeps_the_others(root: Path) -> None:
     adopt("v1_tuned", BEST, root)
     adopt("v1_other", {**BEST, "changes": {"epochs": 3}}, root)

@@ -103,7 +103,7 @@ def test_a_pruned_trial_stops_within_its_first_fold(tiny_competition: Path, tmp_
 def test_a_diverging_trial_is_pruned_and_does_not_end_the_search(
     tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kernel_src.common.training_loss import TrainingDiverged
+    from kernel_src.common.gradient_steps import TrainingDiverged
 
     def diverge(*args, **others):
         raise TrainingDiverged("the loss is not finite")

@@ -30,7 +30,7 @@ def test_the_default_is_never_worse_on_the_real_files() -> None:
     files = read_all([str(path) for path in sorted((REAL / "oof").glob("*.csv"))])
     gains = constraint_gains(validation_of(files, truth_table(files, REAL / "train.csv")))
     default = BASE.constraint
-    assert default == Ensemble(name="x", shares={}).constraint == "projection"
+    assert default == Ensemble(name="x", shares={"v1": 1.0}).constraint == "projection"
     for one in gains:
         if one.constraint == default:
             assert one.gain.estimate > 0 and one.gain.high > 0, one

@@ -1,0 +1,39 @@
+"""The table of what the epoch picker costs can be made again, and says so where the real embeddings are not at hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import epoch_picker
+from kernel_src.common.experiments import EXPERIMENTS
+from kernel_src.common.tables import read_train, target_array
+
+SMALL = replace(EXPERIMENTS["v7"], head_hidden=(8,), folds=2, epochs=4, learning_rate=0.01, accumulate_steps=1)
+
+
+def test_the_three_ways_are_scored_on_all_images_and_heads_learn_from_features_that_tell(
+    tiny_competition: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_picker, "PICKER", {"inner_folds": 2, "patience_epochs": 1})
+    train = read_train(tiny_competition / "train.csv")
+    telling = target_array(train) / 10
+    embeddings = dict(zip(train["image_id"], telling, strict=True))
+    short, long = (
+        epoch_picker.scores(replace(SMALL, epochs=epochs, schedule="constant"), train, embeddings) for epochs in (1, 60)
+    )
+    assert set(long) == {*epoch_picker.WAYS, "picked epoch, mean"} and all(np.isfinite(list(long.values())))
+    assert 1 <= long["picked epoch, mean"] <= 60
+    assert long["last, all rows"] > short["last, all rows"] + 0.1
+    again = epoch_picker.scores(replace(SMALL, epochs=1, schedule="constant"), train, embeddings)
+    assert again == short, "every number is drawn by its place"
+
+
+def test_without_the_real_embeddings_it_is_skipped_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(epoch_picker, "SHARED", tmp_path)
+    monkeypatch.setattr("sys.argv", ["epoch_picker.py"])
+    assert epoch_picker.main() == 0
+    assert "skipped: the real embeddings are not here" in capsys.readouterr().out

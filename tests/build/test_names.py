@@ -1,0 +1,142 @@
+"""A name that Kaggle would not take is refused where it is written or typed, by that name, with the rule."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from build.adoption import check_name
+from build.metadata import dataset_metadata, dataset_problems, kernel_metadata, kernel_problems, kernel_slug
+from build.notebooks import ROOT, build, check_notebook, pull_command
+from build.problems import CheckFailed, WrongUse
+from build.push.transfers import run_push_data
+from build.report.places import find_run
+from kernel_src.common.ensembles import ENSEMBLES, Ensemble
+from kernel_src.common.experiment import (
+    LONGEST_EXPERIMENT_NAME,
+    ExperimentError,
+    by_name,
+    changed,
+    checked_experiment_name,
+)
+from kernel_src.common.experiments import DEMO, EXPERIMENTS
+from kernel_src.common.kernel_cards import bundle_slug, frozen_backbones, kernel_card
+from tests.push.desk import copy_kit
+
+IMPOSSIBLE = [
+    "v7.1",
+    "MyExp",
+    "exp 2",
+    "",
+    "v7__x",
+    "_x",
+    "x-",
+    "übung",
+    "../x",
+    "a" * (LONGEST_EXPERIMENT_NAME + 1),
+    "a+b",
+]
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_an_impossible_name_is_refused_with_the_rule(name: str) -> None:
+    for make in (
+        lambda: replace(DEMO, name=name),
+        lambda: changed(DEMO, {"name": name}),
+        lambda: Ensemble(name=name, shares={"v4": 1.0}),
+    ):
+        with pytest.raises(ExperimentError) as refused:
+            make()
+        said = str(refused.value)
+        assert repr(name) in said and "lower-case letters and digits" in said and "dataset_sources" not in said
+        checked_experiment_name(said.rpartition("e.g. ")[2].strip("'"))  # what is proposed is possible
+    for option in ("--adopt", "--write"):
+        with pytest.raises(WrongUse, match=f"{option}: the name"):
+            check_name(name, option)
+
+
+@given(name=st.from_regex(r"[a-z0-9]+([_-][a-z0-9]+)*", fullmatch=True) | st.text(max_size=45))
+def test_what_the_rule_allows_kaggle_takes(name: str) -> None:
+    try:
+        checked_experiment_name(name)
+    except ExperimentError:
+        return
+    for kernel in ("train", "infer"):
+        card = replace(kernel_card("demo", kernel), experiment=name, datasets=(bundle_slug(name),))
+        assert kernel_problems(kernel_metadata(card), "") == []
+    assert dataset_problems(dataset_metadata(bundle_slug(name)), "") == []
+
+
+@pytest.mark.parametrize("name", ["v7.1", "exp 2"])
+def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) -> None:
+    kit = copy_kit(tmp_path / "kit")
+    path = kit / "kernel_src" / "common" / "experiments.py"
+    text = path.read_text().replace(
+        "EXPERIMENTS = by_name(", f"MINE = replace(DEMO, name={name!r})\n\nEXPERIMENTS = by_name("
+    )
+    assert text.count("MINE") == 1
+    path.write_text(text)
+    line = text[: text.index("MINE")].count("\n") + 1
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "notebooks", "--experiment", name], cwd=kit, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"kernel_src/common/experiments.py:{line}: the name {name!r} cannot be")
+    assert "Traceback" not in done.stderr
+
+
+def test_two_experiments_of_one_name_are_refused() -> None:
+    assert list(by_name((DEMO, replace(DEMO, name="mine")))) == ["demo", "mine"]
+    with pytest.raises(ExperimentError, match="two experiments are named 'demo'"):
+        by_name((DEMO, replace(DEMO, epochs=3)))
+
+
+def test_names_that_differ_only_on_this_machine_are_named() -> None:
+    cards = [replace(kernel_card("demo", "infer"), experiment=name) for name in ("my_exp", "my-exp", "demo")]
+    with pytest.raises(CheckFailed, match="my-exp, my_exp make the same slug"):
+        build(cards)
+
+
+def test_an_ensemble_of_what_is_no_experiment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENSEMBLES, "mix", Ensemble(name="mix", shares={"v4": 0.5, "v44": 0.5}))
+    with pytest.raises(ExperimentError, match="mix: v44 is no experiment"):
+        frozen_backbones("mix")
+    with pytest.raises(ExperimentError, match="without shares"):
+        Ensemble(name="mix", shares={})
+
+
+@pytest.mark.parametrize("field", ["starting_weights", "depth", "external_data", "pseudo_labels"])
+def test_a_dataset_that_is_no_slug_is_refused_by_its_field(field: str) -> None:
+    for value in ("My Data", "out/weights/x", "https://www.kaggle.com/datasets/kim/x", "x.pth"):
+        with pytest.raises(ExperimentError, match=f"demo: {field}="):
+            replace(DEMO, **{field: value}, pseudo_weight=0.5)
+    for value in ("i2b-x", "kim/i2b-x", "Kim_2/x"):
+        replace(DEMO, **{field: value}, pseudo_weight=0.5)
+
+
+@pytest.mark.parametrize("slug", ["My Data", "kim/my-data", "x", "my_data", "-my-data", "m" * 51, "../../my-data"])
+def test_a_slug_is_refused_before_anything_is_asked(slug: str, tmp_path: Path) -> None:
+    with pytest.raises(WrongUse, match="SLUG=.* is not the slug") as refused:
+        run_push_data(tmp_path, slug, as_json=False)
+    assert repr(slug) in str(refused.value)
+
+
+def test_a_kernel_or_experiment_that_is_not_there_is_named_as_typed() -> None:
+    with pytest.raises(WrongUse, match=r"demo has no notebook 'inferr'; KERNEL \(--kernel\) is train or infer"):
+        check_notebook("demo", "inferr")
+    with pytest.raises(WrongUse, match="no experiment 'exp 2'"):
+        check_notebook("exp 2", "infer")
+    with pytest.raises(WrongUse, match="no experiment 'exp 2'"):
+        find_run("exp 2")
+
+
+def test_the_command_that_brings_an_edit_home_names_the_notebook() -> None:
+    for name in EXPERIMENTS:
+        assert pull_command(kernel_slug(name, "infer")) == f"make pull-kernel EXPERIMENT={name} KERNEL=infer"
+    assert pull_command("i2b-preflight") == "python -m build pull-kernel --experiment '' --kernel preflight"
+    check_notebook("", "preflight")
+    assert (ROOT / "notebooks" / "i2b-preflight").is_dir()
