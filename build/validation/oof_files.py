@@ -97,7 +97,8 @@ def _kept(path: Path, columns: OofColumns) -> tuple[pd.DataFrame, list[str]]:
     kept = columns.predicted.apply(_numbers)
     if (bad := ~np.isfinite(kept.to_numpy(float))).any():
         row, column = np.argwhere(bad)[0]
-        value = quoted(columns.predicted.astype(object).iloc[row, column])
+        value = columns.predicted.astype(object).iloc[row, column]
+        value = "nothing" if pd.isna(value) else quoted(value)
         what = f"image {ids.iloc[row]} has a prediction that is not a number: {value} for {TARGETS[column]}"
         raise CheckFailed([_unfit(path, what, "grams, without a unit")])
     folds, note = _folds_of(path, columns.rest)
