@@ -27,6 +27,7 @@ from kernel_src.common.competition import (
     TRAIN_CSV,
     sample_id,
 )
+from kernel_src.common.submission import read_column
 from kernel_src.common.untrusted import checked_slug, parsed_json
 
 Layout = Literal["new", "legacy"]
@@ -211,12 +212,14 @@ def _check(data: Path, mounted: Sequence[Path], hidden: Path | None) -> None:
 
 def _make_hidden_test(data: Path, mount: Path, *, protected: bool) -> str:
     """Turn train images, under ids of their own, into a hidden test; return a sentence that says so."""
-    with (data / TRAIN_CSV).open(newline="", encoding="utf-8-sig") as handle:
-        targets_of: dict[str, list[str]] = {}
-        for row in csv.DictReader(handle):
-            targets_of.setdefault(row[IMAGE_COLUMN], []).append(row[NAME_COLUMN])
-    with (data / TEST_CSV).open(newline="", encoding="utf-8-sig") as handle:
-        public = len({row[IMAGE_COLUMN] for row in csv.DictReader(handle)})
+    try:
+        images, names = (read_column(data / TRAIN_CSV, column) for column in (IMAGE_COLUMN, NAME_COLUMN))
+        public = len(set(read_column(data / TEST_CSV, IMAGE_COLUMN)))
+    except ValueError as error:
+        raise CheckFailed([Problem(what=str(error), cure="give the competition's data as it was downloaded")]) from None
+    targets_of: dict[str, list[str]] = {}
+    for image, name in zip(images, names, strict=True):
+        targets_of.setdefault(image, []).append(name)
     there = [image for image in sorted(targets_of) if (data / image).is_file()]
     chosen = there[: HIDDEN_IMAGES if public != HIDDEN_IMAGES else HIDDEN_IMAGES + 1]
     if len(chosen) == public:

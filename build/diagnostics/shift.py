@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from build.diagnostics.subject import Subject
-from build.problems import CheckFailed, Problem, WrongUse
+from build.problems import WrongUse
 from build.validation.oof_files import read_oof
-from kernel_src.common.competition import ID_COLUMN, TARGET_COLUMN, TARGETS, split_sample_id
+from kernel_src.common.competition import TARGETS
 from kernel_src.common.constraints import constrain
-from kernel_src.common.submission import read_column
-from kernel_src.common.tables import long_to_wide, target_array
+from kernel_src.common.tables import target_array
 
 HALVES, USUAL = 500, 0.95
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -57,18 +56,7 @@ def read_test_predictions(path: Path) -> np.ndarray:
     """
     if not path.is_file():
         raise WrongUse(f"no file {path} with test predictions")
-    try:
-        names = read_column(path, ID_COLUMN)
-    except ValueError:
-        return target_array(read_oof(str(path)).table)
-    try:
-        grams_of = dict(zip(names, map(float, read_column(path, TARGET_COLUMN)), strict=True))
-        grams = long_to_wide(grams_of, list(dict.fromkeys(split_sample_id(name)[0] for name in names)))
-    except (ValueError, KeyError) as error:
-        raise CheckFailed([Problem(what=f"is no submission: {error}", where=str(path))]) from None
-    if not np.isfinite(grams).all():
-        raise CheckFailed([Problem(what="holds values that are NaN or infinite", where=str(path))])
-    return grams
+    return target_array(read_oof(str(path)).table)
 
 
 def shift(subject: Subject, test: np.ndarray) -> Shift:

@@ -71,7 +71,10 @@ def infer(
             screen=sys.stderr.buffer if quiet else sys.stdout.buffer,
         )
     submission = folder / SUBMISSION_FILE
-    ids = read_column(data / SAMPLE_CSV, "sample_id")
+    try:
+        ids = read_column(data / SAMPLE_CSV, "sample_id")
+    except ValueError as error:
+        raise CheckFailed([Problem(what=str(error), cure="give the competition's data as it was downloaded")]) from None
     if problems := submission_problems(submission, ids):
         raise CheckFailed([Problem(what=problem, where=str(submission)) for problem in problems])
     told = json.loads((folder / "inference_report.json").read_bytes())

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,17 @@ import numpy as np
 
 from build.problems import WrongUse
 
+# What NumPy and zipfile raise for a folder, an empty file, one that was cut, and one that is something else.
+UNREADABLE = (
+    ValueError,
+    zipfile.BadZipFile,
+    AttributeError,
+    TypeError,
+    OSError,
+    EOFError,
+    zlib.error,
+    NotImplementedError,
+)
 CURE = "a features file is an .npz of image_id (n,) and features (n, F): `python -m build features` makes one"
 
 
@@ -25,11 +37,19 @@ def read_features(path: Path) -> dict[str, np.ndarray]:
             lacking = {"image_id", "features"} - set(names)
             if lacking:
                 raise WrongUse(f"{path} lacks {', '.join(sorted(lacking))}, it has {', '.join(names)}: {CURE}")
-            image_ids, features = archive["image_id"].astype(str), archive["features"].astype(float)
+            image_ids, features = archive["image_id"], archive["features"]
+        if getattr(features, "dtype", np.dtype(object)).kind not in "fiu":
+            raise WrongUse(f"{path}: its features are {_kind_of(features)}, not real numbers: {CURE}")
+        if getattr(image_ids, "dtype", np.dtype(object)).kind not in "USiu":
+            raise WrongUse(f"{path}: its image_id is {_kind_of(image_ids)}, not text: {CURE}")
+        image_ids, features = image_ids.astype(str), features.astype(float)
     except FileNotFoundError:
         raise WrongUse(f"{path} does not exist: {CURE}") from None
-    except (ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise WrongUse(f"{path} cannot be read ({error}): {CURE}") from None
+    except UnicodeDecodeError:
+        raise WrongUse(f"{path}: its image_id holds bytes that are no ASCII text: {CURE}") from None
+    except UNREADABLE as error:
+        what = "it holds Python objects or is no .npz" if "allow_pickle" in str(error) else str(error)
+        raise WrongUse(f"{path} cannot be read ({what}): {CURE}") from None
     if image_ids.ndim != 1 or features.ndim != 2 or len(image_ids) != len(features) or not features.size:
         raise WrongUse(f"{path}: image_id is {image_ids.shape} and features {features.shape}: {CURE}")
     unique, counts = np.unique(image_ids, return_counts=True)
@@ -41,6 +61,10 @@ def read_features(path: Path) -> dict[str, np.ndarray]:
             "half precision overflows in some backbones, make them in fp32"
         )
     return dict(zip(image_ids, features, strict=True))
+
+
+def _kind_of(array: Any) -> str:
+    return f"of type {array.dtype}" if isinstance(array, np.ndarray) else "no array"
 
 
 def provenance_for(paths: Sequence[Path], experiment: str) -> dict[str, Any]:

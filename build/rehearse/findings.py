@@ -1,12 +1,12 @@
 """What came of a run: network attempts, the failure, the times, the submission, each read from what the run left."""
 
-import csv
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from build.problems import CheckFailed, Problem
 from build.rehearse.cells import Cells, CodeCell
 from build.rehearse.failure import Failure, explain_error, explain_stop
 from build.rehearse.report import CellTime, NetworkAttempt, SubmissionCheck
@@ -162,16 +162,24 @@ def read_expected(competition: Path) -> Expected:
     """Read the ids and count the images of a competition folder.
 
     A test.csv without ids is for the notebook to tell of: the sample submission says what it must write.
+
+    Raises:
+        CheckFailed: the sample submission or train.csv cannot be read.
     """
-    sample_ids = read_column(competition / SAMPLE_CSV, ID_COLUMN)
-    with (competition / TEST_CSV).open(newline="", encoding="utf-8-sig") as handle:
-        has_ids = ID_COLUMN in next(csv.reader(handle), [])
-    test_ids = read_column(competition / TEST_CSV, ID_COLUMN) if has_ids else sample_ids
+    try:
+        sample_ids = read_column(competition / SAMPLE_CSV, ID_COLUMN)
+        train_images = len(set(read_column(competition / TRAIN_CSV, IMAGE_COLUMN)))
+    except ValueError as error:
+        raise CheckFailed([Problem(what=str(error), cure="give the competition's data as it was downloaded")]) from None
+    try:
+        test_ids = read_column(competition / TEST_CSV, ID_COLUMN)
+    except ValueError:
+        test_ids = sample_ids
     return Expected(
         sample_ids=sample_ids,
         test_ids=test_ids,
         test_images=len({name.rpartition(ID_SEPARATOR)[0] for name in test_ids}),
-        train_images=len(set(read_column(competition / TRAIN_CSV, IMAGE_COLUMN))),
+        train_images=train_images,
     )
 
 

@@ -12,9 +12,9 @@
 Chosen by simulation, bench/board.py; argued in docs/validation.md.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,12 @@ import numpy as np
 
 from build.problems import CheckFailed, Problem
 from build.push.ledger import COMPLETE, Score
+from kernel_src.common.submission import read_named_rows
+from kernel_src.common.untrusted import quoted
 
 PUBLISHED = Path("docs", "published-scores.csv")
 OFFSET, LINE = "mean offset", "straight line"
+PUBLISHED_COLUMNS = ("series", "model", "cv", "cv_formula", "public", "private", "source")
 LEAST_POINTS, LEAST_FOR_LINE = 2, 5
 FEW_POINTS = 5  # below: said to be few
 LEVEL = 0.95
@@ -118,30 +121,48 @@ def read_published(path: Path = PUBLISHED) -> list[Published]:
         CheckFailed: a row lacks its source, or has text where a number belongs.
     """
     rows, problems = [], []
-    with path.open(newline="", encoding="utf-8") as handle:
-        for number, row in enumerate(csv.DictReader(handle), 2):
-            try:
-                scores = {name: float(row[name]) if row[name] else None for name in ("cv", "public", "private")}
-                if not row["source"].strip():
-                    raise ValueError("the row names no source")
-            except (KeyError, ValueError) as error:
-                cure = "each row: series, model, cv, cv_formula, public, private, source"
-                problems.append(Problem(what=str(error), where=f"{path}:{number}", cure=cure))
-                continue
-            rows.append(
-                Published(
-                    series=row["series"],
-                    model=row["model"],
-                    cv=scores["cv"],
-                    cv_formula=row["cv_formula"],
-                    public=scores["public"],
-                    private=scores["private"],
-                    source=row["source"],
-                )
+    cure = f"each row: {', '.join(PUBLISHED_COLUMNS)}; between commas, in UTF-8"
+    try:
+        columns, texts = read_named_rows(path)
+    except ValueError as error:
+        raise CheckFailed([Problem(what=str(error), cure=cure)]) from None
+    if missing := [column for column in PUBLISHED_COLUMNS if column not in columns]:
+        what = f"the heading lacks {', '.join(missing)}"
+        raise CheckFailed([Problem(what=what, where=f"{path}:1", cure=cure)])
+    for number, row in enumerate(texts, 2):
+        try:
+            scores = {name: _published_score(name, row[name]) for name in ("cv", "public", "private")}
+            if not (row["source"] or "").strip():
+                raise ValueError("the row names no source")
+        except ValueError as error:
+            problems.append(Problem(what=str(error), where=f"{path}:{number}", cure=cure))
+            continue
+        rows.append(
+            Published(
+                series=row["series"],
+                model=row["model"],
+                cv=scores["cv"],
+                cv_formula=row["cv_formula"],
+                public=scores["public"],
+                private=scores["private"],
+                source=row["source"],
             )
+        )
     if problems:
         raise CheckFailed(problems)
     return rows
+
+
+def _published_score(name: str, text: str | None) -> float | None:
+    if not (text or "").strip():
+        return None
+    try:
+        score = float(text or "")
+    except ValueError:
+        raise ValueError(f"{name} is {quoted(text)}, not a number") from None
+    if not isfinite(score):
+        raise ValueError(f"{name} is {quoted(text)}, not a finite number")
+    return score
 
 
 def expect(points: Sequence[Point], cv: float) -> Expectation | None:

@@ -13,17 +13,22 @@ import numpy as np
 import pandas as pd
 
 from build.problems import CheckFailed, Problem, WrongUse
-from build.validation.oof_columns import ID, AmbiguousError, OofColumns, find_columns
+from build.untrusted import plain_text
+from build.validation.oof_columns import ID, AmbiguousError, OofColumns, find_columns, plain_heading
 from kernel_src.common.competition import DATE_COLUMN, STATE_COLUMN, TARGETS
 from kernel_src.common.csv_table import read_csv
 from kernel_src.common.manifest import CONFIG_FILE
 from kernel_src.common.tables import group_labels, read_train, target_array
+from kernel_src.common.untrusted import quoted
 from kernel_src.common.visits import tidy_visits
 
 OOF_FILE = "oof.csv"
 FOLD = "fold"
+FOLD_HEADINGS = ("fold", "folds", "kfold", "k_fold", "fold_id", "fold_idx", "fold_no", "fold_number", "cv_fold")
 # A model that gives back the truth of more photographs than this, to so many grams, has not predicted it.
-COPIED_SHARE, COPIED_G = 0.5, 0.005
+# Twelve real files, rounded to grams or not, have at most 0.9 % such photographs of a target.
+COPIED_SHARE, COPIED_SHARE_OF_FOLD, COPIED_G, COPIED_IMAGES = 0.05, 0.2, 0.005, 3
+ROUNDED_TO, ROUNDED_SHARE = (0, 1), 0.5  # decimals
 OTHER_TRUTH_G = 0.5  # mean difference: rounding stays below, another model's predictions do not
 
 
@@ -69,48 +74,98 @@ def read_oof(given: str, known: Collection[str] = ()) -> OofFile:
     path = Path(text) / OOF_FILE if Path(text).is_dir() else Path(text)
     if not path.is_file():
         raise WrongUse(f"no file {path}: give CSV files with {ID} and the five targets, or run folders with {OOF_FILE}")
-    name = label or (run_name(path.resolve().parent) if path.name == OOF_FILE else path.stem)
+    name = plain_text(label or (run_name(path.resolve().parent) if path.name == OOF_FILE else path.stem))
     try:
         columns = find_columns(read_csv(path, dtype={ID: str}), known)
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error))]) from None
     except AmbiguousError as error:
         raise CheckFailed([_unfit(path, str(error), error.needs)]) from None
-    return OofFile(name=name, path=path, table=_kept(path, columns), notes=columns.notes)
+    table, note = _kept(path, columns)
+    return OofFile(name=name, path=path, table=table, notes=(*columns.notes, *note))
 
 
-def _kept(path: Path, columns: OofColumns) -> pd.DataFrame:
-    """Keep what is read of a file, checked."""
+def _kept(path: Path, columns: OofColumns) -> tuple[pd.DataFrame, list[str]]:
+    """Keep what is read of a file, checked; and say what was decided in that."""
     ids = columns.ids
     if (doubled := ids.duplicated()).any():
-        raise CheckFailed([_unfit(path, f"image {ids[doubled].iloc[0]} appears twice", "one row per image")])
-    kept = columns.predicted.apply(pd.to_numeric, errors="coerce")
-    if (bad := ~np.isfinite(kept.to_numpy(float)).all(1)).any():
-        raise CheckFailed([_unfit(path, f"image {ids[bad].iloc[0]} has a prediction that is not a number", "grams")])
+        first = ids[doubled].iloc[0]
+        rows = columns.rest[ids == first]
+        differing = [repr(column) for column in rows if rows[column].nunique(dropna=False) > 1]
+        by = f", once for each {differing[0]}" if differing else ""
+        raise CheckFailed([_unfit(path, f"image {first} appears twice{by}", "one row per image")])
+    kept = columns.predicted.apply(_numbers)
+    if (bad := ~np.isfinite(kept.to_numpy(float))).any():
+        row, column = np.argwhere(bad)[0]
+        value = columns.predicted.astype(object).iloc[row, column]
+        value = "nothing" if pd.isna(value) else quoted(value)
+        what = f"image {ids.iloc[row]} has a prediction that is not a number: {value} for {TARGETS[column]}"
+        raise CheckFailed([_unfit(path, what, "grams, without a unit")])
+    folds, note = _folds_of(path, columns.rest)
+    if folds is not None:
+        kept[FOLD] = folds
     if columns.true is not None:
         for target in TARGETS:
-            kept[f"true_{target}"] = pd.to_numeric(columns.true[target], errors="coerce")
-        refuse_copies(path, target_array(kept), kept[[f"true_{target}" for target in TARGETS]].to_numpy(float))
-    rest = columns.rest.rename(columns={column: FOLD for column in columns.rest if str(column).casefold() == FOLD})
-    if FOLD in rest:
-        kept[FOLD] = rest[FOLD].astype(str)
-    if STATE_COLUMN in rest and DATE_COLUMN in rest:
-        kept[[STATE_COLUMN, DATE_COLUMN]] = rest[[STATE_COLUMN, DATE_COLUMN]]
-    return kept.set_axis(pd.Index(ids, name=ID), axis=0)
+            kept[f"true_{target}"] = _numbers(columns.true[target])
+        refuse_copies(path, kept, kept[[f"true_{target}" for target in TARGETS]].to_numpy(float))
+    if STATE_COLUMN in columns.rest and DATE_COLUMN in columns.rest:
+        kept[[STATE_COLUMN, DATE_COLUMN]] = columns.rest[[STATE_COLUMN, DATE_COLUMN]]
+    return kept.set_axis(pd.Index(ids, name=ID), axis=0), note
 
 
-def refuse_copies(path: Path, predictions: np.ndarray, truth: np.ndarray) -> None:
-    """Refuse predictions that are the truth, grams (images, 5) both.
+def _numbers(column: pd.Series) -> pd.Series:
+    """Return grams; NaN for what is no number, True and False among it."""
+    return pd.to_numeric(column if column.dtype != bool else column.astype(str), errors="coerce")
+
+
+def _folds_of(path: Path, rest: pd.DataFrame) -> tuple[pd.Series | None, list[str]]:
+    """Return the fold of each row as text, where the file says it of every row.
 
     Raises:
-        CheckFailed: of a target, most photographs that weigh anything are predicted to the last digit.
+        CheckFailed: two columns could be meant.
     """
+    first, *others = [column for column in rest if plain_heading(column) in FOLD_HEADINGS] or [None]
+    if first is None:
+        return None, []
+    if differing := [column for column in others if not rest[column].equals(rest[first])]:
+        what = f"the folds may stand under {first!r} or under {differing[0]!r}"
+        raise CheckFailed([_unfit(path, what, f"one column {FOLD}")])
+    if empty := int(rest[first].isna().sum()):
+        return None, [f"{first!r} is empty in {empty} of {len(rest)} rows, so the folds are not read"]
+    return rest[first].astype(str).map(plain_text), []
+
+
+def refuse_copies(path: Path, table: pd.DataFrame, truth: np.ndarray) -> None:
+    """Refuse predictions that are the truth; `table` has grams and, where they are known, folds; truth (images, 5).
+
+    Raises:
+        CheckFailed: of a target, too many photographs that weigh anything are predicted to the last digit, in one fold
+            or in all; or what is predicted is the truth but for rounding.
+    """
+    parts = {"": np.ones(len(table), bool)}
+    if FOLD in table:
+        parts |= {f" of fold {fold}": (table[FOLD] == fold).to_numpy() for fold in table[FOLD].unique()}
     for i, target in enumerate(TARGETS):
-        weighed = truth[:, i] > 0
-        same = np.abs(predictions[weighed, i] - truth[weighed, i]) <= COPIED_G
-        if weighed.sum() > 1 and same.mean() > COPIED_SHARE:
-            what = f"{target} is the truth in {int(same.sum())} of {int(weighed.sum())} photographs, not a prediction"
-            raise CheckFailed([_unfit(path, what, f"predictions, e.g. under pred_{target}")])
+        grams = table[target].to_numpy(float)
+        for where, part in parts.items():
+            weighed = part & (truth[:, i] > 0)
+            same = int((np.abs(grams[weighed] - truth[weighed, i]) <= COPIED_G).sum())
+            share = COPIED_SHARE if not where else COPIED_SHARE_OF_FOLD
+            what = ""
+            if same >= COPIED_IMAGES and same > share * weighed.sum():
+                what = f"{target} is the truth in {same} of {weighed.sum()} photographs{where}, not a prediction"
+            elif weighed.sum() >= COPIED_IMAGES and _is_rounded(grams[weighed], truth[weighed, i]):
+                what = f"{target} is the truth{where}, rounded, not a prediction"
+            if what:
+                raise CheckFailed([_unfit(path, what, f"predictions, e.g. under pred_{target}")])
+
+
+def _is_rounded(predicted: np.ndarray, truth: np.ndarray) -> bool:
+    """Tell whether grams are, in most photographs, the truth rounded to whole grams or to tenths."""
+    for digits in ROUNDED_TO:
+        if np.allclose(predicted, predicted.round(digits), rtol=0, atol=1e-6):
+            return bool((np.abs(predicted - truth) <= 0.5 * 10.0**-digits + COPIED_G).mean() > ROUNDED_SHARE)
+    return False
 
 
 def run_name(folder: Path) -> str:
@@ -232,7 +287,7 @@ def validation_of(files: Sequence[OofFile], truth: pd.DataFrame) -> Validation:
         raise CheckFailed([Problem(what=what, cure=f"{ID} is the photograph's name without .jpg, as {truth.index[0]}")])
     tables = [file.table.loc[common] for file in files]
     for file, table in zip(files, tables, strict=True):
-        refuse_copies(file.path, target_array(table), target_array(rows))
+        refuse_copies(file.path, table, target_array(rows))
     return Validation(
         names=tuple(file.name for file in files),
         image_ids=np.array(common),

@@ -7,10 +7,13 @@ commas, a byte-order mark. What can be meant in one way only is read; everything
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import pandas as pd
+
+from kernel_src.common.untrusted import quoted
 
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -19,6 +22,15 @@ FILE_SIGNATURES = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook (.xlsx)"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)"),
     (b"\x1f\x8b", "a gzip archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x93NUMPY", "a NumPy array (.npy)"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"{\\rtf", "a text document (.rtf)"),
     (b"PAR1", "a Parquet file"),
     (b"ARROW1", "a Feather file"),
     (b"%PDF", "a PDF"),
@@ -36,7 +48,7 @@ def read_csv(path: Path, dtype: Mapping[Hashable, type[str]] | None = None) -> p
     """Read a table with one line of headings; `dtype` by heading, as pandas takes it.
 
     UTF-8, UTF-16 and Windows' own encoding are read; commas, semicolons, tabs and bars; decimal commas where something
-    else separates. Blanks around headings are dropped.
+    else separates. Blanks around headings are dropped, and what nobody sees in them.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -68,8 +80,8 @@ def _decoded(path: Path, raw: bytes) -> str:
         raise ValueError(f"{path} is {what}, not a CSV: save or download the table itself")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
-    elif b"\0" in raw[:200]:  # UTF-16 without its mark: of plain text every other byte is 0
-        encoding = "utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"
+    elif 2 * (zeros := raw[:200].count(0)) > 0.6 * len(raw[:200]):  # UTF-16 without its mark: every other byte is 0
+        encoding = "utf-16-le" if 2 * raw[1:200:2].count(0) > zeros else "utf-16-be"
     else:
         encoding = "utf-8-sig"
     for one in (encoding, "cp1252"):  # the second: what Excel on Windows saves
@@ -88,7 +100,7 @@ def _what_else(raw: bytes) -> str:
     start = raw[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page"
-    if start.startswith((b"{", b"[")):
+    if not found and start.startswith((b"{", b"[")):
         return "JSON"
     return found
 
@@ -108,10 +120,12 @@ def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
                 continue
             width = len(rows[0]) if rows else len(row)
             if any(field.strip() for field in row[width:]):
+                cure = "decimal commas without quotation marks? save it with decimal points"
+                if width == 1:
+                    cure = "is the first line a title or a note? delete what stands above the headings"
                 raise ValueError(
                     f"{path}, line {reader.line_num}: {len(row)} fields between "
-                    f"{SEPARATOR_NAMES.get(separator, separator)}, the heading has {width}: decimal commas without "
-                    "quotation marks? save it with decimal points"
+                    f"{SEPARATOR_NAMES.get(separator, quoted(separator))}, the heading has {width}: {cure}"
                 )
             rows.append(row[:width])
     except csv.Error as error:
@@ -121,7 +135,7 @@ def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
             f"{path} ends in the middle of a row: {len(rows[-1])} fields of {len(rows[0])} in line {reader.line_num}; "
             "download or save it again"
         )
-    rows[0] = [name.strip() for name in rows[0]]
+    rows[0] = ["".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf")).strip() for name in rows[0]]
     if doubled := sorted({name for name in rows[0] if name and rows[0].count(name) > 1}):
         raise ValueError(f"{path}: the heading {doubled[0]!r} stands twice: which column is meant cannot be told")
     return rows

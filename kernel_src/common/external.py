@@ -19,7 +19,7 @@ import pandas as pd
 from kernel_src.common.competition import IDENTITIES, IMAGE_COLUMN, TARGETS
 from kernel_src.common.external_table import MEASURED_COLUMNS, METADATA_COLUMNS, TEMPLATE_FIELD, ExternalTable
 from kernel_src.common.packed_photographs import packs_in, unpack_photographs
-from kernel_src.common.tables import group_labels
+from kernel_src.common.visits import visit_readings
 
 EXTERNAL_COLUMN = "external"  # True: this row trains and is never validated
 NEVER_VALIDATED = -1  # in an array of fold numbers
@@ -313,7 +313,8 @@ def join_external(train: pd.DataFrame, external: pd.DataFrame) -> pd.DataFrame:
     judged = train if EXTERNAL_COLUMN in train else train.assign(**{EXTERNAL_COLUMN: False})
     if shared := sorted(set(judged["image_id"]) & set(external["image_id"])):
         raise ValueError(f"images {_first_names(shared)} are in the competition's data and in the external")
-    if shared := sorted(set(group_labels(judged[~training_only(judged)])) & set(group_labels(external))):
+    own, others = visit_readings(judged[~training_only(judged)]), visit_readings(external)
+    if shared := sorted({own[reading] for reading in own.keys() & others.keys()}):
         raise ValueError(
             f"groups {_first_names(shared)} are in the competition's data and in the external: training on a visit "
             "that is validated makes the score too good; leave the external rows of these groups out"

@@ -4,7 +4,6 @@ The table of photographs to predict, read with the standard library alone and he
 promises: the notebook knows of every oddity before anything heavy is loaded.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from kernel_src.common.competition import (
     sample_id,
 )
 from kernel_src.common.faults import Fault, FaultLog
-from kernel_src.common.submission import write_submission
+from kernel_src.common.submission import read_named_rows, write_submission
 
 PHOTOGRAPH_SUFFIX = ".jpg"
 NO_ROWS = (ValueError, OSError)  # of a table that does not name its rows, or cannot be read
@@ -92,12 +91,7 @@ def _named_rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
     Raises:
         ValueError: no column names the rows, or the file is no table.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            columns, rows = list(reader.fieldnames or ()), list(reader)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no table: {error}") from None
+    columns, rows = read_named_rows(path)
     if ID_COLUMN not in columns:
         raise ValueError(f"{path}: no column {ID_COLUMN!r}, it has {', '.join(columns) or 'nothing'}")
     return columns, rows

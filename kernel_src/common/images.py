@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from kernel_src.common.files import write_atomically
 
-READING_VERSION = 2  # to be raised when a photograph is decoded or resized in another way
+READING_VERSION = 3  # to be raised when a photograph is decoded or resized in another way
 INTERPOLATIONS = ("bicubic", "bilinear")  # all that timm's backbones were pretrained with
 
 
@@ -129,6 +129,8 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
         raise ImageError(f"{path} does not exist: is the competition's data attached whole?") from None
     except OSError as error:  # a directory, no permission, a failing disk
         raise ImageError(f"{path} cannot be read ({error.strerror}): download it again") from None
+    except ValueError as error:  # a name with a zero byte
+        raise ImageError(f"{str(path)!r} is not the name of a file ({error})") from None
     header = _header(path, raw)
     scale = 1
     if at_least_px is not None and header is not None and header.format == JPEG:
@@ -136,15 +138,23 @@ def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> P
         fitting = [s for s in DCT_SCALES if -(-height // s) >= at_least_px[0] and -(-width // s) >= at_least_px[1]]
         scale = max(fitting, default=1)
     whole = bool(raw) and (not raw.startswith(START_OF_IMAGE) or _is_whole(raw))
+    # OpenCV would turn by its own reading of EXIF, which takes a byte or a text for a number and knows none in WebP:
+    # what is reported, what the scale is chosen for and what is done must be one. Only a TIFF is turned in decoding.
+    turned_here = header is None or header.format != "TIFF"
+    flags = _IMREAD[scale] | (cv2.IMREAD_IGNORE_ORIENTATION if turned_here else 0)
     try:
-        image = cv2.imdecode(np.frombuffer(raw, np.uint8), _IMREAD[scale]) if whole else None
+        image = cv2.imdecode(np.frombuffer(raw, np.uint8), flags) if whole else None
     except cv2.error as error:  # more pixels than OpenCV allows, or than the memory holds
         raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded ({error.err}): download it again") from None
     if image is None:
-        raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded: download it again")
+        what = _what_instead_of_a_picture(raw)
+        raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded{what and f', {what}'}: download it again")
     if header is None and raw.startswith(START_OF_IMAGE):  # its metadata are broken, the picture is not
         header = _Header(JPEG, "RGB", UPRIGHT_ORIENTATION, image.shape[1] * scale, image.shape[0] * scale)
-    return Photograph(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), header.oddities() if header else ("an unknown format",))
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if header is None:
+        return Photograph(rgb, ("an unknown format",))
+    return Photograph(_upright(rgb, header.orientation) if turned_here else rgb, header.oddities())
 
 
 def read_rgb(path: Path, at_least_px: tuple[int, int] | None = None) -> np.ndarray:
@@ -158,6 +168,30 @@ _IMREAD = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+
+
+def _upright(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn (height, width, 3) as EXIF says: 2 to 4 in its plane, 5 to 8 with height and width exchanged."""
+    picture = stored.swapaxes(0, 1) if orientation >= TURNED_FROM else stored
+    if orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(picture)
+
+
+def _what_instead_of_a_picture(raw: bytes) -> str:
+    """Name what lies under a photograph's name, by how it begins; empty where that is not clear."""
+    start = raw[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if raw[4:8] == b"ftyp":
+        return "it is HEIC, AVIF or a video, which OpenCV does not read here"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the file itself"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+        return "it is a web page or an SVG"
+    if start.startswith((b"pk\x03\x04", b"\x1f\x8b")):
+        return "it is an archive"
+    return ""
 
 
 class _Header(NamedTuple):
@@ -204,13 +238,17 @@ def _header(path: Path, raw: bytes) -> _Header | None:
             kind = JPEG if raw.startswith(START_OF_IMAGE) else str(picture.format)
             return _Header(kind, picture.mode, _orientation(picture), *picture.size)
     except Image.DecompressionBombError as bomb:
-        raise ImageError(f"{path} ({len(raw):,} bytes) cannot be decoded: {bomb}") from None
+        raise ImageError(
+            f"{path} ({len(raw):,} bytes) cannot be decoded, it declares too many pixels ({bomb})"
+        ) from None
     except PILLOW_ERRORS:
         return None
 
 
 def _orientation(picture: Image.Image) -> int:
     """Return how a picture is to be turned; upright where its EXIF block is broken or says what cannot be."""
+    for xmp in ("xmp", "XML:com.adobe.xmp"):  # where EXIF says nothing, Pillow would ask it; a browser does not
+        picture.info.pop(xmp, None)
     try:
         value = picture.getexif().get(ORIENTATION_TAG, UPRIGHT_ORIENTATION)
     except PILLOW_ERRORS:

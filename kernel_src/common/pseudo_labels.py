@@ -16,6 +16,7 @@ import pandas as pd
 from kernel_src.common.competition import IMAGE_COLUMN, TARGETS
 from kernel_src.common.csv_table import read_csv
 from kernel_src.common.metric import weight_row
+from kernel_src.common.untrusted import quoted
 
 PSEUDO_LABELS_FILE = "pseudo_labels.csv"
 SPREAD_COLUMN, SPLIT_COLUMN = "spread_g", "split_sha256"
@@ -51,9 +52,21 @@ def pseudo_table(
 def read_pseudo_labels(path: Path, share: float = CONFIDENT_SHARE) -> pd.DataFrame:
     """Read a table and keep the `share` of its photographs that the folds agree on best.
 
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such table, or a value is not a number; the message names the image.
+
     Photographs that lie beside the table are named by their whole path; the others are the competition's.
     """
-    table = confident(read_csv(path, dtype={"image_id": str}), share)
+    table = read_csv(path, dtype={"image_id": str})
+    if missing := [column for column in ("image_id", *TARGETS) if column not in table]:
+        raise ValueError(f"{path}: columns {', '.join(missing)} are missing, it has {', '.join(map(str, table))}")
+    for column in (*TARGETS, *(name for name in (SPREAD_COLUMN,) if name in table)):
+        if (bad := pd.to_numeric(table[column], errors="coerce").isna() | (table[column].dtype == bool)).any():
+            value = quoted(table[column].astype(object)[bad].iloc[0])
+            raise ValueError(f"{path}: image {table['image_id'][bad].iloc[0]} has {value} under {column}, not a number")
+        table[column] = pd.to_numeric(table[column])
+    table = confident(table, share)
     if IMAGE_COLUMN in table:
         beside = [path.parent / str(name) for name in table[IMAGE_COLUMN]]
         named = [str(file) if file.is_file() else name for file, name in zip(beside, table[IMAGE_COLUMN], strict=True)]

@@ -30,13 +30,29 @@ def read_column(path: Path, column: str) -> list[str]:
     """Read one column of a CSV as text.
 
     Raises:
-        ValueError: the column is not there; the message names those that are.
+        ValueError: it is no table, or the column is not there; the message names those that are.
     """
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
-        if column not in (reader.fieldnames or ()):
-            raise ValueError(f"{path}: no column {column!r}, it has {', '.join(reader.fieldnames or ('nothing',))}")
-        return [row[column] for row in reader]
+    columns, rows = read_named_rows(path)
+    if column not in columns:
+        raise ValueError(f"{path}: no column {column!r}, it has {', '.join(columns) or 'nothing'}")
+    return [row[column] or "" for row in rows]
+
+
+def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read the headings and the rows of one of Kaggle's CSVs as text.
+
+    Raises:
+        ValueError: it is no table, or not text in UTF-8.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            return list(reader.fieldnames or ()), list(reader)
+    except UnicodeDecodeError:
+        what = "it is not text in UTF-8; download it again, or save it as CSV in UTF-8"
+        raise ValueError(f"{path} is no table: {what}") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table: {error}") from None
 
 
 def read_rows(path: Path) -> list[list[str]]:

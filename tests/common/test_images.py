@@ -159,6 +159,78 @@ def test_a_broken_exif_block_is_no_reason_to_refuse_a_jpeg(tmp_path: Path) -> No
         assert read_photograph(path, (50, 50)).oddities == (), block
 
 
+def with_orientation(kind: int, count: int, value: bytes) -> bytes:
+    """A JPEG whose EXIF orientation is of a type that the standard does not give it."""
+    entry = struct.pack("<HHI", 274, kind, count) + value.ljust(4, b"\0")
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    stream = io.BytesIO()
+    Image.fromarray(PICTURE).save(stream, "JPEG", quality=95)
+    plain = stream.getvalue()
+    return plain[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:]
+
+
+ODD_ORIENTATIONS = {
+    "a byte": (1, 1, b"\x06"),
+    "a text": (2, 2, b"6\0"),
+    "undefined": (7, 1, b"\x06"),
+    "no type": (99, 1, b"\x06"),
+    "none": (3, 0, b"\x06"),
+    "beyond 16 bits": (4, 1, struct.pack("<I", 0x10006)),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ORIENTATIONS)
+@pytest.mark.parametrize("size_px", [None, (50, 100)])
+def test_a_picture_is_turned_only_where_that_is_reported(
+    odd: str, size_px: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    # OpenCV turned these by itself: a photograph lay on its side in training, and nothing was said.
+    (tmp_path / "a.jpg").write_bytes(with_orientation(*ODD_ORIENTATIONS[odd]))
+    photograph = read_photograph(tmp_path / "a.jpg", size_px)
+    assert photograph.oddities == () and photograph.rgb.shape[1] == 2 * photograph.rgb.shape[0]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [2, 3, 4, 6])
+def test_what_is_reported_as_turned_is_turned(kind: str, orientation: int, tmp_path: Path) -> None:
+    if kind == "TIFF" and orientation > 4:
+        pytest.skip("OpenCV does not decode such a TIFF in every release")
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(PICTURE).save(tmp_path / "a", kind, quality=95, exif=exif)
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a")).convert("RGB"))
+    photograph = read_photograph(tmp_path / "a")
+    assert any(f"EXIF orientation {orientation}" in text for text in photograph.oddities)
+    assert np.abs(photograph.rgb.astype(int) - wanted).mean() < 6
+
+
+def test_an_orientation_in_xmp_alone_turns_nothing(tmp_path: Path) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
+    path = saved(tmp_path / "a.jpg", Image.fromarray(PICTURE), quality=95, xmp=xmp)
+    photograph = read_photograph(path, (50, 100))
+    assert photograph.oddities == () and photograph.rgb.shape == (50, 100, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(400), "it is HEIC, AVIF or a video"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>", "it is a web page"),
+        (b"PK\x03\x04" + bytes(40), "it is an archive"),
+    ],
+)
+def test_what_lies_under_the_name_of_a_photograph_is_named(content: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=f"a.jpg .* cannot be decoded, {what}"):
+        read_photograph(tmp_path / "a.jpg")
+
+
+def test_a_name_that_no_file_can_have_is_no_traceback() -> None:
+    with pytest.raises(ImageError, match="not the name of a file"):
+        read_photograph(Path("a\0b.jpg"))
+
+
 def test_a_camera_jpeg_with_a_second_picture_is_a_jpeg(tmp_path: Path) -> None:
     first, second = Image.fromarray(PICTURE), Image.fromarray(PICTURE[::2, ::2])
     path = tmp_path / "a.jpg"

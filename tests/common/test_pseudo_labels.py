@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kernel_src.common.competition import TARGETS
 from kernel_src.common.pseudo_labels import confident, fold_spread, pseudo_table, read_pseudo_labels, split_sha256
 from kernel_src.common.training import train_fold
 from tests.common.tiny import CPU, TINY_VIT, fold_data
@@ -75,3 +76,21 @@ def test_the_table_goes_through_a_csv_unchanged(tmp_path: Path) -> None:
     table = pseudo_table(["1", "02", "c"], ["p", "q", "r"], [0, 1], grams, "s")
     table.to_csv(tmp_path / "t.csv", index=False)
     pd.testing.assert_frame_equal(read_pseudo_labels(tmp_path / "t.csv", 1.0), table)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("GDM_g", "1 g", "image x has '1 g' under GDM_g, not a number"),
+        ("spread_g", "much", "image x has 'much' under spread_g"),
+        ("image_id", None, "columns image_id are missing"),
+    ],
+)
+def test_a_table_that_was_edited_is_refused_by_image_and_column(
+    column: str, value: str | None, message: str, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"image_id": ["x"], "spread_g": 0.1, **dict.fromkeys(TARGETS, 1.0)})
+    table = table.drop(columns=column) if value is None else table.assign(**{column: value})
+    table.to_csv(tmp_path / "pseudo_labels.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        read_pseudo_labels(tmp_path / "pseudo_labels.csv")

@@ -106,3 +106,9 @@ def test_read_column_names_the_columns_there_are(tmp_path: Path) -> None:
     assert read_column(path, "sample_id") == ["A__GDM_g"], "a byte order mark is not part of the first name"
     with pytest.raises(ValueError, match="no column 'target', it has sample_id, x"):
         read_column(path, "target")
+
+
+def test_a_column_of_what_is_no_text_is_refused_without_a_codec(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_bytes("sample_id\na\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"test.csv is no table: it is not text in UTF-8; download it again"):
+        read_column(tmp_path / "test.csv", "sample_id")

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_src.common.splits import fold_numbers
 from kernel_src.common.tables import group_labels, read_train
-from kernel_src.common.visits import tidy_visits
+from kernel_src.common.visits import tidy_visits, visit_readings
+from tests.build.validation.painted import truth, write_train
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "train.csv"
 needs_real = pytest.mark.skipif(not REAL.is_file(), reason="no real train.csv at ../shared: never committed")
@@ -23,6 +25,7 @@ def tidied(dates: list[object], states: list[object] | None = None) -> list[str]
 @pytest.mark.parametrize(
     "written",
     ["2015/9/4", "2015-09-04", " 2015/09/04 ", "2015.9.4", "20150904", "2015-09-04 00:00:00", "2015-09-04T00:00:00Z"]
+    + ["2015/9/4\u200b", "\ufeff2015/9/4", "2015\u201309\u201304", "2015-09-04T00:00:00+10:00", "4 Sept 2015"]
     + ["4 Sep 2015", "04-Sep-2015", "Sep 4, 2015", "September 4 2015", "2015/9/4\u00a0", "\uff12015/9/4"],
 )
 def test_a_date_is_the_same_however_it_is_written(written: str) -> None:
@@ -45,7 +48,13 @@ def test_the_other_dates_show_whether_the_day_comes_first() -> None:
         (["2015/9/4", "spring"], "has 'spring', which is no date"),
         (["2015/9/31"], "has '2015/9/31', which is no date"),
         (["42251"], "has '42251', which is no date"),
+        (["42251"], "which is no date that can be read, the number of a day in a spreadsheet"),
         (["4/9/15"], "has '4/9/15', which is no date"),
+        (["Septober 4 2015"], "has 'Septober 4 2015', which is no date"),
+        (["2015/9/4", "NA", "-", "None", "\u200b"], r"missing in 4 of 5 rows, the first is row 2"),
+        (["2015/9/4", "2015-09-03T14:00:00Z"], "of different time zones: which day is meant cannot be told"),
+        (["2015-09-03T14:00:00Z", "2015-09-04T00:30:00+10:00"], "of different time zones"),
+        (["x" * 5000], r"has 'x{70,80}…, which is no date"),
         (["a", "b", "c", "d", "e"], "has 'a', 'b', 'c' and 2 more"),
     ],
 )
@@ -60,9 +69,15 @@ def test_blanks_and_capitals_make_no_second_state() -> None:
     assert found == ["Tas 2015/9/4"] * 4 + ["New South Wales 2015/9/4"] * 2
 
 
-def test_a_missing_state_is_refused() -> None:
-    with pytest.raises(ValueError, match="State is missing in 1 of 2 rows"):
-        tidied(["2015/9/4"] * 2, ["Tas", np.nan])
+@pytest.mark.parametrize("written", ["NSW", "nsw", "N.S.W.", "NSW\u200b", "\ufeffNSW", "New South Wales", "NSW\u00ad"])
+def test_a_state_is_the_same_however_it_is_written(written: str) -> None:
+    assert tidied(["2015/9/4"] * 3, ["NSW", written, "NSW"]) == ["NSW 2015/9/4"] * 3
+
+
+@pytest.mark.parametrize("nothing", [np.nan, None, "", " ", "-", "?", "NA", "nan", "None", "unknown", "\u200b"])
+def test_a_missing_state_is_refused(nothing: object) -> None:
+    with pytest.raises(ValueError, match="State is missing in 1 of 2 rows, the first is row 2"):
+        tidied(["2015/9/4"] * 2, ["Tas", nothing])
 
 
 @given(st.dates())
@@ -95,3 +110,24 @@ def test_an_image_with_two_dates_is_named(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "train.csv", index=False)
     with pytest.raises(ValueError, match=f"image {table['sample_id'][0].split('__')[0]} has several states or dates"):
         read_train(tmp_path / "train.csv")
+
+
+def test_a_visit_is_the_same_in_two_tables_however_each_was_written() -> None:
+    def readings(state: str, when: str) -> set[str]:
+        return set(visit_readings(pd.DataFrame({"State": [state], "Sampling_Date": [when]})))
+
+    own = readings("Tas", "2015/9/4")
+    assert all(own & readings(state, when) for state in ("TAS ", "Tasmania") for when in ("2015-09-04", "04/09/2015"))
+    assert not own & readings("Tas", "unknown") and not own & readings("Vic", "2015/9/4")
+
+
+@pytest.mark.parametrize("split", ["group", "stratified_group", "leave_group_out"])
+def test_no_visit_lies_in_two_folds_of_the_trainings_own_split(split: str, tmp_path: Path) -> None:
+    table = truth(groups=8, size=6)
+    odd = np.arange(len(table)) % 2 == 0
+    table.loc[odd, "State"] = table["State"].str.upper() + " \u200b"
+    table.loc[odd, "Sampling_Date"] = pd.to_datetime(table["Sampling_Date"]).dt.strftime("%Y-%m-%d")
+    train = read_train(write_train(tmp_path / "train.csv", table))
+    groups = group_labels(train)
+    folds = fold_numbers(split, groups, train["Dry_Total_g"].to_numpy(), 3, 0)
+    assert len(set(groups)) == 8 and len(set(zip(groups, folds, strict=True))) == 8

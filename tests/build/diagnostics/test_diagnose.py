@@ -100,7 +100,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, train: Path) -> None:
     with pytest.raises(WrongUse, match="no file .* with test predictions"):
         diagnose(file, train, test_predictions=tmp_path / "absent.csv")
     (tmp_path / "half.csv").write_text("sample_id,target\nID1__GDM_g,2\n")
-    with pytest.raises(CheckFailed, match="is no submission"):
+    with pytest.raises(CheckFailed, match="image ID1 has a prediction that is not a number: nothing for Dry_Green_g"):
         diagnose(file, train, test_predictions=tmp_path / "half.csv")
 
 

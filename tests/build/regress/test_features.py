@@ -50,3 +50,27 @@ def test_pickled_arrays_are_never_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", image_id=np.array(["x", None], object), features=np.ones((2, 1)))
     with pytest.raises(WrongUse, match="cannot be read"):
         features_for([tmp_path / "pickled.npz"], ["x"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"image_id": np.array(["x"]), "features": np.ones((1, 2)) * 1j}, "features are of type complex128"),
+        ({"image_id": np.array(["x"]), "features": np.array([["a", "b"]])}, "features are of type <U1"),
+        ({"image_id": np.array([1.5]), "features": np.ones((1, 2))}, "image_id is of type float64, not text"),
+        ({"image_id": np.array([b"\xff"]), "features": np.ones((1, 2))}, "bytes that are no ASCII text"),
+    ],
+)
+def test_what_is_no_table_of_real_numbers_by_image_is_named(
+    arrays: dict[str, np.ndarray], message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(WrongUse, match=message):
+        features_for([tmp_path / "odd.npz"], ["x"])
+
+
+def test_an_empty_file_and_a_folder_are_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "empty.npz").touch()
+    for path in (tmp_path / "empty.npz", tmp_path):
+        with pytest.raises(WrongUse, match="cannot be read"):
+            features_for([path], ["x"])

@@ -187,3 +187,18 @@ def test_a_name_for_which_the_drawing_has_no_room_is_told_below_it() -> None:
     drawn = re.findall(r'<text class="label [^>]*>([^<]*)</text>', text)
     told = re.search(r"Drawn without their names, for want of room: ([^<]*)\.</p>", text)
     assert told and drawn and sorted([*drawn, *re.split(r", (?=a crowd)", told[1])]) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("series,model\na,b\n".encode("utf-16"), "is no table: it is not text in UTF-8"),
+        (b"series;model\na;b\n", "the heading lacks series"),
+        (b"\xef\xbb\xbfseries,model,cv,cv_formula,public,private,source\na,b\n", "the row names no source"),
+        (b"series,model,cv,cv_formula,public,private,source\na,b,inf,,,,s\n", "cv is 'inf', not a finite number"),
+    ],
+)
+def test_published_scores_of_a_spreadsheet_are_no_traceback(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "published.csv").write_bytes(content)
+    with pytest.raises(CheckFailed, match=message):
+        read_published(tmp_path / "published.csv")

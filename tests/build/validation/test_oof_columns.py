@@ -50,6 +50,28 @@ READ: dict[str, Callable[[], pd.DataFrame]] = {
         f"ids under {name!r}": lambda name=name: PLAIN.rename(columns={"image_id": name})
         for name in ("ID", "Id", "image", "sample_id", "filename", "photo", "")
     },
+    **{
+        f"headings like {mark('GDM_g')!r}": lambda mark=mark: PLAIN.rename(columns={t: mark(t) for t in TARGETS})
+        for mark in (
+            lambda t: f"Pred-{t}",
+            lambda t: f"oof_pred_{t}",
+            lambda t: f"{t} (g)",
+            lambda t: f"ensemble_{t}",
+            lambda t: t.removesuffix("_g").removeprefix("Dry_"),
+            lambda t: "pred_" + t.removesuffix("_g").removeprefix("Dry_").lower(),
+        )
+    },
+    **{
+        f"truth under {mark}": lambda mark=mark: MARKED.merge(TRUTH.rename(columns={t: f"{mark}_{t}" for t in TARGETS}))
+        for mark in ("true", "y_true", "actual", "target", "gt")
+    },
+    **{
+        f"ids like {change('ID7')!r}": lambda change=change: PLAIN.assign(image_id=PLAIN["image_id"].map(change))
+        for change in (str.lower, lambda i: i[2:], lambda i: f"\u200b{i}", lambda i: f"'{i}'", lambda i: f"a/{i}.jpg?x")
+    },
+    "melted": lambda: PLAIN.melt("image_id"),
+    "melted, target as the name": lambda: PLAIN.melt("image_id", var_name="target", value_name="oof"),
+    "long, an index": lambda: LONG[["sample_id", "target"]].reset_index(names="Unnamed: 0"),
     "paths": lambda: PLAIN.assign(image_path="train/" + PLAIN["image_id"] + ".jpg").drop(columns="image_id"),
     "Windows paths": lambda: PLAIN.assign(image="data\\train\\" + PLAIN["image_id"] + ".JPG").drop(columns="image_id"),
     "row numbers under id": lambda: PLAIN.assign(id=range(len(PLAIN))),
@@ -97,6 +119,32 @@ REFUSED: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
         lambda: named_badly(PLAIN, TRUTH["image_id"].iloc[::-1]),
         "the ids may stand under 'image_id' or under 'image'",
     ),
+    "the truth, in whole grams": (lambda: TRUTH.round(0), "is the truth, rounded"),
+    "the truth of a tenth of the photographs": (
+        lambda: pd.concat([TRUTH[PLAIN.columns].head(36), PLAIN.iloc[36:]]),
+        "is the truth in 3",
+    ),
+    "the truth in one fold": (
+        lambda: pd.concat([TRUTH[PLAIN.columns].head(15), PLAIN.iloc[15:]]).assign(fold=[0] * 20 + [1] * 340),
+        "photographs of fold 0",
+    ),
+    "two models": (
+        lambda: PLAIN.rename(columns={t: f"m1_{t}" for t in TARGETS}).merge(
+            PLAIN.rename(columns={t: f"m2_{t}" for t in TARGETS}).round(1)
+        ),
+        "both 'm1_Dry_Green_g' and 'm2_Dry_Green_g' could be meant",
+    ),
+    "a row for each view": (
+        lambda: pd.concat([PLAIN.assign(view="left"), PLAIN.assign(view="right")]),
+        "image ID1000 appears twice, once for each 'view'",
+    ),
+    "a unit": (lambda: PLAIN.assign(GDM_g="12.3 g"), "not a number: '12.3 g' for GDM_g"),
+    "true and false": (lambda: PLAIN.assign(GDM_g=True), "not a number: True for GDM_g"),
+    "two columns of folds": (
+        lambda: PLAIN.assign(fold=range(len(PLAIN)), kfold=0),
+        "the folds may stand under 'fold' or under 'kfold'",
+    ),
+    "no rows": (lambda: PLAIN.head(0), "it has a heading and no rows"),
     "no ids": (lambda: PLAIN.drop(columns="image_id"), "columns image_id are missing"),
     "a target missing": (lambda: MARKED.drop(columns="pred_GDM_g"), "columns pred_GDM_g are missing, it has"),
     "long, a target unknown": (
@@ -125,3 +173,26 @@ def test_a_few_photographs_too_few_for_a_score_of_each_target_are_no_traceback(t
 )
 def test_an_id_is_found_in_whatever_names_the_photograph(value: str) -> None:
     assert image_id(value) == "ID7"
+
+
+@pytest.mark.parametrize("heading", ["fold", "Fold", "kfold", "fold_id", "cv_fold"])
+def test_visits_that_lie_in_several_folds_are_said_whatever_the_folds_are_called(heading: str, tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN.assign(**{heading: [i % 5 for i in range(len(PLAIN))]}))
+    assert any("folds split a group: 30 of 30" in text for text in found.warnings)
+
+
+def test_folds_that_are_empty_in_some_rows_are_not_read_and_that_is_said(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN.assign(fold=[None] * 9 + [1.0] * (len(PLAIN) - 9)))
+    assert any("'fold' is empty in 9 of 360 rows" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1000.0])
+def test_the_truth_scaled_is_said_and_is_no_traceback(scale: float, tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN.assign(**{t: TRUTH[t] * scale for t in TARGETS}))
+    assert any("follows the truth as no prediction does" in text for text in found.warnings)
+
+
+def test_no_control_character_of_a_file_reaches_the_terminal(tmp_path: Path) -> None:
+    table = PLAIN.rename(columns={t: f"\x1b[31mm_{t}" for t in TARGETS}).assign(fold="\x1b[31m1")
+    found = compared(tmp_path, table)
+    assert "".join([*found.warnings, *map(str, found.validation.folds[0])]).isprintable()
