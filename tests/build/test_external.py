@@ -82,6 +82,7 @@ def type_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_the_verb_says_what_was_kept_and_what_the_mean_is(tmp_path: Path) -> None:
     messy_download(tmp_path / "download")
     typed = type_in(tmp_path, "--from", "download")

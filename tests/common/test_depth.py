@@ -88,7 +88,10 @@ def test_a_hub_folder_loads_every_tensor(folder: Path) -> None:
     estimator = load_depth(folder / DEPTH_WEIGHTS_FILE, folder / DEPTH_CONFIG_FILE)
     tensors = load_file(folder / DEPTH_WEIGHTS_FILE)
     loaded = estimator.network.state_dict()
-    assert tensors.keys() == loaded.keys() and all(torch.equal(tensors[key], loaded[key]) for key in tensors)
+    assert tensors.keys() == loaded.keys() and all(
+        torch.equal(tensors[key].half().float() if tensors[key].ndim > 1 else tensors[key], loaded[key])
+        for key in tensors
+    ), "rounded as a bundle stores them"
     assert not estimator.training
 
 

@@ -7,6 +7,8 @@ import pytest
 from build.bundle import make_bundle
 from tests.kernels.running import RUNNERS, TINY, lay_out_kaggle
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, tiny_competition: Path) -> dict[str, Path]:

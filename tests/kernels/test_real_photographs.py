@@ -40,6 +40,7 @@ def real_competition(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_real_photographs_go_from_training_to_a_valid_submission(real_competition: Path, tmp_path: Path) -> None:
     training = lay_out_kaggle(tmp_path / "train", real_competition, {})
     printed = run_notebook("train", {"EXPERIMENT": "demo", "CHANGES": TINY}, training, tmp_path / "scratch")

@@ -119,18 +119,16 @@ CASES = [*special_cases(), *wire_cases()]
 
 
 def one_of_each() -> set[str]:
-    """Pick one case per fault for `make test`, each wire fault at another step; what is slow is left to the rest."""
-    chosen: dict[str, str] = {}
-    number = 0
-    for case in special_cases():
+    """Pick one case per step for `make test`, each with another fault; the others, and what is slow, are for the rest."""
+    by_step: dict[str, list[Case]] = {}
+    for case in CASES:
         if not case.slow:
-            chosen.setdefault(case.fault, case.id)
-    by_fault: dict[str, list[Case]] = {}
-    for case in wire_cases():
-        by_fault.setdefault(case.fault, []).append(case)
-    for name, cases in by_fault.items():
-        chosen.setdefault(name, cases[number * 5 % len(cases)].id)
-        number += 1
+            by_step.setdefault(case.step, []).append(case)
+    chosen: dict[str, str] = {}  # fault → case
+    for number, cases in enumerate(by_step.values()):
+        fresh = [case for case in cases if case.fault not in chosen] or cases
+        case = fresh[number * 5 % len(fresh)]
+        chosen[case.fault] = case.id
     return set(chosen.values())
 
 

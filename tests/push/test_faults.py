@@ -54,5 +54,9 @@ def test_the_ten_failures_of_the_facts_page_and_many_more_are_in_it() -> None:
     }
 
 
-def test_make_test_plays_every_fault_that_is_not_slow() -> None:
-    assert {case.fault for case in CASES if case.id in QUICK} == {case.fault for case in CASES if not case.slow}
+def test_make_test_plays_a_fault_at_nearly_every_step() -> None:
+    """And each of them another one; a step that shares all its faults with others may be left to the whole matrix."""
+    quick = [case for case in CASES if case.id in QUICK]
+    assert (
+        len({case.fault for case in quick}) == len(quick) >= 0.9 * len({case.step for case in CASES if not case.slow})
+    )

@@ -88,6 +88,7 @@ def test_submit_0_stops_with_verified_outputs_and_the_next_run_only_submits(desk
     once(site)
 
 
+@pytest.mark.full
 def test_wait_0_leaves_a_pending_row_and_the_next_run_fills_it(desk: Desk, site) -> None:
     done = desk.shell("--no-wait")
     assert done.returncode == 0, done.stderr
@@ -114,6 +115,7 @@ def test_an_invalid_output_is_not_submitted(desk: Desk, site) -> None:
     assert not site.submissions and not desk.scores()
 
 
+@pytest.mark.full
 def test_a_second_submission_is_made_with_again_only(desk: Desk, site) -> None:
     for arguments, submissions in (((), 1), (("--again",), 2), ((), 2), (("--again",), 3)):
         done = desk.shell(*arguments)
@@ -124,6 +126,7 @@ def test_a_second_submission_is_made_with_again_only(desk: Desk, site) -> None:
     assert [row["submission_ref"] for row in desk.scores()] == ["100", "101", "102"]
 
 
+@pytest.mark.full
 def test_without_its_journal_the_kit_finds_on_the_site_what_it_did(desk: Desk, site) -> None:
     assert desk.shell().returncode == 0
     desk.forget()
@@ -156,6 +159,7 @@ def test_new_sources_make_a_new_version_over_the_one_pushed_before(desk: Desk, s
     assert [entry["kernel"] for entry in site.submissions] == [[KERNEL, 1], [KERNEL, 2]]
 
 
+@pytest.mark.full
 def test_new_weights_make_a_new_dataset_version_and_a_new_run(desk: Desk, site) -> None:
     assert desk.shell().returncode == 0
     write_bundle(desk.folder / "out" / "demo" / "bundle", weights=b"other weights")
@@ -181,6 +185,7 @@ def test_an_edit_in_the_browser_stops_everything_until_overwrite(desk: Desk, sit
     assert site.summary()["kernels"] == {KERNEL: 3} and len(site.submissions) == 2
 
 
+@pytest.mark.full
 def test_a_submission_that_ends_in_an_error_is_recorded_and_fails_every_time(desk: Desk, site) -> None:
     site.polls_until_scored = 99
     process = desk.start()
@@ -196,6 +201,7 @@ def test_a_submission_that_ends_in_an_error_is_recorded_and_fails_every_time(des
     assert again.returncode == 1 and len(site.submissions) == 1 and desk.scores() == [row]
 
 
+@pytest.mark.full
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(desk: Desk, server, site) -> None:
     site.kernel_states = ["QUEUED", *["RUNNING"] * 500, "COMPLETE"]
     process = desk.start()

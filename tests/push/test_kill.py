@@ -126,7 +126,9 @@ def stage(laid: Desk, server, mother, tmp_path: Path, monkeypatch: pytest.Monkey
     yield new
 
 
-@pytest.mark.parametrize(("flow", "name", "phase"), FEW)
+@pytest.mark.parametrize(
+    ("flow", "name", "phase"), [FEW[0], *(pytest.param(*one, marks=pytest.mark.full) for one in FEW[1:])]
+)
 def test_killed_at_a_request_that_must_not_happen_twice(
     flow: str, name: str, phase: str, stage: Callable[[str], Stage]
 ) -> None:

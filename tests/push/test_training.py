@@ -67,6 +67,7 @@ def test_a_training_on_kaggle_becomes_a_bundle_and_is_not_repeated(desk: Desk, s
     assert not {"SaveKernel", "CreateDataset", "GetKernelSessionStatus"} & set(server.names()[len(before) :])
 
 
+@pytest.mark.full
 def test_wait_0_pushes_and_goes_and_the_next_run_fetches(desk: Desk, site) -> None:
     done = desk.shell("--no-wait", verb="push-training")
     assert done.returncode == 0 and "`make push-training EXPERIMENT=demo` goes on" in done.stdout, done.stderr
@@ -74,6 +75,7 @@ def test_wait_0_pushes_and_goes_and_the_next_run_fetches(desk: Desk, site) -> No
     assert site.summary()["kernels"] == {KERNEL: 1}
 
 
+@pytest.mark.full
 def test_what_another_experiment_left_is_not_bundled(desk: Desk, site, tmp_path: Path) -> None:
     site.outputs = {"i2b-demo-train": training_outputs(tmp_path, name="v1")}
     done = desk.shell(verb="push-training")
@@ -88,6 +90,7 @@ def test_starting_weights_that_are_nowhere_stop_it_before_the_push(desk: Desk, s
     assert "SaveKernel" not in server.names()
 
 
+@pytest.mark.full
 def test_tidying_the_starting_weights_away_trains_nothing_once_more(desk: Desk, site) -> None:
     assert desk.shell("--no-wait", verb="push-training").returncode == 0
     shutil.rmtree(desk.folder / "out" / "demo" / "pretrained")
@@ -95,6 +98,7 @@ def test_tidying_the_starting_weights_away_trains_nothing_once_more(desk: Desk, 
     assert site.summary()["kernels"] == {KERNEL: 1}
 
 
+@pytest.mark.full
 def test_starting_weights_that_are_on_kaggle_only_will_do(desk: Desk, site) -> None:
     assert desk.shell("--no-wait", verb="push-training").returncode == 0
     shutil.rmtree(desk.folder / "out" / "demo" / "pretrained")

@@ -19,13 +19,19 @@ def namespaces() -> str:
     return isolation_or_skip("namespace")
 
 
-@pytest.fixture(params=["bubblewrap", "namespace"])
+@pytest.fixture(params=[pytest.param("bubblewrap", marks=pytest.mark.full), "namespace"])
 def sandboxed(request: pytest.FixtureRequest) -> str:
     """Run the test in bubblewrap, then in the namespaces of our launcher."""
     return isolation_or_skip(str(request.param))
 
 
-@pytest.fixture(params=["bubblewrap", "namespace", "guard"])
+@pytest.fixture(
+    params=[
+        pytest.param("bubblewrap", marks=pytest.mark.full),
+        "namespace",
+        pytest.param("guard", marks=pytest.mark.full),
+    ]
+)
 def isolation(request: pytest.FixtureRequest) -> str:
     """Run the test in bubblewrap, in the namespaces of our launcher, then with the guard alone."""
     return isolation_or_skip(str(request.param))

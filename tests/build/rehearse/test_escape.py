@@ -170,6 +170,7 @@ def test_a_credential_inside_what_must_be_shown_is_covered(
     assert report.ok, report.as_lines()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["bubblewrap", "namespace", "namespace without process ids"])
 def test_a_plain_user_is_kept_in_as_well_as_root(kind: str) -> None:
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
