@@ -67,10 +67,12 @@ def is_frozen(experiment: Mapping[str, Any]) -> bool:
 
 def find_table(oof: Path, tables: Sequence[Path]) -> Path | None:
     """Return the first training table that has every image of an out-of-fold file."""
-    from build.validation.oof_files import read_oof
+    from kernel_src.common.csv_table import read_csv
     from kernel_src.common.tables import read_train
 
-    images = set(read_oof(str(oof)).table.index)
+    images = set(read_csv(oof, {"image_id": str})["image_id"])
+    if not images:
+        return None
     return next((path for path in tables if path.is_file() and images <= set(read_train(path)["image_id"])), None)
 
 
