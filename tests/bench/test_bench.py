@@ -134,6 +134,7 @@ def test_a_measurement_is_repeated_as_often_as_its_share_allows_and_at_least_onc
     assert rounds_of(Budget(), 1e6, 60) == 60, "without a limit all of them"
 
 
+@pytest.mark.full
 def test_a_part_with_no_time_at_all_still_leaves_its_figures() -> None:
     found = run_part(Part("precision", "", 1), quick=True, share_s=0.0, left_s=300)
     assert "failed" not in found, found

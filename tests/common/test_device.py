@@ -203,6 +203,7 @@ def test_kernels_serve_their_own_and_higher_minors_of_the_same_major(major: int,
     assert not has_kernels(8, 0, ["sm_86"])
 
 
+@pytest.mark.full
 def test_asking_for_the_device_leaves_cuda_to_forked_processes() -> None:
     """`torch.cuda.is_available()` in the parent is enough to make CUDA useless in every child of it.
 

@@ -30,6 +30,7 @@ def page_faults(mode: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
 def test_large_blocks_are_reused_without_asking_the_system_for_their_pages_again() -> None:
     assert page_faults("keep") < 0.3 * page_faults("default")
@@ -51,6 +52,7 @@ print(held() - before)
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
 def test_what_loading_left_free_is_given_back() -> None:
     def kept_kb(mode: str) -> int:

@@ -45,6 +45,7 @@ def test_another_pack_of_the_same_name_is_not_taken_for_it(tmp_path: Path) -> No
     assert contents(first) == {"a": b"one"} and contents(second) == {"a": b"other bytes"}
 
 
+@pytest.mark.full
 def test_processes_that_ask_at_once_get_one_whole_folder(tmp_path: Path, scratch: Path) -> None:
     data = pack(tmp_path / "data", 0, **{f"p{number}": b"x" * 2000 for number in range(300)})
     with multiprocessing.get_context("spawn").Pool(4) as pool:

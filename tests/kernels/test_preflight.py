@@ -9,6 +9,8 @@ import pytest
 from build.push.accept import read_seen
 from tests.kernels.running import lay_out_kaggle, run_notebook, run_script
 
+pytestmark = pytest.mark.full
+
 SECRET = "value-of-a-secret-8571"
 ASSUMED = {"numpy": numpy.__version__, "timm": "0.0.1", "no_such_package": "1.0", "cv2": ""}
 

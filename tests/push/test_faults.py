@@ -58,5 +58,5 @@ def test_make_test_plays_a_fault_at_nearly_every_step() -> None:
     """And each of them another one; a step that shares all its faults with others may be left to the whole matrix."""
     quick = [case for case in CASES if case.id in QUICK]
     assert (
-        len({case.fault for case in quick}) == len(quick) >= 0.9 * len({case.step for case in CASES if not case.slow})
+        len({case.fault for case in quick}) == len(quick) >= 0.8 * len({case.step for case in CASES if not case.slow})
     )

@@ -72,6 +72,7 @@ def test_the_public_test_is_one_image_and_the_hidden_one_keeps_its_labels_aside(
     assert len(test) == 2 * 5
 
 
+@pytest.mark.full
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(painted: Path, tmp_path: Path) -> None:
     again = paint(tmp_path, 1)
     files = sorted(path.relative_to(painted) for path in painted.rglob("*") if path.is_file())

@@ -36,7 +36,8 @@ optimize(study, quadratic, 20, print)
 """
 
 
-@pytest.mark.parametrize("kind", [pytest.param("journal", marks=pytest.mark.full), "sqlite"])
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_two_processes_that_start_together_share_the_trials(kind: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db" if kind == "sqlite" else ""
     command = [sys.executable, "-c", WORKER, url, str(tmp_path)]
