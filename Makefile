@@ -21,7 +21,7 @@ setup: ## install everything into .venv (once; the other targets do it for you)
 setup-lab: ## install JupyterLab into .venv-lab (`make lab` does it for you)
 	@"$${PYTHON:-python3}" -m build.environment lab
 
-demo: setup ## the whole path on a painted competition: train, bundle, infer, score (5 minutes)
+demo: setup ## the whole path on a painted competition: train, bundle, infer, score (3 to 7 minutes)
 	@$(KIT) demo
 
 train: setup ## train on this machine: EXPERIMENT=v5 DATA=… [FOLDS=0,1] [SET="epochs=3 batch_size=4"] [PRETRAINED="dir …"]
@@ -93,8 +93,8 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/python -m mypy
 	@$(KIT) check
 
-test: setup ## all tests that fit into 8 minutes on 2 cores
-	@.venv/bin/python -m pytest -m "not full" -n 2
+test: setup ## the quick tests: under 5 minutes on 2 quick cores, under 10 on slow ones
+	@.venv/bin/python -m pytest -m "not full" -n 3 --dist worksteal
 
 test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)
 	@.venv/bin/python -m pytest -m full -n 2

@@ -119,7 +119,7 @@ CASES = [*special_cases(), *wire_cases()]
 
 
 def one_of_each() -> set[str]:
-    """Pick one case per step for `make test`, each with another fault; the others and the slow ones are in test-full."""
+    """Pick one case per step for `make test`, each with another fault; others and slow ones are in test-full."""
     by_step: dict[str, list[Case]] = {}
     for case in CASES:
         if not case.slow:
