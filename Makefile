@@ -97,7 +97,7 @@ test: setup ## the quick tests: under 5 minutes on 2 quick cores, under 10 on sl
 	@.venv/bin/python -m pytest -m "not full" -n 3 --dist worksteal
 
 test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)
-	@.venv/bin/python -m pytest -m full -n 2
+	@.venv/bin/python -m pytest -m full -n 3 --dist worksteal
 
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
 	@$(KIT) bundle-sizes
