@@ -94,10 +94,10 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@$(KIT) check
 
 test: setup ## the quick tests: under 5 minutes on 2 quick cores, under 10 on slow ones
-	@.venv/bin/python -m pytest -m "not full" -n 3 --dist worksteal
+	@.venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
 test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)
-	@.venv/bin/python -m pytest -m full -n 3 --dist worksteal
+	@.venv/bin/python -m pytest -m full -n 2 --dist worksteal
 
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
 	@$(KIT) bundle-sizes

@@ -272,7 +272,8 @@ def experiment_from_json(values: Mapping[str, Any]) -> Experiment:
     """
     known = {field.name: field for field in fields(Experiment)}
     if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"experiment has unknown fields {', '.join(unknown)}: misspelt, or written by a newer kit")
+        names = ", ".join(name if name.isidentifier() else quoted(name) for name in unknown[:5])
+        raise ValueError(f"experiment has unknown fields {names}: misspelt, or written by a newer kit")
     if lacking := [name for name in ("name", "backbone") if name not in values]:
         raise ValueError(f"experiment lacks {', '.join(lacking)}")
     # JSON has no tuples; every list in an experiment is one.

@@ -252,6 +252,7 @@ def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
+@pytest.mark.full
 def test_a_worker_that_hangs_is_ended_and_its_work_done_by_another(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -281,6 +282,7 @@ def hang_in_loading(monkeypatch: pytest.MonkeyPatch, when: Callable[[device_work
     monkeypatch.setattr(device_worker.DeviceWorker, "_load", hanging)
 
 
+@pytest.mark.full
 def test_a_worker_that_hangs_while_it_loads_is_not_waited_for_by_the_others(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +312,7 @@ def test_a_worker_that_hangs_while_it_loads_is_replaced(
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
+@pytest.mark.full
 def test_a_worker_that_cannot_even_be_killed_holds_nobody_up(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -337,6 +340,7 @@ def test_a_worker_that_cannot_even_be_killed_holds_nobody_up(
     assert found[0].grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 2.5])
 def test_the_deadline_is_kept_by_a_device_that_is_too_slow(
     recipe: BundleRecipe, paths: list[Path], seconds: float, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,8 @@ from kernel_src.common.tables import read_train
 from kernel_src.common.training import FoldTraining, train_fold
 from tests.common.tiny import CPU, TINY, fold_data
 
+pytestmark = pytest.mark.full
+
 # Batch norm, dropout, augmentation, momentum, an average and an inner fold: everything a resumed run could get wrong.
 # 24 rows in batches of 4, two of them a step: 3 steps an epoch.
 WHOLE = replace(

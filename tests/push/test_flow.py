@@ -100,6 +100,7 @@ def test_wait_0_leaves_a_pending_row_and_the_next_run_fills_it(desk: Desk, site)
     once(site)
 
 
+@pytest.mark.full
 def test_neither_submit_nor_wait_pushes_and_goes(desk: Desk, server, site) -> None:
     done = desk.shell("--no-wait", "--no-submit")
     assert done.returncode == 0 and "GetKernelSessionStatus" not in server.names()
@@ -137,6 +138,7 @@ def test_without_its_journal_the_kit_finds_on_the_site_what_it_did(desk: Desk, s
     assert site.summary()["kernels"] == {KERNEL: 2}
 
 
+@pytest.mark.full
 def test_the_submission_of_a_version_is_found_without_a_journal(desk: Desk, kaggle, site, monkeypatch) -> None:
     from build.push.journal import Journal
     from build.push.kernels import Version
@@ -218,6 +220,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(desk: Desk, server, 
     once(site)
 
 
+@pytest.mark.full
 def test_a_second_push_at_the_same_time_is_refused(desk: Desk, server, site) -> None:
     site.kernel_states = ["RUNNING"] * 500
     first = desk.start()
