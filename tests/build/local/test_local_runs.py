@@ -13,7 +13,7 @@ import pytest
 from build.local.inference import infer
 from build.local.training import forget_caches, train
 from build.notebooks import ROOT
-from build.problems import CheckFailed, WrongUse
+from build.problems import WrongUse
 from kernel_src.common.experiments import EXPERIMENTS
 from kernel_src.common.submission import read_column, submission_problems
 from tests.kernels.twins import tiny_twin, twin_datasets
@@ -49,9 +49,11 @@ def test_the_same_command_trains_nothing_again_and_another_one_goes_elsewhere(tr
     before = weights.stat().st_mtime_ns
     again = train("demo", tiny_competition, folds="1", set_values=[TINY], out=out, quiet=True)
     assert again.hash == report.hash and again.resumed and weights.stat().st_mtime_ns == before
-    with pytest.raises(CheckFailed, match="the train kernel ended with exit code 1"):
+    with pytest.raises(WrongUse, match="FOLDS=7: demo has the folds 0 to 1"):
         train("demo", tiny_competition, folds="7", set_values=[TINY], out=out, quiet=True)
-    assert len([path for path in (out / "demo").iterdir()]) == 2
+    assert len([*(out / "demo").iterdir()]) == 1
+    other = train("demo", tiny_competition, folds="0", set_values=[TINY], out=out, quiet=True)
+    assert other.hash != report.hash and len([*(out / "demo").iterdir()]) == 2
 
 
 def test_inference_from_the_bundle_writes_a_valid_submission(trained, tiny_competition: Path) -> None:
