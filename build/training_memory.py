@@ -9,8 +9,10 @@ libraries' workspaces, some 0.5 to 1 GB, for which LIMIT_GB leaves room.
 
 import math
 import weakref
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
+from multiprocessing import get_context
 from typing import Any
 
 from kernel_src.common.experiment import Experiment
@@ -69,6 +71,12 @@ def training_bytes(experiment: Experiment) -> int:
 
 @cache
 def _measured(experiment: Experiment, images: int) -> int:
+    """Measure in a forked process: where fake tensors went backward, autograd refuses to train in a fork."""
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        return pool.submit(_measure, experiment, images).result()
+
+
+def _measure(experiment: Experiment, images: int) -> int:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils._python_dispatch import TorchDispatchMode
