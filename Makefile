@@ -93,7 +93,7 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/python -m mypy
 	@$(KIT) check
 
-test: setup ## the quick tests: under 5 minutes on 2 quick cores, under 10 on slow ones
+test: setup ## the quick tests (5 to 6 minutes on 2 cores)
 	@.venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
 test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)

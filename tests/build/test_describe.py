@@ -38,6 +38,7 @@ def all_described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Descrip
     return dict(zip(EXPERIMENTS, descriptions(list(EXPERIMENTS.values()), cache, quiet=True), strict=True))
 
 
+@pytest.mark.full
 # The exact counts behind the round figures of the seed's README; of V5 it says 54 M + 25 M, and 80 M in sum.
 @pytest.mark.parametrize(
     ("name", "millions", "exact"),
@@ -56,6 +57,7 @@ def test_the_versions_have_the_parameters_of_the_seeds(
     assert all_described[name].parameters_total == exact == pytest.approx(millions * 1e6, rel=0.012)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "backbone", "heads"),
     [("v1", 512, 512), ("v4", 1280, 1280), ("v5", 2152, 2408), ("v7", 768, 768), ("v8", 768, 1024)],
@@ -67,6 +69,7 @@ def test_the_heads_see_what_the_seeds_table_says(
     assert (described.backbone_dim, described.feature_dim) == (backbone, heads)
 
 
+@pytest.mark.full
 def test_the_four_large_bundles_together_and_v8_alone_stay_within_what_is_promised(
     all_described: dict[str, Description],
 ) -> None:
@@ -75,6 +78,7 @@ def test_the_four_large_bundles_together_and_v8_alone_stay_within_what_is_promis
     assert all_described["v8"].bundle_bytes_fp16 <= 0.95e9
 
 
+@pytest.mark.full
 def test_every_fold_is_counted_and_the_depth_model_once(all_described: dict[str, Description]) -> None:
     v2, v3, v8 = (all_described[name] for name in ("v2", "v3", "v8"))
     assert v2.folds == 1 and v3.folds == 5 and v3.bundle_bytes_fp16 == 5 * v2.bundle_bytes_fp16
@@ -83,6 +87,7 @@ def test_every_fold_is_counted_and_the_depth_model_once(all_described: dict[str,
     assert fold_bytes == pytest.approx(2 * v8.parameters_trained, rel=0.01), "vectors are fp32, under one percent"
 
 
+@pytest.mark.full
 def test_the_layers_add_up_to_the_total(all_described: dict[str, Description]) -> None:
     for described in all_described.values():
         assert sum(layer.parameters for layer in described.layers) == described.parameters_total
@@ -125,6 +130,7 @@ def test_describing_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 # Time
 
 
+@pytest.mark.full
 def test_operations_are_those_that_everybody_counts(all_described: dict[str, Description]) -> None:
     """ResNet34 takes 3.67 G multiply-adds at 224 px (He et al. 2016: 3.6), so (512 / 224)² as many at 512 px."""
     assert all_described["v1"].flops_fold == pytest.approx(2 * 3.67e9 * (512 / 224) ** 2, rel=0.01)
@@ -133,6 +139,7 @@ def test_operations_are_those_that_everybody_counts(all_described: dict[str, Des
     )  # timm's results-imagenet: 151.7 GMACs
 
 
+@pytest.mark.full
 def test_the_projected_minutes_follow_the_formula_that_is_printed(all_described: dict[str, Description]) -> None:
     v7, v8 = all_described["v7"], all_described["v8"]
     assert v7.depth_passes == 0 and v8.depth_passes == 1 and v8.views == 8
@@ -184,6 +191,7 @@ def test_describing_what_there_is_not_names_what_there_is() -> None:
         run_describe("v6", as_json=True)
 
 
+@pytest.mark.full
 def test_the_list_names_every_experiment_and_ensemble(
     all_described: dict[str, Description], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

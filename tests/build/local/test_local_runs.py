@@ -30,6 +30,7 @@ def trained(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory):
     return train("demo", tiny_competition, folds="1", set_values=[TINY], out=out, quiet=True), out
 
 
+@pytest.mark.full
 def test_training_leaves_config_log_curves_predictions_weights_and_a_bundle(trained) -> None:
     report, out = trained
     folder = out / "demo" / report.hash
@@ -56,6 +57,7 @@ def test_the_same_command_trains_nothing_again_and_another_one_goes_elsewhere(tr
     assert other.hash != report.hash and len([*(out / "demo").iterdir()]) == 2
 
 
+@pytest.mark.full
 def test_inference_from_the_bundle_writes_a_valid_submission(trained, tiny_competition: Path) -> None:
     report, out = trained
     found = infer("demo", tiny_competition, [Path(report.bundle)], out=out, quiet=True)

@@ -99,6 +99,7 @@ def test_a_hard_coded_row_count_passes_in_public_and_fails_in_the_rerun(tmp_path
     assert "never hard-code" in find_problem(report, "10 rows of the sample submission are missing").cure
 
 
+@pytest.mark.full
 def test_a_shape_that_only_fits_the_public_test_fails_in_the_rerun_with_that_cure(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["if len(IDS) != 5:\n    raise ValueError('cannot reshape')", WRITE], rerun=True)
     assert "never hard-code" in find_problem(report, "cannot reshape").cure
@@ -113,6 +114,7 @@ def test_a_missing_weight_file_is_named_with_the_cure(tmp_path: Path) -> None:
     assert problem.where == "kernel_src/common/toy.py:104"
 
 
+@pytest.mark.full
 def test_a_flipped_weight_byte_is_named_with_the_cure(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     content = bytearray((bundle / "fold0.bin").read_bytes())
@@ -122,6 +124,7 @@ def test_a_flipped_weight_byte_is_named_with_the_cure(tmp_path: Path) -> None:
     assert "bundle the training run again" in find_problem(report, "fold0.bin: its sha256").cure
 
 
+@pytest.mark.full
 def test_the_time_limit_ends_the_run_and_names_the_line_it_was_at(tmp_path: Path, isolation: str) -> None:
     cell = "import time\nprint('epoch 1')\ntime.sleep(600)"
     report = rehearse_toy(tmp_path, ["print('earlier')", cell, WRITE], limit_s=5.0, isolation=isolation)
@@ -133,6 +136,7 @@ def test_the_time_limit_ends_the_run_and_names_the_line_it_was_at(tmp_path: Path
     assert (tmp_path / "out" / "i2b-toy-infer.html").is_file()
 
 
+@pytest.mark.full
 def test_the_memory_limit_ends_the_run(tmp_path: Path, isolation: str) -> None:
     cell = "import time\nhoard = [bytearray(b'x' * 2**20) for _ in range(600)]\ntime.sleep(600)"
     report = rehearse_toy(tmp_path, [cell, WRITE], memory_gb=0.4, isolation=isolation)
@@ -140,6 +144,7 @@ def test_the_memory_limit_ends_the_run(tmp_path: Path, isolation: str) -> None:
     assert "smaller batch" in problem.cure and report.peak_rss_gb > 0.4
 
 
+@pytest.mark.full
 def test_a_kernel_that_is_killed_without_a_word_is_said_to_have_been(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["print('before')\nos.kill(os.getpid(), 9)", WRITE])
     problem = find_problem(report, "the kernel died without a word in cell In[2]")
@@ -158,6 +163,7 @@ def test_a_nan_prediction_is_caught(tmp_path: Path) -> None:
     assert report.submission and not report.submission.valid and report.submission.rows == 5
 
 
+@pytest.mark.full
 def test_a_missing_sample_id_is_caught(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["write(IDS[1:])"])
     assert "every sample_id of test.csv" in find_problem(report, "1 rows of the sample submission are missing").cure
@@ -168,6 +174,7 @@ def test_a_missing_submission_is_caught(tmp_path: Path) -> None:
     assert "fallback" in find_problem(report, "/kaggle/working/submission.csv does not exist").cure
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seconds", [2.0, 60.0])
 def test_a_plan_fits_if_800_images_stay_below_kaggles_limit(tmp_path: Path, seconds: float) -> None:
     said = f'{{"images": 1, "predict_seconds": {seconds}, "device": {{"kind": "cpu", "reason": "no sm_60"}}}}'
@@ -179,6 +186,7 @@ def test_a_plan_fits_if_800_images_stay_below_kaggles_limit(tmp_path: Path, seco
         assert "NvidiaTeslaT4" in find_problem(report, "Kaggle allows 32400 s").cure
 
 
+@pytest.mark.full
 def test_what_only_a_rerun_lives_through_stands_against_the_notebook(tmp_path: Path) -> None:
     """Else weights that cannot be read would score the training means on Kaggle, and the rehearsal would be green."""
     noted = {"part": "device", "what": "no kernels for sm_60", "instead": "the CPU", "ids": [], "contained": False}
