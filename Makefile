@@ -93,11 +93,12 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/python -m mypy
 	@$(KIT) check
 
+# One thread for each of two processes: more would wait for each other, and tests that look at a clock with them.
 test: setup ## the quick tests (5 to 6 minutes on 2 cores)
-	@.venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
-test-full: setup ## the long proofs and whole matrices (40 minutes on 2 cores)
-	@.venv/bin/python -m pytest -m full -n 2 --dist worksteal
+test-full: setup ## the long proofs and whole matrices (about 50 minutes on 2 cores)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m full -n 2 --dist worksteal
 
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
 	@$(KIT) bundle-sizes
