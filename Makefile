@@ -21,7 +21,7 @@ setup: ## install everything into .venv (once; the other targets do it for you)
 setup-lab: ## install JupyterLab into .venv-lab (`make lab` does it for you)
 	@"$${PYTHON:-python3}" -m build.environment lab
 
-demo: setup ## the whole path on a painted competition: train, bundle, infer, score (3 to 7 minutes)
+demo: setup ## the whole path on a painted competition: train, bundle, infer, score (8 minutes on busy cores)
 	@$(KIT) demo
 
 train: setup ## train on this machine: EXPERIMENT=v5 DATA=… [FOLDS=0,1] [SET="epochs=3 batch_size=4"] [PRETRAINED="dir …"]
@@ -94,7 +94,7 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@$(KIT) check
 
 # One thread for each of two processes: more would wait for each other, and tests that look at a clock with them.
-test: setup ## the quick tests (5 to 6 minutes on 2 cores)
+test: setup ## the quick tests (about 6 minutes on 2 cores)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
 test-full: setup ## the long proofs and whole matrices (about 50 minutes on 2 cores)

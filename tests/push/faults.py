@@ -124,11 +124,13 @@ def one_of_each() -> set[str]:
     for case in CASES:
         if not case.slow:
             by_step.setdefault(case.step, []).append(case)
-    chosen: dict[str, str] = {}  # fault → case
-    for number, cases in enumerate(by_step.values()):
-        fresh = [case for case in cases if case.fault not in chosen] or cases
+    chosen: dict[str, str] = {}  # step → case
+    played: set[str] = set()
+    for number, (step, cases) in enumerate(by_step.items()):
+        fresh = [case for case in cases if case.fault not in played] or cases
         case = fresh[number * 5 % len(fresh)]
-        chosen[case.fault] = case.id
+        chosen[step] = case.id
+        played.add(case.fault)
     return set(chosen.values())
 
 
