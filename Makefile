@@ -97,7 +97,7 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 test: setup ## the quick tests (about 6 minutes on 2 cores)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
-test-full: setup ## the long proofs and whole matrices (about 50 minutes on 2 cores)
+test-full: setup ## the long proofs and whole matrices (about 50 minutes on 2 cores, estimated)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m full -n 2 --dist worksteal
 
 bundle-sizes: setup ## write, weigh and delete the bundles of v4, v5, v7, v8 → docs/bundle-sizes.md (3 minutes)
