@@ -26,18 +26,18 @@ def measure(name: str) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from build.random_weights import DEPTH_SMALL, random_depth
-    from kernel_src.common.dataset import DecodedPhotographs
-    from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, cached_depth_maps, load_depth
-    from kernel_src.common.device import check_device
-    from kernel_src.common.experiments import EXPERIMENTS
-    from kernel_src.common.memory import keep_freed_memory
-    from kernel_src.common.model import load_fold
-    from kernel_src.common.prediction import predict_grams
-    from kernel_src.common.preprocessing import preprocessing_of
-    from kernel_src.common.symmetries import UPRIGHT
-    from kernel_src.common.training import train_fold
-    from kernel_src.common.training_photographs import FoldData
+    from build.weights.random_weights import DEPTH_SMALL, random_depth
+    from kernel_src.data.dataset import DecodedPhotographs
+    from kernel_src.data.preprocessing import preprocessing_of
+    from kernel_src.data.symmetries import UPRIGHT
+    from kernel_src.data.training_photographs import FoldData
+    from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, cached_depth_maps, load_depth
+    from kernel_src.models.model import load_fold
+    from kernel_src.models.prediction import predict_grams
+    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.runtime.device import check_device
+    from kernel_src.runtime.memory import keep_freed_memory
+    from kernel_src.training.training import train_fold
 
     keep_freed_memory()
     experiment = replace(
@@ -136,7 +136,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure the named experiments, or all, and print the table."""
-    from kernel_src.common.experiments import EXPERIMENTS
+    from kernel_src.recipes.experiments import EXPERIMENTS
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="experiments; all by default")
@@ -154,7 +154,7 @@ def main() -> None:
     text = table(rows)
     print(text)
     if chosen.write:
-        from kernel_src.common.files import write_text
+        from kernel_src.runtime.files import write_text
 
         write_text(TABLE, text)
 

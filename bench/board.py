@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from build.validation.board import LINE, OFFSET, Expectation, Point, expect  # noqa: E402
+from build.scores.board import LINE, OFFSET, Expectation, Point, expect  # noqa: E402
 
 SLOPES = {"by a constant": 1.0, "by half": 0.5, "not at all": 0.0}
 CV_MEAN, CV_DEVIATION, SCATTER = 0.55, 0.08, 0.03

@@ -14,7 +14,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench import stitch
     from bench.budget import plan, rounds
     from bench.pairs import amount
-    from build.notebooks import all_cards, build_notebook
+    from build.notebooks.builder import all_cards, build_notebook
 
     plan(3)
     runs = 2 if quick else 7

@@ -24,12 +24,12 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench.budget import plan
     from bench.pairs import speedup
     from bench.photographs import painted_photographs, real_photographs
-    from kernel_src.common.experiments import EXPERIMENTS
-    from kernel_src.common.images import decoded_photographs, read_rgb, resize_rgb
-    from kernel_src.common.memory import keep_freed_memory
-    from kernel_src.common.model import BiomassNet
-    from kernel_src.common.preprocessing import framing_of, preprocessing_of
-    from kernel_src.common.training_photographs import TrainingPhotographs
+    from kernel_src.data.images import decoded_photographs, read_rgb, resize_rgb
+    from kernel_src.data.preprocessing import framing_of, preprocessing_of
+    from kernel_src.data.training_photographs import TrainingPhotographs
+    from kernel_src.models.model import BiomassNet
+    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     plan(3)

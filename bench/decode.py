@@ -24,7 +24,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
     from bench.budget import plan
     from bench.photographs import painted_photographs, real_photographs
-    from kernel_src.common.memory import keep_freed_memory
+    from kernel_src.runtime.memory import keep_freed_memory
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -59,9 +59,9 @@ def _speedup(paths: list[Path], px: int, pairs: int) -> dict[str, Any]:
 
 def our_tensor(px: int) -> Callable[[Path], Any]:
     """Return the kit's way to a normalised tensor (3, px, px)."""
-    from kernel_src.common.dataset import picture_tensor
-    from kernel_src.common.images import Framing, read_rgb, resize_rgb
-    from kernel_src.common.preprocessing import Preprocessing
+    from kernel_src.data.dataset import picture_tensor
+    from kernel_src.data.images import Framing, read_rgb, resize_rgb
+    from kernel_src.data.preprocessing import Preprocessing
 
     framing = Framing(px, px)
     preprocessing = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -138,9 +138,9 @@ def _cost(paths: list[Path]) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     from bench.pairs import amount
-    from build.pretrained import LITE0_BACKBONE, lite0_dataset
-    from kernel_src.common.images import Framing, read_rgb, resize_rgb
-    from kernel_src.common.starting_weights import STARTING_WEIGHTS_FILE
+    from build.weights.pretrained import LITE0_BACKBONE, lite0_dataset
+    from kernel_src.data.images import Framing, read_rgb, resize_rgb
+    from kernel_src.models.starting_weights import STARTING_WEIGHTS_FILE
 
     net = timm.create_model(LITE0_BACKBONE, num_classes=0).eval()
     with tempfile.TemporaryDirectory() as scratch:

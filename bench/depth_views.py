@@ -27,14 +27,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from build.bundle import make_bundle
-from build.random_weights import DEPTH_SMALL, random_depth, random_run
-from kernel_src.common.bundles import Bundle, load_bundle
-from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.images import read_rgb, resize_rgb
-from kernel_src.common.prediction import BatchDepth, Member, forward_grams
-from kernel_src.common.symmetries import apply_view, views
+from build.weights.bundle import make_bundle
+from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
+from kernel_src.bundle.bundles import Bundle, load_bundle
+from kernel_src.data.images import read_rgb, resize_rgb
+from kernel_src.data.symmetries import apply_view, views
+from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
+from kernel_src.models.prediction import BatchDepth, Member, forward_grams
+from kernel_src.recipes.experiments import EXPERIMENTS
 
 
 def random_bundle(name: str, folder: Path) -> Bundle:

@@ -137,7 +137,7 @@ def tools(peers: Path) -> list[Tool]:
     python, jupytext = Path(sys.executable), Path(sys.executable).with_name("jupytext")
     ours = "from pathlib import Path as P; from build.sync.command import *; run_sync(P('a.ipynb'), False, root=P())"
     build = (
-        "from pathlib import Path as P; from build.stitch import stitch; from build.sync.base import *;"
+        "from pathlib import Path as P; from build.stitch import stitch; from build.notebooks.base import *;"
         "main = 'kernel_src/kernels/infer.py'; made = stitch(P(main), P(), {});"
         "P('a.ipynb').write_bytes(made.notebook); remember(P(), made.source_sha256, main, {}, read_sources(P()))"
     )

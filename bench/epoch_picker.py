@@ -36,23 +36,23 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from build.regress.features import read_features  # noqa: E402
-from kernel_src.common.competition import TARGETS  # noqa: E402
-from kernel_src.common.constraints import constrain  # noqa: E402
-from kernel_src.common.experiment import Experiment  # noqa: E402
-from kernel_src.common.experiments import EXPERIMENTS  # noqa: E402
-from kernel_src.common.losses import loss_of  # noqa: E402
-from kernel_src.common.metric import weighted_r2  # noqa: E402
-from kernel_src.common.model import GramsNet, TargetScaling, _head  # noqa: E402
-from kernel_src.common.optimization import (  # noqa: E402
+from build.search.regress.features import read_features  # noqa: E402
+from kernel_src.competition.constants import TARGETS  # noqa: E402
+from kernel_src.competition.constraints import constrain  # noqa: E402
+from kernel_src.competition.metric import weighted_r2  # noqa: E402
+from kernel_src.competition.tables import read_train, target_array  # noqa: E402
+from kernel_src.data.training_photographs import SeededOrder  # noqa: E402
+from kernel_src.models.model import GramsNet, TargetScaling, _head  # noqa: E402
+from kernel_src.recipes.experiment import Experiment  # noqa: E402
+from kernel_src.recipes.experiments import EXPERIMENTS  # noqa: E402
+from kernel_src.runtime.randomness import seed_at  # noqa: E402
+from kernel_src.training.losses import loss_of  # noqa: E402
+from kernel_src.training.optimization import (  # noqa: E402
     build_optimizer,
     learning_rate_factor,
     set_learning_rates,
 )
-from kernel_src.common.randomness import seed_at  # noqa: E402
-from kernel_src.common.tables import read_train, target_array  # noqa: E402
-from kernel_src.common.training_data import TrainingTable, training_table  # noqa: E402
-from kernel_src.common.training_photographs import SeededOrder  # noqa: E402
+from kernel_src.training.training_data import TrainingTable, training_table  # noqa: E402
 
 SHARED = ROOT.parent / "shared/data"
 FILES = {"dinov2_vits14_cls": (0, 1, 2), "resnet18_avgpool": (0,)}  # embeddings → seeds of the split

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.photographs import PAINTED, painted_photographs, real_photographs
-from kernel_src.common.bundles import BundleRecipe, read_recipe
-from kernel_src.common.experiment import Experiment
-from kernel_src.common.manifest import read_manifest
+from kernel_src.bundle.bundles import BundleRecipe, read_recipe
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.manifest import read_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def photograph_source() -> str:
 
 def competition(images: int) -> Path:
     """Return a competition's folder whose test has so many full-size photographs, and whose training is empty."""
-    from kernel_src.common.competition import (
+    from kernel_src.competition.constants import (
         SAMPLE_CSV,
         TARGETS,
         TEST_CSV,
@@ -72,8 +72,8 @@ def competition(images: int) -> Path:
 
 def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:
     """Return the recipe of a bundle with random weights; v5 and v8 get the depth model of their own size."""
-    from build.bundle import make_bundle
-    from build.random_weights import DEPTH_SMALL, random_depth, random_run
+    from build.weights.bundle import make_bundle
+    from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 
     experiment = replace(experiment, folds=max(2, folds), train_folds=tuple(range(folds)))
     out = MATERIAL / f"bundle-{experiment.name}-{folds}-{experiment.tta}"

@@ -113,7 +113,7 @@ def held_bytes(pid: int) -> int:
 def _work(images: int, folds: int, tta: str, out: Path) -> Any:
     from bench.material import SMALL, bundle, competition
     from bench.sides import Work
-    from kernel_src.common.device import check_device
+    from kernel_src.runtime.device import check_device
 
     recipe = bundle(replace(SMALL, tta=tta), folds)
     return Work(competition=competition(images), recipes=[recipe], device=check_device(), out=out)
@@ -140,7 +140,7 @@ def _apart(images: int) -> dict[str, float]:
 
 def _main(images: int) -> None:
     from bench.sides import our_inference
-    from kernel_src.common.memory import keep_freed_memory
+    from kernel_src.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as out, PeakMemory() as memory:

@@ -18,9 +18,9 @@ FOLDS = 2
 def measure(quick: bool) -> dict[str, Any]:
     """Return `minutes`, by experiment."""
     from bench.pairs import amount
-    from build.describe import TIME_FORMULA, descriptions
-    from kernel_src.common.device import check_device
-    from kernel_src.common.experiments import EXPERIMENTS
+    from build.weights.describe import TIME_FORMULA, descriptions
+    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.runtime.device import check_device
 
     names = MEASURED[:1] if quick else MEASURED
     device = check_device()

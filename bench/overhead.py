@@ -23,9 +23,9 @@ IMAGES_GPU = {"v5": (32, 160), "v7": (64, 320), "v8": (64, 320)}  # v5's eight v
 def measure(quick: bool, of: str) -> dict[str, Any]:
     """Return `overhead.<experiment>`: ratio, processor ratio, the seconds of both sides, loading apart."""
     from bench.material import SMALL, photograph_source
-    from kernel_src.common.device import check_device
-    from kernel_src.common.experiments import EXPERIMENTS
-    from kernel_src.common.memory import keep_freed_memory
+    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.runtime.device import check_device
+    from kernel_src.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     device = check_device()
@@ -60,7 +60,7 @@ def of_one(
     from bench.pairs import amount, ratio
     from bench.rounds import in_turn
     from bench.sides import Apart, Floor, Timed, Work, our_inference
-    from kernel_src.common.bundles import load_recipe
+    from kernel_src.bundle.bundles import load_recipe
 
     with tempfile.TemporaryDirectory() as out:
         recipe = bundle(experiment, FOLDS)

@@ -14,10 +14,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from build.validation.overshoot import overshoot  # noqa: E402
-from build.validation.warnings import TOO_FAR  # noqa: E402
-from kernel_src.common.metric import weighted_r2  # noqa: E402
-from kernel_src.common.tables import group_labels, read_train, target_array  # noqa: E402
+from build.scores.overshoot import overshoot  # noqa: E402
+from build.scores.warnings import TOO_FAR  # noqa: E402
+from kernel_src.competition.metric import weighted_r2  # noqa: E402
+from kernel_src.competition.tables import group_labels, read_train, target_array  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 CUTS = 20

@@ -16,8 +16,8 @@ def measure(quick: bool) -> dict[str, Any]:
     """Return `precision.<experiment>`: how many times faster than fp32, and the largest difference in grams."""
     from bench.budget import plan
     from bench.material import SMALL
-    from kernel_src.common.device import check_device
-    from kernel_src.common.experiments import EXPERIMENTS
+    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.runtime.device import check_device
 
     device = check_device()
     small = quick or device.kind == "cpu"
@@ -36,7 +36,7 @@ def of_one(experiment: Any, kind: str) -> dict[str, Any]:
     from bench.material import bundle, smooth_batch
     from bench.pairs import ratio
     from bench.rounds import in_turn
-    from kernel_src.common.bundles import load_recipe
+    from kernel_src.bundle.bundles import load_recipe
 
     model = load_recipe(bundle(experiment)).models[0].to(kind).to(memory_format=torch.channels_last)
     pictures, depth = (None if part is None else part.to(kind) for part in smooth_batch(experiment, BATCH))

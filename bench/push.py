@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.push.server import Server  # noqa: E402
+from tests.build.kaggle.server import Server  # noqa: E402
 
 LIMIT_S = 20.0
 DEMO = REPOSITORY / "out" / "demo"

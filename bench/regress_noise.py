@@ -20,12 +20,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from build.regress.blending import blend_weights  # noqa: E402
-from build.regress.candidates import FAMILIES, Family  # noqa: E402
-from build.regress.nested import guesses, nested_predictions, one_thread  # noqa: E402
-from build.regress.rows import TrainingRows, ValuesElsewhere  # noqa: E402
-from kernel_src.common.competition import IDENTITIES, TARGETS  # noqa: E402
-from kernel_src.common.metric import weighted_r2  # noqa: E402
+from build.search.regress.blending import blend_weights  # noqa: E402
+from build.search.regress.candidates import FAMILIES, Family  # noqa: E402
+from build.search.regress.nested import guesses, nested_predictions, one_thread  # noqa: E402
+from build.search.regress.rows import TrainingRows, ValuesElsewhere  # noqa: E402
+from kernel_src.competition.constants import IDENTITIES, TARGETS  # noqa: E402
+from kernel_src.competition.metric import weighted_r2  # noqa: E402
 
 SIZES = (12, 3, 8, 15, 6, 9, 4, 11, 7, 5, 10, 2)  # images of each visit
 GROUPS = np.repeat([f"visit {i:02}" for i in range(len(SIZES))], SIZES)

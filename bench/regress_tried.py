@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from build.regress.blending import (  # noqa: E402
+from build.search.regress.blending import (  # noqa: E402
     blend_weights,
     draw_shares,
     error_products,
@@ -29,11 +29,11 @@ from build.regress.blending import (  # noqa: E402
     spread_shares,
     stand_ins,
 )
-from build.regress.candidates import FAMILIES, KERNEL_PENALTIES, KERNEL_WIDTHS, RIDGE_PENALTIES, Family  # noqa: E402
-from build.regress.nested import InnerGuesses, guesses, inner_guesses, one_thread  # noqa: E402
-from build.regress.rows import TrainingRows, ValuesElsewhere  # noqa: E402
-from kernel_src.common.constraints import project  # noqa: E402
-from kernel_src.common.metric import weight_row, weighted_r2  # noqa: E402
+from build.search.regress.candidates import FAMILIES, KERNEL_PENALTIES, KERNEL_WIDTHS, RIDGE_PENALTIES, Family  # noqa: E402
+from build.search.regress.nested import InnerGuesses, guesses, inner_guesses, one_thread  # noqa: E402
+from build.search.regress.rows import TrainingRows, ValuesElsewhere  # noqa: E402
+from kernel_src.competition.constraints import project  # noqa: E402
+from kernel_src.competition.metric import weight_row, weighted_r2  # noqa: E402
 
 SEED = 42
 SHARED_ERRORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)  # ρ, variance of a visit's error over a photograph's own
@@ -231,9 +231,9 @@ def main() -> None:
     """Print the table and the lines below it."""
     from joblib import Parallel, delayed
 
-    from build.regress.features import features_for
-    from build.regress.report import outer_folds
-    from kernel_src.common.tables import group_labels, read_train, target_array
+    from build.search.regress.features import features_for
+    from build.search.regress.report import outer_folds
+    from kernel_src.competition.tables import group_labels, read_train, target_array
 
     began = time.perf_counter()
     features_file, train_csv = Path(sys.argv[1]), Path(sys.argv[2])

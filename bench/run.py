@@ -209,7 +209,7 @@ def run_part(part: Part, quick: bool, share_s: float, left_s: float) -> dict[str
 def run_parts(chosen: list[Part], quick: bool, out: Path) -> dict[str, Any]:
     """Run the parts one after the other, a line each, and write results.json and index.html."""
     from bench.page import page
-    from kernel_src.common.files import write_json, write_text
+    from kernel_src.runtime.files import write_json, write_text
 
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "parts.json"  # the raw answers, so that a part can be measured alone

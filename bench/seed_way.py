@@ -25,8 +25,8 @@ VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
 def measure(quick: bool) -> dict[str, Any]:
     """Return `seed_way.<experiment>` and `user_way.<experiment>`: speedup at 8 views, by views, and peak memory."""
     from bench.budget import plan
-    from kernel_src.common.device import check_device
-    from kernel_src.common.memory import keep_freed_memory
+    from kernel_src.runtime.device import check_device
+    from kernel_src.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     plan(len(VIEWS) + 1)  # and the peaks
@@ -86,8 +86,8 @@ def _ready(work: Any, rival: str) -> Callable[[], Any]:
 def _work(name: str, tta: str, out: Path) -> Any:
     from bench.material import SMALL, bundle, competition
     from bench.sides import Work
-    from kernel_src.common.device import check_device
-    from kernel_src.common.experiments import EXPERIMENTS
+    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.runtime.device import check_device
 
     experiment = replace(SMALL if name == "small" else EXPERIMENTS[name], tta=tta)
     recipe, device = bundle(experiment, FOLDS), check_device()

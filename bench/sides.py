@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from kernel_src.common.bundles import Bundle, BundleRecipe, load_recipe
-from kernel_src.common.competition import TARGETS
-from kernel_src.common.constraints import constrain
-from kernel_src.common.dataset import picture_tensor
-from kernel_src.common.device import DeviceReport
-from kernel_src.common.faults import FaultLog
-from kernel_src.common.hidden_test import HiddenTest, read_hidden_test, save_predictions
-from kernel_src.common.images import read_rgb, resize_rgb
-from kernel_src.common.inference import Job, Outcome, infer
-from kernel_src.common.prediction import estimate_depth, forward_grams
-from kernel_src.common.submission import submission_problems
-from kernel_src.common.symmetries import apply_view, views
+from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
+from kernel_src.competition.constants import TARGETS
+from kernel_src.competition.constraints import constrain
+from kernel_src.competition.hidden_table import HiddenTest, read_hidden_test, save_predictions
+from kernel_src.competition.submission import submission_problems
+from kernel_src.data.dataset import picture_tensor
+from kernel_src.data.images import read_rgb, resize_rgb
+from kernel_src.data.symmetries import apply_view, views
+from kernel_src.inference.inference import Job, Outcome, infer
+from kernel_src.models.prediction import estimate_depth, forward_grams
+from kernel_src.runtime.device import DeviceReport
+from kernel_src.runtime.faults import FaultLog
 
 BATCH_SIZE = 16  # as in kernel_src/kernels/infer.py
 FAR_S = 24 * 3600.0  # a deadline that is never reached

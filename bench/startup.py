@@ -55,8 +55,8 @@ def _seconds(code: str) -> float:
 def _rehearsed() -> dict[str, float]:
     """Rehearse once; the parts add up to `to_first_batch`."""
     from bench.material import bundle, competition
-    from build.rehearse.rehearsal import rehearse
-    from kernel_src.common.experiments import EXPERIMENTS
+    from build.run.rehearse.rehearsal import rehearse
+    from kernel_src.recipes.experiments import EXPERIMENTS
 
     recipe = bundle(replace(EXPERIMENTS["demo"], tta="none"), 2)
     with tempfile.TemporaryDirectory() as scratch:

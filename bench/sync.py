@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = "kernel_src/common/mounts.py"
+SOURCE = "kernel_src/runtime/mounts.py"
 LINE = "TREE_LINES = "
 LIMIT_S = 60.0
 
@@ -24,7 +24,7 @@ _TIMED = """
 import sys, time
 from pathlib import Path
 from build.sync.command import look, sync
-import build.metadata, build.notebooks
+import build.notebooks.metadata, build.notebooks.builder
 notebook, root = map(Path, sys.argv[1:])
 start = time.perf_counter()
 content, result = look(notebook, root)
@@ -36,7 +36,7 @@ print(time.perf_counter() - start)
 _COLD = """
 import sys
 from pathlib import Path
-from build.notebooks import all_cards, build
+from build.notebooks.builder import all_cards, build
 outcomes = build(all_cards(), Path(sys.argv[1]))
 assert all(outcome.state == "written" for outcome in outcomes)
 """
@@ -46,8 +46,8 @@ def measure(quick: bool) -> dict[str, Any]:
     """Return seconds of a sync with an edit and without, of one whole command, and from a save to what comes of it."""
     from bench.budget import plan, rounds
     from bench.pairs import amount
-    from build.metadata import kernel_slug
-    from build.notebooks import all_cards, choose_cards
+    from build.notebooks.builder import all_cards, choose_cards
+    from build.notebooks.metadata import kernel_slug
 
     plan(5)  # cold builds, edits, both kinds of watching, the command
 
@@ -113,7 +113,7 @@ def _edited(notebook: Path, root: Path) -> float:
 def _watch(root: Path, cards: Any, runs: int) -> tuple[list[float], list[float]]:
     """Return seconds from a saved source to every notebook, and from a saved notebook to its source."""
     from bench.budget import rounds
-    from build.metadata import kernel_slug
+    from build.notebooks.metadata import kernel_slug
     from build.sync.watch import watch
 
     done, said = threading.Event(), list[str]()

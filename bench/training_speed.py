@@ -29,12 +29,12 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench.pairs import amount, ratio
     from bench.rounds import in_turn
     from bench.sides import Apart
-    from kernel_src.common.competition import TEST_FOLDER
-    from kernel_src.common.experiment import Experiment
-    from kernel_src.common.images import Framing, decoded_photographs, read_rgb, resize_rgb
-    from kernel_src.common.memory import keep_freed_memory
-    from kernel_src.common.model import BiomassNet
-    from kernel_src.common.training_photographs import TrainingPhotographs
+    from kernel_src.competition.constants import TEST_FOLDER
+    from kernel_src.data.images import Framing, decoded_photographs, read_rgb, resize_rgb
+    from kernel_src.data.training_photographs import TrainingPhotographs
+    from kernel_src.models.model import BiomassNet
+    from kernel_src.recipes.experiment import Experiment
+    from kernel_src.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     plan(3)  # two here, and the processes

@@ -20,10 +20,10 @@ from bench.material import SMALL, bundle, smooth_batch
 from bench.pairs import amount, ratio
 from bench.rounds import in_turn
 from bench.sides import Apart
-from kernel_src.common.bundles import load_recipe
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.memory import keep_freed_memory
-from kernel_src.common.model import BiomassNet
+from kernel_src.bundle.bundles import load_recipe
+from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.memory import keep_freed_memory
 
 BATCHES = {"small": 16, "v5": 2}
 ROUNDS = 3

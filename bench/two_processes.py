@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kernel_src.common.device import DeviceReport
-from kernel_src.common.experiment import Experiment
-from kernel_src.common.launch import launch
-from kernel_src.common.memory import keep_freed_memory
-from kernel_src.common.training import train_fold
-from kernel_src.common.training_photographs import FoldData
+from kernel_src.data.training_photographs import FoldData
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.device import DeviceReport
+from kernel_src.runtime.memory import keep_freed_memory
+from kernel_src.training.launch import launch
+from kernel_src.training.training import train_fold
 
 ONE = DeviceReport(kind="cpu", name="CPU", count=1, half=False)
 TWO = replace(ONE, count=2)

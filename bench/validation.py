@@ -28,10 +28,10 @@ DATA = ROOT.parent / "shared" / "data"
 RUNS = 5
 sys.path.insert(0, str(ROOT))
 
-from build.validation.intervals import GroupSums, difference_interval, jackknife, score_intervals, scores  # noqa: E402
-from build.validation.intervals import scores_without_each as without_each  # noqa: E402
-from kernel_src.common.constraints import component_matrix  # noqa: E402
-from kernel_src.common.metric import weight_row  # noqa: E402
+from build.scores.intervals import GroupSums, difference_interval, jackknife, score_intervals, scores  # noqa: E402
+from build.scores.intervals import scores_without_each as without_each  # noqa: E402
+from kernel_src.competition.constraints import component_matrix  # noqa: E402
+from kernel_src.competition.metric import weight_row  # noqa: E402
 
 # Photographs of each of the 30 State+Sampling_Date groups of train.csv.
 REAL_SIZES = np.array(
@@ -105,7 +105,7 @@ def methods(sums: GroupSums, contrast: np.ndarray, random: np.random.Generator) 
     """Return the interval of each method for `contrast @ scores`."""
     from scipy.special import stdtrit
 
-    from build.validation.intervals import kurtosis_freedom
+    from build.scores.intervals import kurtosis_freedom
 
     estimate, parts = float(contrast @ scores(sums)), contrast @ without_each(sums)
     plain = jackknife(estimate, parts)
@@ -202,8 +202,8 @@ def _painted(folder: Path) -> tuple[list[Path], Path]:
     """Write a table of visits as large as the real ones, and two files of predictions."""
     import pandas as pd
 
-    from kernel_src.common.competition import TARGETS
-    from kernel_src.common.tables import wide_to_long
+    from kernel_src.competition.constants import TARGETS
+    from kernel_src.competition.tables import wide_to_long
 
     random = np.random.default_rng(0)
     visits = np.repeat(np.arange(len(REAL_SIZES)), REAL_SIZES)

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.overshoot import DATA, out_of_fold  # noqa: E402
-from build.validation.oof_files import read_with_truth, validation_of  # noqa: E402
-from build.validation.warnings import knows_visits_below, mean_exactness  # noqa: E402
+from build.scores.oof_files import read_with_truth, validation_of  # noqa: E402
+from build.scores.warnings import knows_visits_below, mean_exactness  # noqa: E402
 
 DRAWS, SHUFFLES = 60, 100
 

@@ -12,14 +12,14 @@ from types import TracebackType
 
 import typer
 
-from build.foreign_text import shown
-from build.problems import CheckFailed, Problem, WrongUse
-from build.regress import verbs as regress
-from build.sync import verbs as sync
-from build.validation import verbs as validation
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.foreign_text import shown
 from build.verbs import local, notebooks, push, recipes, weights
-from kernel_src.common.experiment import ExperimentError
-from kernel_src.common.manifest import BundleError, WeightsError
+from build.verbs import regress as regress
+from build.verbs import scores as validation
+from build.verbs import sync as sync
+from kernel_src.recipes.experiment import ExperimentError
+from kernel_src.runtime.manifest import BundleError, WeightsError
 
 app = typer.Typer(
     name="python -m build",

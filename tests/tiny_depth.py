@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from build.random_weights import DEPTH_TINY, random_depth
-from kernel_src.common.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, DepthEstimator, load_depth
-from tests.common.tiny import TINY_VIT
+from build.weights.random_weights import DEPTH_TINY, random_depth
+from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, DepthEstimator, load_depth
+from tests.kernel_src.tiny import TINY_VIT
 
 TINY_DEPTH = replace(TINY_VIT, name="tiny-depth", depth="i2b-depth-anything")
 

@@ -150,7 +150,7 @@ def colour_baseline_r2(
 
     The columns of `grams` are in the order of `TARGETS`.
     """
-    from kernel_src.common.metric import weighted_r2
+    from kernel_src.competition.metric import weighted_r2
 
     predicted = colour_baseline(photographs, grams, folds)
     return float(weighted_r2(grams, predicted)), predicted

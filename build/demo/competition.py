@@ -18,9 +18,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from build.core.errors import Problem, WrongUse
 from build.demo.labels import Quadrat, draw_quadrats
-from build.problems import Problem, WrongUse
-from kernel_src.common.competition import (
+from kernel_src.competition.constants import (
     DATE_COLUMN,
     ID_COLUMN,
     IMAGE_COLUMN,
@@ -34,7 +34,7 @@ from kernel_src.common.competition import (
     TRAIN_FOLDER,
     sample_id,
 )
-from kernel_src.common.files import write_json, write_text
+from kernel_src.runtime.files import write_json, write_text
 
 JPEG_QUALITY = 90
 STAMP = "painted.json"

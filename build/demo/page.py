@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kernel_src.common.competition import IMAGE_COLUMN, SUBMISSION_FILE, TARGETS
-from kernel_src.common.files import write_text
+from kernel_src.competition.constants import IMAGE_COLUMN, SUBMISSION_FILE, TARGETS
+from kernel_src.runtime.files import write_text
 
 THUMBNAIL_PX = (180, 360)  # height, width
 JPEG_QUALITY = 80
@@ -31,7 +31,7 @@ th { font-weight: 400; color: var(--mild) } th:first-child, td:first-child { tex
 def write_page(demo: Path, result: dict[str, Any]) -> Path:
     """Write `index.html` into the demo's folder, self-contained, and return its path."""
     from build.demo.score import read_submission
-    from kernel_src.common.tables import read_train, target_array
+    from kernel_src.competition.tables import read_train, target_array
 
     hidden = read_train(demo / "hidden" / "labels.csv")
     predicted = read_submission(demo / "rehearsal" / "working" / SUBMISSION_FILE, hidden["image_id"].tolist())
@@ -95,7 +95,7 @@ def _figure(photograph: Path, name: str, predicted: np.ndarray, truth: np.ndarra
 def _thumbnail(photograph: Path) -> str:
     import cv2
 
-    from kernel_src.common.images import Framing, read_rgb, resize_rgb
+    from kernel_src.data.images import Framing, read_rgb, resize_rgb
 
     small = cv2.cvtColor(resize_rgb(read_rgb(photograph), Framing(*THUMBNAIL_PX)), cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()

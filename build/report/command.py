@@ -7,7 +7,7 @@ from pathlib import Path
 from build.report.page import page
 from build.report.record import read_record
 from build.report.verdict import judge
-from kernel_src.common.files import write_text
+from kernel_src.runtime.files import write_text
 
 REPORTS = Path("out", "reports")
 

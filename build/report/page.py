@@ -2,7 +2,8 @@
 
 import html
 
-from build.problems import CheckFailed, Problem
+from build.core.errors import CheckFailed, Problem
+from build.core.pages import Section, contents, find_loads, web_page
 from build.report.record import Record
 from build.report.sections import (
     board_section,
@@ -17,7 +18,6 @@ from build.report.sections import (
     trained_section,
 )
 from build.report.verdict import Verdict
-from build.web_page import Section, contents, find_loads, web_page
 
 LIMIT_BYTES = 5_000_000
 
@@ -44,7 +44,7 @@ def page(record: Record, verdict: Verdict) -> str:
 
 def report_sections(record: Record) -> list[Section]:
     """Return the sections in reading order: what decides first, what is looked up last."""
-    from build.diagnostics.sections import sections as diagnostic_sections
+    from build.report.diagnostics.sections import sections as diagnostic_sections
 
     found = [missing_section(record.missing), scores_section(record), board_section(record), pictures_section(record)]
     diagnostics = record.diagnose()

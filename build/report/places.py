@@ -9,18 +9,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from build.metadata import kernel_slug
-from build.problems import CheckFailed, Problem, WrongUse
-from build.push.outputs import OUTPUTS, RUN_FOLDER
-from build.push.receipts import DEMO_REHEARSAL, RECEIPTS, REHEARSALS
-from build.push.weights import BUNDLES, DEMO, DEMO_BUNDLE
-from build.rehearse.report import REPORT_FILE
-from build.validation.cross_validation import OOF_FILE, TRAIN_TABLES
-from kernel_src.common.competition import TRAIN_CSV
-from kernel_src.common.ensembles import ENSEMBLES
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.files import sha256_of
-from kernel_src.common.manifest import CONFIG_FILE, MANIFEST_FILE
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.kaggle.outputs import OUTPUTS, RUN_FOLDER
+from build.kaggle.receipts import DEMO_REHEARSAL, RECEIPTS, REHEARSALS
+from build.kaggle.weights import BUNDLES, DEMO, DEMO_BUNDLE
+from build.notebooks.metadata import kernel_slug
+from build.run.rehearse.report import REPORT_FILE
+from build.scores.cross_validation import OOF_FILE, TRAIN_TABLES
+from kernel_src.competition.constants import TRAIN_CSV
+from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE
 
 RUNS = Path("out", "runs")  # <experiment>/<hash>/, by `make train`
 DEMO_TRAINING = Path("out", "demo", "rehearsal-train")

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from build.local.curves import read_log
-from build.problems import CheckFailed, WrongUse
-from build.push.ledger import LEDGER, Score, read_scores
-from build.push.weights import DEMO
+from build.core.errors import CheckFailed, WrongUse
+from build.kaggle.weights import DEMO
 from build.report.places import (
     data_tables,
     find_bundle,
@@ -20,20 +18,22 @@ from build.report.places import (
     find_training_report,
     read_json,
 )
-from build.validation.board import PUBLISHED, Board, board, read_published
-from build.validation.comparison import Comparison, compare
-from build.validation.cross_validation import OOF_FILE, find_table
-from build.validation.oof_files import read_oof, truth_table, validation_of
-from build.validation.warnings import find_warnings
-from kernel_src.common.competition import IMAGE_COLUMN, TRAIN_CSV, TRAIN_FOLDER
-from kernel_src.common.constraints import constrain
-from kernel_src.common.files import sha256_of
-from kernel_src.common.manifest import CONFIG_FILE, MANIFEST_FILE, BundleError, read_bundle_json, verify_manifest
+from build.run.curves import read_log
+from build.scores.board import PUBLISHED, Board, board, read_published
+from build.scores.comparison import Comparison, compare
+from build.scores.cross_validation import OOF_FILE, find_table
+from build.scores.ledger import LEDGER, Score, read_scores
+from build.scores.oof_files import read_oof, truth_table, validation_of
+from build.scores.warnings import find_warnings
+from kernel_src.competition.constants import IMAGE_COLUMN, TRAIN_CSV, TRAIN_FOLDER
+from kernel_src.competition.constraints import constrain
+from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE, BundleError, read_bundle_json, verify_manifest
 
 if TYPE_CHECKING:
-    from build.diagnostics import Diagnostics
+    from build.report.diagnostics import Diagnostics
 
-LOG_FILE = "log.csv"  # as in kernel_src.common.runs, whose import would load torch
+LOG_FILE = "log.csv"  # as in kernel_src.training.runs, whose import would load torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class Record:
 
     def diagnose(self) -> "Diagnostics | None":
         """Diagnose the out-of-fold predictions, with the photographs at hand; None without a training table."""
-        from build.diagnostics import diagnose
+        from build.report.diagnostics import diagnose
 
         if self.data is None:
             return None

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from build.plot import Panel, legend
-from build.push.ledger import Score
+from build.core.pages import Section, table, wide
+from build.core.plots import Panel, legend
 from build.report.record import Missing, Record
-from build.validation.board_page import body as board_body
-from build.validation.page import Row, floor_text, forest, rows_of, slices_table
-from build.web_page import Section, table, wide
-from kernel_src.common.competition import TARGETS
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.floors import REFERENCE_POINTS
-from kernel_src.common.manifest import missing_folds_text
-from kernel_src.common.metric import weighted_r2
+from build.scores.board_page import body as board_body
+from build.scores.ledger import Score
+from build.scores.page import Row, floor_text, forest, rows_of, slices_table
+from kernel_src.competition.constants import TARGETS
+from kernel_src.competition.floors import REFERENCE_POINTS
+from kernel_src.competition.metric import weighted_r2
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.manifest import missing_folds_text
 
 PICTURES = 8
 
@@ -252,7 +252,7 @@ def pictures_section(record: Record) -> Section:
 
 
 def _figure(photograph: Path, name: str, group: str, predicted: np.ndarray, truth: np.ndarray) -> str:
-    from build.diagnostics.photographs import thumbnail
+    from build.report.diagnostics.photographs import thumbnail
 
     rows = table(
         ["", *map(short, TARGETS)],

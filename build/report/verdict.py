@@ -4,9 +4,9 @@ import shlex
 from dataclasses import dataclass
 
 from build.report.record import Record
-from build.validation.board import Expectation
-from kernel_src.common.competition import LIMIT_S
-from kernel_src.common.floors import REFERENCE_POINTS, score_caveat
+from build.scores.board import Expectation
+from kernel_src.competition.constants import LIMIT_S
+from kernel_src.competition.floors import REFERENCE_POINTS, score_caveat
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from build.problems import CheckFailed, Problem
+from build.core.errors import CheckFailed, Problem
+from build.stitch.ipython_differences import is_suspicious, transformed
 from build.stitch.modules import uncollected
 from build.stitch.notebook import Cell, to_bytes
 from build.stitch.template import Stitched, Template, read_template
-from build.stitch.traps import is_suspicious, transformed
 
 
 def stitch(main: Path, root: Path, parameters: Mapping[str, object] | None = None) -> Stitched:

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from build.problems import WrongUse
+from build.core.errors import WrongUse
 from build.stitch import stitch
-from kernel_src.common.files import write_atomically
+from kernel_src.runtime.files import write_atomically
 
 
 def run(main: Path, root: Path, out: Path, as_json: bool = False) -> None:

@@ -8,7 +8,7 @@ import ast
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from build.problems import Problem
+from build.core.errors import Problem
 from build.stitch.modules import STANDARD_LIBRARY, Meaning, Module, empty_package, parse
 from build.stitch.scopes import Site
 

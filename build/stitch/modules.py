@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from build.problems import Problem
+from build.core.errors import Problem
 from build.stitch.scopes import Binding, Names
 from build.stitch.walk import find_names
 

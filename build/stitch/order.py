@@ -8,9 +8,9 @@ import ast
 from dataclasses import dataclass, field
 
 from build.stitch.cells import Segment, first_line
-from build.stitch.inert import is_inert
 from build.stitch.library import Imported, Library
 from build.stitch.modules import MAIN, STANDARD_LIBRARY, Module
+from build.stitch.purity import is_inert
 from build.stitch.scopes import is_main_guard
 
 THIRD_PARTY = "third-party imports"

@@ -4,10 +4,10 @@ import ast
 from collections.abc import Callable
 
 from build.stitch.cells import first_line
-from build.stitch.inert import is_inert
+from build.stitch.module_context import Meanings, Outlook
 from build.stitch.modules import Module
 from build.stitch.order import is_eager, is_gathered, is_third_party
-from build.stitch.outlook import Meanings, Outlook
+from build.stitch.purity import is_inert
 from build.stitch.scopes import Scope, is_main_guard, is_typing_guard
 
 Rule = Callable[[Module, Outlook], None]

@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build.problems import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, WrongUse
 from build.stitch.aliases import rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
 from build.stitch.drafts import Draft, Line
 from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
+from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
 from build.stitch.library import Library
 from build.stitch.modules import MAIN, Module
 from build.stitch.notebook import Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
 from build.stitch.order import Part, Plan, make_plan
 from build.stitch.parameters import literal, set_parameters
 from build.stitch.proof import require_equal
-from build.stitch.refusals import refuse_in
-from build.stitch.surroundings import refuse_overtaking
-from build.stitch.traps import looks_like_prompt, refuse_blank_strings
+from build.stitch.rules import refuse_in
+from build.stitch.side_effects import refuse_overtaking
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
 Proof = list[tuple[int, str]]  # a module's code cells: the line where each begins, and its text

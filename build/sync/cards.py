@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from build.notebooks import all_cards, choose_cards
-from build.problems import CheckFailed, Problem
-from build.stamp import SOURCES
-from kernel_src.common.kernel_cards import KernelCard
+from build.core.errors import CheckFailed, Problem
+from build.notebooks.builder import all_cards, choose_cards
+from build.notebooks.stamp import SOURCES
+from kernel_src.recipes.kernel_cards import KernelCard
 
 _ASK = """
-from build.notebooks import all_cards
+from build.notebooks.builder import all_cards
 from build.stitch.parameters import literal
 print(literal([vars(card) for card in all_cards()]))
 """

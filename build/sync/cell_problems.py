@@ -5,10 +5,10 @@ import math
 import re
 from collections.abc import Sequence
 
-from build.problems import Problem
-from build.sync.belonging import Belonging
-from build.sync.cells import EditedCell
-from kernel_src.common.untrusted import quoted
+from build.core.errors import Problem
+from build.notebooks.edited_cells import EditedCell
+from build.sync.cell_matching import Belonging
+from kernel_src.runtime.untrusted import quoted
 
 MOST_BITS = 10_000  # of a whole number: Python writes no more than 4,300 digits
 _MAGIC = re.compile(r"\s*(%%?\w|!|\?\w|\w[\w.]*\?\??\s*$|[\w, ]+=\s*[!%])")

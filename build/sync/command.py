@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from build.foreign_text import shown_source
-from build.notebook_file import NotANotebook, read_bytes
-from build.problems import CheckFailed, Problem, WrongUse
-from build.seal import is_untouched
-from build.sync.base import read_sources, remember
-from build.sync.cells import parse
-from build.sync.earlier import note
-from build.sync.home import bring_home
-from build.sync.marks import mark
-from build.sync.returned import Return
-from build.sync.writing import SYNC, keep, recover, refuse_pending, write_all
-from kernel_src.common.files import write_text
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.foreign_text import shown_source
+from build.notebooks.base import read_sources, remember
+from build.notebooks.edited_cells import parse
+from build.notebooks.notebook_file import NotANotebook, read_bytes
+from build.notebooks.seal import is_untouched
+from build.notebooks.synced import mark
+from build.notebooks.writing import SYNC, keep, recover, refuse_pending, write_all
+from build.sync.last_sync import note
+from build.sync.sync_back import bring_home
+from build.sync.sync_result import Return
+from kernel_src.runtime.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE_CAME_HOME = (
@@ -28,8 +28,8 @@ CODE_CAME_HOME = (
 
 def guesses(name: str) -> list[Mapping[str, object]]:
     """Return the parameters that a notebook of this name may have been built with."""
-    from build.metadata import kernel_slug
-    from build.notebooks import all_cards
+    from build.notebooks.builder import all_cards
+    from build.notebooks.metadata import kernel_slug
 
     cards = all_cards()
     own = [card for card in cards if kernel_slug(card.experiment, card.kernel) in name]

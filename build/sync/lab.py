@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
+from build.core.errors import CheckFailed, Problem
 from build.environment import ROOT, VENV_LAB, lab_requirements, set_up_lab
-from build.notebooks import NOTEBOOKS
-from build.problems import CheckFailed, Problem
-from kernel_src.common.files import write_json, write_text
+from build.notebooks.builder import NOTEBOOKS
+from kernel_src.runtime.files import write_json, write_text
 
 LAB = Path("out", "lab")
 CALLS_HOME = "@jupyterlab/apputils-extension:announcements"  # asks for news and newer versions
@@ -78,7 +78,7 @@ def run(experiment: str, port: int) -> None:
     command, environment = prepare()
     command += [f"--ServerApp.port={port}"]
     if experiment:
-        from build.metadata import kernel_slug
+        from build.notebooks.metadata import kernel_slug
 
         slug = kernel_slug(experiment, "infer")
         command += [f"--LabApp.default_url=/lab/tree/{slug}/{slug}.ipynb"]

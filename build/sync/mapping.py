@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-from build.problems import Problem
+from build.core.errors import Problem
+from build.notebooks.base import Base
+from build.notebooks.edited_cells import EditedCell, header
 from build.stitch.notebook import IMPORTS, Cell
-from build.sync.base import Base
-from build.sync.belonging import Belonging, base_text
-from build.sync.cells import EditedCell, header
+from build.sync.cell_matching import Belonging, base_text
 from build.sync.merging import merge_text
 
 _SPLIT = "\0split"  # where a cell was split: no source holds a NUL

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.problems import WrongUse
+from build.core.errors import WrongUse
 
 LABELS = ("sources", "build", "notebook")
 

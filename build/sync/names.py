@@ -9,7 +9,7 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from build.problems import Problem
+from build.core.errors import Problem
 from build.stitch.modules import read_names
 from build.stitch.scopes import Names
 from build.sync.imports import Clause, add, clauses_of, drop, top_level

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from build.problems import Problem
+from build.core.errors import Problem
 from build.stitch.template import OWN_HASH
 
 
@@ -35,7 +35,7 @@ def split_parameters(
             continue
         edits.append(ParameterEdit(name, before, after))
         if write and name in given:
-            whose, cure = "the experiment's", "set it in kernel_src/common/experiments.py or ensembles.py, or "
+            whose, cure = "the experiment's", "set it in kernel_src/recipes/experiments.py or ensembles.py, or "
             if name == OWN_HASH:
                 whose, cure = "the build's, which fills it in", ""
             problems.append(

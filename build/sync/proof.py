@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from build.problems import CheckFailed, Problem
+from build.core.errors import CheckFailed, Problem
+from build.notebooks.base import Base, stitch_texts
+from build.notebooks.edited_cells import EditedCell
 from build.stitch.notebook import IMPORTS, Cell
-from build.sync.base import Base, stitch_texts
-from build.sync.belonging import Belonging, base_text
-from build.sync.cells import EditedCell
+from build.sync.cell_matching import Belonging, base_text
 from build.sync.imports import without_imports
-from build.sync.returned import Return
-from kernel_src.common.untrusted import quoted
+from build.sync.sync_result import Return
+from kernel_src.runtime.untrusted import quoted
 
 
 @dataclass(frozen=True)

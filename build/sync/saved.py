@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from build.stamp import SOURCES
+from build.notebooks.stamp import SOURCES
 from build.sync.watch import sync_saved
 
 

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from build.foreign_text import shown_source
-from build.notebooks import NOTEBOOKS, build_notebook, edit_problem, find_edited, read_templates
-from build.notebooks import build as build_notebooks
-from build.problems import CheckFailed, WrongUse
-from build.seal import is_untouched
-from build.stamp import SOURCES
+from build.core.errors import CheckFailed, WrongUse
+from build.core.foreign_text import shown_source
+from build.notebooks.builder import NOTEBOOKS, build_notebook, edit_problem, find_edited, read_templates
+from build.notebooks.builder import build as build_notebooks
+from build.notebooks.seal import is_untouched
+from build.notebooks.stamp import SOURCES
+from build.notebooks.writing import recover
 from build.stitch.modules import uncollected
 from build.sync.cards import Cards
 from build.sync.command import ROOT, look, sync
-from build.sync.writing import recover
-from kernel_src.common.files import write_text
-from kernel_src.common.kernel_cards import KernelCard
+from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.runtime.files import write_text
 
 EVERY_S = 0.1
 Stamp = tuple[int, int]  # of a file: when it was changed, in ns, and its bytes

@@ -25,7 +25,7 @@ def train_verb(
 
     Example: python -m build train --experiment demo --data out/demo/competition --folds 0 --set "epochs=3 batch_size=4"
     """
-    from build.local.training import run
+    from build.run.training import run
 
     run(experiment, data, folds, set_values or [], pretrained or [], pseudo_labels, out, as_json)
 
@@ -42,7 +42,7 @@ def infer_verb(
 
     Example: python -m build infer --experiment demo --data out/demo/competition --weights out/demo/bundle
     """
-    from build.local.inference import run
+    from build.run.inference import run
 
     run(experiment, data, weights or [], out, as_json)
 
@@ -64,7 +64,7 @@ def pseudo_label_verb(
 
     Example: python -m build pseudo-label --experiment demo --data out/demo/competition --bundle out/demo/bundle
     """
-    from build.pseudo_label import run
+    from build.weights.pseudo_label import run
 
     run(experiment, data, bundle or [], images or [], out, set_values or [], max_spread_g, as_json)
 
@@ -95,7 +95,7 @@ def tune_verb(
 
     Example: python -m build tune --experiment v5 --data DIR --trials 40 --space "loss=mse,log1p"
     """
-    from build.tuning.command import run
+    from build.search.tuning.command import run
 
     run(
         as_json,
@@ -133,6 +133,6 @@ def notebook_run_verb(
 
     Example: python -m build notebook-run --experiment demo
     """
-    from build.local.notebook_run import run
+    from build.run.notebook_run import run
 
     run(experiment, kernel, data, weights or [], random, as_json)

@@ -36,7 +36,7 @@ def notebooks_verb(
 
     Example: python -m build notebooks --experiment v1
     """
-    from build.notebooks import run
+    from build.notebooks.builder import run
 
     run(experiment or None, as_json, overwrite=overwrite)
 
@@ -47,7 +47,7 @@ def check_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build check
     """
-    from build.check import run
+    from build.notebooks.check import run
 
     run(as_json)
 
@@ -78,10 +78,10 @@ def rehearse_verb(
 
     Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
     """
-    from build.metadata import kernel_slug
-    from build.notebooks import check_notebook
-    from build.rehearse.command import run
-    from kernel_src.common.competition import LIMIT_S, MEMORY_GB
+    from build.notebooks.builder import check_notebook
+    from build.notebooks.metadata import kernel_slug
+    from build.run.rehearse.command import run
+    from kernel_src.competition.constants import LIMIT_S, MEMORY_GB
 
     slug = kernel_slug(experiment, kernel)
     if not Path("notebooks", slug, f"{slug}.ipynb").is_file():
@@ -113,6 +113,6 @@ def demo_verb(
 
     Example: python -m build demo
     """
-    from build.demo.run import run
+    from build.run.demo import run
 
     run(out, as_json)

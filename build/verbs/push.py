@@ -21,8 +21,8 @@ def data_verb(
 
     Example: python -m build data --folder /mnt/big/csiro-biomass
     """
-    from build.push.transfers import run_data
-    from kernel_src.common.competition import SLUG
+    from build.kaggle.transfers import run_data
+    from kernel_src.competition.constants import SLUG
 
     run_data(competition or SLUG, folder, limit_gb, as_json)
 
@@ -39,7 +39,7 @@ def push_weights_verb(
 
     Example: python -m build push-weights --experiment demo
     """
-    from build.push.transfers import run_push_weights
+    from build.kaggle.transfers import run_push_weights
 
     run_push_weights(experiment, bundle, as_json)
 
@@ -54,7 +54,7 @@ def push_data_verb(
 
     Example: python -m build push-data --dir out/demo/pretrained --slug i2b-lite0-imagenet
     """
-    from build.push.transfers import run_push_data
+    from build.kaggle.transfers import run_push_data
 
     run_push_data(folder, slug, as_json)
 
@@ -71,8 +71,8 @@ def push_training_verb(
 
     Example: python -m build push-training --experiment v1
     """
-    from build.push.command import run_training
-    from build.push.flow import Wish
+    from build.kaggle.command import run_training
+    from build.kaggle.flow import Wish
 
     run_training(Wish(experiment=experiment, wait=wait, again=again, overwrite=overwrite, quiet=as_json))
 
@@ -91,8 +91,8 @@ def push_inference_verb(
 
     Example: python -m build push-inference --experiment demo
     """
-    from build.push.command import run_inference
-    from build.push.flow import Wish
+    from build.kaggle.command import run_inference
+    from build.kaggle.flow import Wish
 
     run_inference(
         Wish(
@@ -113,7 +113,7 @@ def status_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build status
     """
-    from build.push.status import run
+    from build.kaggle.status import run
 
     run(as_json)
 
@@ -127,7 +127,7 @@ def scores_verb(
 
     Example: python -m build scores
     """
-    from build.push.scores import run
+    from build.kaggle.scores import run
 
     run(as_json, offline=offline)
 
@@ -138,14 +138,14 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build doctor
     """
-    from build.push.doctor import run
+    from build.kaggle.doctor import run
 
     run(as_json)
 
 
 @verbs.command("preflight")
 def preflight_verb(
-    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/image.py.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.py.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Look once more although it has looked before.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Push over an edit made on the site.")] = False,
     as_json: AsJson = False,
@@ -154,6 +154,6 @@ def preflight_verb(
 
     Example: python -m build preflight, then python -m build preflight --accept
     """
-    from build.push.preflight import run
+    from build.kaggle.preflight import run
 
     run(as_json, accept=accept, again=again, overwrite=overwrite)

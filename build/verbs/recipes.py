@@ -16,7 +16,7 @@ def experiments_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build experiments
     """
-    from build.experiment_list import run
+    from build.weights.experiment_list import run
 
     run(as_json)
 
@@ -30,7 +30,7 @@ def describe_verb(
 
     Example: python -m build describe v8 --json
     """
-    from build.describe import run_describe
+    from build.weights.describe import run_describe
 
     run_describe(experiment, as_json)
 
@@ -48,7 +48,7 @@ def augment_verb(
 
     Example: python -m build augment --experiment v8 --image data/csiro-biomass/train/ID1011485656.jpg
     """
-    from build.augment import run
+    from build.weights.augment import run
 
     run(experiment, image, out or Path(f"out/augment-{experiment}.png"), count, depth, as_json)
 

@@ -22,7 +22,7 @@ def weights_verb(
 
     Example: python -m build weights i2b-vit-base-patch14-dinov2 --from ~/Downloads/dinov2-base
     """
-    from build.weights import run
+    from build.weights.conversion import run
 
     run(dataset, source, out, part, as_json)
 
@@ -38,7 +38,7 @@ def external_verb(
 
     Example: python -m build external --from ~/Downloads/GrassClover
     """
-    from build.external import run
+    from build.weights.external import run
 
     run(dataset, source, out, as_json)
 
@@ -54,7 +54,7 @@ def bundle_verb(
 
     Example: python -m build bundle out/rehearsal/working/run --data data/csiro-biomass
     """
-    from build.bundle import run
+    from build.weights.bundle import run
 
     run(run_folder, out, data, as_json)
 
@@ -65,6 +65,6 @@ def bundle_sizes_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build bundle-sizes
     """
-    from build.bundle_sizes import run
+    from build.weights.bundle_sizes import run
 
     run(as_json)

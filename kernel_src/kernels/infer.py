@@ -25,11 +25,11 @@ SHOW_IMAGES = 6  # photographs to look at in the end
 # Kaggle's rerun every oddity is an error; in the rerun it is contained, and told in the last cell.
 
 # %%
-from kernel_src.common.competition import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV, TRAINING_MEANS_G
-from kernel_src.common.fallback import find_bundles, not_found, training_means, verify_bundles
-from kernel_src.common.faults import Fault, FaultLog, is_rerun
-from kernel_src.common.hidden_test import read_hidden_test, save_first, save_predictions
-from kernel_src.common.mounts import find_competition, kaggle_root, working_folder
+from kernel_src.competition.constants import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV, TRAINING_MEANS_G
+from kernel_src.competition.hidden_table import read_hidden_test, save_first, save_predictions
+from kernel_src.inference.fallback import find_bundles, not_found, training_means, verify_bundles
+from kernel_src.runtime.faults import Fault, FaultLog, is_rerun
+from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
 
 RESERVE_S = 900  # of the nine hours: for what comes before and after the prediction, and for a slow disk
 start_s = time.monotonic()
@@ -53,10 +53,10 @@ with fault_log.whatever_happens():
 # %%
 import matplotlib.pyplot as plt
 
-from kernel_src.common.blend import stack_from_json
-from kernel_src.common.charts import grams_caption, photograph_gallery
-from kernel_src.common.device import check_device
-from kernel_src.common.recipes import constraint_of, read_recipes
+from kernel_src.data.charts import grams_caption, photograph_gallery
+from kernel_src.inference.blend import stack_from_json
+from kernel_src.inference.bundle_recipes import constraint_of, read_recipes
+from kernel_src.runtime.device import check_device
 
 print(f"attached: {', '.join(BUNDLES)}")
 
@@ -68,8 +68,8 @@ print(f"attached: {', '.join(BUNDLES)}")
 # and `submission.csv` is at every moment the best that has been computed.
 
 # %%
-from kernel_src.common.inference import Job, Outcome, infer
-from kernel_src.common.submission import submission_problems
+from kernel_src.competition.submission import submission_problems
+from kernel_src.inference.inference import Job, Outcome, infer
 
 deadline_s = time.monotonic() + PREDICT_SECONDS if PREDICT_SECONDS else start_s + LIMIT_S - RESERVE_S
 outcome, device, constraint = Outcome.of_means(len(hidden_test.photographs), means), None, CONSTRAINT
@@ -118,7 +118,7 @@ if not is_rerun():
 # ## What was computed, and what was not
 
 # %%
-from kernel_src.common.report import inference_report, print_report
+from kernel_src.inference.report import inference_report, print_report
 
 report_json = working_folder() / "inference_report.json"
 with fault_log.whatever_happens():

@@ -44,8 +44,8 @@ for name, assumed_version in ASSUMED.items():
 # Which of the two layouts this session has.
 
 # %%
-from kernel_src.common.competition import SLUG, TRAIN_CSV
-from kernel_src.common.mounts import find_competition, folder_tree, kaggle_root, working_folder
+from kernel_src.competition.constants import SLUG, TRAIN_CSV
+from kernel_src.runtime.mounts import find_competition, folder_tree, kaggle_root, working_folder
 
 working = working_folder()
 inputs = kaggle_root() / "input"
@@ -67,7 +67,7 @@ print(f"layout: {layout} ({competition_at or mount_fault})\n{mount_tree}")
 # %%
 import torch
 
-from kernel_src.common.device import check_device
+from kernel_src.runtime.device import check_device
 
 device = check_device()
 gpus = [
@@ -104,7 +104,7 @@ print("\n".join(variable_names))
 # ## Result
 
 # %%
-from kernel_src.common.files import write_json
+from kernel_src.runtime.files import write_json
 
 preflight = {
     "format": 1,

@@ -27,12 +27,12 @@ SOURCE_SHA256 = ""  # of the sources that this was built from; the build fills i
 # The recipe, and where Kaggle put the data.
 
 # %%
-from kernel_src.common.competition import SLUG, TRAIN_CSV
-from kernel_src.common.experiment import changed
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.external_table import external_table_for
-from kernel_src.common.mounts import find_competition, find_dataset, kaggle_root, working_folder
-from kernel_src.common.weight_sources import find_weights
+from kernel_src.competition.constants import SLUG, TRAIN_CSV
+from kernel_src.data.external_table import external_table_for
+from kernel_src.recipes.experiment import changed
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.mounts import find_competition, find_dataset, kaggle_root, working_folder
+from kernel_src.runtime.weight_sources import find_weights
 
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
@@ -53,8 +53,8 @@ print(f"depth model: {depth_folder or 'none'}\nexternal data: {external_folder o
 # ## Data
 
 # %%
-from kernel_src.common.pseudo_labels import PSEUDO_LABELS_FILE, read_pseudo_labels
-from kernel_src.common.tables import group_labels, read_train, target_array
+from kernel_src.competition.tables import group_labels, read_train, target_array
+from kernel_src.data.pseudo_labels import PSEUDO_LABELS_FILE, read_pseudo_labels
 
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
@@ -72,11 +72,11 @@ train_table.describe().round(1)
 # %%
 import matplotlib.pyplot as plt
 
-from kernel_src.common.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
-from kernel_src.common.device import check_device, refuse_fault
-from kernel_src.common.launch import fold_rounds, launch
-from kernel_src.common.memory import keep_freed_memory
-from kernel_src.common.runs import finish_run, folds_left, missing_folds, predict_out_of_fold, train_run
+from kernel_src.data.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
+from kernel_src.runtime.device import check_device, refuse_fault
+from kernel_src.runtime.memory import keep_freed_memory
+from kernel_src.training.launch import fold_rounds, launch
+from kernel_src.training.runs import finish_run, folds_left, missing_folds, predict_out_of_fold, train_run
 
 keep_freed_memory()
 device = check_device()
@@ -96,9 +96,9 @@ if device.fault:
 import tempfile
 import traceback
 
-from kernel_src.common.provenance import note_sources
-from kernel_src.common.resumption import continue_previous_run, hand_over
-from kernel_src.common.session import session_of
+from kernel_src.runtime.provenance import note_sources
+from kernel_src.training.resumption import continue_previous_run, hand_over
+from kernel_src.training.session import session_of
 
 scratch_folder = Path(tempfile.gettempdir())  # Kaggle keeps only the working folder
 cache_folder, checkpoints_folder = scratch_folder / "photographs", scratch_folder / "checkpoints"
@@ -162,8 +162,8 @@ if given_up and not list(run_folder.glob("fold*.safetensors")):
 # Every photograph is predicted by the fold that has not seen it. The floors: what predicting means alone would score.
 
 # %%
-from kernel_src.common.constraints import constrain
-from kernel_src.common.floors import floor_scores, score_caveat
+from kernel_src.competition.constraints import constrain
+from kernel_src.competition.floors import floor_scores, score_caveat
 
 oof_table = predict_out_of_fold(
     experiment,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bench import epoch_picker
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.tables import read_train, target_array
+from kernel_src.competition.tables import read_train, target_array
+from kernel_src.recipes.experiments import EXPERIMENTS
 
 SMALL = replace(EXPERIMENTS["v7"], head_hidden=(8,), folds=2, epochs=4, learning_rate=0.01, accumulate_steps=1)
 

@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build.adoption import check_name
-from build.local.values import apply_changes, parse_folds
-from build.metadata import dataset_metadata, dataset_problems, kernel_metadata, kernel_problems, kernel_slug
-from build.notebooks import ROOT, build, check_notebook, pull_command
-from build.problems import CheckFailed, WrongUse
-from build.push.transfers import run_data, run_push_data
+from build.core.errors import CheckFailed, WrongUse
+from build.core.settings import apply_changes, parse_folds
+from build.kaggle.transfers import run_data, run_push_data
+from build.notebooks.adoption import check_name
+from build.notebooks.builder import ROOT, build, check_notebook, pull_command
+from build.notebooks.metadata import dataset_metadata, dataset_problems, kernel_metadata, kernel_problems, kernel_slug
 from build.report.places import find_run
-from build.tuning.command import tune
-from kernel_src.common.ensembles import ENSEMBLES, Ensemble
-from kernel_src.common.experiment import (
+from build.search.tuning.command import tune
+from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
+from kernel_src.recipes.experiment import (
     LONGEST_EXPERIMENT_NAME,
     ExperimentError,
     by_name,
     changed,
     checked_experiment_name,
 )
-from kernel_src.common.experiments import DEMO, EXPERIMENTS
-from kernel_src.common.kernel_cards import bundle_slug, frozen_backbones, kernel_card
-from tests.push.desk import copy_kit
+from kernel_src.recipes.experiments import DEMO, EXPERIMENTS
+from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
+from tests.build.kaggle.desk import copy_kit
 
 IMPOSSIBLE = [
     "v7.1",
@@ -87,7 +87,7 @@ def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) 
         [sys.executable, "-m", "build", "notebooks", "--experiment", name], cwd=kit, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"kernel_src/common/experiments.py:{line}: the name {name!r} cannot be")
+    assert done.stderr.startswith(f"kernel_src/recipes/experiments.py:{line}: the name {name!r} cannot be")
     assert "Traceback" not in done.stderr
 
 

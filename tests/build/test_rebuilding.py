@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from build.notebooks import all_cards, build
-from build.problems import CheckFailed
+from build.core.errors import CheckFailed
+from build.notebooks.builder import all_cards, build
 from build.stitch.modules import read_names
-from kernel_src.common.kernel_cards import KernelCard
+from kernel_src.recipes.kernel_cards import KernelCard
 from tests.build.sync.conftest import PARAMETERS, SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,13 +31,13 @@ def card(experiment: str, kernel: str, parameters: dict[str, object]) -> KernelC
 
 
 TOY = [card("one", "infer", PARAMETERS), card("two", "infer", {"COUNT": 5}), card("two", "train", {})]
-TRAIN = "# %% [markdown]\n# # Train\n\n# %%\nfrom kernel_src.common.tool import double\n\n# %%\nprint(double(2))\n"
+TRAIN = "# %% [markdown]\n# # Train\n\n# %%\nfrom kernel_src.data.tool import double\n\n# %%\nprint(double(2))\n"
 FRESH = """
 import sys
 from pathlib import Path
-from build.notebooks import build, all_cards
-from build.problems import CheckFailed
-from kernel_src.common.kernel_cards import KernelCard
+from build.notebooks.builder import build, all_cards
+from build.core.errors import CheckFailed
+from kernel_src.recipes.kernel_cards import KernelCard
 cards = eval(sys.argv[2])
 try:
     build(cards, Path(sys.argv[1]))
@@ -87,7 +87,7 @@ EDITS: dict[str, Edit] = {
     "a file that this text names": both(write("notes.txt", "left by a run"), replace(OTHER, "The other", "Another")),
     "the file is gone": both(lambda root: (root / "notes.txt").unlink(), replace(OTHER, "Another", "The other")),
     "an import of somebody else's": replace(
-        OTHER, "from kernel_src.common import tool\n", "import cmath_tools\nfrom kernel_src.common import tool\n"
+        OTHER, "from kernel_src.data import tool\n", "import cmath_tools\nfrom kernel_src.data import tool\n"
     ),
     "which is ours": both(write("cmath_tools.py", "VALUE = 1\n"), replace(OTHER, "The other", "Another")),
     "and is not": both(lambda root: (root / "cmath_tools.py").unlink(), replace(OTHER, "Another", "The other")),
@@ -153,7 +153,7 @@ def test_our_own_notebooks_built_again_and_again_are_a_fresh_process_s(tmp_path:
     build(cards, root)
     committed = {path.name: path.read_bytes() for path in sorted((ROOT / "notebooks").glob("*/*"))}
     assert lying(root) == committed
-    mounts, training = "kernel_src/common/mounts.py", "kernel_src/common/training.py"
+    mounts, training = "kernel_src/runtime/mounts.py", "kernel_src/training/training.py"
     for number, edit in enumerate(
         (
             replace(mounts, "TREE_LINES = 60", "TREE_LINES = 61"),

@@ -2,10 +2,10 @@
 
 import re
 
-from build.notebooks import ROOT
-from kernel_src.common.ensembles import ENSEMBLES
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.weight_sources import SOURCE_OF
+from build.notebooks.builder import ROOT
+from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.weight_sources import SOURCE_OF
 
 TABLE = (ROOT / "docs" / "seed-commands.md").read_text()
 # Every script, notebook and kind of archive that the seed's README names.

@@ -15,7 +15,7 @@ from build.demo.colour import (
     format_colour_table,
     out_of_fold,
 )
-from kernel_src.common.metric import weighted_r2
+from kernel_src.competition.metric import weighted_r2
 
 REAL_TABLE = Path(__file__).resolve().parents[4] / "shared/data/train_image_colour_stats.csv"
 
@@ -80,7 +80,7 @@ def test_painted_photographs_have_real_colours_but_colours_alone_do_not_give_the
 
     from build.demo.competition import paint_competition
     from build.demo.labels import draw_quadrats
-    from kernel_src.common.competition import TARGETS
+    from kernel_src.competition.constants import TARGETS
 
     paint_competition(tmp_path)
     photographs = sorted((tmp_path / "competition/train").glob("*.jpg"))

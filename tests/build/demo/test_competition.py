@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from build.core.errors import WrongUse
 from build.demo.competition import STAMP, paint_competition
 from build.demo.contact import contact_sheet
-from build.problems import WrongUse
-from kernel_src.common.competition import split_sample_id
-from kernel_src.common.files import sha256_of
+from kernel_src.competition.constants import split_sample_id
+from kernel_src.runtime.files import sha256_of
 
 TRAIN_HEADER = "sample_id,image_path,Sampling_Date,State,Species,Pre_GSHH_NDVI,Height_Ave_cm,target_name,target"
 

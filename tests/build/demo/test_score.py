@@ -8,10 +8,10 @@ import pytest
 
 from build.demo.competition import paint_competition
 from build.demo.score import score_demo
-from build.validation.comparison import compare_files
-from kernel_src.common.competition import TARGETS
-from kernel_src.common.constraints import project
-from kernel_src.common.tables import group_labels, read_train, target_array, wide_to_long
+from build.scores.comparison import compare_files
+from kernel_src.competition.constants import TARGETS
+from kernel_src.competition.constraints import project
+from kernel_src.competition.tables import group_labels, read_train, target_array, wide_to_long
 
 
 def guesses(labels: Path, file: Path) -> tuple[list[str], np.ndarray]:

@@ -8,15 +8,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from build.push.ledger import Score, append_score
-from build.rehearse.report import Report, SubmissionCheck
-from kernel_src.common.competition import TARGETS
-from kernel_src.common.constraints import constrain
-from kernel_src.common.experiments import EXPERIMENTS
-from kernel_src.common.files import sha256_of
-from kernel_src.common.manifest import file_entry
-from kernel_src.common.metric import weighted_r2
-from tests.build.validation.painted import group_folds, predicted, truth, write_oof, write_train
+from build.run.rehearse.report import Report, SubmissionCheck
+from build.scores.ledger import Score, append_score
+from kernel_src.competition.constants import TARGETS
+from kernel_src.competition.constraints import constrain
+from kernel_src.competition.metric import weighted_r2
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.manifest import file_entry
+from tests.build.scores.painted import group_folds, predicted, truth, write_oof, write_train
 
 NAME = "v7"
 TABLE = truth()

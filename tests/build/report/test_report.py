@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build.notebooks import ROOT
-from build.problems import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, WrongUse
+from build.core.pages import find_loads
+from build.notebooks.builder import ROOT
 from build.report.command import run
 from build.report.page import page
 from build.report.places import find_run
 from build.report.record import read_record
 from build.report.verdict import judge
-from build.validation.comparison import compare_files
-from build.web_page import find_loads
+from build.scores.comparison import compare_files
 from tests.build.report.desk import (
     BUNDLE,
     GRAMS,
@@ -35,7 +35,7 @@ from tests.build.report.desk import (
     write_rehearsal,
     write_run,
 )
-from tests.build.validation.painted import predicted, write_oof
+from tests.build.scores.painted import predicted, write_oof
 
 
 class Page(HTMLParser):
@@ -223,7 +223,7 @@ def test_every_picture_is_told_in_words(shown: tuple[Page, str]) -> None:
 def test_the_score_its_interval_and_the_floors_are_those_of_compare_after_the_constraint(
     desk: Path, shown: tuple[Page, str], tmp_path: Path
 ) -> None:
-    from kernel_src.common.constraints import constrain
+    from kernel_src.competition.constraints import constrain
 
     file = write_oof(tmp_path / "oof.csv", TABLE, constrain(predicted(TABLE, 1), "projection"))
     compared = compare_files([str(file)], desk / "data/csiro-biomass/train.csv")
@@ -337,7 +337,7 @@ def test_report_demo_finds_what_make_demo_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained_run: Path, tiny_competition: Path
 ) -> None:
     """The layout of out/demo, with a run of the smallest net instead of four minutes of training."""
-    from build.bundle import make_bundle
+    from build.weights.bundle import make_bundle
 
     demo = tmp_path / "out/demo"
     shutil.copytree(tiny_competition, demo / "competition")
@@ -359,8 +359,8 @@ def test_report_demo_finds_what_make_demo_leaves(
 
 
 def write_rehearsal_of_demo(demo: Path) -> Path:
-    from build.rehearse.report import Report
-    from kernel_src.common.files import sha256_of
+    from build.run.rehearse.report import Report
+    from kernel_src.runtime.files import sha256_of
 
     (demo / "rehearsal").mkdir()
     Report(
@@ -406,7 +406,7 @@ def test_what_two_submissions_taught_stands_in_the_sentence(at: Path) -> None:
     ],
 )
 def test_the_gravest_fault_is_the_sentence(at: Path, damage: str, sentence: str) -> None:
-    from build.problems import Problem
+    from build.core.errors import Problem
 
     if damage == "a changed weight":
         (at / BUNDLE / "fold0.safetensors").write_bytes(b"other weights")

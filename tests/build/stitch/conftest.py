@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import pytest
 
-from build.problems import CheckFailed
+from build.core.errors import CheckFailed
 from build.stitch import Stitched, compose, stitch
 
 

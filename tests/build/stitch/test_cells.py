@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 
-from build.problems import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, WrongUse
 from build.stitch import compose, stitch
 from build.stitch.cells import cut, markdown
 from build.stitch.library import Library
@@ -354,7 +354,9 @@ def test_notebook_survives_jupytexts_round_trip(package):
 
 def test_real_library_of_this_repository_is_stitched(package):
     """Every module of kernel_src/common that stands alone or with its imports goes into a notebook."""
-    made = package({"main.py": "from kernel_src.common.submission import read_column\nprint(read_column.__name__)\n"})
+    made = package(
+        {"main.py": "from kernel_src.competition.submission import read_column\nprint(read_column.__name__)\n"}
+    )
     shutil.copytree(REPOSITORY / "kernel_src", made.root / "kernel_src")
-    assert compose(made.root / "main.py", made.root).sources[-2:] == ("kernel_src/common/submission.py", "main.py")
+    assert compose(made.root / "main.py", made.root).sources[-2:] == ("kernel_src/competition/submission.py", "main.py")
     assert made.must_agree() == "read_column\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from build.problems import WrongUse
+from build.core.errors import WrongUse
 from build.stitch.command import run
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from build.problems import CheckFailed
+from build.core.errors import CheckFailed
 
 CASES = Path(__file__).parent / "cases"
 

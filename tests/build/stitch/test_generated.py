@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from build.problems import CheckFailed
+from build.core.errors import CheckFailed
 from build.stitch.walk import find_names
 
 
@@ -200,7 +200,7 @@ def test_ipython_leaves_the_standard_library_alone_as_cells():
     """What `traps` does not suspect, IPython does not change: tried on real code."""
     from IPython.core.inputtransformer2 import TransformerManager
 
-    from build.stitch.traps import is_suspicious
+    from build.stitch.ipython_differences import is_suspicious
 
     manager = TransformerManager()
     for path in sorted(STANDARD_LIBRARY.glob("*.py"))[:60]:

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
+from build.notebooks.base import read_sources, remember
+from build.notebooks.edited_cells import parse
 from build.stitch.assembly import stitch
-from build.sync.base import read_sources, remember
-from build.sync.cells import parse
 from build.sync.command import sync as write_home
-from build.sync.home import bring_home
-from build.sync.returned import Return
+from build.sync.sync_back import bring_home
+from build.sync.sync_result import Return
 
 MAIN = "kernel_src/kernels/infer.py"
 SOURCES = {
     "kernel_src/__init__.py": "",
-    "kernel_src/common/__init__.py": "",
+    "kernel_src/data/__init__.py": "",
     "kernel_src/common/tool.py": '''"""## The tool
 
 It doubles.
@@ -47,8 +47,8 @@ def rounded(number):
 ''',
     "kernel_src/common/other.py": '''"""## The other"""
 
-from kernel_src.common import tool
-from kernel_src.common.tool import LIMIT
+from kernel_src.data import tool
+from kernel_src.data.tool import LIMIT
 
 
 def both(number):
@@ -63,8 +63,8 @@ def both(number):
 # %%
 import json
 
-from kernel_src.common.other import both
-from kernel_src.common.tool import root_of, rounded
+from kernel_src.data.other import both
+from kernel_src.data.tool import root_of, rounded
 
 # %% tags=["parameters"]
 WEIGHTS = {}  # slug → weight

@@ -10,18 +10,18 @@ from urllib.parse import urlsplit
 import pytest
 
 from build.environment import ROOT
-from build.mock import lay_out
-from kernel_src.common.competition import SLUG as COMPETITION
-from kernel_src.common.mounts import MOCK
+from build.run.mock import lay_out
+from kernel_src.competition.constants import SLUG as COMPETITION
+from kernel_src.runtime.mounts import MOCK
 from tests.browser import INSTALL, Browser, find_chromium
+from tests.build.kaggle.desk import copy_kit, write_bundle
 from tests.build.sync.conftest import shown
 from tests.build.sync.lab_server import free_port, lab_server, need_lab
 from tests.build.sync.test_watch import wait_for
-from tests.push.desk import copy_kit, write_bundle
 
 SLUG = "i2b-demo-infer"
 PICTURES = ROOT / "out" / "browser"
-WHERE, OLD, NEW = "kernel_src/common/mounts.py", "TREE_LINES = 60", "TREE_LINES = 61"
+WHERE, OLD, NEW = "kernel_src/runtime/mounts.py", "TREE_LINES = 60", "TREE_LINES = 61"
 # The cell that keys go to: active is one a moment before it has the focus, and while all loads a spinner has it.
 CELL = "document.activeElement?.closest('.jp-Notebook .jp-Cell.jp-mod-active')"
 NUMBER = f"Number({CELL}?.dataset.windowedListIndex ?? -1)"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from build import cli
-from build.problems import CheckFailed
+from build.core.errors import CheckFailed
+from build.notebooks.base import BUILDS
 from build.sync import command
-from build.sync.base import BUILDS
 from tests.build.sync.conftest import PARAMETERS, Toy
 
 Type = Callable[..., tuple[int, str, str]]

@@ -3,8 +3,8 @@
 import copy
 import json
 
-from build.sync.cells import parse
-from build.sync.home import bring_home
+from build.notebooks.edited_cells import parse
+from build.sync.sync_back import bring_home
 from tests.build.sync.conftest import Toy
 
 

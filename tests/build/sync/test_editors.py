@@ -13,7 +13,7 @@ import jupytext
 import nbformat
 import pytest
 
-from build.sync.cells import parse
+from build.notebooks.edited_cells import parse
 from tests.build.sync.conftest import Toy
 
 Change = Callable[[dict[str, Any], Path], dict[str, Any]]
@@ -143,9 +143,7 @@ def test_a_split_and_a_deletion_without_ids_come_home(toy: Toy, tmp_path: Path, 
 def test_cells_that_may_be_several_are_refused_and_listed(toy: Toy) -> None:
     for name in ("tool", "other"):
         toy.write(name, toy.text(name) + f"\n\n# %%\ndef same_{name}(a):\n    b = a\n    c = b\n    return a + b + c\n")
-    toy.write(
-        "infer", toy.text("infer") + "\n# %%\nfrom kernel_src.common.tool import same_tool\nprint(same_tool(1))\n"
-    )
+    toy.write("infer", toy.text("infer") + "\n# %%\nfrom kernel_src.data.tool import same_tool\nprint(same_tool(1))\n")
     toy.build()
     for name in ("tool", "other"):
         toy.notebook["cells"].remove(toy.cell(f"def same_{name}"))
@@ -159,7 +157,7 @@ def test_a_pasted_picture_is_refused(toy: Toy) -> None:
 
 
 def test_what_is_no_notebook_is_wrong_use() -> None:
-    from build.problems import WrongUse
+    from build.core.errors import WrongUse
 
     for text in (b"", b"[]", b"{}", b'{"nbformat": 3}', b'{"nbformat": 4, "cells": [1]}', io.BytesIO().read()):
         with pytest.raises(WrongUse):

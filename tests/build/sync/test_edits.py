@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from build.problems import CheckFailed
+from build.core.errors import CheckFailed
 from tests.build.sync.conftest import Toy, shown
 
 
@@ -161,7 +161,7 @@ def test_a_function_renamed_wherever_it_is_used_is_imported_by_its_new_name(toy:
         cell["source"] = cell["source"].replace("rounded", "shortened")
     edited = copy.deepcopy(toy.notebook)
     toy.sync()
-    assert "from kernel_src.common.tool import root_of, shortened\n" in toy.text("infer")
+    assert "from kernel_src.data.tool import root_of, shortened\n" in toy.text("infer")
     assert shown(toy.build()) == shown(edited)
 
 
@@ -171,7 +171,7 @@ def test_a_function_renamed_in_one_place_only_is_refused(toy: Toy) -> None:
 
 
 def test_a_renamed_function_that_a_source_outside_the_notebook_imports_is_refused(toy: Toy) -> None:
-    (toy.root / "kernel_src/kernels/train.py").write_text("from kernel_src.common.tool import rounded\n")
+    (toy.root / "kernel_src/kernels/train.py").write_text("from kernel_src.data.tool import rounded\n")
     toy.build()
     for cell in toy.notebook["cells"]:
         cell["source"] = cell["source"].replace("rounded", "shortened")
@@ -205,7 +205,7 @@ def test_an_import_added_to_the_imports_cell_goes_to_the_modules_that_use_the_na
     toy.replace("return first + LIMIT", "return statistics.mean([first, LIMIT])")
     edited = copy.deepcopy(toy.notebook)
     toy.sync()
-    assert "import statistics\n\nfrom kernel_src.common import tool\n" in toy.text("other")
+    assert "import statistics\n\nfrom kernel_src.data import tool\n" in toy.text("other")
     assert "statistics" not in toy.text("tool")
     rebuilt = shown(toy.build())
     assert [cell for cell in rebuilt if "import json" not in cell[1]] == [
@@ -226,7 +226,7 @@ def test_taking_out_an_import_that_is_used_is_refused(toy: Toy) -> None:
 def test_a_function_of_another_module_used_for_the_first_time_is_imported(toy: Toy) -> None:
     toy.replace("return first + LIMIT", "return rounded(first + LIMIT)")
     toy.sync()
-    assert "from kernel_src.common.tool import LIMIT, rounded\n" in toy.text("other")
+    assert "from kernel_src.data.tool import LIMIT, rounded\n" in toy.text("other")
 
 
 def test_changed_parameters_are_reported_and_stay_until_asked_for(toy: Toy) -> None:

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from build.notebook_file import NotANotebook
-from build.problems import CheckFailed, WrongUse
-from build.rehearse.cells import read_cells
+from build.core.errors import CheckFailed, WrongUse
+from build.kaggle.pull import bring_pulled, save_pulled
+from build.notebooks.base import BUILDS, find, stitch_texts
+from build.notebooks.edited_cells import parse
+from build.notebooks.notebook_file import NotANotebook
+from build.notebooks.pruning import LIMIT_S, prune
+from build.notebooks.writing import recover
+from build.run.rehearse.executed_cells import read_cells
 from build.sync import command
-from build.sync.base import BUILDS, find, stitch_texts
-from build.sync.cells import parse
 from build.sync.command import look, run_diff, run_sync
-from build.sync.pruning import LIMIT_S, prune
-from build.sync.pull import bring_pulled, save_pulled
-from build.sync.writing import recover
 from tests.build.sync.conftest import MAIN, PARAMETERS, SOURCES, Toy
 
 EVIL = "../push/outputs/kernel/evil"  # from out/builds/: what a kernel left, as it was downloaded

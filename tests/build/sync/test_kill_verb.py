@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.push.desk import copy_kit
+from tests.build.kaggle.desk import copy_kit
 
 SLUG = "i2b-demo-infer"
 EDITS = {  # in the notebook, and so in these sources
-    "kernel_src/common/mounts.py": ("TREE_LINES = 60", "TREE_LINES = 61"),
-    "kernel_src/common/device.py": ("MATMUL_SIZE = 64", "MATMUL_SIZE = 65"),
+    "kernel_src/runtime/mounts.py": ("TREE_LINES = 60", "TREE_LINES = 61"),
+    "kernel_src/runtime/device.py": ("MATMUL_SIZE = 64", "MATMUL_SIZE = 65"),
     "kernel_src/kernels/infer.py": ("RESERVE_S = 900", "RESERVE_S = 901"),
 }
 
@@ -25,7 +25,7 @@ EDITS = {  # in the notebook, and so in these sources
 # file for writing, or before it renames one.
 FORKS = """
 import os, signal, sys
-import build.cli, build.metadata, build.notebooks
+import build.cli, build.notebooks.metadata, build.notebooks.builder
 from build.sync.command import look
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from build.environment import ROOT
-from build.notebooks import build as build_notebooks
+from build.notebooks.builder import build as build_notebooks
 from build.sync.lab import prepare
 from tests.build.sync.conftest import Toy
 from tests.build.sync.lab_server import free_port, lab_server, need_lab

@@ -16,8 +16,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from build.problems import CheckFailed
-from build.sync.writing import recover, write_all
+from build.core.errors import CheckFailed
+from build.notebooks.writing import recover, write_all
 from tests.build.sync.conftest import MAIN, Toy, shown
 from tests.build.sync.restructuring import lines_of, restructure
 
@@ -111,7 +111,7 @@ REFUSALS = (
     "no module uses `import",  # what used it was deleted, and the imports cell still has it
     "is used above the cell that defines it",  # moved or swapped
     "cycle of imports",  # moved into another module
-    "kernel_src.common.tool does not define",  # moved out of it, and read as an attribute of it
+    "kernel_src.data.tool does not define",  # moved out of it, and read as an attribute of it
     "may be any of several cells",  # merged after the one beside it was moved
     "the edit and what the sources became since do not go together",  # moved to a module after it had come home
 )
@@ -240,7 +240,7 @@ def test_a_sync_killed_at_any_moment_leaves_sources_old_or_new(tmp_path: Path) -
     old = toy.sources
     new = {where: content.decode() + f"# {'x' * 200_000}\n" for where, content in old.items() if content}
     script = (
-        "import json, sys; from pathlib import Path; from build.sync.writing import write_all\n"
+        "import json, sys; from pathlib import Path; from build.notebooks.writing import write_all\n"
         "texts = json.loads(sys.stdin.readline()); print('go', flush=True); write_all(Path(sys.argv[1]), texts)"
     )
     seen = set()
@@ -270,7 +270,7 @@ def test_a_write_interrupted_between_two_sources_is_finished_by_the_next_command
     toy = Toy(tmp_path)
     old = toy.sources
     new = {where: content.decode() + "# more\n" for where, content in old.items() if content}
-    from build.sync import writing
+    from build.notebooks import writing
 
     put = writing._put
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from build.problems import CheckFailed
-from build.sync.base import BUILDS, find
-from build.sync.pruning import LIMIT_S, YOUNG_S, needed_builds, prune
+from build.core.errors import CheckFailed
+from build.notebooks.base import BUILDS, find
+from build.notebooks.pruning import LIMIT_S, YOUNG_S, needed_builds, prune
 from tests.build.sync.conftest import MAIN, Toy
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from build.problems import CheckFailed
+from build.core.errors import CheckFailed
 from tests.build.sync.conftest import Toy
 
 MAKE = Path(__file__).resolve().parents[3].parent / "shared" / "faults" / "17" / "make.py"

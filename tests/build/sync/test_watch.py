@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from build.notebooks import build as build_notebooks
+from build.notebooks.builder import build as build_notebooks
 from build.sync.watch import sync_saved, watch
-from kernel_src.common.kernel_cards import KernelCard
+from kernel_src.recipes.kernel_cards import KernelCard
 from tests.build.sync.conftest import PARAMETERS, Toy
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -105,7 +105,7 @@ def test_a_refused_edit_is_explained_beside_the_notebook_until_a_save_is_good(to
 
 
 def test_a_notebook_whose_edits_are_home_is_built_over_and_any_other_is_not(toy: Toy, notebook: Path) -> None:
-    from build.problems import CheckFailed
+    from build.core.errors import CheckFailed
 
     save(notebook, "print(both(4))", "print(both(5))")
     with pytest.raises(CheckFailed, match="python -m build sync"):
@@ -118,8 +118,8 @@ def test_a_notebook_whose_edits_are_home_is_built_over_and_any_other_is_not(toy:
 
 
 def test_a_pulled_kernel_comes_home(toy: Toy, notebook: Path) -> None:
+    from build.kaggle.pull import save_pulled
     from build.sync.command import run_sync
-    from build.sync.pull import save_pulled
 
     pulled = notebook.read_text().replace("print(both(4))", "print(both(9))")
     run_sync(save_pulled("i2b-toy-infer", pulled, toy.root), as_json=False, root=toy.root)
@@ -187,7 +187,7 @@ def test_an_edited_experiment_reaches_the_notebooks_though_the_process_imported_
     for name in ("build", "kernel_src"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     notebook = tmp_path / "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"
-    cards = tmp_path / "kernel_src/common/kernel_cards.py"
+    cards = tmp_path / "kernel_src/recipes/kernel_cards.py"
     command = [sys.executable, "-u", "-m", "build", "watch", "--experiment", "demo"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:

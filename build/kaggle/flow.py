@@ -1,0 +1,187 @@
+"""`make push-inference`: from sources to a scored submission, each step once.
+
+build → check → account → rehearsal → weights → drift → push → run → outputs → submission → score → ledger. What the
+journal has as done is not done again, so the same command goes on wherever the last one ended, by whatever.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from build.core.errors import CheckFailed, Problem
+from build.core.progress import Steps, waiting, watching
+from build.kaggle.client import Kaggle, Submission
+from build.kaggle.journal import Journal
+from build.kaggle.kernels import Version, current_attempt, pushed_before
+from build.kaggle.outputs import verify_submission
+from build.kaggle.preparation import account, build_and_check, command, push_unless_edited
+from build.kaggle.receipts import bundle_sha256, find_receipt, manifest_hashes, rehearse_for
+from build.kaggle.runs import download, run_with_input
+from build.kaggle.staging import Staged, stage
+from build.kaggle.submissions import ERROR, list_url, newest_submission, submit_once, wait_for_score
+from build.kaggle.weights import find_bundles
+from build.scores.cv import with_cv
+from build.scores.ledger import LEDGER, Score, append_score
+from kernel_src.competition.constants import SLUG
+
+STEPS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the user wants done."""
+
+    experiment: str
+    message: str = ""  # goes into the submission's description and the ledger's note
+    submit: bool = True
+    wait: bool = True  # for the score; where nothing is submitted, for the run
+    again: bool = False  # once more: a run that failed, a version that was submitted
+    overwrite: bool = False  # an edit made on the site
+    quiet: bool = False
+
+
+def push_inference(wish: Wish, journal: Journal) -> dict[str, Any]:
+    """Bring one experiment's inference to a scored submission and return what there is of it.
+
+    Raises:
+        CheckFailed: a step failed; nothing after it was done.
+        WrongUse: no such experiment, or something has to be made first.
+    """
+    steps = Steps(total=STEPS, quiet=wish.quiet)
+    card, notebook = build_and_check(wish.experiment, "infer", steps, journal)
+    bundles = find_bundles(card)
+    manifests = manifest_hashes(bundles)
+    client, owner = account(steps)
+    staged = current_attempt(stage(notebook, owner, manifests), journal, again=wish.again)
+    version = pushed_before(staged, journal)
+    if version is None:
+        _rehearse(wish, staged, bundles, steps)
+        _push_weights(bundles, client, journal, steps)
+        version = push_unless_edited(staged, client, journal, steps, overwrite=wish.overwrite)
+    else:
+        steps.skip(4, f"these sources with these weights are version {version.number} already: {version.url}")
+    result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
+    if not (wish.submit or wish.wait):
+        return result | {"next": f"it runs on Kaggle; `{command(wish.experiment)}` goes on with it"}
+    if _is_submitted(version, journal) and not wish.again:
+        steps.skip(2, "its outputs were verified before it was submitted")
+    else:
+        version, images = _run(wish, staged, version, client, journal, steps)
+        result |= {"version": version.number, "url": version.url, "images": images}
+    if not wish.submit:
+        return result | {"next": f"not submitted, as wished; `{command(wish.experiment)}` does"}
+    return result | _submit(wish, staged, version, bundles, client, journal, steps)
+
+
+def _rehearse(wish: Wish, staged: Staged, bundles: dict[str, Path], steps: Steps) -> None:
+    with steps.step("rehearsal", "has exactly this notebook run with exactly these weights?") as note:
+        receipt = find_receipt(staged.slug, staged.source_sha256, staged.manifests)
+        if receipt is None:
+            with waiting(f"not yet: rehearsing {staged.slug}", wish.quiet) as say:
+                receipt, _ = rehearse_for(wish.experiment, staged.notebook, bundles, say)
+        note(f"yes, {receipt}")
+
+
+def _push_weights(bundles: dict[str, Path], client: Kaggle, journal: Journal, steps: Steps) -> None:
+    from build.kaggle.datasets import push_folder
+
+    with steps.step("weights", ", ".join(map(str, bundles.values())) or "none of ours") as note:
+        note("; ".join(push_folder(slug, folder, client, journal) for slug, folder in bundles.items()) or "none")
+
+
+def _run(
+    wish: Wish, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps
+) -> tuple[Version, int]:
+    """Wait for the run, fetch what it left, verify it; return its version and the number of images predicted."""
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", wish.quiet) as tell:
+        staged, version, word = run_with_input(staged, version, client, journal, tell)
+        note(word)
+    with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
+        folder = download(staged, version, client, journal, verify_submission)
+        images = verify_submission(folder)
+        note(f"{folder}: a valid submission of {images} images")
+    return version, images
+
+
+def _is_submitted(version: Version, journal: Journal) -> bool:
+    return newest_submission(SLUG, version, journal) is not None
+
+
+def _submit(
+    wish: Wish,
+    staged: Staged,
+    version: Version,
+    bundles: dict[str, Path],
+    client: Kaggle,
+    journal: Journal,
+    steps: Steps,
+) -> dict[str, Any]:
+    """Submit, wait for the score, record both."""
+    before = newest_submission(SLUG, version, journal)
+    scored = journal.done("score", {"competition": SLUG, "ref": before["ref"]}) if before else None
+    recorded = before and journal.done("ledger", {"ref": before["ref"]}) is not None
+    if before and scored and recorded and not wish.again:
+        steps.skip(3, f"submission {before['ref']} was made and scored before: public {scored['public']}")
+        _refuse_failed(scored["status"], scored.get("error", ""), before["ref"])
+        return {"submission": before["ref"], **scored, "nothing_left_to_do": True}
+    score = _score(wish, staged, version, bundles)
+    with steps.step("submission", f"version {version.number} to {SLUG}") as note:
+        with watching("submitting", wish.quiet) as tell:
+            message = wish.message or f"{wish.experiment} version {version.number}"
+            made = submit_once(SLUG, version, message, client, journal, tell, again=wish.again)
+        note(f"{made.ref} “{made.description}”, {made.status}: {list_url(SLUG)}")
+    append_score(_with_result(score, made))  # at once, as pending: a submission is never forgotten
+    with steps.step(
+        "score", "Kaggle reruns the notebook on the hidden test" if wish.wait else "not waited for"
+    ) as note:
+        if wish.wait:
+            with watching("on Kaggle", wish.quiet) as tell:
+                made = wait_for_score(SLUG, made, client, journal, tell)
+            note(f"public {made.public}, private {made.private}" if made.status != ERROR else "an error")
+        else:
+            note("`make scores` asks for it")
+    with steps.step("ledger", str(LEDGER)) as note:
+        final = _with_result(score, made)
+        append_score(final)
+        if wish.wait:
+            journal.record("ledger", {"ref": made.ref})
+        cv = "unknown" if final.cv is None else f"{final.cv:.4f} ({final.cv_folds})"
+        note(f"public {made.public}, CV {cv}")
+    _refuse_failed(made.status, made.error, made.ref)
+    return {"submission": made.ref, "status": made.status, "public": made.public, "private": made.private}
+
+
+def _score(wish: Wish, staged: Staged, version: Version, bundles: dict[str, Path]) -> Score:
+    score = Score(
+        time="",
+        experiment=wish.experiment,
+        source_sha256=staged.source_sha256,
+        bundle_sha256=bundle_sha256(staged.manifests),
+        kernel_version=version.number,
+        note=wish.message,
+    )
+    # Of a blend no out-of-fold score is known.
+    return with_cv(score, next(iter(bundles.values()))) if len(bundles) == 1 else score
+
+
+def _with_result(score: Score, made: Submission) -> Score:
+    time = (made.date or datetime.now(UTC)).replace(microsecond=0).isoformat()
+    return replace(
+        score,
+        time=time,
+        submission_ref=made.ref,
+        status=made.status.lower(),
+        public=made.public,
+        private=made.private,
+    )
+
+
+def _refuse_failed(status: str, error: str, ref: int) -> None:
+    """Raise where the submission ended in an error on Kaggle."""
+    if status == ERROR:
+        what = f"submission {ref} ended in an error on Kaggle: {error or 'it does not say which'}"
+        cure = (
+            "Kaggle shows no traceback of the hidden rerun: rehearse it, `make rehearse EXPERIMENT=…`; --again submits"
+        )
+        raise CheckFailed([Problem(what=what, where=list_url(SLUG), cure=cure)])

@@ -1,0 +1,145 @@
+"""What is asked and told about kernels: save, state, source, outputs, and the GPU hours they cost."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from build.core.errors import CheckFailed
+from build.kaggle import responses as answers
+from build.kaggle.api_session import PAGE, Line, filled
+from build.kaggle.effects import change
+from build.kaggle.explain import Asked, is_absent, status_of
+from build.kaggle.records import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
+from build.kaggle.session import silence
+from build.kaggle.sources import cells_sha256
+from build.notebooks.metadata import KERNEL_METADATA
+
+NEWER_VERSIONS = 20  # so far back a version of ours is looked for behind newer ones
+
+
+def label(version: int | None) -> dict[str, str]:
+    """Return the field that names a version in a request; Kaggle answers a bare number with 404."""
+    return {"version_label": f"v{version}"} if version else {}
+
+
+def _is_refused(failed: CheckFailed) -> bool:
+    return isinstance(failed.__cause__, Exception) and status_of(failed.__cause__) == 400
+
+
+class KernelRequests(Line):
+    """Kernels of any account that this one may see; its own can be saved."""
+
+    def push_kernel(self, folder: Path, sending: Callable[[], None] = lambda: None) -> PushedKernel:
+        """Save a new version of the kernel in `folder` (kernel-metadata.json with the owner filled in).
+
+        A lost answer is settled by the newest version's number and its cells, by the rules of effects.py; `sending` is
+        called just before the request leaves.
+
+        Raises:
+            AnswerLost: nobody knows whether there is a new version.
+            CheckFailed: an error in the answer, no version, any dropped source; also SessionLimitReached, QuotaSpent.
+        """
+        metadata = json.loads((folder / KERNEL_METADATA).read_text(encoding="utf-8"))
+        owner, _, slug = metadata["id"].partition("/")
+        cells = cells_sha256((folder / metadata["code_file"]).read_text(encoding="utf-8"))
+        before = self.pull_kernel(owner, slug)
+        version_before = (before.version or 0) if before else 0
+
+        def push() -> PushedKernel:
+            with silence():
+                return answers.pushed_kernel(self._api.kernels_push(str(folder)))
+
+        def look() -> PushedKernel | None:
+            for now in self.newer_versions(owner, slug, version_before):
+                if cells_sha256(now.source) == cells:
+                    return PushedKernel(now.version or 0, f"https://www.kaggle.com/code/{owner}/{slug}", recovered=True)
+            return None
+
+        return change(push, Asked("save the notebook", "kernel", metadata["id"]), look, sending=sending)
+
+    def kernel_state(self, owner: str, slug: str, version: int | None = None) -> KernelState:
+        """Tell how far the run of a version is, of the newest by default; ABSENT where Kaggle shows none."""
+        from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
+
+        request = filled(ApiGetKernelSessionStatusRequest(), user_name=owner, kernel_slug=slug, **label(version))
+        asked = Asked("tell the state of the notebook", "kernel", f"{owner}/{slug}")
+        answer = self._ask_version("kernels.kernels_api_client.get_kernel_session_status", request, asked)
+        return answers.kernel_state(answer) if answer is not None else KernelState(ABSENT)
+
+    kernel_status = kernel_state
+
+    def pull_kernel(self, owner: str, slug: str, version: int | None = None) -> RemoteKernel | None:
+        """Return a version of the kernel as the site has it, the newest by default; None where Kaggle shows none."""
+        from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
+
+        request = filled(ApiGetKernelRequest(), user_name=owner, kernel_slug=slug, **label(version))
+        asked = Asked("show the notebook", "kernel", f"{owner}/{slug}")
+        answer = self._ask_version("kernels.kernels_api_client.get_kernel", request, asked)
+        if answer is None:
+            return None
+        remote = answers.remote_kernel(answer)  # its number is that of the newest version, whichever is shown
+        return replace(remote, version=version) if version else remote
+
+    def newer_versions(self, owner: str, slug: str, before: int) -> Iterator[RemoteKernel]:
+        """Yield the versions after `before`, the newest first: ours may not be the last that was saved."""
+        newest = self.pull_kernel(owner, slug)
+        number = (newest.version or 0) if newest else 0
+        if newest and number > before:
+            yield newest
+        for older in range(number - 1, max(before, number - NEWER_VERSIONS), -1):
+            if remote := self.pull_kernel(owner, slug, older):
+                yield remote
+
+    def _ask_version(self, method: str, request: Any, asked: Asked) -> Any:
+        """Ask about a kernel; None where Kaggle shows it not, or not under this label."""
+        try:
+            return self.ask(method, request, asked)
+        except CheckFailed as failed:
+            if is_absent(failed) or (request.version_label and _is_refused(failed)):
+                return None
+            raise
+
+    def kernel_output(
+        self, owner: str, slug: str, into: Path, version: int | None = None, *, limit_bytes: int = 20 * 10**9
+    ) -> KernelOutput:
+        """Download what the run of a version left, of the newest by default; the log comes as text.
+
+        Files are confined to `into` and bounded in size. Where Kaggle shows nothing under the version's label, it is
+        the newest version's, and `of_newest` says so.
+        """
+        from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
+
+        from build.kaggle.downloads import fetch_files
+
+        asked = Asked("list the notebook's outputs", "kernel", f"{owner}/{slug}")
+
+        def listed(of: int | None) -> tuple[dict[str, str], str]:
+            request = filled(
+                ApiListKernelSessionOutputRequest(), user_name=owner, kernel_slug=slug, page_size=PAGE, **label(of)
+            )
+            addresses: dict[str, str] = {}
+            log = ""
+            for page in self.pages("kernels.kernels_api_client.list_kernel_session_output", request, asked):
+                addresses |= {file.file_name: file.url for file in page.files or []}
+                log = page.log or log
+            return addresses, log
+
+        of_newest = version is None
+        try:
+            addresses, log = listed(version)
+        except CheckFailed as failed:
+            if of_newest or not (is_absent(failed) or _is_refused(failed)):
+                raise
+            of_newest = True
+            addresses, log = listed(None)
+        return KernelOutput(fetch_files(addresses, into, asked, limit_bytes=limit_bytes), log, of_newest)
+
+    def quota(self) -> Quota:
+        """Return this week's GPU hours."""
+        from kagglesdk.kernels.types.kernels_api_service import ApiGetAcceleratorQuotaStatisticsRequest
+
+        request = ApiGetAcceleratorQuotaStatisticsRequest()
+        asked = Asked("tell the GPU hours", "account")
+        return answers.quota(self.ask("kernels.kernels_api_client.get_accelerator_quota_statistics", request, asked))

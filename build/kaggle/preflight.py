@@ -1,0 +1,152 @@
+"""`make preflight`: five minutes on Kaggle tell what its image really holds, beside what the kit assumes.
+
+build → account → drift → push → run → report, resumable like `flow.py`. The image changes every month or so: `--again`
+looks once more. A person looks at the comparison, then `python -m build preflight --accept` takes it over.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.foreign_text import shown_value
+from build.core.progress import Steps, watching
+from build.kaggle.accept import IMAGE, read_seen, write_seen
+from build.kaggle.command import INTERRUPTED
+from build.kaggle.comparison import Compared, as_lines, compare
+from build.kaggle.journal import Journal, only_push
+from build.kaggle.kernels import current_attempt, pushed_before
+from build.kaggle.preparation import JOURNAL, PUSH_FOLDER, account, push_unless_edited
+from build.kaggle.runs import download, wait_for_run
+from build.kaggle.staging import Staged, stage
+from build.notebooks.builder import NOTEBOOKS, ROOT, build, preflight_card
+from build.notebooks.metadata import kernel_slug
+from build.notebooks.seal import read_object
+from kernel_src.runtime.files import write_json
+
+REPORT = "preflight.json"
+LATEST = Path("out", "push", REPORT)  # the newest report, until it is accepted or replaced
+LARGEST_BYTES = 10**7
+STEPS = 6
+ACCEPT = "python -m build preflight --accept"
+
+
+def run(as_json: bool, *, accept: bool = False, again: bool = False, overwrite: bool = False) -> None:
+    """Look at the live image and print the comparison, or take the last one over.
+
+    Raises:
+        CheckFailed: a step failed, or the report is not what it should be.
+        WrongUse: nothing to accept, or another push is running here.
+    """
+    if accept:
+        _accept(as_json)
+        return
+    with only_push(PUSH_FOLDER), closing(Journal(JOURNAL)) as journal:
+        try:
+            report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
+        except KeyboardInterrupt:
+            print("\nstopped; what runs on Kaggle goes on: `make preflight` continues", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+    _show(report, result, as_json)
+
+
+def look(journal: Journal, *, again: bool, overwrite: bool, quiet: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the preflight kernel on Kaggle unless this very one has run; return its report and where it came from.
+
+    Raises:
+        CheckFailed: a step failed; nothing after it was done.
+    """
+    steps = Steps(total=STEPS, quiet=quiet)
+    card = preflight_card()
+    slug = kernel_slug(card.experiment, card.kernel)
+    with steps.step("build", f"kernel_src/ → {NOTEBOOKS}/{slug}/") as note:
+        note(", ".join(outcome.state for outcome in build([card])))
+    client, owner = account(steps)
+    staged = current_attempt(stage(ROOT / NOTEBOOKS / slug / f"{slug}.ipynb", owner, {}), journal, again=again)
+    if again:
+        staged = _next_attempt(staged, journal)
+    version = pushed_before(staged, journal)
+    if version is None:
+        version = push_unless_edited(staged, client, journal, steps, overwrite=overwrite)
+    else:
+        steps.skip(2, f"this preflight is version {version.number} already (--again looks once more): {version.url}")
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", quiet) as tell:
+        note(wait_for_run(staged, version, client, journal, tell))
+    with steps.step("report", f"{REPORT} of version {version.number}") as note:
+        report = read_report(download(staged, version, client, journal, read_report))
+        write_json(LATEST, report)
+        note(str(LATEST))
+    return report, {"kernel": staged.kernel, "version": version.number, "url": version.url}
+
+
+def _next_attempt(staged: Staged, journal: Journal) -> Staged:
+    """Return the attempt after the last one that has come to its end; one that has not is gone on with."""
+    while (done := journal.done("kernel", staged.inputs)) and journal.done(
+        "outputs", {"kernel": staged.kernel, "version": done["version"]}
+    ):
+        staged = replace(staged, attempt=staged.attempt + 1)
+    return staged
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read the report that a run left and make sure that it is one.
+
+    Raises:
+        CheckFailed: it is missing, too large, no JSON, or not what a preflight writes.
+    """
+    path = folder / REPORT
+    if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+        what = "is larger than any report" if path.is_file() else "is missing: the run ended without it"
+        raise CheckFailed([Problem(what=what, where=str(path), cure="run the preflight with --again")])
+    report: dict[str, Any] = shown_value(read_object(path.read_bytes()))
+    with _read_safely(path):
+        read_seen(report, str(path))
+        compare(report)
+    return report
+
+
+@contextmanager
+def _read_safely(path: Path) -> Iterator[None]:
+    """Turn what a report of another form causes into a message."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"it is not of the form that the preflight writes ({type(error).__name__}: {error})"
+        raise CheckFailed([Problem(what=what, where=str(path), cure="run the preflight with --again")]) from None
+
+
+def _show(report: dict[str, Any], result: dict[str, Any], as_json: bool) -> None:
+    compared = compare(report)
+    news = [one for one in compared if one.verdict != "ok"]
+    if as_json:
+        lines = [asdict(one) for one in compared]
+        print(json.dumps({"ok": True, **result, "compared": lines, "report": str(LATEST)}, indent=2))
+        return
+    print("\n".join(as_lines(compared)))
+    print(f"whole report: {LATEST}")
+    print(f"{_count(news)}; to take this over into build/core/image.py: {ACCEPT}")
+
+
+def _count(news: list[Compared]) -> str:
+    differ = sum(one.verdict == "differs" for one in news)
+    return f"{differ} differ from what the kit assumes, {len(news) - differ} learnt" if news else "all as assumed"
+
+
+def _accept(as_json: bool) -> None:
+    if not LATEST.is_file():
+        raise WrongUse(f"{LATEST} does not exist: run `make preflight` first, and look at what it prints")
+    read_report(LATEST.parent)
+    changed = write_seen(read_seen(read_object(LATEST.read_bytes()), str(LATEST)))
+    if as_json:
+        print(json.dumps({"ok": True, "changed": changed, "path": str(IMAGE)}))
+        return
+    if changed:
+        print(
+            f"{IMAGE}: written. Next: `git diff`, `make build` (the notebooks name the versions), `make check` (pins)"
+        )
+    else:
+        print(f"{IMAGE} holds this report already")

@@ -1,0 +1,98 @@
+"""The steps that every push of a notebook shares: build, check, account, drift, push."""
+
+import hashlib
+from pathlib import Path
+
+from build.core.errors import CheckFailed, WrongUse
+from build.core.progress import Steps, watching
+from build.kaggle.client import Kaggle, open_client
+from build.kaggle.journal import Journal
+from build.kaggle.kernels import Version, look_for_drift, push
+from build.kaggle.staging import Staged
+from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, choose_cards, describe_datasets
+from build.notebooks.metadata import kernel_slug
+from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.runtime.files import sha256_of
+
+PUSH_FOLDER = Path("out", "push")
+JOURNAL = PUSH_FOLDER / "journal.db"
+# What decides whether the notebooks are in order.
+_CHECKED = ("kernel_src", "build", "notebooks", "datasets_meta", "pyproject.toml")
+
+
+def command(experiment: str, verb: str = "push-inference") -> str:
+    """Return the command that does it, or goes on with it."""
+    return f"make {verb} EXPERIMENT={experiment}"
+
+
+def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal) -> tuple[KernelCard, Path]:
+    """Build the notebooks of an experiment and check the one of a kernel; return its card and the notebook.
+
+    Raises:
+        WrongUse: no such experiment.
+        CheckFailed: sources that cannot be stitched, or whatever `make check` finds.
+    """
+    cards = choose_cards(experiment, all_cards())
+    card = next((card for card in cards if card.kernel == kernel), None)
+    if card is None or not experiment:
+        raise WrongUse(f"no {kernel} notebook of {experiment!r}: name the experiment, e.g. EXPERIMENT=demo")
+    slug = kernel_slug(card.experiment, kernel)
+    with steps.step("build", f"kernel_src/ → {NOTEBOOKS}/{slug}/") as note:
+        outcomes = build(cards)
+        describe_datasets(cards)
+        note(", ".join(sorted({outcome.state for outcome in outcomes})))
+    with steps.step("check", "up to date, offline, described as Kaggle wants them?") as note:
+        note(_check(slug, journal))
+    return card, ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
+
+
+def _check(slug: str, journal: Journal) -> str:
+    """Check one notebook unless that was done for exactly these files; what is wrong with others does not matter."""
+    inputs = {"notebook": slug, "sha256": _digest()}
+    if journal.done("check", inputs):
+        return "yes, as at the last check"
+    from build.notebooks.check.command import check
+
+    with journal.attempt("check", inputs):
+        verdict = check(all_cards(), ROOT, only=slug)
+        if verdict.problems:
+            raise CheckFailed(verdict.problems)
+    return "yes"
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for name in _CHECKED:
+        path = ROOT / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(ROOT).as_posix()} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def account(steps: Steps) -> tuple[Kaggle, str]:
+    """Sign in; return the client and the account's name.
+
+    Raises:
+        CheckFailed: no credentials, or Kaggle does not know them.
+    """
+    with steps.step("account", "who pushes") as note:
+        client = open_client()
+        note(f"https://www.kaggle.com/{client.username}")
+    return client, client.username
+
+
+def push_unless_edited(staged: Staged, client: Kaggle, journal: Journal, steps: Steps, *, overwrite: bool) -> Version:
+    """Push a staged notebook over what the site has, unless a person has edited that.
+
+    Raises:
+        CheckFailed: edited there, refused by Kaggle, or not what was sent when it is read back.
+    """
+    with steps.step("drift", f"is https://www.kaggle.com/code/{staged.kernel} as it was pushed?") as note:
+        remote = client.pull_kernel(staged.owner, staged.slug)
+        note(look_for_drift(staged, remote, journal, overwrite=overwrite))
+    with steps.step("push", f"{staged.notebook} as {staged.kernel}, private, offline") as note:
+        with watching("pushing", steps.quiet) as tell:
+            version = push(staged, remote, client, journal, tell)
+        note(f"version {version.number}, read back and equal: {version.url}")
+    return version

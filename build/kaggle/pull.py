@@ -1,0 +1,95 @@
+"""`make pull-kernel`: the kernel as it stands on the site, three-way into the sources, once somebody has seen the diff.
+
+Whoever may edit the kernel on the site writes what the next build executes here. So the diff is shown first. On a
+terminal the question follows; elsewhere nothing is written, and the command is named that brings home exactly the bytes
+that were shown.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from build.core.errors import CheckFailed, Problem
+from build.notebooks.metadata import kernel_slug
+from build.notebooks.writing import SYNC, recover
+from build.sync.command import ROOT, bring, look, show
+from kernel_src.runtime.files import write_atomically
+
+PULLED = SYNC / "pulled"
+
+
+def run_pull(
+    experiment: str,
+    kernel: str,
+    as_json: bool,
+    *,
+    parameters: bool = False,
+    conflicts: str = "file",
+    yes: bool = False,
+    root: Path = ROOT,
+) -> None:
+    """Pull a kernel, show what it would change here, and sync it if that is agreed to; the pulled text is kept.
+
+    Raises:
+        CheckFailed: there is no such kernel on the site, nobody agreed, or see `sync`.
+    """
+    from build.kaggle.client import open_client
+
+    client = open_client()
+    slug = kernel_slug(experiment, kernel)
+    remote = client.pull_kernel(client.username, slug)
+    if remote is None:
+        what = f"there is no kernel {client.username}/{slug} on the site"
+        raise CheckFailed([Problem(what=what, cure="push it first")])
+    bring_pulled(
+        save_pulled(slug, remote.source, root), as_json, parameters=parameters, conflicts=conflicts, yes=yes, root=root
+    )
+
+
+def bring_pulled(
+    pulled: Path,
+    as_json: bool,
+    *,
+    parameters: bool = False,
+    conflicts: str = "file",
+    yes: bool = False,
+    root: Path = ROOT,
+    agreed: Callable[[], bool] | None = None,
+) -> None:
+    """Show what a pulled kernel would change and sync it if that is agreed to; `agreed` asks, by default a person.
+
+    Raises:
+        CheckFailed: nobody agreed, or see `sync`.
+    """
+    recover(root)
+    content, result = look(pulled, root, parameters=parameters)
+    writes = not result.problems and (conflicts == "source" if result.conflicts else bool(result.texts))
+    if writes and not as_json:
+        show(result, root)
+    if writes and not yes and not (agreed or (lambda: _ask(as_json)))():
+        words = ["sync", pulled.relative_to(root).as_posix(), *(["--parameters"] if parameters else [])]
+        words += ["--conflicts", "source"] if conflicts == "source" else []
+        shown = f"`python -m build diff {shlex.quote(words[1])}`" if as_json else "the diff above"
+        what = f"nothing was brought home: what comes from the site is code, and nobody agreed to {shown}"
+        cure = f"`python -m build {shlex.join(words)}` brings home what was shown; --yes does at once"
+        raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
+    bring(pulled, content, result, as_json, conflicts=conflicts, root=root)
+
+
+def save_pulled(slug: str, source: str, root: Path = ROOT) -> Path:
+    """Keep a pulled kernel's text under its slug, from which the sync knows the experiment."""
+    path = root / PULLED / f"{slug}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda draft: draft.write_bytes(source.encode(errors="surrogatepass")))
+    return path
+
+
+def _ask(as_json: bool) -> bool:
+    """Ask on a terminal; anywhere else nobody agrees."""
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    try:
+        return input("Bring this home to kernel_src/? [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        return False

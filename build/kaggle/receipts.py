@@ -1,0 +1,114 @@
+"""Receipts of rehearsals: proof that exactly this notebook ran to a valid submission on exactly these weights.
+
+A receipt is a copy of the rehearsal's report under a name made of both hashes. Reports that lie where `make demo` and
+`make rehearse` leave them count as well, since a report says what it was made from.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.kaggle.journal import hash_inputs
+from build.kaggle.weights import DEMO
+from build.run.rehearse.report import REPORT_FILE, Report
+from kernel_src.competition.constants import LIMIT_S, MEMORY_GB, SLUG, TRAIN_CSV
+from kernel_src.runtime.files import sha256_of, write_json
+from kernel_src.runtime.manifest import MANIFEST_FILE
+
+RECEIPTS = Path("out", "push", "receipts")
+REHEARSALS = Path("out", "rehearsals")  # <slug>/report.json, by `make rehearse`
+DEMO_REHEARSAL = Path("out", "demo", "rehearsal")
+DEMO_DATA, DEMO_HIDDEN = Path("out", "demo", "competition"), Path("out", "demo", "hidden")
+DATA = Path("data", SLUG)  # by `make data`
+
+
+def manifest_hashes(bundles: Mapping[str, Path]) -> dict[str, str]:
+    """Map each dataset's slug to the sha256 of its manifest.json, which names the sha256 of every other file."""
+    return {slug: sha256_of(folder / MANIFEST_FILE) for slug, folder in sorted(bundles.items())}
+
+
+def bundle_sha256(manifests: Mapping[str, str]) -> str:
+    """Return one hash for all weights of a notebook: of the one manifest, or over those of a blend."""
+    return next(iter(manifests.values())) if len(manifests) == 1 else hash_inputs(manifests)
+
+
+def find_receipt(slug: str, source_sha256: str, manifests: Mapping[str, str]) -> Path | None:
+    """Find the report of a rehearsal that went well with exactly these sources and weights."""
+    for path in (
+        _receipt(source_sha256, manifests),
+        REHEARSALS / slug / REPORT_FILE,
+        DEMO_REHEARSAL / REPORT_FILE,
+    ):
+        if vouches_for(_read(path), source_sha256, manifests):
+            return path
+    return None
+
+
+def vouches_for(report: Mapping[str, Any], source_sha256: str, manifests: Mapping[str, str]) -> bool:
+    """Tell whether a report is of a whole, faultless rerun of these sources on these weights.
+
+    A run that is no rerun saw the public test set only, whose few rows hide what breaks on the hidden one.
+    """
+    return (
+        source_sha256 != ""  # a notebook that does not say its sources vouches for nothing
+        and report.get("ok") is True
+        and report.get("rerun") is True
+        and report.get("source_sha256") == source_sha256
+        and report.get("manifests") == dict(manifests)
+    )
+
+
+def rehearse_for(
+    experiment: str, notebook: Path, bundles: Mapping[str, Path], say: Callable[[str], None]
+) -> tuple[Path, Report]:
+    """Rehearse an inference as Kaggle's rerun on the hidden test and keep the receipt.
+
+    Raises:
+        WrongUse: there is no data to rehearse on.
+        CheckFailed: with everything that the rehearsal found.
+    """
+    from build.run.rehearse import rehearse
+
+    demo = experiment == DEMO
+    data = DEMO_DATA if demo else DATA
+    if not (data / TRAIN_CSV).is_file():
+        raise WrongUse(f"{data} holds no {TRAIN_CSV} to rehearse on: run `make {'demo' if demo else 'data'}`")
+    out = REHEARSALS / notebook.stem
+    report = rehearse(
+        notebook,
+        data=data,
+        weights=list(bundles.values()),
+        hidden=DEMO_HIDDEN if demo else None,
+        rerun=True,
+        limit_s=LIMIT_S,
+        memory_gb=MEMORY_GB,
+        out=out,
+        say=say,
+    )
+    if not report.ok:
+        told = f"\n{report.failure.as_text()}\n" if report.failure else ""
+        problems = [Problem(what=f"{p.what}{told}", where=p.where, cure=p.cure) for p in report.problems[:1]]
+        raise CheckFailed([*problems, *report.problems[1:]])
+    return keep_receipt(report, manifest_hashes(bundles)), report
+
+
+def keep_receipt(report: Report, manifests: Mapping[str, str]) -> Path:
+    """Write the receipt of a rehearsal that went well and return its path."""
+    path = _receipt(report.source_sha256, manifests)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, report.as_json())
+    return path
+
+
+def _receipt(source_sha256: str, manifests: Mapping[str, str]) -> Path:
+    return RECEIPTS / f"{source_sha256}-{bundle_sha256(manifests)}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,137 @@
+"""The client's types become our records; an error in the body of a 200 is found here."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from build.core.foreign_text import shown, shown_source
+from build.kaggle.explain import BodyError
+from build.kaggle.records import KernelState, PushedKernel, Quota, RemoteKernel, Submission
+
+# Key of kernel-metadata.json → field of the answer to GetKernel.
+_METADATA = {
+    "id": "ref",
+    "title": "title",
+    "language": "language",
+    "kernel_type": "kernel_type",
+    "is_private": "is_private",
+    "enable_gpu": "enable_gpu",
+    "enable_tpu": "enable_tpu",
+    "enable_internet": "enable_internet",
+    "machine_shape": "machine_shape",
+    "dataset_sources": "dataset_data_sources",
+    "competition_sources": "competition_data_sources",
+    "kernel_sources": "kernel_data_sources",
+    "model_sources": "model_data_sources",
+    "keywords": "category_ids",
+    "docker_image": "docker_image",
+}
+_DROPPED = {
+    "invalid_dataset_sources": "dataset",
+    "invalid_competition_sources": "competition",
+    "invalid_kernel_sources": "notebook",
+    "invalid_model_sources": "model",
+}
+
+
+def pushed_kernel(answer: Any) -> PushedKernel:
+    """Read the answer to SaveKernel.
+
+    Raises:
+        BodyError: an error, sources that were dropped (Kaggle saves the kernel all the same), or no version.
+    """
+    dropped = [f"{kind} {name}" for field, kind in _DROPPED.items() for name in getattr(answer, field) or []]
+    if answer.error:
+        raise BodyError(answer.error)
+    if dropped:
+        raise BodyError(
+            f"it saved version {answer.version_number} without {', '.join(dropped)}, so the run will not find them; "
+            "each must exist, be ready, and be visible to this account"
+        )
+    if not answer.version_number:
+        raise BodyError("the answer names no version, so nothing was saved")
+    return PushedKernel(int(answer.version_number), shown_source(str(answer.url or "")))
+
+
+def kernel_state(answer: Any) -> KernelState:
+    """Read the answer to GetKernelSessionStatus."""
+    return KernelState(str(answer.status.name), shown(answer.failure_message or ""))
+
+
+def remote_kernel(answer: Any) -> RemoteKernel:
+    """Read the answer to GetKernel."""
+    found = answer.metadata
+    values = {key: getattr(found, field) for key, field in _METADATA.items()}
+    values = {key: list(value) if isinstance(value, list | tuple) else value for key, value in values.items()}
+    return RemoteKernel(values, str(answer.blob.source or ""), found.current_version_number)
+
+
+def saved_dataset(answer: Any) -> bool:
+    """Read the answer to CreateDataset or CreateDatasetVersion.
+
+    Raises:
+        BodyError: the site says that it did not work.
+    """
+    if answer.error or str(answer.status or "").lower() not in ("", "ok"):
+        raise BodyError(answer.error or f"status {answer.status}")
+    return True
+
+
+def listed_files(page: Any) -> dict[str, int]:
+    """Read one page of ListDatasetFiles.
+
+    Raises:
+        BodyError: the site says that it did not work.
+    """
+    if page.error_message:
+        raise BodyError(page.error_message)
+    return {shown(file.name): int(file.total_bytes or 0) for file in page.dataset_files or []}
+
+
+def submission_ref(answer: Any) -> int | None:
+    """Read the answer to CreateCodeSubmission; a submission without a ref is looked for in the list afterwards.
+
+    Raises:
+        BodyError: neither a ref nor a word of success.
+    """
+    if answer.ref:
+        return int(answer.ref)
+    if not answer.message or any(word in answer.message.lower() for word in ("error", "fail", "not ", "limit")):
+        raise BodyError(answer.message or "the answer is empty")
+    return None
+
+
+def submission(entry: Any) -> Submission:
+    """Read one entry of ListSubmissions."""
+    return Submission(
+        ref=int(entry.ref),
+        date=_utc(entry.date),
+        status=str(entry.status.name),
+        public=_score(entry.public_score),
+        private=_score(entry.private_score),
+        file=shown(entry.file_name or ""),
+        description=shown(entry.description or ""),
+        error=shown(entry.error_description or ""),
+    )
+
+
+def quota(answer: Any) -> Quota:
+    """Read the answer to GetAcceleratorQuotaStatistics."""
+    gpu = answer.gpu_quota
+    used, total = (_hours(getattr(gpu, name, None)) for name in ("time_used", "total_time_allowed"))
+    return Quota(used, total, _utc(answer.quota_refresh_time))
+
+
+def _hours(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds() / 3600
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Say that a time is UTC: the client drops the Z."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _score(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,179 @@
+"""A run on Kaggle: waited for, explained when it fails, its outputs fetched and checked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from build.core.errors import CheckFailed, Problem
+from build.kaggle.client import ABSENT, Kaggle
+from build.kaggle.journal import Journal
+from build.kaggle.kernels import (
+    EMPTY_INPUT,
+    LOOKS,
+    SUPERSEDED,
+    Version,
+    current_attempt,
+    look_for_drift,
+    push,
+    pushed_before,
+)
+from build.kaggle.outputs import output_folder
+from build.kaggle.polling import Tell, pause
+from build.kaggle.staging import Staged
+from kernel_src.runtime.files import write_text
+from kernel_src.runtime.mounts import NOTHING_MOUNTED
+
+
+class RunFailed(CheckFailed):
+    """The notebook ran on Kaggle and did not come to a good end."""
+
+
+class EmptyInput(RunFailed):
+    """The notebook ran on Kaggle before anything that is attached to it was mounted."""
+
+
+class Superseded(CheckFailed):
+    """The site's newest version is not the one that was pushed."""
+
+
+def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell) -> str:
+    """Wait until the run of this version has ended well; return a word on it.
+
+    The version is asked for by its label. Where Kaggle shows nothing under it, the newest version is asked for, and an
+    end counts only while that is still ours. Right after a push the state may be that of the last version: an end
+    counts when two looks in a row say so.
+
+    Raises:
+        EmptyInput: it found nothing mounted.
+        RunFailed: it ended in an error (with the traceback in kernel_src) or was cancelled.
+        Superseded: the version has no label on the site, and there is a newer one by now.
+    """
+    if journal.done("run", version.inputs):
+        return "it has run before"
+    with journal.attempt("run", version.inputs) as result:
+        last, absent, by_label = "", 0, True
+        while True:
+            now = client.kernel_state(staged.owner, staged.slug, version.number if by_label else None)
+            absent = absent + 1 if now.state == ABSENT else 0
+            if (now.is_final and now.state == last) or (absent > LOOKS and not by_label):
+                break
+            if absent > LOOKS:
+                by_label, absent = False, 0
+                tell(f"Kaggle shows no version {version.number}: asking for the newest")
+                continue
+            tell(now.state if now.state != ABSENT else "not started yet")
+            last = now.state
+            pause()
+        if not by_label:
+            try:
+                _refuse_superseded(staged, version, client)
+            except Superseded:
+                result["ended"] = SUPERSEDED
+                raise
+        result["ended"] = now.state
+        if now.state != "COMPLETE":
+            failed = _failure(staged, version, client, now.state, now.failure)
+            if NOTHING_MOUNTED in failed.what:
+                result["ended"] = EMPTY_INPUT
+                raise EmptyInput([failed])
+            raise RunFailed([failed])
+    return "COMPLETE"
+
+
+def run_with_input(
+    staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell
+) -> tuple[Staged, Version, str]:
+    """Wait for a run; where it found nothing mounted, push the same bytes once more, once, and wait for that run.
+
+    Kaggle's first run after something was attached sometimes begins before it is mounted. What was pushed in the end,
+    its version, and a word on it are returned. Whether it was pushed once more stands in the journal before it is done
+    (`current_attempt`), so a command that is killed goes on with it and never pushes a third time.
+
+    Raises:
+        RunFailed, Superseded: see `wait_for_run`; EmptyInput: for the second time.
+        CheckFailed: the notebook was edited on the site meanwhile, or Kaggle refuses the second push.
+    """
+    try:
+        return staged, version, wait_for_run(staged, version, client, journal, tell)
+    except EmptyInput:
+        following = current_attempt(replace(staged, attempt=0), journal, again=False)
+        if following.attempt == staged.attempt:
+            raise
+    tell(f"version {version.number} found nothing mounted: the same notebook is pushed once more")
+    second = pushed_before(following, journal)
+    if second is None:
+        remote = client.pull_kernel(staged.owner, staged.slug)
+        look_for_drift(following, remote, journal, overwrite=False)
+        second = push(following, remote, client, journal, tell)
+    word = wait_for_run(following, second, client, journal, tell)
+    return following, second, f"{word}, version {second.number}: version {version.number} had found nothing mounted"
+
+
+def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None:
+    """Raise where state and outputs on the site are those of another version by now."""
+    remote = client.pull_kernel(staged.owner, staged.slug)
+    newest = remote.version if remote else None
+    if newest and newest != version.number:
+        what = f"the site's newest version is {newest}, so the run of version {version.number} cannot be followed"
+        cure = "run the same command again: it compares, and pushes anew"
+        raise Superseded([Problem(what=what, where=version.url, cure=cure)])
+
+
+def _failure(staged: Staged, version: Version, client: Kaggle, state: str, message: str) -> Problem:
+    """Say why a run failed, as far as its log tells."""
+    from build.kaggle.logs import explain_log, log_text
+    from build.run.rehearse.cures import cure_of_error
+    from build.run.rehearse.executed_cells import read_cells
+
+    again = "to run the same once more: --again (make: AGAIN=1)"
+    if state == ABSENT:
+        return Problem(what="the run never appeared on the site", where=version.url, cure=again)
+    if state.startswith("CANCEL"):
+        what = f"the run of version {version.number} was cancelled{f': {message}' if message else ''}"
+        return Problem(what=what, where=version.url, cure=again)
+    folder = output_folder(staged.slug, version.number)
+    try:
+        log = client.kernel_output(staged.owner, staged.slug, folder, version.number).log
+    except CheckFailed as failed:
+        log = f"(the log could not be fetched: {failed})"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{staged.slug}.log"
+    write_text(kept, log_text(log))
+    failure = explain_log(log, read_cells(staged.notebook), message)
+    what = f"the run of version {version.number} failed on Kaggle\n{failure.as_text()}\n(whole log: {kept})\n"
+    cure = cure_of_error("\n".join([failure.error, *failure.traceback[-1:]]))
+    return Problem(what=what, where=failure.source or version.url, cure=f"{cure}; {again}")
+
+
+def download(staged: Staged, version: Version, client: Kaggle, journal: Journal, verify: Callable[[Path], Any]) -> Path:
+    """Download what a finished run left into a folder of its own, checked by `verify`; return the folder.
+
+    Raises:
+        CheckFailed: what `verify` finds.
+        Superseded: the outputs on the site are of a newer version.
+    """
+    from build.kaggle.logs import log_text
+
+    folder = output_folder(staged.slug, version.number)
+    seen = journal.done("outputs", version.inputs) is not None
+    if seen:
+        try:
+            verify(folder)
+            return folder
+        except CheckFailed:
+            pass  # somebody has tidied up: fetched again
+    with journal.attempt("outputs", version.inputs) as result:
+        output = client.kernel_output(staged.owner, staged.slug, folder, version.number)
+        try:
+            if output.of_newest:
+                _refuse_superseded(staged, version, client)
+        except Superseded:
+            if not seen:  # what nobody has looked at cannot be had any more: given up, so that the next run pushes anew
+                with journal.attempt("run", version.inputs, ended=SUPERSEDED):
+                    raise
+            raise
+        result |= {"folder": str(folder), "files": output.files}
+        write_text(folder / f"{staged.slug}.log", log_text(output.log))
+        verify(folder)
+    return folder

@@ -1,0 +1,118 @@
+"""Signing in: Kaggle's client is imported here, silenced and put under guard.
+
+Importing `kaggle` signs in at once, prints help, and with VERBOSE set prints every header with the key in it. So it is
+imported with an environment in which it finds nothing to do, and signs in afterwards, under guard.
+"""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from build.core.credentials import TOKEN_PAGE, blocking_problems, config_folder, find_sources, is_account, mode_problems
+from build.core.errors import CheckFailed, Problem
+from build.kaggle.explain import Asked, explain
+from build.kaggle.retry import send
+from build.kaggle.wire import guard, is_local
+from kernel_src.runtime.untrusted import quoted
+
+# With these the client's sign-in at import neither asks the server nor prints.
+_AT_IMPORT = {"KAGGLE_API_TOKEN": os.devnull, "KAGGLE_USERNAME": "nobody", "KAGGLE_KEY": "none"}
+_TELLTALE = ("VERBOSE", "VERBOSE_OUTPUT")  # the client then prints every header
+
+
+def sign_in() -> Any:
+    """Return a KaggleApi that is signed in, sends nothing but to Kaggle and does not retry by itself.
+
+    Raises:
+        CheckFailed: no credentials, not to be read, readable by others, or stale.
+    """
+    local = is_local()
+    if problems := [*mode_problems(), *blocking_problems()]:
+        raise CheckFailed(problems)
+    sources = find_sources()
+    if not sources:
+        raise CheckFailed([_no_credentials()])
+    api = _make_api(local)
+
+    def authenticate() -> bool:
+        with silence():
+            try:
+                api.authenticate()
+            except SystemExit:  # the client's word for "no credentials": there are some, and Kaggle takes none of them
+                raise _stale("the client found nothing that Kaggle accepts") from None
+        return True
+
+    send(authenticate, Asked("sign in", "account"))
+    # Sent as a token whenever it is there, even by a client that signed in with a key: KAGGLE_TOKEN, `token` in a file.
+    if sources[0].kind != "token" and "KEY" in str(api.config_values.get("auth_method", "")).upper():
+        api.config_values.pop("token", None)
+    elif sources[0].kind == "token" and "TOKEN" not in str(api.config_values.get("auth_method", "")).upper():
+        raise _stale("the token is not active")
+    if not is_account(account := api.config_values.get("username")):
+        what = f"the name of the account is {quoted(account)}, which no account on Kaggle has"
+        raise CheckFailed([Problem(what=what, where=sources[0].where, cure=f"make a new token at {TOKEN_PAGE}")])
+    return api
+
+
+def _stale(words: str) -> CheckFailed:
+    """Explain credentials that are there and are not accepted, as the server's own 401 would be."""
+    import requests
+
+    response = requests.Response()
+    response.status_code = 401
+    return explain(requests.HTTPError(words, response=response), Asked("sign in", "account"))
+
+
+def _make_api(local: bool) -> Any:
+    with _environment(_AT_IMPORT, _TELLTALE), silence():
+        from kaggle.api.kaggle_api_extended import KaggleApi
+
+        api = KaggleApi()
+    folder = config_folder()
+    # The class keeps what it found when it was first imported; this one follows the environment of now.
+    api.args = ["--local"] if local else []
+    api.config_dir, api.config = str(folder), str(folder / api.config_file)
+    api.config_values = {}
+    build = api.build_kaggle_client
+
+    def build_guarded() -> Any:
+        client = build()
+        http = client.http_client()
+        http._init_session()  # noqa: SLF001 — the session is made lazily, and followed redirects must be guarded, too
+        guard(http._session)
+        return client
+
+    api.build_kaggle_client = build_guarded
+    return api
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep what the client prints off the screen: it would spoil --json, and may hold addresses with tokens."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str], without: tuple[str, ...]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in (*values, *without)}
+    for name in without:
+        os.environ.pop(name, None)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _no_credentials() -> Problem:
+    return Problem(
+        what="no credentials for Kaggle on this machine",
+        cure=f"make a token at {TOKEN_PAGE} and save it as ~/.kaggle/access_token, readable by you only (chmod 600)",
+    )

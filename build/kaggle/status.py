@@ -1,0 +1,175 @@
+"""`make status`: every experiment at a glance (notebooks, weights, last submission), and what is left open.
+
+The site is asked; what this checkout's journal knows (which version was pushed, what was interrupted) stands beside it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from build.core.errors import CheckFailed, Problem
+from build.core.progress import waiting
+from build.kaggle.memory import Step, newest_steps
+from build.kaggle.records import ABSENT
+from build.notebooks.builder import all_cards
+from build.notebooks.metadata import kernel_slug
+from build.scores.ledger import Score, read_scores
+from kernel_src.competition.constants import SLUG
+from kernel_src.recipes.kernel_cards import bundle_slug
+
+if TYPE_CHECKING:
+    from build.kaggle.client import Kaggle, Submission
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One experiment, in words."""
+
+    experiment: str
+    training: str  # "v2 COMPLETE"
+    weights: str  # "v1 READY"
+    inference: str
+    submission: str  # "ref 101 complete, public 0.7100"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """A step that was begun and has not ended, or that failed."""
+
+    step: str
+    subject: str
+    state: str
+    begun: str
+
+
+def run(as_json: bool) -> None:
+    """Ask the site and print one row per experiment.
+
+    Raises:
+        CheckFailed: the site cannot be asked; what is known here has been printed.
+    """
+    steps, scores = newest_steps(), read_scores()
+    left_open = [
+        Open(step=step.step, subject=step.subject, state=step.state, begun=step.begun)
+        for step in steps
+        if step.state != "done"
+    ]
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    account = ""
+    try:
+        from build.kaggle.client import open_client
+
+        client = open_client()
+        account = client.username
+        with waiting("asking Kaggle", quiet=as_json):
+            submissions = client.submissions(SLUG)
+            rows = [row_of(name, client, scores, submissions) for name in pushable()]
+    except CheckFailed as failed:
+        problems, account = failed.problems, ""
+        rows = [known_here(name, steps, scores) for name in pushable()]
+    if as_json:
+        value = {
+            "ok": not problems,
+            "account": account,
+            "experiments": [asdict(row) for row in rows],
+            "open": [asdict(entry) for entry in left_open],
+            "problems": [problem.as_json() for problem in problems],
+        }
+        print(json.dumps(value, indent=2))
+        if problems:
+            raise SystemExit(1)
+        return
+    print_rows(rows, left_open, account)
+    if problems:
+        raise CheckFailed(problems)
+
+
+def pushable() -> list[str]:
+    """Name every experiment that has an inference notebook, blends too."""
+    return [card.experiment for card in all_cards() if card.kernel == "infer"]
+
+
+def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "Sequence[Submission]") -> Row:
+    """Ask for one experiment.
+
+    Raises:
+        CheckFailed: the site does not answer.
+    """
+    return Row(
+        experiment=name,
+        training=kernel_words(name, "train", client),
+        weights=dataset_words(bundle_slug(name), client),
+        inference=kernel_words(name, "infer", client),
+        submission=submission_words(name, scores, submissions),
+    )
+
+
+def known_here(name: str, steps: Sequence[Step], scores: Sequence[Score]) -> Row:
+    """Say what the journal and the ledger know, where the site cannot be asked."""
+    return Row(
+        experiment=name,
+        training=_pushed_words(kernel_slug(name, "train"), steps),
+        weights="?",
+        inference=_pushed_words(kernel_slug(name, "infer"), steps),
+        submission=submission_words(name, scores, ()),
+    )
+
+
+def kernel_words(name: str, kernel: str, client: "Kaggle") -> str:
+    """Say the version and the state of the newest run of a notebook."""
+    slug = kernel_slug(name, kernel)
+    remote = client.pull_kernel(client.username, slug)
+    if remote is None:
+        return "-"
+    state = client.kernel_state(client.username, slug, remote.version)
+    if state.state == ABSENT:  # not under its label
+        state = client.kernel_state(client.username, slug)
+    return f"v{remote.version or '?'} {state.state}"
+
+
+def dataset_words(slug: str, client: "Kaggle") -> str:
+    """Say the version and the state of a dataset."""
+    state = client.dataset_state(client.username, slug)
+    if state is None:
+        return "-"
+    return f"v{client.dataset_version(client.username, slug) or '?'} {state.upper()}"
+
+
+def submission_words(name: str, scores: Sequence[Score], submissions: "Sequence[Submission]") -> str:
+    """Say the experiment's newest submission: which is the ledger's to know, how it stands the site's."""
+    own = [score for score in scores if score.experiment == name]
+    if not own:
+        return "-"
+    last = max(own, key=lambda score: score.time)
+    seen = next((one for one in submissions if one.ref == last.submission_ref), None)
+    state = seen.status.lower() if seen else last.status
+    public = seen.public if seen and seen.public is not None else last.public
+    score = f", public {public:.4f}" if public is not None else ""
+    return f"ref {last.submission_ref or '?'} {state}{score}"
+
+
+def _pushed_words(slug: str, steps: Sequence[Step]) -> str:
+    for step in steps:
+        if step.step == "kernel" and step.subject.endswith(f"/{slug}") and "version" in step.result:
+            return f"v{step.result['version']} pushed {step.begun[:10]}"
+    return "?"
+
+
+def print_rows(rows: Sequence[Row], left_open: Sequence[Open], account: str) -> None:
+    """Print the table, then what is left open."""
+    heading = Row(
+        experiment="experiment", training="training", weights="weights", inference="inference", submission="submission"
+    )
+    table = [list(asdict(row).values()) for row in (heading, *rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    print(f"account {account}" if account else "Kaggle could not be asked; this is what journal and ledger know")
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for entry in left_open:
+        when = entry.begun[:16].replace("T", " ")
+        what = "has not ended" if entry.state == "begun" else "failed"
+        print(
+            f"open: {entry.step} of {entry.subject}, begun {when} UTC, {what} → run the same command again: it resumes"
+        )

@@ -1,0 +1,1 @@
+"""Notebooks: built, described, sealed, checked, and read again after somebody edited them."""

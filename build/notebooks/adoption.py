@@ -1,0 +1,64 @@
+"""What a search found becomes a recipe: entries of a data module in kernel_src/common/, which notebooks carry too.
+
+Such a module is one literal dictionary and rewritten whole; it can be edited by hand as long as it stays a literal.
+"""
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.stitch.parameters import literal
+from kernel_src.recipes.experiment import ExperimentError, checked_experiment_name
+
+LINE_LENGTH = 120
+
+
+def read_entries(path: Path, variable: str) -> dict[str, dict[str, Any]]:
+    """Return the entries of the file; none if it is not there.
+
+    Raises:
+        CheckFailed: the variable is no literal.
+    """
+    if not path.is_file():
+        return {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == variable and node.value is not None:
+            try:
+                return dict(ast.literal_eval(node.value))
+            except ValueError:
+                break
+    raise CheckFailed(
+        [Problem(what=f"{variable} is no literal dictionary", where=str(path), cure="undo the last edit")]
+    )
+
+
+def check_name(name: str, option: str) -> None:
+    """Make sure that a recipe can have this name.
+
+    Raises:
+        WrongUse: it cannot.
+    """
+    try:
+        checked_experiment_name(name)
+    except ExperimentError as error:
+        raise WrongUse(f"{option}: {error}") from None
+
+
+def formatted(value: object, indent: int = 0, used: int = 0) -> str:
+    """Write a literal as the formatter would: on one line where it fits, else one element a line.
+
+    `used` columns of the first line are taken by what stands before it and behind it.
+    """
+    line = literal(value)
+    if len(line) + used <= LINE_LENGTH or not isinstance(value, Mapping | list) or not value:
+        return line
+    inner, pad = indent + 4, " " * (indent + 4)
+    if isinstance(value, Mapping):
+        heads = [(f"{literal(key)}: ", one) for key, one in value.items()]
+        opening, closing = "{", "}"
+    else:
+        heads, (opening, closing) = [("", one) for one in value], "[]"
+    lines = [f"{pad}{head}{formatted(one, inner, inner + len(head) + 1)}," for head, one in heads]
+    return "\n".join([opening, *lines, " " * indent + closing])

@@ -1,0 +1,300 @@
+"""`make build`: every experiment and kernel becomes notebooks/<slug>/{<slug>.ipynb,kernel-metadata.json}.
+
+One notebook belongs to no experiment: the preflight, which looks at the live image.
+
+1. Up to date by the stamp: nothing heavy is loaded, nothing is written.
+2. Otherwise each notebook is stitched afresh; a file whose bytes are already right is left alone.
+3. A file that somebody edited (build/notebooks/seal.py tells) stops the build before anything is written.
+"""
+
+import difflib
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from build.notebooks import stamp
+from build.core.image import assumed_versions
+from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, kernel_metadata, kernel_problems
+from build.notebooks.metadata import kernel_slug as slug_of
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.notebooks.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
+from build.stitch.assembly import stitch_from
+from build.stitch.modules import uncollected
+from build.stitch.template import Template, read_template
+from build.notebooks.base import read_sources, remember_all
+from build.notebooks.synced import is_home
+from build.notebooks.pruning import prune
+from build.notebooks.writing import recover
+from kernel_src.competition.constants import SLUG
+from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.files import write_atomically
+from kernel_src.recipes.kernel_cards import KernelCard, kernel_card, kernels_of
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS, DATASETS_META = "notebooks", "datasets_meta"
+KERNELS_FOLDER = Path("kernel_src", "kernels")
+OVERWRITTEN = Path("out", "overwritten")
+OVERWRITE_COMMAND = "python -m build notebooks --overwrite"
+
+
+@dataclass(frozen=True)
+class Built:
+    """One notebook as it should lie on disk."""
+
+    slug: str
+    notebook: bytes
+    metadata: dict[str, Any]
+    source_sha256: str = ""
+    main: str = ""
+    parameters: dict[str, object] = field(default_factory=dict)
+
+    def files(self, root: Path) -> dict[Path, bytes]:
+        """Map each path to the bytes that belong there, the notebook first."""
+        folder = root / NOTEBOOKS / self.slug
+        return {folder / f"{self.slug}.ipynb": self.notebook, folder / KERNEL_METADATA: dump_metadata(self.metadata)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file or notebook."""
+
+    path: str  # relative to the root
+    state: str  # "written", "up to date" or "overwritten"
+    saved: str = ""  # where the edited copy went
+
+
+def all_cards() -> list[KernelCard]:
+    """Return the cards of every experiment's notebooks, of every ensemble's, and the preflight's."""
+    recipes = [kernel_card(name, kernel) for name in (*EXPERIMENTS, *ENSEMBLES) for kernel in kernels_of(name)]
+    return [*recipes, preflight_card()]
+
+
+def preflight_card() -> KernelCard:
+    """Describe the preflight: of no experiment, with the competition mounted and on the usual GPUs."""
+    return KernelCard(
+        experiment="",
+        kernel="preflight",
+        parameters={"ASSUMED": assumed_versions()},
+        datasets=(),
+        competitions=(SLUG,),
+        machine_shape="NvidiaTeslaT4",
+        enable_gpu=True,
+    )
+
+
+def pull_command(slug: str) -> str:
+    """Return the command that brings home what was edited on Kaggle in the notebook of this slug."""
+    experiment, kernel = next(
+        ((card.experiment, card.kernel) for card in all_cards() if slug_of(card.experiment, card.kernel) == slug),
+        ("…", "…"),
+    )
+    if not experiment:  # the preflight's
+        return f"python -m build pull-kernel --experiment '' --kernel {kernel}"
+    return f"make pull-kernel EXPERIMENT={experiment} KERNEL={kernel}"
+
+
+def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:
+    """Return the cards of one experiment, or all.
+
+    Raises:
+        WrongUse: there is no such experiment.
+    """
+    names = sorted({card.experiment for card in cards} - {""})
+    if experiment and experiment not in names:
+        close = difflib.get_close_matches(experiment, names, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join(names)}.{hint}")
+    return [card for card in cards if not experiment or card.experiment == experiment]
+
+
+def check_notebook(experiment: str, kernel: str) -> None:
+    """Make sure that an experiment has such a notebook.
+
+    Raises:
+        WrongUse: it has not, or there is no such experiment.
+    """
+    kernels = [card.kernel for card in choose_cards(experiment, all_cards()) if card.experiment == experiment]
+    if kernel not in kernels:
+        raise WrongUse(f"{experiment} has no notebook {kernel!r}; KERNEL (--kernel) is {' or '.join(kernels)}")
+
+
+def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> dict[str, Template]:
+    """Read each kernel's script and what it needs, once for all its notebooks; one that cannot be read is left out."""
+    templates = {}
+    for kernel in sorted({card.kernel for card in cards}):
+        with suppress(CheckFailed):  # whoever builds the notebook meets it again
+            templates[kernel] = _read_template(kernel, root)
+    return templates
+
+
+def build_notebook(card: KernelCard, root: Path = ROOT, templates: Mapping[str, Template] | None = None) -> Built:
+    """Stitch one notebook and describe it, in memory; `templates` are those of now, where they were read.
+
+    Raises:
+        CheckFailed: the sources cannot be stitched, or Kaggle would refuse the description.
+    """
+    metadata = kernel_metadata(card)
+    problems = kernel_problems(metadata, f"kernel card {card.experiment}/{card.kernel}")
+    if problems:
+        raise CheckFailed(problems)
+    template = (templates or {}).get(card.kernel) or _read_template(card.kernel, root)
+    stitched = stitch_from(template, card.parameters)
+    main = KERNELS_FOLDER / f"{card.kernel}.py"
+    slug = slug_of(card.experiment, card.kernel)
+    sealed = seal(stitched, metadata)
+    return Built(slug, sealed, metadata, stitched.source_sha256, main.as_posix(), card.parameters)
+
+
+def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = False) -> list[Outcome]:
+    """Bring the notebooks of `cards` up to date; one outcome per notebook, in their order.
+
+    Raises:
+        CheckFailed: sources that cannot be stitched, or files edited by hand; then nothing was written.
+    """
+    recover(root)
+    sources = stamp.digest_inputs(root)
+    inputs = {slug_of(c.experiment, c.kernel): hashlib.sha256(f"{sources}\n{c!r}".encode()).hexdigest() for c in cards}
+    if len(inputs) < len(cards):
+        slugs = [slug_of(card.experiment, card.kernel) for card in cards]
+        twins = sorted({card.experiment for card, slug in zip(cards, slugs, strict=True) if slugs.count(slug) > 1})
+        raise CheckFailed([Problem(what=f"{', '.join(twins)} make the same slug on Kaggle", cure="rename one of them")])
+    if stamp.is_current(root, inputs):
+        return [Outcome(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
+
+    built, problems = [], []
+    templates = read_templates(cards, root)
+    for card in cards:
+        try:
+            built.append(build_notebook(card, root, templates))
+        except CheckFailed as failed:
+            problems += failed.problems
+    edited = [path for one in built for path in find_edited(one, root)]
+    if not overwrite:
+        problems += [edit_problem(path, root) for path in edited]
+    if problems:
+        raise CheckFailed(list(dict.fromkeys(problems)))  # a fault in common/ shows up once per notebook
+    texts = read_sources(root)
+    # So that an edit of these notebooks finds the way back.
+    remember_all(root, {one.source_sha256: (one.main, one.parameters) for one in built}, texts)
+    outcomes = [_write(one, root, edited) for one in built]
+    stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})
+    prune(root)
+    return outcomes
+
+
+def find_edited(built: Built, root: Path) -> list[Path]:
+    """Return those of the notebook's two files that somebody changed by hand since they were built."""
+    edited = []
+    (notebook_path, notebook), (metadata_path, metadata) = built.files(root).items()
+    there = notebook_path.read_bytes() if notebook_path.is_file() else b""
+    if there and there != notebook and not is_untouched(there) and not is_home(root, there):
+        edited.append(notebook_path)
+    if metadata_path.is_file():
+        text = metadata_path.read_bytes()
+        if text != metadata and not vouches_for(there, text):
+            edited.append(metadata_path)
+    return edited
+
+
+def edit_problem(path: Path, root: Path) -> Problem:
+    """Describe a generated file that was edited, with what to do about it."""
+    source = "kernel_src/" if path.suffix == ".ipynb" else "kernel_src/recipes/experiments.py"
+    return Problem(
+        what="edited by hand since it was built; building would destroy the edit",
+        where=_name(path, root),
+        cure=f"carry the edit over to {source}"
+        + (f" (`python -m build sync {shlex.quote(_name(path, root))}` does)" if path.suffix == ".ipynb" else "")
+        + f", or `{OVERWRITE_COMMAND}`, which keeps a copy in {OVERWRITTEN.as_posix()}/",
+    )
+
+
+def find_orphans(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Path]:
+    """Return the folders under notebooks/ that belong to no experiment any more."""
+    wanted = {slug_of(card.experiment, card.kernel) for card in cards}
+    folder = root / NOTEBOOKS
+    return sorted(path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted)
+
+
+def describe_datasets(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Outcome]:
+    """Write dataset-metadata.json for each dataset of the cards that has none.
+
+    One that is there stays as it is: title, description and licence are a person's to edit; the check reads them.
+    """
+    outcomes = []
+    for slug in sorted({slug for card in cards for slug in card.datasets if "/" not in slug}):
+        path = root / DATASETS_META / slug / DATASET_METADATA
+        if not path.exists():
+            _put(path, dump_metadata(dataset_metadata(slug)))
+            outcomes.append(Outcome(_name(path, root), "written"))
+    return outcomes
+
+
+def run(
+    experiment: str | None,
+    as_json: bool,
+    *,
+    overwrite: bool = False,
+    root: Path = ROOT,
+    cards: Sequence[KernelCard] | None = None,
+) -> None:
+    """Build, and print one line per notebook, or one JSON object.
+
+    Raises:
+        CheckFailed: see `build`.
+        WrongUse: no such experiment.
+    """
+    started = time.perf_counter()
+    everything = all_cards() if cards is None else cards
+    chosen = choose_cards(experiment, everything)
+    outcomes = build(chosen, root, overwrite=overwrite)
+    datasets = describe_datasets(chosen, root)
+    orphans = [_name(path, root) for path in find_orphans(everything, root)]
+    seconds = time.perf_counter() - started
+    if as_json:
+        value = {"notebooks": [asdict(o) for o in outcomes], "datasets": [asdict(o) for o in datasets]}
+        print(json.dumps({"ok": True, **value, "orphans": orphans, "seconds": round(seconds, 3)}, indent=2))
+        return
+    for outcome in [*outcomes, *datasets]:
+        print(f"{outcome.state:<11} {outcome.path}" + (f" (the edited copy: {outcome.saved})" if outcome.saved else ""))
+    for orphan in orphans:
+        print(f"orphan      {orphan}: no experiment makes it → `git rm -r {orphan}`, or bring its experiment back")
+    written = sum(outcome.state != "up to date" for outcome in outcomes)
+    print(f"{len(outcomes)} notebooks: {written} written, {len(outcomes) - written} up to date, {seconds:.2f} s")
+
+
+def _read_template(kernel: str, root: Path) -> Template:
+    with uncollected():
+        return read_template(root / KERNELS_FOLDER / f"{kernel}.py", root)
+
+
+def _write(built: Built, root: Path, edited: Sequence[Path]) -> Outcome:
+    state, saved = "up to date", []
+    # The description first: an interrupted build then leaves an old notebook, which its seal knows for ours.
+    for path, content in reversed(built.files(root).items()):
+        there = path.read_bytes() if path.is_file() else None
+        if there == content:
+            continue
+        if there is not None and (path in edited or has_outputs(there)):
+            # Named by content: a second overwriting cannot destroy the first copy.
+            copy = root / OVERWRITTEN / built.slug / f"{hashlib.sha256(there).hexdigest()[:12]}-{path.name}"
+            _put(copy, there)
+            saved.append(_name(copy, root))
+        _put(path, content)
+        state = "overwritten" if saved else "written"
+    return Outcome(_name(next(iter(built.files(root))), root), state, ", ".join(saved))
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda draft: draft.write_bytes(content))
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

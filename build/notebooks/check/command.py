@@ -1,0 +1,158 @@
+"""`make check`: every rule over every notebook, all findings in one go."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from build.notebooks import builder as notebooks
+from build.notebooks.check.checked_cells import Cell, read_cells
+from build.notebooks.check.credentials import find_credentials
+from build.notebooks.check.imports import find_imports, import_problems
+from build.notebooks.check.mounts import find_mounts, mount_problems
+from build.notebooks.check.names import read_names
+from build.notebooks.check.offline import find_online
+from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
+from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
+from build.notebooks.builder import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
+from build.core.errors import CheckFailed, Problem
+from build.notebooks.seal import read_object
+from build.core.secret_scan import real_credentials
+from build.stitch.template import Template
+from kernel_src.recipes.kernel_cards import KernelCard
+
+# What goes to Kaggle, or into git.
+_SENT_OR_COMMITTED = ("kernel_src", "notebooks", "datasets_meta", "build", "bench", "docs", "tests")
+
+
+@dataclass
+class Verdict:
+    """What the check found."""
+
+    notebooks: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # no faults: versions unknown, exceptions on purpose
+
+
+def run(as_json: bool, *, root: Path = ROOT, cards: Sequence[KernelCard] | None = None) -> None:
+    """Check everything; print one line per note and a clear last line, or one JSON object.
+
+    Raises:
+        CheckFailed: with every problem of every notebook.
+    """
+    verdict = check(notebooks.all_cards() if cards is None else cards, root)
+    if verdict.problems:
+        raise CheckFailed(verdict.problems)
+    if as_json:
+        value = {"ok": True, "notebooks": verdict.notebooks, "problems": [], "notes": verdict.notes}
+        print(json.dumps(value, indent=2))
+        return
+    for note in verdict.notes:
+        print(f"note: {note}")
+    print(f"{verdict.notebooks} notebooks: up to date, offline and described as Kaggle wants them")
+
+
+def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Verdict:
+    """Run every rule over the notebooks under `root`, which should be those of `cards`; or over one, given its slug.
+
+    A real credential comes first, wherever it stands: in a comment, a string, Markdown, metadata, a test.
+    """
+    verdict = Verdict(problems=real_credentials(root, _SENT_OR_COMMITTED))
+    imported: set[str] = set()
+    known = {kernel_slug(card.experiment, card.kernel): card for card in cards}
+    templates = read_templates([card for slug, card in known.items() if slug == only or not only], root)
+    for slug, card in known.items():
+        if only and slug != only:
+            continue
+        verdict.problems += freshness_problems(card, root, templates)
+    for orphan in find_orphans(cards, root):
+        name = orphan.relative_to(root).as_posix()
+        cure = f"`git rm -r {name}`, or bring its experiment back"
+        verdict.problems.append(Problem(what="no experiment makes this notebook", where=name, cure=cure))
+    for folder in sorted((root / notebooks.NOTEBOOKS).glob("[!.]*/")):
+        path = folder / f"{folder.name}.ipynb"
+        if path.is_file() and (not only or folder.name == only):
+            verdict.notebooks += 1
+            try:
+                cells = read_cells(path, path.relative_to(root).as_posix())
+            except CheckFailed as failed:
+                verdict.problems += failed.problems
+                continue
+            imported |= set(find_imports(cells))
+            verdict.problems += notebook_problems(path, cells, root, known.get(folder.name))
+    verdict.problems += _dataset_problems(cards, root)
+    pyproject = root / "pyproject.toml"
+    if pyproject.is_file():
+        pins = compare_pins(pyproject.read_text(encoding="utf-8"), imported)
+        verdict.problems += pins.problems
+        verdict.notes += pins.exceptions + pins.unknown
+    verdict.problems = list(dict.fromkeys(verdict.problems))
+    return verdict
+
+
+def freshness_problems(card: KernelCard, root: Path, templates: Mapping[str, Template]) -> list[Problem]:
+    """Compare both files of a notebook, byte by byte, with a fresh build."""
+    try:
+        fresh = build_notebook(card, root, templates)
+    except CheckFailed as failed:
+        return failed.problems
+    edited = find_edited(fresh, root)
+    return [*_stale_problems(fresh, card, edited, root), *(edit_problem(path, root) for path in edited)]
+
+
+def _stale_problems(fresh: Built, card: KernelCard, edited: Sequence[Path], root: Path) -> list[Problem]:
+    problems = []
+    for path, content in fresh.files(root).items():
+        there = path.read_bytes() if path.is_file() else None
+        if there != content and path not in edited:
+            what = "is missing" if there is None else "is not what the sources make"
+            where = path.relative_to(root).as_posix()
+            command = f"make build EXPERIMENT={card.experiment}" if card.experiment else "make build"
+            problems.append(Problem(what=what, where=where, cure=f"run `{command}`"))
+    return problems
+
+
+def notebook_problems(path: Path, cells: Sequence[Cell], root: Path, card: KernelCard | None) -> list[Problem]:
+    """Apply every rule that needs nothing but the notebook's folder."""
+    names = read_names(cells)
+    problems = [fault for cell in cells for fault in cell.faults]
+    problems += find_online(cells, names)
+    problems += find_credentials(cells)
+    problems += import_problems(cells, root)
+    problems += size_problems(path, root)
+    description = path.with_name(KERNEL_METADATA)
+    where = description.relative_to(root).as_posix()
+    if not description.is_file():
+        return problems if card else [*problems, Problem(what="is missing", where=where, cure="run `make build`")]
+    metadata = read_object(description.read_bytes())
+    problems += kernel_problems(metadata, where)
+    if metadata and metadata.get("code_file") != path.name:
+        problems.append(Problem(what=f"code_file is not {path.name}", where=where, cure="run `make build`"))
+    return problems + mount_problems(find_mounts(cells, names), metadata, where, card)
+
+
+def size_problems(path: Path, root: Path) -> list[Problem]:
+    """Measure what Kaggle would receive: its client sends the JSON with every other letter than ASCII escaped."""
+    on_disk = path.read_bytes()
+    size = max(len(on_disk), len(json.dumps(read_object(on_disk))))
+    if size < SOURCE_LIMIT_BYTES:
+        return []
+    what = f"{size:,} bytes; Kaggle takes less than {SOURCE_LIMIT_BYTES:,}"
+    cure = "move data out of the sources into a dataset"
+    return [Problem(what=what, where=path.relative_to(root).as_posix(), cure=cure)]
+
+
+def _dataset_problems(cards: Sequence[KernelCard], root: Path) -> list[Problem]:
+    problems = []
+    folder = root / notebooks.DATASETS_META
+    for slug in sorted({slug for card in cards for slug in card.datasets if "/" not in slug}):
+        if not (folder / slug / DATASET_METADATA).is_file():
+            where = f"{notebooks.DATASETS_META}/{slug}/{DATASET_METADATA}"
+            problems.append(Problem(what="is missing", where=where, cure="run `make build`"))
+    for path in sorted(folder.glob(f"*/{DATASET_METADATA}")):
+        metadata, where = read_object(path.read_bytes()), path.relative_to(root).as_posix()
+        problems += dataset_problems(metadata, where)
+        if metadata and str(metadata.get("id", "")).rpartition("/")[2] != path.parent.name:
+            cure = f'"id": "OWNER/{path.parent.name}"'
+            problems.append(Problem(what="its id is not the folder's name", where=where, cure=cure))
+    return problems

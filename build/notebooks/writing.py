@@ -1,0 +1,146 @@
+"""Several sources are written together: a kill leaves them old, or the next command makes them new.
+
+1. Everything, old and new, is written to `out/sync/pending.<pid>/` and flushed.
+2. That folder becomes `out/sync/pending/` in one step: from here on the edit is home, whatever happens.
+3. The sources are replaced, one by one; `pending` becomes `out/sync/backup/<number>/`.
+
+`recover` finishes what a kill left at step 3, and is called before anything else reads the sources.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from build.core.errors import CheckFailed, Problem
+from build.notebooks.stamp import SOURCES
+from build.notebooks.checked import is_source_name
+from build.core.untrusted import inside
+from kernel_src.runtime.files import write_atomically, write_json
+from kernel_src.runtime.untrusted import quoted
+
+SYNC = Path("out", "sync")
+_LIST = "files.json"
+
+
+def write_all(root: Path, texts: Mapping[str, str], notebook: bytes = b"") -> Path | None:
+    """Replace sources by texts with their own line ends, all of them or none; return the backup's folder."""
+    recover(root)
+    new = {where: styled(text, _read(_source(root, where))) for where, text in texts.items()}
+    new = {where: content for where, content in new.items() if content != _read(root / where)}
+    if not new:
+        return None
+    folder = root / SYNC / f"pending.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "old").mkdir(parents=True)
+    (folder / "new").mkdir()
+    names = {where: f"{number}.py" for number, where in enumerate(sorted(new))}
+    for where, name in names.items():
+        if (root / where).exists():
+            _put(folder / "old" / name, _read(root / where))
+        _put(folder / "new" / name, new[where])
+    _put(folder / "notebook.ipynb", notebook)
+    write_json(folder / _LIST, names)
+    os.rename(folder, root / SYNC / "pending")
+    return recover(root)
+
+
+def recover(root: Path) -> Path | None:
+    """Finish a write that was interrupted; return the backup's folder, None when there was nothing to do.
+
+    Raises:
+        CheckFailed: a source was changed since by somebody else.
+    """
+    pending = root / SYNC / "pending"
+    if not pending.is_dir():
+        return None
+    contents = {}
+    for where, name in _read_list(pending).items():
+        old = _read(pending / "old" / name)
+        new = _read(pending / "new" / name)
+        if _read(root / where) not in {old, new}:
+            raise CheckFailed(
+                [
+                    Problem(
+                        what="changed since a sync was interrupted, which was to change it, too",
+                        where=where,
+                        cure=f"its two versions are in {pending}/old/{name} and new/{name}: merge them by hand, "
+                        "then delete that folder",
+                    )
+                ]
+            )
+        contents[where] = new
+    for where, content in contents.items():
+        path = root / where
+        if _read(path) != content:
+            _put(path, content)
+    backups = root / SYNC / "backup"
+    backups.mkdir(parents=True, exist_ok=True)
+    number = max([int(path.name) for path in backups.iterdir() if path.name.isdigit()], default=0) + 1
+    backup = backups / f"{number:04d}"
+    os.rename(pending, backup)
+    return backup
+
+
+def refuse_pending(root: Path) -> None:
+    """Refuse to look at sources of which an interrupted sync has written some and not the others.
+
+    Raises:
+        CheckFailed: there are such.
+    """
+    if (root / SYNC / "pending").is_dir():
+        what = "a sync was interrupted while it wrote the sources, so they are half old and half new"
+        cure = "`python -m build sync NOTEBOOK` or `make build` finishes it"
+        raise CheckFailed([Problem(what=what, where=f"{(SYNC / 'pending').as_posix()}/", cure=cure)])
+
+
+def keep(root: Path, name: str, content: bytes) -> Path:
+    """Keep a notebook whose edits did not all come home, named by its content."""
+    path = root / SYNC / "kept" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name[-100:]}"
+    _put(path, content)
+    return path
+
+
+def styled(text: str, there: bytes) -> bytes:
+    """Write a text with the line ends and the byte-order mark that the file has."""
+    content = text.encode()
+    if b"\r\n" in there:
+        content = content.replace(b"\n", b"\r\n")
+    return b"\xef\xbb\xbf" + content if there.startswith(b"\xef\xbb\xbf") else content
+
+
+def _source(root: Path, where: str) -> Path:
+    """Return the path of a source; what is written as a source lies in the folder of the sources, links followed."""
+    try:
+        if is_source_name(where):
+            return inside(root / SOURCES, where.removeprefix(f"{SOURCES}/"))
+        what = f"{quoted(where)} is not the path of a source"
+    except ValueError as error:
+        what = str(error)
+    raise CheckFailed([Problem(what=what, where=SOURCES, cure="put a plain file there; nothing was written")])
+
+
+def _read_list(pending: Path) -> dict[str, str]:
+    """Return which file of an interrupted write is which source."""
+    try:
+        names = dict(json.loads((pending / _LIST).read_bytes()))
+        if not all(isinstance(name, str) and re.fullmatch(r"[0-9]{1,6}\.py", name) for name in names.values()):
+            raise ValueError("its files have other names than a sync gives them")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        what = f"what a sync left when it was interrupted cannot be read: {error}"
+        raise CheckFailed([Problem(what=what, where=str(pending / _LIST), cure="delete that folder")]) from None
+    for where in names:
+        _source(pending.parents[2], where)
+    return names
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda draft: draft.write_bytes(content))

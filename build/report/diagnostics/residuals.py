@@ -1,0 +1,85 @@
+"""The errors per target, and per state, species or fold. An error is prediction minus truth, in grams."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from build.report.diagnostics.subject import Subject
+from build.scores.comparison import Comparison
+from build.scores.intervals import Interval
+from kernel_src.competition.constants import TARGETS
+from kernel_src.competition.metric import weight_row
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetErrors:
+    """How one target is met."""
+
+    target: str
+    r2: Interval | None  # ordinary R² of this target; None where its truth is constant
+    bias_g: float
+    rmse_g: float
+    median_g: float  # of the absolute error
+    slope: float | None  # grams of error per gram of truth; below 0 for every model that is not perfect
+    share: float  # of the metric-weighted squared error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The images of one state, one species or one fold."""
+
+    name: str
+    images: int
+    groups: int  # visits that they come from
+    truth_g: tuple[float, ...]  # mean of each target
+    bias_g: tuple[float, ...]
+    error_g: float  # root of the metric-weighted mean squared error
+    share: float  # of the metric-weighted squared error of all images
+
+
+def squared_errors(subject: Subject) -> np.ndarray:
+    """Return the metric-weighted squared error of each image, (images,)."""
+    return subject.errors**2 @ weight_row()
+
+
+def target_errors(subject: Subject, comparison: Comparison) -> tuple[TargetErrors, ...]:
+    """Describe every target."""
+    errors, truth = subject.errors, subject.validation.truth
+    cost = (errors**2).sum(0) * weight_row()
+    found = []
+    for i, target in enumerate(TARGETS):
+        own, around = errors[:, i], truth[:, i] - truth[:, i].mean()
+        spread = float(around @ around)
+        intervals = comparison.targets.get(target)
+        found.append(
+            TargetErrors(
+                target=target,
+                r2=intervals[0] if intervals is not None else None,
+                bias_g=float(own.mean()),
+                rmse_g=float(np.sqrt((own**2).mean())),
+                median_g=float(np.median(np.abs(own))),
+                slope=float(around @ own) / spread if spread > 0 else None,
+                share=float(cost[i] / max(cost.sum(), 1e-12)),
+            )
+        )
+    return tuple(found)
+
+
+def parts(subject: Subject, labels: np.ndarray) -> tuple[Part, ...]:
+    """Describe the images of each label, labels (images,) in their order."""
+    squares, validation = squared_errors(subject), subject.validation
+    found = []
+    for label in sorted(set(labels.tolist()), key=lambda name: (int(name) if name.isdecimal() else 0, name)):
+        own = labels == label
+        found.append(
+            Part(
+                name=str(label),
+                images=int(own.sum()),
+                groups=len(set(validation.groups[own])),
+                truth_g=tuple(validation.truth[own].mean(0).tolist()),
+                bias_g=tuple(subject.errors[own].mean(0).tolist()),
+                error_g=float(np.sqrt(squares[own].mean())),
+                share=float(squares[own].sum() / max(squares.sum(), 1e-12)),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,141 @@
+"""`make demo`: the whole path on a painted competition, each step through the door a user takes.
+
+paint → build → rehearse training → bundle → rehearse inference on the hidden test → score. It leaves `competition/`,
+`hidden/`, `bundle/`, `rehearsal/report.json`, `summary.json` and one page to look at.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from build.core.errors import CheckFailed, Problem
+from build.core.progress import Steps
+
+EXPERIMENT = "demo"
+LIMIT_S = {"train": 900.0, "infer": 300.0}
+MEMORY_LIMIT_GB = 4.0
+# What the demo promises; falling short is a failure of the kit, not a matter of taste.
+LEAST_OOF_R2, LEAST_HIDDEN_R2, LEAST_LEAD_OVER_COLOUR = 0.60, 0.50, 0.10
+
+
+def run(out: Path, as_json: bool) -> None:
+    """Run the demo into `out` and say where the page is.
+
+    Raises:
+        CheckFailed: a step failed, or a promise of the demo is not kept.
+    """
+    from build.core.progress import counting
+    from build.demo.competition import paint_competition
+    from build.demo.page import write_page
+    from build.demo.score import score_demo
+    from build.notebooks.builder import all_cards, build, choose_cards
+    from build.weights.bundle import make_bundle, summary
+    from build.weights.pretrained import lite0_dataset
+    from kernel_src.recipes.kernel_cards import bundle_slug
+    from kernel_src.runtime.files import write_json
+
+    out = out.resolve()
+    steps = Steps(total=7, quiet=as_json)
+    start = time.perf_counter()
+    with steps.step("paint", f"a small competition in Kaggle's layout → {out / 'competition'}"):
+        with counting("painting", quiet=as_json) as advance:
+            paint_competition(out, progress=advance)
+    with steps.step("pretrained", f"ImageNet weights of EfficientNet-Lite0 → {out / 'pretrained'}"):
+        lite0_dataset(out / "pretrained")
+    with steps.step("build", "kernel_src/ → notebooks/"):
+        build(choose_cards(EXPERIMENT, all_cards()))
+    with steps.step("train", "the training notebook, rehearsed as Kaggle would run it (about three minutes)"):
+        training = _rehearse("train", out, out / "rehearsal-train", out / "pretrained", as_json)
+    with steps.step("bundle", f"weights in half precision, with a manifest → {out / 'bundle'}"):
+        bundle = make_bundle(
+            out / "rehearsal-train" / "working" / "run",
+            out / "bundle",
+            slug=bundle_slug(EXPERIMENT),
+            data=out / "competition",
+        )
+        if not as_json:
+            print(summary(bundle))
+    with steps.step("infer", "the inference notebook, rehearsed as Kaggle's rerun on the hidden test"):
+        inference = _rehearse("infer", out, out / "rehearsal", out / "bundle", as_json)
+    with steps.step("score", "against the labels kept aside, the floors and a colour baseline"):
+        scores = score_demo(out)
+    result: dict[str, Any] = {
+        **scores,
+        "oof_r2_fp16": bundle.oof_r2_fp16,
+        "bundle_mb": round(bundle.bytes_bundle / 1e6, 2),
+        "run_mb": round(bundle.bytes_run / 1e6, 2),
+        "seconds": round(time.perf_counter() - start, 1),
+        "seconds_by_step": steps.seconds,
+        "peak_rss_gb": max(training.peak_rss_gb, inference.peak_rss_gb),
+        "isolation": inference.isolation,
+        "versions": _versions(),
+    }
+    write_json(out / "summary.json", result)
+    page = write_page(out, result)
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        print(_last_words(result))
+    if broken := _broken_promises(result):
+        raise CheckFailed(broken)
+    if not as_json:
+        print(f"Look at {page.as_uri()} — all numbers are in {out / 'summary.json'}")
+
+
+def _rehearse(kernel: str, demo: Path, out: Path, weights: Path, quiet: bool) -> Any:
+    """Rehearse one of the demo's notebooks and stop if it failed, with what its report says."""
+    from build.core.progress import waiting
+    from build.notebooks.builder import NOTEBOOKS, ROOT
+    from build.notebooks.metadata import kernel_slug
+    from build.run.rehearse import rehearse
+
+    slug = kernel_slug(EXPERIMENT, kernel)
+    with waiting(f"rehearsing {slug}", quiet) as say:
+        report = rehearse(
+            ROOT / NOTEBOOKS / slug / f"{slug}.ipynb",
+            data=demo / "competition",
+            weights=[weights],
+            hidden=demo / "hidden" if kernel == "infer" else None,
+            rerun=kernel == "infer",
+            limit_s=LIMIT_S[kernel],
+            memory_gb=MEMORY_LIMIT_GB,
+            out=out,
+            say=say,
+        )
+    if not report.ok:
+        raise CheckFailed([Problem(what=str(problem), where=f"{slug}, see {out}") for problem in report.problems])
+    return report
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    names = ("torch", "torchvision", "timm", "albumentations", "numpy", "opencv-python-headless", "papermill")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _last_words(result: dict[str, Any]) -> str:
+    low, high = result["hidden_r2_interval"]
+    return (
+        f"out-of-fold R² {result['oof_r2']:.3f}, hidden R² {result['hidden_r2']:.3f} [{low:.3f}, {high:.3f}]; "
+        f"colour alone {result['colour_baseline_r2']:.3f}, means {result['floor_mean_r2']:.3f}; "
+        f"{result['seconds']:.0f} s, {result['peak_rss_gb']:.1f} GB"
+    )
+
+
+def _broken_promises(result: dict[str, Any]) -> list[Problem]:
+    """Compare what came out with what the demo promises."""
+    floor = max(result["floor_mean_r2"], result["floor_group_r2"])
+    promises = [
+        ("oof_r2", LEAST_OOF_R2, "the network has not learnt"),
+        ("hidden_r2", LEAST_HIDDEN_R2, "what was learnt does not carry over to the hidden test"),
+        ("oof_r2", floor, "the network is no better than the means"),
+        ("oof_r2", result["colour_baseline_r2"] + LEAST_LEAD_OVER_COLOUR, "counting colours does nearly as well"),
+    ]
+    return [
+        Problem(what=f"{name} is {result[name]:.3f}, promised is at least {least:.3f}: {why}", where="make demo")
+        for name, least, why in promises
+        if result[name] < least
+    ]

@@ -1,0 +1,204 @@
+"""`make notebook-run`: the built notebook itself, in a session on this machine, on a competition laid out in out/mock/.
+
+1. The competition and the datasets that the notebook mounts are laid out in `out/mock/kaggle/input`.
+2. papermill runs the notebook as it lies in notebooks/, in `out/mock/kaggle/working`, into `out/notebook-runs/`.
+
+The notebook is told nothing: it finds the mock by itself, as it does when `make lab` or VS Code runs it. Nothing is
+isolated: `make rehearse` is for seeing what Kaggle would say.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from build.core.errors import CheckFailed, Problem, WrongUse
+from build.notebooks.builder import NOTEBOOKS, ROOT
+from build.notebooks.metadata import kernel_slug
+from build.run.datasets import match_datasets, needed_by
+from build.run.mock import lay_out
+from build.run.rehearse.command import notebook_of
+from build.run.rehearse.page import render_html
+from build.run.session import only_one
+from kernel_src.competition.constants import SLUG
+from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card, kernels_of
+from kernel_src.runtime.mounts import MOCK
+
+RUNS = Path("out", "notebook-runs")
+DEMO_DATA = Path("out", "demo", "competition")
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookRun:
+    """What a run left."""
+
+    ok: bool
+    notebook: str  # as executed
+    page: str
+    reads: str  # the notebook's own first words
+    working: str
+    files: list[str]  # that it wrote there
+    seconds: float
+
+
+def run_notebook(
+    experiment: str,
+    kernel: str,
+    *,
+    data: Path | None = None,
+    weights: Sequence[Path] = (),
+    random: bool = False,
+    root: Path = ROOT,
+    say: Say = print,
+) -> NotebookRun:
+    """Lay out the mock and run a built notebook on it.
+
+    `data` is the demo's painted competition by default, which is painted where it is missing. `random` makes bundles of
+    random numbers in place of trained ones.
+
+    Raises:
+        WrongUse: no such experiment or notebook, or a folder is missing.
+        CheckFailed: the notebook failed; carries the cell's error.
+    """
+    if experiment not in {*EXPERIMENTS, *ENSEMBLES}:
+        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
+    if kernel not in kernels_of(experiment):
+        raise WrongUse(f"{experiment} has no {kernel} notebook; it has {', '.join(kernels_of(experiment))}")
+    slug = kernel_slug(experiment, kernel)
+    notebook = notebook_of(slug, root / NOTEBOOKS)
+    with only_one(root / RUNS):
+        datasets = _datasets(experiment, kernel, weights, random, root, say)
+        mock = lay_out(
+            root / MOCK,
+            competition_slug=SLUG,
+            data=data or _painted(root, say),
+            datasets=datasets,
+            layout="new",
+            subfolders=True,
+        )
+        for note in mock.notes:
+            say(f"note: {note}")
+        executed = root / RUNS / f"{slug}.ipynb"
+        started = time.perf_counter()
+        _execute(notebook, executed, mock.working, say)
+        page = executed.with_suffix(".html")
+        render_html(executed, page)
+        return NotebookRun(
+            ok=True,
+            notebook=str(executed),
+            page=str(page),
+            reads=first_words(executed),
+            working=str(mock.working),
+            files=sorted(path.name for path in mock.working.iterdir()),
+            seconds=round(time.perf_counter() - started, 1),
+        )
+
+
+def first_words(executed: Path) -> str:
+    """Return the first line that a notebook printed, "" when it printed nothing."""
+    for cell in json.loads(executed.read_bytes())["cells"]:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stdout":
+                return "".join(output["text"]).partition("\n")[0]
+    return ""
+
+
+def run(experiment: str, kernel: str, data: Path | None, weights: Sequence[Path], random: bool, as_json: bool) -> None:
+    """Run from the command line."""
+    say: Say = (lambda line: print(line, file=sys.stderr)) if as_json else print
+    done = run_notebook(experiment, kernel, data=data, weights=weights, random=random, say=say)
+    if as_json:
+        print(json.dumps(asdict(done), indent=2))
+        return
+    print(f"{done.reads}\n{done.notebook}: every cell ran, in {done.seconds:.0f} s; it left {', '.join(done.files)}")
+    print(f"Look at {Path(done.page).as_uri()}, or open the notebook in `make lab`: it finds the same mock there")
+
+
+# -- what is mounted -----------------------------------------------------------------------------------------------
+
+
+def _datasets(
+    experiment: str, kernel: str, weights: Sequence[Path], random: bool, root: Path, say: Say
+) -> dict[str, Path]:
+    if kernel == "train":
+        return match_datasets(needed_by(EXPERIMENTS[experiment]), weights, "WEIGHTS=")
+    trained = {bundle_slug(name): name for name in EXPERIMENTS}
+    needed = {
+        slug: f"the bundle of {trained[slug]}, or RANDOM=1 for random numbers in its place"
+        for slug in kernel_card(experiment, "infer").datasets
+    }
+    given = list(weights)
+    if not given:
+        places = [root / "out" / "demo" / "bundle", *(root / "out" / "bundles" / trained[slug] for slug in needed)]
+        given = [place for place in places if _names(place) in needed]
+    if random:
+        there = {_names(place) for place in given}
+        given += [random_bundle(trained[slug], root, say) for slug in needed if slug not in there]
+    return match_datasets(needed, given, "WEIGHTS=")
+
+
+def _names(bundle: Path) -> str:
+    """Return the dataset that a bundle says it is, "" where there is none."""
+    from kernel_src.runtime.manifest import MANIFEST_FILE
+
+    manifest = bundle / MANIFEST_FILE
+    return str(json.loads(manifest.read_bytes()).get("dataset", "")) if manifest.is_file() else ""
+
+
+def random_bundle(experiment: str, root: Path, say: Say) -> Path:
+    """Make a bundle of an experiment out of random numbers, unless it is there; its grams mean nothing."""
+    from build.weights.bundle import make_bundle
+    from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
+
+    bundle = root / "out" / "random-bundles" / experiment
+    if _names(bundle):
+        return bundle
+    say(f"{experiment}: its bundle is made of random numbers, so its grams mean nothing → {bundle}")
+    recipe, scratch = EXPERIMENTS[experiment], bundle.with_name(f".{experiment}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        depth = random_depth(scratch / "depth", DEPTH_SMALL) if recipe.depth else None
+        run_folder = random_run(scratch / "run", recipe, depth, settled=True)
+        make_bundle(run_folder, bundle, slug=bundle_slug(experiment))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return bundle
+
+
+def _painted(root: Path, say: Say) -> Path:
+    from build.demo.competition import paint_competition
+
+    if not (root / DEMO_DATA).is_dir():
+        say(f"painting the demo's competition → {root / DEMO_DATA} (half a minute, once)")
+        paint_competition(root / DEMO_DATA.parent)
+    return root / DEMO_DATA
+
+
+# -- running -------------------------------------------------------------------------------------------------------
+
+
+def _execute(notebook: Path, executed: Path, working: Path, say: Say) -> None:
+    """Run a notebook; what has run is on disk at every moment.
+
+    Raises:
+        CheckFailed: a cell failed, or the kernel died.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    say(f"{notebook.name} runs in {working}")
+    try:
+        papermill.execute_notebook(
+            notebook, executed, cwd=working, kernel_name="python3", progress_bar=sys.stderr.isatty()
+        )
+    except papermill.PapermillExecutionError as error:
+        what = f"cell {error.cell_index + 1} failed: {error.ename}: {error.evalue}"
+        raise CheckFailed([Problem(what=what, where=str(executed), cure="see the traceback there")]) from None
+    except DeadKernelError as error:
+        raise CheckFailed([Problem(what=f"the kernel died: {error}", where=str(executed))]) from None

@@ -1,0 +1,97 @@
+"""The constraints compared on out-of-fold predictions: each against the predictions as they are, paired.
+
+Within a file the variants are compared as models are. Over several files the mean gain is jackknifed over the same
+groups at once, since the files err on the same photographs: twelve files are not twelve witnesses.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from build.scores.intervals import Interval, group_sums, jackknife, scores, scores_without_each
+from build.scores.oof_files import Validation, read_with_truth, validation_of
+from kernel_src.competition.constraints import constrain
+from kernel_src.competition.metric import weight_row
+from kernel_src.recipes.experiment import CONSTRAINTS
+
+AS_IT_IS = "as it is"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstraintGain:
+    """What one constraint gains, over all files."""
+
+    constraint: str
+    against: str
+    gain: Interval  # mean over the files
+    least: float  # of one file
+    most: float
+
+
+def constraint_gains(validation: Validation) -> list[ConstraintGain]:
+    """Compare every constraint with the predictions as they are, and the other two projections with the default."""
+    variants = {AS_IT_IS: validation.predictions}
+    for name in CONSTRAINTS:
+        variants[name] = np.stack([constrain(one, name) for one in validation.predictions])
+    whole, parts = {}, {}
+    for name, predictions in variants.items():
+        sums = group_sums(validation.truth, predictions, validation.groups, weight_row())
+        whole[name], parts[name] = scores(sums), scores_without_each(sums)
+    pairs = [(name, AS_IT_IS) for name in CONSTRAINTS]
+    pairs += [("projection", other) for other in CONSTRAINTS if other != "projection"]
+    gains = []
+    for name, against in pairs:
+        each = whole[name] - whole[against]
+        interval = jackknife(float(each.mean()), (parts[name] - parts[against]).mean(0))
+        gains.append(
+            ConstraintGain(
+                constraint=name, against=against, gain=interval, least=float(each.min()), most=float(each.max())
+            )
+        )
+    return gains
+
+
+def run(given: Sequence[str], train_csv: Path | None, as_json: bool) -> None:
+    """Print what each constraint gains; raises what reading raises."""
+    files, truth = read_with_truth(given, train_csv)
+    validation = validation_of(files, truth)
+    gains = constraint_gains(validation)
+    if as_json:
+        print(json.dumps({"files": len(files), "gains": [gain_json(gain) for gain in gains]}, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), title=f"R², mean over {len(files)} files")
+    for column in ("constraint", "against"):
+        table.add_column(column)
+    for column in ("gain [95 %]", "better", "of one file"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in gains:
+        numbers = f"{one.gain.estimate:+z.4f} [{one.gain.low:+z.4f}, {one.gain.high:+z.4f}]"
+        table.add_row(
+            one.constraint,
+            one.against,
+            numbers,
+            f"{one.gain.probability:.1%}",
+            f"{one.least:+z.4f} to {one.most:+z.4f}",
+        )
+    Console().print(table)
+
+
+def gain_json(one: ConstraintGain) -> dict[str, Any]:
+    """Return one row for scripts."""
+    return {
+        "constraint": one.constraint,
+        "against": one.against,
+        "gain": one.gain.estimate,
+        "low": one.gain.low,
+        "high": one.gain.high,
+        "probability": one.gain.probability,
+        "least": one.least,
+        "most": one.most,
+    }

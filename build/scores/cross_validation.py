@@ -1,0 +1,99 @@
+"""The cross-validation score of a run or a bundle with interval and floors: what a public score is held against.
+
+Interval and floors need train.csv, which is not committed: they are computed where a table that has all the images is
+at hand, and are simply not known elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from kernel_src.runtime.manifest import CONFIG_FILE, read_bundle_json
+
+OOF_FILE = "oof.csv"  # as in kernel_src.training.runs, whose import would load torch
+# Where a training table may lie: what `make data` downloads, what `make demo` paints.
+TRAIN_TABLES = (Path("data/csiro-biomass/train.csv"), Path("out/demo/competition/train.csv"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """What a run or a bundle says about itself."""
+
+    r2: float
+    formula: str
+    folds: str
+    images: int
+    low: float | None = None  # 95 % interval; None: no training table at hand that has these images
+    high: float | None = None
+    groups: int | None = None  # of its images
+    floors: dict[str, float] = field(default_factory=dict)  # on its images
+
+
+def cross_validation(folder: Path, tables: Sequence[Path] = TRAIN_TABLES) -> CrossValidation:
+    """Read the out-of-fold score from a run or a bundle; interval and floors too where a training table is at hand.
+
+    Raises:
+        BundleError: the config cannot be read.
+        KeyError: it is no config of a run or a bundle.
+    """
+    config = read_bundle_json(folder, CONFIG_FILE)
+    experiment, oof = config["experiment"], config["oof"]
+    known = CrossValidation(
+        r2=float(oof["r2"]),
+        formula=str(oof["formula"]),
+        folds=f"{_folds(config)}, {oof['images']} images",
+        images=int(oof["images"]),
+    )
+    if not (folder / OOF_FILE).is_file():
+        return known
+    table = find_table(folder / OOF_FILE, tables)
+    return known if table is None else _with_interval(known, folder / OOF_FILE, experiment["constraint"], table)
+
+
+def _folds(config: Mapping[str, Any]) -> str:
+    experiment = config["experiment"]
+    if is_frozen(experiment):
+        return "every State+Sampling_Date group left out once, everything chosen inside the others"
+    total = f"{experiment['folds']} {experiment['split']} folds (seed {experiment['split_seed']})"
+    missing = ", ".join(config.get("missing_folds") or ())
+    return f"{len(config['folds'])} of {total}{f', without fold {missing}, which could not be trained' * bool(missing)}"
+
+
+def is_frozen(experiment: Mapping[str, Any]) -> bool:
+    """Tell of a recipe, as JSON holds it, whether a regressor on frozen features predicts (build/search/regress/)."""
+    return bool(experiment.get("feature_poolings"))
+
+
+def find_table(oof: Path, tables: Sequence[Path]) -> Path | None:
+    """Return the first training table that has every image of an out-of-fold file."""
+    from kernel_src.competition.tables import read_train
+    from kernel_src.runtime.csv_table import read_csv
+
+    images = set(read_csv(oof, {"image_id": str})["image_id"])
+    if not images:
+        return None
+    return next((path for path in tables if path.is_file() and images <= set(read_train(path)["image_id"])), None)
+
+
+def _with_interval(known: CrossValidation, oof_path: Path, constraint: str, table: Path) -> CrossValidation:
+    from build.scores.intervals import group_sums, score_intervals
+    from build.scores.oof_files import read_oof
+    from kernel_src.competition.constraints import constrain
+    from kernel_src.competition.floors import reference_points
+    from kernel_src.competition.metric import weight_row
+    from kernel_src.competition.tables import group_labels, read_train, target_array
+
+    oof = read_oof(str(oof_path)).table
+    seen = read_train(table).set_index("image_id").loc[oof.index]
+    truth, groups = target_array(seen), group_labels(seen)
+    count = len(set(groups))
+    if count < 2:  # no interval, and no other group whose mean could be a floor
+        return replace(known, groups=count)
+    predicted = constrain(target_array(oof), constraint)
+    try:
+        (interval,) = score_intervals(group_sums(truth, predicted[None], groups, weight_row()))
+    except ValueError:  # with one group left out the truth is constant: a score there is not defined
+        return replace(known, groups=count)
+    floors = reference_points(truth, groups)
+    return replace(known, low=interval.low, high=interval.high, groups=count, floors=floors)

@@ -1,0 +1,1 @@
+"""Search: hyper-parameters by Optuna, regressors on frozen features."""

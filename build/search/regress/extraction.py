@@ -1,0 +1,201 @@
+"""`python -m build features`: photographs → an .npz of frozen features, by the very network that the notebook has."""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from build.core.errors import CheckFailed, Problem, WrongUse
+from kernel_src.recipes.experiment import Experiment
+
+PROVENANCE = "provenance"  # the entry of the .npz that says, as JSON, what made it
+SUFFIXES = (".jpg", ".jpeg", ".png")
+VERSIONED = ("torch", "timm", "numpy")
+
+
+def frozen_recipe(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """Return an experiment as one of frozen features: its backbone, no fine-tuning, no depth.
+
+    Raises:
+        WrongUse: the backbone has no weights to start from, or a change is impossible.
+    """
+    from build.core.settings import apply_changes
+
+    frozen = {"depth": "", "frozen_groups": 0, "tta": "none", "feature_poolings": ["own"]}
+    return apply_changes(experiment, ({} if experiment.is_frozen else frozen) | dict(changes))
+
+
+def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Path]:
+    """Map image ids to photographs: those of a train.csv, beside it or in `images`, or every one in `images`.
+
+    Raises:
+        WrongUse: neither is given, a file is wrong or missing, or there are none.
+    """
+    from kernel_src.competition.tables import read_train
+
+    if train_csv is None and images is None:
+        raise WrongUse("features of which photographs? Give --train-csv FILE, --images DIR, or both")
+    if images is not None and not images.is_dir():
+        raise WrongUse(f"--images {images} is no folder")
+    if train_csv is None:
+        assert images is not None
+        found = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
+        if not found:
+            raise WrongUse(f"{images} holds no photograph ({', '.join(SUFFIXES)})")
+        return found
+    try:
+        train = read_train(train_csv)
+    except (FileNotFoundError, ValueError) as error:
+        raise WrongUse(str(error)) from None
+    paths = [images / Path(name).name if images else train_csv.parent / name for name in train["image_path"]]
+    if lost := [path for path in paths if not path.is_file()]:
+        cure = "name their folder with --images" if images is None else "is it the right folder?"
+        raise WrongUse(f"{len(lost)} of {len(paths)} photographs are not there, first {lost[0]}: {cure}")
+    return dict(zip(train["image_id"], paths, strict=True))
+
+
+def extract(
+    experiment: Experiment,
+    paths: Sequence[Path],
+    weights: Path,
+    *,
+    batch_size: int,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Return the frozen features of photographs, (n, F) float32; each is read once, each picture passes once.
+
+    Raises:
+        CheckFailed: the weights do not fit, a photograph cannot be read, or a feature is not finite.
+        WrongUse: the backbone cannot do what the experiment asks of it.
+    """
+    import torch
+
+    from kernel_src.data.dataset import PhotographFiles
+    from kernel_src.data.images import ImageError
+    from kernel_src.data.preprocessing import framings_of, preprocessing_of
+    from kernel_src.models.frozen_features import load_frozen_features
+    from kernel_src.models.prediction import batch_loader, not_finite
+    from kernel_src.runtime.device import check_device
+    from kernel_src.runtime.manifest import WeightsError
+
+    device, preprocessing = check_device(), preprocessing_of(experiment.backbone)
+    framings = framings_of(experiment, preprocessing)
+    parts: list[np.ndarray] = []
+    try:
+        net = load_frozen_features(experiment, framings, weights).to(device.kind)
+        net.to(memory_format=torch.channels_last)  # as inference does
+        for raw in batch_loader(PhotographFiles(paths, framings), batch_size, device):
+            pictures = [preprocessing.normalise(one.to(device.kind)) for one in raw]
+            with torch.inference_mode():
+                with torch.autocast(device.kind, torch.float16, enabled=device.half):
+                    features = net(*pictures)
+                if device.half and bool((bad := not_finite(features)).any()):
+                    features[bad] = net(*(one[bad] for one in pictures))
+            for row in np.flatnonzero(not_finite(features).cpu().numpy()):
+                path = paths[sum(map(len, parts)) + int(row)]
+                raise CheckFailed([Problem(what="a feature is NaN or infinite in fp32 too", where=str(path))])
+            parts.append(features.float().cpu().numpy())
+            advance(sum(map(len, parts)), len(paths))
+    except (WeightsError, ImageError) as error:
+        raise CheckFailed([Problem(what=str(error))]) from None
+    except ValueError as error:
+        raise WrongUse(str(error)) from None
+    return np.concatenate(parts)
+
+
+def make_features(
+    experiment: Experiment,
+    photographs: Mapping[str, Path],
+    weights: Path,
+    out: Path,
+    *,
+    batch_size: int,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Write the features of photographs into `out`, whole or not at all; return what it says of itself.
+
+    Raises:
+        CheckFailed, WrongUse: see `extract`.
+    """
+    from build.core.progress import counting
+    from kernel_src.data.preprocessing import framings_of, preprocessing_of
+    from kernel_src.models.frozen_features import feature_blocks
+    from kernel_src.runtime.device import check_device
+    from kernel_src.runtime.files import sha256_of, write_atomically
+
+    with counting("photographs", quiet) as advance:
+        features = extract(experiment, list(photographs.values()), weights, batch_size=batch_size, advance=advance)
+    preprocessing, device = preprocessing_of(experiment.backbone), check_device()
+    provenance = {
+        "experiment": experiment.as_json(),
+        "preprocessing": preprocessing.as_json(),
+        "weights": {"dataset": experiment.starting_weights, "sha256": sha256_of(weights)},
+        "blocks": feature_blocks(experiment, framings_of(experiment, preprocessing)),
+        "images": len(features),
+        "features": features.shape[1],
+        "device": f"{device.name}, {'fp16' if device.half else 'fp32'}",
+        "versions": {name: version(name) for name in VERSIONED},
+    }
+    arrays = {
+        "image_id": np.array(list(photographs)),
+        "features": features,
+        PROVENANCE: np.array(json.dumps(provenance)),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, lambda draft: np.savez(draft, **arrays))
+    return provenance
+
+
+def run(
+    experiment_name: str,
+    *,
+    train_csv: Path | None,
+    images: Path | None,
+    out: Path,
+    pretrained: Sequence[Path],
+    heights_px: Sequence[int],
+    parts: Sequence[str],
+    layers: Sequence[int],
+    poolings: Sequence[str],
+    set_values: Sequence[str],
+    batch_size: int,
+    as_json: bool,
+) -> None:
+    """Make features from the command line."""
+    import timm
+
+    from build.core.settings import find_recipe, parse_changes
+    from build.run.datasets import match_datasets
+    from kernel_src.runtime.weight_sources import WEIGHTS_FILE
+
+    if out.suffix != ".npz":
+        raise WrongUse(f"--out {out}: features are an .npz")
+    chosen = {
+        "feature_heights_px": list(heights_px),
+        "feature_parts": list(parts),
+        "feature_layers": list(layers),
+        "feature_poolings": list(poolings),
+    }
+    changes = parse_changes(set_values) | {field: values for field, values in chosen.items() if values}
+    experiment = frozen_recipe(find_recipe(experiment_name, "to take features from"), changes)
+    if not timm.is_model(experiment.backbone):
+        raise WrongUse(f"timm knows no backbone {experiment.backbone!r}")
+    photographs = photographs_of(train_csv, images)
+    needed = {experiment.starting_weights: f"pretrained weights of {experiment.backbone}"}
+    folder = match_datasets(needed, pretrained, "--pretrained ")[experiment.starting_weights]
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise WrongUse(f"{folder} holds no {WEIGHTS_FILE}: `python -m build weights` makes such a folder")
+    told = make_features(experiment, photographs, folder / WEIGHTS_FILE, out, batch_size=batch_size, quiet=as_json)
+    if as_json:
+        print(json.dumps({"ok": True, "out": str(out), **told}, indent=2))
+        return
+    print(
+        f"{out}: {told['features']} features of {told['images']} photographs, {experiment.backbone}, {told['device']}\n"
+        f"  {'; '.join(told['blocks'])}\n"
+        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report … "
+        f"--experiment {experiment.name}"
+    )

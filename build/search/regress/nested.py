@@ -1,0 +1,180 @@
+"""Nested folds: everything is chosen inside, and the outer fold is predicted once.
+
+`fit_regressor` is given training rows only; it makes its own group folds among them, fits every candidate on them,
+blends by the predictions on the rows left out, and fits what has a weight again on all rows. The outer
+score calls it once per fold, so that it measures the choosing as well as the fitting.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from build.search.regress.blending import blend_weights
+from build.search.regress.candidates import FAMILIES, Family, fit_members
+from build.search.regress.rows import TrainingRows, ValuesElsewhere
+from kernel_src.competition.constraints import project
+from kernel_src.competition.metric import weighted_r2
+from kernel_src.models.regressor import Regressor, RegressorMember
+
+INNER_FOLDS = 5
+# A costly family is tried on the first inner fold; it goes on if its best is within so much R² of the best of all.
+SCREENING_MARGIN = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A regressor, and what the inner folds said of it."""
+
+    regressor: Regressor
+    screened_out: tuple[str, ...]  # families that the first inner fold ruled out
+
+
+def inner_folds(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Cut rows into group folds of nearly equal size, without chance: (training rows, validation rows) of each."""
+    from sklearn.model_selection import GroupKFold
+
+    return list(GroupKFold(min(INNER_FOLDS, len(set(groups)))).split(groups, groups=groups))
+
+
+def fit_regressor(
+    features: np.ndarray,
+    grams: np.ndarray,
+    groups: np.ndarray,
+    *,
+    seed: int,
+    families: Sequence[Family] = FAMILIES,
+) -> Choice:
+    """Choose and fit a blend on features (n, F), grams (n, 5) and groups (n,), of two groups at least."""
+    guessed = inner_guesses(features, grams, groups, seed=seed, families=families)
+    names = list(guessed.predicted)
+    weights = blend_weights([guessed.kinds[name] for name in names], guessed.stacked, grams, groups, seed)
+    weight_of = {name: row for name, row in zip(names, weights, strict=True) if row.any()}
+    rows = TrainingRows(features)
+    members = [
+        member
+        for family in families
+        if any(guessed.kinds[name].startswith(f"{family.name} ") for name in weight_of)
+        for member in fit_members(family, rows, grams, seed)
+        if member.name in weight_of
+    ]
+    chosen = np.stack([weight_of[member.name] for member in members])
+    return Choice(
+        regressor=Regressor(members=tuple(members), weights=chosen / chosen.sum(0)), screened_out=guessed.screened_out
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerGuesses:
+    """What every candidate that was not screened out says of the rows, each fitted without the row's inner fold."""
+
+    predicted: dict[str, np.ndarray]  # candidate → (n, 5) grams
+    kinds: dict[str, str]  # candidate → family and scale of the targets
+    screened_out: tuple[str, ...]
+
+    @property
+    def stacked(self) -> np.ndarray:
+        """The predictions in the order of `predicted`, (candidates, n, 5)."""
+        return np.stack(list(self.predicted.values()))
+
+
+def inner_guesses(
+    features: np.ndarray, grams: np.ndarray, groups: np.ndarray, *, seed: int, families: Sequence[Family] = FAMILIES
+) -> InnerGuesses:
+    """Fit every candidate on each inner fold's training rows and predict the rows left out."""
+    predicted: dict[str, np.ndarray] = {}
+    kinds: dict[str, str] = {}
+    dropped: tuple[str, ...] = ()
+    for number, (fitted, left) in enumerate(inner_folds(groups)):
+        rows, elsewhere = TrainingRows(features[fitted]), ValuesElsewhere(features[left])
+        for family in families:
+            if family.name in dropped:
+                continue
+            for member, guess in guesses(family, rows, grams[fitted], elsewhere, seed):
+                predicted.setdefault(member.name, np.zeros_like(grams))[left] = guess
+                kinds[member.name] = f"{family.name} {member.target_scale}"
+        if number == 0:
+            dropped = screened(families, kinds, {name: guess[left] for name, guess in predicted.items()}, grams[left])
+            gone = tuple(f"{name} " for name in dropped)
+            predicted = {name: guess for name, guess in predicted.items() if not name.startswith(gone or (" ",))}
+    return InnerGuesses(predicted=predicted, kinds=kinds, screened_out=dropped)
+
+
+def guesses(
+    family: Family, rows: TrainingRows, grams: np.ndarray, elsewhere: ValuesElsewhere, seed: int
+) -> Iterator[tuple[RegressorMember, np.ndarray]]:
+    """Yield every member of a family fitted to some rows, with its grams (m, 5) for other rows."""
+    for member in fit_members(family, rows, grams, seed):
+        yield member, member.grams(elsewhere.of(member.basis))
+
+
+def screened(
+    families: Sequence[Family], kinds: dict[str, str], predicted: dict[str, np.ndarray], truth: np.ndarray
+) -> tuple[str, ...]:
+    """Name the costly families that are hopeless on these rows."""
+    scores = {name: weighted_r2(truth, guess) for name, guess in predicted.items()}
+    bar = max(scores.values()) - SCREENING_MARGIN
+
+    def best(family: Family) -> float:
+        return max(score for name, score in scores.items() if kinds[name].startswith(f"{family.name} "))
+
+    return tuple(family.name for family in families if family.costly and best(family) < bar)
+
+
+# %%
+def nested_predictions(
+    features: np.ndarray,
+    grams: np.ndarray,
+    groups: np.ndarray,
+    folds: Sequence[np.ndarray],
+    *,
+    seed: int,
+    jobs: int = 1,
+    families: Sequence[Family] = FAMILIES,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[np.ndarray]:
+    """Predict every image by a regressor that was chosen and fitted without its fold, (n, 5) for each of `folds`.
+
+    Each of `folds` gives the outer fold of every image (n,). Folds that leave out the same rows are fitted once. The
+    result does not depend on `jobs`: every fit runs on one thread.
+    """
+    from joblib import Parallel, delayed
+
+    left_out = [numbers == number for numbers in folds for number in np.unique(numbers)]
+    work = list({mask.tobytes(): mask for mask in left_out}.values())
+    tasks = (delayed(_predict_fold)(features, grams, groups, mask, seed, families) for mask in work)
+    done: dict[bytes, np.ndarray] = {}
+    for mask, guess in zip(work, Parallel(n_jobs=jobs, return_as="generator")(tasks), strict=True):
+        done[mask.tobytes()] = guess
+        advance(len(done), len(work))
+    results = []
+    for numbers in folds:
+        predicted = np.full_like(grams, np.nan)
+        for number in np.unique(numbers):
+            predicted[numbers == number] = done[(numbers == number).tobytes()]
+        results.append(predicted)
+    return results
+
+
+def _predict_fold(
+    features: np.ndarray, grams: np.ndarray, groups: np.ndarray, left: np.ndarray, seed: int, families: Sequence[Family]
+) -> np.ndarray:
+    with one_thread():
+        choice = fit_regressor(features[~left], grams[~left], groups[~left], seed=seed, families=families)
+        return project(choice.regressor.predict(features[left]))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS and torch to one thread: sums in another order give other last digits, and workers would fight."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

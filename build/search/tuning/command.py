@@ -1,0 +1,239 @@
+"""`python -m build tune`: a search from the command line, to best.json, pictures and, if wanted, an experiment."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from build.search.tuning.objective import TuningData
+    from kernel_src.recipes.experiment import Experiment
+
+TUNING = Path("out/tuning")
+BEST_FILE = "best.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningReport:
+    """What a search has come to, over all processes."""
+
+    ok: bool
+    study: str
+    folder: str
+    storage: str
+    outer_fold: int
+    inner_folds: int
+    trials: dict[str, int]  # state → number
+    best: dict[str, Any]
+    pictures: list[str]
+    adopted: str  # the file that was written
+
+
+def tune(
+    experiment_name: str,
+    data: Path,
+    *,
+    trials: int,
+    storage: str = "",
+    study_name: str = "",
+    set_values: Sequence[str] = (),
+    restrictions: Sequence[str] = (),
+    pretrained: Sequence[Path] = (),
+    outer_fold: int = 0,
+    inner_folds: int = 3,
+    pruner: str = "median",
+    seed: int | None = None,
+    adopt_as: str = "",
+    out: Path = TUNING,
+) -> TuningReport:
+    """Search until the study has `trials` finished ones, and write what is best so far.
+
+    Raises:
+        WrongUse: something in the command cannot be meant; nothing was trained.
+    """
+    from build.core.settings import apply_changes, find_experiment, parse_changes
+    from build.search.tuning.adopt import adopt
+    from build.search.tuning.objective import objective
+    from build.search.tuning.plots import draw_study
+    from build.search.tuning.space import space_for
+    from build.search.tuning.study import make_pruner, open_storage, open_study, optimize
+    from kernel_src.runtime.files import write_json
+    from kernel_src.runtime.memory import keep_freed_memory
+    from kernel_src.runtime.untrusted import checked_file_name
+
+    base = find_experiment(experiment_name)
+    fixed = parse_changes(set_values)
+    experiment = apply_changes(base, fixed)
+    space = space_for(experiment, restrictions, fixed)
+    try:
+        name = checked_file_name(study_name or f"{experiment_name}-fold{outer_fold}")
+    except ValueError as error:
+        raise WrongUse(f"--study: {error}; it names a folder in {out}/") from None
+    folder = out / name
+    material = prepare(experiment, space, data, pretrained, outer_fold, inner_folds, folder / "cache")
+    about = {
+        "experiment": experiment_name,
+        "fixed": fixed,
+        "space": {key: repr(value) for key, value in space.items()},
+        "outer_fold": outer_fold,
+        "inner_folds": inner_folds,
+        "images": sorted(material.train["image_id"]),
+    }
+    keep_freed_memory()
+    print(f"study {name}: {len(material.train)} photographs, outer fold {outer_fold} left out", file=sys.stderr)
+    study = open_study(
+        name, open_storage(storage, folder), about, make_pruner(pruner, experiment.epochs, startup_trials=4), seed
+    )
+    optimize(study, objective(experiment, space, material), trials, lambda line: print(line, file=sys.stderr))
+    best = best_of(study, experiment_name, fixed)
+    if best:
+        write_json(folder / BEST_FILE, best)
+    return TuningReport(
+        ok=True,
+        study=name,
+        folder=str(folder),
+        storage=storage.split("@")[-1] or str(folder / "journal.log"),
+        outer_fold=outer_fold,
+        inner_folds=inner_folds,
+        trials=count_states(study),
+        best=best,
+        pictures=[str(path) for path in draw_study(study, folder)],
+        adopted=str(adopt(adopt_as, best)) if adopt_as and best else "",
+    )
+
+
+def prepare(
+    experiment: "Experiment",
+    space: Any,
+    data: Path,
+    pretrained: Sequence[Path],
+    outer_fold: int,
+    inner_folds: int,
+    cache: Path,
+) -> "TuningData":
+    """Find everything that trials need, and refuse now what would fail after an hour.
+
+    Raises:
+        WrongUse: data, a folder of weights, or a fold is missing.
+    """
+    from build.run.datasets import match_datasets, needed_by
+    from build.run.training import check_competition
+    from build.search.tuning.objective import TuningData, inner_experiment, without_outer_fold
+    from kernel_src.competition.constants import TRAIN_CSV
+    from kernel_src.competition.tables import read_train
+    from kernel_src.runtime.device import check_device
+    from kernel_src.runtime.weight_sources import SOURCE_OF, WEIGHTS_FILE
+    from kernel_src.training.training_data import judged_folds
+
+    check_competition(data)
+    needed = needed_by(experiment)
+    slug_of = {backbone: source.dataset for source in SOURCE_OF.values() for backbone in source.serves}
+    backbones = space["backbone"].values if "backbone" in space else (experiment.backbone,)
+    wanted = {experiment.backbone: experiment.starting_weights}
+    if experiment.starting_weights:
+        # A pretrained net against a random one would be no comparison.
+        needed.pop(experiment.starting_weights)
+        if unknown := [backbone for backbone in backbones if backbone not in {**slug_of, **wanted}]:
+            raise WrongUse(
+                f"no source of weights is known for {', '.join(unknown)}: add a row to "
+                'kernel_src/runtime/weight_sources.py, or search from random weights: --set "starting_weights="'
+            )
+        wanted = {backbone: {**slug_of, **wanted}[backbone] for backbone in backbones}
+        needed |= {slug: f"starting weights of {backbone}" for backbone, slug in wanted.items()}
+    datasets = match_datasets(needed, pretrained, "--pretrained ")
+    try:
+        train = without_outer_fold(experiment, read_train(data / TRAIN_CSV), outer_fold)
+        judged_folds(inner_experiment(experiment, inner_folds, outer_fold), train)
+    except ValueError as error:
+        raise WrongUse(f"{error}: look at --outer-fold and --inner-folds") from None
+    return TuningData(
+        train=train,
+        competition=data,
+        outer_fold=outer_fold,
+        inner_folds=inner_folds,
+        weights={backbone: datasets[slug] / WEIGHTS_FILE for backbone, slug in wanted.items() if slug},
+        depth_folder=datasets.get(experiment.depth),
+        external_folder=datasets.get(experiment.external_data),
+        cache=cache,
+        # One device per process: for two GPUs start two, each with its own CUDA_VISIBLE_DEVICES, on one --storage.
+        device=replace(check_device(), count=1),
+    )
+
+
+def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict[str, Any]:
+    """Return the best complete trial as changes to the experiment; nothing if no trial is complete.
+
+    What picked the epoch of its trainings is told apart, as `search_only`: it is no part of the experiment.
+    """
+    from optuna.trial import TrialState
+
+    from build.search.tuning.space import PICKER
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        return {}
+    trial = study.best_trial
+    about = study.user_attrs["about"]
+    changes = fixed | trial.user_attrs["changes"]
+    finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    return {
+        "experiment": experiment_name,
+        "changes": {name: value for name, value in changes.items() if name not in PICKER},
+        "search_only": {name: value for name, value in changes.items() if name in PICKER and value},
+        "r2": trial.value,
+        "inner_r2": trial.user_attrs["inner_r2"],
+        "trial": trial.number,
+        "found_by": f"study {study.study_name}: trial {trial.number}, best of {finished}, mean R² {trial.value:.4f} "
+        f"over {about['inner_folds']} inner folds; outer fold {about['outer_fold']} not seen",
+    }
+
+
+def count_states(study: "Study") -> dict[str, int]:
+    """Count the trials by state."""
+    states = [trial.state.name.lower() for trial in study.get_trials(deepcopy=False)]
+    return {state: states.count(state) for state in sorted(set(states))}
+
+
+def run(as_json: bool, **arguments: Any) -> None:
+    """Search from the command line; interrupted, it keeps every finished trial."""
+    import contextlib
+    import os
+
+    os.environ["TQDM_DISABLE"] = "1"  # one line per epoch says more than a bar per pass
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        # Reading external data prints a report: a script gets its JSON alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            report = tune(**arguments)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on with the study", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report))
+
+
+def last_words(report: TuningReport) -> str:
+    """Say what was found and how to use it."""
+    counts = ", ".join(f"{number} {state}" for state, number in report.trials.items())
+    if not report.best:
+        return f"study {report.study}: {counts}; no trial is complete yet: raise --trials"
+    best = Path(report.folder) / BEST_FILE
+    lines = [
+        f"study {report.study}: {counts}; pictures and {BEST_FILE} in {report.folder}",
+        report.best["found_by"],
+        " ".join(f"{name}={value}" for name, value in report.best["changes"].items()),
+        f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET={shlex.quote(f'@{best}')}",
+    ]
+    if only := report.best["search_only"]:
+        picker = " ".join(f"{name}={value}" for name, value in only.items())
+        lines.append(f"for the search only, so left out: {picker}; to train so too, say it: SET='{picker}'")
+    lines += [f"adopted in {report.adopted}: now run make build"] if report.adopted else []
+    return "\n".join(lines)

@@ -1,0 +1,177 @@
+"""One trial: the inner folds of the training rows of one outer fold, trained and scored.
+
+The rows of the outer fold are taken out of the table before anything else happens: no function below is ever given
+them. What is left is divided into inner folds of whole visits, and the score is the mean of the official R² over them.
+A trial is compared with others by the same R² after each epoch, not by its loss: losses are part of the search.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from kernel_src.competition.constraints import constrain
+from kernel_src.competition.metric import weighted_r2
+from kernel_src.competition.tables import target_array
+from kernel_src.data.dataset import DecodedPhotographs
+from kernel_src.data.preprocessing import preprocessing_of
+from kernel_src.data.symmetries import UPRIGHT, views
+from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
+from kernel_src.models.model import BiomassNet, load_fold, load_strictly
+from kernel_src.models.prediction import predict_grams
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.device import DeviceReport
+from kernel_src.training.fold_files import FoldFiles
+from kernel_src.training.training import train_fold
+from kernel_src.training.training_data import judged_folds, training_pictures, training_table
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+Report = Callable[[int, float], None]  # step, score so far; raises to end the trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningData:
+    """What every trial of a study works on: the training rows of one outer fold."""
+
+    train: pd.DataFrame  # the wide table without the outer fold
+    competition: Path
+    outer_fold: int
+    inner_folds: int
+    weights: dict[str, Path]  # backbone → starting weights
+    depth_folder: Path | None
+    external_folder: Path | None
+    cache: Path
+    device: DeviceReport
+
+
+def without_outer_fold(experiment: Experiment, train: pd.DataFrame, outer_fold: int) -> pd.DataFrame:
+    """Return the rows that an outer fold trains on.
+
+    Raises:
+        ValueError: the split has no such fold.
+    """
+    fold_of = judged_folds(experiment, train)
+    if outer_fold not in set(fold_of.tolist()):
+        raise ValueError(f"there is no outer fold {outer_fold}: the split has folds 0 to {fold_of.max()}")
+    return train[fold_of != outer_fold].reset_index(drop=True)
+
+
+def inner_experiment(experiment: Experiment, inner_folds: int, seed: int) -> Experiment:
+    """Return the experiment that a trial trains: the same recipe on grouped inner folds, its weights already found."""
+    return replace(experiment, split="group", folds=inner_folds, train_folds=(), split_seed=seed, session_limit_s=0.0)
+
+
+def score_trial(experiment: Experiment, data: TuningData, report: Report) -> list[float]:
+    """Train an experiment on the inner folds and return the official R² of each, of the weights that training keeps.
+
+    `report` is told the mean so far after each epoch of each fold, without test-time augmentation, and may raise.
+    """
+    trial = inner_experiment(experiment, data.inner_folds, data.outer_fold)
+    table = training_table(trial, data.train, data.external_folder, None)
+    photographs, depth_maps = training_pictures(
+        trial, table.rows, data.competition, depth_folder=data.depth_folder, cache=data.cache, device=data.device
+    )
+    estimator = None
+    if trial.depth and data.depth_folder is not None:
+        estimator = load_depth(data.depth_folder / DEPTH_WEIGHTS_FILE, data.depth_folder / DEPTH_CONFIG_FILE)
+    scores: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="tuning-") as scratch:
+        for fold in range(data.inner_folds):
+            rows = np.flatnonzero(table.fold_of == fold)
+            judge = _Judge(trial, photographs, rows, target_array(table.rows)[rows], estimator, data.device)
+            files = FoldFiles(Path(scratch), fold)
+            train_fold(
+                trial,
+                fold,
+                table.fold_data(trial, fold, photographs, depth_maps),
+                device=data.device,
+                starting_weights=data.weights.get(trial.backbone) if trial.starting_weights else None,
+                folder=Path(scratch),
+                on_epoch=judge.tell(report, scores),
+            )
+            scores.append(judge.score(load_fold(trial, files.weights), views(trial)))
+    return scores
+
+
+class _Judge:
+    """Scores the weights of one inner fold on the rows that it does not train on."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        photographs: np.ndarray,
+        rows: np.ndarray,
+        truth: np.ndarray,
+        estimator: Any,
+        device: DeviceReport,
+    ) -> None:
+        self.experiment, self.device, self.estimator, self.truth = experiment, device, estimator, truth
+        self.photographs = DecodedPhotographs(photographs, rows)
+        self.model: BiomassNet | None = None
+
+    def score(self, model: BiomassNet, symmetries: Any) -> float:
+        """Return the official R² of a model's constrained predictions."""
+        experiment = self.experiment
+        grams = predict_grams(
+            [model],
+            self.photographs,
+            preprocessing=preprocessing_of(experiment.backbone),
+            symmetries=symmetries,
+            device=self.device,
+            batch_size=experiment.batch_size,
+            estimator=self.estimator,
+            depth_channels=experiment.depth_channels,
+            depth_views=experiment.depth_views,
+        )[0]
+        return weighted_r2(self.truth, constrain(grams, experiment.constraint))
+
+    def tell(self, report: Report, scores: list[float]) -> Callable[[int, dict[str, Any], Mapping[str, Any]], None]:
+        """Return what training calls after each epoch: it scores the weights so far and reports the mean."""
+        before = list(scores)
+
+        def on_epoch(epoch: int, row: dict[str, Any], weights: Mapping[str, Any]) -> None:
+            if self.model is None:
+                self.model = BiomassNet(self.experiment)
+            load_strictly(self.model, dict(weights), "the weights of this epoch")
+            now = self.score(self.model, (UPRIGHT,))
+            report(len(before) * self.experiment.epochs + epoch, float(np.mean([*before, now])))
+
+        return on_epoch
+
+
+def objective(experiment: Experiment, space: Any, data: TuningData) -> "Callable[[Trial], float]":
+    """Return what Optuna calls once per trial."""
+    import optuna
+
+    from build.core.settings import apply_changes
+    from build.search.tuning.space import draw
+    from kernel_src.training.gradient_steps import TrainingDiverged
+
+    def run_trial(trial: "Trial") -> float:
+        changes = draw(trial, space, experiment)
+        trial.set_user_attr("changes", changes)
+        changed_experiment = apply_changes(experiment, changes)
+
+        def report(step: int, score: float) -> None:
+            fold, epoch = divmod(step - 1, changed_experiment.epochs)
+            where = f"inner fold {fold + 1} of {data.inner_folds}, epoch {epoch + 1} of {changed_experiment.epochs}"
+            print(f"trial {trial.number}: {where}, R² {score:.4f}", file=sys.stderr, flush=True)
+            trial.report(score, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"at step {step} with R² {score:.4f}")
+
+        try:
+            scores = score_trial(changed_experiment, data, report)
+        except TrainingDiverged as end:
+            raise optuna.TrialPruned(str(end)) from None
+        trial.set_user_attr("inner_r2", scores)
+        return float(np.mean(scores))
+
+    return run_trial

@@ -1,0 +1,165 @@
+"""The study: one record of all trials that any number of processes, here or elsewhere, write to and go on with.
+
+By default it is a journal file in the study's folder, which needs no server and stands being killed in the middle of a
+line; `--storage` takes SQLite, another journal, or any database's URL for several machines.
+"""
+
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build.core.errors import WrongUse
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.pruners import BasePruner
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+JOURNAL = "journal.log"
+PRUNERS = ("median", "hyperband", "none")
+BUSY_S = 60  # that SQLite waits for another process
+CREATING_TRIES = 5
+HEARTBEAT_S = 60  # a database forgets a machine that has not been heard of for some of these
+
+
+def open_storage(url: str, folder: Path) -> "BaseStorage":
+    """Open where the trials are kept: "" is a journal file in `folder`; a URL is a database; else a journal's path.
+
+    Raises:
+        WrongUse: the database cannot be opened.
+    """
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+    from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if "://" not in url:
+        path = Path(url) if url else folder / JOURNAL
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(path)))
+    options = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {}
+    for attempt in range(CREATING_TRIES):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
+                return RDBStorage(url, engine_kwargs=options, heartbeat_interval=HEARTBEAT_S)
+        except (SQLAlchemyError, ImportError) as error:
+            # Two processes that start together both make the tables, and the second fails at what the first has made.
+            raced = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if not raced or attempt == CREATING_TRIES - 1:
+                what = str(error).splitlines()[0]
+                raise WrongUse(f"--storage {url.split('@')[-1]} cannot be opened: {what}") from None
+            time.sleep(1.0 + attempt)
+    raise AssertionError("the last try returns or raises")
+
+
+def make_pruner(name: str, epochs: int, startup_trials: int) -> "BasePruner":
+    """Return what ends a hopeless trial early; the first epochs of its first fold are never held against it."""
+    from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=max(1, epochs // 4))
+    if name == "median":
+        return MedianPruner(n_startup_trials=startup_trials, n_warmup_steps=max(1, epochs // 4))
+    return NopPruner()
+
+
+def open_study(
+    name: str, storage: "BaseStorage", about: Mapping[str, Any], pruner: "BasePruner", seed: int | None = None
+) -> "Study":
+    """Create a study, or go on with it; `about` is what its scores depend on.
+
+    Raises:
+        WrongUse: a study of this name measures something else; names what differs.
+    """
+    import optuna
+
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
+    study = optuna.create_study(
+        study_name=name, storage=storage, sampler=sampler, pruner=pruner, direction="maximize", load_if_exists=True
+    )
+    now = json.loads(json.dumps(about))
+    begun = study.user_attrs.get("about")
+    if begun is None:
+        study.set_user_attr("about", now)
+    elif begun != now:
+        differing = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
+        raise WrongUse(
+            f"study {name} is there and measures something else ({', '.join(differing)} differ): "
+            "give the same command as before, or another --study"
+        )
+    return study
+
+
+# -- processes -----------------------------------------------------------------------------------------------------
+
+
+def this_process() -> dict[str, Any]:
+    """Say who works at a trial, so that others can tell whether it still does."""
+    import psutil
+
+    return {"host": socket.gethostname(), "pid": os.getpid(), "began_s": psutil.Process().create_time()}
+
+
+def is_dead(worker: Mapping[str, Any]) -> bool:
+    """Whether a worker of this machine is gone; of another machine's nothing is known here."""
+    import psutil
+
+    if worker.get("host") != socket.gethostname():
+        return False
+    try:
+        return bool(psutil.Process(worker["pid"]).create_time() != worker["began_s"])
+    except psutil.NoSuchProcess:
+        return True
+
+
+def release_killed(study: "Study") -> int:
+    """Give the trials of killed processes up, and put their choices first in the queue; return how many."""
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    released = 0
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get("worker")
+        if worker is None or not is_dead(worker):
+            continue
+        try:
+            study.tell(trial.number, state=TrialState.FAIL)
+        except (UpdateFinishedTrialError, ValueError):
+            continue  # another process was faster
+        study.enqueue_trial(trial.params)
+        released += 1
+    return released
+
+
+def optimize(study: "Study", run_trial: "Callable[[Trial], float]", trials: int, say: Callable[[str], None]) -> None:
+    """Work until the study has so many finished trials, whichever process made them; pruned ones count."""
+    import torch
+    from optuna.study import MaxTrialsCallback
+    from optuna.trial import TrialState
+
+    if released := release_killed(study):
+        say(f"{released} trials of killed processes are done again")
+    counted = (TrialState.COMPLETE, TrialState.PRUNED)
+    worker = this_process()
+
+    def begin(trial: "Trial") -> float:
+        trial.set_user_attr("worker", worker)
+        return run_trial(trial)
+
+    def tell(study: "Study", trial: "FrozenTrial") -> None:
+        score = f"R² {trial.value:.4f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+        changes = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
+        say(f"trial {trial.number}: {score}  {changes}")
+
+    if len(study.get_trials(deepcopy=False, states=counted)) >= trials:
+        return
+    # Too large a batch is the trial's fault; anything else is ours and stops the search.
+    study.optimize(begin, callbacks=[tell, MaxTrialsCallback(trials, states=counted)], catch=(torch.OutOfMemoryError,))

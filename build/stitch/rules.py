@@ -1,0 +1,298 @@
+"""What a notebook has not, or has with another value: each rule is a small function.
+
+Every rule gets a module and notes each offending place; none stops at the first.
+"""
+
+import ast
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import PurePath
+
+from build.core.errors import Problem
+from build.stitch.library import Library
+from build.stitch.module_context import Meanings, Outlook, outlook_of
+from build.stitch.modules import Module
+from build.stitch.placement import RULES as PLACEMENT_RULES
+from build.stitch.placement import Rule
+from build.stitch.scopes import Names, Use, is_main_guard, is_typing_guard
+
+# Names of a module that a notebook has not, or has with another value.
+_MODULE_NAMES = {
+    "__file__",
+    "__spec__",
+    "__package__",
+    "__loader__",
+    "__path__",
+    "__doc__",
+    "__builtins__",
+    "__annotations__",
+}
+_TRICKS = {
+    "globals": "read names directly",
+    "eval": "write the code itself",
+    "exec": "write the code itself",
+    "compile": "write the code itself",
+    "__import__": "use an import statement",
+    "__build_class__": "use a class statement",
+}
+# Names that IPython keeps in the notebook's namespace and changes by itself.
+_IPYTHON_NAMES = {"_", "__", "___", "In", "Out", "_oh", "_dh", "_ih", "_i", "_ii", "_iii", "exit", "quit"}
+_OUTSIDE = {
+    "sys.modules": "import what you need by name",
+    "sys._getframe": "pass the value as an argument",
+    "sys.argv": "put the value into the parameters cell",
+    "importlib": "use an import statement",
+    "pkgutil": "use an import statement",
+    "runpy": "use an import statement",
+    "imp": "use an import statement",
+    "builtins": "give the name a module of yours",
+    "inspect.getsource": "there is no source file in a notebook",
+    "inspect.getsourcelines": "there is no source file in a notebook",
+    "inspect.getsourcefile": "there is no source file in a notebook",
+    "inspect.getfile": "there is no source file in a notebook",
+    "inspect.getmodule": "there is no module in a notebook",
+    "inspect.stack": "pass the value as an argument",
+    "inspect.currentframe": "pass the value as an argument",
+    "inspect.getcomments": "there is no source file in a notebook",
+}
+_ALLOWED_OUTSIDE = ("importlib.metadata",)
+
+
+def refuse_in(module: Module, library: Library) -> None:
+    """Apply every rule to one module."""
+    for problem in _judge_all(outlook_of(module, library)):
+        library.refuse(problem.where, problem.what, problem.cure)
+    _data_files(module, library)
+
+
+@lru_cache(maxsize=256)
+def _judge_all(outlook: Outlook) -> tuple[Problem, ...]:
+    """Return what the rules say of a module, once for all notebooks and builds in which it sees the same."""
+    for rule in (*RULES, *PLACEMENT_RULES):
+        rule(outlook.module, outlook)
+    return tuple(outlook.problems)
+
+
+def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
+    """Yield what a use means outside, longer with every attribute: `os`, `os.environ`, `os.environ.get`."""
+    holder = use.scope.holder(use.name)
+    if holder.kind != "module":
+        if all(binding.how != "import" for binding in holder.bound[use.name]):
+            return
+        found = [one for one in meanings.imports(module) if one.bound == use.name and one.site.scope is holder]
+        meaning = found[0].meaning if found else None
+    else:
+        meaning = meanings.named(module, use.name)
+    if meaning is None or meaning.kind != "outside":
+        return
+    path = meaning.module
+    yield path
+    for attribute in use.attributes:
+        path += "." + attribute.attr
+        yield path
+
+
+def _module_names(module: Module, outlook: Outlook) -> None:
+    guards = {id(node.test.left) for node, _ in module.names.nodes if is_main_guard(node)}  # type: ignore[attr-defined]
+    guards |= {
+        id(node.test.comparators[0])  # type: ignore[attr-defined]
+        for node, _ in module.names.nodes
+        if is_main_guard(node)
+    }
+    for use in module.names.uses:
+        name = use.name
+        if use.scope.holder(name).kind != "module":
+            continue
+        if name in _MODULE_NAMES:
+            outlook.refuse(module.at(use.node), f"{name} differs in a notebook", "pass the value as a parameter")
+        elif name == "__name__" and not module.is_main and id(use.node) not in guards:
+            outlook.refuse(
+                module.at(use.node),
+                f"__name__ would be '__main__' instead of {module.name!r}",
+                "write the name as text",
+            )
+
+
+def _attributes(module: Module, outlook: Outlook) -> None:
+    for node, _ in module.names.nodes:
+        attribute = node.attr if isinstance(node, ast.Attribute) else None
+        if attribute in {"__module__", "__globals__", "f_globals"}:
+            outlook.refuse(module.at(node), f".{attribute} differs in a notebook", "write the value as text")
+
+
+def _tricks(module: Module, outlook: Outlook) -> None:
+    called = {id(node.func): node for node, _ in module.names.nodes if isinstance(node, ast.Call)}
+    for use in module.names.uses:
+        name = use.name
+        if use.scope.holder(name).kind != "module" or module.runtime(name):
+            continue
+        call = called.get(id(use.node))
+        bare = call is None or not (call.args or call.keywords)
+        if name in _TRICKS:
+            outlook.refuse(module.at(use.node), f"{name} reaches names that the stitcher cannot follow", _TRICKS[name])
+        elif name in {"vars", "dir"} and bare:
+            outlook.refuse(module.at(use.node), f"{name}() lists the notebook's names", "name what you need")
+        elif name == "locals" and use.scope.kind != "function":
+            outlook.refuse(module.at(use.node), "locals() lists the notebook's names here", "name what you need")
+
+
+def _ipython_names(module: Module, outlook: Outlook) -> None:
+    for use in module.names.uses:
+        name = use.name
+        numbered = name.startswith("_") and name.lstrip("_i").isdigit()
+        if (
+            isinstance(use.node.ctx, ast.Load)
+            and (name in _IPYTHON_NAMES or numbered)
+            and use.scope.holder(name).kind == "module"
+        ):
+            cure = "raise SystemExit" if name in {"exit", "quit"} else "give it another name"
+            outlook.refuse(module.at(use.node), f"IPython gives {name} a value of its own", cure)
+
+
+def _outside(module: Module, outlook: Outlook) -> None:
+    for imported in outlook.imports(module):
+        path = (
+            f"{imported.site.node.module}.{imported.alias.name}"
+            if isinstance(imported.site.node, ast.ImportFrom)
+            else ""
+        )
+        _judge(module, outlook, imported.site.node, path if not imported.runs else "")
+        if imported.meaning.kind == "outside" and not path:
+            top = imported.alias.name
+            if top.split(".")[0] in _OUTSIDE:
+                _judge(module, outlook, imported.site.node, top)
+    for use in module.names.uses:
+        for path in dotted(use, module, outlook):
+            if _judge(module, outlook, use.node, path):
+                break
+
+
+def _judge(module: Module, outlook: Outlook, node: ast.AST, path: str) -> bool:
+    """Refuse a dotted name that is on the list, or lies in a module on it; say whether it was."""
+    top = path.split(".")[0]
+    key = path if path in _OUTSIDE else top
+    if key not in _OUTSIDE or path.startswith(_ALLOWED_OUTSIDE):
+        return False
+    if path == "importlib" and isinstance(node, ast.Name):  # `importlib.metadata` may follow
+        return False
+    outlook.refuse(module.at(node), f"{path} does not work alike in a notebook", _OUTSIDE[key])
+    return True
+
+
+def _arguments(module: Module, outlook: Outlook) -> None:
+    """`parser.parse_args()` reads the kernel's own command line."""
+    for node, _ in module.names.nodes:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in {"parse_args", "parse_known_args"}
+            and not node.args
+            and not node.keywords
+        ):
+            outlook.refuse(
+                module.at(node), f"{node.func.attr}() reads the kernel's command line", "use the parameters cell"
+            )
+
+
+def _data_files(module: Module, library: Library) -> None:
+    """The one rule that looks at the disk, each time."""
+    folders = list(dict.fromkeys(map(str, (module.path.parent, library.root))))
+    seen: dict[str, bool] = {}
+    for line, text, path in _paths_in(module.tree, module.names):
+        if path not in seen:
+            seen[path] = any(_is_there(f"{folder}/{path}", "/" in text.strip("./")) for folder in folders)
+        if seen[path]:
+            library.refuse(
+                module.at(line),
+                f"{text!r} is a file beside the sources, which does not travel with a notebook",
+                "put it into a dataset and take its path as a parameter; if a run left it there, delete it",
+            )
+
+
+def _is_there(path: str, or_folder: bool) -> bool:
+    return os.path.isfile(path) or (or_folder and os.path.isdir(path))
+
+
+@lru_cache(maxsize=256)
+def _paths_in(tree: ast.Module, names: Names) -> list[tuple[int, str, str]]:
+    """Return each text that may be a path relative to the sources: its line, as it is written, in its usual form."""
+    documented = {
+        id(node.body[0].value)
+        for node, _ in [*names.nodes, (tree, None)]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    found = []
+    for node, _ in names.nodes:
+        text = _path_text(node)
+        if text is None or id(node) in documented:
+            continue
+        if 0 < len(text) < 200 and not text.startswith("/") and not any(char in text for char in "\n\0{}<>"):
+            found.append((getattr(node, "lineno", 1), text, str(PurePath(text))))
+    return found
+
+
+def _path_text(node: ast.AST) -> str | None:
+    """Return the path that a literal spells: `"a/b"`, `Path("a") / "b"`, `join("a", "b")`."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.BinOp(op=ast.Div()):
+            left, right = _path_text(node.left), _path_text(node.right)
+            return f"{left}/{right}" if left and right else None
+        case ast.Call(func=ast.Name(id="Path" | "join") | ast.Attribute(attr="Path" | "join" | "joinpath")):
+            parts = [_path_text(one) for one in node.args]
+            return "/".join(filter(None, parts)) if parts and all(parts) else None
+    return None
+
+
+def _hooks(module: Module, outlook: Outlook) -> None:
+    for name in ("__getattr__", "__dir__"):
+        for binding in module.runtime(name):
+            outlook.refuse(
+                module.at(binding.node), f"module-level {name} has no effect in a notebook", "define the names"
+            )
+
+
+def _new_syntax(module: Module, outlook: Outlook) -> None:
+    for node, _ in module.names.nodes:
+        if getattr(node, "type_params", None) or type(node).__name__ == "TypeAlias":
+            outlook.refuse(
+                module.at(node), "type parameters need Python 3.12; the kit runs from 3.11 on", "use TypeVar"
+            )
+
+
+def _typing_flag(module: Module, outlook: Outlook) -> None:
+    """`TYPE_CHECKING` is False when it is typing's and nobody sets it."""
+    for use in module.names.uses:
+        if isinstance(use.attributes[-1].ctx if use.attributes else use.node.ctx, ast.Load):
+            continue
+        if "typing.TYPE_CHECKING" in dotted(use, module, outlook):
+            outlook.refuse(module.at(use.node), "sets TYPE_CHECKING", "leave it to the type checker")
+    roots = {
+        id(_root_name(node.test))
+        for node, _ in module.names.nodes
+        if isinstance(node, ast.If) and is_typing_guard(node)
+    }
+    for use in module.names.uses:
+        if id(use.node) in roots and "typing.TYPE_CHECKING" not in dotted(use, module, outlook):
+            outlook.refuse(module.at(use.node), "TYPE_CHECKING is not typing's here", "import it from typing")
+
+
+def _root_name(node: ast.expr) -> ast.expr:
+    return node.value if isinstance(node, ast.Attribute) else node
+
+
+RULES: tuple[Rule, ...] = (
+    _module_names,
+    _attributes,
+    _tricks,
+    _ipython_names,
+    _outside,
+    _arguments,
+    _hooks,
+    _new_syntax,
+    _typing_flag,
+)

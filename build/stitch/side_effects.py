@@ -1,0 +1,129 @@
+"""Third-party imports that gathering would move before code that changes what they find.
+
+`os.environ["X"] = "1"` between two third-party imports is meant for the second one; in the notebook both run before it.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from build.stitch.cells import first_line
+from build.stitch.imports import statements
+from build.stitch.library import Library
+from build.stitch.modules import Module
+from build.stitch.order import THIRD_PARTY, Plan, is_gathered, is_third_party
+from build.stitch.rules import dotted
+from build.stitch.scopes import Use
+
+_SURROUNDINGS = frozenset(
+    "os.environ os.putenv os.unsetenv os.chdir os.system sys.path sys.meta_path sys.path_hooks site.addsitedir "
+    "subprocess resource.setrlimit".split()
+)
+_READING = frozenset("get keys items values copy".split())
+
+Name = tuple[str, str]  # module, name
+
+
+@dataclass(frozen=True)
+class _Mentions:
+    """What concerns the surroundings in one module, by line."""
+
+    changes: list[int]  # lines that change them
+    names: list[tuple[int, Name]]  # lines that mention a name of ours
+
+
+def refuse_overtaking(plan: Plan, library: Library) -> None:
+    """Refuse a third-party import that the gathered cell would run before code that changes its surroundings."""
+    mentions = {module.name: _find(module, library) for module in plan.everything}
+    if not any(found.changes for found in mentions.values()):
+        return
+    tainted = _tainted_names(plan, mentions)
+    seen: set[str] = set()
+    changed = ""
+    for module, statement in _from_gathering_on(plan):
+        for imported in library.imports(module):
+            if imported.site.node is not statement or not is_gathered(imported) or not is_third_party(imported):
+                continue
+            if changed and imported.meaning.module not in seen:
+                library.refuse(
+                    module.at(statement),
+                    f"{imported.meaning.module} is imported after {changed} changed the surroundings; gathered, before",
+                    "move the import, or that code, before the first third-party import",
+                )
+            seen.add(imported.meaning.module)
+        runs = not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom)
+        if not changed and runs and _mentions_change(statement, mentions[module.name], tainted):
+            changed = module.at(statement)
+
+
+def _from_gathering_on(plan: Plan) -> Iterator[tuple[Module, ast.stmt]]:
+    if THIRD_PARTY in plan.steps:
+        yield from statements(Plan(plan.main, plan.modules, plan.steps[plan.steps.index(THIRD_PARTY) :]))
+
+
+def _tainted_names(plan: Plan, mentions: dict[str, _Mentions]) -> set[Name]:
+    """Return the functions and classes in which the surroundings are changed, directly or through one another."""
+    definitions = [
+        (module.name, statement)
+        for module in plan.everything
+        for statement in module.tree.body
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
+    tainted: set[Name] = set()
+    while True:
+        more = {
+            (module, statement.name)
+            for module, statement in definitions
+            if (module, statement.name) not in tainted and _mentions_change(statement, mentions[module], tainted)
+        }
+        if not more:
+            return tainted
+        tainted |= more
+
+
+def _mentions_change(statement: ast.stmt, mentions: _Mentions, tainted: set[Name]) -> bool:
+    lines = range(first_line(statement), (statement.end_lineno or statement.lineno) + 1)
+    return any(line in lines for line in mentions.changes) or any(
+        line in lines and name in tainted for line, name in mentions.names
+    )
+
+
+def _find(module: Module, library: Library) -> _Mentions:
+    changes, names = [], []
+    reads = _reading(module)
+    for use in module.names.uses:
+        meaning = library.meaning(module.name, use.name)
+        if meaning is not None and meaning.kind != "outside":
+            for attribute in use.attributes:
+                if meaning.kind == "module":
+                    meaning = library.attribute(meaning.module, attribute.attr) or meaning
+            names.append((use.node.lineno, (meaning.module, meaning.name)))
+        elif _changes(use, module, library, reads):
+            changes.append(use.node.lineno)
+    return _Mentions(changes, names)
+
+
+def _changes(use: Use, module: Module, library: Library, reads: set[int]) -> bool:
+    paths = list(dotted(use, module, library))
+    for position, path in enumerate(paths):
+        if path in _SURROUNDINGS:
+            after = paths[position + 1].rpartition(".")[2] if position + 1 < len(paths) else ""
+            return not (path == "os.environ" and (after in _READING or id(use.node) in reads))
+    return False
+
+
+def _reading(module: Module) -> set[int]:
+    """Return the names at the root of what is only read: `os.environ["X"]`, `"X" in os.environ`."""
+    found = set()
+    for node, _ in module.names.nodes:
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            found.add(id(_root(node.value)))
+        elif isinstance(node, ast.Compare):
+            found |= {id(_root(side)) for side in node.comparators}
+    return found
+
+
+def _root(node: ast.expr) -> ast.expr:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node

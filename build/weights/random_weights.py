@@ -1,0 +1,178 @@
+"""Networks with random weights, as files: what sizes, speed and the tests need without anybody's training.
+
+`random_depth` writes a depth model in the hub's layout, `random_run` a run/ folder as the training notebook leaves it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.files import write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kernel_src.models.model import BiomassNet
+
+# config.json of depth-anything/Depth-Anything-V2-Small-hf on the hub, as far as it shapes the network (24.8 M weights).
+DEPTH_SMALL: dict[str, Any] = {
+    "model_type": "depth_anything",
+    "backbone_config": {
+        "model_type": "dinov2",
+        "hidden_size": 384,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 6,
+        "image_size": 518,
+        "patch_size": 14,
+        "out_indices": [3, 6, 9, 12],
+        "out_features": ["stage3", "stage6", "stage9", "stage12"],
+        "apply_layernorm": True,
+        "reshape_hidden_states": False,
+    },
+    "patch_size": 14,
+    "reassemble_hidden_size": 384,
+    "reassemble_factors": [4, 2, 1, 0.5],
+    "neck_hidden_sizes": [48, 96, 192, 384],
+    "fusion_hidden_size": 64,
+    "head_in_index": -1,
+    "head_hidden_size": 32,
+    "depth_estimation_type": "relative",
+}
+# The same code with two layers: 20,000 parameters.
+DEPTH_TINY: dict[str, Any] = DEPTH_SMALL | {
+    "backbone_config": DEPTH_SMALL["backbone_config"]
+    | {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "mlp_ratio": 2,
+        "image_size": 28,
+        "out_indices": [1, 2],
+        "out_features": ["stage1", "stage2"],
+    },
+    "reassemble_hidden_size": 16,
+    "reassemble_factors": [2, 1],
+    "neck_hidden_sizes": [4, 8],
+    "fusion_hidden_size": 8,
+    "head_hidden_size": 4,
+}
+
+
+def random_depth(folder: Path, config: dict[str, Any], seed: int = 0) -> Path:
+    """Write `config.json` and `model.safetensors` of a depth model with random weights, and return the folder."""
+    import torch
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+
+    from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE
+    from kernel_src.training.checkpoint import save_tensors
+
+    torch.manual_seed(seed)
+    network = DepthAnythingForDepthEstimation(DepthAnythingConfig(**config))
+    _enliven(network)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / DEPTH_CONFIG_FILE, config)
+    save_tensors(folder / DEPTH_WEIGHTS_FILE, network.state_dict())
+    return folder
+
+
+def _enliven(network: "nn.Module") -> None:
+    """Draw weights that keep the signal's size: the library's own let every depth come out as 1e-8."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                fan_in = parameter[0].numel()
+                parameter.copy_(torch.randn_like(parameter) / fan_in**0.5)
+        network.get_submodule("head.conv3").bias.fill_(1.0)  # type: ignore[operator]  # a ReLU follows
+
+
+def _settle_norms(model: "BiomassNet", experiment: Experiment) -> None:
+    """Let each batch norm take over the statistics of a few soft pictures with some grain, as photographs have."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    def soft(channels: int) -> torch.Tensor:
+        size = experiment.image_size_px
+        blobs = functional.interpolate(torch.randn(4, channels, 8, 8), size, mode="bilinear")
+        return blobs + 0.2 * torch.randn(4, channels, *size)
+
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(soft(3), soft(experiment.depth_channels) if experiment.depth else None)
+    model.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def random_run(
+    folder: Path,
+    experiment: Experiment,
+    depth: Path | None = None,
+    *,
+    seed: int = 0,
+    target_mean_g: float = 20.0,
+    settled: bool = False,
+) -> Path:
+    """Write a run/ folder of all folds of an experiment with random weights, and return it.
+
+    `depth` is the depth model's folder in the hub's layout, for an experiment that needs one. With `settled` the batch
+    norms know some pictures' statistics, as after a training step: without, a deep net of convolutions ends at 1e6 g.
+    """
+    import shutil
+
+    import torch
+
+    from kernel_src.competition.constants import TARGETS
+    from kernel_src.data.preprocessing import preprocessing_of
+    from kernel_src.models.depth import (
+        BUNDLED_DEPTH_CONFIG,
+        BUNDLED_DEPTH_WEIGHTS,
+        DEPTH_CONFIG_FILE,
+        DEPTH_WEIGHTS_FILE,
+    )
+    from kernel_src.models.model import BiomassNet
+    from kernel_src.runtime.files import sha256_of
+    from kernel_src.runtime.manifest import BUNDLE_FORMAT, CONFIG_FILE
+    from kernel_src.training.checkpoint import save_tensors
+    from kernel_src.training.runs import OOF_FILE
+
+    experiment = replace(experiment, starting_weights="")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"fold{fold}.safetensors" for fold in experiment.train_folds or range(experiment.folds)]
+    for number, name in enumerate(names):
+        torch.manual_seed(seed + number)
+        model = BiomassNet(experiment)
+        model.scaling.mean.fill_(target_mean_g)
+        model.scaling.std.fill_(target_mean_g / 2)
+        if settled:
+            _settle_norms(model, experiment)
+        save_tensors(folder / name, model.state_dict())
+    config: dict[str, Any] = {
+        "format": BUNDLE_FORMAT,
+        "experiment": experiment.as_json(),
+        "preprocessing": preprocessing_of(experiment.backbone).as_json(),
+        "folds": names,
+        # Five components that add up: Green, Dead, Clover, GDM = Green + Clover, Total = GDM + Dead.
+        "target_mean_g": dict(zip(TARGETS, (target_mean_g * k for k in (1.0, 0.5, 0.5, 1.5, 2.0)), strict=True)),
+        "oof": {"r2": 0.0, "images": 0, "formula": "random weights: nothing was scored"},
+        "versions": {"torch": torch.__version__},
+    }
+    if experiment.depth and depth is not None:
+        shutil.copyfile(depth / DEPTH_WEIGHTS_FILE, folder / BUNDLED_DEPTH_WEIGHTS)
+        shutil.copyfile(depth / DEPTH_CONFIG_FILE, folder / BUNDLED_DEPTH_CONFIG)
+        config["depth"] = {
+            "weights": BUNDLED_DEPTH_WEIGHTS,
+            "config": BUNDLED_DEPTH_CONFIG,
+            "sha256": sha256_of(folder / BUNDLED_DEPTH_WEIGHTS),
+        }
+    (folder / OOF_FILE).write_text(f"image_id,fold,{','.join(TARGETS)}\n")
+    write_json(folder / CONFIG_FILE, config)
+    return folder

@@ -1,0 +1,128 @@
+"""How much memory of a GPU a training takes, measured on the network itself without a GPU.
+
+One step, forward and backward, runs on fake tensors: every operation happens, every tensor has its real shape and
+type, and no number is stored. Each storage is counted from the operation that makes it until nothing refers to it any
+more, so the peak holds what autograd keeps, what a backward pass needs for a moment, and what gradient checkpointing
+computes twice. Optimiser state and the average of the weights come on top. Not in it: the CUDA context and the
+libraries' workspaces, some 0.5 to 1 GB, for which LIMIT_GB leaves room.
+"""
+
+import math
+import weakref
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import cache
+from multiprocessing import get_context
+from typing import Any
+
+from kernel_src.recipes.experiment import Experiment
+
+DEVICES = {"NvidiaTeslaT4": 2}  # GPUs of a machine shape; one where it is not known
+LIMIT_GB = 14.0  # of the 15 GB of a T4
+# What neither changes the network nor its step.
+OF_NO_MATTER: dict[str, Any] = {
+    "name": "any",
+    "starting_weights": "",
+    "split": "group",
+    "folds": 5,
+    "train_folds": (),
+    "split_seed": 0,
+    "inner_folds": 0,
+    "patience_epochs": 0,
+    "augmentation": "none",
+    "external_data": "",
+    "pseudo_labels": "",
+    "pseudo_weight": 0.0,
+    "learning_rate": 1.0,
+    "backbone_learning_rate": 0.0,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "schedule_epochs": 0,
+    "warmup_epochs": 0,
+    "epochs": 1,
+    "batch_size": 1,
+    "accumulate_steps": 1,
+    "tta": "none",
+    "session_limit_s": 0.0,
+}
+
+
+def devices_of(experiment: Experiment) -> int:
+    """Return how many GPUs the experiment's machine has."""
+    return DEVICES.get(experiment.machine_shape, 1)
+
+
+def images_at_once(experiment: Experiment) -> int:
+    """Return how many photographs a GPU of the experiment's machine computes at once."""
+    from kernel_src.training.launch import fold_rounds
+
+    devices = devices_of(experiment)
+    folds = experiment.train_folds or tuple(range(experiment.folds))
+    spreads = {spread for spread, _ in fold_rounds(experiment, folds, devices)}
+    return experiment.batch_size if "folds" in spreads else math.ceil(experiment.batch_size / devices)
+
+
+def training_bytes(experiment: Experiment) -> int:
+    """Return the bytes of one GPU that training takes at its peak; 0 where nothing is trained on one."""
+    if experiment.is_frozen:
+        return 0
+    return _measured(replace(experiment, **OF_NO_MATTER), images_at_once(experiment))
+
+
+@cache
+def _measured(experiment: Experiment, images: int) -> int:
+    """Measure in a forked process: where fake tensors went backward, autograd refuses to train in a fork."""
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        return pool.submit(_measure, experiment, images).result()
+
+
+def _measure(experiment: Experiment, images: int) -> int:
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_map_only
+
+    from kernel_src.models.model import BiomassNet
+
+    class Storages(TorchDispatchMode):
+        """Counts the bytes of all storages that are alive."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.now, self.peak = 0, 0
+            self.alive: dict[int, Any] = {}
+
+        def see(self, tensor: torch.Tensor) -> None:
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key in self.alive:
+                return
+
+            def gone(_: Any) -> None:
+                self.now -= size
+                del self.alive[key]
+
+            self.alive[key] = weakref.ref(storage, gone)
+            self.now += size
+            self.peak = max(self.peak, self.now)
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            tree_map_only(torch.Tensor, self.see, result)
+            return result
+
+    with torch.device("meta"):
+        model = BiomassNet(experiment).train()
+    # On the CPU, not on CUDA: without a GPU there is no backward pass of fake CUDA tensors. The CPU's autocast keeps
+    # what CUDA's keeps, as far as a T4's memory-efficient attention goes.
+    with FakeTensorMode(allow_non_fake_inputs=True), Storages() as storages:
+        model.to_empty(device="cpu")
+        pictures = torch.empty(images, 3, *experiment.image_size_px).to(memory_format=torch.channels_last)
+        depth = torch.empty(images, experiment.depth_channels, *experiment.image_size_px) if experiment.depth else None
+        with torch.autocast("cpu", torch.float16, enabled=experiment.precision != "fp32"):
+            z = model(pictures, depth)
+        z.float().square().mean().backward()
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    state = trained * (1 if experiment.optimizer == "rmsprop" else 2)
+    average = sum(t.numel() * t.element_size() for t in model.state_dict().values()) if experiment.ema_decay else 0
+    return storages.peak + state + average

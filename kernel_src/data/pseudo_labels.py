@@ -1,0 +1,123 @@
+"""## Pseudo-labels
+
+Photographs that nobody weighed, with what a first training predicted for them, as extra rows of a second. One rule
+keeps the score honest: what a row teaches fold k was predicted by the first training's fold k, which has not seen the
+rows that fold k validates on. A blend of all folds has seen them, so it would carry their weights over; it is refused,
+and so is a table made with another division into folds.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
+from kernel_src.competition.metric import weight_row
+from kernel_src.runtime.csv_table import read_csv
+from kernel_src.runtime.untrusted import quoted
+
+PSEUDO_LABELS_FILE = "pseudo_labels.csv"
+SPREAD_COLUMN, SPLIT_COLUMN = "spread_g", "split_sha256"
+CONFIDENT_SHARE = 0.5  # of the photographs, those that the folds agree on best
+
+
+def split_sha256(image_ids: Sequence[str], fold_of: np.ndarray) -> str:
+    """Identify a division of labelled images into folds, whatever the order of the rows."""
+    lines = sorted(f"{image} {fold}" for image, fold in zip(image_ids, fold_of.tolist(), strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def fold_spread(fold_grams: np.ndarray) -> np.ndarray:
+    """Return how far the folds disagree on each image, (folds, images, 5) to (images,) in grams.
+
+    The standard deviation over the folds, averaged over the targets with the metric's weights.
+    """
+    return fold_grams.std(0) @ weight_row()
+
+
+def pseudo_table(
+    image_ids: Sequence[str], image_paths: Sequence[str], folds: Sequence[int], fold_grams: np.ndarray, split: str
+) -> pd.DataFrame:
+    """Make the table from what each fold predicts, grams (folds, images, 5); `split` is `split_sha256` of its run."""
+    spread = fold_spread(fold_grams)
+    parts = []
+    for fold, grams in zip(folds, fold_grams, strict=True):
+        part = pd.DataFrame({"image_id": image_ids, IMAGE_COLUMN: image_paths, "fold": fold})
+        parts.append(part.assign(**dict(zip(TARGETS, grams.T, strict=True)), **{SPREAD_COLUMN: spread}))
+    return pd.concat(parts, ignore_index=True).assign(**{SPLIT_COLUMN: split})
+
+
+def read_pseudo_labels(path: Path, share: float = CONFIDENT_SHARE) -> pd.DataFrame:
+    """Read a table and keep the `share` of its photographs that the folds agree on best.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such table, or a value is not a number; the message names the image.
+
+    Photographs that lie beside the table are named by their whole path; the others are the competition's.
+    """
+    table = read_csv(path, dtype={"image_id": str})
+    if missing := [column for column in ("image_id", *TARGETS) if column not in table]:
+        raise ValueError(f"{path}: columns {', '.join(missing)} are missing, it has {', '.join(map(str, table))}")
+    for column in (*TARGETS, *(name for name in (SPREAD_COLUMN,) if name in table)):
+        if (bad := pd.to_numeric(table[column], errors="coerce").isna() | (table[column].dtype == bool)).any():
+            value = quoted(table[column].astype(object)[bad].iloc[0])
+            raise ValueError(f"{path}: image {table['image_id'][bad].iloc[0]} has {value} under {column}, not a number")
+        table[column] = pd.to_numeric(table[column])
+    table = confident(table, share)
+    if IMAGE_COLUMN in table:
+        beside = [path.parent / str(name) for name in table[IMAGE_COLUMN]]
+        named = [str(file) if file.is_file() else name for file, name in zip(beside, table[IMAGE_COLUMN], strict=True)]
+        table[IMAGE_COLUMN] = named
+    return table
+
+
+def confident(table: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Keep the images whose spread lies at or below the quantile `share`; all where the table tells no spread.
+
+    The spread is known only to all folds together, so *which* rows are kept depends a little on every label; what they
+    teach does not.
+    """
+    if SPREAD_COLUMN not in table:
+        return table
+    spread = table.groupby("image_id")[SPREAD_COLUMN].first()
+    kept = spread.index[spread <= spread.quantile(share)]
+    return table[table["image_id"].isin(kept)].reset_index(drop=True)
+
+
+# %%
+def check_pseudo_labels(
+    table: pd.DataFrame, labelled_ids: Sequence[str], split: str, folds: Sequence[int] = ()
+) -> None:
+    """Make sure that a table can be used without a leak in a training of these folds of this split.
+
+    Raises:
+        ValueError: with every reason why not.
+    """
+    columns = ["image_id", IMAGE_COLUMN, "fold", SPLIT_COLUMN, *TARGETS]
+    faults = [f"the column {column} is missing" for column in columns if column not in table]
+    if "fold" not in table:
+        faults.append("predictions of no single fold come from models that saw what another fold validates on")
+    if SPLIT_COLUMN in table and set(table[SPLIT_COLUMN]) != {split}:
+        faults.append("it was predicted by a run that divided the images into other folds")
+    if "image_id" in table and (known := sorted(set(table["image_id"]) & set(labelled_ids))):
+        faults.append(f"{len(known)} images have weights already, e.g. {known[0]}")
+    if "fold" in table and (untaught := sorted(set(folds) - set(table["fold"]))):
+        faults.append(f"fold {', '.join(map(str, untaught))} has predicted nothing in it, and may use no other's words")
+    if not faults and table.duplicated(["image_id", "fold"]).any():
+        faults.append("an image has two predictions of one fold")
+    if not faults and not np.isfinite(table[list(TARGETS)].to_numpy(float)).all():
+        faults.append("a prediction is not a finite number")
+    if faults:
+        raise ValueError(
+            f"the pseudo-labels cannot be used: {'; '.join(faults)}. Cure: make the table with "
+            "`python -m build pseudo-label` from a bundle that was trained on the same data, split and folds"
+        )
+
+
+def pseudo_grams(table: pd.DataFrame, image_ids: Sequence[str], fold: int) -> np.ndarray:
+    """Return what fold `fold` itself predicted for the images, (images, 5); NaN where the table has nothing of it."""
+    own = table[table["fold"] == fold].set_index("image_id")[list(TARGETS)]
+    return own.reindex(list(image_ids)).to_numpy(float)

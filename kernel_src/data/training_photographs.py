@@ -1,0 +1,129 @@
+"""## Batches to train on
+
+Decoded photographs with their targets, augmented and shuffled by seeds that depend on the place alone. A depth map
+takes every turn and shift that its photograph takes; both keep their shape.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from kernel_src.data.augmentation import augmentation, reseed
+from kernel_src.data.dataset import picture_tensor
+from kernel_src.runtime.randomness import seed_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldData:
+    """What one fold trains on."""
+
+    photographs: np.ndarray  # (images, H, W, 3) uint8, all of them
+    depth_maps: np.ndarray | None = None  # (images, C, H, W)
+    grams: np.ndarray  # (images, 5)
+    train_rows: np.ndarray  # indices
+    inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
+    pseudo: np.ndarray | None = None  # (images,) of bool: the grams were predicted, not weighed
+
+
+class TrainingExample(TypedDict):
+    """One photograph to train on."""
+
+    picture: torch.Tensor  # (3, H, W) uint8
+    depth: torch.Tensor  # (C, H, W) float32, C = 0 without depth
+    grams: torch.Tensor  # (5,)
+    weight: float  # of its loss
+    row: int
+
+
+class TrainingBatch(TypedDict):
+    """Several of them, as the loader stacks them."""
+
+    picture: torch.Tensor  # (B, 3, H, W) uint8
+    depth: torch.Tensor  # (B, C, H, W)
+    grams: torch.Tensor  # (B, 5)
+    weight: torch.Tensor  # (B,)
+    row: torch.Tensor  # (B,)
+
+
+class TrainingPhotographs(Dataset[TrainingExample]):
+    """Decoded photographs with targets, augmented by a seed per epoch and image."""
+
+    def __init__(
+        self,
+        photographs: np.ndarray,
+        targets: np.ndarray,
+        rows: np.ndarray,
+        preset: str,
+        seed: int,
+        *,
+        depth_maps: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        """Serve `rows` of the arrays; set `epoch` before each pass.
+
+        `photographs` (images, H, W, 3) uint8, `targets` (images, 5) in grams, `depth_maps` (images, C, H, W),
+        `weights` (images,) of the loss, 1 unless given.
+        """
+        self.photographs, self.targets, self.rows, self.seed = photographs, targets.astype(np.float32), rows, seed
+        self.depth_maps = depth_maps
+        self.weights = np.ones(len(targets)) if weights is None else weights
+        self.augment = augmentation(preset, with_depth=depth_maps is not None)
+        # Shared, so that loading processes which live longer than an epoch see it change.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0, that augmentation is seeded by; set it before each pass."""
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch[0] = epoch
+
+    def __len__(self) -> int:
+        """Count the rows served."""
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> TrainingExample:
+        """Return one photograph, augmented, with what belongs to it."""
+        row = int(self.rows[i])
+        reseed(self.augment, seed_at(self.seed, "epoch", self.epoch, "row", row))
+        given = {"image": np.array(self.photographs[row])}
+        if self.depth_maps is not None:
+            given["depth"] = np.ascontiguousarray(self.depth_maps[row].transpose(1, 2, 0), dtype=np.float32)
+        turned = self.augment(**given)
+        picture = turned["image"]
+        assert picture.shape == self.photographs.shape[1:]  # nothing is ever squeezed back
+        return {
+            "picture": picture_tensor(picture),
+            "depth": depth_tensor(turned["depth"]) if "depth" in turned else torch.empty(0, *picture.shape[:2]),
+            "grams": torch.from_numpy(self.targets[row]),
+            "weight": float(self.weights[row]),
+            "row": row,
+        }
+
+
+def depth_tensor(depth: np.ndarray) -> torch.Tensor:
+    """Turn a depth map (H, W, C) into a tensor (C, H, W) that owns its memory."""
+    return torch.from_numpy(np.ascontiguousarray(depth.transpose(2, 0, 1)).copy())
+
+
+class SeededOrder(Sampler[int]):
+    """A shuffle that depends on seed and epoch alone."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        """Shuffle `length` items; set `epoch` before each pass, and `start` to leave out the first so many."""
+        self.length, self.seed, self.epoch, self.start = length, seed, 0, 0
+
+    def __len__(self) -> int:
+        """Count the items of a whole pass."""
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield every index from `start` on once."""
+        generator = torch.Generator().manual_seed(seed_at(self.seed, "order", self.epoch))
+        return iter(torch.randperm(self.length, generator=generator).tolist()[self.start :])

@@ -1,0 +1,1 @@
+"""Inference that never fails."""

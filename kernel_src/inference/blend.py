@@ -1,0 +1,62 @@
+"""## The blend
+
+Several bundles become one prediction: a weighted mean, or a linear stack per target that was fitted elsewhere on
+out-of-fold predictions. Constraints come once, after the blend.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernel_src.competition.constants import TARGETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A linear model per target, over the predictions of the bundles."""
+
+    weights: np.ndarray  # (5, bundles), in the order of TARGETS and of the bundles
+    intercept_g: np.ndarray  # (5,)
+
+
+def stack_from_json(value: Mapping[str, Any], bundle_count: int) -> Stack:
+    """Read `{"weights": five rows of one number per bundle, "intercept_g": five grams}`.
+
+    Raises:
+        ValueError: an entry is missing, unknown, of another shape, or not finite.
+    """
+    if set(value) != {"weights", "intercept_g"}:
+        raise ValueError(f"a stack has weights and intercept_g, this one has {', '.join(sorted(value)) or 'nothing'}")
+    arrays = {}
+    for name, shape in (("weights", (len(TARGETS), bundle_count)), ("intercept_g", (len(TARGETS),))):
+        try:
+            arrays[name] = np.array(value[name], float)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name} of the stack is no table of numbers: {error}") from None
+        if arrays[name].shape != shape:
+            raise ValueError(
+                f"{name} of the stack has shape {arrays[name].shape}, not {shape}: "
+                f"one row per target ({', '.join(TARGETS)}), one column per bundle"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} of the stack is not finite: fit it again")
+    return Stack(**arrays)
+
+
+def blend(grams: Sequence[np.ndarray], shares: Sequence[float], stack: Stack | None = None) -> np.ndarray:
+    """Blend the predictions (images, 5) of the bundles to one (images, 5), in grams, unconstrained.
+
+    Without a stack it is the mean weighted by the shares; they need not sum to one.
+
+    Raises:
+        ValueError: shares and bundles differ in number, or the shares are negative or all zero.
+    """
+    if len(shares) != len(grams):
+        raise ValueError(f"{len(grams)} bundles have {len(shares)} shares: give each one")
+    if stack is not None:
+        return np.einsum("bnt,tb->nt", np.stack(grams), stack.weights) + stack.intercept_g
+    if min(shares) < 0 or sum(shares) <= 0:
+        raise ValueError(f"shares {list(shares)}: none may be negative, and one must be above 0")
+    return np.average(np.stack(grams), axis=0, weights=shares)

@@ -1,0 +1,62 @@
+"""## What the bundles hold
+
+Read from their configs before any weight is loaded: which nets, folds and views there are to compute with.
+"""
+
+from collections.abc import Sequence
+
+from kernel_src.bundle.bundles import BundleRecipe, read_recipe
+from kernel_src.data.symmetries import views
+from kernel_src.inference.fallback import Attached
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.faults import Fault, FaultLog
+from kernel_src.runtime.manifest import CONFIG_FILE, BundleError
+
+
+def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleRecipe | None]:
+    """Read every bundle's recipe and say in a line what it is; None for a bundle that cannot be used.
+
+    Raises:
+        NotContained: a bundle cannot be used, outside the rerun.
+    """
+    recipes: list[BundleRecipe | None] = []
+    for bundle in attached:
+        recipe = None
+        if bundle.folder is not None and bundle.manifest is not None:
+            try:
+                recipe = read_recipe(bundle.folder, bundle.manifest)
+                if unusable := sorted(bundle.damaged & {CONFIG_FILE, *recipe.depth.values()}):
+                    raise BundleError(f"{bundle.folder}: nothing works without {', '.join(unusable)}")
+            except (BundleError, OSError, ValueError, TypeError, KeyError) as error:
+                recipe = None
+                what = f"{bundle.slug} cannot be used: {error}"
+                log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)
+        if recipe is not None:
+            print(_line(recipe, bundle.share))
+        recipes.append(recipe)
+    return recipes
+
+
+def constraint_of(recipes: Sequence[BundleRecipe | None]) -> str:
+    """Return how the first usable bundle's experiment enforces the identities."""
+    usable = [recipe.experiment.constraint for recipe in recipes if recipe is not None]
+    return usable[0] if usable else Experiment.constraint
+
+
+def _line(recipe: BundleRecipe, share: float) -> str:
+    experiment = recipe.experiment
+    if experiment.is_frozen:
+        pictures = ", ".join(f"{one.part} {one.height_px}x{one.width_px}" for one in recipe.framings)
+        return (
+            f"{experiment.name}: a regressor on frozen features of {experiment.backbone}, pictures {pictures} px "
+            f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.feature_layers))} from the "
+            f"last, poolings {', '.join(experiment.feature_poolings)}, seen upright, share {share:g}, "
+            f"out-of-fold R² {recipe.oof_r2:.4f}, fitted by sources {recipe.source_sha256[:12]}"
+        )
+    depth = f"depth {experiment.depth_fusion}, {experiment.depth_views}" if experiment.depth else "no depth"
+    return (
+        f"{experiment.name}: {len(recipe.folds)} folds of {experiment.backbone}, "
+        f"{experiment.image_height_px}x{experiment.image_width_px} px {recipe.preprocessing.interpolation}, "
+        f"{len(views(experiment))} views, {depth}, share {share:g}, out-of-fold R² {recipe.oof_r2:.4f}, "
+        f"trained from sources {recipe.source_sha256[:12]}"
+    )

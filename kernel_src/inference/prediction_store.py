@@ -1,0 +1,76 @@
+"""## Answers as they come in
+
+Every fold's and view's grams are added up as they arrive. At any moment they give one prediction per photograph: the
+mean of what is there, and the training mean where nothing is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kernel_src.competition.constants import TARGETS
+from kernel_src.inference.blend import Stack, blend
+from kernel_src.inference.steps import Step
+
+
+class Answers:
+    """What has been predicted so far."""
+
+    def __init__(self, images: int, folds: Sequence[int]) -> None:
+        """Begin without any answer; `folds` counts those of each bundle."""
+        self.images = images
+        self._sums = [np.zeros((count, images, len(TARGETS))) for count in folds]
+        self._counts = [np.zeros((count, images), int) for count in folds]
+
+    def record(self, step: Step, rows: Sequence[int], grams: np.ndarray) -> list[int]:
+        """Add grams (rows, 5) of one step; rows that are not finite are left out and returned."""
+        there = np.isfinite(grams).all(1)
+        taken = np.asarray(rows, int)[there]
+        self._sums[step.bundle][step.fold, taken] += grams[there]
+        self._counts[step.bundle][step.fold, taken] += 1
+        return [row for row, good in zip(rows, there, strict=True) if not good]
+
+    def fold_grams(self, bundle: int) -> np.ndarray:
+        """Return the mean over the views of each fold, (folds, images, 5); NaN where there is none."""
+        counts = self._counts[bundle][..., None]
+        return np.where(counts > 0, self._sums[bundle] / np.maximum(counts, 1), np.nan)
+
+    def put_fold_grams(self, bundle: int, grams: np.ndarray) -> None:
+        """Replace the predictions of all folds of a bundle, (folds, images, 5), finite."""
+        self._sums[bundle], self._counts[bundle] = grams.copy(), np.ones(grams.shape[:2], int)
+
+    @property
+    def passes(self) -> np.ndarray:
+        """How many folds and views have predicted each photograph, (images,)."""
+        return sum((counts.sum(0) for counts in self._counts), np.zeros(self.images, int))
+
+    def is_complete(self) -> bool:
+        """Tell whether every fold has predicted every photograph in at least one view."""
+        return all((counts > 0).all() for counts in self._counts)
+
+    def blended(self, shares: Sequence[float], stack: Stack | None) -> np.ndarray:
+        """Blend what is there to (images, 5), unconstrained; NaN for photographs without any prediction.
+
+        A bundle that has not predicted a photograph is replaced by the others: by their shares in a mean, in a stack
+        by the mean of the others' predictions.
+        """
+        by_bundle = np.stack([_mean_of_folds(self.fold_grams(bundle)) for bundle in range(len(self._sums))])
+        there = np.isfinite(by_bundle).all(2)  # (bundles, images)
+        if there.all():
+            return blend(list(by_bundle), shares, stack)
+        weights = np.asarray(shares, float)[:, None] * there
+        # A bundle of share 0 still knows more than the training mean.
+        weights = np.where(weights.sum(0) > 0, weights, there)
+        total = weights.sum(0)
+        mean = np.einsum("bn,bnt->nt", weights, np.where(there[..., None], by_bundle, 0.0))
+        mean = np.where(total[:, None] > 0, mean / np.maximum(total, 1e-12)[:, None], np.nan)
+        if stack is None:
+            return mean
+        return blend(list(np.where(there[..., None], by_bundle, mean)), shares, stack)
+
+
+def _mean_of_folds(grams: np.ndarray) -> np.ndarray:
+    """Average (folds, images, 5) over the folds that are there, (images, 5)."""
+    there = np.isfinite(grams).all(2)[..., None]
+    count = there.sum(0)
+    return np.where(count > 0, np.where(there, grams, 0.0).sum(0) / np.maximum(count, 1), np.nan)

@@ -1,0 +1,175 @@
+"""## The workers
+
+One forked process for each device, and a pipe to each. A worker that dies by itself, is killed, or hangs takes nothing
+with it but the batch in its hands.
+"""
+
+import gc
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+
+from kernel_src.inference.device_worker import Orders, hear, work
+from kernel_src.inference.schedule import BatchSize, Task
+from kernel_src.runtime.device import DeviceReport
+
+CORES_OF_A_READER = 4  # a Kaggle session with T4s has four cores
+LARGEST_BATCH = 64  # photographs
+ENDING_S = 5.0  # for a process to end
+DEATHS_OF_A_DEVICE = 5  # a device whose workers died so often is not used again
+
+
+@dataclass
+class Worker:
+    """One process, as the notebook sees it."""
+
+    orders: Orders
+    process: Any
+    pipe: Connection
+    batch: BatchSize
+    name: str
+    is_ready: bool = False
+    loading: tuple[int, int] | None = None  # bundle and fold (or WHOLE_BUNDLE) that it is loading
+    tasks: list[Task] = field(default_factory=list)  # given and not ended, the oldest first
+    skipped: set[int] = field(default_factory=set)  # steps of the oldest task that are done or cannot be
+    rows_done: int = 0  # of the photographs of the oldest task, in the step that it is at
+    rows_good: int = 0  # its photographs that could be read
+    heard_s: float = 0.0  # when it was started, or last said something
+    spent_s: float = 0.0  # on the steps of the task in the making
+    passes: int = 0  # photographs times steps in them
+    error: str = ""  # its last words
+
+    def give(self, task: Task) -> bool:
+        """Hand over a task; false if the worker is dead."""
+        try:
+            self.pipe.send(tuple(task))
+        except (BrokenPipeError, OSError):
+            return False
+        self.tasks.append(task)
+        return True
+
+    @property
+    def step(self) -> int | None:
+        """Return the step that the oldest task is at."""
+        return next((step for task in self.tasks[:1] for step in task.steps if step not in self.skipped), None)
+
+    @property
+    def at_once(self) -> int:
+        """Return how many photographs of the oldest task go through the device together."""
+        task = self.tasks[0] if self.tasks else None
+        return min(task.at_once or len(task.rows), self.batch.size, len(task.rows)) if task else 0
+
+    def next_oldest(self) -> Task:
+        """Return the oldest task, which has ended, and turn to the next."""
+        self.skipped, self.rows_done, self.rows_good = set(), 0, 0
+        self.spent_s, self.passes = 0.0, 0
+        return self.tasks.pop(0)
+
+    @property
+    def device(self) -> str:
+        """Name what it computes on."""
+        return f"{self.orders.kind} {self.orders.index}"
+
+    @property
+    def death(self) -> str:
+        """Say how the process ended."""
+        code = self.process.exitcode
+        if code is None:
+            return "cannot be ended"
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+
+class Workforce:
+    """All workers."""
+
+    def __init__(self, orders: Orders, device: DeviceReport, batch_size: int, clock: Callable[[], float]) -> None:
+        """Plan one worker for each device; `orders` are made its own."""
+        self.batch_size, self._clock = batch_size, clock
+        self._context = get_context("fork")
+        self.workers: list[Worker] = []
+        self._deaths: dict[str, int] = {}
+        self._batches: dict[str, BatchSize] = {}  # by device: what one worker has learnt holds for the next
+        cores = max(1, torch.get_num_threads())
+        self._orders = [
+            replace(
+                orders,
+                kind=device.kind,
+                index=index,
+                half=device.half,
+                threads=max(1, cores // device.count),
+                readers=max(1, CORES_OF_A_READER // device.count) if device.kind == "cuda" else 0,
+            )
+            for index in range(device.count)
+        ]
+
+    def start(self) -> None:
+        """Start every worker."""
+        for orders in self._orders:
+            self._start(orders)
+
+    def _start(self, orders: Orders) -> None:
+        ours, theirs = self._context.Pipe()
+        # A forked child inherits the notebook's ends of all pipes; one that kept them would keep the others alive.
+        inherited = [ours, *(worker.pipe for worker in self.workers)]
+        process = self._context.Process(target=_child, args=(theirs, inherited, orders), daemon=True)
+        process.start()
+        theirs.close()
+        name = "CPU" if orders.kind == "cpu" else f"GPU {orders.index}"
+        on_gpu = orders.kind == "cuda"
+        new = BatchSize(size=self.batch_size, largest=max(LARGEST_BATCH, self.batch_size), grows=on_gpu)
+        batch = self._batches.setdefault(f"{orders.kind} {orders.index}", new)
+        self.workers.append(Worker(orders, process, ours, batch, name, heard_s=self._clock()))
+
+    def messages(self, timeout_s: float) -> list[tuple[Worker, Any]]:
+        """Wait for messages; a dead worker's last message is None."""
+        by_pipe: dict[Any, Worker] = {worker.pipe: worker for worker in self.workers}
+        found: list[tuple[Worker, Any]] = []
+        for pipe in wait(list(by_pipe), timeout=max(0.0, timeout_s)):
+            worker = by_pipe[pipe]
+            try:
+                found.append((worker, hear(worker.pipe)))
+            except (EOFError, OSError):
+                found.append((worker, None))
+        return found
+
+    def bury(self, worker: Worker, *, explained: bool = False, for_good: bool = False) -> str:
+        """Remove a dead worker and start another in its place, unless its device has had enough of them.
+
+        A death that is `explained`, by a batch that is now smaller or a fold that is now avoided, does not count
+        against the device; `for_good` it is not used again. Returns how the worker died.
+        """
+        worker.process.join(ENDING_S)  # so that it is known how it ended by itself
+        self.kill(worker)
+        self._deaths[worker.device] = self._deaths.get(worker.device, 0) + (not explained)
+        if self._deaths[worker.device] < DEATHS_OF_A_DEVICE and not for_good:
+            self._start(worker.orders)
+        elif not self.workers and worker.orders.kind == "cuda":
+            cores = max(1, torch.get_num_threads())
+            self._start(replace(worker.orders, kind="cpu", index=0, half=False, threads=cores, readers=0))
+        return worker.death
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker at once."""
+        worker.process.kill()
+        worker.process.join(ENDING_S)  # one that the driver holds cannot be waited for
+        worker.pipe.close()
+        self.workers.remove(worker)
+
+    def stop(self) -> None:
+        """End all workers at once."""
+        for worker in list(self.workers):
+            self.kill(worker)
+
+
+def _child(pipe: Connection, inherited: Sequence[Connection], orders: Orders) -> None:
+    gc.freeze()  # a collection would write into the notebook's objects, and so copy their pages: some 100 MB
+    for other in inherited:
+        other.close()
+    work(pipe, orders)

@@ -1,0 +1,1 @@
+"""Networks, regressors, and their predictions."""

@@ -1,0 +1,126 @@
+"""## Backbones
+
+Any network that timm knows by name, with the pooling it was pretrained with: CLS token, attention pool or average. The
+experiment says at what size it looks, whether depth enters through its stem, and which of its layers stay as they are.
+"""
+
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.untrusted import quoted
+
+PICTURE_CHANNELS = 3
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a backbone that this timm does not know; nothing is built.
+
+    Raises:
+        ValueError: no network has the name, or the network no such weights after the point.
+    """
+    try:
+        known = timm.is_model(name) and timm.get_pretrained_cfg(name) is not None
+    except RuntimeError as error:
+        raise ValueError(f"backbone={quoted(name)}: {error}") from None
+    if not known:
+        raise ValueError(f"backbone={quoted(name)} is not a network of timm {timm.__version__}")
+
+
+def build_backbone(experiment: Experiment) -> nn.Module:
+    """Build the experiment's backbone with random weights; it maps (B, channels, H, W) to features (B, F).
+
+    Raises:
+        RuntimeError: timm does not know the name.
+        ValueError: the picture is no whole number of patches, or the net cannot do what the experiment asks of it.
+    """
+    options: dict[str, Any] = {"num_classes": 0}
+    if experiment.depth and experiment.depth_fusion == "rgbd":
+        options["in_chans"] = PICTURE_CHANNELS + experiment.depth_channels
+    # Nets with position embeddings want to know the size of their input; the others refuse to be told.
+    config = timm.get_pretrained_cfg(experiment.backbone)
+    if config is not None and config.fixed_input_size:
+        backbone = _create_fixed_size(experiment, options)
+    else:
+        backbone = timm.create_model(experiment.backbone, **options)
+    if experiment.gradient_checkpointing:
+        try:
+            backbone.set_grad_checkpointing(True)  # type: ignore[operator]  # timm's
+        except (AssertionError, AttributeError) as error:
+            raise ValueError(f"{experiment.backbone} cannot do gradient_checkpointing: {error}") from None
+    for parameter in frozen_parameters(backbone, experiment):
+        parameter.requires_grad_(False)
+    return backbone
+
+
+def _create_fixed_size(experiment: Experiment, options: dict[str, Any]) -> nn.Module:
+    """Build for the experiment's size, oblong or not; where timm offers it, other sizes can be fed as well.
+
+    At the size it is built for, a dynamic net computes what a static one does: its embeddings are resampled only for
+    others. Without `dynamic_img_size` a picture that is no whole number of patches silently loses its border.
+    """
+    options = options | {"img_size": experiment.image_size_px}
+    try:
+        backbone = timm.create_model(experiment.backbone, dynamic_img_size=True, **options)
+    except TypeError as error:
+        if "dynamic_img_size" not in str(error):
+            raise
+        return timm.create_model(experiment.backbone, **options)
+    patch_px = backbone.patch_embed.patch_size
+    if any(size % patch for size, patch in zip(experiment.image_size_px, patch_px, strict=True)):
+        raise ValueError(
+            f"{experiment.name}: {experiment.backbone} cuts pictures into patches of {patch_px[0]} x {patch_px[1]} px, "
+            f"{experiment.image_height_px} x {experiment.image_width_px} px is no whole number of them"
+        )
+    return backbone
+
+
+# %%
+def layer_groups(backbone: nn.Module) -> list[list[str]]:
+    """Return the names of the parameters, grouped by layer from the stem on, as timm groups them."""
+    if not hasattr(backbone, "group_matcher"):
+        raise ValueError(f"timm knows no layer groups of {type(backbone).__name__}: frozen_groups must be 0")
+    matcher = backbone.group_matcher(coarse=False)  # type: ignore[operator]  # timm's
+    return list(timm.models.group_parameters(backbone, matcher).values())
+
+
+def frozen_parameters(backbone: nn.Module, experiment: Experiment) -> list[nn.Parameter]:
+    """Return the parameters of the first `frozen_groups` layer groups.
+
+    Raises:
+        ValueError: there are not so many groups.
+    """
+    if not experiment.frozen_groups:
+        return []
+    groups = layer_groups(backbone)
+    if experiment.frozen_groups > len(groups):
+        raise ValueError(
+            f"{experiment.name}: frozen_groups={experiment.frozen_groups}, {experiment.backbone} has {len(groups)}"
+        )
+    return [backbone.get_parameter(name) for group in groups[: experiment.frozen_groups] for name in group]
+
+
+def hold_frozen_statistics(module: nn.Module) -> None:
+    """Put each layer whose own parameters are all frozen into evaluation mode: a batch norm would drift without them.
+
+    Call it after `module.train()`, which wakes every layer.
+    """
+    for layer in module.modules():
+        own = list(layer.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            layer.training = False  # not eval(), which would reach into layers below
+
+
+def stem_weight_names(backbone: nn.Module) -> tuple[str, ...]:
+    """Name the weights of the first convolutions, whose second axis counts the input's channels."""
+    first = backbone.pretrained_cfg["first_conv"]  # type: ignore[index]  # timm's dict
+    return tuple(f"{name}.weight" for name in ((first,) if isinstance(first, str) else first))
+
+
+def with_extra_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """Extend (out, 3, …) to `channels` inputs with zeros: the net begins as the pretrained one and learns the rest."""
+    extra = weight.new_zeros(weight.shape[0], channels - weight.shape[1], *weight.shape[2:])
+    return torch.cat([weight, extra], 1)

@@ -1,0 +1,138 @@
+"""## Frozen features
+
+What a pretrained backbone sees, without any fine-tuning. Each picture of a photograph (the whole, or its halves, at one
+scale or several) passes the backbone once; the maps of some layers, pooled in some ways, stand side by side.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from kernel_src.data.images import Framing
+from kernel_src.models.backbones import build_backbone
+from kernel_src.models.model import without_memory
+from kernel_src.models.starting_weights import load_backbone
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.weight_files import open_weights
+
+GEM_POWER, GEM_LEAST = 3.0, 1e-6
+
+
+def generalised_mean(maps: torch.Tensor) -> torch.Tensor:
+    """Pool (B, C, H, W) to (B, C), between mean and maximum; what is negative counts as nothing.
+
+    Source: Radenović et al., Fine-tuning CNN Image Retrieval with No Human Annotation, 2018, eq. 3.
+    """
+    return maps.clamp(min=GEM_LEAST).pow(GEM_POWER).mean((2, 3)).pow(1 / GEM_POWER)
+
+
+MAP_POOLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mean": lambda maps: maps.mean((2, 3)),
+    "max": lambda maps: maps.amax((2, 3)),
+    "min": lambda maps: maps.amin((2, 3)),
+    "gem": generalised_mean,
+}
+
+
+def feature_blocks(experiment: Experiment, framings: tuple[Framing, ...]) -> list[str]:
+    """Name what stands side by side in the features, in its order."""
+    own = ["own pooling"] if "own" in experiment.feature_poolings else []
+    poolings = [pooling for pooling in experiment.feature_poolings if pooling != "own"]
+    of_a_picture = own + [f"layer {layer} {pooling}" for layer in experiment.feature_layers for pooling in poolings]
+    return [f"{one.part} {one.height_px}x{one.width_px} {block}" for one in framings for block in of_a_picture]
+
+
+# %%
+class FrozenFeatures(nn.Module):
+    """A backbone that is never trained, and what of it becomes features."""
+
+    def __init__(self, experiment: Experiment, framings: tuple[Framing, ...]) -> None:
+        """Build with random weights, exactly as the experiment says; `framings` are the pictures that it will see.
+
+        Raises:
+            RuntimeError: timm does not know the backbone.
+            ValueError: the backbone cannot do what the experiment asks of it.
+        """
+        super().__init__()
+        self.backbone: Any = build_backbone(experiment).requires_grad_(False).eval()
+        self.layers, self.own = experiment.feature_layers, "own" in experiment.feature_poolings
+        self.poolings = tuple(pooling for pooling in experiment.feature_poolings if pooling != "own")
+        self.has_cls = getattr(self.backbone, "cls_token", None) is not None
+        for what in self._impossible(experiment, framings):
+            raise ValueError(f"{experiment.name}: {experiment.backbone} {what}")
+
+    def _impossible(self, experiment: Experiment, framings: tuple[Framing, ...]) -> Iterator[str]:
+        if "cls" in self.poolings and not self.has_cls:
+            yield "has no CLS token: pool by own or by mean"
+        if self.poolings and not hasattr(self.backbone, "forward_intermediates"):
+            yield "does not show its layers: own is the only pooling that it has"
+        if self.poolings and max(self.layers) > (depth := len(self.backbone.feature_info)):
+            yield f"has {depth} layers, feature_layers={self.layers} asks for more"
+        sizes = {framing.size_px for framing in framings}
+        config = timm.get_pretrained_cfg(experiment.backbone)
+        if config is not None and config.fixed_input_size:
+            if sizes != {experiment.image_size_px} and not getattr(self.backbone, "dynamic_img_size", False):
+                yield f"sees pictures of {experiment.image_height_px} px only: leave feature_heights_px empty"
+            patch_px = self.backbone.patch_embed.patch_size
+            for height, width in sorted(sizes):
+                if height % patch_px[0] or width % patch_px[1]:
+                    yield f"cuts patches of {patch_px} px, {height} x {width} px is no whole number of them"
+
+    def forward(self, *pictures: torch.Tensor) -> torch.Tensor:
+        """Map normalised pictures (B, 3, H, W), one for each framing, to features (B, F) in fp32."""
+        return torch.cat([block.float() for one in pictures for block in self._blocks(one)], 1)
+
+    def _blocks(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Return what one picture gives, each (B, C), in the order of `feature_blocks`."""
+        if not self.poolings:
+            return [self.backbone(pictures)]
+        deepest_last = sorted(self.layers, reverse=True)
+        options: dict[str, Any] = {"indices": [-layer for layer in deepest_last], "norm": True}
+        if self.has_cls:
+            options["return_prefix_tokens"] = True
+        look = self.backbone.forward_intermediates
+        blocks = []
+        if self.own:
+            last, found = look(pictures, **options)
+            blocks.append(self.backbone.forward_head(last))
+        else:
+            found = look(pictures, **options, intermediates_only=True, stop_early=True)
+        of_layer = dict(zip(deepest_last, found, strict=True))
+        for layer in self.layers:
+            pair: Any = of_layer[layer] if self.has_cls else (of_layer[layer], None)
+            maps, prefix = pair
+            maps = maps.float()  # half precision has no room for cubes
+            blocks += [prefix[:, 0] if pooling == "cls" else MAP_POOLINGS[pooling](maps) for pooling in self.poolings]
+        return blocks
+
+
+def load_frozen_features(experiment: Experiment, framings: tuple[Framing, ...], weights: Path) -> FrozenFeatures:
+    """Build the backbone and load its pretrained weights, strictly.
+
+    Raises:
+        WeightsError: a key is missing, left over, of another shape, or not finite; or the backbone is far larger than
+            what its file holds.
+        ValueError: the backbone cannot do what the experiment asks of it.
+    """
+    _refuse_far_larger(experiment, weights)
+    features = FrozenFeatures(experiment, framings)
+    load_backbone(features.backbone, weights)
+    return features.eval()
+
+
+def _refuse_far_larger(experiment: Experiment, weights: Path) -> None:
+    """Compare sizes before the backbone is built: its embeddings may be resampled, nothing else may grow."""
+    with open_weights(weights) as file:
+        held = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  # no mapping
+    backbone = without_memory(lambda: build_backbone(experiment), experiment.backbone)
+    wanted = sum(p.numel() for name, p in backbone.named_parameters() if "pos" not in name)
+    if wanted > 1.1 * held:
+        raise WeightsError(
+            f"{weights} does not fit the model: it holds {held:,} numbers, {experiment.backbone} has {wanted:,}"
+        )

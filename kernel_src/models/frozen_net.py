@@ -1,0 +1,40 @@
+"""## The frozen net
+
+A regressor on frozen features, in the place of a fine-tuned network: the rest of the notebook need not know which of
+the two it has. The backbone works on the device in its precision, the regressor on the CPU in fp64.
+"""
+
+import numpy as np
+import torch
+
+from kernel_src.competition.constants import TARGETS
+from kernel_src.models.frozen_features import FrozenFeatures
+from kernel_src.models.model import GramsNet, TargetScaling
+from kernel_src.models.regressor import Regressor
+
+
+class FrozenNet(GramsNet):
+    """Frozen features and the regressor that reads them."""
+
+    def __init__(self, features: FrozenFeatures, regressor: Regressor) -> None:
+        """Take both as they are; nothing here is trained."""
+        super().__init__()
+        self.features, self.regressor = features, regressor
+        self.scaling = TargetScaling()  # the identity: a regressor answers in grams
+
+    def forward(self, *pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
+        """Map normalised pictures (B, 3, H, W), one for each framing, to grams (B, 5).
+
+        A photograph with a feature that is not finite has NaN.
+
+        Raises:
+            ValueError: there is depth, or the regressor was fitted on another number of features.
+        """
+        if depth is not None:
+            raise ValueError("a regressor on frozen features has no use for depth")
+        values = self.features(*pictures).cpu().numpy()
+        grams = np.full((len(values), len(TARGETS)), np.nan)
+        there = np.isfinite(values).all(1)
+        if there.any():
+            grams[there] = self.regressor.predict(values[there])
+        return torch.from_numpy(grams).float().to(pictures[0].device)

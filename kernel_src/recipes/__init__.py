@@ -1,0 +1,1 @@
+"""The experiments, and what composes them."""

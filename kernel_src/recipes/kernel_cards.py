@@ -1,0 +1,102 @@
+"""## Kernel cards
+
+What each notebook needs from its surroundings: parameters, datasets, models, accelerator.
+"""
+
+from dataclasses import dataclass
+
+from kernel_src.competition.constants import SLUG
+from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
+from kernel_src.recipes.experiment import ExperimentError
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.weight_sources import kaggle_models
+
+PREFIX = "i2b"  # opens every slug of this kit on Kaggle
+KERNELS = ("train", "infer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelCard:
+    """What one notebook needs from its surroundings; the kit writes kernel-metadata.json from it."""
+
+    experiment: str  # or the ensemble
+    kernel: str
+    parameters: dict[str, object]  # values for the cell tagged `parameters`
+    datasets: tuple[str, ...]  # slugs without their owner
+    bundles: tuple[str, ...] = ()  # those of them that hold what was trained or fitted here
+    models: tuple[str, ...] = ()  # Kaggle Models: owner/model/framework/variation/version
+    competitions: tuple[str, ...]
+    machine_shape: str
+    enable_gpu: bool
+
+
+def bundle_slug(name: str) -> str:
+    """Name the dataset that carries an experiment's weights."""
+    return f"{PREFIX}-{name.replace('_', '-')}-weights"  # Kaggle knows no underscore in a slug
+
+
+def frozen_backbones(name: str) -> tuple[str, ...]:
+    """Name the datasets of the backbones that an inference mounts beside the bundles; mostly there are none.
+
+    Raises:
+        ExperimentError: an ensemble blends what is no experiment.
+    """
+    names = tuple(ENSEMBLES[name].shares) if name in ENSEMBLES else (name,)
+    if unknown := [member for member in names if member not in EXPERIMENTS]:
+        raise ExperimentError(f"{name}: {', '.join(unknown)} is no experiment; there are {', '.join(EXPERIMENTS)}")
+    members = [EXPERIMENTS[member] for member in names]
+    return tuple(dict.fromkeys(member.starting_weights for member in members if member.is_frozen))
+
+
+def kernels_of(name: str) -> tuple[str, ...]:
+    """Return the notebooks that an experiment or ensemble has.
+
+    Raises:
+        KeyError: there is no such experiment or ensemble.
+    """
+    if name in ENSEMBLES:
+        return ("infer",)
+    if name in EXPERIMENTS:
+        # Frozen features are made and fitted on one's own machine.
+        return ("infer",) if EXPERIMENTS[name].is_frozen else KERNELS
+    raise KeyError(f"{name!r} is not one of {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
+
+
+def kernel_card(name: str, kernel: str) -> KernelCard:
+    """Describe one notebook of one experiment or ensemble.
+
+    Raises:
+        KeyError: no such experiment, ensemble or kernel.
+    """
+    if kernel not in kernels_of(name):
+        raise KeyError(f"{kernel!r} is not one of {', '.join(kernels_of(name))}, the notebooks of {name}")
+    recipe = ENSEMBLES.get(name) or EXPERIMENTS[name]
+    parameters: dict[str, object]
+    bundles: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()  # that others have published
+    if isinstance(recipe, Ensemble):
+        shares = {bundle_slug(member): share for member, share in recipe.shares.items()}
+        parameters = {"BUNDLES": shares, "STACK": recipe.stack, "CONSTRAINT": recipe.constraint}
+        bundles, wanted = tuple(shares), frozen_backbones(name)
+    elif kernel == "infer":
+        parameters = {"BUNDLES": {bundle_slug(name): 1.0}}
+        bundles, wanted = (bundle_slug(name),), frozen_backbones(name)
+    else:
+        parameters = {"EXPERIMENT": name, "SOURCE_SHA256": ""}  # the stitcher fills in the hash
+        # The bundle carries the depth model, so only training mounts its dataset.
+        wanted = (recipe.starting_weights, recipe.depth, recipe.external_data, recipe.pseudo_labels)
+    published = tuple(slug for slug in wanted if slug)
+    # What Kaggle has already need not be uploaded.
+    models = tuple(handle for slug in published for handle in kaggle_models(slug)[:1])
+    datasets = bundles + tuple(slug for slug in published if not kaggle_models(slug))
+    return KernelCard(
+        experiment=name,
+        kernel=kernel,
+        parameters=parameters,
+        datasets=datasets,
+        bundles=bundles,
+        models=models,
+        competitions=(SLUG,),
+        machine_shape=recipe.machine_shape,
+        enable_gpu=True,
+    )

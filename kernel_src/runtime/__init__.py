@@ -1,0 +1,1 @@
+"""Where the notebook runs: mounts, device, memory, files, faults, time."""

@@ -1,0 +1,136 @@
+"""## Checkpoints
+
+The whole state of a training goes to one safetensors file: weights, their average, optimiser, and the progress as JSON
+in the header. One file, renamed into place, so a killed session leaves the old state or the new one. Random states are
+not in it because there are none: every number is drawn by its place.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from kernel_src.models.model import load_strictly
+from kernel_src.runtime.files import write_atomically
+from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.untrusted import checked_count, parsed_json, quoted
+from kernel_src.runtime.weight_files import open_weights
+from kernel_src.training.ema import WeightAverage
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically; `notes` go into the file's header."""
+    owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, lambda draft: save_file(owned, draft, dict(notes or {})))
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far the training of a fold has come."""
+
+    epoch: int = 0  # whole epochs
+    batch: int = 0  # batches of the epoch begun
+    step: int = 0  # optimiser steps since the beginning
+    losses: list[float] = field(default_factory=list)  # of the epoch begun, one per batch
+    seconds: float = 0.0  # that the epoch begun took in earlier sessions
+    log: list[dict[str, Any]] = field(default_factory=list)  # one row per whole epoch
+    best_loss: float | None = None
+    best_epoch: int | None = None
+    precision: str = ""  # "fp16" or "fp32", once it is decided
+    scaler: dict[str, float] = field(default_factory=dict)  # how far half precision scales its gradients
+    parts: int = 1  # micro-batches that each batch is cut into, because the memory was too little
+    left_out: int = 0  # batches that were not finite in fp16
+
+
+# %%
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    average: WeightAverage | None = None,
+    best: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write everything that the rest of the training depends on; `best` are the weights of the best epoch so far."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
+    if average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.tensors.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        # torch.optim keeps its numbers as tensors, down to the step count.
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    save_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+) -> Progress:
+    """Put a checkpoint back into a model, an optimiser and an average that were built the same way.
+
+    Raises:
+        WeightsError: the file is no checkpoint, or damaged; it belongs to another model, or to a training with or
+            without an average.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    averages: dict[str, torch.Tensor] = {}
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    with open_weights(path) as file:
+        progress = read_progress(file, path)
+        for key in file.keys():  # noqa: SIM118  (safe_open is no mapping)
+            kind, _, name = key.partition(".")
+            if kind == "optimizer":
+                index, _, slot = name.partition(".")
+                if not index.isascii() or not index.isdigit() or not slot:
+                    raise WeightsError(f"{path} is no checkpoint of a training: it holds {quoted(key)}")
+                states.setdefault(int(index), {})[slot] = file.get_tensor(key)
+            elif kind != "best":
+                (weights if kind == "model" else averages)[name] = file.get_tensor(key)
+    load_strictly(model, weights, str(path))
+    if set(averages) != set(average.tensors if average is not None else {}):
+        raise WeightsError(f"{path} does not fit: it was written with another ema_decay")
+    if average is not None:
+        average.load(averages)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    return progress
+
+
+def read_progress(file: Any, path: Path) -> Progress:
+    """Read the progress from the header of an open checkpoint.
+
+    Raises:
+        WeightsError: there is none, or none as this notebook writes it.
+    """
+    try:
+        values = parsed_json((file.metadata() or {}).get("progress", "null").encode(), nan=True)
+        progress = Progress(**values)
+        for name in ("epoch", "batch", "step"):
+            checked_count(getattr(progress, name))
+        return progress
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is no checkpoint of a training ({error}): delete it, the fold begins anew"
+        ) from None
+
+
+def load_best(path: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of the best epoch that a checkpoint knows, empty if none was judged."""
+    with open_weights(path) as file:
+        keys = [key for key in file.keys() if key.startswith("best.")]  # noqa: SIM118  (safe_open is no mapping)
+        return {key.removeprefix("best."): file.get_tensor(key) for key in keys}
+
+
+def steps_done(path: Path) -> int:
+    """Return how many optimiser steps lie in a checkpoint, from its header alone; -1 if it is not there.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    if not path.exists():
+        return -1
+    with open_weights(path) as file:
+        return read_progress(file, path).step

@@ -1,0 +1,244 @@
+"""## The training run
+
+All folds of one experiment: train, predict every image by the fold that has not seen it, score. What is left is a
+folder from which the kit makes the bundle: weights, `config.json`, out-of-fold predictions, the log.
+"""
+
+import csv
+import platform
+import shutil
+from collections.abc import Collection, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kernel_src.competition.constants import TARGETS
+from kernel_src.competition.constraints import constrain, project
+from kernel_src.competition.metric import weighted_r2
+from kernel_src.competition.tables import target_array
+from kernel_src.data.dataset import DecodedPhotographs
+from kernel_src.data.images import decoded_photographs
+from kernel_src.data.preprocessing import framing_of, preprocessing_of
+from kernel_src.data.pseudo_labels import split_sha256
+from kernel_src.data.symmetries import views
+from kernel_src.models.depth import (
+    BUNDLED_DEPTH_CONFIG,
+    BUNDLED_DEPTH_WEIGHTS,
+    DEPTH_CONFIG_FILE,
+    DEPTH_WEIGHTS_FILE,
+    load_depth,
+)
+from kernel_src.models.model import load_fold
+from kernel_src.models.prediction import predict_grams
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.device import DeviceReport
+from kernel_src.runtime.files import sha256_of, write_atomically, write_json, write_text
+from kernel_src.runtime.manifest import BUNDLE_FORMAT, CONFIG_FILE
+from kernel_src.runtime.provenance import sources_of
+from kernel_src.training.fold_files import FoldFiles, csv_text
+from kernel_src.training.gradient_steps import TrainingDiverged
+from kernel_src.training.resumption import check_fingerprint, checkpoint_folder, run_fingerprint
+from kernel_src.training.session import ENDLESS, Session, SessionEnded
+from kernel_src.training.training import OnEpoch, train_fold
+from kernel_src.training.training_data import folds_to_train, judged_folds, training_pictures, training_table
+
+OOF_FILE, LOG_FILE = "oof.csv", "log.csv"
+VERSIONED = ("torch", "timm", "albumentations", "numpy", "safetensors")
+SCORE_FORMULA = "official weighted R2 over all rows, in grams, after the constraint"
+
+
+def folds_left(experiment: Experiment, train: pd.DataFrame, folder: Path) -> tuple[int, ...]:
+    """Return the folds that are neither trained nor given up yet, in their order."""
+    wanted = folds_to_train(experiment, judged_folds(experiment, train))
+    files = {fold: FoldFiles(folder, fold) for fold in wanted}
+    return tuple(fold for fold in wanted if not (files[fold].weights.exists() or files[fold].given_up.exists()))
+
+
+def missing_folds(experiment: Experiment, train: pd.DataFrame, folder: Path) -> dict[int, str]:
+    """Return the folds that this recipe cannot train, and why."""
+    wanted = folds_to_train(experiment, judged_folds(experiment, train))
+    given_up = {
+        fold: FoldFiles(folder, fold).given_up for fold in wanted if not FoldFiles(folder, fold).weights.exists()
+    }
+    return {fold: path.read_text(encoding="utf-8").strip() for fold, path in given_up.items() if path.exists()}
+
+
+def train_run(
+    experiment: Experiment,
+    train: pd.DataFrame,
+    competition: Path,
+    *,
+    device: DeviceReport,
+    starting_weights: Path | None,
+    folder: Path,
+    cache: Path,
+    scratch: Path | None = None,
+    folds: Sequence[int] | None = None,
+    depth_folder: Path | None = None,
+    external_folder: Path | None = None,
+    pseudo_labels: pd.DataFrame | None = None,
+    session: Session = ENDLESS,
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Train folds of an experiment into `folder`, all that are left unless given; a run can be resumed at any time.
+
+    `train` is the wide table of `read_train`, `competition` the folder its image paths are relative to. When the
+    session's time is up the training saves, says so and returns; `folds_left` then names what is not finished. A fold
+    whose loss does not stay finite is given up, with the reason in a file, and the others are trained. Checkpoints lie
+    in `scratch`, or else in `folder`.
+
+    Raises:
+        ValueError: `folder` holds a run of another experiment or of other data, or extra data is missing or unfit.
+        torch.OutOfMemoryError: not even one photograph fits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table = training_table(experiment, train, external_folder, pseudo_labels)
+    depth_weights = depth_folder / DEPTH_WEIGHTS_FILE if experiment.depth and depth_folder is not None else None
+    weights = [starting_weights, depth_weights]
+    check_fingerprint(run_fingerprint(experiment, table.rows, table.fold_of, table.pseudo_labels, weights), folder)
+    photographs, depth_maps = training_pictures(
+        experiment, table.rows, competition, depth_folder=depth_folder, cache=cache, device=device
+    )
+    checkpoints = checkpoint_folder(scratch, folder) if scratch is not None else folder
+    wanted = folds_to_train(experiment, judged_folds(experiment, train))
+    for fold in wanted if folds is None else folds:
+        files = FoldFiles(folder, fold, checkpoints)
+        if files.weights.exists():
+            files.clear()
+            print(f"fold {fold}: trained before, kept")
+            continue
+        try:
+            train_fold(
+                experiment,
+                fold,
+                table.fold_data(experiment, fold, photographs, depth_maps),
+                device=device,
+                starting_weights=starting_weights,
+                folder=folder,
+                scratch=checkpoints,
+                session=session,
+                on_epoch=on_epoch,
+            )
+        except TrainingDiverged as error:
+            print(f"fold {fold} is given up: {error}")
+            write_text(files.given_up, f"{error}\n")  # every process writes the same
+            files.checkpoint.unlink(missing_ok=True)
+            files.handed_over.unlink(missing_ok=True)
+        except SessionEnded as end:
+            print(f"{end}, because the session's {session.limit_s:.0f} s are nearly over; everything is saved")
+            return
+
+
+def collect_log(folder: Path) -> None:
+    """Gather the logs of the folds in one table, by fold and epoch."""
+    parts = sorted(folder.glob("log?*.csv"), key=lambda path: int(path.stem.removeprefix("log")))
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        with part.open(newline="", encoding="utf-8") as handle:
+            rows += csv.DictReader(handle)
+    if rows:
+        write_text(folder / LOG_FILE, csv_text(rows))
+
+
+# %%
+def predict_out_of_fold(
+    experiment: Experiment,
+    train: pd.DataFrame,
+    competition: Path,
+    weights: Path,
+    cache: Path,
+    device: DeviceReport,
+    depth_folder: Path | None = None,
+    missing: Collection[int] = (),
+) -> pd.DataFrame:
+    """Predict each image by the fold that was not trained on it, as inference would, before the constraint.
+
+    Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds but those `missing`.
+    """
+    paths = [competition / path for path in train["image_path"]]
+    photographs = decoded_photographs(paths, framing_of(experiment), cache, [True] * len(paths))
+    fold_of = judged_folds(experiment, train)
+    estimator = None
+    if experiment.depth and depth_folder is not None:
+        estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
+    parts = []
+    for fold in folds_to_train(experiment, fold_of):
+        if fold in missing:
+            continue
+        rows = np.flatnonzero(fold_of == fold)
+        model = load_fold(experiment, weights / f"fold{fold}.safetensors")
+        predicted = predict_grams(
+            [model],
+            DecodedPhotographs(photographs, rows),
+            preprocessing=preprocessing_of(experiment.backbone),
+            symmetries=views(experiment),
+            device=device,
+            batch_size=experiment.batch_size,
+            estimator=estimator,
+            depth_channels=experiment.depth_channels,
+            depth_views=experiment.depth_views,
+        )[0]
+        part = pd.DataFrame(predicted, columns=list(TARGETS))
+        part.insert(0, "fold", fold)
+        part.insert(0, "image_id", train["image_id"].to_numpy()[rows])
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def out_of_fold_r2(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame) -> float:
+    """Score out-of-fold predictions as a submission would be: constrained, official metric, all rows together."""
+    truth = train.set_index("image_id").loc[oof["image_id"], list(TARGETS)].to_numpy(float)
+    return weighted_r2(truth, constrain(oof[list(TARGETS)].to_numpy(float), experiment.constraint))
+
+
+def finish_run(
+    experiment: Experiment,
+    train: pd.DataFrame,
+    oof: pd.DataFrame,
+    folder: Path,
+    depth_folder: Path | None = None,
+    device: DeviceReport | None = None,
+) -> dict[str, Any]:
+    """Write `oof.csv`, `log.csv`, the depth model and `config.json`, from which the bundle is made; return the config.
+
+    `train` holds the competition's rows alone: no mean and no score here knows of others. `device` is what the training
+    ended on.
+    """
+    collect_log(folder)
+    write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+    files = sorted(folder.glob("fold*.safetensors"), key=lambda path: int(path.stem.removeprefix("fold")))
+    means = target_array(train).mean(0, keepdims=True)  # projected: a wrong label must not break the fallback's sums
+    config = {
+        "format": BUNDLE_FORMAT,
+        "experiment": experiment.as_json(),
+        "source_sha256": sources_of(folder),
+        "preprocessing": preprocessing_of(experiment.backbone).as_json(),
+        "folds": [path.name for path in files],
+        "target_mean_g": dict(zip(TARGETS, project(means)[0].tolist(), strict=True)),
+        "split_sha256": split_sha256(train["image_id"].tolist(), judged_folds(experiment, train)),
+        "oof": {"r2": out_of_fold_r2(experiment, train, oof), "images": len(oof), "formula": SCORE_FORMULA},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
+    }
+    if given_up := missing_folds(experiment, train, folder):
+        config["missing_folds"] = {str(fold): why for fold, why in given_up.items()}
+    if device is not None:
+        config["device"] = device.as_json()
+    if experiment.depth and depth_folder is not None:
+        config["depth"] = _keep_depth_model(depth_folder, folder)
+    write_json(folder / CONFIG_FILE, config)
+    return config
+
+
+def _keep_depth_model(depth_folder: Path, folder: Path) -> dict[str, str]:
+    """Copy the depth model beside the folds: a bundle must bring all that it was trained with."""
+    for source, target in ((DEPTH_WEIGHTS_FILE, BUNDLED_DEPTH_WEIGHTS), (DEPTH_CONFIG_FILE, BUNDLED_DEPTH_CONFIG)):
+        write_atomically(folder / target, partial(shutil.copyfile, depth_folder / source))
+    return {
+        "weights": BUNDLED_DEPTH_WEIGHTS,
+        "config": BUNDLED_DEPTH_CONFIG,
+        "sha256": sha256_of(folder / BUNDLED_DEPTH_WEIGHTS),
+    }

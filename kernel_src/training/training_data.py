@@ -1,0 +1,182 @@
+"""## What a run trains on
+
+The competition's rows, which are divided into folds and judged; other people's pastures and pseudo-labels, which only
+ever teach. Photographs are decoded and depth is estimated once for all folds, epochs and processes.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
+from kernel_src.competition.splits import fold_numbers
+from kernel_src.competition.tables import group_labels, target_array
+from kernel_src.data.external import (
+    EXTERNAL_COLUMN,
+    folds_with_external,
+    join_external,
+    read_external,
+    training_only,
+)
+from kernel_src.data.external_table import external_table_for
+from kernel_src.data.images import decoded_photographs
+from kernel_src.data.preprocessing import framing_of
+from kernel_src.data.pseudo_labels import check_pseudo_labels, pseudo_grams, split_sha256
+from kernel_src.data.training_photographs import FoldData
+from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, cached_depth_maps, load_depth
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.device import DeviceReport
+
+
+def judged_folds(experiment: Experiment, train: pd.DataFrame) -> np.ndarray:
+    """Return the fold in which each of the competition's images is validated, (images,)."""
+    strata = total_grams(target_array(train))
+    return fold_numbers(experiment.split, group_labels(train), strata, experiment.folds, experiment.split_seed)
+
+
+def total_grams(grams: np.ndarray) -> np.ndarray:
+    """Return what a stratified split balances, (images, 5) to (images,): the Total.
+
+    The sum over the targets would count green matter and clover three times, dead matter twice.
+    """
+    return grams[:, TARGETS.index("Dry_Total_g")]
+
+
+def folds_to_train(experiment: Experiment, fold_of: np.ndarray) -> tuple[int, ...]:
+    """Return the numbers of the folds that this experiment trains.
+
+    Raises:
+        ValueError: `train_folds` names a fold that the split has not.
+    """
+    there = tuple(range(int(fold_of.max()) + 1))
+    if unknown := sorted(set(experiment.train_folds) - set(there)):
+        raise ValueError(f"{experiment.name}: train_folds names {unknown}, the split has folds 0 to {there[-1]}")
+    return experiment.train_folds or there
+
+
+# %%
+@dataclass(frozen=True, kw_only=True)
+class TrainingTable:
+    """Every row that trains, and which of them are judged."""
+
+    rows: pd.DataFrame  # the competition's, then external, then pseudo-labelled ones
+    fold_of: np.ndarray  # (rows,), NEVER_VALIDATED for the others
+    pseudo: np.ndarray  # (rows,) of bool
+    pseudo_labels: pd.DataFrame | None
+
+    def grams_for(self, fold: int) -> np.ndarray:
+        """Return what the rows weigh in the eyes of a fold, (rows, 5); NaN where it has no prediction of its own."""
+        grams = target_array(self.rows)
+        if self.pseudo_labels is not None:
+            grams[self.pseudo] = pseudo_grams(self.pseudo_labels, self.rows["image_id"][self.pseudo].tolist(), fold)
+        return grams
+
+    def fold_data(
+        self, experiment: Experiment, fold: int, photographs: np.ndarray, depth_maps: np.ndarray | None
+    ) -> FoldData:
+        """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only."""
+        grams = self.grams_for(fold)
+        judged = ~training_only(self.rows)
+        rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
+        if experiment.inner_folds:
+            groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
+            inner_of = fold_numbers("group", groups, strata, experiment.inner_folds, fold)
+            rows, inner = rows[inner_of != 0], rows[inner_of == 0]
+        extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
+        return FoldData(
+            photographs=photographs,
+            depth_maps=depth_maps,
+            grams=grams,
+            train_rows=np.concatenate([rows, extra]),
+            inner_rows=inner,
+            pseudo=self.pseudo,
+        )
+
+
+def training_table(
+    experiment: Experiment, train: pd.DataFrame, external_folder: Path | None, pseudo_labels: pd.DataFrame | None
+) -> TrainingTable:
+    """Put the rows together; `train` is the competition's table.
+
+    Raises:
+        ValueError: the experiment wants external data or pseudo-labels and there are none, or they cannot be used.
+    """
+    fold_of = judged_folds(experiment, train)
+    rows = train
+    if experiment.external_data:
+        if external_folder is None:
+            raise ValueError(
+                f"{experiment.name} trains on external data: attach the dataset {experiment.external_data}"
+            )
+        table = external_table_for(experiment.external_data)
+        external, report = read_external(external_folder, table, experiment.external_area_factor)
+        print(report)
+        rows = join_external(rows, external)
+    used = pseudo_labels if experiment.pseudo_weight else None
+    labelled = len(rows)
+    if experiment.pseudo_weight and used is None:
+        raise ValueError(
+            f"{experiment.name} has pseudo_weight={experiment.pseudo_weight:g} and there are no pseudo-labels: name "
+            "their dataset in the field pseudo_labels and attach it, or set pseudo_weight=0"
+        )
+    if used is not None:
+        split = split_sha256(train["image_id"].tolist(), fold_of)
+        check_pseudo_labels(used, rows["image_id"].tolist(), split, folds_to_train(experiment, fold_of))
+        images = used.drop_duplicates("image_id")[["image_id", IMAGE_COLUMN]]
+        judged = rows if EXTERNAL_COLUMN in rows else rows.assign(**{EXTERNAL_COLUMN: False})
+        rows = pd.concat([judged, images.assign(**{EXTERNAL_COLUMN: True})], ignore_index=True)
+        print(
+            f"pseudo-labels: {len(images)} photographs at {experiment.pseudo_weight:g} of the weight of a weighed one"
+        )
+    return TrainingTable(
+        rows=rows,
+        fold_of=folds_with_external(fold_of, training_only(rows)),
+        pseudo=np.arange(len(rows)) >= labelled,
+        pseudo_labels=used,
+    )
+
+
+# %%
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let the other processes wait; the lock of a killed one is gone with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def training_pictures(
+    experiment: Experiment,
+    rows: pd.DataFrame,
+    competition: Path,
+    *,
+    depth_folder: Path | None,
+    cache: Path,
+    device: DeviceReport,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode the photographs (rows, H, W, 3) and estimate their depth (rows, C, H, W); one process does it for all.
+
+    Raises:
+        ImageError: a photograph cannot be read, or one of the competition's is unlike all others.
+        ValueError: the experiment wants depth and there is no depth model.
+    """
+    with _one_at_a_time(cache):
+        paths = [competition / path for path in rows[IMAGE_COLUMN]]
+        photographs = decoded_photographs(paths, framing_of(experiment), cache, (~training_only(rows)).tolist())
+        if not experiment.depth:
+            return photographs, None
+        if depth_folder is None:
+            raise ValueError(f"{experiment.name} needs depth: attach the dataset {experiment.depth}")
+        weights = depth_folder / DEPTH_WEIGHTS_FILE
+        estimator = load_depth(weights, depth_folder / DEPTH_CONFIG_FILE)
+        maps = cached_depth_maps(
+            photographs, estimator, weights, experiment.depth_channels, cache, torch.device(device.kind)
+        )
+    return photographs, maps

@@ -1,0 +1,91 @@
+"""What Kaggle's image holds, and whether the local pins are the same."""
+
+from pathlib import Path
+
+import pytest
+
+from build.core.image import (
+    IMPORTS,
+    LOCAL_EXCEPTIONS,
+    MACHINE_SHAPES,
+    RETIRED_SHAPES,
+    ImagePackage,
+    assumed_versions,
+    compare_pins,
+    read_pins,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+IMAGE = {
+    "numpy": ImagePackage(package="numpy", aug_2026="2.1.3"),
+    "sklearn": ImagePackage(package="scikit-learn", aug_2026="1.6.1"),
+    "tqdm": ImagePackage(package="tqdm"),
+    "torch": ImagePackage(package="torch", aug_2026="2.11.0"),
+}
+EXCEPTIONS = {"torch": ("2.14.1", "installs from the registry")}
+
+
+def report(dependencies: list[str], imported: list[str]):
+    text = f"[project]\ndependencies = {dependencies!r}\n"
+    return compare_pins(text, imported, image=IMAGE, exceptions=EXCEPTIONS)
+
+
+def test_pins_are_read_whatever_the_spelling_of_the_name() -> None:
+    text = '[project]\ndependencies = ["Scikit_Learn == 1.6.1", "kaggle[x]==2.2.4 ; python_version > \'3\'", "six>=1"]'
+    assert read_pins(text) == {"scikit-learn": "1.6.1", "kaggle": "2.2.4", "six": ""}
+
+
+def test_a_pin_that_equals_the_images_version_is_fine() -> None:
+    found = report(["numpy==2.1.3", "scikit-learn==1.6.1"], ["numpy", "sklearn"])
+    assert (found.problems, found.unknown, found.exceptions) == ([], [], [])
+
+
+def test_a_pin_that_differs_from_the_image_is_refused() -> None:
+    (problem,) = report(["numpy==2.2.0"], ["numpy"]).problems
+    assert "numpy==2.2.0, but Kaggle's image has 2.1.3" in str(problem)
+
+
+@pytest.mark.parametrize("dependencies", [[], ["numpy"], ["numpy>=2.1.3"]])
+def test_what_kernels_import_must_be_pinned(dependencies: list[str]) -> None:
+    (problem,) = report(dependencies, ["numpy"]).problems
+    assert "add numpy==2.1.3" in problem.cure
+
+
+def test_what_kernels_do_not_import_may_have_any_version() -> None:
+    assert report(["numpy==1.0"], []).problems == []
+
+
+def test_an_unknown_version_is_reported_and_no_fault() -> None:
+    found = report(["tqdm==4.67.1"], ["tqdm"])
+    assert found.problems == [] and found.unknown[0].startswith("tqdm==4.67.1: ")
+
+
+def test_a_declared_exception_is_reported_with_its_reason() -> None:
+    found = report(["torch==2.14.1"], ["torch"])
+    assert found.problems == [] and found.exceptions == ["torch==2.14.1, on Kaggle 2.11.0: installs from the registry"]
+
+
+def test_an_exception_holds_for_its_own_pin_only() -> None:
+    assert "the exception in build/core/image.py says 2.14.1" in str(report(["torch==2.15.0"], ["torch"]).problems[0])
+
+
+def test_our_own_pins_follow_the_image_for_everything_that_could_be_imported() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    # PIL, scipy and IPython come with others; they need a pin only once a kernel imports them (make check says so).
+    found = compare_pins(text, set(IMPORTS) - {"PIL", "scipy", "IPython"})
+    assert found.problems == []
+    assert len(found.exceptions) == len(LOCAL_EXCEPTIONS)
+
+
+def test_both_rows_of_the_fact_sheet_are_recorded() -> None:
+    timm = IMPORTS["timm"]
+    assert (timm.may_2026, timm.aug_2026, timm.version) == ("1.0.26", "1.0.28", timm.live or "1.0.28")
+
+
+def test_what_a_preflight_saw_counts_for_more_than_the_lists() -> None:
+    assert ImagePackage(package="timm", aug_2026="1.0.28", live="1.0.29").version == "1.0.29"
+    assert assumed_versions()["timm"] == IMPORTS["timm"].version and "cv2" in assumed_versions()
+
+
+def test_no_machine_shape_is_both_known_and_retired() -> None:
+    assert not set(MACHINE_SHAPES) & set(RETIRED_SHAPES)

@@ -1,0 +1,262 @@
+"""What can befall a push: each of these makes it happen to the stand-in, or to the files on the desk."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kernel_src.runtime.mounts import NOTHING_MOUNTED
+from tests.build.kaggle.bench import (
+    DATA,
+    INFERENCE,
+    PRETRAINED,
+    TRAINING,
+    Bench,
+    training_outputs,
+)
+from tests.build.kaggle.desk import KERNEL, write_bundle
+
+FOREVER = 10**6
+
+
+def fault(request: str, **what: Any) -> Callable[[Any], None]:
+    return lambda server: server.fault(request, **what) and None
+
+
+def change(**values: Any) -> Callable[[Any], None]:
+    def apply(server: Any) -> None:
+        for name, value in values.items():
+            setattr(server.site, name, value)
+
+    return apply
+
+
+def edited_on_site(bench: Bench) -> None:
+    """Push once, then edit in the browser; the sources change, so that there is something to push."""
+    assert bench.run()[0] == 0
+    notebook = json.loads(bench.server.site.kernels[KERNEL].versions[-1]["text"])
+    notebook["cells"][-1]["source"] = "print('edited in the browser')"
+    bench.server.site.edit_kernel(KERNEL, json.dumps(notebook))
+    write_bundle(bench.folder / "out" / "demo" / "bundle", weights=b"other weights")
+    bench.rehearsed()
+
+
+def saved_meanwhile(server: Any) -> None:
+    """While our version runs, another is saved in the browser, and its run fails at once."""
+    site = server.site
+
+    def hook(phase: str, n: int, name: str) -> None:
+        if (phase, name) == ("before", "GetKernelSessionStatus") and len(site.kernels[KERNEL].versions) == 1:
+            notebook = json.loads(site.kernels[KERNEL].versions[0]["text"])
+            notebook["cells"][-1]["source"] = "print('edited in the browser')"
+            site.version_outputs[INFERENCE, 1] = site.outputs[INFERENCE]
+            site.outputs[INFERENCE] = {"submission.csv": b"of another version"}
+            site.edit_kernel(KERNEL, json.dumps(notebook))
+            site.kernels[KERNEL].states = ["ERROR"]
+
+    server.hook = hook
+
+
+def nothing_mounted(*versions: int) -> Callable[[Any], None]:
+    """The runs of these versions find an empty /kaggle/input."""
+    said = f"FileNotFoundError: the competition is not mounted below /kaggle/input: {NOTHING_MOUNTED}."
+
+    def apply(server: Any) -> None:
+        for version in versions:
+            server.site.version_states[version] = ["RUNNING", "ERROR"]
+            server.site.version_logs[INFERENCE, version] = said
+
+    return apply
+
+
+def bigger_notebook(bench: Bench) -> None:
+    """The notebooks were checked; then Kaggle's limit is another."""
+    bench.patch.setattr("build.notebooks.check.command.SOURCE_LIMIT_BYTES", 1000)
+
+
+def never_checked(bench: Bench) -> None:
+    """`make check` has not seen these files, and finds something."""
+    bigger_notebook(bench)
+    bench.patch.setattr("build.kaggle.preparation._digest", lambda: "of other files")
+
+
+def no_weights(bench: Bench) -> None:
+    (bench.folder / "out" / "demo" / "bundle" / "manifest.json").unlink()
+
+
+def damaged_weights(bench: Bench) -> None:
+    (bench.folder / "out" / "demo" / "bundle" / "fold0.safetensors").write_bytes(b"some weight\0")
+
+
+def no_starting_weights(bench: Bench) -> None:
+    import shutil
+
+    shutil.rmtree(bench.folder / "out" / "demo" / "pretrained")
+
+
+def restore_starting_weights(server: Any) -> None:
+    """Somebody pushes them from another machine."""
+    from tests.build.kaggle.site import Dataset
+
+    files = {"manifest.json": b"{}"}
+    dataset = Dataset("kim", PRETRAINED, "lite0", "other", True, [files], states=["READY"])
+    server.site.datasets[f"kim/{PRETRAINED}"] = dataset
+
+
+def an_archive_in_it(bench: Bench) -> None:
+    (bench.folder / "external" / "more.zip").write_bytes(b"PK")
+
+
+def a_folder_in_it(bench: Bench) -> None:
+    (bench.folder / "external" / "images").mkdir()
+
+
+def leaves(slug: str, **files: bytes) -> Callable[[Any], None]:
+    """The next run of a notebook leaves these files; `__` stands for the dot."""
+    content = {name.replace("__", "."): data for name, data in files.items()}
+    return lambda server: server.site.outputs.update({slug: content})
+
+
+def nan_in_training(server: Any) -> None:
+    server.site.outputs[TRAINING] = training_outputs(Path(), first="nan")
+
+
+def half_a_training(server: Any) -> None:
+    server.site.outputs[TRAINING] = {"run/log.csv": b"epoch\n1\n"}
+
+
+def whole_training(server: Any) -> None:
+    server.site.outputs[TRAINING] = training_outputs(Path())
+    server.site.kernel_states = ["COMPLETE"]
+
+
+def save_token(token: str) -> Path:
+    path = Path(os.environ["HOME"]) / ".kaggle" / "access_token"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(token)
+    path.chmod(0o600)
+    return path
+
+
+def stale_token(server: Any) -> None:
+    save_token("stale-token")
+
+
+def without_token(server: Any) -> None:
+    (Path(os.environ["HOME"]) / ".kaggle" / "access_token").unlink()
+
+
+def readable_key(server: Any) -> None:
+    folder = Path(os.environ["HOME"]) / ".kaggle"
+    folder.mkdir(exist_ok=True)
+    (folder / "kaggle.json").write_text('{"username": "kim", "key": "key-of-kim"}')
+    (folder / "kaggle.json").chmod(0o644)
+
+
+def private_key(server: Any) -> None:
+    (Path(os.environ["HOME"]) / ".kaggle" / "kaggle.json").chmod(0o600)
+
+
+def outputs(**files: bytes) -> dict[str, dict[str, bytes]]:
+    return {INFERENCE: {name.replace("__", "."): data for name, data in files.items()}}
+
+
+TRACEBACK = json.dumps(
+    [
+        {
+            "stream_name": "stderr",
+            "time": 1.0,
+            "data": "Traceback (most recent call last):\npapermill.exceptions.PapermillExecutionError: \n"
+            f'{"-" * 75}\nException encountered at "In [3]":\n{"-" * 75}\n'
+            "ValueError                                Traceback (most recent call last)\n"
+            "Cell In[3], line 2\n      1 x = 1\n----> 2 raise ValueError('no weights')\n\nValueError: no weights\n",
+        }
+    ]
+)
+SESSIONS = "Kernel push error: Maximum batch GPU session count of 2 reached."
+ELSEWHERE = "http://elsewhere.localhost/api/v1/kernels.KernelsApiService/SaveKernel"
+QUOTA = "Kernel push error: Maximum weekly GPU quota of 30.00 hours reached."
+
+
+def clear_listings(server: Any) -> None:
+    server.site.empty_listings = 0
+    for dataset in server.site.datasets.values():
+        dataset.empty_listings = 0
+
+
+def put_archive(data: bytes) -> Callable[[Any], None]:
+    return lambda server: server.site.archives.update({"csiro-biomass": data})
+
+
+def real_archive(server: Any) -> None:
+    server.site.archives.clear()
+
+
+def evil_archive(server: Any) -> None:
+    put_archive(_zipped(DATA | {"../evil.txt": b"evil"}))(server)
+
+
+def short_archive(server: Any) -> None:
+    put_archive(_zipped({"train.csv": DATA["train.csv"]}))(server)
+
+
+def archive_with_link(server: Any) -> None:
+    """One member is a symbolic link to the password file."""
+    import io
+    import zipfile
+
+    target = io.BytesIO(_zipped(DATA))
+    with zipfile.ZipFile(target, "a") as archive:
+        link = zipfile.ZipInfo("train/link.jpg")
+        link.create_system, link.external_attr = 3, 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    put_archive(target.getvalue())(server)
+
+
+def bomb(server: Any) -> None:
+    """A few bytes that call themselves 300 GB: sixty-four members that claim to be as large as a zip may say."""
+    import io
+    import struct
+    import zipfile
+
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(72):
+            archive.writestr(f"bomb{number}.csv", b"0" * 1000)
+    data = bytearray(target.getvalue())
+    at = data.find(b"PK\x01\x02")
+    while at >= 0:
+        data[at + 24 : at + 28] = struct.pack("<I", 0xFFFFFFF0)  # uncompressed size, in the central directory
+        at = data.find(b"PK\x01\x02", at + 4)
+    put_archive(bytes(data))(server)
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    import io
+    import zipfile
+
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+def fails_in_the_rerun(server: Any) -> None:
+    """Kaggle's rerun on the hidden test ends in an error."""
+    server.site.polls_until_scored = FOREVER
+    listing = server.site.list_submissions
+
+    def failed(body: dict[str, Any]) -> dict[str, Any]:
+        for entry in server.site.submissions:
+            if entry["polls"] >= 2:
+                entry |= {"status": "ERROR", "errorDescription": "Notebook Threw Exception"}
+        return listing(body)
+
+    server.site.list_submissions = failed
+
+
+def hidden_list(server: Any) -> None:
+    """The list lags behind: the first looks after the submission do not show it."""
+    server.fault("ListSubmissions", nth=2, times=2, body={"submissions": []})

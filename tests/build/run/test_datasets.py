@@ -1,0 +1,39 @@
+"""What training mounts, held against the folders that were given."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from build.core.errors import WrongUse
+from build.run.datasets import match_datasets, needed_by
+from kernel_src.recipes.experiments import EXPERIMENTS
+
+
+def folder(path: Path, slug: str) -> Path:
+    path.mkdir()
+    (path / "manifest.json").write_text(json.dumps({"dataset": slug}))
+    return path
+
+
+def test_v5_needs_weights_depth_and_external_data() -> None:
+    v5 = EXPERIMENTS["v5"]
+    assert list(needed_by(v5)) == [v5.starting_weights, v5.depth, v5.external_data]
+
+
+def test_a_folder_is_known_by_the_slug_that_its_files_name(tmp_path: Path) -> None:
+    here = folder(tmp_path / "any", "i2b-x")
+    assert match_datasets({"i2b-x": "x"}, [here], "--pretrained ") == {"i2b-x": here}
+
+
+def test_what_is_missing_says_where_it_comes_from_and_what_is_too_much_is_named(tmp_path: Path) -> None:
+    needed = needed_by(EXPERIMENTS["v7"])
+    other = folder(tmp_path / "other", "i2b-other")
+    with pytest.raises(WrongUse) as caught:
+        match_datasets(needed, [other, tmp_path / "nowhere"], "PRETRAINED=")
+    message = str(caught.value)
+    assert (
+        "no folder for the dataset i2b-vit-base-patch14-dinov2, starting weights of vit_base_patch14_dinov2" in message
+    )
+    assert "huggingface.co/timm/vit_base_patch14_dinov2" in message and "give PRETRAINED=DIR" in message
+    assert "i2b-other" in message and "nothing here asks for" in message and "nowhere does not exist" in message

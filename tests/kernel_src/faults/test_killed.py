@@ -1,0 +1,102 @@
+"""Killed at any moment after the first cell, the notebook leaves a complete, valid submission behind."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kernel_src.competition.submission import read_column, submission_problems
+from tests.kernel_src.faults.planting import ALONE, Plant, Stage, planted_notebook, rehearse_planted
+from tests.kernel_src.kernels.running import lay_out_kaggle
+
+# Slow enough that a kill hits every part of the prediction: 14 photographs, 8 passes each.
+SLOW = """
+healthy = BatchWork.grams
+def planted(self, number, model, view):
+    time.sleep(0.01 * len(self.pictures[0]))
+    return healthy(self, number, model, view)
+BatchWork.grams = planted
+LEAST_SAVE_S = 0.05
+"""
+SECONDS = 2.5  # about what the whole of it takes
+
+
+@contextmanager
+def forked_notebook(code: list[str], kaggle: Path, log: Path) -> Iterator[int]:
+    """Run a notebook's code in a forked process, all libraries being loaded already, in a session of its own."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            os.environ |= {"KIT_KAGGLE_ROOT": str(kaggle), "KAGGLE_IS_COMPETITION_RERUN": "1", "MPLBACKEND": "Agg"}
+            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(handle, 1)
+            os.dup2(handle, 2)
+            names: dict[str, object] = {"__name__": "__main__"}
+            for number, text in enumerate(code):
+                exec(compile(text, f"cell {number}", "exec"), names)
+        finally:
+            os._exit(0)
+    try:
+        yield pid
+    finally:
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def kill_at_random(stage: Stage, home: Path, kills: int, seed: int) -> int:
+    """Kill a run so many times, each at another moment; return how many of them were killed while they predicted."""
+    import torch
+
+    torch.set_num_threads(1)
+    plant = Plant(cell=SLOW)
+    cells = [cell for cell in planted_notebook(plant)["cells"] if cell["cell_type"] == "code"]
+    code = ["".join(cell["source"]) for cell in cells]
+    ids = read_column(stage.competition / "sample_submission.csv", "sample_id")
+    moments, midway = random.Random(seed), 0
+    for number in range(kills):
+        bundles = {ALONE: stage.bundle(ALONE)}
+        kaggle = lay_out_kaggle(home / f"{number}", stage.competition, bundles)
+        submission = kaggle / "kaggle/working/submission.csv"
+        with forked_notebook(code, kaggle, home / f"{number}.log") as pid:
+            begun = time.monotonic()
+            while not submission.exists():
+                assert time.monotonic() - begun < 60, (home / f"{number}.log").read_text()
+                assert os.waitpid(pid, os.WNOHANG) == (0, 0), (home / f"{number}.log").read_text()
+                time.sleep(0.005)
+            first = submission.read_bytes()
+            time.sleep(moments.uniform(0, SECONDS))
+        assert submission_problems(submission, ids) == [], f"kill {number}"
+        report = submission.with_name("inference_report.json")
+        if report.exists():
+            json.loads(report.read_text())
+        else:
+            midway += submission.read_bytes() != first
+    return midway
+
+
+def test_killed_at_random_moments_a_valid_submission_is_left(stage: Stage, tmp_path: Path) -> None:
+    kill_at_random(stage, tmp_path, kills=3, seed=1)
+
+
+@pytest.mark.full
+def test_killed_at_fifty_random_moments_a_valid_submission_is_left(stage: Stage, tmp_path: Path) -> None:
+    midway = kill_at_random(stage, tmp_path, kills=50, seed=2)
+    assert midway >= 5, "some kills must hit a run that has replaced its first submission and not ended"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("limit_s", [8.0, 12.0, 15.0])
+def test_a_rehearsal_killed_by_its_limit_leaves_a_valid_submission(
+    stage: Stage, tmp_path: Path, limit_s: float
+) -> None:
+    never_ends = Plant(cell=SLOW.replace("0.01 *", "1.0 *"))
+    run = rehearse_planted(stage, never_ends, tmp_path, rerun=True, limit_s=limit_s)
+    assert run.report.failure and run.report.failure.kind == "time"
+    assert run.report.submission and run.report.submission.valid

@@ -1,0 +1,85 @@
+"""Running the kernels both ways: as plain scripts of the package, and as built notebooks."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+# The real code on a net of 0.1 M parameters: seconds instead of hours.
+TINY = {
+    "backbone": "test_efficientnet",
+    "starting_weights": "",
+    "image_height_px": 48,
+    "image_width_px": 96,
+    "head_hidden": [8],
+    "epochs": 2,
+    "batch_size": 4,
+    "folds": 2,
+    "augmentation": "moderate",
+}
+
+
+def environment(kaggle: Path, scratch: Path) -> dict[str, str]:
+    scratch.mkdir(exist_ok=True)
+    return {
+        **os.environ,
+        "KIT_KAGGLE_ROOT": str(kaggle),
+        "PYTHONPATH": str(ROOT),
+        "MPLBACKEND": "Agg",
+        "TMPDIR": str(scratch),
+    }
+
+
+def run_script(kernel: str, parameters: Mapping[str, object], kaggle: Path, scratch: Path) -> str:
+    """Run a kernel as the plain script it is, with other values in its parameters cell."""
+    lines = (ROOT / "kernel_src" / "kernels" / f"{kernel}.py").read_text().splitlines()
+    for name, value in parameters.items():
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"{name} = "))
+        lines[at] = f"{name} = {value!r}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    script = scratch / f"{kernel}_main.py"
+    script.write_text("\n".join(lines) + "\n")
+    done = subprocess.run(
+        [sys.executable, script], env=environment(kaggle, scratch / "tmp"), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def run_notebook(kernel: str, parameters: Mapping[str, object], kaggle: Path, scratch: Path) -> str:
+    """Stitch the kernel with these parameters and execute the notebook; return what it printed."""
+    from build.stitch import stitch
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    stitched = stitch(ROOT / "kernel_src" / "kernels" / f"{kernel}.py", ROOT, parameters)
+    notebook, executed = scratch / f"{kernel}.ipynb", scratch / f"{kernel}.executed.ipynb"
+    notebook.write_bytes(stitched.notebook)
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", notebook, executed, "--no-progress-bar", "-k", "python3"],
+        env={**environment(kaggle, scratch / "tmp"), "PYTHONPATH": ""},
+        cwd=scratch,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    cells = json.loads(executed.read_text())["cells"]
+    outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
+    return "".join("".join(output.get("text", "")) for output in outputs if output.get("name") == "stdout")
+
+
+RUNNERS: dict[str, Callable[..., str]] = {"package": run_script, "notebook": run_notebook}
+
+
+def lay_out_kaggle(root: Path, competition: Path, datasets: Mapping[str, Path], test: Path | None = None) -> Path:
+    """Make `root`/kaggle with the competition and the datasets linked in; `test` replaces the test files."""
+    inputs = root / "kaggle" / "input"
+    (inputs / "competitions").mkdir(parents=True)
+    (inputs / "datasets" / "owner").mkdir(parents=True)
+    (root / "kaggle" / "working").mkdir()
+    (inputs / "competitions" / "csiro-biomass").symlink_to(competition)
+    for slug, folder in datasets.items():
+        (inputs / "datasets" / "owner" / slug).symlink_to(folder)
+    return root

@@ -1,0 +1,172 @@
+"""Any timm net, pooled its own way, at any size; frozen layers stay what they are; adding one touches one file."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from kernel_src.data.preprocessing import preprocessing_of
+from kernel_src.models.backbones import build_backbone, layer_groups
+from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.training.optimization import build_optimizer
+from tests.kernel_src.tiny import TINY, TINY_VIT
+
+
+def test_each_net_keeps_the_pooling_it_was_pretrained_with() -> None:
+    """The seed replaced SigLIP's attention pool by an average, and found SigLIP poor."""
+    with torch.device("meta"):
+        siglip = build_backbone(EXPERIMENTS["siglip"])
+        dino = build_backbone(EXPERIMENTS["v7"])
+        resnet = build_backbone(EXPERIMENTS["v1"])
+    assert type(siglip.attn_pool).__name__ == "AttentionPoolLatent" and siglip.global_pool == "map"
+    assert dino.attn_pool is None and dino.global_pool == "token", "the CLS token"
+    assert resnet.global_pool.pool_type == "avg"
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [("v7", (0.485, 0.456, 0.406)), ("siglip", (0.5, 0.5, 0.5)), ("v4", (0.5, 0.5, 0.5))],
+)
+def test_each_net_gets_the_mean_it_was_pretrained_with(name: str, mean: tuple[float, ...]) -> None:
+    assert preprocessing_of(EXPERIMENTS[name].backbone).mean == mean
+
+
+@pytest.mark.parametrize("size_px", [(32, 32), (32, 64), (64, 32)])
+def test_a_dynamic_net_computes_at_its_own_size_what_a_static_one_does(size_px: tuple[int, int]) -> None:
+    experiment = replace(TINY_VIT, image_height_px=size_px[0], image_width_px=size_px[1])
+    dynamic = build_backbone(experiment).eval()
+    static = timm.create_model("test_vit", num_classes=0, img_size=size_px).eval()
+    static.load_state_dict(dynamic.state_dict())
+    pictures = torch.randn(2, 3, *size_px)
+    assert torch.equal(dynamic(pictures), static(pictures))
+
+
+@pytest.mark.parametrize("name", ["v7", "siglip", "eva02", "dinov2_reg"])
+def test_where_timm_offers_it_a_net_takes_other_sizes_than_the_one_it_is_built_for(name: str) -> None:
+    with torch.device("meta"):
+        net = build_backbone(EXPERIMENTS[name])
+        patch_px = net.patch_embed.patch_size[0]
+        assert net(torch.empty(1, 3, 8 * patch_px, 12 * patch_px)).shape == (1, 768)
+
+
+def test_a_net_of_fixed_size_without_dynamic_sizes_is_built_for_the_size() -> None:
+    experiment = replace(TINY, backbone="swin_tiny_patch4_window7_224", image_height_px=112, image_width_px=224)
+    with torch.device("meta"):
+        net = build_backbone(experiment)
+        assert net(torch.empty(1, 3, 112, 224)).shape == (1, 768)
+
+
+def test_a_picture_that_is_no_whole_number_of_patches_is_refused() -> None:
+    """timm's static nets cut the border off without a word: 384 px under patches of 14 lose 6 px."""
+    with torch.device("meta"), pytest.raises(ValueError, match="patches of 14 x 14 px, 384 x 384 px is no whole"):
+        build_backbone(replace(EXPERIMENTS["v7"], image_height_px=384, image_width_px=384))
+
+
+# Gradient checkpointing
+
+
+def step_and_kept_bytes(experiment: Experiment) -> tuple[dict[str, torch.Tensor], int]:
+    torch.manual_seed(0)
+    model = BiomassNet(experiment).train()
+    kept: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))).square().sum()
+        total = sum(kept)
+    loss.backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, total
+
+
+def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients() -> None:
+    plain, plain_bytes = step_and_kept_bytes(TINY_VIT)
+    saving, saving_bytes = step_and_kept_bytes(replace(TINY_VIT, gradient_checkpointing=True))
+    assert saving_bytes < 0.6 * plain_bytes
+    assert plain.keys() == saving.keys() and all(torch.allclose(plain[k], saving[k], atol=1e-6) for k in plain)
+
+
+def test_a_net_that_cannot_checkpoint_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: nn.Module, enable: bool = True) -> None:
+        raise AssertionError("gradient checkpointing not supported")
+
+    monkeypatch.setattr("timm.models.resnet.ResNet.set_grad_checkpointing", refuse)
+    with pytest.raises(ValueError, match="test_resnet cannot do gradient_checkpointing"):
+        build_backbone(replace(TINY, backbone="test_resnet", gradient_checkpointing=True))
+
+
+# Frozen layers
+
+
+def test_frozen_groups_are_the_first_layers_and_the_rest_is_trained() -> None:
+    model = BiomassNet(replace(TINY_VIT, frozen_groups=2))
+    frozen = {name for name, p in model.backbone.named_parameters() if not p.requires_grad}
+    assert {"pos_embed", "cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= frozen
+    assert not any(name.startswith("blocks.1") for name in frozen)
+    assert all(p.requires_grad for p in model.heads.parameters())
+    taught = {id(p) for group in build_optimizer(model, TINY_VIT).param_groups for p in group["params"]}
+    assert taught == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_the_statistics_of_frozen_batch_norms_stand_still_and_the_others_move() -> None:
+    model = BiomassNet(replace(TINY, backbone="test_efficientnet", frozen_groups=3)).train()
+    before = {name: buffer.clone() for name, buffer in model.backbone.named_buffers()}
+    model(torch.randn(4, 3, 32, 64))
+    moved = {name for name, buffer in model.backbone.named_buffers() if not torch.equal(buffer, before[name])}
+    frozen = {name.rpartition(".")[0] for name, p in model.backbone.named_parameters() if not p.requires_grad}
+    frozen_buffers = {name for name in before if name.rpartition(".")[0] in frozen}
+    assert frozen_buffers and not moved & frozen_buffers
+    assert moved == set(before) - frozen_buffers
+    assert not model.eval().training and model.train().heads.training, "and the switch still works"
+
+
+def test_more_frozen_groups_than_there_are_is_refused_with_their_number() -> None:
+    groups = len(layer_groups(build_backbone(TINY_VIT)))
+    assert all(not p.requires_grad for p in BiomassNet(replace(TINY_VIT, frozen_groups=groups)).backbone.parameters())
+    with pytest.raises(ValueError, match=f"frozen_groups=99, test_vit has {groups}"):
+        BiomassNet(replace(TINY_VIT, frozen_groups=99))
+
+
+# Adding one
+
+
+def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Only experiments.py knows of it: model, optimiser, training, prediction, notebooks and the list follow."""
+    import numpy as np
+
+    from build.weights.describe import descriptions
+    from kernel_src.data.dataset import DecodedPhotographs
+    from kernel_src.data.symmetries import views
+    from kernel_src.models.model import load_fold
+    from kernel_src.models.prediction import predict_grams
+    from kernel_src.recipes.experiments import V7
+    from kernel_src.recipes.kernel_cards import kernel_card
+    from kernel_src.training.training import train_fold
+    from tests.kernel_src.tiny import CPU, fold_data
+
+    added = replace(
+        V7, name="mine", backbone="test_vit", starting_weights="", image_height_px=32, image_width_px=32, epochs=1
+    )
+    monkeypatch.setitem(EXPERIMENTS, added.name, added)
+    assert kernel_card("mine", "infer").datasets == ("i2b-mine-weights",)
+    assert descriptions([added], tmp_path / "cache.json", quiet=True)[0].parameters_total > 300_000
+    data = fold_data(12, inner=4)
+    log = train_fold(added, 0, data, device=CPU, starting_weights=None, folder=tmp_path)
+    assert len(log) == 1 and log[0]["train_loss"] > 0
+    model = load_fold(added, tmp_path / "fold0.safetensors")
+    grams = predict_grams(
+        [model],
+        DecodedPhotographs(data.photographs, np.arange(12)),
+        preprocessing=preprocessing_of(added.backbone),
+        symmetries=views(added),
+        device=CPU,
+        batch_size=4,
+    )
+    assert grams.shape == (1, 12, 5) and np.isfinite(grams).all()

@@ -1,0 +1,31 @@
+"""The kernel cards list what each notebook mounts."""
+
+import pytest
+
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.kernel_cards import KERNELS, bundle_slug, kernel_card
+
+
+def test_the_cards_list_what_each_notebook_mounts() -> None:
+    assert set(KERNELS) == {"train", "infer"}
+    for experiment in (one for one in EXPERIMENTS.values() if not one.is_frozen):
+        name = experiment.name
+        training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
+        mounted = (experiment.starting_weights, experiment.depth, experiment.external_data)
+        assert training_card.datasets == tuple(slug for slug in mounted if slug)
+        assert training_card.parameters == {"EXPERIMENT": name, "SOURCE_SHA256": ""}
+        assert inference_card.datasets == tuple(inference_card.parameters["BUNDLES"]) == (bundle_slug(name),)
+        assert bundle_slug(name) == f"i2b-{name.replace('_', '-')}-weights"
+        assert training_card.competitions == inference_card.competitions == ("csiro-biomass",)
+    with pytest.raises(KeyError, match="'blend' is not one of train, infer, the notebooks of v1"):
+        kernel_card("v1", "blend")
+    with pytest.raises(KeyError, match="v99"):
+        kernel_card("v99", "train")
+
+
+def test_frozen_features_have_no_training_notebook_and_mount_their_backbone_beside_the_bundle() -> None:
+    card = kernel_card("frozen_dinov2", "infer")
+    assert card.bundles == ("i2b-frozen-dinov2-weights",)
+    assert card.datasets == ("i2b-frozen-dinov2-weights", "i2b-vit-base-patch14-dinov2")
+    with pytest.raises(KeyError, match="'train' is not one of infer, the notebooks of frozen_dinov2"):
+        kernel_card("frozen_dinov2", "train")

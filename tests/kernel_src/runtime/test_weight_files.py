@@ -1,0 +1,144 @@
+"""A file of weights is safetensors with finite numbers, or one line says what it is instead; any header is survived."""
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from kernel_src.models.model import BiomassNet, load_fold
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.weight_files import is_finite, open_weights, read_weights
+from tests.kernel_src.tiny import TINY
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_number_that_is_not_finite_is_found_wherever_it_stands(tmp_path: Path, dtype: torch.dtype, value: float):
+    for place in (0, 17, 999):
+        tensor = torch.full((1000,), 60000.0, dtype=dtype)  # their sum is beyond fp16
+        assert is_finite(tensor)
+        tensor[place] = value
+        save_file({"good": torch.ones(2), "bad": tensor}, tmp_path / "w.safetensors")
+        with pytest.raises(WeightsError, match=r"w.safetensors cannot be used: NaN or infinite numbers in bad →"):
+            read_weights(tmp_path / "w.safetensors")
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: Path):
+    for dtype in (torch.float8_e4m3fn, torch.complex64):
+        save_file({"w": torch.ones(4).to(dtype)}, tmp_path / "w.safetensors")
+        with pytest.raises(WeightsError, match="no plain weights are w"):
+            read_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("scaling.std", 0.0), ("scaling.std", -1.0), ("scaling.mean", float("nan"))]
+)
+def test_a_scaling_that_leaves_no_grams_is_refused(tmp_path: Path, key: str, value: float):
+    tensors = BiomassNet(TINY).state_dict()
+    tensors[key][3] = value
+    save_file(tensors, tmp_path / "fold0.safetensors")
+    with pytest.raises(WeightsError, match=key):
+        load_fold(TINY, tmp_path / "fold0.safetensors")
+
+
+def test_a_negative_variance_is_refused(tmp_path: Path):
+    tensors = BiomassNet(TINY).state_dict()
+    name = next(name for name in tensors if name.endswith("running_var"))
+    tensors[name][0] = -1.0
+    save_file(tensors, tmp_path / "fold0.safetensors")
+    with pytest.raises(WeightsError, match="variances below 0"):
+        load_fold(TINY, tmp_path / "fold0.safetensors")
+
+
+def test_whole_numbers_are_no_weights(tmp_path: Path):
+    tensors = BiomassNet(TINY).state_dict()
+    tensors["heads.0.0.weight"] = tensors["heads.0.0.weight"].to(torch.int32)
+    save_file(tensors, tmp_path / "fold0.safetensors")
+    with pytest.raises(WeightsError, match=r"heads.0.0.weight holds torch.int32, no weights"):
+        load_fold(TINY, tmp_path / "fold0.safetensors")
+
+
+def test_a_network_far_larger_than_its_file_is_never_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A giant took 5 GB and 36 s before its size was refused."""
+    save_file({"w": torch.ones(3)}, tmp_path / "fold0.safetensors")
+    built: list[torch.nn.Module] = []
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *a, **o: built.append(create(*a, **o)) or built[-1])
+    giant = Experiment(name="giant", backbone="vit_giant_patch14_224", image_height_px=224, image_width_px=224)
+    wide = Experiment(name="wide", backbone="test_resnet", head_hidden=(65536, 65536, 65536))
+    for experiment in (giant, wide):
+        with pytest.raises(WeightsError, match="does not fit the model"):
+            load_fold(experiment, tmp_path / "fold0.safetensors")
+    assert len(built) == 2
+    assert sum(0 if p.is_meta else p.numel() for net in built for p in net.parameters()) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "test_vit",
+        "test_resnet",
+        "test_efficientnet",
+        "test_convnext",
+        "regnetx_002",
+        "vit_relpos_small_patch16_rpn_224",
+        "vit_tiny_r_s16_p8_224",
+    ],
+)
+def test_a_model_around_its_file_is_the_model_that_was_saved(tmp_path: Path, backbone: str):
+    experiment = Experiment(name="one", backbone=backbone, image_height_px=64, image_width_px=64, head_hidden=(8,))
+    model = BiomassNet(experiment).eval()
+    save_file(model.state_dict(), tmp_path / "fold0.safetensors")
+    loaded = load_fold(experiment, tmp_path / "fold0.safetensors")
+    (tmp_path / "fold0.safetensors").write_bytes(b"")  # nothing of the model lies in the file any more
+    picture = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(model(picture), loaded(picture))
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+# Any header
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+TENSOR = st.fixed_dictionaries(
+    {},
+    optional={
+        "dtype": st.sampled_from(["F32", "F16", "I64", "F4", "F8_E4M3", "C64", "BOOL", "X"]) | JSON,
+        "shape": st.lists(st.integers(-1, 2**62), max_size=3) | JSON,
+        "data_offsets": st.lists(st.integers(-1, 64) | st.integers(0, 2**63), min_size=2, max_size=2) | JSON,
+    },
+)
+HEADER = st.dictionaries(st.sampled_from(["w", "heads.0.0.weight", "__metadata__", "\x00", "../x"]), TENSOR | JSON)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(header=HEADER | JSON, body=st.binary(max_size=64), length=st.none() | st.integers(0, 2**64 - 1))
+def test_any_header_is_read_or_refused_in_one_line(tmp_path: Path, header: object, body: bytes, length: int | None):
+    text = json.dumps(header).encode()
+    size = (len(text) if length is None else length).to_bytes(8, "little")
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(size + text + body)
+    for read in (read_weights, open_weights):
+        try:
+            read(path)
+        except WeightsError as error:
+            assert "\n" not in str(error) and str(path) in str(error)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=600) | st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
+def test_any_bytes_are_named_in_one_line(tmp_path: Path, content: bytes):
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        read_weights(tmp_path / "w.safetensors")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,103 @@
+"""A checkpoint holds all that the rest of a training depends on, in one file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.experiment import OPTIMIZERS
+from kernel_src.runtime.manifest import WeightsError
+from kernel_src.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
+from kernel_src.training.ema import WeightAverage
+from kernel_src.training.optimization import build_optimizer
+from tests.kernel_src.tiny import TINY
+
+PROGRESS = Progress(
+    epoch=3, batch=2, step=7, losses=[0.1 + 0.2, 1 / 3], log=[{"loss": 1.5}], best_loss=0.7, scaler={"scale": 1024.0}
+)
+
+
+def step(model: BiomassNet, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    torch.manual_seed(seed)
+    model.train()
+    model(torch.rand(4, 3, 32, 64)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
+def test_a_restored_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, optimizer_name: str) -> None:
+    experiment = replace(TINY, optimizer=optimizer_name, backbone_learning_rate=1e-4)
+    model = BiomassNet(experiment)
+    optimizer = build_optimizer(model, experiment)
+    for seed in range(3):
+        step(model, optimizer, seed)
+    save_checkpoint(tmp_path / "c.safetensors", model, optimizer, PROGRESS)
+    restored = BiomassNet(experiment)
+    restored_optimizer = build_optimizer(restored, experiment)
+    progress = load_checkpoint(tmp_path / "c.safetensors", restored, restored_optimizer)
+    assert progress == PROGRESS
+    for seed in (3, 4):
+        step(model, optimizer, seed)
+        step(restored, restored_optimizer, seed)
+    expected = model.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in restored.state_dict().items())
+
+
+def test_a_checkpoint_before_the_first_step_can_be_restored(tmp_path: Path) -> None:
+    model = BiomassNet(TINY)
+    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY), Progress())
+    other = BiomassNet(TINY)
+    assert load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY)) == Progress()
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
+    model = BiomassNet(TINY)
+    save_checkpoint(tmp_path / "checkpoint0.safetensors", model, build_optimizer(model, TINY), Progress())
+    other = BiomassNet(replace(TINY, head_hidden=(4,)))
+    with pytest.raises(WeightsError, match="checkpoint0.safetensors does not fit"):
+        load_checkpoint(tmp_path / "checkpoint0.safetensors", other, build_optimizer(other, TINY))
+
+
+def test_tensors_that_are_views_are_saved_by_value_and_the_file_is_public(tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    save_tensors(tmp_path / "t.safetensors", {"turned": whole.T, "row": whole[1].requires_grad_()})
+    loaded = load_file(tmp_path / "t.safetensors")
+    assert torch.equal(loaded["turned"], whole.T) and torch.equal(loaded["row"], torch.tensor([4.0, 5, 6, 7]))
+    assert (tmp_path / "t.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_average_of_the_weights_is_part_of_the_checkpoint(tmp_path: Path) -> None:
+    model = BiomassNet(TINY)
+    average = WeightAverage(model, 0.5)
+    step(model, build_optimizer(model, TINY), 0)
+    average.update(model, 100)
+    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY), Progress(), average)
+    other = BiomassNet(TINY)
+    restored = WeightAverage(other, 0.5)
+    load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY), restored)
+    assert all(torch.equal(value, average.tensors[name]) for name, value in restored.tensors.items())
+    assert not torch.equal(restored.tensors["heads.0.0.weight"], other.state_dict()["heads.0.0.weight"])
+    with pytest.raises(WeightsError, match="another ema_decay"):
+        load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY))
+
+
+def test_the_state_of_the_gradient_scaler_survives_as_json(tmp_path: Path) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=512.0, growth_interval=3)
+    parameter = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([parameter], 0.1)
+    for gradient in (1.0, float("inf"), 1.0):  # the second is left out and halves the scale
+        parameter.grad = torch.tensor([gradient])
+        scaler.scale(torch.ones(1))
+        scaler.step(optimizer)
+        scaler.update()
+    model = BiomassNet(TINY)
+    progress = Progress(scaler=scaler.state_dict())
+    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY), progress)
+    loaded = load_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY))
+    fresh = torch.amp.GradScaler("cpu")
+    fresh.load_state_dict(loaded.scaler)
+    assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == 256.0
