@@ -26,7 +26,7 @@ from kernel_src.competition.submission import submission_problems
 from kernel_src.data.dataset import picture_tensor
 from kernel_src.data.images import read_rgb, resize_rgb
 from kernel_src.data.symmetries import apply_view, views
-from kernel_src.inference.inference import Job, Outcome, infer
+from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.models.prediction import estimate_depth, forward_grams
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import FaultLog
@@ -130,7 +130,7 @@ class Apart:
             pipe.send((time.perf_counter() - start, time.process_time() - before, answer))
 
 
-def our_inference(work: Work) -> Outcome:
+def our_inference(work: Work) -> InferenceResult:
     """Run what the notebook runs, from the table to the last submission.csv; `work` keeps how long the loading took."""
     outcome = _our_outcome(work)
     work.loading_s.append(outcome.seconds["loading"])
@@ -138,7 +138,7 @@ def our_inference(work: Work) -> Outcome:
     return outcome
 
 
-def _our_outcome(work: Work) -> Outcome:
+def _our_outcome(work: Work) -> InferenceResult:
     test, path = work.test(), work.out / "submission.csv"
     save_predictions(path, test, [], MEANS)
     outcome = infer(

@@ -1,6 +1,6 @@
 """The command line: one verb per thing a user does, each importing its part only when it is called.
 
-Exit codes: 0 done, 1 something was checked and is not right, 2 the command cannot be meant. Every message says what,
+Exit codes: 0 done, 1 something was checked and is not right, 2 invalid command. Every message says what,
 where and the cure; nobody who is awake at one in the morning wants our traceback.
 """
 
@@ -12,7 +12,7 @@ from types import TracebackType
 
 import typer
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown
 from build.verbs import local, notebooks, push, recipes, weights
 from build.verbs import regress as regress
@@ -61,7 +61,7 @@ def main() -> None:
         count = len(failed.problems)
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
         raise SystemExit(1) from None
-    except WrongUse as wrong:
+    except UsageError as wrong:
         print(f"{shown(wrong)}\n`python -m build --help` lists the verbs", file=sys.stderr)
         raise SystemExit(2) from None
 

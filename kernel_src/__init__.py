@@ -1,1 +1,8 @@
-"""Every line that runs on Kaggle: plain Python, stitched into notebooks by `python -m build`."""
+"""## No version check
+
+albumentations asks the internet for its newest version when it is imported, unless it is told not to beforehand.
+"""
+
+import os
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

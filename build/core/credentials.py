@@ -80,7 +80,7 @@ def find_sources() -> list[Source]:
 
 
 def unreadable_problems() -> list[Problem]:
-    """List the credentials that are there and cannot be read, or cannot be meant as they are."""
+    """List the credentials that are there and cannot be read, or are invalid."""
     return [one for one in _places() if isinstance(one, Problem)]
 
 

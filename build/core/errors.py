@@ -1,7 +1,7 @@
 """What went wrong, where, and the cure: the one shape of every message that a user sees.
 
-A verb that finds something raises `CheckFailed` (exit 1) with all of it, never only the first; `WrongUse` (exit 2) is
-for a command that cannot be meant as it stands.
+A verb that finds something raises `CheckFailed` (exit 1) with all of it, never only the first; `UsageError` (exit 2) is
+for an invalid command.
 """
 
 from dataclasses import asdict, dataclass
@@ -42,5 +42,5 @@ class CheckFailed(Exception):
         super().__init__("\n".join(map(str, problems)))
 
 
-class WrongUse(Exception):
-    """The command cannot be meant: an unknown experiment, a folder that does not exist."""
+class UsageError(Exception):
+    """An invalid command: an unknown experiment, a folder that does not exist."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2a1c; --paper: #f7f7f2; --mild: #6b756b; --mark: #2f6f2a; --warn: #a4560a }
@@ -92,10 +92,10 @@ def require_place(page: Path | None) -> None:
     """Make sure, before anything is computed, that a page can be written where it was asked for; None: nowhere.
 
     Raises:
-        WrongUse: there is no such folder.
+        UsageError: there is no such folder.
     """
     if page is not None and not page.parent.is_dir():
-        raise WrongUse(f"no folder {page.parent} for the page")
+        raise UsageError(f"no folder {page.parent} for the page")
 
 
 def contents(sections: Sequence[Section]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from kernel_src.recipes.experiment import Experiment, changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 
@@ -19,11 +19,11 @@ def find_experiment(name: str) -> Experiment:
     """Return an experiment that is trained, by its name.
 
     Raises:
-        WrongUse: there is none, names the closest; or nothing of it is trained.
+        UsageError: there is none, names the closest; or nothing of it is trained.
     """
     experiment = find_recipe(name, "to train")
     if experiment.is_frozen:
-        raise WrongUse(
+        raise UsageError(
             f"{name} is not trained, its features are frozen: `python -m build features --experiment {name} …`, then "
             f"`python -m build regress --experiment {name} …`"
         )
@@ -34,13 +34,13 @@ def find_recipe(name: str, purpose: str) -> Experiment:
     """Return any experiment by its name; `purpose` is what the message says that it was looked for.
 
     Raises:
-        WrongUse: there is none; names the closest.
+        UsageError: there is none; names the closest.
     """
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
     close = difflib.get_close_matches(name, EXPERIMENTS, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    raise WrongUse(f"no experiment {name!r} {purpose}; there are {', '.join(EXPERIMENTS)}.{hint}")
+    raise UsageError(f"no experiment {name!r} {purpose}; there are {', '.join(EXPERIMENTS)}.{hint}")
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
     A list is written with commas (`head_hidden=256,64`), an empty text by nothing (`starting_weights=`).
 
     Raises:
-        WrongUse: with every word that cannot be meant.
+        UsageError: with every invalid value.
     """
     changes: dict[str, Any] = {}
     reasons = []
@@ -59,7 +59,7 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
         except ValueError as error:
             reasons.append(str(error))
     if reasons:
-        raise WrongUse("\n".join(reasons))
+        raise UsageError("\n".join(reasons))
     return changes
 
 
@@ -129,16 +129,16 @@ def apply_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
     """Return the changed experiment.
 
     Raises:
-        WrongUse: a value is impossible.
+        UsageError: a value is impossible.
     """
     try:
         result = changed(experiment, changes)
     except (ValueError, TypeError) as error:
-        raise WrongUse(f"{error}: look at SET and FOLDS") from None
+        raise UsageError(f"{error}: look at SET and FOLDS") from None
     wrong = [fold for fold in result.train_folds if not 0 <= fold < result.folds]
     if wrong and result.split != "leave_group_out":  # there each group is a fold, which the data alone knows
         numbers = ",".join(map(str, wrong))
-        raise WrongUse(f"FOLDS={numbers}: {result.name} has the folds 0 to {result.folds - 1}")
+        raise UsageError(f"FOLDS={numbers}: {result.name} has the folds 0 to {result.folds - 1}")
     return result
 
 
@@ -146,9 +146,9 @@ def parse_folds(text: str) -> dict[str, Any]:
     """Read `FOLDS=0,1` as a change; an empty text changes nothing.
 
     Raises:
-        WrongUse: these are no numbers.
+        UsageError: these are not numbers.
     """
     try:
         return {"train_folds": parse_value("train_folds", text)} if text else {}
     except ValueError:
-        raise WrongUse(f"FOLDS={text!r} are no fold numbers: write e.g. FOLDS=0,1") from None
+        raise UsageError(f"FOLDS={text!r} are no fold numbers: write e.g. FOLDS=0,1") from None

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import Problem, WrongUse
+from build.core.errors import Problem, UsageError
 from build.demo.labels import Quadrat, draw_quadrats
 from kernel_src.competition.constants import (
     DATE_COLUMN,
@@ -61,7 +61,7 @@ def paint_competition(
     `progress` is called with (photographs done, of how many).
 
     Raises:
-        WrongUse: `out` holds a folder of that name which this function did not make.
+        UsageError: `out` holds a folder of that name which this function did not make.
         ValueError: too few photographs.
     """
     quadrats = draw_quadrats(train_images, hidden_images, seed)
@@ -188,4 +188,4 @@ def _refuse_foreign_folders(out: Path) -> None:
     foreign = [] if (out / STAMP).is_file() else [part for part in PARTS if (out / part).exists()]
     if foreign:
         what, cure = "exists but was not painted here", "move it away or choose another --out"
-        raise WrongUse("\n".join(str(Problem(what=what, where=str(out / part), cure=cure)) for part in foreign))
+        raise UsageError("\n".join(str(Problem(what=what, where=str(out / part), cure=cure)) for part in foreign))

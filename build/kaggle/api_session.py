@@ -13,7 +13,7 @@ T = TypeVar("T")
 PAGE = 200  # the largest page the site gives
 
 
-class Line:
+class ApiSession:
     """The line to Kaggle of one account."""
 
     def __init__(self, api: Any, uploads: Path) -> None:

@@ -65,7 +65,7 @@ def unpack(archive: Path, into: Path, *, limit_bytes: int, advance: Callable[[in
 
 
 def find_problems(members: list[zipfile.ZipInfo], into: Path, archive: Path, limit_bytes: int) -> list[Problem]:
-    """List what speaks against unpacking."""
+    """List the reasons not to unpack."""
     found: list[Problem] = []
 
     def add(what: str) -> None:

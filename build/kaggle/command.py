@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from build.kaggle.flow import Wish, push_inference
+from build.kaggle.flow import PushOptions, push_inference
 from build.kaggle.journal import Journal, only_push
 from build.kaggle.preparation import JOURNAL, PUSH_FOLDER, command
 from build.kaggle.training import push_training
@@ -13,28 +13,28 @@ from build.kaggle.training import push_training
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
-def run_inference(wish: Wish) -> None:
+def run_inference(options: PushOptions) -> None:
     """Push an experiment's inference and print what came of it."""
-    _run(wish, "push-inference", push_inference)
+    _run(options, "push-inference", push_inference)
 
 
-def run_training(wish: Wish) -> None:
+def run_training(options: PushOptions) -> None:
     """Push an experiment's training and print what came of it."""
-    _run(wish, "push-training", push_training)
+    _run(options, "push-training", push_training)
 
 
-def _run(wish: Wish, verb: str, flow: Callable[[Wish, Journal], dict[str, Any]]) -> None:
+def _run(options: PushOptions, verb: str, flow: Callable[[PushOptions, Journal], dict[str, Any]]) -> None:
     with only_push(PUSH_FOLDER):
         journal = Journal(JOURNAL)
         try:
-            result = flow(wish, journal)
+            result = flow(options, journal)
         except KeyboardInterrupt:
-            goes_on = command(wish.experiment, verb)
+            goes_on = command(options.experiment, verb)
             print(f"\nstopped; nothing is lost, what runs on Kaggle goes on: `{goes_on}` continues", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
         finally:
             journal.close()
-    if wish.quiet:
+    if options.quiet:
         print(json.dumps({"ok": True, **result}, indent=2))
     elif result.get("nothing_left_to_do"):
         print("nothing left to do; --again (make: AGAIN=1) would submit once more")
@@ -43,4 +43,4 @@ def _run(wish: Wish, verb: str, flow: Callable[[Wish, Journal], dict[str, Any]])
     elif "submission" in result:
         print(f"submission {result['submission']}: {result['status']}, public {result['public']}")
     else:
-        print(f"bundle {result['bundle']}: `{command(wish.experiment)}` is next")
+        print(f"bundle {result['bundle']}: `{command(options.experiment)}` is next")

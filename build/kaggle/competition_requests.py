@@ -5,7 +5,7 @@ from pathlib import Path
 
 from build.core.foreign_text import shown
 from build.kaggle import responses as answers
-from build.kaggle.api_session import PAGE, Line, filled
+from build.kaggle.api_session import PAGE, ApiSession, filled
 from build.kaggle.effects import change
 from build.kaggle.explain import Asked
 from build.kaggle.records import Submission, SubmissionLimits
@@ -19,7 +19,7 @@ def find_submission(listed: Iterable[Submission], receipt: str) -> Submission | 
     return next((one for one in listed if receipt in one.description), None)
 
 
-class CompetitionRequests(Line):
+class CompetitionRequests(ApiSession):
     """A competition that this account has joined."""
 
     def submit(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.secret_scan import WITHDRAW, find_secret, holds_secret, is_credential_file, is_credential_name
 from build.notebooks.builder import DATASETS_META, ROOT
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE, OWNER, dataset_metadata, dataset_problems
@@ -59,11 +59,11 @@ def stage_dataset(slug: str, source: Path, owner: str, *, root: Path = ROOT) -> 
     """Look a folder through and lay it out under `STAGING` as it will be uploaded.
 
     Raises:
-        WrongUse: no such folder.
+        UsageError: no such folder.
         CheckFailed: something in it would not arrive as it is, or Kaggle would refuse its description.
     """
     if not source.is_dir():
-        raise WrongUse(f"{source} is no folder")
+        raise UsageError(f"{source} is no folder")
     entries = sorted(source.iterdir())
     left_out = tuple(entry.name for entry in entries if entry.name.startswith("."))
     files = [entry for entry in entries if entry.name not in left_out and entry.name != DATASET_METADATA]

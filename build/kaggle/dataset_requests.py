@@ -7,7 +7,7 @@ from typing import Any
 
 from build.core.errors import CheckFailed
 from build.kaggle import responses as answers
-from build.kaggle.api_session import PAGE, Line, filled
+from build.kaggle.api_session import PAGE, ApiSession, filled
 from build.kaggle.blobs import Uploaded, blob_request, create_request, files_of, upload_all, version_request
 from build.kaggle.effects import change
 from build.kaggle.explain import AnswerLost, Asked, is_absent
@@ -18,7 +18,7 @@ READY, DEAD = "READY", ("FAILED", "DELETED")
 SETTLED = (READY, *DEAD)  # nothing is being processed
 
 
-class DatasetRequests(Line):
+class DatasetRequests(ApiSession):
     """Datasets of any account that this one may see; its own get versions."""
 
     def dataset_state(self, owner: str, slug: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.core.foreign_text import shown, shown_value
 from build.kaggle.diagnosis import Check, Finding
 
@@ -60,7 +60,7 @@ def examine() -> Iterator[Finding]:
     except CheckFailed as failed:
         yield from as_findings("sign-in", failed)
         return
-    except WrongUse as wrong:
+    except UsageError as wrong:
         yield Finding(about="sign-in", level="fail", text=str(wrong))
         return
     yield Finding(about="sign-in", level="ok", text=f"as {client.username}")

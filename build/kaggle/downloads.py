@@ -64,7 +64,7 @@ def is_hidden(name: str) -> bool:
 
 
 def _fault_of_name(folder: Path, name: str) -> str:
-    """Say what speaks against writing a file of this name below `folder`; "" if nothing."""
+    """Say why not to write a file of this name below `folder`; "" if nothing."""
     parts = name.split("/")
     if name.startswith("/") or not all(_PART.fullmatch(part) for part in parts):
         return "which would not stay in its folder"

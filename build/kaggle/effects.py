@@ -32,7 +32,7 @@ from build.kaggle.explain import AnswerLost, Asked, explain, in_short
 from build.kaggle.journal import Entry
 from build.kaggle.polling import pause, seconds_of
 from build.kaggle.retry import ATTEMPTS, back_off, failures, is_hopeless, judge
-from build.kaggle.wire import departures
+from build.kaggle.wire import requests_sent
 
 T = TypeVar("T")
 LOOKS = 3  # at what the site has given up, before it is sent again
@@ -44,7 +44,7 @@ def settle_s() -> float:
     """Return how long a request may take to show its effect: KIT_SETTLE_S, 600 by default.
 
     Raises:
-        WrongUse: it is no number above 0 and up to a day.
+        UsageError: it is not a number above 0 and up to a day.
     """
     return seconds_of(SETTLE_VARIABLE, SETTLE_S, LONGEST_S)
 
@@ -69,12 +69,12 @@ def change(
     perhaps_taken = False
     for attempt in range(1, ATTEMPTS + 1):
         sending()
-        sent, left = time.time(), departures()
+        sent, left = time.time(), requests_sent()
         try:
             return request()
         except failures() as error:
             failure = judge(error)
-            if departures() == left:  # the client refused what it was given, and sent nothing
+            if requests_sent() == left:  # the client refused what it was given, and sent nothing
                 failure = replace(failure, again=False, fate="not taken")
             perhaps_taken = perhaps_taken or failure.fate != "not taken"
             if perhaps_taken:

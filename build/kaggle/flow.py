@@ -29,7 +29,7 @@ STEPS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class PushOptions:
     """What the user wants done."""
 
     experiment: str
@@ -41,45 +41,45 @@ class Wish:
     quiet: bool = False
 
 
-def push_inference(wish: Wish, journal: Journal) -> dict[str, Any]:
+def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
     """Bring one experiment's inference to a scored submission and return what there is of it.
 
     Raises:
         CheckFailed: a step failed; nothing after it was done.
-        WrongUse: no such experiment, or something has to be made first.
+        UsageError: no such experiment, or something has to be made first.
     """
-    steps = Steps(total=STEPS, quiet=wish.quiet)
-    card, notebook = build_and_check(wish.experiment, "infer", steps, journal)
+    steps = Steps(total=STEPS, quiet=options.quiet)
+    card, notebook = build_and_check(options.experiment, "infer", steps, journal)
     bundles = find_bundles(card)
     manifests = manifest_hashes(bundles)
     client, owner = account(steps)
-    staged = current_attempt(stage(notebook, owner, manifests), journal, again=wish.again)
+    staged = current_attempt(stage(notebook, owner, manifests), journal, again=options.again)
     version = pushed_before(staged, journal)
     if version is None:
-        _rehearse(wish, staged, bundles, steps)
+        _rehearse(options, staged, bundles, steps)
         _push_weights(bundles, client, journal, steps)
-        version = push_unless_edited(staged, client, journal, steps, overwrite=wish.overwrite)
+        version = push_unless_edited(staged, client, journal, steps, overwrite=options.overwrite)
     else:
         steps.skip(4, f"these sources with these weights are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
-    if not (wish.submit or wish.wait):
-        return result | {"next": f"it runs on Kaggle; `{command(wish.experiment)}` goes on with it"}
-    if _is_submitted(version, journal) and not wish.again:
+    if not (options.submit or options.wait):
+        return result | {"next": f"it runs on Kaggle; `{command(options.experiment)}` goes on with it"}
+    if _is_submitted(version, journal) and not options.again:
         steps.skip(2, "its outputs were verified before it was submitted")
     else:
-        version, images = _run(wish, staged, version, client, journal, steps)
+        version, images = _run(options, staged, version, client, journal, steps)
         result |= {"version": version.number, "url": version.url, "images": images}
-    if not wish.submit:
-        return result | {"next": f"not submitted, as wished; `{command(wish.experiment)}` does"}
-    return result | _submit(wish, staged, version, bundles, client, journal, steps)
+    if not options.submit:
+        return result | {"next": f"not submitted, as asked; `{command(options.experiment)}` does"}
+    return result | _submit(options, staged, version, bundles, client, journal, steps)
 
 
-def _rehearse(wish: Wish, staged: Staged, bundles: dict[str, Path], steps: Steps) -> None:
+def _rehearse(options: PushOptions, staged: Staged, bundles: dict[str, Path], steps: Steps) -> None:
     with steps.step("rehearsal", "has exactly this notebook run with exactly these weights?") as note:
         receipt = find_receipt(staged.slug, staged.source_sha256, staged.manifests)
         if receipt is None:
-            with waiting(f"not yet: rehearsing {staged.slug}", wish.quiet) as say:
-                receipt, _ = rehearse_for(wish.experiment, staged.notebook, bundles, say)
+            with waiting(f"not yet: rehearsing {staged.slug}", options.quiet) as say:
+                receipt, _ = rehearse_for(options.experiment, staged.notebook, bundles, say)
         note(f"yes, {receipt}")
 
 
@@ -91,10 +91,10 @@ def _push_weights(bundles: dict[str, Path], client: Kaggle, journal: Journal, st
 
 
 def _run(
-    wish: Wish, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps
+    options: PushOptions, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps
 ) -> tuple[Version, int]:
     """Wait for the run, fetch what it left, verify it; return its version and the number of images predicted."""
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", wish.quiet) as tell:
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as tell:
         staged, version, word = run_with_input(staged, version, client, journal, tell)
         note(word)
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
@@ -109,7 +109,7 @@ def _is_submitted(version: Version, journal: Journal) -> bool:
 
 
 def _submit(
-    wish: Wish,
+    options: PushOptions,
     staged: Staged,
     version: Version,
     bundles: dict[str, Path],
@@ -121,22 +121,22 @@ def _submit(
     before = newest_submission(SLUG, version, journal)
     scored = journal.done("score", {"competition": SLUG, "ref": before["ref"]}) if before else None
     recorded = before and journal.done("ledger", {"ref": before["ref"]}) is not None
-    if before and scored and recorded and not wish.again:
+    if before and scored and recorded and not options.again:
         steps.skip(3, f"submission {before['ref']} was made and scored before: public {scored['public']}")
         _refuse_failed(scored["status"], scored.get("error", ""), before["ref"])
         return {"submission": before["ref"], **scored, "nothing_left_to_do": True}
-    score = _score(wish, staged, version, bundles)
+    score = _score(options, staged, version, bundles)
     with steps.step("submission", f"version {version.number} to {SLUG}") as note:
-        with watching("submitting", wish.quiet) as tell:
-            message = wish.message or f"{wish.experiment} version {version.number}"
-            made = submit_once(SLUG, version, message, client, journal, tell, again=wish.again)
+        with watching("submitting", options.quiet) as tell:
+            message = options.message or f"{options.experiment} version {version.number}"
+            made = submit_once(SLUG, version, message, client, journal, tell, again=options.again)
         note(f"{made.ref} “{made.description}”, {made.status}: {list_url(SLUG)}")
     append_score(_with_result(score, made))  # at once, as pending: a submission is never forgotten
     with steps.step(
-        "score", "Kaggle reruns the notebook on the hidden test" if wish.wait else "not waited for"
+        "score", "Kaggle reruns the notebook on the hidden test" if options.wait else "not waited for"
     ) as note:
-        if wish.wait:
-            with watching("on Kaggle", wish.quiet) as tell:
+        if options.wait:
+            with watching("on Kaggle", options.quiet) as tell:
                 made = wait_for_score(SLUG, made, client, journal, tell)
             note(f"public {made.public}, private {made.private}" if made.status != ERROR else "an error")
         else:
@@ -144,7 +144,7 @@ def _submit(
     with steps.step("ledger", str(LEDGER)) as note:
         final = _with_result(score, made)
         append_score(final)
-        if wish.wait:
+        if options.wait:
             journal.record("ledger", {"ref": made.ref})
         cv = "unknown" if final.cv is None else f"{final.cv:.4f} ({final.cv_folds})"
         note(f"public {made.public}, CV {cv}")
@@ -152,14 +152,14 @@ def _submit(
     return {"submission": made.ref, "status": made.status, "public": made.public, "private": made.private}
 
 
-def _score(wish: Wish, staged: Staged, version: Version, bundles: dict[str, Path]) -> Score:
+def _score(options: PushOptions, staged: Staged, version: Version, bundles: dict[str, Path]) -> Score:
     score = Score(
         time="",
-        experiment=wish.experiment,
+        experiment=options.experiment,
         source_sha256=staged.source_sha256,
         bundle_sha256=bundle_sha256(staged.manifests),
         kernel_version=version.number,
-        note=wish.message,
+        note=options.message,
     )
     # Of a blend no out-of-fold score is known.
     return with_cv(score, next(iter(bundles.values()))) if len(bundles) == 1 else score

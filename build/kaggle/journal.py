@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.core.foreign_text import hide_in_value
 from build.kaggle.explain import AnswerLost
 
@@ -188,7 +188,7 @@ def only_push(folder: Path) -> Iterator[None]:
     """Let one push at a time run in this checkout: two could both find no submission and both submit.
 
     Raises:
-        WrongUse: another one is running.
+        UsageError: another one is running.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+", encoding="utf-8") as handle:
@@ -197,7 +197,7 @@ def only_push(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             handle.seek(0)
             who = handle.read().strip() or "unknown"
-            raise WrongUse(f"another push is running here (process {who}): let it end, or stop it") from None
+            raise UsageError(f"another push is running here (process {who}): let it end, or stop it") from None
         # The lock goes with the process, also by SIGKILL; the number in the file is only for the message.
         handle.truncate(0)
         handle.write(str(os.getpid()))

@@ -8,7 +8,7 @@ from typing import Any
 
 from build.core.errors import CheckFailed
 from build.kaggle import responses as answers
-from build.kaggle.api_session import PAGE, Line, filled
+from build.kaggle.api_session import PAGE, ApiSession, filled
 from build.kaggle.effects import change
 from build.kaggle.explain import Asked, is_absent, status_of
 from build.kaggle.records import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
@@ -28,7 +28,7 @@ def _is_refused(failed: CheckFailed) -> bool:
     return isinstance(failed.__cause__, Exception) and status_of(failed.__cause__) == 400
 
 
-class KernelRequests(Line):
+class KernelRequests(ApiSession):
     """Kernels of any account that this one may see; its own can be saved."""
 
     def push_kernel(self, folder: Path, sending: Callable[[], None] = lambda: None) -> PushedKernel:

@@ -58,7 +58,7 @@ def pushed_before(staged: Staged, journal: Journal) -> Version | None:
 
 
 def look_for_drift(staged: Staged, remote: RemoteKernel | None, journal: Journal, *, overwrite: bool) -> str:
-    """Compare the kernel on the site with what was pushed last; return a word on it.
+    """Compare the kernel on the site with what was pushed last; return a status line.
 
     Raises:
         CheckFailed: it was edited there, and `overwrite` is not given; carries the diff.

@@ -52,7 +52,7 @@ def verify_training(folder: Path, experiment: str) -> Path:
     """Check what a training left and return its run/ folder.
 
     Raises:
-        CheckFailed: it is of another experiment, a file is missing, or an out-of-fold prediction is no number.
+        CheckFailed: it is of another experiment, a file is missing, or an out-of-fold prediction is not a number.
     """
     run = folder / RUN_FOLDER
     try:

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 
 POLL_VARIABLE, POLL_S = "KIT_POLL_S", 30.0  # Kaggle limits requests, and a run takes minutes to hours anyway
 LONGEST_S = 3600.0
@@ -15,7 +15,7 @@ def poll_s() -> float:
     """Return the seconds between two looks: KIT_POLL_S, 30 by default.
 
     Raises:
-        WrongUse: it is no number above 0 and up to an hour.
+        UsageError: it is not a number above 0 and up to an hour.
     """
     return seconds_of(POLL_VARIABLE, POLL_S, LONGEST_S)
 
@@ -24,7 +24,7 @@ def seconds_of(variable: str, default: float, longest: float) -> float:
     """Read a time from the environment.
 
     Raises:
-        WrongUse: it is no number above 0 and up to `longest`.
+        UsageError: it is not a number above 0 and up to `longest`.
     """
     text = os.environ.get(variable, "")
     try:
@@ -32,7 +32,7 @@ def seconds_of(variable: str, default: float, longest: float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= longest:
-        raise WrongUse(f"{variable}={text}: seconds above 0 and up to {longest:g}, e.g. {default:g}")
+        raise UsageError(f"{variable}={text}: seconds above 0 and up to {longest:g}, e.g. {default:g}")
     return seconds
 
 

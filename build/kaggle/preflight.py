@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_value
 from build.core.progress import Steps, watching
 from build.kaggle.accept import IMAGE, read_seen, write_seen
@@ -40,7 +40,7 @@ def run(as_json: bool, *, accept: bool = False, again: bool = False, overwrite: 
 
     Raises:
         CheckFailed: a step failed, or the report is not what it should be.
-        WrongUse: nothing to accept, or another push is running here.
+        UsageError: nothing to accept, or another push is running here.
     """
     if accept:
         _accept(as_json)
@@ -138,7 +138,7 @@ def _count(news: list[Compared]) -> str:
 
 def _accept(as_json: bool) -> None:
     if not LATEST.is_file():
-        raise WrongUse(f"{LATEST} does not exist: run `make preflight` first, and look at what it prints")
+        raise UsageError(f"{LATEST} does not exist: run `make preflight` first, and look at what it prints")
     read_report(LATEST.parent)
     changed = write_seen(read_seen(read_object(LATEST.read_bytes()), str(LATEST)))
     if as_json:

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle, open_client
 from build.kaggle.journal import Journal
@@ -29,13 +29,13 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
     """Build the notebooks of an experiment and check the one of a kernel; return its card and the notebook.
 
     Raises:
-        WrongUse: no such experiment.
+        UsageError: no such experiment.
         CheckFailed: sources that cannot be stitched, or whatever `make check` finds.
     """
     cards = choose_cards(experiment, all_cards())
     card = next((card for card in cards if card.kernel == kernel), None)
     if card is None or not experiment:
-        raise WrongUse(f"no {kernel} notebook of {experiment!r}: name the experiment, e.g. EXPERIMENT=demo")
+        raise UsageError(f"no {kernel} notebook of {experiment!r}: name the experiment, e.g. EXPERIMENT=demo")
     slug = kernel_slug(card.experiment, kernel)
     with steps.step("build", f"kernel_src/ → {NOTEBOOKS}/{slug}/") as note:
         outcomes = build(cards)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.journal import hash_inputs
 from build.kaggle.weights import DEMO
 from build.run.rehearse.report import REPORT_FILE, Report
@@ -66,7 +66,7 @@ def rehearse_for(
     """Rehearse an inference as Kaggle's rerun on the hidden test and keep the receipt.
 
     Raises:
-        WrongUse: there is no data to rehearse on.
+        UsageError: there is no data to rehearse on.
         CheckFailed: with everything that the rehearsal found.
     """
     from build.run.rehearse import rehearse
@@ -74,7 +74,7 @@ def rehearse_for(
     demo = experiment == DEMO
     data = DEMO_DATA if demo else DATA
     if not (data / TRAIN_CSV).is_file():
-        raise WrongUse(f"{data} holds no {TRAIN_CSV} to rehearse on: run `make {'demo' if demo else 'data'}`")
+        raise UsageError(f"{data} holds no {TRAIN_CSV} to rehearse on: run `make {'demo' if demo else 'data'}`")
     out = REHEARSALS / notebook.stem
     report = rehearse(
         notebook,

@@ -1,7 +1,7 @@
 """When a question is asked again: 429 and 5xx and lost connections, a bounded number of times.
 
-1. Kaggle's own wish comes first: a Retry-After is waited for, up to `LONGEST_WISH_S`; otherwise the wait doubles, with
-   jitter, so that two machines of a team do not knock in step.
+1. A Retry-After is waited for, up to `LONGEST_RETRY_AFTER_S`; otherwise the wait doubles, with jitter, so that two
+   machines of a team do not retry in step.
 2. An error that stands in the body of a 200 is Kaggle's word, not an accident: it is never sent again.
 
 Requests that change something go by effects.py, which asks `judge` what became of one.
@@ -24,7 +24,7 @@ T = TypeVar("T")
 ATTEMPTS = 6
 TIMEOUT_S = 120.0
 LONGEST_WAIT_S = 60.0
-LONGEST_WISH_S = 900.0  # a Retry-After beyond it ends the run, which resumes later
+LONGEST_RETRY_AFTER_S = 900.0  # a Retry-After beyond it ends the run, which resumes later
 
 
 Fate = Literal["not taken", "given up", "unknown"]
@@ -37,14 +37,14 @@ class Failure:
 
     again: bool  # a question may be asked again
     fate: Fate  # what became of the request: it had no effect; perhaps one, if any; or it may have one even later
-    wish_s: float | None = None  # Retry-After
+    retry_after_s: float | None = None  # Retry-After
 
 
 def timeout_s() -> float:
     """Return how long the server may keep silent: KIT_TIMEOUT_S, 120 by default; saving 1 MB takes a while.
 
     Raises:
-        WrongUse: KIT_TIMEOUT_S is no time.
+        UsageError: KIT_TIMEOUT_S is no time.
     """
     return seconds_of("KIT_TIMEOUT_S", TIMEOUT_S, 3600.0)
 
@@ -67,8 +67,8 @@ def send(request: Callable[[], T], asked: Asked) -> T:
 
 
 def is_hopeless(failure: Failure, attempt: int) -> bool:
-    """Tell whether another attempt makes no sense: refused, enough of them, or Kaggle wishes for a long silence."""
-    return not failure.again or attempt == ATTEMPTS or (failure.wish_s or 0.0) > LONGEST_WISH_S
+    """Tell whether another attempt makes no sense: refused, enough of them, or its Retry-After is too long."""
+    return not failure.again or attempt == ATTEMPTS or (failure.retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -127,8 +127,8 @@ def _retry_after(text: str | None) -> float | None:
 
 def wait_s(failure: Failure, attempt: int) -> float:
     """Return how long to wait before attempt `attempt + 1`."""
-    if failure.wish_s is not None:
-        return failure.wish_s * random.uniform(1.0, 1.1)  # never less than asked for
+    if failure.retry_after_s is not None:
+        return failure.retry_after_s * random.uniform(1.0, 1.1)  # never less than asked for
     first_s = min(1.0, poll_s())
     return float(min(LONGEST_WAIT_S, first_s * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
 

@@ -38,7 +38,7 @@ class Superseded(CheckFailed):
 
 
 def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell) -> str:
-    """Wait until the run of this version has ended well; return a word on it.
+    """Wait until the run of this version has ended well; return a status line.
 
     The version is asked for by its label. Where Kaggle shows nothing under it, the newest version is asked for, and an
     end counts only while that is still ours. Right after a push the state may be that of the last version: an end
@@ -87,7 +87,7 @@ def run_with_input(
     """Wait for a run; where it found nothing mounted, push the same bytes once more, once, and wait for that run.
 
     Kaggle's first run after something was attached sometimes begins before it is mounted. What was pushed in the end,
-    its version, and a word on it are returned. Whether it was pushed once more stands in the journal before it is done
+    its version, and a status line are returned. Whether it was pushed once more stands in the journal before it is done
     (`current_attempt`), so a command that is killed goes on with it and never pushes a third time.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.secret_scan import WITHDRAW, holds_secret
 from build.kaggle.client import RemoteKernel
 from build.kaggle.sources import cells_sha256
@@ -65,11 +65,11 @@ def stage(notebook: Path, owner: str, manifests: Mapping[str, str]) -> Staged:
     """Copy a built notebook and its description to where it is pushed from, the owner filled in.
 
     Raises:
-        WrongUse: it is not built.
+        UsageError: it is not built.
         CheckFailed: it is larger than Kaggle takes, or holds a credential of this machine.
     """
     if not notebook.is_file():
-        raise WrongUse(f"{notebook} does not exist: run `make build`")
+        raise UsageError(f"{notebook} does not exist: run `make build`")
     if problems := size_problems(notebook, notebook.parent):
         raise CheckFailed(problems)
     text = notebook.with_name(KERNEL_METADATA).read_text(encoding="utf-8")

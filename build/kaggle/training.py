@@ -10,7 +10,7 @@ from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle
 from build.kaggle.drift import pushes_of
-from build.kaggle.flow import Wish
+from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
 from build.kaggle.outputs import verify_training
@@ -26,42 +26,42 @@ from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE, missing_fold
 STEPS = 9
 
 
-def push_training(wish: Wish, journal: Journal) -> dict[str, Any]:
+def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     """Train one experiment on Kaggle and make a bundle of what comes of it.
 
     Raises:
         CheckFailed: a step failed; nothing after it was done.
-        WrongUse: no such experiment.
+        UsageError: no such experiment.
     """
-    steps = Steps(total=STEPS, quiet=wish.quiet)
-    card, notebook = build_and_check(wish.experiment, "train", steps, journal)
+    steps = Steps(total=STEPS, quiet=options.quiet)
+    card, notebook = build_and_check(options.experiment, "train", steps, journal)
     client, owner = account(steps)
-    folders = {slug: find_folder(slug, wish.experiment) for slug in card.datasets if "/" not in slug}
+    folders = {slug: find_folder(slug, options.experiment) for slug in card.datasets if "/" not in slug}
     ours = {slug: folder for slug, folder in folders.items() if folder}
     manifests = _manifests(card, f"{owner}/{notebook.stem}", ours, journal)
-    staged = current_attempt(stage(notebook, owner, manifests), journal, again=wish.again)
+    staged = current_attempt(stage(notebook, owner, manifests), journal, again=options.again)
     version = pushed_before(staged, journal)
     if version is None:
         with steps.step("datasets", ", ".join(card.datasets) or "none needed") as note:
             note(_push_datasets(card, ours, owner, client, journal))
-        version = push_unless_edited(staged, client, journal, steps, overwrite=wish.overwrite)
+        version = push_unless_edited(staged, client, journal, steps, overwrite=options.overwrite)
     else:
         steps.skip(3, f"these sources with these datasets are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
-    if not wish.wait:
-        goes_on = command(wish.experiment, "push-training")
+    if not options.wait:
+        goes_on = command(options.experiment, "push-training")
         return result | {"next": f"it runs on Kaggle; `{goes_on}` goes on with it"}
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", wish.quiet) as tell:
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as tell:
         staged, version, word = run_with_input(staged, version, client, journal, tell)
         note(word)
     result |= {"version": version.number, "url": version.url}
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
-        folder = download(staged, version, client, journal, lambda path: verify_training(path, wish.experiment))
-        run = verify_training(folder, wish.experiment)
+        folder = download(staged, version, client, journal, lambda path: verify_training(path, options.experiment))
+        run = verify_training(folder, options.experiment)
         incomplete = missing_folds_text(read_bundle_json(run, CONFIG_FILE))
         note(f"{run}. {incomplete}" if incomplete else str(run))
-    with steps.step("bundle", f"weights in half precision, with a manifest → {BUNDLES / wish.experiment}") as note:
-        bundle, word = _bundle(wish.experiment, run, version, journal)
+    with steps.step("bundle", f"weights in half precision, with a manifest → {BUNDLES / options.experiment}") as note:
+        bundle, word = _bundle(options.experiment, run, version, journal)
         note(word)
     return result | {"bundle": str(bundle), "incomplete": incomplete}
 
@@ -98,7 +98,7 @@ def _push_datasets(card: KernelCard, ours: dict[str, Path], owner: str, client: 
 
 
 def _bundle(experiment: str, run: Path, version: Version, journal: Journal) -> tuple[Path, str]:
-    """Make the bundle of a downloaded run unless it is there; return its folder and a word on it."""
+    """Make the bundle of a downloaded run unless it is there; return its folder and a status line."""
     from build.weights.bundle import make_bundle, summary
 
     out = BUNDLES / experiment

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.progress import Steps
 from build.core.untrusted import checked_slug
 from build.notebooks.metadata import TITLE_CHARS, slugify
@@ -36,7 +36,7 @@ def run_data(competition: str, folder: Path | None, limit_gb: float, as_json: bo
     try:
         competition = checked_slug(competition)
     except ValueError as error:
-        raise WrongUse(f"--competition {error}") from None
+        raise UsageError(f"--competition {error}") from None
     place = folder or DATA / competition
     steps = Steps(total=2, quiet=as_json)
 
@@ -54,7 +54,7 @@ def run_push_weights(experiment: str, bundle: Path | None, as_json: bool) -> Non
     """Upload the weights of an experiment.
 
     Raises:
-        WrongUse: no such experiment, or it has no bundle on this machine.
+        UsageError: no such experiment, or it has no bundle on this machine.
     """
     from build.kaggle.weights import find_bundles
     from kernel_src.recipes.ensembles import ENSEMBLES
@@ -62,7 +62,7 @@ def run_push_weights(experiment: str, bundle: Path | None, as_json: bool) -> Non
     from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 
     if experiment not in {**EXPERIMENTS, **ENSEMBLES}:
-        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join(sorted({**EXPERIMENTS, **ENSEMBLES}))}")
+        raise UsageError(f"no experiment {experiment!r}; there are {', '.join(sorted({**EXPERIMENTS, **ENSEMBLES}))}")
     if bundle is not None:
         goods = [Goods(bundle_slug(experiment), bundle)]
         if problem := _another_bundle(goods[0]):
@@ -76,10 +76,10 @@ def run_push_data(folder: Path, slug: str, as_json: bool) -> None:
     """Upload any folder as a private dataset.
 
     Raises:
-        WrongUse: no such folder, or Kaggle knows no slug like this.
+        UsageError: no such folder, or Kaggle knows no slug like this.
     """
     if not folder.is_dir():
-        raise WrongUse(f"DIR={folder} is no folder")
+        raise UsageError(f"DIR={folder} is no folder")
     check_dataset_slug(slug)
     command = f"make push-data DIR={shlex.quote(str(folder))} SLUG={shlex.quote(slug)}"
     _push([Goods(slug, folder)], "dataset", command, as_json)
@@ -89,14 +89,14 @@ def check_dataset_slug(slug: str) -> None:
     """Make sure that a dataset of one's own can have this name.
 
     Raises:
-        WrongUse: it cannot; names the rule, and the nearest slug that follows it.
+        UsageError: it cannot; names the rule, and the nearest slug that follows it.
     """
     shortest, longest = TITLE_CHARS["dataset"]
     if slugify(slug) != slug or not shortest <= len(slug) <= longest:
         near = slugify(slug.rpartition("/")[2])[:longest].strip("-")
         hint = f", e.g. SLUG={near}" if len(near) >= shortest else ""
         rule = f"lower-case letters, digits and single hyphens, {shortest} to {longest} characters"
-        raise WrongUse(f"SLUG={slug!r} is not the slug of a dataset of yours: {rule}, without the owner{hint}")
+        raise UsageError(f"SLUG={slug!r} is not the slug of a dataset of yours: {rule}, without the owner{hint}")
 
 
 def _push(goods: list[Goods], name: str, command: str, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.weights.conversion import WEIGHTS_FOLDER
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug
@@ -26,19 +26,19 @@ def find_bundles(card: KernelCard) -> dict[str, Path]:
     Datasets of other accounts (owner/slug) are left out: they are not ours to push.
 
     Raises:
-        WrongUse: one is missing or damaged; says how to make it.
+        UsageError: one is missing or damaged; says how to make it.
     """
     found = {slug: find_folder(slug, card.experiment) for slug in card.datasets if "/" not in slug}
     # The backbone of frozen features is no bundle: `python -m build weights` left it under its own name.
     found |= {slug: WEIGHTS_FOLDER / slug for slug in found if _dataset_of(WEIGHTS_FOLDER / slug) == slug}
     if missing := [slug for slug, folder in found.items() if folder is None]:
-        raise WrongUse("\n".join(_how_to_make(slug, card) for slug in missing))
+        raise UsageError("\n".join(_how_to_make(slug, card) for slug in missing))
     bundles = {slug: folder for slug, folder in found.items() if folder}
     for folder in bundles.values():
         try:
             verify_manifest(folder)
         except BundleError as error:
-            raise WrongUse(f"{error} → make the bundle again, do not edit it") from None
+            raise UsageError(f"{error} → make the bundle again, do not edit it") from None
     return bundles
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.retry import timeout_s
 
 if TYPE_CHECKING:
@@ -25,12 +25,14 @@ def is_local() -> bool:
     """Tell whether the tests' stand-in takes Kaggle's place.
 
     Raises:
-        WrongUse: KAGGLE_API_ENVIRONMENT is neither empty, PROD nor LOCALHOST: the client would go to production
+        UsageError: KAGGLE_API_ENVIRONMENT is neither empty, PROD nor LOCALHOST: the client would go to production
             without a word (TEST), or to a site that is not ours.
     """
     environment = os.environ.get("KAGGLE_API_ENVIRONMENT") or "PROD"
     if environment not in ("PROD", "LOCALHOST"):
-        raise WrongUse(f"KAGGLE_API_ENVIRONMENT={environment}: unset it; the client would go to production regardless")
+        raise UsageError(
+            f"KAGGLE_API_ENVIRONMENT={environment}: unset it; the client would go to production regardless"
+        )
     return environment == "LOCALHOST"
 
 
@@ -60,7 +62,7 @@ class Guard(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-def departures() -> int:
+def requests_sent() -> int:
     """Count the requests that have left, or were about to: where it stands still, nothing was sent."""
     return _left
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.parameters import literal
 from kernel_src.recipes.experiment import ExperimentError, checked_experiment_name
 
@@ -38,12 +38,12 @@ def check_name(name: str, option: str) -> None:
     """Make sure that a recipe can have this name.
 
     Raises:
-        WrongUse: it cannot.
+        UsageError: it cannot.
     """
     try:
         checked_experiment_name(name)
     except ExperimentError as error:
-        raise WrongUse(f"{option}: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
 
 
 def formatted(value: object, indent: int = 0, used: int = 0) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.stamp import SOURCES
 from build.stitch.assembly import compose_cells
 from build.stitch.notebook import Cell
@@ -142,7 +142,7 @@ def _stitched_before(
     """Return the build if these sources make it; not those of another kit, which this one may be unable to stitch."""
     try:
         base = stitch_texts(texts, main, parameters, built_before=built_before)
-    except (CheckFailed, WrongUse, RecursionError, MemoryError):
+    except (CheckFailed, UsageError, RecursionError, MemoryError):
         return None
     return base if base.sha256 == sha256 else None
 

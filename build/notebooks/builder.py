@@ -22,13 +22,13 @@ from build.notebooks import stamp
 from build.core.image import assumed_versions
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, kernel_metadata, kernel_problems
 from build.notebooks.metadata import kernel_slug as slug_of
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
 from build.stitch.template import Template, read_template
 from build.notebooks.base import read_sources, remember_all
-from build.notebooks.synced import is_home
+from build.notebooks.synced import is_synced
 from build.notebooks.pruning import prune
 from build.notebooks.writing import recover
 from kernel_src.competition.constants import SLUG
@@ -62,7 +62,7 @@ class Built:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BuildResult:
     """What became of one file or notebook."""
 
     path: str  # relative to the root
@@ -104,13 +104,13 @@ def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[Ke
     """Return the cards of one experiment, or all.
 
     Raises:
-        WrongUse: there is no such experiment.
+        UsageError: there is no such experiment.
     """
     names = sorted({card.experiment for card in cards} - {""})
     if experiment and experiment not in names:
         close = difflib.get_close_matches(experiment, names, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join(names)}.{hint}")
+        raise UsageError(f"no experiment {experiment!r}; there are {', '.join(names)}.{hint}")
     return [card for card in cards if not experiment or card.experiment == experiment]
 
 
@@ -118,11 +118,11 @@ def check_notebook(experiment: str, kernel: str) -> None:
     """Make sure that an experiment has such a notebook.
 
     Raises:
-        WrongUse: it has not, or there is no such experiment.
+        UsageError: it has not, or there is no such experiment.
     """
     kernels = [card.kernel for card in choose_cards(experiment, all_cards()) if card.experiment == experiment]
     if kernel not in kernels:
-        raise WrongUse(f"{experiment} has no notebook {kernel!r}; KERNEL (--kernel) is {' or '.join(kernels)}")
+        raise UsageError(f"{experiment} has no notebook {kernel!r}; KERNEL (--kernel) is {' or '.join(kernels)}")
 
 
 def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> dict[str, Template]:
@@ -152,7 +152,7 @@ def build_notebook(card: KernelCard, root: Path = ROOT, templates: Mapping[str, 
     return Built(slug, sealed, metadata, stitched.source_sha256, main.as_posix(), card.parameters)
 
 
-def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = False) -> list[Outcome]:
+def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = False) -> list[BuildResult]:
     """Bring the notebooks of `cards` up to date; one outcome per notebook, in their order.
 
     Raises:
@@ -166,7 +166,7 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
         twins = sorted({card.experiment for card, slug in zip(cards, slugs, strict=True) if slugs.count(slug) > 1})
         raise CheckFailed([Problem(what=f"{', '.join(twins)} make the same slug on Kaggle", cure="rename one of them")])
     if stamp.is_current(root, inputs):
-        return [Outcome(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
+        return [BuildResult(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
 
     built, problems = [], []
     templates = read_templates(cards, root)
@@ -194,7 +194,7 @@ def find_edited(built: Built, root: Path) -> list[Path]:
     edited = []
     (notebook_path, notebook), (metadata_path, metadata) = built.files(root).items()
     there = notebook_path.read_bytes() if notebook_path.is_file() else b""
-    if there and there != notebook and not is_untouched(there) and not is_home(root, there):
+    if there and there != notebook and not is_untouched(there) and not is_synced(root, there):
         edited.append(notebook_path)
     if metadata_path.is_file():
         text = metadata_path.read_bytes()
@@ -222,7 +222,7 @@ def find_orphans(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Path]:
     return sorted(path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted)
 
 
-def describe_datasets(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Outcome]:
+def describe_datasets(cards: Sequence[KernelCard], root: Path = ROOT) -> list[BuildResult]:
     """Write dataset-metadata.json for each dataset of the cards that has none.
 
     One that is there stays as it is: title, description and licence are a person's to edit; the check reads them.
@@ -232,7 +232,7 @@ def describe_datasets(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Ou
         path = root / DATASETS_META / slug / DATASET_METADATA
         if not path.exists():
             _put(path, dump_metadata(dataset_metadata(slug)))
-            outcomes.append(Outcome(_name(path, root), "written"))
+            outcomes.append(BuildResult(_name(path, root), "written"))
     return outcomes
 
 
@@ -248,7 +248,7 @@ def run(
 
     Raises:
         CheckFailed: see `build`.
-        WrongUse: no such experiment.
+        UsageError: no such experiment.
     """
     started = time.perf_counter()
     everything = all_cards() if cards is None else cards
@@ -274,7 +274,7 @@ def _read_template(kernel: str, root: Path) -> Template:
         return read_template(root / KERNELS_FOLDER / f"{kernel}.py", root)
 
 
-def _write(built: Built, root: Path, edited: Sequence[Path]) -> Outcome:
+def _write(built: Built, root: Path, edited: Sequence[Path]) -> BuildResult:
     state, saved = "up to date", []
     # The description first: an interrupted build then leaves an old notebook, which its seal knows for ours.
     for path, content in reversed(built.files(root).items()):
@@ -288,7 +288,7 @@ def _write(built: Built, root: Path, edited: Sequence[Path]) -> Outcome:
             saved.append(_name(copy, root))
         _put(path, content)
         state = "overwritten" if saved else "written"
-    return Outcome(_name(next(iter(built.files(root))), root), state, ", ".join(saved))
+    return BuildResult(_name(next(iter(built.files(root))), root), state, ", ".join(saved))
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from build.notebooks.notebook_file import NotANotebook, origin_of, read_notebook, sources_sha256, tags_of
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 
 SCRATCH = "scratch"  # the tag of a cell that stays in the notebook
 _NOTE = re.compile(
@@ -50,12 +50,12 @@ def parse(content: bytes, name: str = "the notebook") -> Edited:
     """Read a notebook's bytes.
 
     Raises:
-        WrongUse: they are not a notebook of format 4.
+        UsageError: they are not a notebook of format 4.
     """
     try:
         notebook = read_notebook(content)
     except NotANotebook as error:
-        raise WrongUse(f"{name} {error}") from None
+        raise UsageError(f"{name} {error}") from None
     sha256 = sources_sha256(notebook)
     cells: list[EditedCell] = []
     for number, raw in enumerate(notebook["cells"], start=1):
@@ -76,7 +76,7 @@ def built_from(content: bytes) -> str:
     """Return the hash of the sources that a notebook was built from, "" when it does not say or is none."""
     try:
         return parse(content).sha256
-    except WrongUse:
+    except UsageError:
         return ""
 
 

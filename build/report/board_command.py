@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.core.pages import require_place
 from build.scores.board import Board, board, read_published
 from build.scores.board_page import page
@@ -16,11 +16,11 @@ def run(scores: Path, published: Path, cv: float | None, experiment: str, html: 
     """Hold CV against public, and say what a new model may expect.
 
     Raises:
-        WrongUse: both or neither of CV and experiment make sense, a file is missing, or nothing of it is trained here.
+        UsageError: both or neither of CV and experiment make sense, a file is missing, or nothing is trained here.
         CheckFailed: a file cannot be read.
     """
     if cv is not None and experiment:
-        raise WrongUse("give --cv or --experiment, not both: an experiment has its CV in its bundle")
+        raise UsageError("give --cv or --experiment, not both: an experiment has its CV in its bundle")
     require_place(html)
     formula = ""
     if experiment:
@@ -29,7 +29,7 @@ def run(scores: Path, published: Path, cv: float | None, experiment: str, html: 
         found = cross_validation(find_run(experiment))
         cv, formula = found.r2, found.formula
     if scores != LEDGER and not scores.is_file():
-        raise WrongUse(f"no ledger {scores}: `make push-inference` records the first row")
+        raise UsageError(f"no ledger {scores}: `make push-inference` records the first row")
     result = board(read_scores(scores), read_published(published) if published.is_file() else [], cv, formula)
     if html is not None:
         write_text(html, page(result))

@@ -16,7 +16,7 @@ def run(experiment: str, run_folder: Path | None, data: Path | None, out: Path |
     """Write the page and say the sentence that stands first in it.
 
     Raises:
-        WrongUse: nothing of the experiment is trained here, or a folder named is not what it should be.
+        UsageError: nothing of the experiment is trained here, or a folder named is not what it should be.
         CheckFailed: a file cannot be read, or the page does not keep what it promises.
     """
     record = read_record(experiment, run_folder, data)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.outputs import OUTPUTS, RUN_FOLDER
 from build.kaggle.receipts import DEMO_REHEARSAL, RECEIPTS, REHEARSALS
 from build.kaggle.weights import BUNDLES, DEMO, DEMO_BUNDLE
@@ -33,26 +33,26 @@ def find_run(experiment: str, named: Path | None = None) -> Path:
     """Return the run to report on: the one named, or the newest finished one of the experiment, or its bundle alone.
 
     Raises:
-        WrongUse: there is none, or what is named is none, or one of another experiment.
+        UsageError: there is none, or what is named is none, or one of another experiment.
     """
     if experiment in ENSEMBLES:
         members = ", ".join(ENSEMBLES[experiment].shares)
-        raise WrongUse(f"{experiment} is an ensemble and was never trained: report on its members {members}")
+        raise UsageError(f"{experiment} is an ensemble and was never trained: report on its members {members}")
     if named is not None:
         found = experiment_of(named)
         if found is None:
-            raise WrongUse(f"{named} holds no finished training run (no {CONFIG_FILE}): name its run/ folder")
+            raise UsageError(f"{named} holds no finished training run (no {CONFIG_FILE}): name its run/ folder")
         if found != experiment:
-            raise WrongUse(f"{named} is a run of {found}, not of {experiment}")
+            raise UsageError(f"{named} is a run of {found}, not of {experiment}")
         return named
     for candidates in (_runs(experiment), _bundles(experiment)):
         finished = [folder for folder in candidates if experiment_of(folder) == experiment]
         if finished:
             return max(finished, key=lambda folder: (folder / CONFIG_FILE).stat().st_mtime)
     if experiment not in EXPERIMENTS:
-        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
+        raise UsageError(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
     demo = "`make demo`, or " if experiment == DEMO else ""
-    raise WrongUse(
+    raise UsageError(
         f"nothing of {experiment} is trained on this machine: {demo}`make train EXPERIMENT={experiment} DATA=…`, or "
         f"`make push-training EXPERIMENT={experiment}`, or name a run/ folder with --run"
     )
@@ -145,10 +145,10 @@ def data_tables(data: Path | None) -> Sequence[Path]:
     """Return the training tables to look in: the one in the folder named, or those where ours usually lie.
 
     Raises:
-        WrongUse: the folder named has none.
+        UsageError: the folder named has none.
     """
     if data is None:
         return TRAIN_TABLES
     if not (data / TRAIN_CSV).is_file():
-        raise WrongUse(f"{data}: no {TRAIN_CSV}: --data wants the competition's folder, unpacked")
+        raise UsageError(f"{data}: no {TRAIN_CSV}: --data wants the competition's folder, unpacked")
     return (data / TRAIN_CSV,)

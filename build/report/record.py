@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.kaggle.weights import DEMO
 from build.report.places import (
     data_tables,
@@ -121,14 +121,14 @@ def read_record(experiment: str, run: Path | None = None, data: Path | None = No
     """Gather everything about an experiment's run.
 
     Raises:
-        WrongUse: nothing of it is trained here, or a folder named is not what it should be.
+        UsageError: nothing of it is trained here, or a folder named is not what it should be.
         CheckFailed: the ledger or an out-of-fold file cannot be read.
     """
     folder = find_run(experiment, run)
     try:
         config = read_bundle_json(folder, CONFIG_FILE)
     except BundleError as error:
-        raise WrongUse(str(error)) from None
+        raise UsageError(str(error)) from None
     missing: list[Missing] = []
     log = read_log(folder / LOG_FILE) if (folder / LOG_FILE).is_file() else {}
     if not log:

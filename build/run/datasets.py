@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.run.mock import dataset_slug
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.weight_sources import SOURCE_OF, how_to_get
@@ -28,7 +28,7 @@ def match_datasets(needed: Mapping[str, str], folders: Sequence[Path], option: s
     The weights that the package registry carries are made where they are needed and not given.
 
     Raises:
-        WrongUse: with every dataset that lacks a folder and where to get it, and every folder that nothing asks for.
+        UsageError: with every dataset that lacks a folder and where to get it, and every folder that nothing asks for.
     """
     from build.weights.pretrained import LITE0_SLUG, lite0_dataset
 
@@ -48,5 +48,5 @@ def match_datasets(needed: Mapping[str, str], folders: Sequence[Path], option: s
         if slug not in needed
     ]
     if reasons:
-        raise WrongUse("\n".join(reasons))
+        raise UsageError("\n".join(reasons))
     return given

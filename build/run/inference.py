@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.run.datasets import match_datasets
 from build.run.identity import files_sha256, run_hash, sources_sha256
 from build.run.session import only_one, run_kernel
@@ -40,14 +40,14 @@ def infer(
     """Predict the test photographs of `data` with an experiment's bundle, or an ensemble's.
 
     Raises:
-        WrongUse: no such experiment, or a folder is missing.
+        UsageError: no such experiment, or a folder is missing.
         CheckFailed: the kernel failed, or its submission is not valid.
     """
     started = time.perf_counter()
     if experiment not in {*EXPERIMENTS, *ENSEMBLES}:
-        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
+        raise UsageError(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
     if not (data / TEST_CSV).is_file():
-        raise WrongUse(f"{data}: no {TEST_CSV}: DATA= wants the competition's folder, unpacked")
+        raise UsageError(f"{data}: no {TEST_CSV}: DATA= wants the competition's folder, unpacked")
     card = kernel_card(experiment, "infer")
     trained = {bundle_slug(name): name for name in EXPERIMENTS}
     needed = {slug: f"the bundle that {_how_to_make(trained[slug])} leaves" for slug in card.bundles}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.competition.constants import (
     ID_COLUMN,
     IMAGE_COLUMN,
@@ -88,12 +88,12 @@ def lay_out(
     `models` maps the handles of Kaggle Models to folders with what Kaggle holds, which is mounted as it is.
 
     Raises:
-        WrongUse: a folder is missing or is not in the competition's layout.
+        UsageError: a folder is missing or is not in the competition's layout.
         CheckFailed: a dataset or Model holds what Kaggle would not mount as it is.
     """
     models = models or {}
     if hidden is not None and not rerun:
-        raise WrongUse("a hidden test takes the place of the public one in a rerun only: add --rerun")
+        raise UsageError("a hidden test takes the place of the public one in a rerun only: add --rerun")
     _check(data, [*datasets.values(), *models.values()], hidden)
     mock, notes = MockKaggle(out), []
     if (mock.root / "kaggle").is_dir():
@@ -195,7 +195,7 @@ def _check(data: Path, mounted: Sequence[Path], hidden: Path | None) -> None:
         if folder.is_dir() and not (folder / name).exists()
     ]
     if reasons:
-        raise WrongUse("\n".join(reasons))
+        raise UsageError("\n".join(reasons))
     archives = [
         Problem(
             what="Kaggle unpacks archives on upload: the notebook would not find this file there",
@@ -225,7 +225,7 @@ def _make_hidden_test(data: Path, mount: Path, *, protected: bool) -> str:
     if len(chosen) == public:
         chosen = chosen[:-1]
     if not chosen:
-        raise WrongUse(f"{data}: no train images to make a hidden test of: pass one with --hidden")
+        raise UsageError(f"{data}: no train images to make a hidden test of: pass one with --hidden")
     (mount / TEST_FOLDER).mkdir(parents=True, exist_ok=True)
     test, sample = [[ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN]], [[ID_COLUMN, TARGET_COLUMN]]
     for image in chosen:

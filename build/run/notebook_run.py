@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.builder import NOTEBOOKS, ROOT
 from build.notebooks.metadata import kernel_slug
 from build.run.datasets import match_datasets, needed_by
@@ -63,13 +63,13 @@ def run_notebook(
     random numbers in place of trained ones.
 
     Raises:
-        WrongUse: no such experiment or notebook, or a folder is missing.
+        UsageError: no such experiment or notebook, or a folder is missing.
         CheckFailed: the notebook failed; carries the cell's error.
     """
     if experiment not in {*EXPERIMENTS, *ENSEMBLES}:
-        raise WrongUse(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
+        raise UsageError(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
     if kernel not in kernels_of(experiment):
-        raise WrongUse(f"{experiment} has no {kernel} notebook; it has {', '.join(kernels_of(experiment))}")
+        raise UsageError(f"{experiment} has no {kernel} notebook; it has {', '.join(kernels_of(experiment))}")
     slug = kernel_slug(experiment, kernel)
     notebook = notebook_of(slug, root / NOTEBOOKS)
     with only_one(root / RUNS):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.builder import KERNELS_FOLDER, ROOT
 from build.run.mock import lay_out
 from build.stitch.cells import cut
@@ -51,14 +51,14 @@ def only_one(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; the hold of a killed one is gone with it.
 
     Raises:
-        WrongUse: another process works in it.
+        UsageError: another process works in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise WrongUse(f"{folder}: another process is at this very run; wait for it, or stop it first") from None
+            raise UsageError(f"{folder}: another process is at this very run; wait for it, or stop it first") from None
         yield
 
 
@@ -86,7 +86,7 @@ def run_kernel(
 
     Raises:
         CheckFailed: it ended with an error; carries its last lines.
-        WrongUse: a folder is missing or is not in the competition's layout.
+        UsageError: a folder is missing or is not in the competition's layout.
     """
     # Hard links: the kernels only read their input, and a copy of every photograph per run would be a high price.
     mock = lay_out(

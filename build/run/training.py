@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.core.settings import apply_changes, find_experiment, parse_changes, parse_folds
 from build.run.datasets import match_datasets, needed_by
 from build.run.identity import files_sha256, run_hash, sources_sha256
@@ -62,7 +62,7 @@ def train(
     """Train an experiment on this machine and make the bundle.
 
     Raises:
-        WrongUse: an unknown experiment, field or value; a folder that is missing.
+        UsageError: an unknown experiment, field or value; a folder that is missing.
         CheckFailed: the kernel failed.
     """
     from build.run.curves import draw_curves, draw_scatter
@@ -135,10 +135,10 @@ def check_competition(data: Path) -> None:
     """Refuse a folder that is not there, before anything is hashed.
 
     Raises:
-        WrongUse: it is not the competition's.
+        UsageError: it is not the competition's.
     """
     if not (data / TRAIN_CSV).is_file():
-        raise WrongUse(f"{data}: no {TRAIN_CSV}: DATA= wants the competition's folder, unpacked")
+        raise UsageError(f"{data}: no {TRAIN_CSV}: DATA= wants the competition's folder, unpacked")
 
 
 def run(

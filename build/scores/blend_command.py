@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.adoption import check_name, formatted, read_entries
 from build.notebooks.builder import ROOT
 from build.scores.blends import MEAN, NESTED, RUNGS, SINGLE, BlendResult, blend_files
@@ -33,11 +33,11 @@ def run(
     """Blend files and say what is gained; write the ensemble if it is carried.
 
     Raises:
-        WrongUse: fewer than two files, or the name or the members cannot be an ensemble's.
+        UsageError: fewer than two files, or the name or the members cannot be an ensemble's.
         CheckFailed: a file cannot be read, or nothing is carried and an ensemble was to be written.
     """
     if len(given) < 2:
-        raise WrongUse("a blend needs at least two files")
+        raise UsageError("a blend needs at least two files")
     files, truth = read_with_truth(given, train_csv)
     if write:
         check_ensemble(write, [file.name for file in files], root)
@@ -99,14 +99,14 @@ def check_ensemble(name: str, members: Sequence[str], root: Path) -> None:
     """Make sure that an ensemble of this name and these members can be.
 
     Raises:
-        WrongUse: the name is taken by a recipe written by hand, or a member is no experiment.
+        UsageError: the name is taken by a recipe written by hand, or a member is no experiment.
     """
     check_name(name, "--write")
     written = read_entries(root / BLENDED_FILE, "BLENDED")
     if name in EXPERIMENTS or (name in ENSEMBLES and name not in written):
-        raise WrongUse(f"--write {name}: there is such an experiment, written by hand; choose another name")
+        raise UsageError(f"--write {name}: there is such an experiment, written by hand; choose another name")
     if strangers := [member for member in members if member not in EXPERIMENTS]:
-        raise WrongUse(
+        raise UsageError(
             f"--write: {', '.join(strangers)} is no experiment, and an ensemble mounts bundles of experiments: "
             "say which each file is of, e.g. v5=out/v5.csv"
         )

@@ -16,7 +16,7 @@ def run(given: Sequence[str], train_csv: Path | None, as_json: bool, html: Path 
     """Compare files.
 
     Raises:
-        WrongUse, CheckFailed: a file cannot be read, or the truth is missing.
+        UsageError, CheckFailed: a file cannot be read, or the truth is missing.
     """
     require_place(html)
     comparison = compare_files(given, train_csv)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.untrusted import plain_text
 from build.scores.oof_columns import ID, AmbiguousError, OofColumns, find_columns, plain_heading
 from kernel_src.competition.constants import DATE_COLUMN, STATE_COLUMN, TARGETS
@@ -66,14 +66,16 @@ def read_oof(given: str, known: Collection[str] = ()) -> OofFile:
     """Read `PATH` or `NAME=PATH`; `known` are the image ids of the truth, where it has been read already.
 
     Raises:
-        WrongUse: there is no such file.
+        UsageError: there is no such file.
         CheckFailed: it is no table, a column is missing or can be meant in two ways, an image is doubled, or a number
             is not finite.
     """
     label, _, text = given.rpartition("=") if not Path(given).exists() else ("", "", given)
     path = Path(text) / OOF_FILE if Path(text).is_dir() else Path(text)
     if not path.is_file():
-        raise WrongUse(f"no file {path}: give CSV files with {ID} and the five targets, or run folders with {OOF_FILE}")
+        raise UsageError(
+            f"no file {path}: give CSV files with {ID} and the five targets, or run folders with {OOF_FILE}"
+        )
     name = plain_text(label or (run_name(path.resolve().parent) if path.name == OOF_FILE else path.stem))
     try:
         columns = find_columns(read_csv(path, dtype={ID: str}), known)
@@ -114,7 +116,7 @@ def _kept(path: Path, columns: OofColumns) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """Return grams; NaN for what is no number, True and False among it."""
+    """Return grams; NaN for what is not a number, True and False among it."""
     return pd.to_numeric(column if column.dtype != bool else column.astype(str), errors="coerce")
 
 
@@ -187,7 +189,7 @@ def read_all(given: Sequence[str], known: Collection[str] = ()) -> list[OofFile]
     """Read every file; files of one name are told apart by their folders. See `read_oof` for `known`.
 
     Raises:
-        WrongUse: as `read_oof`, or two have one name although their folders differ in nothing.
+        UsageError: as `read_oof`, or two have one name although their folders differ in nothing.
         CheckFailed: with the problems of all files.
     """
     files, problems = [], []
@@ -205,7 +207,7 @@ def read_all(given: Sequence[str], known: Collection[str] = ()) -> list[OofFile]
     ]
     names = [file.name for file in told_apart]
     if twins := sorted({name for name in names if names.count(name) > 1}):
-        raise WrongUse(f"two files are called {twins[0]}: name them, e.g. first={given[0]}")
+        raise UsageError(f"two files are called {twins[0]}: name them, e.g. first={given[0]}")
     return told_apart
 
 
@@ -246,20 +248,20 @@ def truth_table(files: Sequence[OofFile], train_csv: Path | None) -> pd.DataFram
     """Return the truth: index image_id; the five targets, State, Sampling_Date.
 
     Raises:
-        WrongUse: there is no train.csv and no file that holds truth, State and Sampling_Date.
+        UsageError: there is no train.csv and no file that holds truth, State and Sampling_Date.
         CheckFailed: train.csv cannot be read, or the files' own truths differ.
     """
     if train_csv is not None:
         try:
             return read_train(train_csv).set_index(ID)
         except FileNotFoundError as error:
-            raise WrongUse(str(error)) from None
+            raise UsageError(str(error)) from None
         except ValueError as error:
             raise CheckFailed([Problem(what=str(error), where=str(train_csv))]) from None
     needed = [*(f"true_{target}" for target in TARGETS), STATE_COLUMN, DATE_COLUMN]
     with_truth = [file.table[needed] for file in files if set(needed) <= set(file.table)]
     if not with_truth:
-        raise WrongUse("no file holds the truth with State and Sampling_Date: give --train-csv data/train.csv")
+        raise UsageError("no file holds the truth with State and Sampling_Date: give --train-csv data/train.csv")
     table = pd.concat(with_truth)
     if (doubled := table.reset_index().drop_duplicates()[ID].duplicated()).any():
         first = table.reset_index().drop_duplicates()[ID][doubled].iloc[0]

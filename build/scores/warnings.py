@@ -1,4 +1,4 @@
-"""What speaks against believing the numbers, as far as out-of-fold files can show it.
+"""Warnings about the numbers, as far as out-of-fold files can show it.
 
 - Reading: columns that could have been meant otherwise; images that a file lacks, or that nobody weighed.
 - Folds: files cut differently, groups cut apart, one photograph under two names on both sides of a cut.

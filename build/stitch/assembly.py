@@ -24,7 +24,7 @@ def stitch(main: Path, root: Path, parameters: Mapping[str, object] | None = Non
 
     Raises:
         CheckFailed: the notebook would not compute what the package does; carries every reason with file:line.
-        WrongUse: there is no such script or folder.
+        UsageError: there is no such script or folder.
     """
     with uncollected():
         return stitch_from(read_template(main, root), parameters)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.stitch import stitch
 from kernel_src.runtime.files import write_atomically
 
@@ -13,10 +13,10 @@ def run(main: Path, root: Path, out: Path, as_json: bool = False) -> None:
 
     Raises:
         CheckFailed: the notebook would not compute what the package does.
-        WrongUse: there is no such script or folder, or `out` is not a notebook's name.
+        UsageError: there is no such script or folder, or `out` is not a notebook's name.
     """
     if out.suffix != ".ipynb":
-        raise WrongUse(f"{out} is not the name of a notebook: end it with .ipynb")
+        raise UsageError(f"{out} is not the name of a notebook: end it with .ipynb")
     stitched = stitch(main, root)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda draft: draft.write_bytes(stitched.notebook))

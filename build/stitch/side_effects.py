@@ -32,7 +32,7 @@ class _Mentions:
     names: list[tuple[int, Name]]  # lines that mention a name of ours
 
 
-def refuse_overtaking(plan: Plan, library: Library) -> None:
+def check_import_order(plan: Plan, library: Library) -> None:
     """Refuse a third-party import that the gathered cell would run before code that changes its surroundings."""
     mentions = {module.name: _find(module, library) for module in plan.everything}
     if not any(found.changes for found in mentions.values()):

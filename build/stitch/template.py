@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.aliases import rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
@@ -22,7 +22,7 @@ from build.stitch.order import Part, Plan, make_plan
 from build.stitch.parameters import literal, set_parameters
 from build.stitch.proof import require_equal
 from build.stitch.rules import refuse_in
-from build.stitch.side_effects import refuse_overtaking
+from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
 Proof = list[tuple[int, str]]  # a module's code cells: the line where each begins, and its text
@@ -96,13 +96,13 @@ def read_template(main: Path, root: Path, *, built_before: bool = False) -> Temp
 
     Raises:
         CheckFailed: the script cannot be read.
-        WrongUse: there is no such script or folder.
+        UsageError: there is no such script or folder.
     """
     main, root = main.resolve(), root.resolve()
     if not root.is_dir():
-        raise WrongUse(f"no folder at {root}")
+        raise UsageError(f"no folder at {root}")
     if not main.is_file():
-        raise WrongUse(f"no script at {main}")
+        raise UsageError(f"no script at {main}")
     library = Library(root)
     package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
     script = library.read(main, MAIN, package)
@@ -116,7 +116,7 @@ def read_template(main: Path, root: Path, *, built_before: bool = False) -> Temp
         for module in plan.everything:
             refuse_in(module, library)
         refuse_collisions(plan, library)
-        refuse_overtaking(plan, library)
+        check_import_order(plan, library)
     standard, third = standard_library_lines(plan, library), third_party_lines(plan, library)
     drafts = {module.name: rewrite(module, plan, library) for module in plan.everything}
     steps: list[tuple[Part | None, list[Cell], Proof]] = []

@@ -29,7 +29,7 @@ class Cards:
         """Start with the cards that this process knows.
 
         Raises:
-            WrongUse: there is no such experiment.
+            UsageError: there is no such experiment.
         """
         self.root, self.experiment, self.given = root, experiment, cards
         self.cards = choose_cards(experiment or None, all_cards()) if cards is None else cards
@@ -40,7 +40,7 @@ class Cards:
 
         Raises:
             CheckFailed: the experiments cannot be read.
-            WrongUse: there is no such experiment any more.
+            UsageError: there is no such experiment any more.
         """
         now = self._imported()
         if self.given is None and now != self._read:

@@ -28,7 +28,7 @@ CLOSE = 0.1  # two likenesses nearer than this are no reason to choose
 
 
 @dataclass
-class Belonging:
+class CellMatching:
     """What became of every cell, by their indices in the base and in the edited notebook."""
 
     base_of: dict[int, int] = field(default_factory=dict)  # edited → base
@@ -45,7 +45,7 @@ def base_text(cell: Cell) -> str:
     return without_header(cell.source) if cell.kind == "code" else without_note(cell.source)
 
 
-def match(base: list[Cell], edited: list[EditedCell]) -> Belonging:
+def match(base: list[Cell], edited: list[EditedCell]) -> CellMatching:
     """Find out what became of every cell."""
     return _Match(base, edited).result()
 
@@ -54,14 +54,14 @@ class _Match:
     def __init__(self, base: list[Cell], edited: list[EditedCell]) -> None:
         self.base, self.edited = base, edited
         self.texts = [base_text(cell) for cell in base]
-        self.found = Belonging()
+        self.found = CellMatching()
         self.free_base = {index for index, text in enumerate(self.texts) if text}
         self.free = {
             index for index, cell in enumerate(edited) if SCRATCH not in cell.tags and cell.kind in {"code", "markdown"}
         }
         self.found.scratch = [index for index in range(len(edited)) if index not in self.free]
 
-    def result(self) -> Belonging:
+    def result(self) -> CellMatching:
         self.by_text()
         self.by_id()
         self.by_likeness()

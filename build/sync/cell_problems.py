@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 from build.core.errors import Problem
 from build.notebooks.edited_cells import EditedCell
-from build.sync.cell_matching import Belonging
+from build.sync.cell_matching import CellMatching
 from kernel_src.runtime.untrusted import quoted
 
 MOST_BITS = 10_000  # of a whole number: Python writes no more than 4,300 digits
 _MAGIC = re.compile(r"\s*(%%?\w|!|\?\w|\w[\w.]*\?\??\s*$|[\w, ]+=\s*[!%])")
 
 
-def cell_problems(edited: Sequence[EditedCell], belonging: Belonging) -> list[Problem]:
+def cell_problems(edited: Sequence[EditedCell], matching: CellMatching) -> list[Problem]:
     """Return what is wrong with cells that would come home; a new cell with a magic is refused even without a claim."""
     problems: list[Problem] = []
     for index, cell in enumerate(edited):
-        home = index not in belonging.scratch
+        home = index not in matching.scratch
         if cell.kind == "markdown" and home and cell.attached:
             problems.append(
                 Problem(what="carries a pasted picture", where=cell.where, cure="link to a picture on the web instead")

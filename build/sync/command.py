@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_source
 from build.notebooks.base import read_sources, remember
 from build.notebooks.edited_cells import parse
 from build.notebooks.notebook_file import NotANotebook, read_bytes
 from build.notebooks.seal import is_untouched
-from build.notebooks.synced import mark
+from build.notebooks.synced import mark_synced
 from build.notebooks.writing import SYNC, keep, recover, refuse_pending, write_all
 from build.sync.last_sync import note
-from build.sync.sync_back import bring_home
-from build.sync.sync_result import Return
+from build.sync.sync_back import sync_back
+from build.sync.sync_result import SyncResult
 from kernel_src.runtime.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,24 +36,24 @@ def guesses(name: str) -> list[Mapping[str, object]]:
     return [card.parameters for card in own or cards]
 
 
-def look(notebook: Path, root: Path = ROOT, *, parameters: bool = False) -> tuple[bytes, Return]:
+def look(notebook: Path, root: Path = ROOT, *, parameters: bool = False) -> tuple[bytes, SyncResult]:
     """Read a notebook and find what it changes; nothing is written.
 
     Raises:
-        WrongUse: there is no such notebook.
+        UsageError: there is no such notebook.
         CheckFailed: its build is not known, or a sync that was interrupted is not finished.
     """
     try:
         content = read_bytes(notebook)
     except NotANotebook as error:
-        raise WrongUse(f"{notebook} {error}") from None
+        raise UsageError(f"{notebook} {error}") from None
     edited = parse(content, str(notebook))
     refuse_pending(root)
-    return content, bring_home(edited, root, guesses(notebook.stem), parameters=parameters, notebook=notebook)
+    return content, sync_back(edited, root, guesses(notebook.stem), parameters=parameters, notebook=notebook)
 
 
 def sync(
-    content: bytes, result: Return, name: str, root: Path = ROOT, *, conflicts_in_source: bool = False
+    content: bytes, result: SyncResult, name: str, root: Path = ROOT, *, conflicts_in_source: bool = False
 ) -> list[str]:
     """Write what came home, all of it or nothing; return the lines to print.
 
@@ -91,7 +91,7 @@ def sync(
         lines += [f"changed     {where}" for where in sorted(texts)]
         lines += [f"backup      {backup.relative_to(root).as_posix()}"] if backup else []
         if result.complete and (result.edited or not is_untouched(content)):  # of an unedited one: outputs of a run
-            mark(root, content)
+            mark_synced(root, content)
     if problems:
         kept = keep(root, f"{name}.ipynb", content)
         relative = kept.relative_to(root).as_posix()
@@ -107,7 +107,7 @@ def run_sync(
 
     Raises:
         CheckFailed: see `sync`.
-        WrongUse: there is no such notebook.
+        UsageError: there is no such notebook.
     """
     recover(root)
     content, result = look(notebook, root, parameters=parameters)
@@ -115,7 +115,7 @@ def run_sync(
 
 
 def bring(
-    notebook: Path, content: bytes, result: Return, as_json: bool, *, conflicts: str = "file", root: Path = ROOT
+    notebook: Path, content: bytes, result: SyncResult, as_json: bool, *, conflicts: str = "file", root: Path = ROOT
 ) -> None:
     """Write what was found in a notebook and say what changed.
 
@@ -138,7 +138,7 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
 
     Raises:
         CheckFailed: something would be refused, or conflicts; shown after the rest.
-        WrongUse: there is no such notebook.
+        UsageError: there is no such notebook.
     """
     _, result = look(notebook, root, parameters=parameters)
     if as_json and not result.problems and not result.conflicts:
@@ -160,7 +160,7 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
         print(shown_source(f"{notebook}: nothing to bring home"))
 
 
-def show(result: Return, root: Path = ROOT) -> None:
+def show(result: SyncResult, root: Path = ROOT) -> None:
     """Print what would change in the sources, line by line."""
     from rich.console import Console
     from rich.text import Text
@@ -173,7 +173,7 @@ def show(result: Return, root: Path = ROOT) -> None:
             console.print(Text(shown_source(line.rstrip("\n")), style=style))
 
 
-def _remarks(result: Return) -> list[str]:
+def _remarks(result: SyncResult) -> list[str]:
     lines = []
     for edit in result.parameters:
         tail = "" if result.written_parameters else " (not brought home: sync --parameters)"
@@ -185,7 +185,7 @@ def _remarks(result: Return) -> list[str]:
     ]
 
 
-def _as_json(result: Return) -> dict[str, object]:
+def _as_json(result: SyncResult) -> dict[str, object]:
     return {
         "changed": sorted(result.texts),
         "complete": result.complete,

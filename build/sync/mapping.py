@@ -14,7 +14,7 @@ from build.core.errors import Problem
 from build.notebooks.base import Base
 from build.notebooks.edited_cells import EditedCell, header
 from build.stitch.notebook import IMPORTS, Cell
-from build.sync.cell_matching import Belonging, base_text
+from build.sync.cell_matching import CellMatching, base_text
 from build.sync.merging import merge_text
 
 _SPLIT = "\0split"  # where a cell was split: no source holds a NUL
@@ -41,13 +41,13 @@ class Mapped:
     changed: set[str] = field(default_factory=set)
 
 
-def apply(base: Base, edited: Sequence[EditedCell], belonging: Belonging) -> Mapped:
+def apply(base: Base, edited: Sequence[EditedCell], matching: CellMatching) -> Mapped:
     """Return the base's sources with the edits in them."""
     mapped = Mapped(dict(base.texts))
-    sources = {cell.where for cell in base.cells if cell.where != IMPORTS} | set(belonging.added.values())
+    sources = {cell.where for cell in base.cells if cell.where != IMPORTS} | set(matching.added.values())
     for where in sorted(sources):
         if where not in base.texts:
-            indices = [index for index, one in belonging.added.items() if one == where]
+            indices = [index for index, one in matching.added.items() if one == where]
             mapped.problems.append(
                 Problem(
                     what=f"says it belongs to {where}, which is none of the notebook's sources",
@@ -56,7 +56,7 @@ def apply(base: Base, edited: Sequence[EditedCell], belonging: Belonging) -> Map
                 )
             )
             continue
-        text = _Source(where, base, edited, belonging, mapped.problems).text()
+        text = _Source(where, base, edited, matching, mapped.problems).text()
         if text != base.texts[where]:
             mapped.texts[where] = text
             mapped.changed.add(where)
@@ -69,10 +69,10 @@ class _Source:
         where: str,
         base: Base,
         edited: Sequence[EditedCell],
-        belonging: Belonging,
+        matching: CellMatching,
         problems: list[Problem],
     ) -> None:
-        self.where, self.base, self.edited, self.belonging, self.problems = where, base, edited, belonging, problems
+        self.where, self.base, self.edited, self.matching, self.problems = where, base, edited, matching, problems
         self.original = base.texts[where]
         lines = self.original.split("\n")
         if lines[-1] == "":
@@ -82,8 +82,8 @@ class _Source:
         own = [index for index, cell in enumerate(base.cells) if cell.where == where]
         self.docstring = next((i for i in own if self.is_docstring(base.cells[i])), None)
         self.atoms = sorted((i for i in own if i != self.docstring), key=lambda i: base.cells[i].span)
-        self.edited_of = {one: index for index, one in belonging.base_of.items()}
-        for index, others in belonging.merged.items():
+        self.edited_of = {one: index for index, one in matching.base_of.items()}
+        for index, others in matching.merged.items():
             self.edited_of |= {other: index for other in others}
 
     def is_docstring(self, cell: Cell) -> bool:
@@ -106,12 +106,12 @@ class _Source:
     def touched(self) -> bool:
         order = []
         for index in range(len(self.edited)):
-            base = self.belonging.base_of.get(index, -1)
-            if self.belonging.added.get(index) == self.where:
+            base = self.matching.base_of.get(index, -1)
+            if self.matching.added.get(index) == self.where:
                 return True
             if base >= 0 and self.base.cells[base].where == self.where:
                 order.append(base)
-                if index in self.belonging.pieces or index in self.belonging.merged:
+                if index in self.matching.pieces or index in self.matching.merged:
                     return True
                 if self.edited[index].text != base_text(self.base.cells[base]):
                     return True
@@ -144,11 +144,11 @@ class _Source:
         head, extents, fillers = self.extents()
         ordered: list[Group] = []
         for index in range(len(self.edited)):
-            base = self.belonging.base_of.get(index, -1)
+            base = self.matching.base_of.get(index, -1)
             if base >= 0 and base in extents:
-                atoms = sorted([base, *self.belonging.merged.get(index, [])], key=self.atoms.index)
+                atoms = sorted([base, *self.matching.merged.get(index, [])], key=self.atoms.index)
                 ordered.append(self.group(index, atoms, extents))
-            elif self.belonging.added.get(index) == self.where:
+            elif self.matching.added.get(index) == self.where:
                 ordered.append(Group(self.new_lines(index), new=True))
         for unit, (start, end) in sorted(fillers.items()):  # cells of which the notebook shows nothing: imports alone
             lines = [line for slot in self.slots[start - 1 : end] for line in slot]
@@ -187,7 +187,7 @@ class _Source:
 
     def group(self, index: int, atoms: list[int], extents: dict[int, tuple[int, int]]) -> Group:
         first, last = extents[atoms[0]][0], extents[atoms[-1]][1]
-        pieces = [index, *self.belonging.pieces.get(index, [])]
+        pieces = [index, *self.matching.pieces.get(index, [])]
         cells = [self.base.cells[atom] for atom in atoms]
         if cells[0].kind == "markdown":
             lines = self.markdown(cells[0], [self.edited[piece].text for piece in pieces], first, last)

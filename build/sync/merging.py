@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 
 LABELS = ("sources", "build", "notebook")
 
@@ -24,7 +24,7 @@ def merge_text(mine: str, base: str, theirs: str) -> Merge:
     """Merge two changes of one text.
 
     Raises:
-        WrongUse: there is no git on this machine.
+        UsageError: there is no git on this machine.
     """
     if mine == base or mine == theirs:
         return Merge(theirs, 0)
@@ -43,9 +43,9 @@ def merge_text(mine: str, base: str, theirs: str) -> Merge:
                 env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
             )
         except FileNotFoundError:
-            raise WrongUse("there is no git on this machine, which merges the edits → install git") from None
+            raise UsageError("there is no git on this machine, which merges the edits → install git") from None
     if done.returncode < 0 or done.returncode > 127:
-        raise WrongUse(f"git merge-file failed: {done.stderr.decode().strip()}")
+        raise UsageError(f"git merge-file failed: {done.stderr.decode().strip()}")
     text = done.stdout.decode()
     if not done.returncode and _doubled(mine, base, theirs, text):
         return Merge(_both(mine, theirs), 1)

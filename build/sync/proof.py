@@ -7,9 +7,9 @@ from build.core.errors import CheckFailed, Problem
 from build.notebooks.base import Base, stitch_texts
 from build.notebooks.edited_cells import EditedCell
 from build.stitch.notebook import IMPORTS, Cell
-from build.sync.cell_matching import Belonging, base_text
+from build.sync.cell_matching import CellMatching, base_text
 from build.sync.imports import without_imports
-from build.sync.sync_result import Return
+from build.sync.sync_result import SyncResult
 from kernel_src.runtime.untrusted import quoted
 
 
@@ -27,7 +27,9 @@ class _Shown:
         return (self.kind, self.text) == (other.kind, other.text)
 
 
-def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belonging: Belonging, result: Return) -> None:
+def prove(
+    cells: list[EditedCell], theirs: Mapping[str, str], base: Base, matching: CellMatching, result: SyncResult
+) -> None:
     """Stitch the edited sources and compare with the edited notebook."""
     try:
         rebuilt = stitch_texts(theirs, base.main, base.parameters)
@@ -37,10 +39,10 @@ def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belong
             for problem in failed.problems
         ]
         return
-    kept = [cell for index, cell in enumerate(cells) if index not in belonging.scratch]
+    kept = [cell for index, cell in enumerate(cells) if index not in matching.scratch]
     # A notebook that carries the hash of its own sources (OWN_HASH) carries another one after every edit.
     built = [replace(cell, source=cell.source.replace(rebuilt.sha256, base.sha256)) for cell in rebuilt.cells]
-    wanted, got = _wanted(cells, base, belonging), _built(built)
+    wanted, got = _wanted(cells, base, matching), _built(built)
     for where in sorted({*wanted, *got} - {IMPORTS}):
         mine, other = wanted.get(where, []), got.get(where, [])
         if mine and not other and where in theirs and where != base.main:
@@ -62,22 +64,22 @@ def prove(cells: list[EditedCell], theirs: Mapping[str, str], base: Base, belong
     for text in sorted(got_imports - mine_imports):
         what = f"`{text}` was taken out of the notebook and is still used"
         result.problems.append(Problem(what=what, cure="put it back, or change what uses it"))
-    _note_moves(cells, base, belonging, rebuilt.cells, result)
+    _note_moves(cells, base, matching, rebuilt.cells, result)
 
 
-def shows_otherwise(cells: list[EditedCell], base: Base, belonging: Belonging) -> bool:
+def shows_otherwise(cells: list[EditedCell], base: Base, matching: CellMatching) -> bool:
     """Tell whether the notebook differs from its build, be it only in what it imports."""
-    return _wanted(cells, base, belonging) != _built(base.cells)
+    return _wanted(cells, base, matching) != _built(base.cells)
 
 
-def _wanted(cells: list[EditedCell], base: Base, belonging: Belonging) -> dict[str, list[_Shown]]:
-    kept = [index for index in range(len(cells)) if index not in belonging.scratch]
-    kept.sort(key=lambda index: not _is_docstring(index, base, belonging))  # it stays on top of its module
-    return _normal([(_source_of(index, base, belonging), cells[index].kind, cells[index].text) for index in kept])
+def _wanted(cells: list[EditedCell], base: Base, matching: CellMatching) -> dict[str, list[_Shown]]:
+    kept = [index for index in range(len(cells)) if index not in matching.scratch]
+    kept.sort(key=lambda index: not _is_docstring(index, base, matching))  # it stays on top of its module
+    return _normal([(_source_of(index, base, matching), cells[index].kind, cells[index].text) for index in kept])
 
 
-def _is_docstring(index: int, base: Base, belonging: Belonging) -> bool:
-    number = belonging.base_of.get(index, -1)
+def _is_docstring(index: int, base: Base, matching: CellMatching) -> bool:
+    number = matching.base_of.get(index, -1)
     return number >= 0 and base.cells[number].kind == "markdown" and base.cells[number].ordinal == 0
 
 
@@ -86,9 +88,9 @@ def _built(cells: Sequence[Cell]) -> dict[str, list[_Shown]]:
 
 
 def _note_moves(
-    cells: list[EditedCell], base: Base, belonging: Belonging, rebuilt: Sequence[Cell], result: Return
+    cells: list[EditedCell], base: Base, matching: CellMatching, rebuilt: Sequence[Cell], result: SyncResult
 ) -> None:
-    order = [_source_of(index, base, belonging) for index in range(len(cells)) if index not in belonging.scratch]
+    order = [_source_of(index, base, matching) for index in range(len(cells)) if index not in matching.scratch]
     library = list(dict.fromkeys(where for where in order if where not in {IMPORTS, base.main}))
     built = list(dict.fromkeys(cell.where for cell in rebuilt if cell.where not in {IMPORTS, base.main}))
     if [where for where in built if where in library] != library:
@@ -105,13 +107,13 @@ def _first_difference(mine: list[_Shown], other: list[_Shown]) -> str:
     return moved[0] if moved else "where cells begin"
 
 
-def _source_of(index: int, base: Base, belonging: Belonging) -> str:
-    if index in belonging.added:
-        return belonging.added[index]
-    for first, pieces in belonging.pieces.items():
+def _source_of(index: int, base: Base, matching: CellMatching) -> str:
+    if index in matching.added:
+        return matching.added[index]
+    for first, pieces in matching.pieces.items():
         if index in pieces:
             index = first
-    number = belonging.base_of.get(index, -1)
+    number = matching.base_of.get(index, -1)
     return base.cells[number].where if number >= 0 else IMPORTS
 
 

@@ -14,7 +14,7 @@ from build.notebooks.base import Base, find, read_sources, stitch_texts
 from build.notebooks.edited_cells import Edited, EditedCell
 from build.stitch.modules import uncollected
 from build.stitch.notebook import IMPORTS
-from build.sync.cell_matching import Belonging, base_text, match
+from build.sync.cell_matching import CellMatching, base_text, match
 from build.sync.cell_problems import cell_problems, nesting
 from build.sync.imports import Clause, add, without_imports
 from build.sync.last_sync import recall
@@ -23,18 +23,18 @@ from build.sync.merging import Merge, merge_text
 from build.sync.names import early_uses, follow, hoist, late_imports, left_behind
 from build.sync.parameters import split_parameters
 from build.sync.proof import prove, shows_otherwise
-from build.sync.sync_result import Return
+from build.sync.sync_result import SyncResult
 from kernel_src.runtime.untrusted import quoted
 
 
-def bring_home(
+def sync_back(
     edited: Edited,
     root: Path,
     guesses: Sequence[Mapping[str, object]] = (),
     *,
     parameters: bool = False,
     notebook: Path | None = None,
-) -> Return:
+) -> SyncResult:
     """Find what an edited notebook changes in the sources of today; nothing is written.
 
     Args:
@@ -53,7 +53,7 @@ def bring_home(
     with uncollected():
         base, earlier = find(root, edited.sha256, guesses), recall(root, notebook, edited.sha256)
         try:
-            result = merge_home(edited, base, read_sources(root), earlier, parameters=parameters)
+            result = merge_back(edited, base, read_sources(root), earlier, parameters=parameters)
         except (RecursionError, MemoryError):
             deepest = max(edited.cells, key=lambda cell: nesting(cell.text) if cell.kind == "code" else 0)
             what, cure = "holds code that is nested too deeply to be read", "write it in several statements"
@@ -62,27 +62,27 @@ def bring_home(
     return result
 
 
-def merge_home(
+def merge_back(
     edited: Edited, base: Base, mine: Mapping[str, str], earlier: Mapping[str, str], *, parameters: bool = False
-) -> Return:
+) -> SyncResult:
     """Do the same with the base, the sources of today and what came home earlier given."""
-    result = Return()
-    belonging = match(base.cells, edited.cells)
-    result.problems += belonging.problems + cell_problems(edited.cells, belonging)
+    result = SyncResult()
+    matching = match(base.cells, edited.cells)
+    result.problems += matching.problems + cell_problems(edited.cells, matching)
     cells = list(edited.cells)
-    result.scratch = [_described(cells[index]) for index in belonging.scratch]
+    result.scratch = [_described(cells[index]) for index in matching.scratch]
     if result.problems:
         result.edited = True
         return result
-    _parameters(cells, base, belonging, result, parameters)
-    theirs = _edited_sources(cells, base, belonging, result)
+    _parameters(cells, base, matching, result, parameters)
+    theirs = _edited_sources(cells, base, matching, result)
     changed = {where for where, text in theirs.items() if text != base.texts.get(where)}
     result.edited = bool(changed or result.parameters or result.scratch or result.problems)
-    if result.problems or not (changed or shows_otherwise(cells, base, belonging)):
+    if result.problems or not (changed or shows_otherwise(cells, base, matching)):
         result.notes += [f"{where} keeps what an earlier sync brought home" for where in sorted(earlier)]
         return result
     result.edited = True
-    prove(cells, theirs, base, belonging, result)
+    prove(cells, theirs, base, matching, result)
     if not result.problems:
         result.theirs = {where: theirs[where] for where in changed}
         _merge(theirs, base, mine, earlier, result)
@@ -92,8 +92,8 @@ def merge_home(
 # -- the edited sources --------------------------------------------------------------------------------------------
 
 
-def _parameters(cells: list[EditedCell], base: Base, belonging: Belonging, result: Return, write: bool) -> None:
-    for index, number in belonging.base_of.items():
+def _parameters(cells: list[EditedCell], base: Base, matching: CellMatching, result: SyncResult, write: bool) -> None:
+    for index, number in matching.base_of.items():
         if number >= 0 and "parameters" in base.cells[number].tags:
             text, edits, problems = split_parameters(
                 base_text(base.cells[number]),
@@ -108,19 +108,19 @@ def _parameters(cells: list[EditedCell], base: Base, belonging: Belonging, resul
             result.problems += problems
 
 
-def _edited_sources(cells: list[EditedCell], base: Base, belonging: Belonging, result: Return) -> dict[str, str]:
+def _edited_sources(cells: list[EditedCell], base: Base, matching: CellMatching, result: SyncResult) -> dict[str, str]:
     """Return all sources with the edits and with imports that follow them."""
     library = {cell.where for cell in base.cells if cell.where not in {IMPORTS, base.main}}
     known, extra = dict[str, Clause](), dict[str, list[Clause]]()
     there: set[Clause] = set()
     for index, cell in enumerate(cells):
-        number = belonging.base_of.get(index, None)
-        if cell.kind != "code" or (number is None and index not in belonging.added and not _is_piece(index, belonging)):
+        number = matching.base_of.get(index, None)
+        if cell.kind != "code" or (number is None and index not in matching.added and not _is_piece(index, matching)):
             continue
         text, clauses = without_imports(cell.text)
         there |= set(clauses)
         known |= {clause.bound: clause for clause in clauses}
-        where = belonging.added.get(index) or (base.cells[number].where if number is not None and number >= 0 else "")
+        where = matching.added.get(index) or (base.cells[number].where if number is not None and number >= 0 else "")
         if (number == -1 or where == IMPORTS) and text.strip().removeprefix("from __future__ import annotations"):
             what = f"only imports can come home from this cell, not {quoted(text.strip().splitlines()[-1])}"
             cure = "move it to a cell of a module"
@@ -131,7 +131,7 @@ def _edited_sources(cells: list[EditedCell], base: Base, belonging: Belonging, r
         return dict(base.texts)
     original = {clause for cell in base.cells if cell.where == IMPORTS for clause in without_imports(cell.source)[1]}
     known = {clause.bound: clause for clause in original & there} | known
-    mapped = apply(base, cells, belonging)
+    mapped = apply(base, cells, matching)
     result.problems += mapped.problems
     texts = mapped.texts
     try:
@@ -164,8 +164,8 @@ def _is_used(where: str, base: Base) -> bool:
     return where.endswith("/__init__.py")
 
 
-def _is_piece(index: int, belonging: Belonging) -> bool:
-    return any(index in pieces for pieces in belonging.pieces.values())
+def _is_piece(index: int, matching: CellMatching) -> bool:
+    return any(index in pieces for pieces in matching.pieces.values())
 
 
 def _described(cell: EditedCell) -> str:
@@ -177,7 +177,7 @@ def _described(cell: EditedCell) -> str:
 
 
 def _merge(
-    theirs: Mapping[str, str], base: Base, mine: Mapping[str, str], earlier: Mapping[str, str], result: Return
+    theirs: Mapping[str, str], base: Base, mine: Mapping[str, str], earlier: Mapping[str, str], result: SyncResult
 ) -> None:
     merged: dict[str, str] = {}
     changed = sorted({*result.theirs, *earlier})

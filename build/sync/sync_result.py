@@ -9,7 +9,7 @@ from build.sync.parameters import ParameterEdit
 
 
 @dataclass
-class Return:
+class SyncResult:
     """What comes home, and what does not."""
 
     texts: dict[str, str] = field(default_factory=dict)  # source → its merged text, of those that change

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.core.foreign_text import shown_source
 from build.notebooks.builder import NOTEBOOKS, build_notebook, edit_problem, find_edited, read_templates
 from build.notebooks.builder import build as build_notebooks
@@ -34,7 +34,7 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
         recover(root)
         content, result = look(notebook, root)
         lines = sync(content, result, notebook.stem, root)
-    except (CheckFailed, WrongUse) as wrong:
+    except (CheckFailed, UsageError) as wrong:
         said = shown_source(str(wrong))
         write_text(errors, f"{said}\n")
         return [f"NOT SYNCED  {line}" for line in said.splitlines()]
@@ -57,7 +57,7 @@ def watch(
     """Build and sync until `stop`: the notebooks of these cards, or of one experiment, or all.
 
     Raises:
-        WrongUse: there is no such experiment.
+        UsageError: there is no such experiment.
     """
     before = dict(_state(root))
     followed = Cards(root, experiment, cards)
@@ -124,7 +124,7 @@ def _build(followed: Cards, root: Path) -> list[str]:
     try:
         with uncollected():
             outcomes = build_notebooks(followed.follow(), root)
-    except (CheckFailed, WrongUse) as wrong:
+    except (CheckFailed, UsageError) as wrong:
         return [f"NOT BUILT   {line}" for line in str(wrong).splitlines()]
     return [f"{outcome.state:<11} {outcome.path}" for outcome in outcomes if outcome.state != "up to date"]
 

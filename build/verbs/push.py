@@ -72,9 +72,9 @@ def push_training_verb(
     Example: python -m build push-training --experiment v1
     """
     from build.kaggle.command import run_training
-    from build.kaggle.flow import Wish
+    from build.kaggle.flow import PushOptions
 
-    run_training(Wish(experiment=experiment, wait=wait, again=again, overwrite=overwrite, quiet=as_json))
+    run_training(PushOptions(experiment=experiment, wait=wait, again=again, overwrite=overwrite, quiet=as_json))
 
 
 @verbs.command("push-inference")
@@ -92,10 +92,10 @@ def push_inference_verb(
     Example: python -m build push-inference --experiment demo
     """
     from build.kaggle.command import run_inference
-    from build.kaggle.flow import Wish
+    from build.kaggle.flow import PushOptions
 
     run_inference(
-        Wish(
+        PushOptions(
             experiment=experiment,
             message=message,
             submit=submit,

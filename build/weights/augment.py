@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from kernel_src.recipes.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def run(name: str, image: Path, out: Path, count: int, depth: Path | None, as_js
     """Write the contact sheet of an experiment and say where it is.
 
     Raises:
-        WrongUse: there is no such experiment, the photograph cannot be read, or `out` is no PNG.
+        UsageError: there is no such experiment, the photograph cannot be read, or `out` is no PNG.
     """
     import cv2
 
@@ -105,14 +105,14 @@ def run(name: str, image: Path, out: Path, count: int, depth: Path | None, as_js
     from kernel_src.runtime.manifest import WeightsError
 
     if name not in EXPERIMENTS:
-        raise WrongUse(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise UsageError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if count < 1 or out.suffix.lower() != ".png":
-        raise WrongUse(f"--count {count} must be at least 1, and --out {out} must end in .png")
+        raise UsageError(f"--count {count} must be at least 1, and --out {out} must end in .png")
     experiment = EXPERIMENTS[name]
     try:
         sheet = contact_sheet(experiment, read_rgb(image), count, depth)
     except (ImageError, FileNotFoundError, WeightsError) as error:
-        raise WrongUse(str(error)) from None
+        raise UsageError(str(error)) from None
     out.parent.mkdir(parents=True, exist_ok=True)
     encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
     write_atomically(out, lambda draft: draft.write_bytes(encoded.tobytes()))

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.scores.cross_validation import TRAIN_TABLES, cross_validation, is_frozen
 from kernel_src.runtime.files import sha256_of, write_json, write_text
 from kernel_src.runtime.manifest import (
@@ -75,27 +75,29 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
     `slug` names the Kaggle dataset; `data` is the competition folder on which to measure what half precision costs.
 
     Raises:
-        WrongUse: `run` is not a finished training run, or `out` is a folder with something else in it.
+        UsageError: `run` is not a finished training run, or `out` is a folder with something else in it.
         CheckFailed: a weight cannot be stored in half precision.
     """
     from kernel_src.training.runs import OOF_FILE
 
     if not (run / CONFIG_FILE).is_file():
-        raise WrongUse(f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder")
+        raise UsageError(
+            f"{run} holds no finished training run (no {CONFIG_FILE}): train first, or name its run/ folder"
+        )
     config = read_bundle_json(run, CONFIG_FILE)
     if lacking := [key for key in ("experiment", "folds", "oof", "versions") if config.get(key) is None]:
-        raise WrongUse(f"{run / CONFIG_FILE} lacks {', '.join(lacking)}: let the training finish")
+        raise UsageError(f"{run / CONFIG_FILE} lacks {', '.join(lacking)}: let the training finish")
     out = out.resolve()
     wanted = (*config["folds"], OOF_FILE, *([REGRESS_REPORT] if is_frozen(config["experiment"]) else []))
     if lost := [name for name in wanted if not (run / name).is_file()]:
-        raise WrongUse(f"{run} lacks {', '.join(lost)}: let the training finish")
+        raise UsageError(f"{run} lacks {', '.join(lost)}: let the training finish")
     check_depth(config, run)
     if data is not None and is_frozen(config["experiment"]):
-        raise WrongUse(
+        raise UsageError(
             "a regressor is bundled as it is, in full precision, so there is nothing to measure: leave --data out"
         )
     if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise WrongUse(f"{out} is there and is no bundle, so it is not replaced: name another --out")
+        raise UsageError(f"{out} is there and is no bundle, so it is not replaced: name another --out")
     draft = out.with_name(f".{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -167,7 +169,7 @@ def check_depth(config: Mapping[str, Any], run: Path) -> None:
     """Refuse a run whose depth model is not there, or is not the one that its folds were trained beside.
 
     Raises:
-        WrongUse: a file is missing, or the config does not name it.
+        UsageError: a file is missing, or the config does not name it.
         CheckFailed: the weights have another hash than the training noted.
     """
     if not config["experiment"].get("depth"):
@@ -175,9 +177,9 @@ def check_depth(config: Mapping[str, Any], run: Path) -> None:
     entry = config.get("depth") or {}
     lacking = [key for key in ("weights", "config", "sha256") if not entry.get(key)]
     if lacking:
-        raise WrongUse(f"{run / CONFIG_FILE}: the entry depth lacks {', '.join(lacking)}: let the training finish")
+        raise UsageError(f"{run / CONFIG_FILE}: the entry depth lacks {', '.join(lacking)}: let the training finish")
     if lost := [name for name in (entry["weights"], entry["config"]) if not (run / name).is_file()]:
-        raise WrongUse(f"{run} lacks {', '.join(lost)}: copy it from the dataset {config['experiment']['depth']}")
+        raise UsageError(f"{run} lacks {', '.join(lost)}: copy it from the dataset {config['experiment']['depth']}")
     if (found := sha256_of(run / entry["weights"])) != entry["sha256"]:
         what = f"sha256 {found[:12]}…, the folds were trained beside {entry['sha256'][:12]}…"
         cure = f"put back the file of the dataset {config['experiment']['depth']} that the training used"
@@ -249,7 +251,7 @@ def run(run_folder: Path, out: Path | None, data: Path | None, as_json: bool) ->
     from kernel_src.recipes.kernel_cards import bundle_slug
 
     if not (run_folder / CONFIG_FILE).is_file():
-        raise WrongUse(f"{run_folder} holds no finished training run (no {CONFIG_FILE})")
+        raise UsageError(f"{run_folder} holds no finished training run (no {CONFIG_FILE})")
     name = read_bundle_json(run_folder, CONFIG_FILE)["experiment"]["name"]
     target = out or Path("out/bundles") / name
     report = make_bundle(run_folder, target, slug=bundle_slug(name), data=data)

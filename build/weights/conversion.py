@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.weights.checkpoints import read_checkpoint
 from kernel_src.runtime.weight_sources import DEPTH_ANYTHING, SOURCE_OF, WEIGHTS_FILE, WeightSource
 
@@ -42,7 +42,7 @@ def make_weights(slug: str, source: Path, out: Path | None = None, part: str = "
     `part` names the set of weights to be taken where a checkpoint holds several.
 
     Raises:
-        WrongUse: an unknown slug, or no weights where they should be.
+        UsageError: an unknown slug, or no weights where they should be.
         CheckFailed: the file holds no weights, or they do not fit the network.
     """
     from build.notebooks.metadata import dataset_metadata
@@ -50,12 +50,12 @@ def make_weights(slug: str, source: Path, out: Path | None = None, part: str = "
     from kernel_src.runtime.manifest import BUNDLE_FORMAT, MANIFEST_FILE, WeightsError, file_entry
 
     if slug not in SOURCE_OF:
-        raise WrongUse(f"no weights are called {slug!r}; there are {', '.join(SOURCE_OF)}")
+        raise UsageError(f"no weights are called {slug!r}; there are {', '.join(SOURCE_OF)}")
     row = SOURCE_OF[slug]
     path = weights_in(source)
     folder = out or WEIGHTS_FOLDER / slug
     if folder.resolve() == path.parent.resolve():
-        raise WrongUse(f"{folder} is where the downloaded file lies: name another --out")
+        raise UsageError(f"{folder} is where the downloaded file lies: name another --out")
     checkpoint = read_checkpoint(path, part)
     digest = sha256_of(path)
     files = [WEIGHTS_FILE]
@@ -103,13 +103,13 @@ def weights_in(source: Path) -> Path:
     """Return the file with the weights: the path itself, or the one in the folder, safetensors before a pickle.
 
     Raises:
-        WrongUse: there is none.
+        UsageError: there is none.
     """
     places = [source] if source.is_file() else [source / WEIGHTS_FILE, source / PICKLE_FILE]
     for place in places:
         if place.is_file():
             return place
-    raise WrongUse(f"{source}: neither a file nor a folder with {WEIGHTS_FILE} or {PICKLE_FILE}")
+    raise UsageError(f"{source}: neither a file nor a folder with {WEIGHTS_FILE} or {PICKLE_FILE}")
 
 
 def _made(folder: Path) -> Path:
@@ -152,7 +152,7 @@ def _store_depth(path: Path, tensors: "dict[str, torch.Tensor]", folder: Path) -
 
     config = path.with_name(DEPTH_CONFIG_FILE)
     if not config.is_file():
-        raise WrongUse(f"{config} is missing: download it beside {path.name}")
+        raise UsageError(f"{config} is missing: download it beside {path.name}")
     shutil.copyfile(config, folder / DEPTH_CONFIG_FILE)
     save_tensors(folder / DEPTH_WEIGHTS_FILE, tensors)
     load_depth(folder / DEPTH_WEIGHTS_FILE, folder / DEPTH_CONFIG_FILE)
@@ -176,7 +176,7 @@ def run(slug: str, source: Path | None, out: Path | None, part: str, as_json: bo
             print("".join([f"  seen: {m.seen}\n" for m in row.models]) + (f"  {row.note}" if row.note else ""))
         return
     if source is None:
-        raise WrongUse(f"where do the weights of {slug} lie? add --from DIR")
+        raise UsageError(f"where do the weights of {slug} lie? add --from DIR")
     report = make_weights(slug, source, out, part)
     if as_json:
         print(json.dumps(asdict(report), indent=2))

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import write_json
 
@@ -335,16 +335,16 @@ def run_describe(name: str, as_json: bool) -> None:
     """Print the description of one experiment.
 
     Raises:
-        WrongUse: there is no such experiment.
+        UsageError: there is no such experiment.
     """
     from kernel_src.recipes.ensembles import ENSEMBLES
     from kernel_src.recipes.experiments import EXPERIMENTS
 
     if name in ENSEMBLES:
         members = ", ".join(ENSEMBLES[name].shares)
-        raise WrongUse(f"{name} is an ensemble of {members}: describe each of them")
+        raise UsageError(f"{name} is an ensemble of {members}: describe each of them")
     if name not in EXPERIMENTS:
-        raise WrongUse(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise UsageError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     description = descriptions([EXPERIMENTS[name]], quiet=as_json, with_memory=True)[0]
     if as_json:
         result = asdict(description) | {"t4_minutes_800": round(description.t4_minutes, 1)}

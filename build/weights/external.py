@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 
 if TYPE_CHECKING:
     from kernel_src.data.external import ExternalReport
@@ -74,7 +74,7 @@ def make_external(slug: str, source: Path, out: Path | None = None) -> ExternalD
     """Make the dataset of an external table from the folder of its download, whole or not at all.
 
     Raises:
-        WrongUse: no table has such a name, there is no such folder, or `out` is a folder with something else in it.
+        UsageError: no table has such a name, there is no such folder, or `out` is a folder with something else in it.
         CheckFailed: the reader cannot use the download, or does not get the same out of the dataset.
     """
     from kernel_src.data.external import find_external_csv, find_photographs, photograph_names, read_external_texts
@@ -84,14 +84,14 @@ def make_external(slug: str, source: Path, out: Path | None = None) -> ExternalD
     try:
         table = external_table_for(slug)
     except ValueError as error:
-        raise WrongUse(str(error)) from None
+        raise UsageError(str(error)) from None
     if not source.is_dir():
-        raise WrongUse(f"{source} is no folder: unpack the download and name its folder")
+        raise UsageError(f"{source} is no folder: unpack the download and name its folder")
     out = (out or EXTERNAL_FOLDER / slug).resolve()
     if out == source.resolve() or out in source.resolve().parents or source.resolve() in out.parents:
-        raise WrongUse(f"{out} and the download's folder {source} lie in each other: name another --out")
+        raise UsageError(f"{out} and the download's folder {source} lie in each other: name another --out")
     if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise WrongUse(f"{out} is there and is no dataset of this kit, so it is not replaced: name another --out")
+        raise UsageError(f"{out} is there and is no dataset of this kit, so it is not replaced: name another --out")
     draft = out.with_name(f".{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

@@ -2,7 +2,7 @@
 
 What, trained on what, folds, scores with interval and floors, use and limits, licence, hashes. It is written from the
 bundle's own config, so it names no account, no path and no date: the same run gives the same card. The manifest lists
-it like every other file, since the manifest's hash stands for every byte of a dataset (build/kaggle/dataset_folders.py);
+it like every other file, since the manifest's hash stands for all bytes of a dataset (build/kaggle/dataset_folders.py);
 so the card itself can name all hashes but its own and the manifest's. Inference never reads it.
 """
 

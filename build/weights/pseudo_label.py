@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.competition.constants import TARGETS, TEST_CSV, TRAIN_CSV
 from kernel_src.data.pseudo_labels import (
     PSEUDO_LABELS_FILE,
@@ -71,7 +71,7 @@ def unweighed_photographs(data: Path, folders: Sequence[Path]) -> Unweighed:
     """Find the photographs in `folders`; without folders, those of the competition's test set.
 
     Raises:
-        WrongUse: a folder is missing or holds no photograph, a name occurs twice, or a test photograph is missing.
+        UsageError: a folder is missing or holds no photograph, a name occurs twice, or a test photograph is missing.
     """
     from kernel_src.competition.tables import read_test
 
@@ -79,7 +79,7 @@ def unweighed_photographs(data: Path, folders: Sequence[Path]) -> Unweighed:
         test = read_test(data / TEST_CSV)
         names = test["image_path"].tolist()
         if lost := [name for name in names if not (data / name).is_file()]:
-            raise WrongUse(f"{data} lacks {len(lost)} of its test photographs, e.g. {lost[0]}: download it whole")
+            raise UsageError(f"{data} lacks {len(lost)} of its test photographs, e.g. {lost[0]}: download it whole")
         return Unweighed(test["image_id"].tolist(), [data / name for name in names], names, copied=False)
     found: dict[str, Path] = {}
     reasons = []
@@ -97,7 +97,7 @@ def unweighed_photographs(data: Path, folders: Sequence[Path]) -> Unweighed:
                 reasons.append(f"{found[path.stem]} and {path} have one name: rename one")
             found[path.stem] = path
     if reasons:
-        raise WrongUse("\n".join(reasons))
+        raise UsageError("\n".join(reasons))
     place = "" if len(found) <= FLAT_FILES else f"{PHOTOGRAPHS}/"
     return Unweighed(list(found), list(found.values()), [place + path.name for path in found.values()], copied=True)
 
@@ -106,7 +106,7 @@ def folds_of(folders: Sequence[Path], split: str) -> list[int]:
     """Return the folds that every bundle holds, in the order of the first.
 
     Raises:
-        WrongUse: a folder is no bundle.
+        UsageError: a folder is no bundle.
         CheckFailed: a bundle's folds are not those of the split, or the bundles differ.
     """
     problems, held = [], {}
@@ -114,7 +114,7 @@ def folds_of(folders: Sequence[Path], split: str) -> list[int]:
         try:
             config = read_bundle_json(folder, CONFIG_FILE)
         except BundleError as error:
-            raise WrongUse(f"--bundle {folder}: {error}") from None
+            raise UsageError(f"--bundle {folder}: {error}") from None
         held[folder] = [int(Path(name).stem.removeprefix("fold")) for name in config["folds"]]
         if config.get("split_sha256") != split:
             what = "it was trained on other photographs or another division into folds, so its fold k has seen what"
@@ -175,7 +175,7 @@ def label(
     """Write the pseudo-labels for a training of `experiment` on `data` into `out`, whole or not at all.
 
     Raises:
-        WrongUse: a folder is missing or is something else, or `out` is not to be replaced or cannot name a dataset.
+        UsageError: a folder is missing or is something else, or `out` is not to be replaced or cannot name a dataset.
         CheckFailed: the labels would leak, or cannot be made.
     """
     from build.notebooks.metadata import DATASET_METADATA, dataset_metadata, dataset_problems, slugify
@@ -183,15 +183,17 @@ def label(
     from kernel_src.training.training_data import folds_to_train, judged_folds
 
     if not (data / TRAIN_CSV).is_file():
-        raise WrongUse(f"{data}: no {TRAIN_CSV}: --data wants the competition's folder, unpacked")
+        raise UsageError(f"{data}: no {TRAIN_CSV}: --data wants the competition's folder, unpacked")
     if not bundles:
-        raise WrongUse("no --bundle: name the folder of a bundle that was trained on this data")
+        raise UsageError("no --bundle: name the folder of a bundle that was trained on this data")
     out = out.resolve()
     metadata = dataset_metadata(slugify(out.name))
     if problems := dataset_problems(metadata, f"--out {out.name}"):
-        raise WrongUse("\n".join(map(str, problems)) + "\nthe folder's name becomes the dataset's: name another --out")
+        raise UsageError(
+            "\n".join(map(str, problems)) + "\nthe folder's name becomes the dataset's: name another --out"
+        )
     if out.exists() and not (out / PSEUDO_LABELS_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise WrongUse(f"{out} is there and holds no pseudo-labels, so it is not replaced: name another --out")
+        raise UsageError(f"{out} is there and holds no pseudo-labels, so it is not replaced: name another --out")
     train = read_train(data / TRAIN_CSV)
     fold_of = judged_folds(experiment, train)
     labelled, split = train["image_id"].tolist(), split_sha256(train["image_id"].tolist(), fold_of)

@@ -50,15 +50,15 @@ def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
             columns, rows = _named_rows(path)
         except NO_ROWS as other:
             raise ValueError(f"no table names the rows of the test: {error}; {other}") from other
-        instead = f"the rows of {SAMPLE_CSV}, photographs from {TEST_FOLDER}/, targets from the ids"
-        log.contain(Fault(part="table", what=str(error), instead=instead), error)
+        fallback = f"the rows of {SAMPLE_CSV}, photographs from {TEST_FOLDER}/, targets from the ids"
+        log.contain(Fault(part="table", what=str(error), fallback=fallback), error)
         columns = [*columns, IMAGE_COLUMN, NAME_COLUMN]  # told already
     if not rows:
-        fault = Fault(part="table", what=f"{path} has a heading and no rows", instead="a submission without rows")
+        fault = Fault(part="table", what=f"{path} has a heading and no rows", fallback="a submission without rows")
         log.contain(fault)
     if lacking := [column for column in (IMAGE_COLUMN, NAME_COLUMN) if column not in columns]:
         what = f"{path}: columns {', '.join(lacking)} are missing, it has {', '.join(columns)}"
-        log.contain(Fault(part="table", what=what, instead=f"photographs from {TEST_FOLDER}/, targets from the ids"))
+        log.contain(Fault(part="table", what=what, fallback=f"photographs from {TEST_FOLDER}/, targets from the ids"))
     sample_ids: dict[str, None] = {}
     photographs: dict[str, Path] = {}
     doubled, unknown, elsewhere = [], [], []
@@ -75,13 +75,13 @@ def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
         photograph = competition / (row.get(IMAGE_COLUMN) or f"{TEST_FOLDER}/{image_id}{PHOTOGRAPH_SUFFIX}")
         if photographs.setdefault(image_id, photograph) != photograph:
             elsewhere.append(name)
-    for names, what, instead in (
+    for names, what, fallback in (
         (doubled, f"{path}: rows appear twice", "each is predicted and written once"),
         (unknown, f"{path}: rows whose target is none of {', '.join(TARGETS)}", "the mean over all training means"),
         (elsewhere, f"{path}: rows give their image another photograph", "the photograph of its first row"),
     ):
         if names:
-            log.contain(Fault(part="table", what=what, instead=instead, ids=tuple(names)))
+            log.contain(Fault(part="table", what=what, fallback=fallback, ids=tuple(names)))
     return HiddenTest(tuple(sample_ids), photographs, tuple(unknown))
 
 
@@ -107,8 +107,8 @@ def save_first(path: Path, test: HiddenTest, means: Mapping[str, float], log: Fa
     try:
         save_predictions(path, test, [], means)
     except OSError as error:
-        instead = "saved again with the first predictions"
-        log.contain(Fault(part="disk", what=f"the submission cannot be saved: {error}", instead=instead), error)
+        fallback = "saved again with the first predictions"
+        log.contain(Fault(part="disk", what=f"the submission cannot be saved: {error}", fallback=fallback), error)
         return
     print(f"{path}: {len(test.sample_ids)} rows of training means, to be replaced")
 

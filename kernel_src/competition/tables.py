@@ -58,7 +58,7 @@ def read_train(path: Path) -> pd.DataFrame:
     long = _read_long(path, [ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGET_COLUMN, STATE_COLUMN, DATE_COLUMN])
     if (doubled := long.duplicated(["image_id", NAME_COLUMN])).any():
         raise ValueError(f"{path}: {long[ID_COLUMN][doubled].iloc[0]} appears twice")
-    long[TARGET_COLUMN] = pd.to_numeric(long[TARGET_COLUMN], errors="coerce")  # no number: reported as not finite
+    long[TARGET_COLUMN] = pd.to_numeric(long[TARGET_COLUMN], errors="coerce")  # not a number: reported as not finite
     wide = long.pivot(index="image_id", columns=NAME_COLUMN, values=TARGET_COLUMN).reindex(columns=list(TARGETS))
     grams = wide.to_numpy(float)
     if (bad := ~(np.isfinite(grams) & (grams >= 0)).all(1)).any():

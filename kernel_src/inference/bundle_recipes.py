@@ -30,7 +30,9 @@ def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleReci
             except (BundleError, OSError, ValueError, TypeError, KeyError) as error:
                 recipe = None
                 what = f"{bundle.slug} cannot be used: {error}"
-                log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)
+                log.contain(
+                    Fault(part="bundle", what=what, fallback="the other bundles, else the training mean"), error
+                )
         if recipe is not None:
             print(_line(recipe, bundle.share))
         recipes.append(recipe)

@@ -1,8 +1,8 @@
 """## One device at work
 
-A process of its own for every device: it loads the bundles, reads the photographs of its tasks ahead of the arithmetic
-and sends the grams of every batch and step as soon as they are there. Whatever happens to it, what it has sent is safe,
-and the notebook lives. It never decides what a fault means; it tells, and goes on with the rest.
+One process per device: it loads the bundles, reads the photographs of its tasks ahead of the arithmetic and sends the
+grams of every batch and step as soon as they are computed. If it crashes, what it has sent is safe and the notebook
+goes on. It never decides what a fault means: it reports the fault and goes on with the rest.
 """
 
 import queue
@@ -34,8 +34,8 @@ READ_AHEAD = 2  # tasks: one in the making, one being read
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orders:
-    """What a worker must know before its first task."""
+class WorkerConfig:
+    """What a worker needs before its first task."""
 
     kind: str  # "cuda" or "cpu"
     index: int  # of the GPU
@@ -50,7 +50,7 @@ class Orders:
     not_at_start: tuple[Place, ...] = ()  # folds that are only loaded when they are needed: a worker ended over them
 
 
-# What it says; every message but the first and the last belongs to a task.
+# Its messages; every one but the first and the last belongs to a task.
 class Ready(NamedTuple):
     """The bundles are loaded, but for these (bundle, fold or WHOLE_BUNDLE, why)."""
 
@@ -85,7 +85,7 @@ class Unloadable(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """A fold will be computed in this precision, and why; some of it may be told of the batch that showed it."""
+    """A fold will be computed in this precision, and why; some of it may come from the batch that showed it."""
 
     bundle: int
     fold: int
@@ -113,7 +113,7 @@ class Computed(NamedTuple):
     why: str
 
 
-class Crowded(NamedTuple):
+class OutOfMemory(NamedTuple):
     """So many photographs at once were too many for the device's memory."""
 
     task: int
@@ -127,24 +127,25 @@ class Ended(NamedTuple):
     task: int
 
 
-class Died(NamedTuple):
-    """The worker ends by an error that it does not know."""
+class Crashed(NamedTuple):
+    """The worker ends with an unexpected error."""
 
     error: str
     where: str  # traceback
 
 
 MESSAGES = {
-    kind.__name__: kind for kind in (Ready, Loading, Loaded, Unloadable, Decided, Read, Computed, Crowded, Ended, Died)
+    kind.__name__: kind
+    for kind in (Ready, Loading, Loaded, Unloadable, Decided, Read, Computed, OutOfMemory, Ended, Crashed)
 }
 
 
-def tell(pipe: Connection, message: tuple[Any, ...]) -> None:
+def send(pipe: Connection, message: tuple[Any, ...]) -> None:
     """Send a message as plain values: a class that was defined in a notebook cell may not be found by its name."""
     pipe.send((type(message).__name__, tuple(message)))
 
 
-def hear(pipe: Connection) -> Any:
+def receive(pipe: Connection) -> Any:
     """Receive a worker's message."""
     name, values = pipe.recv()
     return MESSAGES[name](*values)
@@ -154,31 +155,31 @@ def hear(pipe: Connection) -> Any:
 class Reader:
     """Reads the photographs of a task, in threads of its own or when they are asked for."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
         """Start the threads, if there are to be any."""
-        self._orders = orders
+        self._config = config
         self._pool = (
-            ThreadPoolExecutor(orders.readers, initializer=torch.set_num_threads, initargs=(1,))
-            if (orders.readers)
+            ThreadPoolExecutor(config.readers, initializer=torch.set_num_threads, initargs=(1,))
+            if config.readers
             else None
         )
 
-    def begin(self, task: Task) -> "list[Future[Reading]] | None":
+    def begin(self, task: Task) -> "list[Future[DecodedPhoto]] | None":
         """Begin to read a task's photographs; None where nothing is read ahead."""
         return None if self._pool is None else [self._pool.submit(self.read, row) for row in task.rows]
 
-    def read(self, row: int) -> "Reading":
+    def read(self, row: int) -> "DecodedPhoto":
         """Read one photograph in every framing."""
         try:
-            photograph = read_photograph(self._orders.paths[row], largest_px(self._orders.framings))
+            photograph = read_photograph(self._config.paths[row], largest_px(self._config.framings))
         except ImageError as error:
-            return Reading(row, (), str(error), ())
+            return DecodedPhoto(row, (), str(error), ())
         # Each from the original: a picture resized twice is not what the network was trained on.
-        pictures = tuple(picture_tensor(resize_rgb(photograph.rgb, framing)) for framing in self._orders.framings)
-        return Reading(row, pictures, "", photograph.oddities)
+        pictures = tuple(picture_tensor(resize_rgb(photograph.rgb, framing)) for framing in self._config.framings)
+        return DecodedPhoto(row, pictures, "", photograph.oddities)
 
 
-class Reading(NamedTuple):
+class DecodedPhoto(NamedTuple):
     """One photograph: a picture (3, H, W) uint8 per framing, or why there is none, and what is unusual about it."""
 
     row: int
@@ -188,48 +189,48 @@ class Reading(NamedTuple):
 
 
 # %%
-def work(pipe: Connection, orders: Orders) -> None:
+def work(pipe: Connection, config: WorkerConfig) -> None:
     """Do what comes through the pipe until it is closed; the body of the worker's process.
 
     A forked process must not use the thread pool that OpenMP made for the parent: it would wait for threads that do
     not exist. A fresh thread gets a pool of its own.
     """
     failures: list[BaseException] = []
-    thread = threading.Thread(target=_work_or_tell, args=(pipe, orders, failures))
+    thread = threading.Thread(target=_work_or_report, args=(pipe, config, failures))
     thread.start()
     thread.join()
     if failures:
         sys.exit(1)
 
 
-def _work_or_tell(pipe: Connection, orders: Orders, failures: list[BaseException]) -> None:
+def _work_or_report(pipe: Connection, config: WorkerConfig, failures: list[BaseException]) -> None:
     try:
-        DeviceWorker(pipe, orders).run()
+        DeviceWorker(pipe, config).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the notebook has ended, and nobody listens
     except BaseException as error:
         # Not contained here: the process ends, and the notebook decides what that means.
         failures.append(error)
-        tell(pipe, Died(f"{type(error).__name__}: {error}", traceback.format_exc()))
+        send(pipe, Crashed(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
 class DeviceWorker:
     """The loaded bundles and the loop over the tasks."""
 
-    def __init__(self, pipe: Connection, orders: Orders) -> None:
+    def __init__(self, pipe: Connection, config: WorkerConfig) -> None:
         """Take the device and load everything onto it."""
         start = time.perf_counter()
-        self.pipe, self.orders = pipe, orders
-        torch.set_num_threads(orders.threads)
-        if orders.kind == "cuda":
-            torch.cuda.set_device(orders.index)
+        self.pipe, self.config = pipe, config
+        torch.set_num_threads(config.threads)
+        if config.kind == "cuda":
+            torch.cuda.set_device(config.index)
         self.folds = DeviceFolds(
-            orders.recipes,
-            tuple(dict.fromkeys((step.bundle, step.fold) for step in orders.steps)),
-            orders.framings,
-            torch.device(orders.kind),
-            orders.half,
-            lambda bundle, fold: tell(pipe, Loading(bundle, fold)),
+            config.recipes,
+            tuple(dict.fromkeys((step.bundle, step.fold) for step in config.steps)),
+            config.framings,
+            torch.device(config.kind),
+            config.half,
+            lambda bundle, fold: send(pipe, Loading(bundle, fold)),
         )
         self.in_the_making: Place | None = None
         self.most_at_once = sys.maxsize  # photographs; smaller once the memory was too small for more
@@ -237,33 +238,33 @@ class DeviceWorker:
         self.undecided = {
             place
             for place in self.folds.order
-            if orders.half and (recipe := orders.recipes[place[0]]) and recipe.experiment.precision != "fp16"
+            if config.half and (recipe := config.recipes[place[0]]) and recipe.experiment.precision != "fp16"
         }
         broken = self._load()
         count = len(self.folds.order) - len(self.folds.streamed) - len(broken)
         loading_s = time.perf_counter() - start
-        self.reader = Reader(orders)
+        self.reader = Reader(config)
         give_back_freed_memory()
         keep_freed_memory()  # not before: what loading needs for a moment would be kept as well
         streamed = tuple(sorted(self.folds.streamed))
         failed = tuple((error.bundle, error.fold, error.why) for error in broken)
-        tell(pipe, Ready(failed, time.perf_counter() - start, streamed, loading_s / max(1, count)))
+        send(pipe, Ready(failed, time.perf_counter() - start, streamed, loading_s / max(1, count)))
 
     def _load(self) -> list[CannotLoad]:
         """Load what fits on the device; return what cannot be loaded."""
-        return self.folds.load_all(self.orders.not_at_start)
+        return self.folds.load_all(self.config.not_at_start)
 
     @torch.inference_mode()
     def run(self) -> None:
         """Take tasks until the pipe is closed."""
-        waiting: queue.Queue[tuple[Task, list[Future[Reading]] | None] | None] = queue.Queue()
+        waiting: queue.Queue[tuple[Task, list[Future[DecodedPhoto]] | None] | None] = queue.Queue()
         threading.Thread(target=self._listen, args=(waiting,), daemon=True).start()
         while (item := waiting.get()) is not None:
             task, futures = item
             self.compute(task, futures)
-            tell(self.pipe, Ended(task.number))
+            send(self.pipe, Ended(task.number))
 
-    def _listen(self, waiting: "queue.Queue[tuple[Task, list[Future[Reading]] | None] | None]") -> None:
+    def _listen(self, waiting: "queue.Queue[tuple[Task, list[Future[DecodedPhoto]] | None] | None]") -> None:
         try:
             while True:
                 task = Task(*self.pipe.recv())
@@ -271,7 +272,7 @@ class DeviceWorker:
         except (EOFError, OSError):
             waiting.put(None)
 
-    def compute(self, task: Task, futures: "list[Future[Reading]] | None") -> None:
+    def compute(self, task: Task, futures: "list[Future[DecodedPhoto]] | None") -> None:
         """Read a task's photographs and bring them through its steps, in parts where the memory is short."""
         start = time.perf_counter()
         if futures is None:
@@ -280,7 +281,7 @@ class DeviceWorker:
             readings = [future.result() for future in futures]
         unreadable = tuple((reading.row, reading.fault) for reading in readings if reading.fault)
         unusual = tuple((reading.row, text) for reading in readings for text in reading.unusual)
-        tell(self.pipe, Read(task.number, unreadable, unusual, time.perf_counter() - start))
+        send(self.pipe, Read(task.number, unreadable, unusual, time.perf_counter() - start))
         good = [reading for reading in readings if not reading.fault]
         if not good:
             return
@@ -303,15 +304,15 @@ class DeviceWorker:
     def _make_room(self, task: Task, at_once: int) -> None:
         """Halve the batch; where a photograph is too much for the memory give up another fold's place."""
         if at_once > 1:
-            tell(self.pipe, Crowded(task.number, at_once, f"{at_once} photographs at once"))
+            send(self.pipe, OutOfMemory(task.number, at_once, f"{at_once} photographs at once"))
             self.most_at_once = at_once // 2
         elif self.in_the_making is not None:
             self.folds.give_way(keep=self.in_the_making)
-        if self.orders.kind == "cuda":
+        if self.config.kind == "cuda":
             torch.cuda.empty_cache()
 
     def _steps(
-        self, task: Task, readings: Sequence["Reading"], at_once: int, begun_s: float, done: set[tuple[int, int]]
+        self, task: Task, readings: Sequence["DecodedPhoto"], at_once: int, begun_s: float, done: set[tuple[int, int]]
     ) -> None:
         """Bring all photographs through all steps, but for what is `done`; what is sent is added to it."""
         parts = [readings[i : i + at_once] for i in range(0, len(readings), at_once)]
@@ -320,7 +321,7 @@ class DeviceWorker:
         works: list[BatchWork | None] = [None] * len(parts)
         on_steps_s = 0.0
         for finished, number in enumerate(task.steps):
-            step, step_begun_s = self.orders.steps[number], time.perf_counter()
+            step, step_begun_s = self.config.steps[number], time.perf_counter()
             if not goes_on(task, finished, step_begun_s - begun_s, on_steps_s):
                 return
             if all((number, reading.row) in done for reading in readings) or not self._is_loaded(step):
@@ -343,7 +344,7 @@ class DeviceWorker:
                 if len(parts) > 1:
                     batch.forget_pictures()
                 seconds = time.perf_counter() - start
-                tell(self.pipe, Computed(task.number, number, rows, grams, seconds, why))
+                send(self.pipe, Computed(task.number, number, rows, grams, seconds, why))
                 done.update((number, row) for row in rows)
                 if batch.overflows:
                     self._take_overflows(step, len(part), batch.overflows)
@@ -355,15 +356,15 @@ class DeviceWorker:
         try:
             if self.folds.want(step.bundle, step.fold):
                 stays = (step.bundle, step.fold) not in self.folds.streamed
-                tell(self.pipe, Loaded(step.bundle, step.fold, time.perf_counter() - start, stays))
+                send(self.pipe, Loaded(step.bundle, step.fold, time.perf_counter() - start, stays))
         except CannotLoad as error:
-            tell(self.pipe, Unloadable(error.bundle, error.fold, error.why))
+            send(self.pipe, Unloadable(error.bundle, error.fold, error.why))
             return False
         return True
 
-    def _decide(self, step: Step, part: Sequence["Reading"], batch: BatchWork) -> None:
+    def _decide(self, step: Step, part: Sequence["DecodedPhoto"], batch: BatchWork) -> None:
         """Decide in which precision a fold is computed, at its first batch, if the experiment leaves that open."""
-        place, recipe = (step.bundle, step.fold), self.orders.recipes[step.bundle]
+        place, recipe = (step.bundle, step.fold), self.config.recipes[step.bundle]
         if place not in self.undecided or recipe is None:
             return
         few = part[:COMPARED_PHOTOGRAPHS]
@@ -375,7 +376,7 @@ class DeviceWorker:
         choice = None
         while choice is None:
             try:
-                choice = choose_precision(recipe.experiment.precision, self.orders.half, scores)
+                choice = choose_precision(recipe.experiment.precision, self.config.half, scores)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -384,24 +385,24 @@ class DeviceWorker:
         self.undecided.discard(place)
         if not choice.half and not self.folds.compute_in_full(*place):
             choice = PrecisionChoice(True, f"{choice.why}, but the memory is too small for fp32")
-        tell(self.pipe, Decided(*place, choice.name, choice.why))
+        send(self.pipe, Decided(*place, choice.name, choice.why))
 
     def _take_overflows(self, step: Step, photographs: int, overflows: int) -> None:
         """Go over to fp32 with a fold that half a batch was too large for, unless its experiment wants fp16."""
-        place, recipe = (step.bundle, step.fold), self.orders.recipes[step.bundle]
+        place, recipe = (step.bundle, step.fold), self.config.recipes[step.bundle]
         why = f"{overflows} of {photographs} photographs overflowed in fp16 and were computed again in fp32"
         often = recipe is not None and recipe.experiment.precision != "fp16" and 2 * overflows >= photographs
         if often and place not in self.overflowed and self.folds.compute_in_full(*place):
-            tell(self.pipe, Decided(*place, "fp32", why))
+            send(self.pipe, Decided(*place, "fp32", why))
         elif place not in self.overflowed:
             self.overflowed.add(place)
-            tell(self.pipe, Decided(*place, "fp16", why))
+            send(self.pipe, Decided(*place, "fp16", why))
 
-    def _batch(self, part: Sequence["Reading"]) -> BatchWork:
+    def _batch(self, part: Sequence["DecodedPhoto"]) -> BatchWork:
         pictures = []
-        for framing in range(len(self.orders.framings)):
+        for framing in range(len(self.config.framings)):
             stacked = torch.stack([reading.pictures[framing] for reading in part])
-            if self.orders.kind == "cuda":
+            if self.config.kind == "cuda":
                 stacked = stacked.pin_memory()
             pictures.append(stacked.to(self.folds.device, non_blocking=True))
-        return BatchWork(self.folds.members, pictures, self.orders.half)
+        return BatchWork(self.folds.members, pictures, self.config.half)

@@ -60,7 +60,7 @@ def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
             means = None if damaged_files(folder, {"files": config}) else _means_of(folder)
         except (OSError, BundleError, KeyError, TypeError, ValueError) as error:
             what = f"{slug} cannot be used: {error}"
-            log.contain(Fault(part="bundle", what=what, instead="the other bundles, else the training mean"), error)
+            log.contain(Fault(part="bundle", what=what, fallback="the other bundles, else the training mean"), error)
             found.append(Attached(slug=slug, share=share))
             continue
         found.append(Attached(slug=slug, share=share, folder=folder, manifest=manifest, means=means))
@@ -100,7 +100,7 @@ def verify_bundles(bundles: list[Attached], log: FaultLog) -> list[Attached]:
             damaged = damaged_files(bundle.folder, bundle.manifest)
             if damaged:
                 error = damage(bundle.folder, damaged)
-                fault = Fault(part="bundle", what=str(error), instead="what of it is intact, else the other bundles")
+                fault = Fault(part="bundle", what=str(error), fallback="what of it is intact, else the other bundles")
                 log.contain(fault, error)
             else:
                 print(f"{bundle.folder}: {len(bundle.manifest['files'])} files verified")

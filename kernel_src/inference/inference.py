@@ -22,22 +22,22 @@ from kernel_src.inference.device_folds import WHOLE_BUNDLE
 from kernel_src.inference.device_worker import (
     READ_AHEAD,
     Computed,
-    Crowded,
+    Crashed,
     Decided,
-    Died,
     Ended,
     Loaded,
     Loading,
-    Orders,
+    OutOfMemory,
     Read,
     Ready,
     Unloadable,
+    WorkerConfig,
 )
-from kernel_src.inference.prediction_store import Answers
+from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.inference.refinement import refine_on_test
-from kernel_src.inference.schedule import DEATHS, MOST_ROWS, Schedule, Task
+from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
 from kernel_src.inference.steps import steps_by_value
-from kernel_src.inference.worker_pool import Worker, Workforce
+from kernel_src.inference.worker_pool import Worker, WorkerPool
 from kernel_src.models.depth import DepthEstimator
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
@@ -67,10 +67,10 @@ class Job:
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class InferenceResult:
     """What came of it; it grows while the work goes on."""
 
-    answers: Answers
+    predictions: PredictionStore
     grams: np.ndarray  # (images, 5), constrained
     predicted: np.ndarray  # (images,) of bool: not the training mean
     passes_wanted: int = 0  # photographs times steps
@@ -82,10 +82,10 @@ class Outcome:
     streamed: list[str] = field(default_factory=list)  # bundle and fold: loaded anew whenever they were needed
 
     @classmethod
-    def of_means(cls, images: int, means: Mapping[str, float]) -> "Outcome":
+    def of_means(cls, images: int, means: Mapping[str, float]) -> "InferenceResult":
         """Return what there is before anything was computed: training means, grams by target."""
         grams = np.tile([means[target] for target in TARGETS], (images, 1))
-        return cls(answers=Answers(images, []), grams=grams, predicted=np.zeros(images, bool))
+        return cls(predictions=PredictionStore(images, []), grams=grams, predicted=np.zeros(images, bool))
 
     @property
     def predict_seconds(self) -> float:
@@ -106,11 +106,11 @@ class Outcome:
         }
 
 
-def grams_now(job: Job, answers: Answers) -> tuple[np.ndarray, np.ndarray]:
+def grams_now(job: Job, predictions: PredictionStore) -> tuple[np.ndarray, np.ndarray]:
     """Return the best prediction at this moment, (images, 5) constrained, and which rows rest on a prediction."""
-    blended = answers.blended(job.shares, job.stack)
+    blended = predictions.blended(job.shares, job.stack)
     there = np.isfinite(blended).all(1)
-    grams = np.tile([job.means[target] for target in TARGETS], (answers.images, 1))
+    grams = np.tile([job.means[target] for target in TARGETS], (predictions.images, 1))
     if there.any():
         grams[there] = constrain(blended[there], job.constraint)
     return grams, there
@@ -127,7 +127,7 @@ def infer(
     save: Callable[[np.ndarray], None],
     refine_s: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
+) -> InferenceResult:
     """Predict until everything is done or the deadline, on the clock's scale, is reached.
 
     `save` writes a complete submission of grams (images, 5). With `refine_s` the heads then learn for so many seconds
@@ -138,10 +138,10 @@ def infer(
         NotContained: a fault, in every run but the rerun.
     """
     folds = [0 if recipe is None else len(recipe.folds) for recipe in job.recipes]
-    answers = Answers(len(job.paths), folds)
-    grams, predicted = grams_now(job, answers)
-    outcome = Outcome(answers=answers, grams=grams, predicted=predicted)
-    with log.whatever_happens():
+    predictions = PredictionStore(len(job.paths), folds)
+    grams, predicted = grams_now(job, predictions)
+    outcome = InferenceResult(predictions=predictions, grams=grams, predicted=predicted)
+    with log.contain_unexpected():
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
         if refine_s:
@@ -161,7 +161,7 @@ class Inference:
         batch_size: int,
         save: Callable[[np.ndarray], None],
         clock: Callable[[], float],
-        outcome: Outcome,
+        outcome: InferenceResult,
     ) -> None:
         """Plan the steps; nothing is started yet."""
         self.job, self.log, self.deadline_s, self.clock, self.outcome = job, log, deadline_s, clock, outcome
@@ -183,7 +183,7 @@ class Inference:
             devices=device.count,
             most_rows=max(1, min(MOST_ROWS, int(RUN_BYTES / max(1, photograph_bytes)))),
         )
-        orders = Orders(
+        config = WorkerConfig(
             kind=device.kind,
             index=0,
             half=device.half,
@@ -195,7 +195,7 @@ class Inference:
             steps=tuple(steps),
             paths=job.paths,
         )
-        self.force = Workforce(orders, device, batch_size, clock)
+        self.pool = WorkerPool(config, device, batch_size, clock)
         outcome.steps, outcome.passes_wanted = len(steps), len(steps) * len(job.paths)
 
     def run(self) -> None:
@@ -204,22 +204,22 @@ class Inference:
         if self.schedule.steps and self.job.paths:
             try:
                 with tqdm(total=self.outcome.passes_wanted, desc="predicting", unit="pass") as bar:
-                    self.force.start()
-                    self.schedule.on_devices([worker.device for worker in self.force.workers])
+                    self.pool.start()
+                    self.schedule.on_devices([worker.device for worker in self.pool.workers])
                     while self._go_on(bar):
                         pass
             finally:
-                self.force.stop()
+                self.pool.stop()
                 self._sum_up(start)
         self._save_now()
 
     def refine(self, device: DeviceReport, batch_size: int, seconds: float) -> None:
         """Let the heads learn from the test's own confident predictions, if there is everything to learn from."""
-        answers, recipes = self.outcome.answers, [recipe for recipe in self.job.recipes if recipe is not None]
+        predictions, recipes = self.outcome.predictions, [recipe for recipe in self.job.recipes if recipe is not None]
         if any(recipe.experiment.is_frozen for recipe in recipes):
             print("not refined: a regressor on frozen features has no heads")
             return
-        if len(recipes) < len(self.job.recipes) or not answers.is_complete():
+        if len(recipes) < len(self.job.recipes) or not predictions.is_complete():
             print("not refined: some folds have not predicted every photograph")
             return
         depth_models: dict[str, DepthEstimator] = {}
@@ -228,7 +228,7 @@ class Inference:
             refined = refine_on_test(
                 bundles,
                 self.job.paths,
-                [answers.fold_grams(number) for number in range(len(recipes))],
+                [predictions.fold_grams(number) for number in range(len(recipes))],
                 device=device,
                 batch_size=batch_size,
                 budget_s=min(seconds, self.deadline_s - self.clock()),
@@ -239,20 +239,20 @@ class Inference:
             print(f"not refined: the memory is too small for all folds at once: {error}")
             return
         for number, grams in enumerate(refined):
-            answers.put_fold_grams(number, grams)
+            predictions.put_fold_grams(number, grams)
         self._save_now()
 
     def _go_on(self, bar: Any) -> bool:
         """Give out tasks, wait for messages, take them up; false when it is time to end."""
         now_s = self.clock()
-        for worker in self.force.workers:
+        for worker in self.pool.workers:
             self._feed(worker, now_s)
-        for_others = self.schedule.deaths < DEATHS and bool(self.schedule.unfinished())
+        for_others = self.schedule.crashes < CRASHES and bool(self.schedule.unfinished())
         # A worker that hangs while it loads is not waited for when the others have done everything.
-        busy = any(worker.tasks or (for_others and not worker.is_ready) for worker in self.force.workers)
+        busy = any(worker.tasks or (for_others and not worker.is_ready) for worker in self.pool.workers)
         if not busy or now_s >= self.deadline_s:
             return False
-        for worker, message in self.force.messages(min(LOOK_S, self.deadline_s - now_s)):
+        for worker, message in self.pool.messages(min(LOOK_S, self.deadline_s - now_s)):
             self._take(worker, message, bar)
         self._end_hanging()
         if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVING_SHARE):
@@ -260,7 +260,7 @@ class Inference:
         return True
 
     def _feed(self, worker: Worker, now_s: float) -> None:
-        ahead = READ_AHEAD if worker.orders.readers else 1
+        ahead = READ_AHEAD if worker.config.readers else 1
         while worker.is_ready and len(worker.tasks) < ahead:
             self.schedule.batch_size = worker.batch.size
             task = self.schedule.next_task(now_s, worker.device, worker.batch.before_crash is not None)
@@ -299,16 +299,16 @@ class Inference:
             case Computed():
                 self._take_computed(worker, message)
                 bar.update(len(message.rows))
-            case Crowded():
+            case OutOfMemory():
                 worker.batch.shrink(message.rows)
                 what = f"{worker.name}: the memory is too small for {message.what}"
-                self.log.note(Fault(part="memory", what=what, instead=f"{worker.batch.size} at once from now on"))
+                self.log.note(Fault(part="memory", what=what, fallback=f"{worker.batch.size} at once from now on"))
             case Ended():
                 at_once, each_s = worker.at_once, worker.spent_s / max(1, worker.passes)
                 if worker.passes:
                     worker.batch.learn(at_once, at_once * each_s)
                 self.schedule.on_end(worker.next_oldest())
-            case Died():
+            case Crashed():
                 worker.error = f"{message.error}\n{message.where}"
             case None:
                 self._bury(worker)
@@ -319,12 +319,12 @@ class Inference:
             self._note_streamed(*place)
         lost = {place for bundle, fold, _ in message.broken for place in self._places(bundle, fold)}
         usable = {(step.bundle, step.fold) for step in self.schedule.steps}
-        if usable <= lost and worker.orders.kind == "cuda" and len(self.force.workers) == 1:
+        if usable <= lost and worker.config.kind == "cuda" and len(self.pool.workers) == 1:
             # Nothing can be loaded on the last GPU: the CPU tries, and tells what it cannot load either.
             what = f"nothing can be loaded on {worker.name}: {message.broken[0][2]}"
-            self.log.contain(Fault(part="device", what=what, instead="the work is done on CPU"))
-            self.force.bury(worker, for_good=True)
-            self.schedule.on_devices([other.device for other in self.force.workers])
+            self.log.contain(Fault(part="device", what=what, fallback="the work is done on CPU"))
+            self.pool.replace_worker(worker, for_good=True)
+            self.schedule.on_devices([other.device for other in self.pool.workers])
             return
         for bundle, fold, why in message.broken:
             self._take_unloadable(worker, bundle, fold, why)
@@ -336,8 +336,8 @@ class Inference:
             self.schedule.cannot(worker.device, *place)
         whole = fold == WHOLE_BUNDLE
         what = f"{recipe.folder.name} cannot be loaded: {why}" if whole else f"{recipe.folder.name}: {why}"
-        instead = "the other bundles, else " + FALLBACK if whole else "the other folds"
-        self.log.contain(Fault(part="bundle" if whole else "fold", what=what, instead=instead))
+        fallback = "the other bundles, else " + FALLBACK if whole else "the other folds"
+        self.log.contain(Fault(part="bundle" if whole else "fold", what=what, fallback=fallback))
 
     def _places(self, bundle: int, fold: int) -> list[tuple[int, int]]:
         """Return the fold, or all of a bundle's."""
@@ -354,31 +354,31 @@ class Inference:
         if (name := self._name(bundle, fold)) not in self.outcome.streamed:
             self.outcome.streamed.append(name)
             what = f"{name} finds no room beside the others"
-            self.log.note(Fault(part="memory", what=what, instead="it is loaded anew whenever it is needed"))
+            self.log.note(Fault(part="memory", what=what, fallback="it is loaded anew whenever it is needed"))
 
     def _take_read(self, worker: Worker, message: Read) -> None:
         rows = worker.tasks[0].rows
         worker.rows_good = len(rows) - len(message.unreadable)
-        self.schedule.pace.learn_reading(message.seconds / len(rows))
+        self.schedule.throughput.learn_reading(message.seconds / len(rows))
         for row, why in message.unreadable:
             self.schedule.give_up([row])
-            fault = Fault(part="photograph", what=why, instead=FALLBACK, ids=(self.job.image_ids[row],))
+            fault = Fault(part="photograph", what=why, fallback=FALLBACK, ids=(self.job.image_ids[row],))
             self.log.contain(fault)
         for row, what in message.unusual:
             self.log.contain(
-                Fault(part="photograph", what=what, instead="predicted as it is", ids=(self.job.image_ids[row],))
+                Fault(part="photograph", what=what, fallback="predicted as it is", ids=(self.job.image_ids[row],))
             )
 
     def _take_computed(self, worker: Worker, message: Computed) -> None:
         task, step = worker.tasks[0], self.schedule.steps[message.step]
-        bad = self.outcome.answers.record(step, message.rows, message.grams)
+        bad = self.outcome.predictions.record(step, message.rows, message.grams)
         self._is_new = True
         if bad:
             recipe = self.job.recipes[step.bundle]
             what = f"{recipe.folder.name if recipe else ''}, fold {step.fold}, view {step.view}: {message.why}"
             ids = tuple(self.job.image_ids[row] for row in bad)
             self.log.contain(
-                Fault(part="fold", what=what, instead=f"other folds, views and bundles, else {FALLBACK}", ids=ids)
+                Fault(part="fold", what=what, fallback=f"other folds, views and bundles, else {FALLBACK}", ids=ids)
             )
         self.schedule.on_step(task._replace(rows=message.rows), message.step, message.seconds)
         self.outcome.seconds.setdefault("first_batch", message.seconds)
@@ -400,34 +400,34 @@ class Inference:
         if loading is not None:
             explained, for_good = True, self._blame_loading(worker, tasks)
         else:
-            given_up, left_out = self.schedule.on_death(tasks, step, worker.device, at_once, hung)
+            given_up, left_out = self.schedule.on_crash(tasks, step, worker.device, at_once, hung)
             explained = bool(tasks) and max(at_once, len(tasks[0].rows)) > 1 and not hung
             if explained:
                 worker.batch.on_crash(at_once)
                 smaller = f", {worker.batch.size} at once"
             if given_up or left_out:
-                for other in self.force.workers:
+                for other in self.pool.workers:
                     other.batch.on_cause()
-        death = self.force.bury(worker, explained=explained, for_good=for_good)
-        self.schedule.on_devices([other.device for other in self.force.workers])
+        reason = self.pool.replace_worker(worker, explained=explained, for_good=for_good)
+        self.schedule.on_devices([other.device for other in self.pool.workers])
         ids = tuple(self.job.image_ids[row] for row in tasks[0].rows) if tasks else ()
         error = f": {worker.error}" if worker.error else ""
         while_loading = f" while {self._name(*loading)} was loaded" if loading is not None and not worker.error else ""
-        what = f"the worker of {worker.name} {death}{while_loading}{error}"
-        left = ", ".join(sorted(other.name for other in self.force.workers))
-        instead = f"its photographs are tried again on {left}{smaller}" if tasks else f"the work is done on {left}"
-        instead = instead if left else "what is there, no device is left"
-        self.log.contain(Fault(part="device", what=what, instead=instead, ids=ids))
+        what = f"the worker of {worker.name} {reason}{while_loading}{error}"
+        left = ", ".join(sorted(other.name for other in self.pool.workers))
+        fallback = f"its photographs are tried again on {left}{smaller}" if tasks else f"the work is done on {left}"
+        fallback = fallback if left else "what is there, no device is left"
+        self.log.contain(Fault(part="device", what=what, fallback=fallback, ids=ids))
         if given_up:
             names = tuple(self.job.image_ids[row] for row in given_up)
             what = f"kills the worker of {worker.name}, twice"
             self.log.contain(
-                Fault(part="photograph", what=what, instead=f"what is there of it, else {FALLBACK}", ids=names)
+                Fault(part="photograph", what=what, fallback=f"what is there of it, else {FALLBACK}", ids=names)
             )
         if left_out is not None:
             recipe = self.job.recipes[left_out.bundle]
             what = f"{recipe.folder.name if recipe else ''}, fold {left_out.fold}: kills its workers"
-            self.log.contain(Fault(part="fold", what=what, instead="the other folds"))
+            self.log.contain(Fault(part="fold", what=what, fallback="the other folds"))
 
     def _blame_loading(self, worker: Worker, tasks: Sequence[Task]) -> bool:
         """Let a device do without the fold over whose loading its worker ended; true if it can load none any more.
@@ -438,16 +438,16 @@ class Inference:
         for task in tasks:
             self.schedule.on_end(task)
         for place in self._places(*worker.loading):
-            is_first = place not in worker.orders.not_at_start
-            worker.orders = replace(worker.orders, not_at_start=(*worker.orders.not_at_start, place))
+            is_first = place not in worker.config.not_at_start
+            worker.config = replace(worker.config, not_at_start=(*worker.config.not_at_start, place))
             self.schedule.cannot(worker.device, *place, once_more=is_first)
             if not is_first:
                 what = f"{self._name(*place)}: {worker.name} fails whenever it is loaded"
-                self.log.contain(Fault(part="fold", what=what, instead="the other folds"))
+                self.log.contain(Fault(part="fold", what=what, fallback="the other folds"))
         return not self.schedule.can_anything(worker.device)
 
     def _end_hanging(self) -> None:
-        for worker in list(self.force.workers):
+        for worker in list(self.pool.workers):
             if worker.tasks:
                 hangs = self.clock() - worker.heard_s > 2 * worker.tasks[0].limit_s + SILENCE_S
             else:
@@ -461,13 +461,13 @@ class Inference:
 
     def _save_now(self) -> None:
         start = self.clock()
-        self.outcome.grams, self.outcome.predicted = grams_now(self.job, self.outcome.answers)
+        self.outcome.grams, self.outcome.predicted = grams_now(self.job, self.outcome.predictions)
         try:
             self._save(self.outcome.grams)
             self._is_new = False
         except OSError as error:
             self.log.contain(
-                Fault(part="disk", what=f"the submission cannot be saved: {error}", instead="the one saved before"),
+                Fault(part="disk", what=f"the submission cannot be saved: {error}", fallback="the one saved before"),
                 error,
             )
         self._saved_s = self.clock()
@@ -476,7 +476,7 @@ class Inference:
     def _sum_up(self, start: float) -> None:
         reached = np.array(self.schedule.reached)
         self.outcome.seconds["predicting"] = self.clock() - start
-        passes = self.outcome.answers.passes  # not what was reached: a fold may have been left out on the way
+        passes = self.outcome.predictions.passes  # not what was reached: a fold may have been left out on the way
         self.outcome.passes_done = int(passes.sum())
         values, counts = np.unique(passes, return_counts=True)
         self.outcome.by_steps = dict(zip(values.tolist(), counts.tolist(), strict=True))
@@ -486,14 +486,14 @@ class Inference:
             what = f"the time allowed all {steps} steps for {len(reached) - len(short)} of {len(reached)} photographs"
             least = f"at least {min(int(reached[row]) for row in short)} steps for the others"
             ids = tuple(self.job.image_ids[row] for row in unseen)
-            instead = f"{FALLBACK} for those not reached" if unseen else least
-            self.log.note(Fault(part="time", what=what, instead=instead, ids=ids))
+            fallback = f"{FALLBACK} for those not reached" if unseen else least
+            self.log.note(Fault(part="time", what=what, fallback=fallback, ids=ids))
         self._name_unpredicted(passes)
 
     def _name_unpredicted(self, passes: np.ndarray) -> None:
         """Tell of the photographs that have no prediction, if no fault has named them yet."""
-        named = {name for fault in self.log.faults for name in fault.ids if fault.instead.endswith(FALLBACK)}
+        named = {name for fault in self.log.faults for name in fault.ids if fault.fallback.endswith(FALLBACK)}
         named |= {name for fault in self.log.faults for name in fault.ids if fault.part == "time"}
         without = (name for name, done in zip(self.job.image_ids, passes, strict=True) if not done)
         if ids := tuple(name for name in without if name not in named):
-            self.log.note(Fault(part="photograph", what="no prediction was computed", instead=FALLBACK, ids=ids))
+            self.log.note(Fault(part="photograph", what="no prediction was computed", fallback=FALLBACK, ids=ids))

@@ -13,7 +13,7 @@ from kernel_src.inference.blend import Stack, blend
 from kernel_src.inference.steps import Step
 
 
-class Answers:
+class PredictionStore:
     """What has been predicted so far."""
 
     def __init__(self, images: int, folds: Sequence[int]) -> None:

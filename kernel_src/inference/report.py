@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kernel_src.inference.inference import Outcome
+from kernel_src.inference.inference import InferenceResult
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import FaultLog
 from kernel_src.runtime.files import write_json
 
 
 def inference_report(
-    outcome: Outcome,
+    outcome: InferenceResult,
     log: FaultLog,
     *,
     device: DeviceReport | None,
@@ -24,7 +24,7 @@ def inference_report(
 ) -> dict[str, Any]:
     """Gather everything as JSON can hold it; without a device nothing was computed."""
     return {
-        "images": outcome.answers.images,
+        "images": outcome.predictions.images,
         "predict_seconds": round(outcome.predict_seconds, 3),
         "seconds": round(seconds, 3),
         "device": device.as_json() if device else {},

@@ -29,8 +29,8 @@ TRIAL_SHARE = 0.05  # of the time that is left
 NEWEST_WEIGHT = 0.5  # of the newest measurement in the running mean
 SAFETY = 10.0  # see rule 3
 PATIENCE, PATIENCE_S = 2.0, 1.0  # a task may take so many times what was foreseen, and so many seconds more
-DEATHS_OF_A_STEP = 2  # with different photographs, after which its fold is left out
-DEATHS = 8  # of all workers together that a smaller batch cannot explain, after which nothing more is begun
+CRASHES_OF_A_STEP = 2  # with different photographs, after which its fold is left out
+CRASHES = 8  # of all workers together that a smaller batch cannot explain, after which nothing more is begun
 LOADING_SHARE = 0.05  # of the time that loading folds anew may take, where longer tasks help
 MOST_ROWS = 512  # photographs of a task, which are decoded together
 AFTER_A_CRASH = 8  # batches of a task at most, on a device that has crashed
@@ -47,7 +47,7 @@ class Task(NamedTuple):
     at_once: int = 0  # photographs that go through the device together; 0: all
 
 
-class Pace:
+class Throughput:
     """Seconds per photograph on one device: of reading it, and of every step."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -99,20 +99,20 @@ class Schedule:
         self.steps, self.rows, self.deadline_s, self.batch_size = list(steps), rows, deadline_s, batch_size
         self.devices = devices  # that work side by side
         self.most_rows = most_rows
-        self.pace = Pace(self.steps)
+        self.throughput = Throughput(self.steps)
         self.loading_s: dict[tuple[int, int], float] = {}  # (bundle, fold) that is loaded anew for each task
         self.reached = [0] * rows  # steps behind each photograph, without a gap
         self.given_up: set[int] = set()  # photographs that are left as they are
         self.left_out: set[int] = set()  # steps
-        self.deaths = 0
+        self.crashes = 0
         self._flying: dict[int, Task] = {}
         self._ahead: dict[int, set[int]] = {}  # photograph → steps behind it beyond those without a gap
         self._names: list[str] = []  # of the devices, once they are known
         self._cannot: dict[str, set[tuple[int, int]]] = {}  # device → (bundle, fold) that it cannot compute
         self._once_more: dict[str, set[tuple[int, int]]] = {}  # device → those that it shall try again in the end
-        self._alone: dict[int, set[str]] = {}  # photographs under suspicion, tried one by one → devices they died on
-        # (bundle, fold) → device and photographs of each death since it last worked
-        self._deaths_at: dict[tuple[int, int], list[tuple[str, tuple[int, ...]]]] = {}
+        self._alone: dict[int, set[str]] = {}  # photographs under suspicion, tried one by one → devices they crashed
+        # (bundle, fold) → device and photographs of each crash since it last worked
+        self._crashes_at: dict[tuple[int, int], list[tuple[str, tuple[int, ...]]]] = {}
         self._victims: dict[tuple[int, int], set[int]] = {}  # (bundle, fold) → photographs given up at it since then
         self._numbers = 0
 
@@ -124,7 +124,7 @@ class Schedule:
         Tasks of a device that has `crashed` stay short.
         """
         left_s = self.deadline_s - now_s
-        if left_s <= 0 or self.deaths >= DEATHS:
+        if left_s <= 0 or self.crashes >= CRASHES:
             return None
         flying = {row for task in self._flying.values() for row in task.rows}
         firsts = self._firsts(device, flying)
@@ -158,7 +158,7 @@ class Schedule:
         loading_s = sum(self._loading_of(range(len(self.steps))).values())
         if not loading_s:
             return self.batch_size
-        each_s = sum(self.pace.of(step) or 0.0 for step in range(len(self.steps)) if step not in self.left_out)
+        each_s = sum(self.throughput.of(step) or 0.0 for step in range(len(self.steps)) if step not in self.left_out)
         wanted = loading_s / (LOADING_SHARE * each_s) if each_s else self.most_rows
         most = min(self.most_rows, math.ceil(waiting / self.devices))
         if crashed:
@@ -184,12 +184,12 @@ class Schedule:
             # All views of a fold follow each other, the folds in the order of their first step.
             order = {place: number for number, place in enumerate(dict.fromkeys(map(self._place, steps)))}
             steps.sort(key=lambda step: order[self._place(step)])
-        foreseen_s = [len(rows) * (self.pace.of(step) or 0.0) for step in steps]
+        foreseen_s = [len(rows) * (self.throughput.of(step) or 0.0) for step in steps]
         for number, step in enumerate(steps):
             foreseen_s[number] += loading.pop(self._place(step), 0.0)
         limit_s = TRIAL_SHARE * left_s if is_trial else left_s
-        if all(self.pace.of(step) is not None for step in steps):
-            all_s = len(rows) * self.pace.reading_s + sum(foreseen_s)
+        if all(self.throughput.of(step) is not None for step in steps):
+            all_s = len(rows) * self.throughput.reading_s + sum(foreseen_s)
             limit_s = min(limit_s, PATIENCE * all_s + PATIENCE_S)
         self._numbers += 1
         task = Task(self._numbers, tuple(rows), tuple(steps), limit_s, tuple(foreseen_s), self.batch_size)
@@ -200,9 +200,9 @@ class Schedule:
         """Return what the photographs without any step, but for `rows`, need for their first, `SAFETY` times slower."""
         waiting = {row for row in range(self.rows) if row not in self.given_up and not self._reached_soon(row)}
         first = self._behind(0)
-        each_s = self.pace.reading_s + (self.pace.of(first) or 0.0)
+        each_s = self.throughput.reading_s + (self.throughput.of(first) or 0.0)
         # A step that turns out slow is only noticed when it has ended.
-        unnoticed_s = self.pace.longest_s * min(len(rows), self.batch_size)
+        unnoticed_s = self.throughput.longest_s * min(len(rows), self.batch_size)
         loading_s = sum(self._loading_of([first]).values()) if first < len(self.steps) and waiting - set(rows) else 0.0
         return SAFETY * (each_s * len(waiting - set(rows)) / self.devices + unnoticed_s) + loading_s
 
@@ -221,7 +221,9 @@ class Schedule:
 
     def _untried(self, device: str) -> int | None:
         """Return the first step of a bundle of which no step was ever tried; None if all were."""
-        return next((i for i in range(len(self.steps)) if self._is_open(i, device) and self.pace.of(i) is None), None)
+        return next(
+            (i for i in range(len(self.steps)) if self._is_open(i, device) and self.throughput.of(i) is None), None
+        )
 
     def _affordable(self, left_s: float) -> int:
         """Return how many steps all photographs can have in the time that is left."""
@@ -234,9 +236,9 @@ class Schedule:
             while behind < len(reached) and reached[behind] <= step:
                 behind += 1
             if step not in self.left_out:
-                total_s += behind * (self.pace.of(step) or 0.0)
+                total_s += behind * (self.throughput.of(step) or 0.0)
                 total_s += math.ceil(behind / rows) * loading.pop(self._place(step), 0.0)
-            total_s += (behind - joined) * self.pace.reading_s  # each is read once, whatever it then goes through
+            total_s += (behind - joined) * self.throughput.reading_s  # each is read once, whatever it then goes through
             if total_s / self.devices > left_s:
                 break
             most = step + 1
@@ -253,9 +255,9 @@ class Schedule:
 
     def on_step(self, task: Task, step: int, seconds: float) -> None:
         """Take up that a task has one more step behind it; `seconds` for all its photographs, without any loading."""
-        self.pace.learn(step, seconds / len(task.rows))
+        self.throughput.learn(step, seconds / len(task.rows))
         place = self._place(step)
-        self._deaths_at.pop(place, None)
+        self._crashes_at.pop(place, None)
         self._victims.pop(place, None)
         for row in task.rows:
             if row not in self.given_up:
@@ -316,7 +318,7 @@ class Schedule:
         for place in set.intersection(*given_up):
             self.leave_out(*place)
 
-    def on_death(
+    def on_crash(
         self,
         tasks: Sequence[Task],
         step: int | None,
@@ -324,30 +326,30 @@ class Schedule:
         at_once: int | None = None,
         hung: bool = False,
     ) -> tuple[list[int], Step | None]:
-        """Take up that a worker died with these tasks on its hands, the first of them in the making at `step`.
+        """Record that a worker crashed with these tasks, the first of them in the making at `step`.
 
         With several photographs `at_once` (by default all of the task) the batch may have been too large: nothing is
         blamed, and the caller makes the batches of that device smaller. A single one is tried once more: if it kills
         again it is given up, and a fold that killed with different photographs, without any success in between, is
-        left out. A worker that `hung` with several has them tried one by one. Where several devices work, what died on
+        left out. A worker that `hung` with several has them tried one by one. Where several devices work, what crashed
         one of them only is not to blame: the device may be. Returns the photographs given up and a step of the fold
         left out.
         """
         for task in tasks:
             self.on_end(task)
         if not tasks or step is None:
-            self.deaths += 1
+            self.crashes += 1
             return [], None
         suspects = tasks[0].rows
         if max(len(suspects), at_once or 0) > 1 and not hung:
             return [], None
-        self.deaths += 1
+        self.crashes += 1
         place = self._place(step)
-        self._deaths_at.setdefault(place, []).append((device, suspects))
+        self._crashes_at.setdefault(place, []).append((device, suspects))
         given_up = [row for row in suspects if row in self._alone and self._is_guilty({*self._alone[row], device})]
-        with_different = {rows for _, rows in self._deaths_at[place]}
-        died_on = {name for name, _ in self._deaths_at[place]}
-        if len(with_different) >= DEATHS_OF_A_STEP and self._is_guilty(died_on):
+        with_different = {rows for _, rows in self._crashes_at[place]}
+        crashed_on = {name for name, _ in self._crashes_at[place]}
+        if len(with_different) >= CRASHES_OF_A_STEP and self._is_guilty(crashed_on):
             # It is the fold, also if a photograph passed for what killed before.
             self.given_up -= self._victims.pop(place, set())
             self.leave_out(*place)
@@ -359,15 +361,15 @@ class Schedule:
         return given_up, None
 
     def on_devices(self, names: Sequence[str]) -> None:
-        """Take up which devices are left. What died on one that is not used any more is held against it alone."""
+        """Take up which devices are left. What crashed one that is not used any more is held against it alone."""
         self.devices, self._names = max(1, len(names)), list(names)
-        for place, deaths in self._deaths_at.items():
-            self._deaths_at[place] = [death for death in deaths if death[0] in names]
-        self._alone = {row: died_on & {*names} for row, died_on in self._alone.items() if died_on & {*names}}
+        for place, crashes in self._crashes_at.items():
+            self._crashes_at[place] = [crash for crash in crashes if crash[0] in names]
+        self._alone = {row: crashed_on & {*names} for row, crashed_on in self._alone.items() if crashed_on & {*names}}
         self._leave_out_what_nobody_can()
 
-    def _is_guilty(self, died_on: set[str]) -> bool:
-        return self.devices == 1 or len(died_on) > 1
+    def _is_guilty(self, crashed_on: set[str]) -> bool:
+        return self.devices == 1 or len(crashed_on) > 1
 
 
 def goes_on(task: Task, done: int, spent_s: float, spent_on_steps_s: float) -> bool:

@@ -1,7 +1,7 @@
 """## The workers
 
-One forked process for each device, and a pipe to each. A worker that dies by itself, is killed, or hangs takes nothing
-with it but the batch in its hands.
+One forked process for each device, and a pipe to each. A worker that crashes, is killed, or hangs costs no more than
+the batch it was computing.
 """
 
 import gc
@@ -14,21 +14,21 @@ from typing import Any
 
 import torch
 
-from kernel_src.inference.device_worker import Orders, hear, work
+from kernel_src.inference.device_worker import WorkerConfig, receive, work
 from kernel_src.inference.schedule import BatchSize, Task
 from kernel_src.runtime.device import DeviceReport
 
 CORES_OF_A_READER = 4  # a Kaggle session with T4s has four cores
 LARGEST_BATCH = 64  # photographs
 ENDING_S = 5.0  # for a process to end
-DEATHS_OF_A_DEVICE = 5  # a device whose workers died so often is not used again
+CRASHES_OF_A_DEVICE = 5  # a device whose workers crashed so often is not used again
 
 
 @dataclass
 class Worker:
     """One process, as the notebook sees it."""
 
-    orders: Orders
+    config: WorkerConfig
     process: Any
     pipe: Connection
     batch: BatchSize
@@ -39,13 +39,13 @@ class Worker:
     skipped: set[int] = field(default_factory=set)  # steps of the oldest task that are done or cannot be
     rows_done: int = 0  # of the photographs of the oldest task, in the step that it is at
     rows_good: int = 0  # its photographs that could be read
-    heard_s: float = 0.0  # when it was started, or last said something
+    heard_s: float = 0.0  # when it was started, or last sent something
     spent_s: float = 0.0  # on the steps of the task in the making
     passes: int = 0  # photographs times steps in them
-    error: str = ""  # its last words
+    error: str = ""  # the last one it sent
 
     def give(self, task: Task) -> bool:
-        """Hand over a task; false if the worker is dead."""
+        """Send a task; false if the worker has ended."""
         try:
             self.pipe.send(tuple(task))
         except (BrokenPipeError, OSError):
@@ -73,10 +73,10 @@ class Worker:
     @property
     def device(self) -> str:
         """Name what it computes on."""
-        return f"{self.orders.kind} {self.orders.index}"
+        return f"{self.config.kind} {self.config.index}"
 
     @property
-    def death(self) -> str:
+    def exit_reason(self) -> str:
         """Say how the process ended."""
         code = self.process.exitcode
         if code is None:
@@ -86,20 +86,20 @@ class Worker:
         return f"ended with exit code {code}"
 
 
-class Workforce:
+class WorkerPool:
     """All workers."""
 
-    def __init__(self, orders: Orders, device: DeviceReport, batch_size: int, clock: Callable[[], float]) -> None:
-        """Plan one worker for each device; `orders` are made its own."""
+    def __init__(self, config: WorkerConfig, device: DeviceReport, batch_size: int, clock: Callable[[], float]) -> None:
+        """Plan one worker for each device; `config` are made its own."""
         self.batch_size, self._clock = batch_size, clock
         self._context = get_context("fork")
         self.workers: list[Worker] = []
-        self._deaths: dict[str, int] = {}
-        self._batches: dict[str, BatchSize] = {}  # by device: what one worker has learnt holds for the next
+        self._crashes: dict[str, int] = {}
+        self._batches: dict[str, BatchSize] = {}  # by device: what was learnt with one worker holds for the next
         cores = max(1, torch.get_num_threads())
-        self._orders = [
+        self._configs = [
             replace(
-                orders,
+                config,
                 kind=device.kind,
                 index=index,
                 half=device.half,
@@ -111,49 +111,49 @@ class Workforce:
 
     def start(self) -> None:
         """Start every worker."""
-        for orders in self._orders:
-            self._start(orders)
+        for config in self._configs:
+            self._start(config)
 
-    def _start(self, orders: Orders) -> None:
+    def _start(self, config: WorkerConfig) -> None:
         ours, theirs = self._context.Pipe()
         # A forked child inherits the notebook's ends of all pipes; one that kept them would keep the others alive.
         inherited = [ours, *(worker.pipe for worker in self.workers)]
-        process = self._context.Process(target=_child, args=(theirs, inherited, orders), daemon=True)
+        process = self._context.Process(target=_child, args=(theirs, inherited, config), daemon=True)
         process.start()
         theirs.close()
-        name = "CPU" if orders.kind == "cpu" else f"GPU {orders.index}"
-        on_gpu = orders.kind == "cuda"
+        name = "CPU" if config.kind == "cpu" else f"GPU {config.index}"
+        on_gpu = config.kind == "cuda"
         new = BatchSize(size=self.batch_size, largest=max(LARGEST_BATCH, self.batch_size), grows=on_gpu)
-        batch = self._batches.setdefault(f"{orders.kind} {orders.index}", new)
-        self.workers.append(Worker(orders, process, ours, batch, name, heard_s=self._clock()))
+        batch = self._batches.setdefault(f"{config.kind} {config.index}", new)
+        self.workers.append(Worker(config, process, ours, batch, name, heard_s=self._clock()))
 
     def messages(self, timeout_s: float) -> list[tuple[Worker, Any]]:
-        """Wait for messages; a dead worker's last message is None."""
+        """Wait for messages; the last message of a worker that has ended is None."""
         by_pipe: dict[Any, Worker] = {worker.pipe: worker for worker in self.workers}
         found: list[tuple[Worker, Any]] = []
         for pipe in wait(list(by_pipe), timeout=max(0.0, timeout_s)):
             worker = by_pipe[pipe]
             try:
-                found.append((worker, hear(worker.pipe)))
+                found.append((worker, receive(worker.pipe)))
             except (EOFError, OSError):
                 found.append((worker, None))
         return found
 
-    def bury(self, worker: Worker, *, explained: bool = False, for_good: bool = False) -> str:
-        """Remove a dead worker and start another in its place, unless its device has had enough of them.
+    def replace_worker(self, worker: Worker, *, explained: bool = False, for_good: bool = False) -> str:
+        """Remove a worker that has ended and start another in its place, unless its device crashed too often.
 
-        A death that is `explained`, by a batch that is now smaller or a fold that is now avoided, does not count
-        against the device; `for_good` it is not used again. Returns how the worker died.
+        A crash that is `explained`, by a batch that is now smaller or a fold that is now avoided, does not count
+        against the device; `for_good` the device is not used again. Returns how the worker ended.
         """
         worker.process.join(ENDING_S)  # so that it is known how it ended by itself
         self.kill(worker)
-        self._deaths[worker.device] = self._deaths.get(worker.device, 0) + (not explained)
-        if self._deaths[worker.device] < DEATHS_OF_A_DEVICE and not for_good:
-            self._start(worker.orders)
-        elif not self.workers and worker.orders.kind == "cuda":
+        self._crashes[worker.device] = self._crashes.get(worker.device, 0) + (not explained)
+        if self._crashes[worker.device] < CRASHES_OF_A_DEVICE and not for_good:
+            self._start(worker.config)
+        elif not self.workers and worker.config.kind == "cuda":
             cores = max(1, torch.get_num_threads())
-            self._start(replace(worker.orders, kind="cpu", index=0, half=False, threads=cores, readers=0))
-        return worker.death
+            self._start(replace(worker.config, kind="cpu", index=0, half=False, threads=cores, readers=0))
+        return worker.exit_reason
 
     def kill(self, worker: Worker) -> None:
         """End a worker at once."""
@@ -168,8 +168,8 @@ class Workforce:
             self.kill(worker)
 
 
-def _child(pipe: Connection, inherited: Sequence[Connection], orders: Orders) -> None:
+def _child(pipe: Connection, inherited: Sequence[Connection], config: WorkerConfig) -> None:
     gc.freeze()  # a collection would write into the notebook's objects, and so copy their pages: some 100 MB
     for other in inherited:
         other.close()
-    work(pipe, orders)
+    work(pipe, config)

@@ -38,17 +38,17 @@ fault_log = FaultLog(strict=not is_rerun())
 submission_csv = working_folder() / SUBMISSION_FILE
 hidden_test = read_hidden_test(find_competition(SLUG, TEST_CSV), fault_log)
 means, found, attached = TRAINING_MEANS_G, not_found(BUNDLES), not_found(BUNDLES)
-with fault_log.whatever_happens():
+with fault_log.contain_unexpected():
     found = find_bundles(BUNDLES, fault_log)
     means = training_means(found)
 save_first(submission_csv, hidden_test, means, fault_log)
-with fault_log.whatever_happens():
+with fault_log.contain_unexpected():
     attached = verify_bundles(found, fault_log)
 
 # %% [markdown]
 # ## Networks and devices
 #
-# What the prediction is made with. Every library is imported before a GPU that is no good is hidden.
+# What the prediction is made with. Every library is imported before an incompatible GPU is hidden.
 
 # %%
 import matplotlib.pyplot as plt
@@ -69,15 +69,15 @@ print(f"attached: {', '.join(BUNDLES)}")
 
 # %%
 from kernel_src.competition.submission import submission_problems
-from kernel_src.inference.inference import Job, Outcome, infer
+from kernel_src.inference.inference import InferenceResult, Job, infer
 
 deadline_s = time.monotonic() + PREDICT_SECONDS if PREDICT_SECONDS else start_s + LIMIT_S - RESERVE_S
-outcome, device, constraint = Outcome.of_means(len(hidden_test.photographs), means), None, CONSTRAINT
-with fault_log.whatever_happens():
+outcome, device, constraint = InferenceResult.of_means(len(hidden_test.photographs), means), None, CONSTRAINT
+with fault_log.contain_unexpected():
     device = check_device()
     print(f"{device.count} x {device.name}, {'fp16' if device.half else 'fp32'}")
     if device.fault:
-        fault_log.note(Fault(part="device", what=device.fault, instead=f"predicted on {device.count} x {device.name}"))
+        fault_log.note(Fault(part="device", what=device.fault, fallback=f"predicted on {device.count} x {device.name}"))
     recipes = read_recipes(attached, fault_log)
     stack = stack_from_json(STACK, len(attached)) if STACK else None
     constraint = CONSTRAINT or constraint_of(recipes)
@@ -121,7 +121,7 @@ if not is_rerun():
 from kernel_src.inference.report import inference_report, print_report
 
 report_json = working_folder() / "inference_report.json"
-with fault_log.whatever_happens():
+with fault_log.contain_unexpected():
     report = inference_report(
         outcome,
         fault_log,

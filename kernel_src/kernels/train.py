@@ -67,7 +67,7 @@ train_table.describe().round(1)
 # %% [markdown]
 # ## Device
 #
-# Every library is imported before a GPU that is no good is hidden.
+# Every library is imported before an incompatible GPU is hidden.
 
 # %%
 import matplotlib.pyplot as plt

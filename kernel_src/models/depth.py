@@ -102,7 +102,7 @@ def depth_settings(config: Any) -> dict[str, Any]:
     """Take from the hub's config.json what shapes the depth model.
 
     Raises:
-        ValueError: it describes another kind of model, one that lies elsewhere, or by numbers that cannot be meant.
+        ValueError: it describes another kind of model, one that lies elsewhere, or by invalid numbers.
     """
     settings = _settings(config, DEPTH_SETTINGS, "depth_anything")
     settings["backbone_config"] = _settings(config.get("backbone_config"), DINOV2_SETTINGS, "dinov2")
@@ -124,7 +124,7 @@ def _settings(values: Any, wanted: dict[str, type], model_type: str) -> dict[str
             continue
         parts = value if kind is list and isinstance(value, list) else [value]
         if len(parts) > MOST_LAYERS or not all(_is_setting(part, kind) for part in parts):
-            raise ValueError(f"{name}={quoted(value)} cannot be meant")
+            raise ValueError(f"{name}={quoted(value)} is invalid")
         found[name] = value
     return found
 

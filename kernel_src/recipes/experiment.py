@@ -123,7 +123,7 @@ class Experiment:
     session_limit_s: float = 0.0  # training saves and stops itself in time before it; 0: no limit
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant, naming the field.
+        """Refuse invalid values, naming the field.
 
         Raises:
             ExperimentError: a name that Kaggle would not take, an unknown word, or a number outside its range.

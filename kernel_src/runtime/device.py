@@ -46,7 +46,7 @@ def check_device() -> DeviceReport:
     """Find out what can really compute here, without initialising CUDA in this process.
 
     The questions are put in forked children: several training processes can only be started from a parent that has not
-    touched CUDA yet, and `torch.cuda.is_available()` alone already counts as touching it. A GPU that is no good is
+    touched CUDA yet, and `torch.cuda.is_available()` alone already counts as touching it. An incompatible GPU is
     hidden from this process and all that it starts.
     """
     if torch.cuda.is_initialized():
@@ -93,7 +93,7 @@ def _show_only(indices: Sequence[int]) -> None:
 
 # %%
 class NoAnswer(Exception):
-    """A child that was asked about the GPUs has died or says nothing."""
+    """A child that was asked about the GPUs has crashed or does not answer."""
 
 
 class Question:
@@ -115,14 +115,14 @@ class Question:
         """Wait for the answer.
 
         Raises:
-            NoAnswer: the child died, or said nothing for too long.
+            NoAnswer: the child crashed, or did not answer in time.
         """
         try:
             if not self._receiver.poll(ANSWER_S):
                 raise NoAnswer(f"no answer within {ANSWER_S:g} s, the driver hangs: restart the session")
             return self._receiver.recv()
         except EOFError:
-            raise NoAnswer("it died without an answer, the driver is broken: restart the session") from None
+            raise NoAnswer("it crashed without an answer: the driver is broken: restart the session") from None
         finally:
             self._receiver.close()
             self._child.kill()

@@ -1,8 +1,8 @@
-"""## What went wrong, and what stood in for it
+"""## Faults and their fallbacks
 
-In the interactive run and in the batch run every oddity is an error: that is the time to mend it. In the competition's
-rerun nobody is there to mend anything, so what hits single photographs, folds, bundles or devices is contained, and
-told here: what, which ids, what instead. Each is caught by name where it arises; what nobody foresaw ends the work, and
+In the interactive run and in the batch run every oddity is an error: that is the time to fix it. In the competition's
+rerun nobody can fix anything, so what hits single photographs, folds, bundles or devices is contained, and recorded
+here: what, which ids, and the fallback. Each is caught by name where it arises; what nobody foresaw ends the work, and
 the best complete submission stands.
 """
 
@@ -28,13 +28,13 @@ class Fault:
 
     part: str  # table, photograph, fold, bundle, device, memory, time, disk or unforeseen
     what: str  # with where, and the cure where there is one
-    instead: str  # what stands in its place
+    fallback: str  # what stands in its place
     ids: tuple[str, ...] = ()  # of the photographs or rows concerned; empty: all of them, or none
 
     def __str__(self) -> str:
         """Write it as one line."""
         some = ", ".join(self.ids[:IDS_SHOWN]) + (f" … ({len(self.ids)})" if len(self.ids) > IDS_SHOWN else "")
-        return f"{self.part}: {self.what}{f' [{some}]' if some else ''} → {self.instead}"
+        return f"{self.part}: {self.what}{f' [{some}]' if some else ''} → {self.fallback}"
 
 
 class NotContained(Exception):
@@ -56,7 +56,7 @@ class FaultLog:
         return [replace(fault, ids=tuple(ids)) for fault, ids in self._ids.items()]
 
     def note(self, fault: Fault) -> None:
-        """Tell of something that is no error in any run: the time was short, a GPU cannot be used."""
+        """Record something that is not an error in any run: the time was short, a GPU cannot be used."""
         bare = replace(fault, ids=())
         if bare not in self._ids:
             print(f"NOTE {fault}")
@@ -70,13 +70,13 @@ class FaultLog:
         """
         if self.strict:
             some = f" [{', '.join(fault.ids[:IDS_SHOWN])}]" if fault.ids else ""
-            raise NotContained(f"{fault.part}: {fault.what}{some} (the rerun would go on: {fault.instead})") from error
+            raise NotContained(f"{fault.part}: {fault.what}{some} (the rerun would go on: {fault.fallback})") from error
         self._contained.add(replace(fault, ids=()))
         self.note(fault)
 
     @contextmanager
-    def whatever_happens(self) -> Iterator[None]:
-        """Let an error that nobody foresaw end the work in here and nothing else, in the rerun; print its traceback.
+    def contain_unexpected(self) -> Iterator[None]:
+        """Keep an unexpected error from ending more than this block, in the rerun; print its traceback.
 
         Every part of the notebook that a submission does not depend on stands in such a block: this is the one place
         where anything unforeseen is caught. In every other run it is raised.
@@ -87,10 +87,10 @@ class FaultLog:
             if self.strict:
                 raise
             what = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-            self.contain(Fault(part="unforeseen", what=what, instead="the best complete submission so far stands"))
+            self.contain(Fault(part="unforeseen", what=what, fallback="the best complete submission so far stands"))
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return all faults as JSON can hold them; `contained` are those that only the rerun lives through."""
+        """Return all faults as JSON can hold them; `contained` are those that only the rerun goes on after."""
         return [
             asdict(fault) | {"ids": list(fault.ids), "contained": replace(fault, ids=()) in self._contained}
             for fault in self.faults

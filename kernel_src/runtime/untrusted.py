@@ -45,7 +45,7 @@ def checked_count(value: object) -> int:
     """Return the value if it is a whole number that is not negative.
 
     Raises:
-        ValueError: it is anything else; `"1"` and `True` are no numbers here.
+        ValueError: it is anything else; `"1"` and `True` are not numbers here.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{quoted(value)} is not a count (a whole number from 0)")
@@ -96,7 +96,7 @@ def checked_number(value: object) -> float:
     """Return the value as a float if it is a finite number.
 
     Raises:
-        ValueError: it is anything else; `"1"`, `True` and NaN are no numbers here.
+        ValueError: it is anything else; `"1"`, `True` and NaN are not numbers here.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{quoted(value)} is not a finite number")

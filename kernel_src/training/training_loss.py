@@ -1,6 +1,6 @@
 """## The loss in training
 
-Of a batch, of the inner fold that picks the epoch, and what to say when it is no number any more.
+Of a batch, of the inner fold that picks the epoch, and what to say when it is not a number any more.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.core.settings import apply_changes, parse_folds
 from build.kaggle.transfers import run_data, run_push_data
 from build.notebooks.adoption import check_name
@@ -57,7 +57,7 @@ def test_an_impossible_name_is_refused_with_the_rule(name: str) -> None:
         assert repr(name) in said and "lower-case letters and digits" in said and "dataset_sources" not in said
         checked_experiment_name(said.rpartition("e.g. ")[2].strip("'"))  # what is proposed is possible
     for option in ("--adopt", "--write"):
-        with pytest.raises(WrongUse, match=f"{option}: the name"):
+        with pytest.raises(UsageError, match=f"{option}: the name"):
             check_name(name, option)
 
 
@@ -122,17 +122,17 @@ def test_a_dataset_that_is_no_slug_is_refused_by_its_field(field: str) -> None:
 
 @pytest.mark.parametrize("slug", ["My Data", "kim/my-data", "x", "my_data", "-my-data", "m" * 51, "../../my-data"])
 def test_a_slug_is_refused_before_anything_is_asked(slug: str, tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="SLUG=.* is not the slug") as refused:
+    with pytest.raises(UsageError, match="SLUG=.* is not the slug") as refused:
         run_push_data(tmp_path, slug, as_json=False)
     assert repr(slug) in str(refused.value)
 
 
 def test_a_kernel_or_experiment_that_is_not_there_is_named_as_typed() -> None:
-    with pytest.raises(WrongUse, match=r"demo has no notebook 'inferr'; KERNEL \(--kernel\) is train or infer"):
+    with pytest.raises(UsageError, match=r"demo has no notebook 'inferr'; KERNEL \(--kernel\) is train or infer"):
         check_notebook("demo", "inferr")
-    with pytest.raises(WrongUse, match="no experiment 'exp 2'"):
+    with pytest.raises(UsageError, match="no experiment 'exp 2'"):
         check_notebook("exp 2", "infer")
-    with pytest.raises(WrongUse, match="no experiment 'exp 2'"):
+    with pytest.raises(UsageError, match="no experiment 'exp 2'"):
         find_run("exp 2")
 
 
@@ -146,18 +146,18 @@ def test_the_command_that_brings_an_edit_home_names_the_notebook() -> None:
 
 @pytest.mark.parametrize("folds", ["5", "0,7", "-1"])
 def test_a_fold_that_the_experiment_has_not_is_named(folds: str) -> None:
-    with pytest.raises(WrongUse, match=r"FOLDS=.*demo has the folds 0 to \d|look at SET and FOLDS"):
+    with pytest.raises(UsageError, match=r"FOLDS=.*demo has the folds 0 to \d|look at SET and FOLDS"):
         apply_changes(DEMO, parse_folds(folds))
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/b", ".x", "-x", "a\nb"])
 def test_the_name_of_a_study_stays_in_its_folder(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WrongUse, match="--study: "):
+    with pytest.raises(UsageError, match="--study: "):
         tune("demo", data=tmp_path, out=tmp_path / "out", study_name=name, trials=1)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("slug", ["../x", "a/b", "-o", "A b"])
 def test_the_slug_of_a_competition_is_no_path(tmp_path: Path, slug: str) -> None:
-    with pytest.raises(WrongUse, match="--competition .* is not a slug"):
+    with pytest.raises(UsageError, match="--competition .* is not a slug"):
         run_data(slug, None, 1.0, False)

@@ -1,4 +1,4 @@
-"""What one model gets wrong, where, and what speaks against its numbers.
+"""What one model gets wrong, where, and warnings about its numbers.
 
 - `subject`: the predictions beside truth and metadata; `diagnosis`: all diagnostics of one subject.
 - `residuals`, `worst_images`, `calibration`, `zeros`, `identities`: the errors, seen from five sides.

@@ -16,7 +16,7 @@ def run(
     """Diagnose one model.
 
     Raises:
-        WrongUse, CheckFailed: something cannot be read, or the truth is missing.
+        UsageError, CheckFailed: something cannot be read, or the truth is missing.
     """
     require_place(html)
     diagnostics = diagnose(given, train_csv, images=images, test_predictions=submission)

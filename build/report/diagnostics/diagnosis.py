@@ -85,7 +85,7 @@ def diagnose(
     photographs or some of them; `test_predictions` a submission of the same model.
 
     Raises:
-        WrongUse: a file or folder does not exist, or the truth is missing.
+        UsageError: a file or folder does not exist, or the truth is missing.
         CheckFailed: a file or photograph cannot be read.
     """
     subject = read_subject(oof_path_or_run, train_csv)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.report.diagnostics.subject import Subject
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -40,16 +40,16 @@ def find_photographs(folder: Path, image_ids: Sequence[str]) -> dict[str, Path]:
     """Find `<image_id>.jpg` or .png for each image in `folder` or below; images without one are left out.
 
     Raises:
-        WrongUse: there is no such folder, or it has none of the photographs.
+        UsageError: there is no such folder, or it has none of the photographs.
     """
     if not folder.is_dir():
-        raise WrongUse(f"no folder {folder} with photographs")
+        raise UsageError(f"no folder {folder} with photographs")
     wanted, found = set(image_ids), dict[str, Path]()
     for path in sorted(folder.rglob("*"), key=lambda path: (len(path.parts), path)):
         if path.suffix.lower() in SUFFIXES and path.stem in wanted:
             found.setdefault(path.stem, path)
     if not found:
-        raise WrongUse(f"{folder} has no photograph of these images: they are named e.g. {image_ids[0]}.jpg")
+        raise UsageError(f"{folder} has no photograph of these images: they are named e.g. {image_ids[0]}.jpg")
     return {image_id: found[image_id] for image_id in image_ids if image_id in found}
 
 

@@ -40,7 +40,7 @@ def sections(diagnostics: Diagnostics) -> list[Section]:
         CheckFailed: a photograph of the worst images cannot be read.
     """
     return [
-        Section("What speaks against these numbers", _warnings(diagnostics)),
+        Section("Warnings about these numbers", _warnings(diagnostics)),
         Section("Errors per target", _targets(diagnostics)),
         Section("Errors per state and species", _states_and_species(diagnostics)),
         Section("The images that cost most", _worst(diagnostics)),

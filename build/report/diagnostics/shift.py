@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.report.diagnostics.subject import Subject
 from build.scores.oof_files import read_oof
 from kernel_src.competition.constants import TARGETS
@@ -51,11 +51,11 @@ def read_test_predictions(path: Path) -> np.ndarray:
     """Read a submission (`sample_id,target`), or a CSV with image_id and five targets; grams (images, 5).
 
     Raises:
-        WrongUse: there is no such file.
-        CheckFailed: it is neither, a target is missing, or a value is no number.
+        UsageError: there is no such file.
+        CheckFailed: it is neither, a target is missing, or a value is not a number.
     """
     if not path.is_file():
-        raise WrongUse(f"no file {path} with test predictions")
+        raise UsageError(f"no file {path} with test predictions")
     return target_array(read_oof(str(path)).table)
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.run.mock import Layout
 from build.run.rehearse.plan import parse_models
@@ -37,15 +37,15 @@ def run(
     Raises:
         SystemExit: with status 1, the rehearsal found problems; everything about them has been printed.
         CheckFailed: it could not start, because metadata and folders do not fit each other.
-        WrongUse: the command cannot be meant.
+        UsageError: invalid command.
     """
     from build.notebooks.metadata import kernel_slug
 
     for name, value, allowed in (("layout", layout, ("new", "legacy")), ("device", device, ("real", "p100"))):
         if value not in allowed:
-            raise WrongUse(f"--{name} {value}: it is {' or '.join(allowed)}")
+            raise UsageError(f"--{name} {value}: it is {' or '.join(allowed)}")
     if limit_s <= 0 or memory_gb <= 0:
-        raise WrongUse("--limit-s and --memory-gb must be above 0")
+        raise UsageError("--limit-s and --memory-gb must be above 0")
     progress = sys.stderr if as_json else sys.stdout
     report = rehearse(
         notebook_of(kernel_slug(experiment, kernel), notebooks),
@@ -74,14 +74,14 @@ def notebook_of(slug: str, notebooks: Path) -> Path:
     """Find the built notebook of a kernel.
 
     Raises:
-        WrongUse: it is not there (the message names those that are), or is no notebook any more.
+        UsageError: it is not there (the message names those that are), or is no notebook any more.
     """
     notebook = notebooks / slug / f"{slug}.ipynb"
     if not notebook.is_file():
         there = sorted(path.stem for path in notebooks.glob("*/*.ipynb"))
-        raise WrongUse(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
+        raise UsageError(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
     try:
         read_notebook(read_bytes(notebook))
     except NotANotebook as error:
-        raise WrongUse(f"{notebook} {error}") from None
+        raise UsageError(f"{notebook} {error}") from None
     return notebook

@@ -141,7 +141,7 @@ def find_failure(watched: Watched, scratch: Scratch, cells: Cells, limits: Limit
         return None
     if result.get("status") == KERNEL_DIED:
         error = (
-            f"the kernel died without a word{where}: killed by the system (out of memory? the peak seen was "
+            f"the kernel was killed without a message{where}: killed by the system (out of memory? the peak seen was "
             f"{watched.peak_gb:.2f} GB) or by a crash in compiled code"
         )
         return stop("died", error)

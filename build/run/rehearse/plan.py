@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.metadata import MODEL_FORM, MODEL_HANDLE
 from build.run.mock import dataset_slug
 
@@ -31,15 +31,15 @@ def parse_models(texts: Sequence[str]) -> dict[str, Path]:
     """Read what was typed after each `--model`: `owner/model/framework/variation/version=DIR`.
 
     Raises:
-        WrongUse: a text is not of that form, or a Model is named twice.
+        UsageError: a text is not of that form, or a Model is named twice.
     """
     models: dict[str, Path] = {}
     for text in texts:
         handle, _, folder = text.partition("=")
         if not MODEL_HANDLE.fullmatch(handle) or not folder:
-            raise WrongUse(f"--model {text}: it is {MODEL_FORM}=DIR, DIR being the folder with the Model's files")
+            raise UsageError(f"--model {text}: it is {MODEL_FORM}=DIR, DIR being the folder with the Model's files")
         if handle in models:
-            raise WrongUse(f"--model {handle} is given twice: pass one folder for it")
+            raise UsageError(f"--model {handle} is given twice: pass one folder for it")
         models[handle] = Path(folder)
     return models
 
@@ -50,14 +50,16 @@ def read_plan(metadata: Path, weights: Sequence[Path], models: Mapping[str, Path
     A dataset's folder names its slug itself; a Model's download does not, so `models` maps each handle to its folder.
 
     Raises:
-        WrongUse: there is no metadata, it is not JSON, or a folder does not exist.
+        UsageError: there is no metadata, it is not JSON, or a folder does not exist.
         CheckFailed: something listed has no folder, a folder is not listed, or something cannot be mounted here.
     """
     content, models = _read(metadata), models or {}
     if missing := [str(folder) for folder in weights if not folder.is_dir()]:
-        raise WrongUse(f"{', '.join(missing)}: no such folder; --weights wants the folder of a bundle or dataset")
+        raise UsageError(f"{', '.join(missing)}: no such folder; --weights wants the folder of a bundle or dataset")
     if missing := [str(folder) for folder in models.values() if not folder.is_dir()]:
-        raise WrongUse(f"{', '.join(missing)}: no such folder; --model {MODEL_FORM}=DIR wants the Model's files in DIR")
+        raise UsageError(
+            f"{', '.join(missing)}: no such folder; --model {MODEL_FORM}=DIR wants the Model's files in DIR"
+        )
     problems = []
     if content.get("kernel_sources"):
         problems.append(
@@ -145,13 +147,13 @@ def _model_problems(listed: Sequence[str], models: Mapping[str, Path], metadata:
 
 def _read(metadata: Path) -> dict[str, Any]:
     if not metadata.is_file():
-        raise WrongUse(f"{metadata} does not exist: run `make build`, which writes it beside the notebook")
+        raise UsageError(f"{metadata} does not exist: run `make build`, which writes it beside the notebook")
     try:
         content = json.loads(metadata.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise WrongUse(f"{metadata}:{error.lineno}: not JSON ({error.msg}): run `make build`") from error
+        raise UsageError(f"{metadata}:{error.lineno}: not JSON ({error.msg}): run `make build`") from error
     if not isinstance(content, dict):
-        raise WrongUse(f"{metadata}: not a JSON object: run `make build`")
+        raise UsageError(f"{metadata}: not a JSON object: run `make build`")
     return content
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.core.foreign_text import hide_in_value, shown
 from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.notebooks.seal import is_untouched
@@ -54,15 +54,15 @@ def rehearse(
     of progress, one line at a time.
 
     Raises:
-        WrongUse: a folder or file is missing or is not in the competition's layout.
+        UsageError: a folder or file is missing or is not in the competition's layout.
         CheckFailed: metadata and folders do not fit each other.
     """
     if not notebook.is_file():
-        raise WrongUse(f"{notebook} does not exist: run `make build`")
+        raise UsageError(f"{notebook} does not exist: run `make build`")
     try:
         cells, content = read_cells(notebook), read_bytes(notebook)
     except NotANotebook as error:
-        raise WrongUse(f"{notebook} {error}") from None
+        raise UsageError(f"{notebook} {error}") from None
     plan = read_plan(metadata or notebook.with_name(METADATA_FILE), weights, models)
     chosen = choose_isolation(isolation)
     out = out.resolve()

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.run.mock import MockKaggle
 from build.run.rehearse.bubblewrap import PLAN_INSIDE, bubblewrap_words, find_bubblewrap
 from build.run.rehearse.scratch import Scratch, scratch_folder
@@ -127,15 +127,15 @@ def choose_isolation(wanted: str) -> Isolation:
     """Return the best isolation for "auto", the fallback for "guard", else the one that was asked for.
 
     Raises:
-        WrongUse: another word, or one that cannot be had.
+        UsageError: another word, or one that cannot be had.
     """
     if wanted == "guard":
         return Isolation(False, False, "asked for with --isolation guard")
     if wanted not in ISOLATIONS:
-        raise WrongUse(f"--isolation {wanted}: it is {', '.join(ISOLATIONS[:-1])} or {ISOLATIONS[-1]}")
+        raise UsageError(f"--isolation {wanted}: it is {', '.join(ISOLATIONS[:-1])} or {ISOLATIONS[-1]}")
     best = best_isolation(wanted)
     if wanted != "auto" and not best.namespace:
-        raise WrongUse(f"--isolation {wanted}: {best.reason}; use --isolation auto")
+        raise UsageError(f"--isolation {wanted}: {best.reason}; use --isolation auto")
     return best
 
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from build.search.regress.report import Outcome
+    from build.search.regress.report import RegressionResult
 
 SEED = 42
 REGRESSORS = Path("out/regressors")
@@ -38,7 +38,7 @@ def regress(
     With an experiment's name the regressor, fitted on all rows, goes to out/regressors/<experiment>/.
 
     Raises:
-        WrongUse: a file is missing, wrong, or holds too few groups; or no notebook could make these features.
+        UsageError: a file is missing, wrong, or holds too few groups; or no notebook could make these features.
     """
     import pandas as pd
 
@@ -50,15 +50,15 @@ def regress(
     from kernel_src.runtime.files import write_json, write_text
 
     if not features:
-        raise WrongUse("regress needs at least one --features FILE.npz")
+        raise UsageError("regress needs at least one --features FILE.npz")
     made_by = provenance_for(features, experiment) if experiment else {}
     try:
         train = read_train(train_csv)
     except (FileNotFoundError, ValueError) as error:
-        raise WrongUse(str(error)) from None
+        raise UsageError(str(error)) from None
     groups = group_labels(train)
     if len(set(groups)) <= FOLDS:
-        raise WrongUse(f"{train_csv} has {len(set(groups))} groups of State and date; nested folds need {FOLDS + 1}")
+        raise UsageError(f"{train_csv} has {len(set(groups))} groups of State and date; nested folds need {FOLDS + 1}")
     table = features_for(features, list(train["image_id"]))
     with counting("outer folds", quiet) as advance:
         outcome = evaluate(table, target_array(train), groups, seed=seed, jobs=jobs, advance=advance)
@@ -79,7 +79,7 @@ def regress(
 
 def _keep_run(
     folder: Path,
-    outcome: "Outcome",
+    outcome: "RegressionResult",
     report: dict[str, Any],
     made_by: dict[str, Any],
     oof: "pd.DataFrame",

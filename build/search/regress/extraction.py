@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.recipes.experiment import Experiment
 
 PROVENANCE = "provenance"  # the entry of the .npz that says, as JSON, what made it
@@ -21,7 +21,7 @@ def frozen_recipe(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
     """Return an experiment as one of frozen features: its backbone, no fine-tuning, no depth.
 
     Raises:
-        WrongUse: the backbone has no weights to start from, or a change is impossible.
+        UsageError: the backbone has no weights to start from, or a change is impossible.
     """
     from build.core.settings import apply_changes
 
@@ -33,28 +33,28 @@ def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Pat
     """Map image ids to photographs: those of a train.csv, beside it or in `images`, or every one in `images`.
 
     Raises:
-        WrongUse: neither is given, a file is wrong or missing, or there are none.
+        UsageError: neither is given, a file is wrong or missing, or there are none.
     """
     from kernel_src.competition.tables import read_train
 
     if train_csv is None and images is None:
-        raise WrongUse("features of which photographs? Give --train-csv FILE, --images DIR, or both")
+        raise UsageError("features of which photographs? Give --train-csv FILE, --images DIR, or both")
     if images is not None and not images.is_dir():
-        raise WrongUse(f"--images {images} is no folder")
+        raise UsageError(f"--images {images} is no folder")
     if train_csv is None:
         assert images is not None
         found = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
         if not found:
-            raise WrongUse(f"{images} holds no photograph ({', '.join(SUFFIXES)})")
+            raise UsageError(f"{images} holds no photograph ({', '.join(SUFFIXES)})")
         return found
     try:
         train = read_train(train_csv)
     except (FileNotFoundError, ValueError) as error:
-        raise WrongUse(str(error)) from None
+        raise UsageError(str(error)) from None
     paths = [images / Path(name).name if images else train_csv.parent / name for name in train["image_path"]]
     if lost := [path for path in paths if not path.is_file()]:
         cure = "name their folder with --images" if images is None else "is it the right folder?"
-        raise WrongUse(f"{len(lost)} of {len(paths)} photographs are not there, first {lost[0]}: {cure}")
+        raise UsageError(f"{len(lost)} of {len(paths)} photographs are not there, first {lost[0]}: {cure}")
     return dict(zip(train["image_id"], paths, strict=True))
 
 
@@ -70,7 +70,7 @@ def extract(
 
     Raises:
         CheckFailed: the weights do not fit, a photograph cannot be read, or a feature is not finite.
-        WrongUse: the backbone cannot do what the experiment asks of it.
+        UsageError: the backbone cannot do what the experiment asks of it.
     """
     import torch
 
@@ -103,7 +103,7 @@ def extract(
     except (WeightsError, ImageError) as error:
         raise CheckFailed([Problem(what=str(error))]) from None
     except ValueError as error:
-        raise WrongUse(str(error)) from None
+        raise UsageError(str(error)) from None
     return np.concatenate(parts)
 
 
@@ -119,7 +119,7 @@ def make_features(
     """Write the features of photographs into `out`, whole or not at all; return what it says of itself.
 
     Raises:
-        CheckFailed, WrongUse: see `extract`.
+        CheckFailed, UsageError: see `extract`.
     """
     from build.core.progress import counting
     from kernel_src.data.preprocessing import framings_of, preprocessing_of
@@ -173,7 +173,7 @@ def run(
     from kernel_src.runtime.weight_sources import WEIGHTS_FILE
 
     if out.suffix != ".npz":
-        raise WrongUse(f"--out {out}: features are an .npz")
+        raise UsageError(f"--out {out}: features are an .npz")
     chosen = {
         "feature_heights_px": list(heights_px),
         "feature_parts": list(parts),
@@ -183,12 +183,12 @@ def run(
     changes = parse_changes(set_values) | {field: values for field, values in chosen.items() if values}
     experiment = frozen_recipe(find_recipe(experiment_name, "to take features from"), changes)
     if not timm.is_model(experiment.backbone):
-        raise WrongUse(f"timm knows no backbone {experiment.backbone!r}")
+        raise UsageError(f"timm knows no backbone {experiment.backbone!r}")
     photographs = photographs_of(train_csv, images)
     needed = {experiment.starting_weights: f"pretrained weights of {experiment.backbone}"}
     folder = match_datasets(needed, pretrained, "--pretrained ")[experiment.starting_weights]
     if not (folder / WEIGHTS_FILE).is_file():
-        raise WrongUse(f"{folder} holds no {WEIGHTS_FILE}: `python -m build weights` makes such a folder")
+        raise UsageError(f"{folder} holds no {WEIGHTS_FILE}: `python -m build weights` makes such a folder")
     told = make_features(experiment, photographs, folder / WEIGHTS_FILE, out, batch_size=batch_size, quiet=as_json)
     if as_json:
         print(json.dumps({"ok": True, "out": str(out), **told}, indent=2))

@@ -21,7 +21,7 @@ METHOD = "group jackknife, t with degrees of freedom from the kurtosis (docs/val
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RegressionResult:
     """The report as JSON can hold it, the predictions behind its first score, and the regressor fitted on all rows."""
 
     report: dict[str, Any]
@@ -55,7 +55,7 @@ def evaluate(
     seed: int,
     jobs: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> Outcome:
+) -> RegressionResult:
     """Score the whole procedure by nested folds, then fit it on all rows.
 
     Features are (n, F), grams (n, 5), groups (n,).
@@ -96,4 +96,4 @@ def evaluate(
         "seed": seed,
         "seconds": time.perf_counter() - start,
     }
-    return Outcome(report=report, oof=oof, folds=folds["leave_group_out_r2"], regressor=choice.regressor)
+    return RegressionResult(report=report, oof=oof, folds=folds["leave_group_out_r2"], regressor=choice.regressor)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.notebooks.adoption import check_name, read_entries
 from build.notebooks.builder import ROOT
 from build.search.tuning.space import PICKER
@@ -39,13 +39,13 @@ def adopt(name: str, best: Mapping[str, Any], root: Path = ROOT) -> Path:
     The experiment keeps its last epoch, whatever picked that of the trials; who wants a picker writes it into the file.
 
     Raises:
-        WrongUse: the name cannot be one, or an experiment written by hand has it.
+        UsageError: the name cannot be one, or an experiment written by hand has it.
     """
     path = root / TUNED_FILE
     tuned = read_tuned(path)
     check_name(name, "--adopt")
     if name in ENSEMBLES or (name in EXPERIMENTS and name not in tuned):
-        raise WrongUse(f"--adopt {name}: there is such an experiment, written by hand; choose another name")
+        raise UsageError(f"--adopt {name}: there is such an experiment, written by hand; choose another name")
     changes = {field: value for field, value in best["changes"].items() if field not in PICKER}
     tuned[name] = {"base": best["experiment"], "changes": changes, "found_by": best["found_by"]}
     write_text(path, tuned_source(tuned))

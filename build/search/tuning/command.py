@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -56,7 +56,7 @@ def tune(
     """Search until the study has `trials` finished ones, and write what is best so far.
 
     Raises:
-        WrongUse: something in the command cannot be meant; nothing was trained.
+        UsageError: the command is invalid; nothing was trained.
     """
     from build.core.settings import apply_changes, find_experiment, parse_changes
     from build.search.tuning.adopt import adopt
@@ -75,7 +75,7 @@ def tune(
     try:
         name = checked_file_name(study_name or f"{experiment_name}-fold{outer_fold}")
     except ValueError as error:
-        raise WrongUse(f"--study: {error}; it names a folder in {out}/") from None
+        raise UsageError(f"--study: {error}; it names a folder in {out}/") from None
     folder = out / name
     material = prepare(experiment, space, data, pretrained, outer_fold, inner_folds, folder / "cache")
     about = {
@@ -121,7 +121,7 @@ def prepare(
     """Find everything that trials need, and refuse now what would fail after an hour.
 
     Raises:
-        WrongUse: data, a folder of weights, or a fold is missing.
+        UsageError: data, a folder of weights, or a fold is missing.
     """
     from build.run.datasets import match_datasets, needed_by
     from build.run.training import check_competition
@@ -141,7 +141,7 @@ def prepare(
         # A pretrained net against a random one would be no comparison.
         needed.pop(experiment.starting_weights)
         if unknown := [backbone for backbone in backbones if backbone not in {**slug_of, **wanted}]:
-            raise WrongUse(
+            raise UsageError(
                 f"no source of weights is known for {', '.join(unknown)}: add a row to "
                 'kernel_src/runtime/weight_sources.py, or search from random weights: --set "starting_weights="'
             )
@@ -152,7 +152,7 @@ def prepare(
         train = without_outer_fold(experiment, read_train(data / TRAIN_CSV), outer_fold)
         judged_folds(inner_experiment(experiment, inner_folds, outer_fold), train)
     except ValueError as error:
-        raise WrongUse(f"{error}: look at --outer-fold and --inner-folds") from None
+        raise UsageError(f"{error}: look at --outer-fold and --inner-folds") from None
     return TuningData(
         train=train,
         competition=data,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.core.settings import FIELD_TYPES, parse_value
 from kernel_src.recipes.experiment import AUGMENTATIONS, LOSSES, OPTIMIZERS, Experiment
 
@@ -60,7 +60,7 @@ def space_for(experiment: Experiment, restrictions: Iterable[str], fixed: Mappin
     Naming a field that the default does not have adds it.
 
     Raises:
-        WrongUse: with every restriction that cannot be meant, or nothing is left to search.
+        UsageError: with every invalid restriction, or nothing is left to search.
     """
     chosen = dict(SPACE) | {"backbone": Choice((experiment.backbone,))}
     if not experiment.backbone_learning_rate:
@@ -79,7 +79,7 @@ def space_for(experiment: Experiment, restrictions: Iterable[str], fixed: Mappin
     if not reasons and all(isinstance(d, Choice) and len(d.values) < 2 for d in chosen.values()):
         reasons.append("nothing is left to search: every field has one value")
     if reasons:
-        raise WrongUse("\n".join(reasons))
+        raise UsageError("\n".join(reasons))
     return chosen
 
 
@@ -102,7 +102,7 @@ def parse_dimension(name: str, text: str) -> Choice | Range:
             raise ValueError(f"--space {name}={text}: write e.g. {name}=a,b")
         return Choice(values)
     if kind not in (int, float):
-        raise ValueError(f"--space {name}={text}: {name} is no number and has no range")
+        raise ValueError(f"--space {name}={text}: {name} is not a number and has no range")
     low, high = (float(part) for part in text.split("..", 1))
     if not low < high:
         raise ValueError(f"--space {name}={text}: the range is empty")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -32,7 +32,7 @@ def open_storage(url: str, folder: Path) -> "BaseStorage":
     """Open where the trials are kept: "" is a journal file in `folder`; a URL is a database; else a journal's path.
 
     Raises:
-        WrongUse: the database cannot be opened.
+        UsageError: the database cannot be opened.
     """
     from optuna.exceptions import ExperimentalWarning
     from optuna.storages import JournalStorage, RDBStorage
@@ -55,7 +55,7 @@ def open_storage(url: str, folder: Path) -> "BaseStorage":
             raced = isinstance(error, IntegrityError) or "already exists" in str(error)
             if not raced or attempt == CREATING_TRIES - 1:
                 what = str(error).splitlines()[0]
-                raise WrongUse(f"--storage {url.split('@')[-1]} cannot be opened: {what}") from None
+                raise UsageError(f"--storage {url.split('@')[-1]} cannot be opened: {what}") from None
             time.sleep(1.0 + attempt)
     raise AssertionError("the last try returns or raises")
 
@@ -77,7 +77,7 @@ def open_study(
     """Create a study, or go on with it; `about` is what its scores depend on.
 
     Raises:
-        WrongUse: a study of this name measures something else; names what differs.
+        UsageError: a study of this name measures something else; names what differs.
     """
     import optuna
 
@@ -91,7 +91,7 @@ def open_study(
         study.set_user_attr("about", now)
     elif begun != now:
         differing = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
-        raise WrongUse(
+        raise UsageError(
             f"study {name} is there and measures something else ({', '.join(differing)} differ): "
             "give the same command as before, or another --study"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.demo.competition import STAMP, paint_competition
 from build.demo.contact import contact_sheet
 from kernel_src.competition.constants import split_sample_id
@@ -106,7 +106,7 @@ def test_a_missing_photograph_is_noticed(painted: Path, monkeypatch: pytest.Monk
 def test_a_folder_that_was_not_painted_here_is_never_deleted(tmp_path: Path) -> None:
     (tmp_path / "competition").mkdir()
     (tmp_path / "competition/train.csv").write_text("the real download")
-    with pytest.raises(WrongUse, match="not painted here"):
+    with pytest.raises(UsageError, match="not painted here"):
         paint(tmp_path, 1)
     assert (tmp_path / "competition/train.csv").read_text() == "the real download"
 

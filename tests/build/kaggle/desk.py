@@ -129,7 +129,8 @@ def set_desk(folder: Path) -> Desk:
     write_bundle(folder / "out" / "demo" / "bundle")
     # Built and checked once: every push from a copy of this desk finds it so.
     script = (
-        "from build.core.progress import Steps; from build.kaggle.journal import Journal; from build.kaggle import preparation;"
+        "from build.core.progress import Steps; from build.kaggle import preparation;"
+        "from build.kaggle.journal import Journal;"
         "preparation.build_and_check('demo', 'infer', Steps(2, True), Journal(preparation.JOURNAL))"
     )
     subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, timeout=120)

@@ -16,10 +16,10 @@ VERBS = ("data", "external", "training", "preflight")
 SIGNS = {"recovers": "↻", "stops": "⏹", "refused": "✋"}
 ABOUT = """# Faults
 
-Written by `tests/build/kaggle/test_faults.py` (`make test-full`), never by hand: the real Kaggle client, the real command line
-and the loopback stand-in `tests/build/kaggle/server.py`. A fault strikes a flow once (“without end”, “every time” and bare HTTP
-codes: until the run ends); then the same command runs again, with the fault gone and, where a person has to do
-something, that done.
+Written by `tests/build/kaggle/test_faults.py` (`make test-full`), never by hand: the real Kaggle client, the real
+command line and the loopback stand-in `tests/build/kaggle/server.py`. A fault strikes a flow once (“without end”,
+“every time” and bare HTTP codes: until the run ends); then the same command runs again, with the fault gone and, where
+a person has to do something, that done.
 
 “Duplicates” are versions of a dataset or notebook and submissions that the site has twice without having been asked
 for. “Lost” is what should be there in the end and is not: every byte of the weights, the notebook as it was built, the

@@ -1,12 +1,12 @@
 """A loopback stand-in of Kaggle's API, written from facts/kaggle-platform.md; the real client talks to it.
 
-`Server` speaks HTTP for what Kaggle knows (tests/build/kaggle/site.py), keeps a log of every request and injects faults:
-`server.fault("SaveKernel", drop="after")` loses the answer of the next SaveKernel after it took effect. A request is
-named by its last part (SaveKernel, GetDatasetStatus, …), an upload `PUT`, a download `GET`.
+`Server` speaks HTTP for what Kaggle knows (tests/build/kaggle/site.py), keeps a log of every request and injects
+faults: `server.fault("SaveKernel", drop="after")` loses the answer of the next SaveKernel after it took effect. A
+request is named by its last part (SaveKernel, GetDatasetStatus, …), an upload `PUT`, a download `GET`.
 
-In a thread: `with Server() as server: …`, then give the client `server.environment(home)`. As a process, which outlives
-its clients: `python -m tests.build.kaggle.server --port 0` prints its port; POST /control {"do": "fault" | "set" | "log" |
-"summary", …} does from outside what the methods do from inside.
+In a thread: `with Server() as server: …`, then give the client `server.environment(home)`. As a process, which
+outlives its clients: `python -m tests.build.kaggle.server --port 0` prints its port; POST /control {"do": "fault" |
+"set" | "log" | "summary", …} does from outside what the methods do from inside.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.kaggle import datasets
 from build.kaggle.dataset_folders import OWN_MANIFEST, stage_dataset
 from build.kaggle.datasets import push_dataset
@@ -252,7 +252,7 @@ class TestFolders:
 
     def test_an_empty_folder_and_none_at_all_are_refused(self, make_folder, tmp_path: Path) -> None:
         assert "nothing to upload" in self.refusals(make_folder("none", {}))
-        with pytest.raises(WrongUse, match="is no folder"):
+        with pytest.raises(UsageError, match="is no folder"):
             stage_dataset("i2b-toy-data", tmp_path / "nowhere", "kim")
 
     @pytest.mark.parametrize("slug", ["short", "Upper-Case-Slug", "../../etc/passwd", "x" * 51, "owner/i2b-toy-data"])

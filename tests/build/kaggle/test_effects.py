@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.kaggle import effects
 from build.kaggle.datasets import push_dataset
 from build.kaggle.explain import AnswerLost
@@ -298,5 +298,5 @@ def test_killed_while_waiting_for_a_gpu_session_the_next_run_does_not_wait_for_a
 @pytest.mark.parametrize("text", ["soon", "0", "-5", "inf"])
 def test_a_settling_time_that_is_none_is_wrong_use(text: str, monkeypatch) -> None:
     monkeypatch.setenv("KIT_SETTLE_S", text)
-    with pytest.raises(WrongUse, match="KIT_SETTLE_S"):
+    with pytest.raises(UsageError, match="KIT_SETTLE_S"):
         effects.settle_s()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import CheckFailed, Problem, WrongUse
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.journal import Journal, only_push
 
 INPUTS = {"kernel": "kim/i2b-demo-infer", "source_sha256": "ab"}
@@ -93,7 +93,7 @@ with only_push(Path({str(tmp_path)!r})):
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         number = other.stdout.readline().strip()
-        with pytest.raises(WrongUse, match=f"another push is running here .process {number}."):
+        with pytest.raises(UsageError, match=f"another push is running here .process {number}."):
             with only_push(tmp_path):
                 raise AssertionError("both run")
         other.kill()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.core.image import IMPORTS
 from build.kaggle import accept, comparison, preflight
 from tests.build.kaggle.preflight_report import AS_ASSUMED
@@ -80,7 +80,7 @@ def interrupt(*_: object) -> None:
 
 
 def test_nothing_to_accept_says_what_to_run_first(site) -> None:
-    with pytest.raises(WrongUse, match="make preflight"):
+    with pytest.raises(UsageError, match="make preflight"):
         preflight.run(False, accept=True)
 
 
@@ -100,7 +100,7 @@ def test_a_report_that_is_none_ends_with_a_message_and_is_not_accepted(site, tmp
     leave(site, report)
     with pytest.raises(CheckFailed):
         preflight.run(True)
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         preflight.run(True, accept=True)
     assert (tmp_path / "image.py").read_text() == before
 

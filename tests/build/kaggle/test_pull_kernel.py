@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.kaggle.pull import bring_pulled, run_pull, save_pulled
 from build.sync.command import run_sync
 from tests.build.kaggle.desk import copy_kit
@@ -125,7 +125,7 @@ def test_conflict_markers_are_written_into_a_source_only_once_somebody_has_agree
 @pytest.mark.parametrize("source", ["<!DOCTYPE html><html></html>", "print(1)\n", "", "{}"])
 def test_a_kernel_that_is_no_notebook_is_named_in_one_line(server, site, source: str, tmp_path: Path) -> None:
     toy = Toy(tmp_path / "kit")
-    with pytest.raises(WrongUse, match=f"{SLUG}.ipynb is ") as refused:
+    with pytest.raises(UsageError, match=f"{SLUG}.ipynb is ") as refused:
         bring_pulled(save_pulled(SLUG, source, toy.root), False, root=toy.root)
     assert "\n" not in str(refused.value)
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from build.core import credentials, foreign_text
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.kaggle import explain
 from build.kaggle.wire import guard, open_session
 
@@ -104,7 +104,7 @@ class TestSigningIn:
     @pytest.mark.parametrize("environment", ["TEST", "STAGING", "ADMIN", "QA", "localhost"])
     def test_other_environments_are_refused(self, server, monkeypatch, environment: str) -> None:
         monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", environment)
-        with pytest.raises(WrongUse, match="production"):
+        with pytest.raises(UsageError, match="production"):
             sign_in()
 
     def test_a_site_that_cannot_be_reached_is_no_traceback(self, no_variables, server, home: Path) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.kaggle import retry
 from tests.build.kaggle.site import Dataset
 
@@ -122,7 +122,7 @@ def test_a_state_that_this_client_does_not_know_is_an_error_not_a_traceback(kagg
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "99999"])
 def test_a_time_limit_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("KIT_TIMEOUT_S", value)
-    with pytest.raises(WrongUse, match="KIT_TIMEOUT_S"):
+    with pytest.raises(UsageError, match="KIT_TIMEOUT_S"):
         retry.timeout_s()
 
 

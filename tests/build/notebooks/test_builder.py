@@ -11,7 +11,7 @@ import pytest
 import build.notebooks.builder
 from build.notebooks.builder import build as build_notebooks
 from build.notebooks.builder import choose_cards, describe_datasets, find_orphans, run
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import STAMP
 from kernel_src.recipes.kernel_cards import KernelCard
@@ -255,7 +255,7 @@ def test_a_folder_that_no_experiment_makes_is_reported_and_never_removed(root: P
 
 
 def test_an_unknown_experiment_is_wrong_use_and_names_the_known_ones() -> None:
-    with pytest.raises(WrongUse, match=r"no experiment 'a11'; there are a1, b2\. Did you mean a1\?"):
+    with pytest.raises(UsageError, match=r"no experiment 'a11'; there are a1, b2\. Did you mean a1\?"):
         choose_cards("a11", CARDS)
     assert choose_cards("b2", CARDS) == [CARDS[1]]
     assert choose_cards(None, CARDS) == CARDS

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from build.notebooks.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook, sources_sha256, tags_of
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.run.rehearse.command import notebook_of
 from build.run.rehearse.rehearsal import rehearse
 from build.notebooks.seal import has_outputs, is_untouched
 from build.sync.command import run_diff, run_sync
-from build.notebooks.synced import is_home
+from build.notebooks.synced import is_synced
 from tests.build.sync.conftest import Toy
 
 CELL = {"cell_type": "code", "id": "a", "metadata": {}, "source": "print('é')", "outputs": [], "execution_count": None}
@@ -99,7 +99,7 @@ def test_what_is_no_notebook_is_named_in_one_line_with_what_to_do(content: bytes
 def test_sync_and_diff_say_so_and_write_nothing(run: Callable[..., None], content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
     path.write_bytes(content)
-    with pytest.raises(WrongUse) as refused:
+    with pytest.raises(UsageError) as refused:
         run(path, False, root=tmp_path)
     assert str(refused.value).startswith(f"{path} ") and "\n" not in str(refused.value)
     assert [one.name for one in tmp_path.rglob("*")] == ["n.ipynb"]
@@ -108,13 +108,13 @@ def test_sync_and_diff_say_so_and_write_nothing(run: Callable[..., None], conten
 def test_the_rehearsal_says_so_before_it_lays_anything_out(tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
     path.write_bytes(TEXT.encode("utf-16"))
-    with pytest.raises(WrongUse, match="n.ipynb is UTF-16 text"):
+    with pytest.raises(UsageError, match="n.ipynb is UTF-16 text"):
         rehearse(path, data=tmp_path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     built = tmp_path / "notebooks" / "x" / "x.ipynb"
     built.parent.mkdir(parents=True)
     built.write_bytes(TEXT.encode("utf-16"))
-    with pytest.raises(WrongUse, match="x.ipynb is UTF-16 text"):
+    with pytest.raises(UsageError, match="x.ipynb is UTF-16 text"):
         notebook_of("x", tmp_path / "notebooks")
 
 
@@ -153,7 +153,7 @@ def test_a_file_that_is_not_there_and_a_folder_are_named(tmp_path: Path) -> None
 def test_the_seal_of_what_is_no_notebook_is_broken_and_no_traceback(content: bytes, toy: Toy) -> None:
     toy.sync()  # there are notebooks that came home
     (toy.root / "out/sync/home").mkdir(parents=True, exist_ok=True)
-    assert not is_untouched(content) and not is_home(toy.root, content) and has_outputs(content) in {True, False}
+    assert not is_untouched(content) and not is_synced(toy.root, content) and has_outputs(content) in {True, False}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
 from build.report.command import run
@@ -298,20 +298,20 @@ def test_without_train_csv_the_reference_floors_stand_there_and_the_command_that
 
 def test_nothing_trained_here_is_said_with_the_ways_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(WrongUse, match="make train EXPERIMENT=v7 DATA=…`, or `make push-training EXPERIMENT=v7"):
+    with pytest.raises(UsageError, match="make train EXPERIMENT=v7 DATA=…`, or `make push-training EXPERIMENT=v7"):
         read_record(NAME)
-    with pytest.raises(WrongUse, match="`make demo`, or"):
+    with pytest.raises(UsageError, match="`make demo`, or"):
         read_record("demo")
-    with pytest.raises(WrongUse, match="v6 is an ensemble and was never trained: report on its members v4, v5"):
+    with pytest.raises(UsageError, match="v6 is an ensemble and was never trained: report on its members v4, v5"):
         read_record("v6")
 
 
 def test_a_folder_named_must_be_what_it_should_be(at: Path) -> None:
-    with pytest.raises(WrongUse, match="is a run of v7, not of v8"):
+    with pytest.raises(UsageError, match="is a run of v7, not of v8"):
         read_record("v8", run=RUN)
-    with pytest.raises(WrongUse, match="holds no finished training run"):
+    with pytest.raises(UsageError, match="holds no finished training run"):
         read_record(NAME, run=Path("docs"))
-    with pytest.raises(WrongUse, match="--data wants the competition's folder"):
+    with pytest.raises(UsageError, match="--data wants the competition's folder"):
         read_record(NAME, data=Path("out"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.run.datasets import match_datasets, needed_by
 from kernel_src.recipes.experiments import EXPERIMENTS
 
@@ -29,7 +29,7 @@ def test_a_folder_is_known_by_the_slug_that_its_files_name(tmp_path: Path) -> No
 def test_what_is_missing_says_where_it_comes_from_and_what_is_too_much_is_named(tmp_path: Path) -> None:
     needed = needed_by(EXPERIMENTS["v7"])
     other = folder(tmp_path / "other", "i2b-other")
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(UsageError) as caught:
         match_datasets(needed, [other, tmp_path / "nowhere"], "PRETRAINED=")
     message = str(caught.value)
     assert (

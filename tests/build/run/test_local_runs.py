@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.notebooks.builder import ROOT
 from build.run.inference import infer
 from build.run.training import forget_caches, train
@@ -50,7 +50,7 @@ def test_the_same_command_trains_nothing_again_and_another_one_goes_elsewhere(tr
     before = weights.stat().st_mtime_ns
     again = train("demo", tiny_competition, folds="1", set_values=[TINY], out=out, quiet=True)
     assert again.hash == report.hash and again.resumed and weights.stat().st_mtime_ns == before
-    with pytest.raises(WrongUse, match="FOLDS=7: demo has the folds 0 to 1"):
+    with pytest.raises(UsageError, match="FOLDS=7: demo has the folds 0 to 1"):
         train("demo", tiny_competition, folds="7", set_values=[TINY], out=out, quiet=True)
     assert len([*(out / "demo").iterdir()]) == 1
     other = train("demo", tiny_competition, folds="0", set_values=[TINY], out=out, quiet=True)
@@ -102,12 +102,12 @@ def test_v5_with_depth_and_external_folders_trains_and_predicts(tiny_competition
     assert (bundle / "depth.safetensors").is_file() and (bundle / "fold1.safetensors").is_file()
     found = infer("v5", tiny_competition, [bundle], out=out, quiet=True)
     assert found.images == 3
-    with pytest.raises(WrongUse, match="no folder for the dataset i2b-depth-anything-v2-small"):
+    with pytest.raises(UsageError, match="no folder for the dataset i2b-depth-anything-v2-small"):
         train("v5", tiny_competition, set_values=[f"@{changes}"], pretrained=given[1:], out=out, quiet=True)
 
 
 def test_without_the_competition_nothing_starts(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="no train.csv"):
+    with pytest.raises(UsageError, match="no train.csv"):
         train("demo", tmp_path, set_values=[TINY], out=tmp_path / "runs", quiet=True)
     assert not (tmp_path / "runs").exists()
 

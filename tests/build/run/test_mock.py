@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.run.mock import HIDDEN_IMAGES, MockKaggle, dataset_slug, lay_out, tree_sha256
 from kernel_src.competition.constants import SLUG
 from tests.build.run.rehearse.toys import make_bundle, make_competition
@@ -133,14 +133,14 @@ def test_archives_are_refused_all_at_once_for_kaggle_would_unpack_them(
 def test_every_missing_file_is_named_with_the_option_that_mends_it(tmp_path: Path, data: Path) -> None:
     (data / "test.csv").unlink()
     (data / "sample_submission.csv").unlink()
-    with pytest.raises(WrongUse) as wrong:
+    with pytest.raises(UsageError) as wrong:
         mock_of(tmp_path, data, datasets={"w": tmp_path / "nowhere"})
     for part in ("no test.csv", "no sample_submission.csv", "nowhere does not exist", "--weights"):
         assert part in str(wrong.value)
 
 
 def test_a_hidden_test_without_a_rerun_is_refused(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(WrongUse, match="--rerun"):
+    with pytest.raises(UsageError, match="--rerun"):
         mock_of(tmp_path, data, hidden=data)
 
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT, build
 from build.run.mock import tree_sha256
 from build.run.notebook_run import first_words, run_notebook
@@ -68,7 +68,7 @@ def test_what_cannot_run_is_said_before_anything_is_laid_out(
     tmp_path: Path, tiny_competition: Path, words: tuple[str, str], why: str
 ) -> None:
     write_notebook(tmp_path, "1")
-    with pytest.raises(WrongUse, match=why):
+    with pytest.raises(UsageError, match=why):
         run_notebook(*words, data=tiny_competition, root=tmp_path)
     assert not (tmp_path / MOCK).exists()
 

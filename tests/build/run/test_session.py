@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.run.session import only_one, parameterised
 
@@ -27,7 +27,7 @@ def test_a_parameter_that_the_kernel_does_not_have_is_refused() -> None:
 
 def test_a_run_is_held_by_one_process(tmp_path: Path) -> None:
     with only_one(tmp_path / "run"):
-        with pytest.raises(WrongUse, match="another process is at this very run"):
+        with pytest.raises(UsageError, match="another process is at this very run"):
             with only_one(tmp_path / "run"):
                 pass
     with only_one(tmp_path / "run"):

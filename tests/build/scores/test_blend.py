@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.scores.blend_command import BLENDED_FILE, blended_source, run
 from build.scores.blends import CANDIDATES, MEAN, NESTED, SINGLE, applied, blend_files, nested, ridge
@@ -136,11 +136,11 @@ def test_what_is_not_carried_is_refused_and_nothing_is_written(root: Path, tmp_p
 def test_names_that_cannot_be_are_refused_before_anything_is_computed(root: Path, tmp_path: Path) -> None:
     given, train = files(tmp_path, [predicted(TABLE, 1), predicted(TABLE, 2)])
     for name, words in (("V5", "lower-case"), ("v6", "written by hand"), ("v5", "written by hand")):
-        with pytest.raises(WrongUse, match=words):
+        with pytest.raises(UsageError, match=words):
             run(given, train, "projection", name, as_json=True, root=root)
-    with pytest.raises(WrongUse, match="mine is no experiment"):
+    with pytest.raises(UsageError, match="mine is no experiment"):
         run([given[0], given[1].replace("v7=", "mine=")], train, "projection", "both", as_json=True, root=root)
-    with pytest.raises(WrongUse, match="at least two"):
+    with pytest.raises(UsageError, match="at least two"):
         run(given[:1], train, "projection", "", as_json=True, root=root)
 
 

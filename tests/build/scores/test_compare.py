@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.scores.comparison import compare_files, decision
 from build.scores.page import page
 from build.scores.real_table import is_competitions_own
@@ -81,7 +81,7 @@ def test_a_file_with_truth_state_and_date_needs_no_train_csv(tmp_path: Path, tra
     plain = oof(tmp_path, "plain", predicted(TABLE, 1))
     found = compare_files([str(tmp_path / "whole.csv"), plain], None)
     assert found.models == compare_files([plain, f"x={plain}"], train).models
-    with pytest.raises(WrongUse, match="--train-csv"):
+    with pytest.raises(UsageError, match="--train-csv"):
         compare_files([plain], None)
 
 
@@ -99,7 +99,7 @@ def test_the_order_of_rows_and_columns_does_not_matter(tmp_path: Path, train: Pa
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, train: Path) -> None:
     grams = predicted(TABLE, 1)
-    with pytest.raises(WrongUse, match="no file"):
+    with pytest.raises(UsageError, match="no file"):
         compare_files([str(tmp_path / "absent.csv")], train)
     (tmp_path / "half.csv").write_text("image_id,GDM_g\nID1,2\n")
     doubled = TABLE.iloc[[0, 0, 1]].reset_index(drop=True)

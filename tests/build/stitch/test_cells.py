@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.stitch import compose, stitch
 from build.stitch.cells import cut, markdown
 from build.stitch.library import Library
@@ -227,9 +227,9 @@ def test_ids_are_valid_and_unique_for_long_and_foreign_names(package):
 
 def test_unknown_script_or_folder_is_wrong_use(package):
     made = package({})
-    with pytest.raises(WrongUse, match="no script"):
+    with pytest.raises(UsageError, match="no script"):
         made.stitch("gone.py")
-    with pytest.raises(WrongUse, match="no folder"):
+    with pytest.raises(UsageError, match="no folder"):
         stitch(made.root / "main.py", made.root / "gone")
 
 

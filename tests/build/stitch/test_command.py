@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.stitch.command import run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -31,7 +31,7 @@ def test_verb_speaks_json(package, capsys):
 
 def test_verb_refuses_another_suffix(package):
     made = package(FILES)
-    with pytest.raises(WrongUse, match="end it with .ipynb"):
+    with pytest.raises(UsageError, match="end it with .ipynb"):
         run(made.root / "main.py", made.root, made.root / "out.py", False)
 
 

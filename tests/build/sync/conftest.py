@@ -12,8 +12,8 @@ from build.notebooks.base import read_sources, remember
 from build.notebooks.edited_cells import parse
 from build.stitch.assembly import stitch
 from build.sync.command import sync as write_home
-from build.sync.sync_back import bring_home
-from build.sync.sync_result import Return
+from build.sync.sync_back import sync_back
+from build.sync.sync_result import SyncResult
 
 MAIN = "kernel_src/kernels/infer.py"
 SOURCES = {
@@ -131,13 +131,13 @@ class Toy:
             cell |= {"outputs": [], "execution_count": None}
         self.notebook["cells"].insert(place, cell)
 
-    def look(self, **more: Any) -> Return:
+    def look(self, **more: Any) -> SyncResult:
         edited = parse(json.dumps(self.notebook).encode())
-        return bring_home(edited, self.root, notebook=self.root / "toy.ipynb", **more)
+        return sync_back(edited, self.root, notebook=self.root / "toy.ipynb", **more)
 
-    def sync(self, conflicts_in_source: bool = False, **more: Any) -> Return:
+    def sync(self, conflicts_in_source: bool = False, **more: Any) -> SyncResult:
         content = json.dumps(self.notebook).encode()
-        result = bring_home(parse(content), self.root, notebook=self.root / "toy.ipynb", **more)
+        result = sync_back(parse(content), self.root, notebook=self.root / "toy.ipynb", **more)
         write_home(content, result, "toy", self.root, conflicts_in_source=conflicts_in_source)
         return result
 

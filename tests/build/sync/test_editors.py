@@ -157,8 +157,8 @@ def test_a_pasted_picture_is_refused(toy: Toy) -> None:
 
 
 def test_what_is_no_notebook_is_wrong_use() -> None:
-    from build.core.errors import WrongUse
+    from build.core.errors import UsageError
 
     for text in (b"", b"[]", b"{}", b'{"nbformat": 3}', b'{"nbformat": 4, "cells": [1]}', io.BytesIO().read()):
-        with pytest.raises(WrongUse):
+        with pytest.raises(UsageError):
             parse(text)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.kaggle.pull import bring_pulled, save_pulled
 from build.notebooks.base import BUILDS, find, stitch_texts
 from build.notebooks.edited_cells import parse
@@ -414,7 +414,7 @@ def refused(run: Any) -> None:
         run()
     except CheckFailed as failed:
         lines = [str(problem) for problem in failed.problems]
-    except (WrongUse, NotANotebook) as wrong:
+    except (UsageError, NotANotebook) as wrong:
         lines = [str(wrong)]
     else:
         return
@@ -532,5 +532,5 @@ def test_a_file_whose_name_is_no_text_comes_home_like_any_other(
 def test_the_bytes_of_a_device_or_a_folder_are_not_awaited(toy: Toy, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.ipynb")
     for path in (tmp_path, tmp_path / "pipe.ipynb", Path("/dev/zero"), Path("a\0b"), tmp_path / ("x" * 300)):
-        with pytest.raises(WrongUse):
+        with pytest.raises(UsageError):
             look(path, toy.root)

@@ -141,7 +141,7 @@ def look_at_what_is_left(kit: Kit) -> str:
     return left
 
 
-def is_home(kit: Kit) -> bool:
+def is_synced(kit: Kit) -> bool:
     return kit.now() == kit.new and not (kit.folder / "out/sync/pending").exists()
 
 
@@ -149,14 +149,14 @@ def is_home(kit: Kit) -> bool:
 def test_a_sync_killed_before_each_of_its_writes(kit: Kit) -> None:
     forks = Forks(kit)
     try:
-        assert forks.sync() == 0 and is_home(kit), forks.said()
+        assert forks.sync() == 0 and is_synced(kit), forks.said()
         changes = int(forks.said().split("changes ")[1].split()[0])
         left = []
         for number in range(1, changes + 1):
             kit.put_back()
             assert forks.sync(killed_before=number) == -signal.SIGKILL
             left.append(look_at_what_is_left(kit))
-            assert forks.sync() == 0 and is_home(kit), forks.said()
+            assert forks.sync() == 0 and is_synced(kit), forks.said()
     finally:
         forks.end()
     print(changes, left)
@@ -171,7 +171,7 @@ def test_a_sync_killed_by_the_clock(kit: Kit) -> None:
     whole = kit.sync()
     _, said = whole.communicate()
     whole_s = time.perf_counter() - start
-    assert whole.returncode == 0 and is_home(kit), said
+    assert whole.returncode == 0 and is_synced(kit), said
     for share in (0.5, 0.95):
         kit.put_back()
         process = kit.sync()
@@ -181,4 +181,4 @@ def test_a_sync_killed_by_the_clock(kit: Kit) -> None:
         look_at_what_is_left(kit)
         again = kit.sync()
         _, said = again.communicate()
-        assert again.returncode == 0 and is_home(kit), said
+        assert again.returncode == 0 and is_synced(kit), said

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.weights.augment import GAP_PX, contact_sheet, run
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import TINY, TINY_VIT
@@ -83,5 +83,5 @@ def test_a_wrong_name_file_or_ending_is_a_wrong_use(tmp_path: Path) -> None:
         ("v1", tmp_path / "no.jpg", tmp_path / "a.png", "cannot be decoded"),
         ("v1", tmp_path / "no.jpg", tmp_path / "a.gif", "must end in .png"),
     ):
-        with pytest.raises(WrongUse, match=message):
+        with pytest.raises(UsageError, match=message):
             run(name, image, out, 3, None, False)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.weights.bundle import half_precision, make_bundle, run, summary
 from kernel_src.competition.constants import TARGETS
 from kernel_src.runtime.files import sha256_of
@@ -237,7 +237,7 @@ def test_a_run_without_its_depth_model_is_refused_with_the_cure(
     broken_depth_run: Path, tmp_path: Path, name: str
 ) -> None:
     (broken_depth_run / name).unlink()
-    with pytest.raises(WrongUse, match=f"lacks {name}: copy it from the dataset i2b-depth-anything"):
+    with pytest.raises(UsageError, match=f"lacks {name}: copy it from the dataset i2b-depth-anything"):
         make(broken_depth_run, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -257,7 +257,7 @@ def test_a_run_that_does_not_name_its_depth_model_is_refused(broken_depth_run: P
     config = json.loads((broken_depth_run / "config.json").read_text())
     del config["depth"]
     (broken_depth_run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(WrongUse, match="the entry depth lacks weights, config, sha256"):
+    with pytest.raises(UsageError, match="the entry depth lacks weights, config, sha256"):
         make(broken_depth_run, tmp_path / "bundle")
 
 
@@ -309,11 +309,11 @@ def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path, run_folder: Path) -> None:
-    with pytest.raises(WrongUse, match="holds no finished training run.*train first"):
+    with pytest.raises(UsageError, match="holds no finished training run.*train first"):
         make(tmp_path / "nothing", tmp_path / "bundle")
     (run_folder / "fold1.safetensors").unlink()
     (run_folder / "oof.csv").unlink()
-    with pytest.raises(WrongUse, match="lacks fold1.safetensors, oof.csv: let the training finish"):
+    with pytest.raises(UsageError, match="lacks fold1.safetensors, oof.csv: let the training finish"):
         make(run_folder, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -347,7 +347,7 @@ def test_what_is_no_bundle_is_never_replaced(run_folder: Path, tmp_path: Path, k
     else:
         out = run_folder
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(WrongUse, match="is there and is no bundle, so it is not replaced: name another --out"):
+    with pytest.raises(UsageError, match="is there and is no bundle, so it is not replaced: name another --out"):
         make(run_folder, out)
     assert sorted(tmp_path.rglob("*")) == before
 

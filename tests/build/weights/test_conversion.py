@@ -8,7 +8,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.run.mock import dataset_slug
 from build.weights.checkpoints import read_checkpoint
 from build.weights.conversion import make_weights, table
@@ -71,16 +71,16 @@ def test_a_depth_model_brings_its_config(tmp_path: Path) -> None:
     make_weights("i2b-depth-anything-v2-small", source, tmp_path / "made")
     assert set(verify_manifest(tmp_path / "made")["files"]) == {"model.safetensors", "config.json"}
     (source / "config.json").unlink()
-    with pytest.raises(WrongUse, match="config.json is missing"):
+    with pytest.raises(UsageError, match="config.json is missing"):
         make_weights("i2b-depth-anything-v2-small", source, tmp_path / "other")
 
 
 def test_what_is_not_there_and_what_nobody_knows_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="neither a file nor a folder with model.safetensors"):
+    with pytest.raises(UsageError, match="neither a file nor a folder with model.safetensors"):
         make_weights(SLUG, tmp_path, tmp_path / "made")
-    with pytest.raises(WrongUse, match="no weights are called 'i2b-nothing'"):
+    with pytest.raises(UsageError, match="no weights are called 'i2b-nothing'"):
         make_weights("i2b-nothing", tmp_path)
-    with pytest.raises(WrongUse, match="where the downloaded file lies"):
+    with pytest.raises(UsageError, match="where the downloaded file lies"):
         make_weights(SLUG, download(tmp_path / "download"), tmp_path / "download")
 
 

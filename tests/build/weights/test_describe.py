@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.weights import describe as module
 from build.weights.describe import Description, describe, descriptions, run_describe
 from build.weights.experiment_list import run as run_list
@@ -185,9 +185,9 @@ def test_describe_prints_every_promised_key_as_json(
 
 
 def test_describing_what_there_is_not_names_what_there_is() -> None:
-    with pytest.raises(WrongUse, match="no experiment 'v99'; there are demo, v1"):
+    with pytest.raises(UsageError, match="no experiment 'v99'; there are demo, v1"):
         run_describe("v99", as_json=True)
-    with pytest.raises(WrongUse, match="v6 is an ensemble of v4, v5: describe each"):
+    with pytest.raises(UsageError, match="v6 is an ensemble of v4, v5: describe each"):
         run_describe("v6", as_json=True)
 
 

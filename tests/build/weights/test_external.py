@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import build.weights.external
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.run.mock import dataset_slug
 from build.weights.external import make_external
@@ -125,15 +125,15 @@ def test_a_download_that_cannot_be_used_leaves_nothing_and_says_what_was_looked_
 
 def test_a_wrong_name_or_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     download = write_grassclover(tmp_path / "download")
-    with pytest.raises(WrongUse, match="known are grassclover"):
+    with pytest.raises(UsageError, match="known are grassclover"):
         make_external("i2b-meadows", download, tmp_path / "made")
-    with pytest.raises(WrongUse, match="unpack the download"):
+    with pytest.raises(UsageError, match="unpack the download"):
         make_external(SLUG, tmp_path / "download.zip", tmp_path / "made")
-    with pytest.raises(WrongUse, match="lie in each other"):
+    with pytest.raises(UsageError, match="lie in each other"):
         make_external(SLUG, download, download / "made")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep me")
-    with pytest.raises(WrongUse, match="not replaced"):
+    with pytest.raises(UsageError, match="not replaced"):
         make_external(SLUG, download, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "keep me"
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.weights.bundle import make_bundle
 from build.weights.pseudo_label import label
@@ -222,7 +222,7 @@ def test_what_cannot_be_meant_is_named_with_its_cure(
     bundle: Path, tiny_competition: Path, meadow: Path, tmp_path: Path
 ) -> None:
     def fails(message: str, *, data: Path = tiny_competition, out: str = "i2b-tiny-labels", **given: Any) -> None:
-        with pytest.raises(WrongUse, match=message):
+        with pytest.raises(UsageError, match=message):
             label(AGAIN, data, given.get("bundles", [bundle]), given.get("images", [meadow]), tmp_path / out)
 
     fails("no train.csv", data=meadow)

@@ -79,7 +79,7 @@ def test_where_the_table_names_no_rows_the_sample_submission_does_in_the_rerun(
     assert test.photographs == {"B": tmp_path / "test/B.jpg", "A": tmp_path / "test/A.jpg"} and not test.unknown
     assert len(test.sample_ids) == 10
     (fault,) = log.faults
-    assert told in fault.what and "the rows of sample_submission.csv" in fault.instead
+    assert told in fault.what and "the rows of sample_submission.csv" in fault.fallback
 
 
 @pytest.mark.parametrize("sample", ["", "target\n0\n"])

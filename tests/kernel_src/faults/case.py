@@ -18,7 +18,7 @@ class Told:
 
     part: str
     what: str  # is part of what it says
-    instead: str
+    fallback: str
     ids: tuple[str, ...] = ()
 
 

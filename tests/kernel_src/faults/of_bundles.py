@@ -71,11 +71,11 @@ def _bundle(
 
 
 def _gone(slug: str, what: str) -> Told:
-    return Told(part="bundle", what=f"{slug} cannot be used: {what}", instead=OTHER_BUNDLES)
+    return Told(part="bundle", what=f"{slug} cannot be used: {what}", fallback=OTHER_BUNDLES)
 
 
 def _damaged(slug: str, what: str) -> Told:
-    return Told(part="bundle", what=f"{slug}: {what}", instead=INTACT)
+    return Told(part="bundle", what=f"{slug}: {what}", fallback=INTACT)
 
 
 SHA = "has another sha256"
@@ -126,7 +126,7 @@ BUNDLES = [
     _bundle(
         "another file where one fold should be, its hash right",
         _cut(ALONE, "fold0.safetensors"),
-        Told(part="fold", what=ALONE, instead="the other folds"),
+        Told(part="fold", what=ALONE, fallback="the other folds"),
         strict=f"fold: {ALONE}",
         strict_cell="Inference within the time",
         bundles=(ALONE,),
@@ -179,7 +179,7 @@ BUNDLES = [
     _bundle(
         "training means that are no grams",
         _config(ALONE, lambda config: config["target_mean_g"].update(GDM_g=-1.0)),
-        Told(part="bundle", what="are no grams", instead=OTHER_BUNDLES),
+        Told(part="bundle", what="are no grams", fallback=OTHER_BUNDLES),
         strict="are no grams",
         bundles=(ALONE,),
         mean=ALL,

@@ -18,7 +18,7 @@ def _unforeseen(fault: str, broken: str, **more: object) -> Case:
                 Told(
                     part="unforeseen",
                     what="ZeroDivisionError: division by zero\nTraceback",
-                    instead="the best complete submission so far stands",
+                    fallback="the best complete submission so far stands",
                 ),
             ),
         }
@@ -39,7 +39,7 @@ CODE = [
     _unforeseen("an error while the recipes are read that nobody foresaw", "read_recipes", mean=ALL),
     replace(
         (engine := _unforeseen("an error in the engine that nobody foresaw", "Inference._take_computed", mean=ALL)),
-        rerun=(*engine.rerun, Told(part="photograph", what="no prediction", instead=MEAN, ids=ALL)),
+        rerun=(*engine.rerun, Told(part="photograph", what="no prediction", fallback=MEAN, ids=ALL)),
     ),
     AFTER_ALL,
     _unforeseen(

@@ -15,18 +15,18 @@ def _killing(name: str) -> str:
 
 FAILS_TO_START = """
 healthy = DeviceWorker.__init__
-def planted(self, pipe, orders):
-    if orders.index == 1:
+def planted(self, pipe, config):
+    if config.index == 1:
         raise RuntimeError("CUDA error: device-side assert triggered")
-    healthy(self, pipe, orders)
+    healthy(self, pipe, config)
 DeviceWorker.__init__ = planted
 """
 # The worker of the second device is told by its index; the first waits until it has died once, or would do all alone.
 DIES_MIDWAY = f"""
 start, healthy, passes = DeviceWorker.__init__, BatchWork.grams, []
-def planted_start(self, pipe, orders):
-    start(self, pipe, orders)
-    passes.append(orders.index)
+def planted_start(self, pipe, config):
+    start(self, pipe, config)
+    passes.append(config.index)
 def planted(self, number, model, view):
     passes.append(0)
     while passes[0] == 0 and not {mark("died")}.exists():
@@ -101,7 +101,7 @@ def spelt() -> list[Case]:
                     plant=Plant(cell=cell),
                     strict="",
                     strict_note="the memory is too small for 2 photographs at once",
-                    rerun=(Told(part="memory", what="the memory is too small for", instead="1 at once from now on"),),
+                    rerun=(Told(part="memory", what="the memory is too small for", fallback="1 at once from now on"),),
                 )
             )
             cases.append(
@@ -111,7 +111,7 @@ def spelt() -> list[Case]:
                     plant=Plant(cell=also + before_moving(f"if len(nets) > 1:\n    raise {error}")),
                     strict="",
                     strict_note=f"{ALONE}, fold 1 finds no room beside the others",
-                    rerun=(Told(part="memory", what="finds no room beside the others", instead=anew),),
+                    rerun=(Told(part="memory", what="finds no room beside the others", fallback=anew),),
                 )
             )
     return cases
@@ -130,7 +130,7 @@ def crashes() -> list[Case]:
                     kind="device",
                     plant=Plant(cell=cell),
                     strict=what,
-                    rerun=(Told(part="device", what=what, instead=", 1 at once", ids=SOME),),
+                    rerun=(Told(part="device", what=what, fallback=", 1 at once", ids=SOME),),
                 )
             )
         what = f"killed by SIGKILL while {ALONE}, fold 1 was loaded"
@@ -141,8 +141,8 @@ def crashes() -> list[Case]:
                 plant=Plant(cell=also + DEADLY_TO_LOAD),
                 strict=what,
                 rerun=(
-                    Told(part="device", what=what, instead="its photographs are tried again on CPU", ids=SOME),
-                    Told(part="fold", what=f"{ALONE}, fold 1: CPU fails whenever", instead="the other folds"),
+                    Told(part="device", what=what, fallback="its photographs are tried again on CPU", ids=SOME),
+                    Told(part="fold", what=f"{ALONE}, fold 1: CPU fails whenever", fallback="the other folds"),
                 ),
                 by="fold 0",
             )
@@ -164,7 +164,7 @@ def _devices() -> list[Case]:
             plant=Plant(cell=before_grams(f"if len(self.pictures[0]) > 3:\n    {CROWDED}")),
             strict="",
             strict_note="the memory is too small for 4 photographs at once",
-            rerun=(Told(part="memory", what="too small for 4 photographs at once", instead="2 at once from now on"),),
+            rerun=(Told(part="memory", what="too small for 4 photographs at once", fallback="2 at once from now on"),),
         ),
         Case(
             fault="memory too small for one photograph",
@@ -172,10 +172,10 @@ def _devices() -> list[Case]:
             plant=Plant(photographs={first: odd.white}, cell=crowded_if_white),
             strict="OutOfMemoryError: CUDA out of memory",
             rerun=(
-                Told(part="memory", what="too small for 2 photographs at once", instead="1 at once from now on"),
-                Told(part="device", what="OutOfMemoryError", instead=AGAIN, ids=IDS[:2]),
+                Told(part="memory", what="too small for 2 photographs at once", fallback="1 at once from now on"),
+                Told(part="device", what="OutOfMemoryError", fallback=AGAIN, ids=IDS[:2]),
                 Told(
-                    part="photograph", what=_killing("CPU"), instead=f"what is there of it, else {MEAN}", ids=(first,)
+                    part="photograph", what=_killing("CPU"), fallback=f"what is there of it, else {MEAN}", ids=(first,)
                 ),
             ),
             mean=(first,),
@@ -193,7 +193,7 @@ def _devices() -> list[Case]:
             kind="device",
             plant=Plant(cell=KILLED_ONCE),
             strict="the worker of CPU killed by SIGKILL",
-            rerun=(Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=IDS[2:6]),),
+            rerun=(Told(part="device", what="killed by SIGKILL", fallback=AGAIN, ids=IDS[2:6]),),
         ),
         Case(
             fault="a fold that kills its workers",
@@ -201,9 +201,9 @@ def _devices() -> list[Case]:
             plant=Plant(cell=before_grams(f"if model == 0:\n    {KILL}")),
             strict="the worker of CPU killed by SIGKILL",
             rerun=(
-                Told(part="device", what="killed by SIGKILL", instead=AGAIN, ids=SOME),
-                Told(part="photograph", what=_killing("CPU"), instead="what is there of it", ids=IDS[:1]),
-                Told(part="fold", what=f"{ALONE}, fold 0: kills its workers", instead="the other folds"),
+                Told(part="device", what="killed by SIGKILL", fallback=AGAIN, ids=SOME),
+                Told(part="photograph", what=_killing("CPU"), fallback="what is there of it", ids=IDS[:1]),
+                Told(part="fold", what=f"{ALONE}, fold 0: kills its workers", fallback="the other folds"),
             ),
             by="fold 1",
         ),
@@ -212,35 +212,35 @@ def _devices() -> list[Case]:
             kind="device",
             plant=Plant(cell=HANGS),
             strict="the worker of CPU killed by SIGKILL: it hung",
-            rerun=(Told(part="device", what="it hung", instead=AGAIN, ids=IDS[2:6]),),
+            rerun=(Told(part="device", what="it hung", fallback=AGAIN, ids=IDS[2:6]),),
         ),
         Case(
             fault="a worker that hangs and cannot be ended",
             kind="device",
             plant=Plant(cell=CANNOT_BE_KILLED + HANGS),
             strict="the worker of CPU cannot be ended: it hung",
-            rerun=(Told(part="device", what="cannot be ended: it hung", instead=AGAIN, ids=IDS[2:6]),),
+            rerun=(Told(part="device", what="cannot be ended: it hung", fallback=AGAIN, ids=IDS[2:6]),),
         ),
         Case(
             fault="a worker that hangs while it loads the bundles",
             kind="device",
             plant=Plant(cell=HANGS_LOADING),
             strict="the worker of CPU killed by SIGKILL: it hung while it loaded the bundles",
-            rerun=(Told(part="device", what="it hung while it loaded", instead="the work is done on CPU"),),
+            rerun=(Told(part="device", what="it hung while it loaded", fallback="the work is done on CPU"),),
         ),
         Case(
             fault="one of two devices failing at its start",
             kind="device",
             plant=Plant(cell=TWO_DEVICES + FAILS_TO_START),
             strict="ended with exit code 1: RuntimeError: CUDA error: device-side assert triggered",
-            rerun=(Told(part="device", what="device-side assert", instead="the work is done on CPU"),),
+            rerun=(Told(part="device", what="device-side assert", fallback="the work is done on CPU"),),
         ),
         Case(
             fault="one of two devices dying midway, again and again",
             kind="device",
             plant=Plant(cell=TWO_DEVICES + DIES_MIDWAY),
             strict="killed by SIGKILL",
-            rerun=(Told(part="device", what="killed by SIGKILL", instead="tried again on", ids=SOME),),
+            rerun=(Told(part="device", what="killed by SIGKILL", fallback="tried again on", ids=SOME),),
         ),
         Case(
             fault="a GPU like Kaggle's P100, which this torch has no kernels for",
@@ -248,7 +248,7 @@ def _devices() -> list[Case]:
             plant=Plant(device="p100"),
             strict="",
             strict_note="Tesla P100-PCIE-16GB is sm_60",
-            rerun=(Told(part="device", what="Tesla P100-PCIE-16GB is sm_60", instead="predicted on 1 x CPU"),),
+            rerun=(Told(part="device", what="Tesla P100-PCIE-16GB is sm_60", fallback="predicted on 1 x CPU"),),
         ),
         Case(
             fault="one of two GPUs that multiplies wrongly",
@@ -257,7 +257,7 @@ def _devices() -> list[Case]:
             strict="",
             strict_note="GPU 0: Tesla T4 multiplies wrongly → predicted on 1 x Tesla T4",
             rerun=(
-                Told(part="device", what="GPU 0: Tesla T4 multiplies wrongly", instead="predicted on 1 x Tesla T4"),
+                Told(part="device", what="GPU 0: Tesla T4 multiplies wrongly", fallback="predicted on 1 x Tesla T4"),
             ),
         ),
         Case(
@@ -266,6 +266,6 @@ def _devices() -> list[Case]:
             plant=Plant(cell="ANSWER_S = 1.0\ncount_gpus = lambda: time.sleep(600)"),
             strict="",
             strict_note="no answer within 1 s, the driver hangs",
-            rerun=(Told(part="device", what="no answer within 1 s", instead="predicted on 1 x CPU"),),
+            rerun=(Told(part="device", what="no answer within 1 s", fallback="predicted on 1 x CPU"),),
         ),
     ]

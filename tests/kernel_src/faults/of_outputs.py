@@ -20,7 +20,7 @@ def outputs() -> list[Case]:
                 Told(
                     part="fold",
                     what=f"{ALONE}, fold {fold}, view {view}: ",
-                    instead=OTHERS,
+                    fallback=OTHERS,
                     ids=ALL,
                 )
                 for fold in folds
@@ -44,7 +44,7 @@ def outputs() -> list[Case]:
             plant=Plant(bundles=(FIRST, SECOND), cell=_not_finite("nan", "number == 0")),
             strict=f"{FIRST}, fold 0, view 0: 2 of 2 predictions are NaN or infinite",
             rerun=tuple(
-                Told(part="fold", what=f"{FIRST}, fold {fold}, view {view}: ", instead=OTHERS, ids=ALL)
+                Told(part="fold", what=f"{FIRST}, fold {fold}, view {view}: ", fallback=OTHERS, ids=ALL)
                 for fold in range(2)
                 for view in range(4)
             ),

@@ -31,14 +31,14 @@ PHOTOGRAPHS = tuple(
         plant=Plant(photographs={name: spoil}),
         strict=what,
         rerun=(
-            Told(part="photograph", what=what, instead=instead, ids=(name,)),
+            Told(part="photograph", what=what, fallback=fallback, ids=(name,)),
             # A picture of one pixel is odd in two ways.
             *(
                 [
                     Told(
                         part="photograph",
                         what="1 x 1 px, of another size than 2000 x 1000",
-                        instead=instead,
+                        fallback=fallback,
                         ids=(name,),
                     )
                 ]
@@ -46,8 +46,8 @@ PHOTOGRAPHS = tuple(
                 else []
             ),
         ),
-        mean=(name,) if instead == MEAN else (),
-        other=(name,) if instead == ODD else (),
+        mean=(name,) if fallback == MEAN else (),
+        other=(name,) if fallback == ODD else (),
     )
-    for name, (fault, spoil, what, instead) in zip(IDS, _PHOTOGRAPHS, strict=False)
+    for name, (fault, spoil, what, fallback) in zip(IDS, _PHOTOGRAPHS, strict=False)
 )

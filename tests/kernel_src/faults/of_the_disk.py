@@ -25,14 +25,14 @@ DISK = [
         ),
         strict="No space left on device",
         strict_cell=FIRST_SECOND,
-        rerun=(Told(part="disk", what="No space left on device", instead="saved again with the first predictions"),),
+        rerun=(Told(part="disk", what="No space left on device", fallback="saved again with the first predictions"),),
     ),
     Case(
         fault="disk full for submission.csv after the first second",
         kind="disk",
         plant=Plant(cell=FULL.format(name="submission.csv", when="")),
         strict="the submission cannot be saved: [Errno 28] No space left on device",
-        rerun=(Told(part="disk", what="No space left on device", instead=SAVED_BEFORE),),
+        rerun=(Told(part="disk", what="No space left on device", fallback=SAVED_BEFORE),),
         mean=ALL,
     ),
     Case(
@@ -41,7 +41,7 @@ DISK = [
         plant=Plant(cell=SMALL, before=BEFORE_REPORT),
         strict="File too large",
         strict_cell=REPORT,
-        rerun=(Told(part="disk", what="inference_report.json cannot be written", instead="these lines"),),
+        rerun=(Told(part="disk", what="inference_report.json cannot be written", fallback="these lines"),),
         unwritten=True,
     ),
 ]

@@ -50,7 +50,7 @@ TABLES = [
         plant=Plant(tables=_table(lambda rows: rows + rows[:3])),
         strict="rows appear twice",
         strict_cell=FIRST_SECOND,
-        rerun=(Told(part="table", what="rows appear twice", instead="each is predicted and written once", ids=TWICE),),
+        rerun=(Told(part="table", what="rows appear twice", fallback="each is predicted and written once", ids=TWICE),),
     ),
     Case(
         fault="reordered rows",
@@ -69,7 +69,7 @@ TABLES = [
             Told(
                 part="table",
                 what="rows whose target is none of",
-                instead="the mean over all training means",
+                fallback="the mean over all training means",
                 ids=(f"{IDS[-1]}__{NOBODY}",),
             ),
         ),
@@ -80,7 +80,7 @@ TABLES = [
         plant=Plant(tables=_table(lambda rows: [], *BOTH)),
         strict="has a heading and no rows",
         strict_cell=FIRST_SECOND,
-        rerun=(Told(part="table", what="has a heading and no rows", instead="a submission without rows"),),
+        rerun=(Told(part="table", what="has a heading and no rows", fallback="a submission without rows"),),
     ),
     Case(
         fault="missing columns",
@@ -92,7 +92,7 @@ TABLES = [
             Told(
                 part="table",
                 what="columns image_path, target_name are missing",
-                instead="photographs from test/, targets from the ids",
+                fallback="photographs from test/, targets from the ids",
             ),
         ),
     ),
@@ -103,7 +103,7 @@ TABLES = [
         strict="no column 'sample_id'",
         strict_cell=FIRST_SECOND,
         rerun=(
-            Told(part="table", what="no column 'sample_id'", instead="the rows of sample_submission.csv, photographs"),
+            Told(part="table", what="no column 'sample_id'", fallback="the rows of sample_submission.csv, photographs"),
         ),
     ),
     Case(

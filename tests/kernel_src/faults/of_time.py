@@ -20,6 +20,6 @@ TIME = Case(
     plant=Plant(photographs={IDS[-1]: odd.white}, cell=TIME_IS_OVER, parameters={"PREDICT_SECONDS": 60}),
     strict="",
     strict_note="the time allowed all 8 steps for",
-    rerun=(Told(part="time", what="the time allowed all 8 steps for", instead="steps for the others"),),
+    rerun=(Told(part="time", what="the time allowed all 8 steps for", fallback="steps for the others"),),
     other=IDS[-1:],
 )

@@ -1,6 +1,6 @@
 """A tiny competition, tiny bundles and the built inference notebook, with a fault planted into any of them.
 
-What hits files is planted into the files. What needs other code (a memory that is too small, a worker that dies) is
+What hits files is planted into the files. What needs other code (a memory that is too small, a worker that crashes) is
 planted by one more cell of the notebook; the sources stay as they are.
 """
 

@@ -10,14 +10,14 @@ from tests.kernel_src.faults.planting import IDS, ROOT
 DOCUMENT = ROOT / "docs" / "inference-faults.md"
 HEAD = """# What goes wrong, and what becomes of it
 
-Written by the tests (`tests/kernel_src/faults`), which plant every fault into the built inference notebook or its files and
-rehearse it: `make test-full` all of them; `make test` one of each kind and every odd photograph, in a single rerun.
-“Strict” is the interactive and the batch run, “rerun” Kaggle's rerun on the hidden test. Every rerun ends with a
-complete, valid `submission.csv`, and the photographs that no fault names are predicted as if nothing had happened. The
-ids are those of the test's {images} photographs.
+Written by the tests (`tests/kernel_src/faults`), which plant every fault into the built inference notebook or its
+files and rehearse it: `make test-full` all of them; `make test` one of each kind and every odd photograph, in a single
+rerun. “Strict” is the interactive and the batch run, “rerun” Kaggle's rerun on the hidden test. Every rerun ends with
+a complete, valid `submission.csv`, and the photographs that no fault names are predicted as if nothing had happened.
+The ids are those of the test's {images} photographs.
 
 What is told is caught by name where it arises. An error that nobody foresaw is caught in one place, and only in the
-rerun: `FaultLog.whatever_happens`, a block around everything that the first submission does not depend on. Not caught
+rerun: `FaultLog.contain_unexpected`, a block around everything that the first submission does not depend on. Not caught
 are an import that fails and a test whose tables name no rows.
 
 A fold that finds no room beside the others is read again whenever it is needed, into the place of another one, and
@@ -69,7 +69,7 @@ def rerun_row(case: Case) -> tuple[str, ...]:
         for values in (
             [f"{told.part}: {told.what.strip(': ')}" for told in case.rerun],
             [shown(told.ids) for told in case.rerun],
-            [told.instead for told in case.rerun],
+            [told.fallback for told in case.rerun],
         )
     ]
     return case.fault, "rerun", *("; ".join(part) for part in parts)

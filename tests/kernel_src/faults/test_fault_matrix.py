@@ -48,7 +48,7 @@ def check_rerun(cases: list[Case], run: Rehearsed, healthy: Healthy, plant: Plan
         found = [
             fault
             for fault in said
-            if fault["part"] == told.part and told.what in fault["what"] and told.instead in fault["instead"]
+            if fault["part"] == told.part and told.what in fault["what"] and told.fallback in fault["fallback"]
         ]
         assert found, (told, said)
         ids = {name for fault in found for name in fault["ids"]}

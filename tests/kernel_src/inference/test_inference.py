@@ -27,7 +27,7 @@ from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.inference import device_folds, device_worker, inference
 from kernel_src.inference import worker_pool as workforce
-from kernel_src.inference.inference import Job, Outcome, infer
+from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.models.model import GramsNet
 from kernel_src.models.prediction import BatchWork
 from kernel_src.runtime.faults import FaultLog, NotContained
@@ -63,7 +63,9 @@ def job_of(paths: list[Path], *recipes: BundleRecipe | None, shares: tuple[float
     )
 
 
-def run(job: Job, log: FaultLog, seconds: float = HALF_A_MINUTE_S, batch_size: int = 4, devices: int = 1) -> Outcome:
+def run(
+    job: Job, log: FaultLog, seconds: float = HALF_A_MINUTE_S, batch_size: int = 4, devices: int = 1
+) -> InferenceResult:
     saved: list[np.ndarray] = []
     outcome = infer(
         job,
@@ -112,7 +114,7 @@ def test_everything_is_computed_and_is_what_the_plain_pass_computes(
     outcome = run(job_of(paths, recipe), log)
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
     assert outcome.passes_done == outcome.passes_wanted == 12 * 2 * 4 and not log.faults
-    assert outcome.predicted.all() and outcome.answers.is_complete()
+    assert outcome.predicted.all() and outcome.predictions.is_complete()
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -169,7 +171,7 @@ def test_a_worker_that_is_killed_costs_nothing_in_the_rerun(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, devices=devices)
     (fault,) = log.faults
-    assert "killed by SIGKILL" in fault.what and fault.part == "device" and "tried again" in fault.instead
+    assert "killed by SIGKILL" in fault.what and fault.part == "device" and "tried again" in fault.fallback
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
@@ -215,8 +217,8 @@ def test_a_fold_that_kills_its_worker_is_left_out(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log)
     assert any(fault.part == "fold" and f"fold {lethal}: kills its workers" in fault.what for fault in log.faults)
-    assert outcome.predicted.all() and np.isnan(outcome.answers.fold_grams(0)[lethal]).all()
-    assert np.isfinite(outcome.answers.fold_grams(0)[1 - lethal]).all()
+    assert outcome.predicted.all() and np.isnan(outcome.predictions.fold_grams(0)[lethal]).all()
+    assert np.isfinite(outcome.predictions.fold_grams(0)[1 - lethal]).all()
 
 
 def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
@@ -228,7 +230,7 @@ def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
     once = tmp_path / "once"
 
     def note_device(self: device_worker.DeviceWorker, *some: object) -> object:
-        here.append(self.orders.index)
+        here.append(self.config.index)
         return load(self, *some)
 
     def die(*_: object) -> None:
@@ -236,8 +238,8 @@ def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
             (dead / str(os.getpid())).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if not once.exists():
-            # A process is gone once the notebook has buried it.
-            while len(pids := os.listdir(dead)) < workforce.DEATHS_OF_A_DEVICE or any(
+            # A process is gone once the notebook has replaced it.
+            while len(pids := os.listdir(dead)) < workforce.CRASHES_OF_A_DEVICE or any(
                 psutil.pid_exists(int(p)) for p in pids
             ):
                 time.sleep(0.01)
@@ -249,7 +251,7 @@ def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, devices=2)
     assert once.exists() and {fault.part for fault in log.faults} == {"device"}
-    assert outcome.answers.is_complete()
+    assert outcome.predictions.is_complete()
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
@@ -272,11 +274,11 @@ def test_a_worker_that_hangs_is_ended_and_its_work_done_by_another(
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
-def hang_in_loading(monkeypatch: pytest.MonkeyPatch, when: Callable[[device_worker.Orders], bool]) -> None:
+def hang_in_loading(monkeypatch: pytest.MonkeyPatch, when: Callable[[device_worker.WorkerConfig], bool]) -> None:
     load = device_worker.DeviceWorker._load
 
     def hanging(self: device_worker.DeviceWorker, *some: object) -> object:
-        if when(self.orders):
+        if when(self.config):
             time.sleep(600)
         return load(self, *some)
 
@@ -287,7 +289,7 @@ def hang_in_loading(monkeypatch: pytest.MonkeyPatch, when: Callable[[device_work
 def test_a_worker_that_hangs_while_it_loads_is_not_waited_for_by_the_others(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hang_in_loading(monkeypatch, lambda orders: orders.index == 1)
+    hang_in_loading(monkeypatch, lambda config: config.index == 1)
     log, start = FaultLog(strict=True), time.monotonic()
     outcome = run(job_of(paths, recipe), log, seconds=10 * HALF_A_MINUTE_S, devices=2)
     assert time.monotonic() - start < HALF_A_MINUTE_S and not log.faults
@@ -299,7 +301,7 @@ def test_a_worker_that_hangs_while_it_loads_is_replaced(
 ) -> None:
     once = tmp_path / "hung"
 
-    def first(_: device_worker.Orders) -> bool:
+    def first(_: device_worker.WorkerConfig) -> bool:
         new = not once.exists()
         once.touch()
         return new
@@ -317,7 +319,7 @@ def test_a_worker_that_hangs_while_it_loads_is_replaced(
 def test_a_worker_that_cannot_even_be_killed_holds_nobody_up(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As one is that waits in the driver: the kernel takes it away when the driver answers."""
+    """As one is that waits in the driver: the kernel takes it away when the driver predictions."""
     monkeypatch.setattr(inference, "SILENCE_S", 1.0)
     monkeypatch.setattr(workforce, "ENDING_S", 0.2)
     once, real_kill = tmp_path / "hung", ForkProcess.kill
@@ -448,7 +450,7 @@ def test_a_crash_with_several_photographs_halves_the_batch_before_anything_is_bl
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, batch_size=8, devices=devices)
     assert {fault.part for fault in log.faults} == {"device"}
-    assert all(re.search(r"tried again on .*, [124] at once$", fault.instead) for fault in log.faults)
+    assert all(re.search(r"tried again on .*, [124] at once$", fault.fallback) for fault in log.faults)
     assert len(log.faults) <= 3 * devices, "a new worker does not begin where the last one ended"
     assert outcome.passes_done == 12 * 2 * 4
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
@@ -485,7 +487,7 @@ def test_a_fold_that_finds_no_room_beside_the_others_is_loaded_anew_when_it_is_n
     log = FaultLog(strict=True)
     outcome = run(job_of(paths, recipe), log, devices=devices)
     assert {fault.part for fault in log.faults} == {"memory"}
-    assert all("it is loaded anew whenever it is needed" in fault.instead for fault in log.faults)
+    assert all("it is loaded anew whenever it is needed" in fault.fallback for fault in log.faults)
     assert outcome.streamed and outcome.passes_done == 12 * 2 * 4
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
@@ -545,7 +547,7 @@ def test_whatever_goes_wrong_while_a_fold_is_loaded_costs_this_fold_only(
     alter_loading(monkeypatch, lambda number: raise_(error) if number == broken else None)
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, devices=devices)
-    assert [fault.part for fault in log.faults] == ["fold"] and log.faults[0].instead == "the other folds"
+    assert [fault.part for fault in log.faults] == ["fold"] and log.faults[0].fallback == "the other folds"
     assert outcome.grams == pytest.approx(constrain(plain[1 - broken], "projection"), abs=1e-3)
 
 
@@ -572,7 +574,7 @@ def test_a_fold_whose_loading_kills_the_worker_costs_this_fold_only(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, devices=devices)
     assert {fault.part for fault in log.faults} == {"device", "fold"}
-    assert outcome.predicted.all() and np.isnan(outcome.answers.fold_grams(0)[lethal]).all()
+    assert outcome.predicted.all() and np.isnan(outcome.predictions.fold_grams(0)[lethal]).all()
     assert outcome.grams == pytest.approx(constrain(plain[1 - lethal], "projection"), abs=1e-3)
 
 
@@ -608,7 +610,7 @@ def test_a_fold_that_only_one_of_two_devices_can_load_is_not_lost(
     load = device_worker.DeviceWorker._load
 
     def note_device(self: device_worker.DeviceWorker) -> object:
-        here.append(self.orders.index)
+        here.append(self.config.index)
         return load(self)
 
     monkeypatch.setattr(device_worker.DeviceWorker, "_load", note_device)
@@ -649,7 +651,7 @@ def test_a_memory_without_room_for_one_photograph_beside_two_folds_has_room_besi
 HALF = replace(CPU, half=True)
 
 
-def infer_in_half(job: Job, log: FaultLog) -> Outcome:
+def infer_in_half(job: Job, log: FaultLog) -> InferenceResult:
     deadline_s = time.monotonic() + HALF_A_MINUTE_S
     return infer(job, HALF, log, deadline_s=deadline_s, batch_size=4, save=lambda _: None)
 
@@ -703,7 +705,7 @@ def test_what_is_not_finite_in_fp16_is_computed_in_fp32_before_a_fold_is_left_ou
     log = FaultLog(strict=True)
     outcome = infer_in_half(job_of(paths, wanted), log)
     assert not log.faults and outcome.passes_done == 12 * 2 * 4
-    assert outcome.answers.fold_grams(0)[1] == pytest.approx(plain[1], abs=1e-3), "all of it in fp32"
+    assert outcome.predictions.fold_grams(0)[1] == pytest.approx(plain[1], abs=1e-3), "all of it in fp32"
     why = "not finite" if precision == "auto" else "overflowed in fp16 and were computed again in fp32"
     assert why in outcome.precision["tiny, fold 1"]
     assert outcome.precision["tiny, fold 1"].startswith("fp32" if precision == "auto" else "fp16")
@@ -720,7 +722,7 @@ def test_a_memory_that_is_too_small_halves_the_batch_and_remembers(
     log = FaultLog(strict=True)
     outcome = run(job_of(paths, recipe), log, batch_size=8)
     assert [fault.part for fault in log.faults] == ["memory"] * 2
-    assert "8 photographs at once" in log.faults[0].what and "2 at once from now on" in log.faults[1].instead
+    assert "8 photographs at once" in log.faults[0].what and "2 at once from now on" in log.faults[1].fallback
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 

@@ -30,7 +30,7 @@ def simulate(limit_s: float, speed: Speed, images: int = 40, devices: int = 1) -
             return schedule, max(free_at)
         begun = now
         now += READING_S * len(task.rows)
-        schedule.pace.learn_reading(READING_S)
+        schedule.throughput.learn_reading(READING_S)
         on_steps = 0.0
         for done, step in enumerate(task.steps):
             if not goes_on(task, done, now - begun, on_steps):
@@ -127,17 +127,17 @@ def test_after_a_crash_with_several_photographs_nothing_is_blamed() -> None:
     schedule = Schedule(STEPS[:1], 8, deadline_s=1e6, batch_size=8)
     for size in (8, 4, 2):
         schedule.batch_size = size
-        assert schedule.on_death([begin(schedule)], 0) == ([], None)
-    assert not schedule.deaths and not schedule.given_up and not schedule.left_out
+        assert schedule.on_crash([begin(schedule)], 0) == ([], None)
+    assert not schedule.crashes and not schedule.given_up and not schedule.left_out
 
 
 def test_a_photograph_that_kills_twice_by_itself_is_given_up_and_the_others_are_not() -> None:
     schedule = Schedule(STEPS[:1], 3, deadline_s=1e6, batch_size=1)
     first, again = begin(schedule), None
-    assert schedule.on_death([first], 0) == ([], None)
+    assert schedule.on_crash([first], 0) == ([], None)
     again = begin(schedule)
     assert first.rows == again.rows == (0,)
-    assert schedule.on_death([again], 0) == ([0], None)
+    assert schedule.on_crash([again], 0) == ([0], None)
     assert begin(schedule).rows == (1,)
 
 
@@ -147,7 +147,7 @@ def test_two_photographs_that_kill_do_not_cost_their_fold_where_it_works_with_ot
         task = begin(schedule)
         if task.rows[0] in (0, 3):
             assert not schedule.left_out
-            schedule.on_death([task], task.steps[0])
+            schedule.on_crash([task], task.steps[0])
             continue
         for step in task.steps:
             schedule.on_step(task, step, 0.1)
@@ -159,20 +159,20 @@ def test_a_fold_that_kills_with_different_photographs_is_left_out_and_they_are_n
     schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
     one, other = begin(schedule), begin(schedule)
     assert set(one.rows).isdisjoint(other.rows)
-    assert schedule.on_death([one], 0) == ([], None)
-    assert schedule.on_death([other], 0) == ([], STEPS[0])
+    assert schedule.on_crash([one], 0) == ([], None)
+    assert schedule.on_crash([other], 0) == ([], STEPS[0])
     assert 0 in schedule.left_out and not schedule.given_up
     schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
-    assert [schedule.on_death([begin(schedule)], 0) for _ in range(2)] == [([], None), ([0], None)]
-    assert schedule.on_death([begin(schedule)], 0) == ([], STEPS[0]), "two photographs, each by itself: the fold"
+    assert [schedule.on_crash([begin(schedule)], 0) for _ in range(2)] == [([], None), ([0], None)]
+    assert schedule.on_crash([begin(schedule)], 0) == ([], STEPS[0]), "two photographs, each by itself: the fold"
     assert not schedule.given_up
 
 
 def test_a_worker_that_hung_with_several_has_them_tried_one_by_one() -> None:
     """Halving again and again would cost minutes each time."""
     schedule = Schedule(STEPS[:1], 4, deadline_s=1e6, batch_size=4)
-    schedule.pace.learn(0, 0.1)
-    assert schedule.on_death([begin(schedule)], 0, hung=True) == ([], None)
+    schedule.throughput.learn(0, 0.1)
+    assert schedule.on_crash([begin(schedule)], 0, hung=True) == ([], None)
     assert begin(schedule).rows == (0,)
 
 
@@ -214,23 +214,23 @@ def test_what_dies_on_one_device_of_two_only_is_not_blamed_on_the_fold_or_the_ph
     for _ in range(4):
         task = schedule.next_task(0.0)
         assert task is not None
-        assert schedule.on_death([task], 0, "cuda 1") == ([], None)
+        assert schedule.on_crash([task], 0, "cuda 1") == ([], None)
     task = schedule.next_task(0.0)
     assert task is not None
-    assert schedule.on_death([task], 0, "cuda 0") != ([], None), "on both it is the photograph or the fold"
+    assert schedule.on_crash([task], 0, "cuda 0") != ([], None), "on both it is the photograph or the fold"
 
 
 def test_what_died_on_a_device_that_is_given_up_is_held_against_that_device_alone() -> None:
     """One GPU dies for good; a single death on the other is then a first one, of a photograph or of chance."""
     schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1, devices=2)
     for _ in range(5):
-        assert schedule.on_death([begin(schedule)], 0, "cuda 1") == ([], None)
+        assert schedule.on_crash([begin(schedule)], 0, "cuda 1") == ([], None)
     schedule.on_devices(["cuda 0"])
     first = begin(schedule)
-    assert schedule.on_death([first], 0, "cuda 0") == ([], None), "neither a fold nor a photograph is lost by one death"
+    assert schedule.on_crash([first], 0, "cuda 0") == ([], None), "neither a fold nor a photograph is lost by one death"
     alone = begin(schedule)
     assert alone.rows == first.rows, "now on trial"
-    assert schedule.on_death([alone], 0, "cuda 0") == ([0], None), "and there is no other device to ask any more"
+    assert schedule.on_crash([alone], 0, "cuda 0") == ([0], None), "and there is no other device to ask any more"
     assert not schedule.left_out
 
 

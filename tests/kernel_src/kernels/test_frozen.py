@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.notebooks.metadata import kernel_metadata, kernel_problems
 from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
@@ -209,11 +209,11 @@ def test_nothing_of_it_is_trained_and_nothing_is_halved(made: Made, tmp_path: Pa
     from build.weights.bundle import make_bundle
 
     with pytest.raises(
-        WrongUse, match="frozen_dinov2 is not trained, its features are frozen: `python -m build features"
+        UsageError, match="frozen_dinov2 is not trained, its features are frozen: `python -m build features"
     ):
         find_experiment(NAME)
     run = made.home / "regressors" / NAME
-    with pytest.raises(WrongUse, match="bundled as it is, in full precision"):
+    with pytest.raises(UsageError, match="bundled as it is, in full precision"):
         make_bundle(run, tmp_path / "bundle", slug=BUNDLE_SLUG, data=made.competition)
     assert (run / "regressor.safetensors").read_bytes() == (made.bundle / "regressor.safetensors").read_bytes()
 

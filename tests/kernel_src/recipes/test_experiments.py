@@ -69,7 +69,7 @@ def differences(name: str, other: str) -> dict[str, Any]:
 
 
 def test_versions_that_repeat_another_differ_from_it_in_what_the_table_says_and_in_nothing_else() -> None:
-    # 32 photographs at once do not fit on a T4 (tests/build/weights/test_training_memory.py); two devices share V2's one fold.
+    # 32 photographs at once do not fit on a T4 (tests/build/weights/test_training_memory.py); two devices share V2.
     assert differences("v3", "v2") == {"train_folds": (), "batch_size": 16, "accumulate_steps": 2}
     assert differences("v4", "v3") == {"loss": "mse", "loss_beta": 1.0}
     assert differences("v5_componly", "v5") == {"external_data": ""}

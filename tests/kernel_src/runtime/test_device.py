@@ -81,7 +81,7 @@ BAD: dict[str, tuple[Callable[[], float], str]] = {
     "fails": (raises("CUDA error: no kernel image"), "Tesla T4 fails at its first operation (CUDA error: no kernel"),
     "multiplies wrongly": (lambda: 1.0, "Tesla T4 multiplies wrongly"),
     "hangs": (lambda: time.sleep(600) or 0.0, "no answer within 2 s, the driver hangs"),
-    "kills whoever asks": (lambda: os._exit(1), "it died without an answer"),
+    "kills whoever asks": (lambda: os._exit(1), "it crashed without an answer"),
 }
 
 
@@ -180,7 +180,7 @@ def test_a_check_that_dies_gives_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Non
     import signal
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: os.kill(os.getpid(), signal.SIGKILL))
-    assert "died without an answer" in check_device().fault
+    assert "crashed without an answer" in check_device().fault
 
 
 @pytest.mark.parametrize(

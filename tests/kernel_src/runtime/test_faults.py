@@ -14,29 +14,29 @@ def test_an_error_that_nobody_foresaw_ends_the_work_in_the_rerun_and_is_told_wit
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     log, done = FaultLog(strict=False), []
-    with log.whatever_happens():
+    with log.contain_unexpected():
         done.append("before")
         done.append({}["key"])
         done.append("after")
     assert done == ["before"]
     (fault,) = log.as_json()
-    assert fault["part"] == "unforeseen" and fault["contained"] and "best complete submission" in fault["instead"]
+    assert fault["part"] == "unforeseen" and fault["contained"] and "best complete submission" in fault["fallback"]
     assert "KeyError: 'key'" in fault["what"] and "test_faults.py" in fault["what"] and "Traceback" in fault["what"]
     assert "test_faults.py" in capsys.readouterr().out
 
 
 def test_outside_the_rerun_it_is_raised_as_it_is() -> None:
     log = FaultLog(strict=True)
-    with pytest.raises(KeyError, match="key"), log.whatever_happens():
+    with pytest.raises(KeyError, match="key"), log.contain_unexpected():
         {}["key"]
-    with pytest.raises(NotContained, match="disk: full"), log.whatever_happens():
-        log.contain(Fault(part="disk", what="full", instead="nothing"))
+    with pytest.raises(NotContained, match="disk: full"), log.contain_unexpected():
+        log.contain(Fault(part="disk", what="full", fallback="nothing"))
     assert not log.faults
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
 def test_who_ends_the_notebook_is_obeyed(end: type[BaseException]) -> None:
-    with pytest.raises(end), FaultLog(strict=False).whatever_happens():
+    with pytest.raises(end), FaultLog(strict=False).contain_unexpected():
         raise end
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.report.diagnostics import Diagnostics, diagnose
 from build.report.diagnostics.sections import page, sections
@@ -93,11 +93,11 @@ def test_without_json_the_short_of_it_is_printed(tmp_path: Path, train: Path) ->
 
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, train: Path) -> None:
     file = str(write_oof(tmp_path / "m.csv", TABLE, predicted(TABLE, 1)))
-    with pytest.raises(WrongUse, match="no folder"):
+    with pytest.raises(UsageError, match="no folder"):
         diagnose(file, train, images=tmp_path / "absent")
-    with pytest.raises(WrongUse, match="no photograph of these images: they are named e.g. ID1000.jpg"):
+    with pytest.raises(UsageError, match="no photograph of these images: they are named e.g. ID1000.jpg"):
         diagnose(file, train, images=tmp_path)
-    with pytest.raises(WrongUse, match="no file .* with test predictions"):
+    with pytest.raises(UsageError, match="no file .* with test predictions"):
         diagnose(file, train, test_predictions=tmp_path / "absent.csv")
     (tmp_path / "half.csv").write_text("sample_id,target\nID1__GDM_g,2\n")
     with pytest.raises(CheckFailed, match="image ID1 has a prediction that is not a number: nothing for Dry_Green_g"):
@@ -157,7 +157,7 @@ def test_predictions_spread_twice_too_wide_have_a_slope_of_one_half(tmp_path: Pa
     heaviest = wide["Dry_Total_g"].bins[-1]
     assert heaviest.predicted_g - heaviest.truth_g == pytest.approx(heaviest.truth_g - GRAMS[:, TOTAL].mean())
     constant = {one.target: one for one in diagnosed(tmp_path, train, honest).calibration}
-    assert constant["Dry_Green_g"].slope is None, "a slope on predictions that do not vary is no number"
+    assert constant["Dry_Green_g"].slope is None, "a slope on predictions that do not vary is not a number"
     assert sum(one.images for one in constant["Dry_Green_g"].bins) == len(GRAMS)
 
 

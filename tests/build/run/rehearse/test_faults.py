@@ -147,7 +147,7 @@ def test_the_memory_limit_ends_the_run(tmp_path: Path, isolation: str) -> None:
 @pytest.mark.full
 def test_a_kernel_that_is_killed_without_a_word_is_said_to_have_been(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["print('before')\nos.kill(os.getpid(), 9)", WRITE])
-    problem = find_problem(report, "the kernel died without a word in cell In[2]")
+    problem = find_problem(report, "the kernel was killed without a message in cell In[2]")
     assert "out of memory?" in problem.what and problem.cure
     assert report.failure and report.failure.kind == "died" and report.submission is None
 

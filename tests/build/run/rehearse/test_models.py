@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.run.mock import lay_out
 from build.run.rehearse.plan import parse_models, read_plan
 from kernel_src.runtime.mounts import find_model
@@ -105,12 +105,12 @@ def test_an_archive_in_a_model_is_refused_for_it_was_not_unpacked(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["weights", f"{HANDLE}", f"{HANDLE}=", "timm/resnet=dir", f"{HANDLE}x=dir"])
 def test_what_is_no_handle_and_folder_is_refused_with_the_form(text: str) -> None:
-    with pytest.raises(WrongUse, match="owner/model/framework/variation/version=DIR"):
+    with pytest.raises(UsageError, match="owner/model/framework/variation/version=DIR"):
         parse_models([text])
 
 
 def test_a_folder_that_is_not_there_and_a_model_given_twice_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="nowhere: no such folder; --model owner/model"):
+    with pytest.raises(UsageError, match="nowhere: no such folder; --model owner/model"):
         read_plan(metadata_of(tmp_path, HANDLE), [], {HANDLE: tmp_path / "nowhere"})
-    with pytest.raises(WrongUse, match="given twice"):
+    with pytest.raises(UsageError, match="given twice"):
         parse_models([f"{HANDLE}=a", f"{HANDLE}=b"])

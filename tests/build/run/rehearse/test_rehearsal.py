@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.run.mock import tree_sha256
 from build.run.rehearse import rehearse
 from build.run.rehearse.command import run
@@ -108,15 +108,15 @@ def test_only_what_the_metadata_lists_can_be_mounted(tmp_path: Path) -> None:
 
 def test_what_cannot_be_meant_is_refused_with_what_to_type(tmp_path: Path) -> None:
     data, out = make_competition(tmp_path / "data"), tmp_path / "out"
-    with pytest.raises(WrongUse, match="make build"):
+    with pytest.raises(UsageError, match="make build"):
         rehearse(tmp_path / "no.ipynb", data=data, out=out)
     notebook = make_notebook(tmp_path / "n", [WRITE])
-    with pytest.raises(WrongUse, match="--weights"):
+    with pytest.raises(UsageError, match="--weights"):
         rehearse(notebook, data=data, weights=[tmp_path / "nowhere"], out=out)
-    with pytest.raises(WrongUse, match="auto, bubblewrap, namespace or guard"):
+    with pytest.raises(UsageError, match="auto, bubblewrap, namespace or guard"):
         rehearse(notebook, data=data, out=out, isolation="none")
     (notebook.parent / "kernel-metadata.json").unlink()
-    with pytest.raises(WrongUse, match="make build"):
+    with pytest.raises(UsageError, match="make build"):
         rehearse(notebook, data=data, out=out)
 
 
@@ -149,7 +149,7 @@ def test_the_verb_prints_progress_then_the_result_and_exits_0_1_or_2(tmp_path: P
 
 @pytest.mark.parametrize("wrong", [{"device": "tpu"}, {"layout": "flat"}, {"limit_s": -1.0}, {"memory_gb": 0.0}])
 def test_an_option_that_means_nothing_is_refused_by_name(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(WrongUse, match=f"--{next(iter(wrong)).replace('_', '-')}"):
+    with pytest.raises(UsageError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
         run(experiment="toy", kernel="infer", data=tmp_path, out=tmp_path, **wrong)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.run.rehearse import sandbox
 from build.run.rehearse.sandbox import Isolation, best_isolation, choose_isolation
 from build.run.rehearse.scratch import LOCK, remove_leftovers, scratch_folder
@@ -44,7 +44,7 @@ def test_where_the_system_forbids_namespaces_the_guard_takes_over_and_the_reason
 def test_namespaces_that_were_asked_for_by_name_are_never_silently_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "best_isolation", lambda wanted="auto": Isolation(False, False, "not today"))
     assert choose_isolation("auto").as_json()["reason"] == "not today"
-    with pytest.raises(WrongUse, match="not today"):
+    with pytest.raises(UsageError, match="not today"):
         choose_isolation("namespace")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from build.cli import main
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.search.regress.command import regress
 from build.search.regress.extraction import frozen_recipe, make_features, photographs_of
 from build.search.regress.features import features_for, provenance_for
@@ -72,7 +72,7 @@ def test_any_experiments_backbone_gives_features_without_its_depth_and_its_fine_
     frozen = frozen_recipe(EXPERIMENTS["v8"], {})
     assert frozen.feature_poolings == ("own",) and frozen.depth == "" and frozen.backbone == EXPERIMENTS["v8"].backbone
     assert frozen_recipe(EXPERIMENTS["v1"], {"feature_poolings": ["gem"]}).feature_poolings == ("gem",)
-    with pytest.raises(WrongUse, match="feature_layers"):
+    with pytest.raises(UsageError, match="feature_layers"):
         frozen_recipe(EXPERIMENTS["v1"], {"feature_layers": [0]})
 
 
@@ -80,11 +80,11 @@ def test_photographs_are_those_of_the_table_or_all_in_a_folder(tiny_competition:
     by_table = photographs_of(tiny_competition / "train.csv", None)
     assert by_table == photographs_of(tiny_competition / "train.csv", tiny_competition / "train")
     assert set(photographs_of(None, tiny_competition / "test")) == {"ID9000", "ID9011", "ID9022"}
-    with pytest.raises(WrongUse, match="Give --train-csv FILE, --images DIR"):
+    with pytest.raises(UsageError, match="Give --train-csv FILE, --images DIR"):
         photographs_of(None, None)
-    with pytest.raises(WrongUse, match="20 of 20 photographs are not there, first .*ID1000.jpg: is it the right"):
+    with pytest.raises(UsageError, match="20 of 20 photographs are not there, first .*ID1000.jpg: is it the right"):
         photographs_of(tiny_competition / "train.csv", tiny_competition / "test")
-    with pytest.raises(WrongUse, match="holds no photograph"):
+    with pytest.raises(UsageError, match="holds no photograph"):
         photographs_of(None, tmp_path)
 
 
@@ -110,15 +110,15 @@ def test_a_regressor_is_kept_only_for_features_that_a_notebook_can_make_again(
     photographs = photographs_of(train_csv, None)
     np.savez(foreign, image_id=np.array(list(photographs)), features=np.zeros((20, 3)))
     make_features(replace(TWIN, name="v1"), photographs, weights / "model.safetensors", own, batch_size=4, quiet=True)
-    with pytest.raises(WrongUse, match="foreign.npz does not say what made it, so no notebook can make the same"):
+    with pytest.raises(UsageError, match="foreign.npz does not say what made it, so no notebook can make the same"):
         regress([foreign], train_csv, report, NAME)
-    with pytest.raises(WrongUse, match=f"own.npz was made for v1: make it again with --experiment {NAME}"):
+    with pytest.raises(UsageError, match=f"own.npz was made for v1: make it again with --experiment {NAME}"):
         regress([own], train_csv, report, NAME)
-    with pytest.raises(WrongUse, match="v1 is fine-tuned; a regressor belongs to"):
+    with pytest.raises(UsageError, match="v1 is fine-tuned; a regressor belongs to"):
         regress([own], train_csv, report, "v1")
-    with pytest.raises(WrongUse, match="wants one --features file"):
+    with pytest.raises(UsageError, match="wants one --features file"):
         regress([own, own], train_csv, report, NAME)
     with pytest.raises(
-        WrongUse, match="no experiment 'frozen_dinov3' to fit a regressor for.*Did you mean frozen_dinov2"
+        UsageError, match="no experiment 'frozen_dinov3' to fit a regressor for.*Did you mean frozen_dinov2"
     ):
         regress([own], train_csv, report, "frozen_dinov3")

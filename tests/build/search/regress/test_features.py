@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.search.regress.features import features_for
 
 
@@ -30,25 +30,25 @@ def test_several_files_are_joined_by_image_whatever_their_order(tmp_path: Path) 
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, image_ids: list[str], features: np.ndarray, said: str) -> None:
-    with pytest.raises(WrongUse, match=said) as refusal:
+    with pytest.raises(UsageError, match=said) as refusal:
         features_for([write(tmp_path / "f.npz", image_ids, features)], ["x", "y"])
     assert "f.npz" in str(refusal.value)
 
 
 def test_a_file_that_is_missing_another_format_or_lacks_an_entry_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="does not exist"):
+    with pytest.raises(UsageError, match="does not exist"):
         features_for([tmp_path / "none.npz"], ["x"])
     (tmp_path / "text.npz").write_text("image_id,features")
-    with pytest.raises(WrongUse, match=r"text\.npz cannot be read"):
+    with pytest.raises(UsageError, match=r"text\.npz cannot be read"):
         features_for([tmp_path / "text.npz"], ["x"])
     np.savez(tmp_path / "odd.npz", ids=np.array(["x"]))
-    with pytest.raises(WrongUse, match="lacks features, image_id, it has ids"):
+    with pytest.raises(UsageError, match="lacks features, image_id, it has ids"):
         features_for([tmp_path / "odd.npz"], ["x"])
 
 
 def test_pickled_arrays_are_never_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", image_id=np.array(["x", None], object), features=np.ones((2, 1)))
-    with pytest.raises(WrongUse, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         features_for([tmp_path / "pickled.npz"], ["x"])
 
 
@@ -65,12 +65,12 @@ def test_what_is_no_table_of_real_numbers_by_image_is_named(
     arrays: dict[str, np.ndarray], message: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "odd.npz", **arrays)
-    with pytest.raises(WrongUse, match=message):
+    with pytest.raises(UsageError, match=message):
         features_for([tmp_path / "odd.npz"], ["x"])
 
 
 def test_an_empty_file_and_a_folder_are_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "empty.npz").touch()
     for path in (tmp_path / "empty.npz", tmp_path):
-        with pytest.raises(WrongUse, match="cannot be read"):
+        with pytest.raises(UsageError, match="cannot be read"):
             features_for([path], ["x"])

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from build.cli import main
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.search.regress import candidates, nested, report
 from build.search.regress.command import regress
 from kernel_src.competition.constants import TARGETS
@@ -84,15 +84,15 @@ def test_two_runs_write_the_same_but_for_the_seconds(
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_fitted(tiny_competition: Path, tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="at least one --features"):
+    with pytest.raises(UsageError, match="at least one --features"):
         regress([], tiny_competition / "train.csv", tmp_path / "r.json")
-    with pytest.raises(WrongUse, match=r"none\.csv does not exist"):
+    with pytest.raises(UsageError, match=r"none\.csv does not exist"):
         regress([tmp_path / "f.npz"], tmp_path / "none.csv", tmp_path / "r.json")
-    with pytest.raises(WrongUse, match=r"f\.npz does not exist"):
+    with pytest.raises(UsageError, match=r"f\.npz does not exist"):
         regress([tmp_path / "f.npz"], tiny_competition / "train.csv", tmp_path / "r.json")
     few = pd.read_csv(tiny_competition / "train.csv").query("State in ('Tas', 'Vic')")
     few.to_csv(tmp_path / "few.csv", index=False)
-    with pytest.raises(WrongUse, match="4 groups of State and date; nested folds need 6"):
+    with pytest.raises(UsageError, match="4 groups of State and date; nested folds need 6"):
         regress([tmp_path / "f.npz"], tmp_path / "few.csv", tmp_path / "r.json")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import CheckFailed, WrongUse
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.search.tuning.adopt import TUNED_FILE, adopt, read_tuned, tuned_source
 
@@ -88,7 +88,7 @@ def test_the_file_is_written_as_the_formatter_would(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["v5", "v6", "V5 tuned", "x" * 60])
 def test_a_name_that_is_taken_or_impossible_is_refused(root: Path, name: str) -> None:
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         adopt(name, BEST, root)
 
 

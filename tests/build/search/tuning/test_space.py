@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.search.tuning.space import SIZE, SPACE, Choice, Range, draw, parse_dimension, space_for
 from kernel_src.recipes.experiment import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -32,16 +32,16 @@ def test_a_restriction_narrows_and_adds_and_a_fixed_field_is_not_searched() -> N
 
 
 def test_every_wrong_restriction_is_named() -> None:
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(UsageError) as caught:
         space_for(V5, ["los=mse folds=2,3 loss=1..2 learning_rate=1e-3..1e-5 loss="], {})
     message = str(caught.value)
     assert "did you mean loss?" in message and "folds is not searched" in message
-    assert "is no number" in message and "range is empty" in message and len(message.splitlines()) == 5
+    assert "is not a number" in message and "range is empty" in message and len(message.splitlines()) == 5
 
 
 def test_a_space_of_one_point_is_refused() -> None:
     one = [f"{name}={value}" for name, value in (("optimizer", "adamw"), ("learning_rate", "1e-4"), ("loss", "mse"))]
-    with pytest.raises(WrongUse, match="nothing is left to search"):
+    with pytest.raises(UsageError, match="nothing is left to search"):
         space_for(V5, [*one, "weight_decay=0.1 image_px=384 augmentation=moderate"], {})
 
 

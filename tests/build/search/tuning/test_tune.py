@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.notebooks.builder import ROOT
 from build.search.tuning.study import is_dead, open_storage, open_study, release_killed, this_process
 from tests.build.search.tuning.tiny_study import start, tune_command
@@ -128,7 +128,7 @@ def test_a_process_that_lives_is_not_dead_and_one_of_another_machine_is_not_judg
 def test_a_study_that_measures_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     begin(tmp_path, {"outer_fold": 0, "space": {"x": "Range(0, 1)"}})
     begin(tmp_path, {"outer_fold": 0, "space": {"x": "Range(0, 1)"}})
-    with pytest.raises(WrongUse, match="outer_fold differ"):
+    with pytest.raises(UsageError, match="outer_fold differ"):
         begin(tmp_path, {"outer_fold": 1, "space": {"x": "Range(0, 1)"}})
 
 
@@ -152,6 +152,6 @@ def test_a_process_that_loses_the_race_for_the_tables_tries_again(
 
 
 def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(UsageError) as caught:
         open_storage("sqlite:////nowhere/at/all/study.db", tmp_path)
     assert "cannot be opened" in str(caught.value)

@@ -4,7 +4,7 @@ import copy
 import json
 
 from build.notebooks.edited_cells import parse
-from build.sync.sync_back import bring_home
+from build.sync.sync_back import sync_back
 from tests.build.sync.conftest import Toy
 
 
@@ -56,7 +56,7 @@ def test_another_copy_of_the_notebook_takes_nothing_back(toy: Toy) -> None:
     toy.notebook = built
     toy.replace("return round(number, LIMIT)", "return round(number, LIMIT + 1)")
     edited = parse(json.dumps(toy.notebook).encode())
-    result = bring_home(edited, toy.root, notebook=toy.root / "Downloads/toy.ipynb")
+    result = sync_back(edited, toy.root, notebook=toy.root / "Downloads/toy.ipynb")
     assert "LIMIT = 5" in result.texts["kernel_src/common/tool.py"]
     assert "LIMIT + 1" in result.texts["kernel_src/common/tool.py"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import WrongUse
+from build.core.errors import UsageError
 from build.core.settings import apply_changes, find_experiment, parse_changes, parse_folds
 from kernel_src.recipes.experiments import EXPERIMENTS
 
@@ -27,7 +27,7 @@ def test_nothing_after_the_sign_empties_a_text_or_a_list() -> None:
 
 
 def test_every_wrong_word_is_named_at_once_with_the_nearest_field() -> None:
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_changes(["epoch=3 epochs=three gradient_checkpointing=perhaps lr learning_rate=1e-3"])
     message = str(caught.value)
     assert "did you mean epochs?" in message and "epochs='three' is not a whole number" in message
@@ -36,7 +36,7 @@ def test_every_wrong_word_is_named_at_once_with_the_nearest_field() -> None:
 
 
 def test_the_name_cannot_be_changed_because_it_names_the_bundle() -> None:
-    with pytest.raises(WrongUse, match="no field 'name'"):
+    with pytest.raises(UsageError, match="no field 'name'"):
         parse_changes(["name=v9"])
 
 
@@ -45,20 +45,20 @@ def test_a_file_stands_for_the_changes_in_it(tmp_path: Path) -> None:
     best.write_text(json.dumps({"experiment": "v1", "changes": {"epochs": 7, "loss": "mse"}}))
     assert parse_changes([f"@{best} epochs=2"]) == {"epochs": 2, "loss": "mse"}
     best.write_text("[]")
-    with pytest.raises(WrongUse, match="no object"):
+    with pytest.raises(UsageError, match="no object"):
         parse_changes([f"@{best}"])
-    with pytest.raises(WrongUse, match="no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         parse_changes([f"@{tmp_path / 'other.json'}"])
 
 
 def test_folds_become_train_folds() -> None:
     assert parse_folds("0,2") == {"train_folds": [0, 2]} and parse_folds("") == {}
-    with pytest.raises(WrongUse, match="FOLDS=0,1"):
+    with pytest.raises(UsageError, match="FOLDS=0,1"):
         parse_folds("first")
 
 
 def test_an_impossible_value_and_an_unknown_experiment_are_wrong_use() -> None:
-    with pytest.raises(WrongUse, match="loss='l7' is not one of"):
+    with pytest.raises(UsageError, match="loss='l7' is not one of"):
         apply_changes(EXPERIMENTS["v1"], {"loss": "l7"})
-    with pytest.raises(WrongUse, match="Did you mean v5_componly"):
+    with pytest.raises(UsageError, match="Did you mean v5_componly"):
         find_experiment("v5_compony")
