@@ -1,4 +1,4 @@
-"""Networks with random weights, as files: what sizes, speed and the tests need without anybody's training.
+"""Networks with random weights, as files: what benchmarks, `notebook-run --random` and the tests need.
 
 `random_depth` writes a depth model in the hub's layout, `random_run` a run/ folder as the training notebook leaves it.
 """

@@ -36,7 +36,7 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
-def test_the_card_tells_what_it_is_of_and_what_it_scores(bundle: Path, tiny_competition: Path) -> None:
+def test_the_card_says_what_it_is_of_and_what_it_scores(bundle: Path, tiny_competition: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert card.startswith(f"# {SLUG}\n")
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
