@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE
-from build.scores.cross_validation import CrossValidation, is_frozen
-from build.scores.real_table import is_competitions_own
+from build.scores.cross_validation import CrossValidation, is_competitions_own, is_frozen
 from kernel_src.competition import constants
 from kernel_src.competition.floors import REFERENCE_POINTS
 from kernel_src.runtime.manifest import missing_folds_text

@@ -10,8 +10,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle.dataset_folders import stage_dataset
-from build.scores.cross_validation import CrossValidation, cross_validation
-from build.scores.real_table import is_competitions_own
+from build.scores.cross_validation import CrossValidation, cross_validation, is_competitions_own
 from build.weights.bundle import make_bundle
 from build.weights.model_card import licence_of, model_card
 from kernel_src.bundle.bundles import load_bundle
