@@ -84,7 +84,7 @@ def store_held(root: Path) -> Iterator[None]:
 def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) -> Base:
     """Return the build of a hash; `guesses` are parameters it may have had, for a build from git's history.
 
-    Nothing is written: a build from git's history is noted by whoever brings an edit of it home.
+    Nothing is written: a build from git's history is noted by whoever writes an edit of it back.
 
     Raises:
         CheckFailed: neither out/builds/ nor git knows it.

@@ -1,7 +1,7 @@
 """out/builds/ stays small: builds that nothing here needs any more are forgotten, the oldest first.
 
 Needed are the builds of the notebooks that lie here (built, kept, pulled, overwritten) and of the last pushes of each
-kernel: their edits could not come home otherwise. A forgotten build that was committed is still found in git's history.
+kernel: their edits could not be written back otherwise. A forgotten build that was committed is still found in git's history.
 """
 
 import time
@@ -53,7 +53,7 @@ def prune(root: Path, limit_bytes: int = LIMIT_BYTES, limit_s: float = LIMIT_S) 
 
 
 def needed_builds(root: Path) -> set[str]:
-    """Return the hashes of the builds that edits may still come home to."""
+    """Return the hashes of the builds whose notebooks may still be edited."""
     notebooks = [path for pattern in _LYING for path in root.glob(pattern)]
     for kernel in (root / _PUSHED).glob("*"):
         notebooks += sorted(kernel.glob("*.ipynb"), key=lambda path: path.stat().st_mtime)[-PUSHES:]

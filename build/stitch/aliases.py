@@ -54,7 +54,7 @@ def _follow(use: Use, module: Module, library: Library, modules: set[str], draft
             current = meaning.module
             continue
         if current not in modules:
-            library.refuse(module.at(use.node), f"{current} is used but nobody imports it", f"import {current}")
+            library.refuse(module.at(use.node), f"{current} is used but never imported", f"import {current}")
         elif not isinstance(attribute.ctx, ast.Load):
             library.refuse(
                 module.at(use.node),

@@ -176,7 +176,7 @@ def _judge(module: Module, outlook: Outlook, node: ast.AST, path: str) -> bool:
         return False
     if path == "importlib" and isinstance(node, ast.Name):  # `importlib.metadata` may follow
         return False
-    outlook.refuse(module.at(node), f"{path} does not work alike in a notebook", _OUTSIDE[key])
+    outlook.refuse(module.at(node), f"{path} does not work the same way in a notebook", _OUTSIDE[key])
     return True
 
 
@@ -205,7 +205,7 @@ def _data_files(module: Module, library: Library) -> None:
         if seen[path]:
             library.refuse(
                 module.at(line),
-                f"{text!r} is a file beside the sources, which does not travel with a notebook",
+                f"{text!r} is a file beside the sources, which a notebook does not contain",
                 "put it into a dataset and take its path as a parameter; if a run left it there, delete it",
             )
 

@@ -73,7 +73,7 @@ def run(experiment: str, port: int) -> None:
     """
     if set_up_lab():
         raise CheckFailed(
-            [Problem(what=f"cannot install {', '.join(lab_requirements())}", cure="see pip's words above")]
+            [Problem(what=f"cannot install {', '.join(lab_requirements())}", cure="see pip's output above")]
         )
     command, environment = prepare()
     command += [f"--ServerApp.port={port}"]

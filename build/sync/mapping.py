@@ -133,7 +133,7 @@ class _Source:
         old = "\n".join(self.lines[first - 1 : last])
         new = docstring(self.edited[edited].text, old)
         if new is None:
-            self.refuse(edited, "no Python string can hold this text as it stands", "avoid ''' beside \"\"\"")
+            self.refuse(edited, "no Python string can hold this text as it is", "avoid ''' beside \"\"\"")
             return
         self.slots[first - 1].extend(new.split("\n"))
 
