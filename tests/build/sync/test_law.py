@@ -108,7 +108,7 @@ def test_cells_deleted_merged_moved_or_swapped_are_written_back_or_are_refused_w
 
 
 REFUSALS = (
-    "is gone from the notebook and still used",  # deleted
+    "was removed from the notebook but is still used",  # deleted
     "nothing in the notebook needs this module any more",  # all but its Markdown was deleted
     "no module uses `import",  # what used it was deleted, and the imports cell still has it
     "is used above the cell that defines it",  # moved or swapped
