@@ -4,7 +4,7 @@ One notebook belongs to no experiment: the preflight, which looks at the live im
 
 1. Up to date by the stamp: nothing heavy is loaded, nothing is written.
 2. Otherwise each notebook is stitched afresh; a file whose bytes are already right is left alone.
-3. A file that somebody edited (build/notebooks/seal.py tells) stops the build before anything is written.
+3. A file that somebody edited (build/notebooks/seal.py) stops the build before anything is written.
 """
 
 import difflib

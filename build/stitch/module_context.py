@@ -1,7 +1,7 @@
 """What one module can see: its own text and what its imports mean, and nothing else.
 
 So what the rules say of it can be kept. An edit leaves almost every module with the context that it had: a build in
-the same process asks the rules of the others only.
+the same process applies the rules to the others only.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from build.stitch.modules import Meaning, Module
 
 
 class Meanings(Protocol):
-    """Who can say what a module's imports do and what its names mean: the library, or the module's context."""
+    """Says what a module's imports do and what its names mean: the library, or the module's context."""
 
     def imports(self, module: Module) -> list[Imported]:
         """Return every import clause of a module, resolved."""

@@ -181,7 +181,7 @@ class _Match:
                 self.free -= set(range(first, last + 1))
 
     def is_piece(self, index: int, base: int, lost: Counter[str]) -> bool:
-        """Whether a cell that is nobody's yet is mostly made of lines that a cell of the base lost."""
+        """Whether a cell that is not matched yet is mostly made of lines that a cell of the base lost."""
         if index not in self.free or self.edited[index].kind != self.base[base].kind:
             return False
         lines, claim = _lines(self.edited[index].text), self.edited[index].claim

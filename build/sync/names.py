@@ -144,7 +144,7 @@ def late_imports(text: str) -> list[Clause]:
 
 
 def unresolved(text: str, library: bool) -> dict[str, int]:
-    """Return the names that a source reads and nobody gives it, each with the line of its first use."""
+    """Return the names that a source reads and gets from nowhere, each with the line of its first use."""
     names = names_of(text, library)
     found: dict[str, int] = {}
     for use in names.uses:

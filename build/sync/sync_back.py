@@ -45,7 +45,7 @@ def sync_back(
         notebook: its file, from which an earlier sync may have written something back.
 
     Raises:
-        CheckFailed: the notebook does not say what it was built from, or nobody knows that build.
+        CheckFailed: the notebook does not say what it was built from, or that build is not known.
     """
     if not edited.sha256:
         what = "does not say which build it came from: the note `sources sha256 …` in its first cell is gone or changed"
