@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from build.notebooks.check.checked_cells import Cell
 from build.core.errors import Problem
+from build.notebooks.check.checked_cells import Cell
 
 # What it is → how it looks (the issuers' own formats).
 _PATTERNS = {
