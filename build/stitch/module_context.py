@@ -24,6 +24,9 @@ class Meanings(Protocol):
     def named(self, module: Module, name: str) -> Meaning | None:
         """Return the same, type-checking imports included."""
 
+    def home(self, meaning: Meaning) -> Module | None:
+        """Return the module where a name's value is made, where that module is seen."""
+
 
 @dataclass(frozen=True)
 class ModuleContext:
@@ -60,6 +63,10 @@ class ModuleContext:
                 if imported.bound == name and imported.site.scope is module.names.module:
                     return imported.meaning
         return meaning
+
+    def home(self, meaning: Meaning) -> Module | None:
+        """Return the module itself or nothing: of other modules its text is not known."""
+        return self.module if meaning.module == self.module.name else None
 
 
 def context_of(module: Module, library: Library) -> ModuleContext:

@@ -19,7 +19,7 @@ from difflib import SequenceMatcher
 
 from build.core.errors import Problem
 from build.notebooks.edited_cells import SCRATCH, EditedCell, header, without_header, without_note
-from build.stitch.notebook import IMPORTS, Cell
+from build.stitch.notebook import GENERATED, IMPORTS, Cell
 from kernel_src.runtime.untrusted import quoted
 
 LIKE = 0.5  # share of common lines from which two cells are taken for the same
@@ -245,7 +245,7 @@ class _Match:
         for index, cell in enumerate(self.edited):
             if index in self.found.base_of:
                 where = self.base[self.found.base_of[index]].where
-                above = above if where == IMPORTS else where
+                above = above if where in GENERATED else where
             elif index in self.free:
                 bound, defines = _bound(cell.text) if cell.kind == "code" else (set(), True)
                 if cell.claim and not cell.claim.startswith(IMPORTS):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from build.core.errors import CheckFailed, Problem
 from build.notebooks.base import Base, stitch_texts
 from build.notebooks.edited_cells import EditedCell
-from build.stitch.notebook import IMPORTS, Cell
+from build.stitch.notebook import GENERATED, IMPORTS, Cell
 from build.sync.cell_matching import CellMatching, base_text
 from build.sync.imports import without_imports
 from build.sync.sync_result import SyncResult
@@ -91,8 +91,8 @@ def _note_moves(
     cells: list[EditedCell], base: Base, matching: CellMatching, rebuilt: Sequence[Cell], result: SyncResult
 ) -> None:
     order = [_source_of(index, base, matching) for index in range(len(cells)) if index not in matching.scratch]
-    library = list(dict.fromkeys(where for where in order if where not in {IMPORTS, base.main}))
-    built = list(dict.fromkeys(cell.where for cell in rebuilt if cell.where not in {IMPORTS, base.main}))
+    library = list(dict.fromkeys(where for where in order if where not in {*GENERATED, base.main}))
+    built = list(dict.fromkeys(cell.where for cell in rebuilt if cell.where not in {*GENERATED, base.main}))
     if [where for where in built if where in library] != library:
         result.notes.append("modules stay where they are first needed: the next build puts them back there")
 
@@ -130,6 +130,6 @@ def _normal(cells: Sequence[tuple[str, str, str]]) -> dict[str, list[_Shown]]:
             text, clauses = without_imports(text)
             normal.setdefault(IMPORTS, []).extend(_Shown("import", str(clause)) for clause in clauses)
             lost = bool(clauses)
-        if text.strip() and where != IMPORTS:
+        if text.strip() and where not in GENERATED:
             normal.setdefault(where, []).append(_Shown(kind, text.strip("\n"), lost))
     return normal

@@ -13,7 +13,7 @@ from build.core.errors import CheckFailed, Problem
 from build.notebooks.base import Base, find, read_sources, stitch_texts
 from build.notebooks.edited_cells import Edited, EditedCell
 from build.stitch.modules import uncollected
-from build.stitch.notebook import IMPORTS
+from build.stitch.notebook import CHAPTERS, GENERATED, IMPORTS
 from build.sync.cell_matching import CellMatching, base_text, match
 from build.sync.cell_problems import cell_problems, nesting
 from build.sync.imports import Clause, add, without_imports
@@ -74,6 +74,11 @@ def merge_back(
     if result.problems:
         result.edited = True
         return result
+    result.notes += [
+        f"{cells[index].where} repeats a chapter's heading: the build writes it, so this edit stays in the notebook"
+        for index, number in matching.base_of.items()
+        if number >= 0 and base.cells[number].where == CHAPTERS and cells[index].text != base_text(base.cells[number])
+    ]
     _parameters(cells, base, matching, result, parameters)
     theirs = _edited_sources(cells, base, matching, result)
     changed = {where for where, text in theirs.items() if text != base.texts.get(where)}
@@ -110,7 +115,7 @@ def _parameters(cells: list[EditedCell], base: Base, matching: CellMatching, res
 
 def _edited_sources(cells: list[EditedCell], base: Base, matching: CellMatching, result: SyncResult) -> dict[str, str]:
     """Return all sources with the edits and with imports that follow them."""
-    library = {cell.where for cell in base.cells if cell.where not in {IMPORTS, base.main}}
+    library = {cell.where for cell in base.cells if cell.where not in {*GENERATED, base.main}}
     known, extra = dict[str, Clause](), dict[str, list[Clause]]()
     there: set[Clause] = set()
     for index, cell in enumerate(cells):
