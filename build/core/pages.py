@@ -30,7 +30,7 @@ LOADS = re.compile(
 
 def web_page(title: str, body: Markup) -> str:
     """Return a whole page; `title` is plain text and its first heading."""
-    return render("build/core/page.html.jinja", title=title, body=body)
+    return str(render("build/core/page.html.jinja", title=title, body=body))
 
 
 def render(template: str, **values: Any) -> Markup:

@@ -23,5 +23,6 @@ def write_page(demo: Path, result: dict[str, Any]) -> Path:
     paths = [demo / "hidden" / path for path in hidden[IMAGE_COLUMN]]
     photographs = [{"name": names[i], "path": paths[i], "predicted": predicted[i], "truth": truth[i]} for i in order]
     page = demo / "index.html"
-    write_text(page, render("build/demo/page.html.jinja", r=result, photographs=photographs, targets=TARGETS))
+    text = render("build/demo/page.html.jinja", r=result, photographs=photographs, targets=TARGETS)
+    write_text(page, str(text))
     return page

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from build.core.pages import find_loads, web_page
-from build.core.plots import BOTTOM, INK, LABEL, LEFT, RIGHT, TOP, log_scale, name_points, plot, text_width
+from build.core.plots import BOTTOM, INK, LABEL, LEFT, RIGHT, TOP, dots, log_scale, name_points, plot, text_width
 from tests.browser import INSTALL, Browser, find_chromium
 
 WIDTH, HEIGHT = 640, 420
@@ -102,7 +102,10 @@ def test_a_plot_has_no_link_no_id_and_the_pages_colours_and_is_the_same_each_tim
     """Several lie in one page: an id would be there twice, and a link may load."""
 
     def draw(axes: Axes) -> None:
-        scatter(axes, np.random.default_rng(0).random((40, 2)))
+        points = np.random.default_rng(0).random((40, 2)) + 0.1
+        scatter(axes, points)
+        dots(axes, *points.T, INK)
+        axes.set_ylim(0.1, 1.2)
         axes.text(0.1, 0.1, '$a$ <b>&"\' id="x_1"')
         log_scale(axes)
 
