@@ -6,7 +6,7 @@ is not, is only what a template or matplotlib made.
 
 import base64
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ def _environment() -> "Environment":
     made = Environment(
         loader=FileSystemLoader(ROOT), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {one.__name__: one for one in (anchor, breakable, flat, fmt, interval, into, short)}
+    made.filters |= {one.__name__: one for one in (anchor, breakable, dictlist, flat, fmt, interval, into, short)}
     made.globals |= {"colour": colour, "thumbnail": thumbnail}
     return made
 
@@ -60,6 +60,11 @@ def interval(value: Any, spec: str, ends: str = "") -> str:
     if value is None:
         return "–"
     return f"{value.estimate:{spec}} [{value.low:{ends or spec}}, {value.high:{ends or spec}}]"
+
+
+def dictlist(values: Mapping[str, Any], between: str) -> str:
+    """Write `name value, name value` of the values that are there."""
+    return ", ".join(f"{name}{between}{value}" for name, value in values.items() if value)
 
 
 def flat(cells: Iterable[Any]) -> Iterator[Any]:

@@ -134,6 +134,8 @@ def page(record: Record, verdict: Verdict) -> str:
     body = render(
         "build/report/page.html.jinja",
         r=record,
+        board=record.board,
+        h="h3",
         **forest(rows, comparison.floors if comparison else REFERENCE_POINTS),
         **chart(record.board),
         **_folds(record),
@@ -142,11 +144,10 @@ def page(record: Record, verdict: Verdict) -> str:
         diagnostics=diagnostic_sections(diagnostics) if diagnostics is not None else "",
         curves=_curves(record),
         inner=any("inner_loss" in columns for columns in record.log.values()),
-        trained=_trained(record),
+        seconds=sum(sum(columns.get("seconds", ())) for columns in record.log.values()),
         changes=_changes(record.experiment, fields),
         plain_fields={name: _plain(value) for name, value in fields.items()},
         run=shlex.quote(str(record.run)),
-        rehearsal=_rehearsal(record.rehearsal.report, record) if record.rehearsal else [],
         rehearse=wanted,
     )
     sections = re.findall(r'<h2 id="([^"]*)">(.*)</h2>', body)
@@ -168,24 +169,6 @@ def refuse(text: str) -> None:
 
 
 # %%
-def _trained(record: Record) -> list[tuple[str, str]]:
-    """Say what was trained, from which sources, on which machine."""
-    config, fields = record.config, record.config["experiment"]
-    device = config.get("device") or record.training.get("device") or {}
-    machine = f"{device.get('count', 1)} x {device.get('name')}, {'fp16' if device.get('half') else 'fp32'}"
-    seconds = sum(sum(columns.get("seconds", ())) for columns in record.log.values())
-    return [
-        ("backbone", fields.get("backbone", "")),
-        ("picture", f"{fields.get('image_height_px')} x {fields.get('image_width_px')} px"),
-        ("starting weights", fields.get("starting_weights") or "random"),
-        ("sources", config.get("source_sha256", "unknown")),
-        ("machine", machine if device.get("name") else "not recorded"),
-        ("epochs' time", f"{seconds:.0f} s over {len(record.log)} folds" if seconds else "not recorded"),
-        ("run", str(record.run)),
-        ("versions", ", ".join(f"{name} {number}" for name, number in config.get("versions", {}).items())),
-    ]
-
-
 def _changes(name: str, fields: Mapping[str, Any]) -> list[str]:
     if name not in EXPERIMENTS:
         return ["no such experiment there"]
@@ -277,29 +260,4 @@ def _pictures(record: Record) -> list[dict[str, Any]]:
             "truth": validation.truth[i].tolist(),
         }
         for i in (at_hand[k] for k in wanted)
-    ]
-
-
-def _rehearsal(report: Mapping[str, Any], record: Record) -> list[tuple[str, str]]:
-    """Say what the rehearsal found: verdict, seconds, memory, 800 images."""
-    assert record.rehearsal is not None
-    projected, submission = report.get("projected_seconds_800"), report.get("submission") or {}
-
-    def of(value: str, limit: str, form: str) -> str:
-        found = report.get(value)
-        return "not told" if found is None else f"{found:{form}} of {report.get(limit, 0):g}"
-
-    return [
-        ("verdict", "ok" if report.get("ok") else "failed"),
-        ("on this very bundle", "yes" if record.rehearsal.of_this_bundle else "no: on another"),
-        ("as the rerun on a hidden test", "yes" if report.get("rerun") else "no"),
-        ("photographs", str(report.get("images") or "not told")),
-        ("seconds", of("seconds", "limit_s", ".0f")),
-        ("peak memory, GB", of("peak_rss_gb", "memory_gb", ".2f")),
-        ("800 photographs would take", f"{projected:.0f} s" if projected is not None else "not projected"),
-        ("rows of the submission", f"{submission.get('rows', 'none')}{', valid' * bool(submission.get('valid'))}"),
-        ("device", ", ".join(f"{key} {value}" for key, value in (report.get("device") or {}).items() if value)),
-        ("network", f"{report.get('network_attempts', 'not told')} attempts"),
-        ("isolation", ", ".join(f"{what}: {how}" for what, how in (report.get("isolation") or {}).items())),
-        ("report", str(record.rehearsal.path)),
     ]

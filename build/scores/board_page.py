@@ -17,7 +17,9 @@ MARKERS = {"circle": "o", "square": "s"}
 
 def page(board: Board) -> str:
     """Return the whole page."""
-    return web_page("From CV to board", render("build/scores/board_page.html.jinja", board=board, **chart(board)))
+    return web_page(
+        "From CV to board", render("build/scores/board_page.html.jinja", board=board, h="h2", **chart(board))
+    )
 
 
 def chart(board: Board) -> dict[str, Any]:
