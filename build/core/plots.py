@@ -23,17 +23,23 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 34  # px around the axes
 LABEL = 13  # px, height of a line of 12 px
 STEPS = (0, 1, -1, 2, -2, 3, -3)  # lines that a name may stand above or below its point
 STYLE = {
-    **{"svg.fonttype": "none", "svg.hashsalt": "i2b", "path.simplify": False, "text.parse_math": False},
-    **{
-        "font.family": "DejaVu Sans",
-        "font.size": 12,
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": MILD,
-    },
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y"},
-    **{"grid.color": MILD, "grid.alpha": 0.25, "axes.xmargin": 0.04, "axes.ymargin": 0.04, "lines.linewidth": 1.5},
-    **{"xtick.major.size": 0, "ytick.major.size": 0, "xtick.labelcolor": INK, "ytick.labelcolor": INK},
+    "svg.fonttype": "none",
+    "svg.hashsalt": "i2b",
+    "path.simplify": False,
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.alpha": 0.25,
+    "axes.xmargin": 0.04,
+    "axes.ymargin": 0.04,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "grid.color"), MILD),
 }
 _DEFINITIONS, _TAG = re.compile(r"<defs>.*?</defs>", re.DOTALL), re.compile(r"<[^>]*>")
 _SURPLUS = re.compile(r' id="[^"]*_\d+"| clip-path="[^"]*"| font-family: [^;"]*;| transform="rotate\(-0 [^"]*"| (?=\n)')
