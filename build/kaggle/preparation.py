@@ -49,7 +49,7 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
 def _check(slug: str, journal: Journal) -> str:
     """Check one notebook unless that was done for exactly these files; what is wrong with others does not matter."""
     inputs = {"notebook": slug, "sha256": _digest()}
-    if journal.done("check", inputs):
+    if journal.done("check", inputs) is not None:
         return "yes, as at the last check"
     from build.notebooks.check.command import check
 

@@ -18,7 +18,7 @@ from build.run.rehearse.view import HERE, KIT, view_of
 from tests.build.run.rehearse.conftest import isolation_or_skip
 from tests.build.run.rehearse.toys import WRITE, make_competition, rehearse_toy
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MARKER = "marker51c0ffee7e57c0de"
 ATTACK = Path(__file__).with_name("attack.py")
 NOBODY = 65534
