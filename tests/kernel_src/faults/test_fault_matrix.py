@@ -89,7 +89,7 @@ def test_one_fault_of_each_kind_and_every_odd_photograph_are_contained_in_a_sing
     assert {case.kind for case in TOGETHER} == {case.kind for case in CASES}
     planted = reduce(Plant.and_also, (case.plant for case in TOGETHER))
     plant = replace(
-        planted, bundles=(FIRST, ALONE), whole=True
+        planted, bundles=(FIRST, ALONE), whole=whole
     )  # the first is not attached, of the other a fold gives NaN
     run = rehearse_planted(stage, plant, tmp_path, rerun=True)
     assert run.survived, run.report.as_lines()
