@@ -518,7 +518,7 @@ def test_two_bundles_on_a_device_with_room_for_one_fold(
     log = FaultLog(strict=True)
     outcome = run(job_of(paths, recipe, other, shares=(0.5, 0.5)), log, devices=devices)
     assert {fault.part for fault in log.faults} == {"memory"}
-    # Three find no room beside the first. It has to go for them; a single device needs it again, of two perhaps neither.
+    # Three find no room beside the first, which has to go for them; of two devices perhaps neither needs it again.
     assert len(outcome.streamed) in ((4,) if devices == 1 else (3, 4))
     assert outcome.passes_done == 12 * 4 * 4
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
