@@ -20,11 +20,6 @@ JOURNAL = PUSH_FOLDER / "journal.db"
 _CHECKED = ("kernel_src", "build", "notebooks", "datasets_meta", "pyproject.toml")
 
 
-def command(experiment: str, verb: str = "push-inference") -> str:
-    """Return the command that does it, or goes on with it."""
-    return f"make {verb} EXPERIMENT={experiment}"
-
-
 def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal) -> tuple[KernelCard, Path]:
     """Build the notebooks of an experiment and check the one of a kernel; return its card and the notebook.
 

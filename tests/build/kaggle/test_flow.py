@@ -207,13 +207,14 @@ def test_a_submission_that_ends_in_an_error_is_recorded_and_fails_every_time(des
 @pytest.mark.full
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(desk: Desk, server, site) -> None:
     site.kernel_states = ["QUEUED", *["RUNNING"] * 500, "COMPLETE"]
-    process = desk.start()
+    process = desk.start("--message", "it's mine", "--overwrite")
     deadline = time.monotonic() + 30
     while server.names().count("GetKernelSessionStatus") < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "`make push-inference EXPERIMENT=demo` continues" in err, err
+    goes_on = """`make push-inference EXPERIMENT=demo MESSAGE='it'"'"'s mine' OVERWRITE=1` continues"""
+    assert process.returncode == 130 and goes_on in err, err
     assert "Traceback" not in err
     site.kernels[KERNEL].states = ["COMPLETE"]
     done = desk.shell()
