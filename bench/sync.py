@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 _TIMED = """
 import sys, time
 from pathlib import Path
-from build.sync.command import look, sync
+from build.sync.notebook_sync import look, sync
 import build.notebooks.metadata, build.notebooks.builder
 notebook, root = map(Path, sys.argv[1:])
 start = time.perf_counter()

@@ -47,7 +47,7 @@ def report_sections(record: Record) -> list[Section]:
     from build.report.diagnostics.sections import sections as diagnostic_sections
 
     found = [missing_section(record.missing), scores_section(record), board_section(record), pictures_section(record)]
-    diagnostics = record.diagnose()
+    diagnostics = record.diagnosis
     if diagnostics is not None:
         found += diagnostic_sections(diagnostics)
     return [

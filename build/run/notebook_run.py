@@ -18,9 +18,9 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.builder import NOTEBOOKS, ROOT
 from build.notebooks.metadata import kernel_slug
+from build.notebooks.notebook_file import notebook_of
 from build.run.datasets import match_datasets, needed_by
 from build.run.mock import lay_out
-from build.run.rehearse.command import notebook_of
 from build.run.rehearse.page import render_html
 from build.run.session import only_one
 from kernel_src.competition.constants import SLUG

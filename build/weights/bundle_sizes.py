@@ -1,4 +1,4 @@
-"""`make bundle-sizes`: what the bundles of the seed's versions really weigh, measured on files.
+"""`describe --bundle-sizes`: what the bundles of the seed's versions really weigh, measured on files.
 
 Each architecture is built with random weights, five folds of it are written as a training run leaves them, and
 `make_bundle` makes of them what would be uploaded. Beside it stands the count from the shapes alone, so that the two
@@ -102,7 +102,9 @@ def size_problems(sizes: Sequence[BundleSize]) -> list[Problem]:
     total_gb = sum(size.bundle_bytes for size in sizes) / 1e9
     if total_gb > TOTAL_LIMIT_GB:
         what = f"the bundles weigh {total_gb:.3f} GB together, promised are {TOTAL_LIMIT_GB} GB"
-        problems.append(Problem(what=what, where="bundle-sizes", cure="look for a frozen part stored once per fold"))
+        problems.append(
+            Problem(what=what, where="docs/bundle-sizes.md", cure="look for a frozen part stored once per fold")
+        )
     for size in sizes:
         limit_gb = LIMITS_GB.get(size.experiment, float("inf"))
         if size.bundle_bytes / 1e9 > limit_gb:
@@ -120,8 +122,8 @@ def table(sizes: Sequence[BundleSize], peak_disk_bytes: int) -> str:
     lines = [
         "# Bundle sizes",
         "",
-        "Written by `make bundle-sizes`: real architectures with random weights, all folds, on disk. Gigabytes are 10⁹",
-        "bytes. The seed's figures are those of its weight datasets.",
+        "Written by `python -m build describe --bundle-sizes`: real architectures with random weights, all folds, on",
+        "disk. Gigabytes are 10⁹ bytes. The seed's figures are those of its weight datasets.",
         "",
         "| version | backbone | folds | depth model | run, fp32 | bundle | seed | bundle / seed |",
         "|---|---|--:|--:|--:|--:|--:|--:|",

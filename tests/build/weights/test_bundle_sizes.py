@@ -89,7 +89,9 @@ def test_the_command_writes_table_and_numbers_and_refuses_broken_promises(
 def test_the_real_bundles_keep_the_promise_and_the_committed_table_is_theirs(tmp_path: Path) -> None:
     run(True, tmp_path)
     committed = Path(__file__).parents[2] / "docs/bundle-sizes.md"
-    assert (tmp_path / "docs/bundle-sizes.md").read_text() == committed.read_text(), "run make bundle-sizes"
+    assert (tmp_path / "docs/bundle-sizes.md").read_text() == committed.read_text(), (
+        "run python -m build describe --bundle-sizes"
+    )
 
 
 @pytest.mark.full
