@@ -135,7 +135,8 @@ def package(folder: Path, name: str, script: str) -> None:
 def tools(peers: Path) -> list[Tool]:
     """Return ours and the peers."""
     python, jupytext = Path(sys.executable), Path(sys.executable).with_name("jupytext")
-    ours = "from pathlib import Path as P; from build.sync.notebook_sync import *; run_sync(P('a.ipynb'), False, root=P())"
+    ours = "from pathlib import Path as P; from build.sync.notebook_sync import *; "
+    ours += "run_sync(P('a.ipynb'), False, root=P())"
     build = (
         "from pathlib import Path as P; from build.stitch import stitch; from build.notebooks.base import *;"
         "main = 'kernel_src/kernels/infer.py'; made = stitch(P(main), P(), {});"

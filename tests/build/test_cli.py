@@ -23,8 +23,8 @@ PAGE = ROOT / "docs" / "commands.md"
 PAGE_HEAD = """# Commands
 
 For whoever looks for a command: every verb of `python -m build`, in the groups of `python -m build --help`. Each verb's
-own `--help` has its options; `make help` lists the shorter doors to the usual ones. Written from the command line itself
-by tests/build/test_cli.py: do not edit.
+own `--help` has its options; `make help` lists the shorter doors to the usual ones. Written from the command line by
+tests/build/test_cli.py: do not edit.
 """
 
 

@@ -303,7 +303,7 @@ def test_each_piece_that_is_missing_is_named_with_its_command(at: Path) -> None:
     found = said(at)
     text = Page(page(record := read_record(NAME), judge(record))).text
     for what, command in (
-        ("training curves", "--run RUN"),
+        ("training curves", "python -m build report RUN_FOLDER"),
         ("no bundle of this run", f"python -m build bundle {RUN}"),
         ("no rehearsal", "python -m build rehearse --experiment v7 --data DATA --weights BUNDLE --rerun"),
         ("no submission yet", "make push-inference EXPERIMENT=v7"),

@@ -1,4 +1,4 @@
-"""`python -m build compare --constraints`: what each gains, and that the default is the one that the real files speak for."""
+"""`python -m build compare --constraints`: what each gains, and that real files speak for the default."""
 
 import json
 from pathlib import Path
