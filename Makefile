@@ -21,7 +21,7 @@ help: ## show this list
 build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 	@$(KIT) notebooks --experiment=EXPERIMENT
 
-check: setup ## refuse stale, networked, oversized or mis-described notebooks
+check: setup ## no notebook is stale, networked, oversized or mis-described
 	@$(KIT) check
 
 ##@ Run
@@ -77,7 +77,7 @@ status: setup ## experiments at a glance: notebooks, weights, last submission, w
 
 ##@ Edit
 
-lab: setup ## JupyterLab on the built notebooks, saving brings edits home (EXPERIMENT=v1 opens that one) [PORT=…]
+lab: setup ## JupyterLab on the built notebooks, each save is synced (EXPERIMENT=v1 opens that one) [PORT=…]
 	@$(KIT) lab --experiment=EXPERIMENT --port=PORT
 
 pull-kernel: setup ## what was edited on Kaggle → kernel_src/ (EXPERIMENT=… KERNEL=infer; YES=1 does not ask)
@@ -85,7 +85,7 @@ pull-kernel: setup ## what was edited on Kaggle → kernel_src/ (EXPERIMENT=… 
 
 ##@ Judge
 
-report: setup ## one page on an experiment: verdict, scores, curves, diagnostics, bundle, rehearsal (EXPERIMENT=…, or a run's folder, or an out-of-fold CSV; [DATA=dir])
+report: setup ## one page on an experiment: verdict, scores, curves, diagnostics, bundle, rehearsal (EXPERIMENT=name, run folder or CSV [DATA=dir])
 	@$(KIT) report EXPERIMENT:demo --data=DATA
 
 scores: setup ## the ledger docs/scores.csv, refreshed, and CV against public as a picture

@@ -60,7 +60,7 @@ def push_data_verb(
 
 
 def push_training_verb(
-    experiment: Annotated[str, typer.Option(help="Whose notebook.")],
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
     wait: Annotated[bool, typer.Option(help="Wait for the run and make the bundle.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Run once more what failed.")] = False,
     overwrite: Overwrite = False,
@@ -78,7 +78,7 @@ def push_training_verb(
 
 
 def push_inference_verb(
-    experiment: Annotated[str, typer.Option(help="Whose notebook.")],
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
     message: Annotated[str, typer.Option(help="For the submission's description and the ledger's note.")] = "",
     submit: Annotated[bool, typer.Option(help="Submit; or stop once the outputs are verified.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the score; with --no-submit: for the run.")] = True,
@@ -105,14 +105,14 @@ def push_inference_verb(
 
 
 def pull_kernel_verb(
-    experiment: Annotated[str, typer.Option(help="Whose notebook.")],
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
     kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
     parameters: Parameters = False,
     conflicts: Conflicts = "file",
-    yes: Annotated[bool, typer.Option("--yes", help="Bring it home without asking; the diff is shown anyway.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; the diff is shown all the same.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring home what was edited on Kaggle, once its diff is agreed to: three-way into the sources.
+    """Fetch what was edited on Kaggle, show the diff, and merge it into the sources once you agree.
 
     Example: python -m build pull-kernel --experiment v1
     """
@@ -145,7 +145,7 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
 def preflight_verb(
     accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.py.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Look once more although it has looked before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run it once more although its report is here.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:

@@ -25,7 +25,7 @@ def notebooks_verb(
 
 
 def check_verb(as_json: AsJson = False) -> None:
-    """Refuse stale, networked, oversized or mis-described notebooks.
+    """Check that no notebook is stale, networked, oversized or mis-described.
 
     Example: python -m build check
     """

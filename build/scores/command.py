@@ -23,11 +23,11 @@ MOST_PAIRS = 15  # in the terminal; the page and the JSON have all
 def compare_verb(
     files: Files,
     train_csv: TrainCsv = None,
-    constraints: Annotated[bool, typer.Option("--constraints", help="Say, too, what each constraint gains.")] = False,
+    constraints: Annotated[bool, typer.Option("--constraints", help="Also show what each constraint gains.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which out-of-fold file is better and how sure that is: official score, paired intervals over groups, leaks.
+    """Compare out-of-fold files: official score, paired intervals over groups, leaks; which is better, and how surely.
 
     Example: python -m build compare out/runs/v5/run out/runs/v7/run --train-csv data/csiro-biomass/train.csv
     """

@@ -15,11 +15,11 @@ def sync_verb(
     parameters: Parameters = False,
     conflicts: Conflicts = "file",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would come home; nothing is written.")
+        bool, typer.Option("--dry-run", help="Show what would change in the sources; nothing is written.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a notebook's edits home to kernel_src/, all of them or none.
+    """Write a notebook's edits back into kernel_src/, all of them or none.
 
     Example: python -m build sync notebooks/i2b-v1-infer/i2b-v1-infer.ipynb --dry-run
     """
@@ -52,7 +52,7 @@ def lab_verb(
     experiment: Annotated[str, typer.Option(help="Open this one's inference notebook.")] = "",
     port: Annotated[int, typer.Option(help="On loopback.")] = 8888,
 ) -> None:
-    """Open JupyterLab on the built notebooks; each save brings the edits home.
+    """Open JupyterLab on the built notebooks; each save is synced.
 
     Example: python -m build lab --experiment v1
     """

@@ -20,9 +20,9 @@ from build.sync.sync_result import SyncResult
 from kernel_src.runtime.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE_CAME_HOME = (
-    "note        what came home is code that the next build, test or run executes: read it first where the notebook is "
-    "not your own (`git diff kernel_src`)"
+CODE_WAS_SYNCED = (
+    "note        what was synced is code that the next build, test or run executes: read it first where the notebook "
+    "is not your own (`git diff kernel_src`)"
 )
 
 
@@ -55,7 +55,7 @@ def look(notebook: Path, root: Path = ROOT, *, parameters: bool = False) -> tupl
 def sync(
     content: bytes, result: SyncResult, name: str, root: Path = ROOT, *, conflicts_in_source: bool = False
 ) -> list[str]:
-    """Write what came home, all of it or nothing; return the lines to print.
+    """Write what was found, all of it or nothing; return the lines to print.
 
     Raises:
         CheckFailed: something was refused, or both sides changed the same lines; then the edit is kept in out/sync/.
@@ -126,15 +126,15 @@ def bring(
     if as_json:
         print(json.dumps({"ok": True, **_as_json(result)}, indent=2))
         return
-    for line in [*lines, *_remarks(result), *([CODE_CAME_HOME] if result.texts else [])]:
+    for line in [*lines, *_remarks(result), *([CODE_WAS_SYNCED] if result.texts else [])]:
         print(shown_source(line))
     if not result.texts:
-        outcome = "nothing to bring home" if not result.edited else "nothing new for the sources"
+        outcome = "nothing to sync" if not result.edited else "nothing new for the sources"
         print(shown_source(f"{notebook}: {outcome}"))
 
 
 def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: Path = ROOT) -> None:
-    """Show what would come home.
+    """Show what a sync would change.
 
     Raises:
         CheckFailed: something would be refused, or conflicts; shown after the rest.
@@ -157,7 +157,7 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
     if problems:
         raise CheckFailed(problems)
     if not result.texts:
-        print(shown_source(f"{notebook}: nothing to bring home"))
+        print(shown_source(f"{notebook}: nothing to sync"))
 
 
 def show(result: SyncResult, root: Path = ROOT) -> None:
@@ -176,7 +176,7 @@ def show(result: SyncResult, root: Path = ROOT) -> None:
 def _remarks(result: SyncResult) -> list[str]:
     lines = []
     for edit in result.parameters:
-        tail = "" if result.written_parameters else " (not brought home: sync --parameters)"
+        tail = "" if result.written_parameters else " (not synced: sync --parameters)"
         lines.append(f"parameter   {edit.name}: {edit.old} → {edit.new}{tail}")
     return [
         *lines,

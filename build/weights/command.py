@@ -95,7 +95,7 @@ def external_verb(
 
 
 def pseudo_label_verb(
-    experiment: Annotated[str, typer.Option(help="The recipe that shall train on the labels.")],
+    experiment: Annotated[str, typer.Option(help="The recipe to train on the labels.")],
     data: Annotated[Path, typer.Option(help="The competition's folder.")],
     bundle: Annotated[list[Path] | None, typer.Option(help="Folder of a bundle of the same split; repeat.")] = None,
     images: Annotated[

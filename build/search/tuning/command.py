@@ -42,7 +42,7 @@ class TuningReport:
 def tune_verb(
     experiment: Annotated[str, typer.Option(help="The recipe to start from.")],
     data: Annotated[Path, typer.Option(help="The competition's folder.")],
-    trials: Annotated[int, typer.Option(help="Finished trials that the study shall have, over all processes.")] = 20,
+    trials: Annotated[int, typer.Option(help="Finished trials wanted, over all processes.")] = 20,
     storage: Annotated[str, typer.Option(help="sqlite:///FILE, a database's URL, or a journal's path.")] = "",
     study: Annotated[str, typer.Option(help="Its name; EXPERIMENT-foldK by default.")] = "",
     set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, not searched.")] = None,
@@ -53,7 +53,7 @@ def tune_verb(
         int, typer.Option(min=2, help="Group folds of the other rows; a trial's score is their mean.")
     ] = 3,
     pruner: Annotated[
-        Literal["median", "hyperband", "none"], typer.Option(help="What ends hopeless trials.")
+        Literal["median", "hyperband", "none"], typer.Option(help="How hopeless trials are stopped.")
     ] = "median",
     seed: Annotated[int | None, typer.Option(help="Of the sampler; give it to one process only.")] = None,
     adopt: Annotated[str, typer.Option(help="Make the best trial an experiment of this name.")] = "",

@@ -48,7 +48,7 @@ def test_an_edit_made_on_the_site_comes_home(server, site, tmp_path: Path, capsy
     assert "LIMIT = 4" in toy.text("tool")
     said = capsys.readouterr().out
     assert "changed     kernel_src/kernels/infer.py" in said
-    assert said.count("what came home is code that the next build, test or run executes") == 1
+    assert said.count("what was synced is code that the next build, test or run executes") == 1
     assert (toy.root / f"out/sync/pulled/{SLUG}.ipynb").is_file()
     assert [seen.name for seen in server.log if seen.name == "GetKernel"]
 

@@ -67,7 +67,7 @@ def test_sync_tells_what_changed_and_diff_has_nothing_left_to_show(toy: Toy, cop
     code, out, _ = type_("sync", str(copy))
     assert code == 0 and "changed     kernel_src/data/tool.py\nbackup      out/sync/backup/0001" in out
     assert "LIMIT + 1" in toy.text("tool")
-    assert type_("sync", "--dry-run", str(copy))[:2] == (0, f"{copy}: nothing to bring home\n")
+    assert type_("sync", "--dry-run", str(copy))[:2] == (0, f"{copy}: nothing to sync\n")
 
 
 def test_a_conflict_ends_with_1_and_says_where_its_markers_are(toy: Toy, copy: Path, type_: Type) -> None:
