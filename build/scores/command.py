@@ -47,9 +47,9 @@ def compare_verb(
             value["constraints"] = [gain_json(gain) for gain in constraint_gains(comparison.validation)]
         print(json.dumps(value, indent=2, allow_nan=False))
         return
-    show_comparison(comparison)
     if constraints:
         show_gains(constraint_gains(comparison.validation), len(comparison.models))
+    show_comparison(comparison)
     if html is not None:
         print(f"written: {html}")
 
