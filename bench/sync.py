@@ -70,7 +70,7 @@ def measure(quick: bool) -> dict[str, Any]:
             "one": _watch(root, demo, runs),
             "all": _watch(root, cards, runs),
         }
-    command = [sys.executable, "-m", "build", "diff", "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"]
+    command = [sys.executable, "-m", "build", "sync", "--dry-run", "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"]
     return {
         "sync": {
             "edit_s": amount(edited, "s") | {"notebooks": len(edited)},
