@@ -16,7 +16,7 @@ from build.run.mock import tree_sha256
 from build.run.rehearse import rehearse
 from tests.build.run.rehearse.toys import WRITE, make_bundle, make_competition, make_notebook, rehearse_toy
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 LOOK_AROUND = """
 import time
 import urllib.request
