@@ -27,8 +27,8 @@ def report_verb(
 ) -> None:
     """Write one self-contained page on an experiment: verdict, scores, folds, curves, diagnostics, bundle, rehearsal.
 
-    Of a run's folder its experiment is reported, by this run. An out-of-fold file, which NAME=PATH names, is diagnosed:
-    residuals, worst images, calibration, zeros, identities, shift, leaks; printed in short, and whole with --out.
+    A run's folder stands for that run of its experiment. An out-of-fold CSV (NAME=PATH gives it a name) is diagnosed alone:
+    residuals, worst images, calibration, zeros, identities, shift, leaks, in short; --out writes the whole page.
 
     Example: python -m build report demo
 
@@ -108,12 +108,12 @@ def scores_verb(
     html: Annotated[Path | None, typer.Option(help="With --board: write one self-contained page.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="With --board: another ledger than docs/scores.csv.")] = None,
     published: Annotated[
-        Path | None, typer.Option(help="With --board: other scores of others than docs/published-scores.csv.")
+        Path | None, typer.Option(help="With --board: another file than docs/published-scores.csv.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask Kaggle for scores that are out.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the ledger docs/scores.csv, pending scores asked for; or with --board what a CV is worth on the board.
+    """Print the ledger docs/scores.csv, after asking for pending scores; --board: what a CV is worth in public.
 
     Example: python -m build scores
 
