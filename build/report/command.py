@@ -27,7 +27,7 @@ def report_verb(
 ) -> None:
     """Write one self-contained page on an experiment: verdict, scores, folds, curves, diagnostics, bundle, rehearsal.
 
-    A run's folder stands for that run of its experiment. An out-of-fold CSV (NAME=PATH gives it a name) is diagnosed alone:
+    A run's folder stands for that run. An out-of-fold CSV (NAME=PATH gives it a name) is diagnosed alone:
     residuals, worst images, calibration, zeros, identities, shift, leaks, in short; --out writes the whole page.
 
     Example: python -m build report demo
