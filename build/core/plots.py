@@ -29,7 +29,7 @@ class Panel:
         height: int = 250,
         log_y: bool = False,
     ) -> None:
-        """Draw the axes; `x` and `y` are the ends of the data. `log_y` wants values above zero."""
+        """Draw the axes; `x` and `y` are the ends of the data. `log_y` needs values above zero."""
         self.width, self.height, self.log_y = width, height, log_y
         self.unnamed: list[str] = []  # labels for which there was no room
         self._taken: list[tuple[float, float, float]] = []  # left, base and width of each label

@@ -21,7 +21,7 @@ from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import Staged, stage
 from build.kaggle.submissions import ERROR, list_url, newest_submission, submit_once, wait_for_score
 from build.kaggle.weights import find_bundles
-from build.scores.cv import with_cv
+from build.scores.cross_validation import with_cv
 from build.scores.ledger import LEDGER, Score, append_score
 from kernel_src.competition.constants import SLUG
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from build.scores.cross_validation import is_competitions_own
 from build.scores.oof_files import OofFile, Validation
 from build.scores.overshoot import overshoot
-from build.scores.real_table import is_competitions_own
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.metric import weight_row, weighted_r2
 from kernel_src.competition.tables import target_array
@@ -100,7 +100,7 @@ def _folds(validation: Validation) -> list[str]:
 
 
 def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
-    """Tell whether two cuts are one, whatever their folds are called."""
+    """Whether two cuts are one, whatever their folds are called."""
     pairs = set(zip(first.tolist(), second.tolist(), strict=True))
     return len(pairs) == len(set(first)) == len(set(second))
 

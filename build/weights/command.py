@@ -22,13 +22,12 @@ def experiments_verb(as_json: AsJson = False) -> None:
 def describe_verb(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name, e.g. v8.")] = "",
     bundle_sizes: Annotated[
-        bool, typer.Option("--bundle-sizes", help="Instead, weigh the bundles of v4, v5, v7 and v8: 3 minutes.")
+        bool,
+        typer.Option("--bundle-sizes", help="Instead, write docs/bundle-sizes.md: v4, v5, v7, v8 beside the seed."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Count what an experiment is made of, from the network itself: layers, parameters, features, bundle bytes.
-
-    --bundle-sizes writes the seed's versions with random weights, weighs them, and writes docs/bundle-sizes.md.
 
     Example: python -m build describe v8 --json
 

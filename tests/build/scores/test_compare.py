@@ -14,8 +14,8 @@ import pytest
 
 from build.core.errors import CheckFailed, UsageError
 from build.scores.comparison import compare_files, decision
+from build.scores.cross_validation import is_competitions_own
 from build.scores.page import page
-from build.scores.real_table import is_competitions_own
 from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
 from kernel_src.competition.constraints import component_matrix
 from kernel_src.competition.metric import weighted_r2
