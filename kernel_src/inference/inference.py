@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from kernel_src.bundle.bundles import BundleRecipe, load_recipe
+import kernel_src.inference.refinement  # noqa: F401  # part: refinement
+from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.data.symmetries import views
@@ -34,14 +35,12 @@ from kernel_src.inference.device_worker import (
     WorkerConfig,
 )
 from kernel_src.inference.prediction_store import PredictionStore
-from kernel_src.inference.refinement import refine_on_test
 from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
 from kernel_src.inference.steps import steps_by_value
 from kernel_src.inference.worker_pool import Worker, WorkerPool
-from kernel_src.models.depth import DepthEstimator
+from kernel_src.recipes.parts import OFFERED, MissingPart, optional_part
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
-from kernel_src.runtime.memory import is_out_of_memory
 
 SAVING_SHARE = 0.05  # of the time may go into saving what is there
 LEAST_SAVE_S = 0.5  # between two saves
@@ -140,11 +139,13 @@ def infer(
     folds = [0 if recipe is None else len(recipe.folds) for recipe in job.recipes]
     predictions = PredictionStore(len(job.paths), folds)
     grams, predicted = grams_now(job, predictions)
+    if refine_s and "refinement" not in OFFERED:
+        log.contain(Fault(part="refinement", what=str(MissingPart("refinement", OFFERED)), fallback="not refined"))
     outcome = InferenceResult(predictions=predictions, grams=grams, predicted=predicted)
     with log.contain_unexpected():
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
-        if refine_s:
+        if refine_s and "refinement" in OFFERED:
             work.refine(device, batch_size, refine_s)
     return outcome
 
@@ -222,22 +223,14 @@ class Inference:
         if len(recipes) < len(self.job.recipes) or not predictions.is_complete():
             print("not refined: some folds have not predicted every photograph")
             return
-        depth_models: dict[str, DepthEstimator] = {}
-        bundles = [load_recipe(recipe, depth_models) for recipe in recipes]
-        try:
-            refined = refine_on_test(
-                bundles,
-                self.job.paths,
-                [predictions.fold_grams(number) for number in range(len(recipes))],
-                device=device,
-                batch_size=batch_size,
-                budget_s=min(seconds, self.deadline_s - self.clock()),
-            )
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            print(f"not refined: the memory is too small for all folds at once: {error}")
-            return
+        refined = optional_part("refinement").refined_recipes(
+            recipes,
+            self.job.paths,
+            [predictions.fold_grams(number) for number in range(len(recipes))],
+            device=device,
+            batch_size=batch_size,
+            budget_s=min(seconds, self.deadline_s - self.clock()),
+        )
         for number, grams in enumerate(refined):
             predictions.put_fold_grams(number, grams)
         self._save_now()

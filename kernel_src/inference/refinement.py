@@ -15,11 +15,13 @@ import torch
 from torch import nn
 
 from kernel_src.bundle.bundle_prediction import predict_bundles
-from kernel_src.bundle.bundles import Bundle
-from kernel_src.data.pseudo_labels import CONFIDENT_SHARE, fold_spread
+from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
+from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.symmetries import views
 from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.parts import offer
 from kernel_src.runtime.device import DeviceReport
+from kernel_src.runtime.memory import is_out_of_memory
 from kernel_src.runtime.randomness import seed_at
 
 REFINING_EPOCHS = 20
@@ -68,6 +70,27 @@ def refine_on_test(
                 refined += 1
     print(f"{refined} folds refined on the test set in {time.monotonic() - started:.1f} s")
     return grams
+
+
+def refined_recipes(
+    recipes: Sequence[BundleRecipe],
+    paths: Sequence[Path],
+    bundle_grams: Sequence[np.ndarray],
+    *,
+    device: DeviceReport,
+    batch_size: int,
+    budget_s: float,
+) -> list[np.ndarray]:
+    """Load the bundles, all folds at once, and do the same; where the memory is too small nothing is returned."""
+    depth_models: dict[str, nn.Module] = {}
+    bundles = [load_recipe(recipe, depth_models) for recipe in recipes]
+    try:
+        return refine_on_test(bundles, paths, bundle_grams, device=device, batch_size=batch_size, budget_s=budget_s)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"not refined: the memory is too small for all folds at once: {error}")
+        return []
 
 
 def head_inputs(
@@ -148,3 +171,6 @@ def _refined(
 
 def _head_z(heads: nn.ModuleList, features: torch.Tensor) -> torch.Tensor:
     return torch.cat([head(features) for head in heads], 1)
+
+
+offer("refinement", refined_recipes=refined_recipes)

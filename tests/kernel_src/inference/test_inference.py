@@ -21,8 +21,8 @@ import psutil
 import pytest
 import torch
 
-from kernel_src.bundle.bundle_prediction import predict_bundles
-from kernel_src.bundle.bundles import BundleRecipe, load_bundle, read_recipe
+from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
+from kernel_src.bundle.bundles import BundleRecipe, read_recipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.inference import device_folds, device_worker, inference

@@ -14,8 +14,8 @@ from build.stitch import stitch
 from build.weights.bundle import make_bundle
 from kernel_src.competition.submission import read_column, submission_problems
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiment import Experiment, changed
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.experiments import EXPERIMENTS, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from tests.kernel_src.data.test_external import write_grassclover
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle
