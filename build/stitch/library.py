@@ -134,6 +134,12 @@ class Library:
             self.refuse(module.at(node), f"star import from {source} hides which names come in", "name what you import")
             return None
         bound = alias.asname or alias.name
+        if part := self.part_of(module, node):
+            self.refuse(
+                module.at(node),
+                f"the names of this import are not there in a notebook without the part {part!r}",
+                f"write `import {source}`, and let that module enter itself where it is looked for",
+            )
         if not node.level and not self.is_ours(source):
             return Imported(site, alias, bound, Meaning("outside", f"{source}.{alias.name}"))
         if not self._exists(module, node, source):
