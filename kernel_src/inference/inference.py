@@ -146,7 +146,16 @@ def infer(
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
         if refine_s and "refinement" in OFFERED:
-            work.refine(device, batch_size, refine_s)
+            refine = optional_part("refinement").refine_predictions
+            refine(
+                predictions,
+                job.recipes,
+                job.paths,
+                device=device,
+                batch_size=batch_size,
+                left_s=lambda: min(refine_s, deadline_s - clock()),
+            )
+            work.save_now()
     return outcome
 
 
@@ -212,28 +221,7 @@ class Inference:
             finally:
                 self.pool.stop()
                 self._sum_up(start)
-        self._save_now()
-
-    def refine(self, device: DeviceReport, batch_size: int, seconds: float) -> None:
-        """Let the heads learn from the test's own confident predictions, if there is everything to learn from."""
-        predictions, recipes = self.outcome.predictions, [recipe for recipe in self.job.recipes if recipe is not None]
-        if any(recipe.experiment.is_frozen for recipe in recipes):
-            print("not refined: a regressor on frozen features has no heads")
-            return
-        if len(recipes) < len(self.job.recipes) or not predictions.is_complete():
-            print("not refined: some folds have not predicted every photograph")
-            return
-        refined = optional_part("refinement").refined_recipes(
-            recipes,
-            self.job.paths,
-            [predictions.fold_grams(number) for number in range(len(recipes))],
-            device=device,
-            batch_size=batch_size,
-            budget_s=min(seconds, self.deadline_s - self.clock()),
-        )
-        for number, grams in enumerate(refined):
-            predictions.put_fold_grams(number, grams)
-        self._save_now()
+        self.save_now()
 
     def _go_on(self, bar: Any) -> bool:
         """Give out tasks, wait for messages, take them up; false when it is time to end."""
@@ -249,7 +237,7 @@ class Inference:
             self._take(worker, message, bar)
         self._end_hanging()
         if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVING_SHARE):
-            self._save_now()
+            self.save_now()
         return True
 
     def _feed(self, worker: Worker, now_s: float) -> None:
@@ -452,7 +440,8 @@ class Inference:
 
     # Saving
 
-    def _save_now(self) -> None:
+    def save_now(self) -> None:
+        """Save a submission of all that there is."""
         start = self.clock()
         self.outcome.grams, self.outcome.predicted = grams_now(self.job, self.outcome.predictions)
         try:

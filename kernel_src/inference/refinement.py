@@ -18,6 +18,7 @@ from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.symmetries import views
+from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.parts import offer
 from kernel_src.runtime.device import DeviceReport
@@ -72,25 +73,38 @@ def refine_on_test(
     return grams
 
 
-def refined_recipes(
-    recipes: Sequence[BundleRecipe],
+def refine_predictions(
+    predictions: PredictionStore,
+    recipes: Sequence[BundleRecipe | None],
     paths: Sequence[Path],
-    bundle_grams: Sequence[np.ndarray],
     *,
     device: DeviceReport,
     batch_size: int,
-    budget_s: float,
-) -> list[np.ndarray]:
-    """Load the bundles, all folds at once, and do the same; where the memory is too small nothing is returned."""
+    left_s: Callable[[], float],
+) -> None:
+    """Put refined predictions in the place of a whole inference's, if there is everything to learn from.
+
+    All folds are loaded at once; `left_s` tells how many seconds are left.
+    """
+    usable = [recipe for recipe in recipes if recipe is not None]
+    if any(recipe.experiment.is_frozen for recipe in usable):
+        print("not refined: a regressor on frozen features has no heads")
+        return
+    if len(usable) < len(recipes) or not predictions.is_complete():
+        print("not refined: some folds have not predicted every photograph")
+        return
     depth_models: dict[str, nn.Module] = {}
-    bundles = [load_recipe(recipe, depth_models) for recipe in recipes]
+    bundles = [load_recipe(recipe, depth_models) for recipe in usable]
+    grams = [predictions.fold_grams(number) for number in range(len(usable))]
     try:
-        return refine_on_test(bundles, paths, bundle_grams, device=device, batch_size=batch_size, budget_s=budget_s)
+        refined = refine_on_test(bundles, paths, grams, device=device, batch_size=batch_size, budget_s=left_s())
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         print(f"not refined: the memory is too small for all folds at once: {error}")
-        return []
+        return
+    for number, better in enumerate(refined):
+        predictions.put_fold_grams(number, better)
 
 
 def head_inputs(
@@ -173,4 +187,4 @@ def _head_z(heads: nn.ModuleList, features: torch.Tensor) -> torch.Tensor:
     return torch.cat([head(features) for head in heads], 1)
 
 
-offer("refinement", refined_recipes=refined_recipes)
+offer("refinement", refine_predictions=refine_predictions)

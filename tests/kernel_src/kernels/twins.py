@@ -92,7 +92,8 @@ def train_twin(name: str, competition: Path, home: Path, run) -> Path:
     for slug, folder in twin_datasets(experiment, home / "datasets").items():
         # Copied, not linked: a dataset with folders in it is searched, and the search follows no links.
         shutil.copytree(folder, kaggle / "kaggle/input/datasets/owner" / slug)
-    run("train", {"EXPERIMENT": name, "CHANGES": tiny_twin(experiment)}, kaggle, home / "scratch")
+    parameters = kernel_card(name, "train").parameters | {"CHANGES": tiny_twin(experiment)}
+    run("train", parameters, kaggle, home / "scratch")
     bundle = home / bundle_slug(name)
     make_bundle(kaggle / "kaggle/working/run", bundle, slug=bundle_slug(name))
     config = json.loads((bundle / "config.json").read_text())
