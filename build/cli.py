@@ -27,7 +27,8 @@ from build.search.tuning import command as tuning
 from build.sync import command as sync
 from build.weights import command as weights
 from kernel_src.recipes.experiment import ExperimentError
-from kernel_src.runtime.manifest import BundleError, WeightsError
+from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.manifest import BundleError
 
 # Group of `--help` → its verbs, in the order in which a user needs them; `push_data_verb` is typed `push-data`.
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {

@@ -21,8 +21,8 @@ from build.run.mock import dataset_slug
 from build.run.session import LOG_FILE, RUNS, LocalRun, only_one, run_kernel
 from kernel_src.competition.constants import TRAIN_CSV
 from kernel_src.recipes.kernel_cards import bundle_slug
-from kernel_src.runtime.files import write_json
-from kernel_src.runtime.manifest import CONFIG_FILE, missing_folds_text
+from kernel_src.runtime.files import CONFIG_FILE, write_json
+from kernel_src.runtime.manifest import missing_folds_text
 
 CACHE_GB = 40.0
 CHECKPOINTS = "checkpoints"  # in the folder of a run, until it is finished

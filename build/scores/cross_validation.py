@@ -11,8 +11,8 @@ from typing import Any
 
 from build.scores.ledger import Score
 from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
-from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE, read_bundle_json
+from kernel_src.runtime.files import CONFIG_FILE, sha256_of
+from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 OOF_FILE = "oof.csv"  # as in kernel_src.training.runs, whose import would load torch
 # Where a training table may lie: what `make data` downloads, what `make demo` paints.

@@ -1,7 +1,7 @@
 """`make check`: every rule over every notebook, all findings in one go."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,16 @@ from build.core.errors import CheckFailed, Problem
 from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
 from build.core.secret_scan import real_credentials
 from build.notebooks import builder as notebooks
-from build.notebooks.builder import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
+from build.notebooks.builder import (
+    ROOT,
+    Built,
+    Templates,
+    build_notebook,
+    edit_problem,
+    find_edited,
+    find_orphans,
+    read_templates,
+)
 from build.notebooks.check.checked_cells import Cell, read_cells
 from build.notebooks.check.credentials import find_credentials
 from build.notebooks.check.imports import find_imports, import_problems
@@ -17,7 +26,6 @@ from build.notebooks.check.mounts import mount_problems
 from build.notebooks.check.offline import find_online
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
 from build.notebooks.seal import read_object
-from build.stitch.template import Template
 from kernel_src.recipes.kernel_cards import KernelCard
 
 # What goes to Kaggle, or into git.
@@ -89,7 +97,7 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     return verdict
 
 
-def freshness_problems(card: KernelCard, root: Path, templates: Mapping[str, Template]) -> list[Problem]:
+def freshness_problems(card: KernelCard, root: Path, templates: Templates) -> list[Problem]:
     """Compare both files of a notebook, byte by byte, with a fresh build."""
     try:
         fresh = build_notebook(card, root, templates)
