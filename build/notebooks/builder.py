@@ -91,13 +91,28 @@ def preflight_card() -> KernelCard:
 
 def pull_command(slug: str) -> str:
     """Return the command that brings home what was edited on Kaggle in the notebook of this slug."""
-    experiment, kernel = next(
-        ((card.experiment, card.kernel) for card in all_cards() if slug_of(card.experiment, card.kernel) == slug),
-        ("…", "…"),
-    )
-    if not experiment:  # the preflight's
-        return f"python -m build pull-kernel --experiment '' --kernel {kernel}"
+    card = card_of(slug)
+    if card is not None and not card.experiment:  # the preflight's
+        return f"python -m build pull-kernel --experiment '' --kernel {card.kernel}"
+    experiment, kernel = (card.experiment, card.kernel) if card else ("…", "…")
     return f"make pull-kernel EXPERIMENT={experiment} KERNEL={kernel}"
+
+
+def card_of(slug: str) -> KernelCard | None:
+    """Return the card of the notebook of this slug."""
+    return next((card for card in all_cards() if slug_of(card.experiment, card.kernel) == slug), None)
+
+
+def build_missing(slug: str, root: Path = ROOT) -> Path:
+    """Return the path of a notebook; one of ours that is not there, as most in a fresh clone, is built first.
+
+    Raises:
+        CheckFailed: see `build`.
+    """
+    path, card = root / NOTEBOOKS / slug / f"{slug}.ipynb", card_of(slug)
+    if not path.is_file() and card is not None and (root / KERNELS_FOLDER).is_dir():
+        build([card], root)
+    return path
 
 
 def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:
@@ -264,7 +279,7 @@ def run(
     for outcome in [*outcomes, *datasets]:
         print(f"{outcome.state:<11} {outcome.path}" + (f" (the edited copy: {outcome.saved})" if outcome.saved else ""))
     for orphan in orphans:
-        print(f"orphan      {orphan}: no experiment makes it → `git rm -r {orphan}`, or bring its experiment back")
+        print(f"orphan      {orphan}: no experiment makes it → `rm -r {orphan}`, or bring its experiment back")
     written = sum(outcome.state != "up to date" for outcome in outcomes)
     print(f"{len(outcomes)} notebooks: {written} written, {len(outcomes) - written} up to date, {seconds:.2f} s")
 

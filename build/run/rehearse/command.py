@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from build.core.errors import UsageError
+from build.notebooks.builder import build_missing
 from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.run.mock import Layout
 from build.run.rehearse.plan import parse_models
@@ -71,12 +72,12 @@ def run(
 
 
 def notebook_of(slug: str, notebooks: Path) -> Path:
-    """Find the built notebook of a kernel.
+    """Find the built notebook of a kernel; one of ours that is not there is built.
 
     Raises:
         UsageError: it is not there (the message names those that are), or is no notebook any more.
     """
-    notebook = notebooks / slug / f"{slug}.ipynb"
+    notebook = build_missing(slug, notebooks.parent)
     if not notebook.is_file():
         there = sorted(path.stem for path in notebooks.glob("*/*.ipynb"))
         raise UsageError(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
