@@ -24,7 +24,8 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench.budget import plan
     from bench.pairs import speedup
     from bench.photographs import painted_photographs, real_photographs
-    from kernel_src.data.images import decoded_photographs, read_rgb, resize_rgb
+    from kernel_src.data.dataset import decoded_photographs
+    from kernel_src.data.images import read_rgb, resize_rgb
     from kernel_src.data.preprocessing import framing_of, preprocessing_of
     from kernel_src.data.training_photographs import TrainingPhotographs
     from kernel_src.models.model import BiomassNet

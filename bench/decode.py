@@ -59,8 +59,7 @@ def _speedup(paths: list[Path], px: int, pairs: int) -> dict[str, Any]:
 
 def our_tensor(px: int) -> Callable[[Path], Any]:
     """Return the kit's way to a normalised tensor (3, px, px)."""
-    from kernel_src.data.dataset import picture_tensor
-    from kernel_src.data.images import Framing, read_rgb, resize_rgb
+    from kernel_src.data.images import Framing, picture_tensor, read_rgb, resize_rgb
     from kernel_src.data.preprocessing import Preprocessing
 
     framing = Framing(px, px)

@@ -29,11 +29,12 @@ import torch
 
 from build.weights.bundle import make_bundle
 from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
-from kernel_src.bundle.bundles import Bundle, load_bundle
+from kernel_src.bundle.bundle_prediction import load_bundle
+from kernel_src.bundle.bundles import Bundle
 from kernel_src.data.images import read_rgb, resize_rgb
 from kernel_src.data.symmetries import apply_view, views
-from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
-from kernel_src.models.prediction import BatchDepth, Member, forward_grams
+from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, BatchDepth, load_depth
+from kernel_src.models.prediction import Member, forward_grams
 from kernel_src.recipes.experiments import EXPERIMENTS
 
 

@@ -21,7 +21,8 @@ from bench.photographs import painted_photographs, real_photographs
 from bench.rounds import in_turn
 from bench.sides import Apart, Floor, Timed, Work, folds_apart, our_inference, seeds_way
 from kernel_src.bundle.bundles import load_recipe
-from kernel_src.data.images import decoded_photographs, read_rgb, resize_rgb
+from kernel_src.data.dataset import decoded_photographs
+from kernel_src.data.images import read_rgb, resize_rgb
 from kernel_src.data.preprocessing import framing_of
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory

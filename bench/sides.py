@@ -23,11 +23,11 @@ from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.hidden_table import HiddenTest, read_hidden_test, save_predictions
 from kernel_src.competition.submission import submission_problems
-from kernel_src.data.dataset import picture_tensor
-from kernel_src.data.images import read_rgb, resize_rgb
+from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.data.symmetries import apply_view, views
 from kernel_src.inference.inference import InferenceResult, Job, infer
-from kernel_src.models.prediction import estimate_depth, forward_grams
+from kernel_src.models.depth import estimate_depth
+from kernel_src.models.prediction import forward_grams
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import FaultLog
 

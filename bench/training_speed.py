@@ -30,7 +30,8 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench.rounds import in_turn
     from bench.sides import Apart
     from kernel_src.competition.constants import TEST_FOLDER
-    from kernel_src.data.images import Framing, decoded_photographs, read_rgb, resize_rgb
+    from kernel_src.data.dataset import decoded_photographs
+    from kernel_src.data.images import Framing, read_rgb, resize_rgb
     from kernel_src.data.training_photographs import TrainingPhotographs
     from kernel_src.models.model import BiomassNet
     from kernel_src.recipes.experiment import Experiment

@@ -19,7 +19,8 @@ from build.verbs import regress as regress
 from build.verbs import scores as validation
 from build.verbs import sync as sync
 from kernel_src.recipes.experiment import ExperimentError
-from kernel_src.runtime.manifest import BundleError, WeightsError
+from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.manifest import BundleError
 
 app = typer.Typer(
     name="python -m build",

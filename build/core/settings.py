@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from build.core.errors import UsageError
-from kernel_src.recipes.experiment import Experiment, changed
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.experiments import EXPERIMENTS, changed
 
 FIELD_TYPES: dict[str, Any] = {field.name: field.type for field in fields(Experiment) if field.name != "name"}
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

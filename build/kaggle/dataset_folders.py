@@ -19,8 +19,8 @@ from build.notebooks.builder import DATASETS_META, ROOT
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE, OWNER, dataset_metadata, dataset_problems
 from build.notebooks.seal import dump_metadata, read_object
 from build.run.mock import ARCHIVES, NOT_UPLOADED
-from kernel_src.runtime.files import sha256_of, write_json
-from kernel_src.runtime.manifest import BUNDLE_FORMAT, MANIFEST_FILE, BundleError, file_entry, verify_manifest
+from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of, write_json
+from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, file_entry, verify_manifest
 
 STAGING = Path("out", "push", "staging", "datasets")
 OWN_MANIFEST = "kit-manifest.json"  # for a folder whose own manifest is missing or something else

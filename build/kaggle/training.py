@@ -20,8 +20,8 @@ from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import stage
 from build.kaggle.weights import BUNDLES, find_folder
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug
-from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE, missing_folds_text, read_bundle_json
+from kernel_src.runtime.files import CONFIG_FILE, sha256_of
+from kernel_src.runtime.manifest import MANIFEST_FILE, missing_folds_text, read_bundle_json
 
 STEPS = 9
 

@@ -20,13 +20,19 @@ from typing import Any
 
 from build.notebooks import stamp
 from build.core.image import assumed_versions
-from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_metadata, kernel_metadata, kernel_problems
+from build.notebooks.metadata import (
+    DATASET_METADATA,
+    KERNEL_METADATA,
+    dataset_metadata,
+    kernel_metadata,
+    kernel_problems,
+)
 from build.notebooks.metadata import kernel_slug as slug_of
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
-from build.stitch.template import Template, read_template
+from build.stitch.template import Template, parts_in, read_template
 from build.notebooks.base import read_sources, remember_all
 from build.notebooks.synced import is_synced
 from build.notebooks.pruning import prune
@@ -140,16 +146,27 @@ def check_notebook(experiment: str, kernel: str) -> None:
         raise UsageError(f"{experiment} has no notebook {kernel!r}; KERNEL (--kernel) is {' or '.join(kernels)}")
 
 
-def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> dict[str, Template]:
-    """Read each kernel's script and what it needs, once for all its notebooks; one that cannot be read is left out."""
-    templates = {}
-    for kernel in sorted({card.kernel for card in cards}):
-        with suppress(CheckFailed):  # whoever builds the notebook meets it again
-            templates[kernel] = _read_template(kernel, root)
+Templates = dict[tuple[str, tuple[str, ...] | None], Template]  # by kernel and optional parts
+
+
+def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> Templates:
+    """Read each kernel's script and what it needs, once for all its notebooks that hold the same optional parts.
+
+    One that cannot be read is left out.
+    """
+    templates: Templates = {}
+    for card in cards:
+        if _template_key(card) not in templates:
+            with suppress(CheckFailed):  # whoever builds the notebook meets it again
+                templates[_template_key(card)] = _read_template(card, root)
     return templates
 
 
-def build_notebook(card: KernelCard, root: Path = ROOT, templates: Mapping[str, Template] | None = None) -> Built:
+def _template_key(card: KernelCard) -> tuple[str, tuple[str, ...] | None]:
+    return card.kernel, parts_in(card.parameters)
+
+
+def build_notebook(card: KernelCard, root: Path = ROOT, templates: Templates | None = None) -> Built:
     """Stitch one notebook and describe it, in memory; `templates` are those of now, where they were read.
 
     Raises:
@@ -159,7 +176,7 @@ def build_notebook(card: KernelCard, root: Path = ROOT, templates: Mapping[str, 
     problems = kernel_problems(metadata, f"kernel card {card.experiment}/{card.kernel}")
     if problems:
         raise CheckFailed(problems)
-    template = (templates or {}).get(card.kernel) or _read_template(card.kernel, root)
+    template = (templates or {}).get(_template_key(card)) or _read_template(card, root)
     stitched = stitch_from(template, card.parameters)
     main = KERNELS_FOLDER / f"{card.kernel}.py"
     slug = slug_of(card.experiment, card.kernel)
@@ -284,9 +301,9 @@ def run(
     print(f"{len(outcomes)} notebooks: {written} written, {len(outcomes) - written} up to date, {seconds:.2f} s")
 
 
-def _read_template(kernel: str, root: Path) -> Template:
+def _read_template(card: KernelCard, root: Path) -> Template:
     with uncollected():
-        return read_template(root / KERNELS_FOLDER / f"{kernel}.py", root)
+        return read_template(root / KERNELS_FOLDER / f"{card.kernel}.py", root, card.parameters)
 
 
 def _write(built: Built, root: Path, edited: Sequence[Path]) -> BuildResult:

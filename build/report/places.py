@@ -19,8 +19,8 @@ from build.scores.cross_validation import OOF_FILE, TRAIN_TABLES
 from kernel_src.competition.constants import TRAIN_CSV
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE
+from kernel_src.runtime.files import CONFIG_FILE, sha256_of
+from kernel_src.runtime.manifest import MANIFEST_FILE
 
 RUNS = Path("out", "runs")  # <experiment>/<hash>/, by `make train`
 DEMO_TRAINING = Path("out", "demo", "rehearsal-train")

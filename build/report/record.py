@@ -27,8 +27,8 @@ from build.scores.oof_files import read_oof, truth_table, validation_of
 from build.scores.warnings import find_warnings
 from kernel_src.competition.constants import IMAGE_COLUMN, TRAIN_CSV, TRAIN_FOLDER
 from kernel_src.competition.constraints import constrain
-from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE, BundleError, read_bundle_json, verify_manifest
+from kernel_src.runtime.files import CONFIG_FILE, sha256_of
+from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, read_bundle_json, verify_manifest
 
 if TYPE_CHECKING:
     from build.report.diagnostics import Diagnostics

@@ -54,7 +54,7 @@ def draw_scatter(run: Path, data: Path, picture: Path) -> None:
 
     from kernel_src.competition.constraints import constrain
     from kernel_src.competition.tables import read_train, target_array
-    from kernel_src.data.charts import scatter_per_target
+    from kernel_src.data.score_charts import scatter_per_target
 
     config = json.loads((run / "config.json").read_bytes())
     oof = pd.read_csv(run / "oof.csv", dtype={"image_id": str})

@@ -22,8 +22,8 @@ from build.run.mock import dataset_slug
 from build.run.session import only_one, run_kernel
 from kernel_src.competition.constants import TRAIN_CSV, TRAIN_FOLDER
 from kernel_src.recipes.kernel_cards import bundle_slug
-from kernel_src.runtime.files import write_json
-from kernel_src.runtime.manifest import CONFIG_FILE, missing_folds_text
+from kernel_src.runtime.files import CONFIG_FILE, write_json
+from kernel_src.runtime.manifest import missing_folds_text
 
 RUNS = Path("out/runs")
 CACHE_GB = 40.0

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kernel_src.runtime.manifest import CONFIG_FILE, read_bundle_json
+from kernel_src.runtime.files import CONFIG_FILE
+from kernel_src.runtime.manifest import read_bundle_json
 
 OOF_FILE = "oof.csv"  # as in kernel_src.training.runs, whose import would load torch
 # Where a training table may lie: what `make data` downloads, what `make demo` paints.

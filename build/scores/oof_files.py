@@ -19,7 +19,7 @@ from kernel_src.competition.constants import DATE_COLUMN, STATE_COLUMN, TARGETS
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.competition.visits import tidy_visits
 from kernel_src.runtime.csv_table import read_csv
-from kernel_src.runtime.manifest import CONFIG_FILE
+from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.untrusted import quoted
 
 OOF_FILE = "oof.csv"

@@ -27,7 +27,7 @@ def stitch(main: Path, root: Path, parameters: Mapping[str, object] | None = Non
         UsageError: there is no such script or folder.
     """
     with uncollected():
-        return stitch_from(read_template(main, root), parameters)
+        return stitch_from(read_template(main, root, parameters), parameters)
 
 
 def stitch_from(template: Template, parameters: Mapping[str, object] | None = None) -> Stitched:
@@ -44,7 +44,7 @@ def stitch_from(template: Template, parameters: Mapping[str, object] | None = No
 def compose(main: Path, root: Path, parameters: Mapping[str, object] | None = None) -> Stitched:
     """Do the same with the standard library alone: neither nbformat nor IPython is asked whether they agree."""
     with uncollected():
-        return read_template(main, root).fill(parameters or {})
+        return read_template(main, root, parameters).fill(parameters or {})
 
 
 def compose_cells(
@@ -55,7 +55,7 @@ def compose_cells(
     Sources that were built before, by their hash, are not asked again whether they break a rule.
     """
     with uncollected():
-        stitched = read_template(main, root, built_before=built_before).fill(parameters or {})
+        stitched = read_template(main, root, parameters, built_before=built_before).fill(parameters or {})
     return stitched, list(stitched.cells)
 
 

@@ -5,12 +5,15 @@ same in both.
 """
 
 import ast
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.core.errors import Problem
 from build.stitch.modules import STANDARD_LIBRARY, Meaning, Module, empty_package, parse
 from build.stitch.scopes import Site
+
+_OF_A_PART = re.compile(r"# part: (\w+)$")  # behind an import: the notebook has it only where it has the part
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Imported:
     meaning: Meaning
     runs: tuple[str, ...] = ()
     target: str = ""  # the one of `runs` that must be complete, not merely begun
+    left_out: bool = False  # it is of a part that the notebook does not have, and runs nothing
 
 
 @dataclass(eq=False)
@@ -30,6 +34,7 @@ class Library:
     """Everything under the root, read on demand."""
 
     root: Path
+    parts: frozenset[str] | None = None  # of the optional ones, those that the notebook has; None: all
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
     _files: dict[str, Path | None] = field(default_factory=dict)
@@ -117,7 +122,9 @@ class Library:
             if not self._exists(module, node, alias.name):
                 return None
             meaning = Meaning("module", alias.name if alias.asname else bound)
-            return Imported(site, alias, bound, meaning, with_parents(alias.name), alias.name)
+            part = self.part_of(module, node)
+            left_out = bool(part) and self.parts is not None and part not in self.parts
+            return Imported(site, alias, bound, meaning, with_parents(alias.name), alias.name, left_out)
         if node.module == "__future__" and not node.level:
             return None
         source = self._absolute(module, node)
@@ -127,6 +134,12 @@ class Library:
             self.refuse(module.at(node), f"star import from {source} hides which names come in", "name what you import")
             return None
         bound = alias.asname or alias.name
+        if part := self.part_of(module, node):
+            self.refuse(
+                module.at(node),
+                f"the names of this import are not there in a notebook without the part {part!r}",
+                f"write `import {source}`, and let that module enter itself where it is looked for",
+            )
         if not node.level and not self.is_ours(source):
             return Imported(site, alias, bound, Meaning("outside", f"{source}.{alias.name}"))
         if not self._exists(module, node, source):
@@ -140,6 +153,11 @@ class Library:
         submodule = f"{source}.{alias.name}"
         target = submodule if found == Meaning("module", submodule) else source
         return Imported(site, alias, bound, found, with_parents(target), target)
+
+    def part_of(self, module: Module, node: ast.stmt) -> str:
+        """Return the optional part that an import belongs to; nothing for most."""
+        marks = (_OF_A_PART.search(one.text) for one in module.comments if one.line == node.lineno)
+        return next((mark[1] for mark in marks if mark), "")
 
     def _absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
         """Return the absolute module name of a from-import."""

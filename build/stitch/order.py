@@ -178,7 +178,7 @@ class _Walk:
     def run(self, module: Module, imported: Imported) -> list[Step]:
         """Return the modules that one import runs and that have not run yet."""
         steps: list[Step] = []
-        if imported.site.typing_only:
+        if imported.site.typing_only or imported.left_out:
             return steps
         if imported.target in self.begun:
             circle = [*self.begun[self.begun.index(imported.target) :], imported.target]

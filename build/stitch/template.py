@@ -25,6 +25,7 @@ from build.stitch.rules import refuse_in
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
+PARTS = "PARTS"  # a parameter of this name lists the optional parts that the notebook holds
 Proof = list[tuple[int, str]]  # a module's code cells: the line where each begins, and its text
 
 
@@ -89,8 +90,12 @@ class Template:
         return Stitched(tuple(cells), sha256, sources, self.third_party)
 
 
-def read_template(main: Path, root: Path, *, built_before: bool = False) -> Template:
+def read_template(
+    main: Path, root: Path, parameters: Mapping[str, object] | None = None, *, built_before: bool = False
+) -> Template:
     """Read a script and what it needs; of sources that were built before no rule is asked again.
+
+    Of the optional parts it holds those that the parameter `PARTS` names, all where nothing is said.
 
     What breaks a rule is said when the template is filled.
 
@@ -103,7 +108,8 @@ def read_template(main: Path, root: Path, *, built_before: bool = False) -> Temp
         raise UsageError(f"no folder at {root}")
     if not main.is_file():
         raise UsageError(f"no script at {main}")
-    library = Library(root)
+    parts = parts_in(parameters or {})
+    library = Library(root, None if parts is None else frozenset(parts))
     package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
     script = library.read(main, MAIN, package)
     if script is None:
@@ -113,6 +119,7 @@ def read_template(main: Path, root: Path, *, built_before: bool = False) -> Temp
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
     if not built_before:
+        _refuse_unknown_parts(plan, library)
         for module in plan.everything:
             refuse_in(module, library)
         refuse_collisions(plan, library)
@@ -134,6 +141,26 @@ def read_template(main: Path, root: Path, *, built_before: bool = False) -> Temp
     for module in plan.modules if not library.problems else []:
         require_equal(drafts[module.name], proofs[module.name], library)
     return Template(library, plan, segments, drafts[MAIN], steps, standard, third_party_names(plan, library))
+
+
+def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
+    """Return the optional parts that the parameters name; None where they say nothing, and the notebook has all."""
+    value = parameters.get(PARTS)
+    return tuple(map(str, value)) if isinstance(value, (tuple, list)) else None
+
+
+def _refuse_unknown_parts(plan: Plan, library: Library) -> None:
+    known = {
+        library.part_of(module, imported.site.node)
+        for module in plan.everything
+        for imported in library.imports(module)
+    } - {""}
+    for part in sorted((library.parts or frozenset()) - known):
+        library.refuse(
+            f"{plan.main.where}:1",
+            f"{PARTS} names {part!r}, which is no optional part",
+            f"there are {', '.join(sorted(known)) or 'none'}",
+        )
 
 
 def _failure(library: Library) -> CheckFailed:

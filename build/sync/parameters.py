@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from build.core.errors import Problem
-from build.stitch.template import OWN_HASH
+from build.stitch.template import OWN_HASH, PARTS
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ def split_parameters(
             whose, cure = "the experiment's", "set it in kernel_src/recipes/experiments.py or ensembles.py, or "
             if name == OWN_HASH:
                 whose, cure = "the build's, which fills it in", ""
+            if name == PARTS:
+                whose, cure = (
+                    "the kernel card's",
+                    "name the part in EXTRA_PARTS of kernel_src/recipes/kernel_cards.py, or ",
+                )
             problems.append(
                 Problem(
                     what=f"{name} = {after}: this value is not the script's but {whose}",

@@ -101,8 +101,7 @@ def run(name: str, image: Path, out: Path, count: int, depth: Path | None, as_js
 
     from kernel_src.data.images import ImageError, read_rgb
     from kernel_src.recipes.experiments import EXPERIMENTS
-    from kernel_src.runtime.files import write_atomically
-    from kernel_src.runtime.manifest import WeightsError
+    from kernel_src.runtime.files import WeightsError, write_atomically
 
     if name not in EXPERIMENTS:
         raise UsageError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")

@@ -52,7 +52,7 @@ def read_checkpoint(path: Path, part: str = "") -> Checkpoint:
         CheckFailed: the file is something else, damaged, would run code, claims more memory than it has bytes, or holds
             several sets of weights, or numbers that are not finite; one line says which.
     """
-    from kernel_src.runtime.manifest import WeightsError
+    from kernel_src.runtime.files import WeightsError
     from kernel_src.runtime.weight_files import kind_of_file, odd_tensors, read_weights
 
     kind = kind_of_file(path)

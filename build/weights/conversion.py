@@ -46,8 +46,8 @@ def make_weights(slug: str, source: Path, out: Path | None = None, part: str = "
         CheckFailed: the file holds no weights, or they do not fit the network.
     """
     from build.notebooks.metadata import dataset_metadata
-    from kernel_src.runtime.files import sha256_of, write_json
-    from kernel_src.runtime.manifest import BUNDLE_FORMAT, MANIFEST_FILE, WeightsError, file_entry
+    from kernel_src.runtime.files import BUNDLE_FORMAT, WeightsError, sha256_of, write_json
+    from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry
 
     if slug not in SOURCE_OF:
         raise UsageError(f"no weights are called {slug!r}; there are {', '.join(SOURCE_OF)}")
@@ -123,7 +123,7 @@ def _store_backbone(row: WeightSource, tensors: "dict[str, torch.Tensor]", folde
     from kernel_src.models.model import BiomassNet
     from kernel_src.models.starting_weights import load_starting_weights
     from kernel_src.recipes.experiment import Experiment
-    from kernel_src.runtime.manifest import WeightsError
+    from kernel_src.runtime.files import WeightsError
     from kernel_src.training.checkpoint import save_tensors
 
     size_px = _native_size_px(row.serves[0])

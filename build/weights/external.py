@@ -143,8 +143,8 @@ def _pack(found: Mapping[str, Path], folder: Path) -> list[str]:
 
 def _describe(slug: str, folder: Path, files: list[str]) -> None:
     from build.notebooks.metadata import dataset_metadata
-    from kernel_src.runtime.files import write_json
-    from kernel_src.runtime.manifest import BUNDLE_FORMAT, MANIFEST_FILE, file_entry
+    from kernel_src.runtime.files import BUNDLE_FORMAT, write_json
+    from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry
 
     write_json(folder / "dataset-metadata.json", dataset_metadata(slug))
     entries = {name: file_entry(folder / name) for name in files}

@@ -30,7 +30,8 @@ def lite0_dataset(folder: Path) -> Path:
     """
     from build.notebooks.metadata import dataset_metadata
     from kernel_src.models.starting_weights import STARTING_WEIGHTS_FILE
-    from kernel_src.runtime.manifest import BUNDLE_FORMAT, MANIFEST_FILE, BundleError, file_entry, verify_manifest
+    from kernel_src.runtime.files import BUNDLE_FORMAT
+    from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, file_entry, verify_manifest
 
     try:
         made_from = verify_manifest(folder).get("converted_from")

@@ -18,16 +18,11 @@ import numpy as np
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.competition.constants import TARGETS, TEST_CSV, TRAIN_CSV
-from kernel_src.data.pseudo_labels import (
-    PSEUDO_LABELS_FILE,
-    SPREAD_COLUMN,
-    check_pseudo_labels,
-    pseudo_table,
-    split_sha256,
-)
+from kernel_src.competition.splits import split_sha256
+from kernel_src.data.pseudo_labels import PSEUDO_LABELS_FILE, SPREAD_COLUMN, check_pseudo_labels, pseudo_table
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.runtime.files import write_json, write_text
-from kernel_src.runtime.manifest import CONFIG_FILE, BundleError, read_bundle_json
+from kernel_src.runtime.files import CONFIG_FILE, write_json, write_text
+from kernel_src.runtime.manifest import BundleError, read_bundle_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,13 +134,12 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
     Raises:
         CheckFailed: a bundle is damaged, a photograph cannot be read, or a prediction is not finite.
     """
-    from kernel_src.bundle.bundle_prediction import predict_bundles
-    from kernel_src.bundle.bundles import load_bundles
+    from kernel_src.bundle.bundle_prediction import load_bundles, predict_bundles
     from kernel_src.competition.constraints import constrain
     from kernel_src.data.images import ImageError
     from kernel_src.inference.blend import blend
     from kernel_src.runtime.device import check_device
-    from kernel_src.runtime.manifest import WeightsError
+    from kernel_src.runtime.files import WeightsError
 
     try:
         bundles = load_bundles(folders)

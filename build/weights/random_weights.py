@@ -139,8 +139,7 @@ def random_run(
         DEPTH_WEIGHTS_FILE,
     )
     from kernel_src.models.model import BiomassNet
-    from kernel_src.runtime.files import sha256_of
-    from kernel_src.runtime.manifest import BUNDLE_FORMAT, CONFIG_FILE
+    from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of
     from kernel_src.training.checkpoint import save_tensors
     from kernel_src.training.runs import OOF_FILE
 

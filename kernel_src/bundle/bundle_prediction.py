@@ -4,32 +4,18 @@ An ensemble decodes each photograph once, whatever sizes its bundles were traine
 for all bundles that carry the same depth model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
-from kernel_src.bundle.bundles import Bundle
+from kernel_src.bundle.bundles import Bundle, load_recipe, member_of, read_recipe
 from kernel_src.data.dataset import PhotographFiles
-from kernel_src.data.images import Framing
-from kernel_src.data.symmetries import views
+from kernel_src.models.full_pass import batch_loader, predict_members
 from kernel_src.models.half_precision import keep_in_half
-from kernel_src.models.prediction import Member, batch_loader, predict_members
 from kernel_src.runtime.device import DeviceReport
-
-
-def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
-    """Say how a bundle looks at a batch in the given framings: its own framings, preprocessing, views and depth."""
-    experiment = bundle.experiment
-    return Member(
-        models=bundle.models,
-        preprocessing=bundle.preprocessing,
-        symmetries=views(experiment),
-        framings=tuple(map(list(framings).index, bundle.framings)),
-        estimator=bundle.depth,
-        depth_channels=experiment.depth_channels,
-        depth_views=experiment.depth_views,
-    )
+from kernel_src.runtime.manifest import verify_manifest
 
 
 def predict_bundles(
@@ -56,3 +42,24 @@ def predict_bundles(
                 keep_in_half(model)
     members = [member_of(bundle, framings) for bundle in bundles]
     return predict_members(members, loader, len(loader), device=device, after_first_batch=after_first_batch)
+
+
+def load_bundle(folder: Path, depth_models: dict[str, nn.Module] | None = None) -> Bundle:
+    """Verify and load a bundle; see `load_recipe` for `depth_models`.
+
+    Raises:
+        BundleError: a file is missing or altered, config or manifest lack an entry, or the format is newer than this
+            notebook.
+        WeightsError: the weights do not fit the model that the config describes.
+    """
+    return load_recipe(read_recipe(folder, verify_manifest(folder)), depth_models)
+
+
+def load_bundles(folders: Iterable[Path]) -> list[Bundle]:
+    """Load several bundles; a depth model that several carry is loaded once and shared by them.
+
+    Raises:
+        BundleError, WeightsError: see `load_bundle`.
+    """
+    depth_models: dict[str, nn.Module] = {}
+    return [load_bundle(folder, depth_models) for folder in folders]

@@ -5,7 +5,8 @@ score measures memory. Every split here therefore keeps groups whole. A visit ha
 out like cards leave folds of 44 and of 107: they are dealt so that every fold holds about as many photographs.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -84,3 +85,10 @@ def repeated_fold_numbers(
     """Yield `fold_numbers` once per seed: the spread between them is the luck of one split."""
     for seed in seeds:
         yield fold_numbers(split, groups, strata, folds, seed)
+
+
+# %%
+def split_sha256(image_ids: Sequence[str], fold_of: np.ndarray) -> str:
+    """Identify a division of labelled images into folds, whatever the order of the rows."""
+    lines = sorted(f"{image} {fold}" for image, fold in zip(image_ids, fold_of.tolist(), strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

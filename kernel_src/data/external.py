@@ -18,11 +18,19 @@ import pandas as pd
 
 from kernel_src.competition.constants import IDENTITIES, IMAGE_COLUMN, TARGETS
 from kernel_src.competition.visits import visit_readings
-from kernel_src.data.external_table import MEASURED_COLUMNS, METADATA_COLUMNS, TEMPLATE_FIELD, ExternalTable
+from kernel_src.data.external_table import (
+    MEASURED_COLUMNS,
+    METADATA_COLUMNS,
+    TEMPLATE_FIELD,
+    ExternalTable,
+    external_table_for,
+)
 from kernel_src.data.packed_photographs import packs_in, unpack_photographs
+from kernel_src.data.training_rows import EXTERNAL_COLUMN, training_only
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.parts import offer
+from kernel_src.runtime.mounts import find_dataset
 
-EXTERNAL_COLUMN = "external"  # True: this row trains and is never validated
-NEVER_VALIDATED = -1  # in an array of fold numbers
 # How far a total may lie from the sum of its parts, in grams of the source: four weights rounded to 0.1 g stay below.
 TOTAL_TOLERANCE_G = 0.5
 EXTERNAL_NAMES_SHOWN = 5  # in a message
@@ -300,6 +308,30 @@ def read_external(
 
 
 # %%
+def find_external(slug: str) -> Path:
+    """Return the folder of the attached dataset of external photographs.
+
+    Raises:
+        FileNotFoundError: it is not attached.
+        ValueError: no table is described for it.
+    """
+    return find_dataset(slug, external_table_for(slug).csv)
+
+
+def with_external(experiment: Experiment, rows: pd.DataFrame, folder: Path | None) -> pd.DataFrame:
+    """Append the experiment's external data to the competition's rows.
+
+    Raises:
+        ValueError: it is not attached, or cannot be used.
+    """
+    if folder is None:
+        raise ValueError(f"{experiment.name} trains on external data: attach the dataset {experiment.external_data}")
+    table = external_table_for(experiment.external_data)
+    external, report = read_external(folder, table, experiment.external_area_factor)
+    print(report)
+    return join_external(rows, external)
+
+
 def join_external(train: pd.DataFrame, external: pd.DataFrame) -> pd.DataFrame:
     """Append external rows to the competition's, told apart by the column `external`.
 
@@ -322,20 +354,4 @@ def join_external(train: pd.DataFrame, external: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([judged, external.assign(**{EXTERNAL_COLUMN: True})], ignore_index=True)
 
 
-def training_only(train: pd.DataFrame) -> np.ndarray:
-    """Say which rows may train but never validate, (images,) of bool; none where there is no external data."""
-    if EXTERNAL_COLUMN not in train:
-        return np.zeros(len(train), bool)
-    return train[EXTERNAL_COLUMN].to_numpy(bool)
-
-
-def folds_with_external(judged_folds: np.ndarray, external: np.ndarray) -> np.ndarray:
-    """Put the fold numbers of the competition's rows in place, (images,); external rows get `NEVER_VALIDATED`.
-
-    `judged_folds` has one number per row that is not `external` (images,) of bool, in their order. With the result,
-    `fold_of != fold` trains on every external row and `fold_of == fold` validates on none.
-    """
-    assert len(judged_folds) == int((~external).sum())
-    fold_of = np.full(len(external), NEVER_VALIDATED)
-    fold_of[~external] = judged_folds
-    return fold_of
+offer("external", find_external=find_external, with_external=with_external)

@@ -8,9 +8,7 @@ block of another file brings it. A changed byte that is still valid Huffman code
 change the picture and leave no trace but, at times, a warning that libjpeg prints and OpenCV does not hand on.
 """
 
-import hashlib
 import io
-import json
 import re
 import struct
 from collections.abc import Sequence
@@ -20,12 +18,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
-from tqdm.auto import tqdm
-
-from kernel_src.runtime.files import write_atomically
 
 READING_VERSION = 3  # to be raised when a photograph is decoded or resized in another way
 INTERPOLATIONS = ("bicubic", "bilinear")  # all that timm's backbones were pretrained with
@@ -36,7 +30,7 @@ class ImageError(Exception):
 
 
 # How many times a part of a photograph goes into its height and into its width.
-PARTS = {"whole": (1, 1), "left": (1, 2), "right": (1, 2), "top": (2, 1), "bottom": (2, 1)}
+PART_COUNTS = {"whole": (1, 1), "left": (1, 2), "right": (1, 2), "top": (2, 1), "bottom": (2, 1)}
 
 
 class Framing(NamedTuple):
@@ -45,7 +39,7 @@ class Framing(NamedTuple):
     height_px: int
     width_px: int
     interpolation: str = "bicubic"
-    part: str = "whole"  # one of PARTS
+    part: str = "whole"  # one of PART_COUNTS
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -55,7 +49,7 @@ class Framing(NamedTuple):
     @property
     def photograph_px(self) -> tuple[int, int]:
         """Height and width of the whole photograph whose part has the size of the picture."""
-        rows, columns = PARTS[self.part]
+        rows, columns = PART_COUNTS[self.part]
         return rows * self.height_px, columns * self.width_px
 
 
@@ -298,39 +292,6 @@ def resize_rgb(image: np.ndarray, framing: Framing) -> np.ndarray:
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
-# %%
-def decoded_photographs(
-    paths: Sequence[Path], framing: Framing, folder: Path, usual: Sequence[bool] | None = None
-) -> np.ndarray:
-    """Decode every photograph once, resized, and return them as (images, height, width, 3) uint8 on disk.
-
-    The array is memory-mapped: every fold, epoch and worker shares it, and it does not count as memory. Its name
-    carries what it was made from, so that another framing or another set of files is decoded anew. `usual` tells for
-    each whether it must be like the competition's.
-
-    Raises:
-        ImageError: a photograph cannot be read, or one that must be usual is not; all of those are named.
-    """
-    made_from = [[str(path), path.stat().st_size if path.is_file() else -1] for path in paths]
-    key = hashlib.sha256(json.dumps([READING_VERSION, made_from, framing]).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    cache = folder / f"photographs-{framing.height_px}x{framing.width_px}-{key}.npy"
-
-    def fill(draft: Path) -> None:
-        array = open_memmap(
-            draft, mode="w+", dtype=np.uint8, shape=(len(paths), framing.height_px, framing.width_px, 3)
-        )
-        odd = []
-        for i, path in enumerate(tqdm(paths, desc="decoding photographs", unit="image")):
-            photograph = read_photograph(path, framing.photograph_px)
-            array[i] = resize_rgb(photograph.rgb, framing)
-            odd += [f"{path}: {oddity}" for oddity in photograph.oddities if usual is not None and usual[i]]
-        if odd:
-            raise ImageError(
-                "\n".join([*odd, "no photograph of the competition is like that: download its data again, whole"])
-            )
-        array.flush()
-
-    if not cache.exists():
-        write_atomically(cache, fill)
-    return np.load(cache, mmap_mode="r")
+def picture_tensor(picture: np.ndarray) -> torch.Tensor:
+    """Turn (H, W, 3) uint8 into a tensor (3, H, W) that owns its memory."""
+    return torch.from_numpy(np.array(picture.transpose(2, 0, 1), order="C"))

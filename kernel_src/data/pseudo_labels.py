@@ -6,7 +6,6 @@ rows that fold k validates on. A blend of all folds has seen them, so it would c
 and so is a table made with another division into folds.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,27 +13,15 @@ import numpy as np
 import pandas as pd
 
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
-from kernel_src.competition.metric import weight_row
+from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
+from kernel_src.data.training_rows import EXTERNAL_COLUMN
+from kernel_src.recipes.parts import offer
 from kernel_src.runtime.csv_table import read_csv
+from kernel_src.runtime.mounts import find_dataset
 from kernel_src.runtime.untrusted import quoted
 
 PSEUDO_LABELS_FILE = "pseudo_labels.csv"
 SPREAD_COLUMN, SPLIT_COLUMN = "spread_g", "split_sha256"
-CONFIDENT_SHARE = 0.5  # of the photographs, those that the folds agree on best
-
-
-def split_sha256(image_ids: Sequence[str], fold_of: np.ndarray) -> str:
-    """Identify a division of labelled images into folds, whatever the order of the rows."""
-    lines = sorted(f"{image} {fold}" for image, fold in zip(image_ids, fold_of.tolist(), strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def fold_spread(fold_grams: np.ndarray) -> np.ndarray:
-    """Return how far the folds disagree on each image, (folds, images, 5) to (images,) in grams.
-
-    The standard deviation over the folds, averaged over the targets with the metric's weights.
-    """
-    return fold_grams.std(0) @ weight_row()
 
 
 def pseudo_table(
@@ -121,3 +108,31 @@ def pseudo_grams(table: pd.DataFrame, image_ids: Sequence[str], fold: int) -> np
     """Return what fold `fold` itself predicted for the images, (images, 5); NaN where the table has nothing of it."""
     own = table[table["fold"] == fold].set_index("image_id")[list(TARGETS)]
     return own.reindex(list(image_ids)).to_numpy(float)
+
+
+def find_pseudo_labels(slug: str, share: float) -> pd.DataFrame:
+    """Read the attached dataset of pseudo-labels; see `read_pseudo_labels`."""
+    return read_pseudo_labels(find_dataset(slug, PSEUDO_LABELS_FILE) / PSEUDO_LABELS_FILE, share)
+
+
+def with_pseudo_labels(
+    rows: pd.DataFrame, table: pd.DataFrame, split: str, folds: Sequence[int], weight: float
+) -> pd.DataFrame:
+    """Append the table's photographs to the rows that are weighed.
+
+    Raises:
+        ValueError: see `check_pseudo_labels`.
+    """
+    check_pseudo_labels(table, rows["image_id"].tolist(), split, folds)
+    images = table.drop_duplicates("image_id")[["image_id", IMAGE_COLUMN]]
+    judged = rows if EXTERNAL_COLUMN in rows else rows.assign(**{EXTERNAL_COLUMN: False})
+    print(f"pseudo-labels: {len(images)} photographs at {weight:g} of the weight of a weighed one")
+    return pd.concat([judged, images.assign(**{EXTERNAL_COLUMN: True})], ignore_index=True)
+
+
+offer(
+    "pseudo_labels",
+    find_pseudo_labels=find_pseudo_labels,
+    pseudo_grams=pseudo_grams,
+    with_pseudo_labels=with_pseudo_labels,
+)

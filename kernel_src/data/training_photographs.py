@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from kernel_src.data.augmentation import augmentation, reseed
-from kernel_src.data.dataset import picture_tensor
+from kernel_src.data.images import picture_tensor
 from kernel_src.runtime.randomness import seed_at
 
 

@@ -9,8 +9,10 @@ from kernel_src.bundle.bundles import BundleRecipe, read_recipe
 from kernel_src.data.symmetries import views
 from kernel_src.inference.fallback import Attached
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.parts import optional_part
 from kernel_src.runtime.faults import Fault, FaultLog
-from kernel_src.runtime.manifest import CONFIG_FILE, BundleError
+from kernel_src.runtime.files import CONFIG_FILE
+from kernel_src.runtime.manifest import BundleError
 
 
 def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleRecipe | None]:
@@ -48,13 +50,8 @@ def constraint_of(recipes: Sequence[BundleRecipe | None]) -> str:
 def _line(recipe: BundleRecipe, share: float) -> str:
     experiment = recipe.experiment
     if experiment.is_frozen:
-        pictures = ", ".join(f"{one.part} {one.height_px}x{one.width_px}" for one in recipe.framings)
-        return (
-            f"{experiment.name}: a regressor on frozen features of {experiment.backbone}, pictures {pictures} px "
-            f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.feature_layers))} from the "
-            f"last, poolings {', '.join(experiment.feature_poolings)}, seen upright, share {share:g}, "
-            f"out-of-fold R² {recipe.oof_r2:.4f}, fitted by sources {recipe.source_sha256[:12]}"
-        )
+        line: str = optional_part("frozen").frozen_line(recipe, share)
+        return line
     depth = f"depth {experiment.depth_fusion}, {experiment.depth_views}" if experiment.depth else "no depth"
     return (
         f"{experiment.name}: {len(recipe.folds)} folds of {experiment.backbone}, "

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
-from kernel_src.bundle.bundle_prediction import member_of
-from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
+from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe, member_of
 from kernel_src.data.images import Framing
-from kernel_src.models.depth import DepthEstimator
 from kernel_src.models.half_precision import keep_in_full, keep_in_half
 from kernel_src.models.model import GramsNet, refill_fold
 from kernel_src.models.prediction import Member
-from kernel_src.runtime.manifest import BundleError, WeightsError
+from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.manifest import BundleError
 from kernel_src.runtime.memory import available_bytes, is_out_of_memory
 
 WHOLE_BUNDLE = -1  # in the place of a fold
@@ -65,7 +65,7 @@ class DeviceFolds:
         self._on_device: set[Place] = set()
         self._nets: list[list[GramsNet]] = [[GramsNet()] * len(recipe.folds) if recipe else [] for recipe in recipes]
         self._failed: dict[Place, CannotLoad] = {}
-        self._depths: dict[str, DepthEstimator] = {}
+        self._depths: dict[str, nn.Module] = {}  # DepthEstimators by their sha256
         self._in_full: set[Place] = set()
         self._is_full: set[int] = set()  # bundles of which another fold found no room
 

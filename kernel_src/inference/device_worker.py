@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.data.dataset import picture_tensor
-from kernel_src.data.images import Framing, ImageError, largest_px, read_photograph, resize_rgb
+from kernel_src.data.images import Framing, ImageError, largest_px, picture_tensor, read_photograph, resize_rgb
 from kernel_src.inference.device_folds import CannotLoad, DeviceFolds, Place
 from kernel_src.inference.schedule import Task, goes_on
 from kernel_src.inference.steps import Step

@@ -12,8 +12,8 @@ from typing import Any
 
 from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
 from kernel_src.runtime.faults import Fault, FaultLog
+from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import (
-    CONFIG_FILE,
     MANIFEST_FILE,
     BundleError,
     damage,

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from kernel_src.bundle.bundles import BundleRecipe, load_recipe
+import kernel_src.inference.refinement  # noqa: F401  # part: refinement
+from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.data.symmetries import views
@@ -34,14 +35,12 @@ from kernel_src.inference.device_worker import (
     WorkerConfig,
 )
 from kernel_src.inference.prediction_store import PredictionStore
-from kernel_src.inference.refinement import refine_on_test
 from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
 from kernel_src.inference.steps import steps_by_value
 from kernel_src.inference.worker_pool import Worker, WorkerPool
-from kernel_src.models.depth import DepthEstimator
+from kernel_src.recipes.parts import OFFERED, MissingPart, optional_part
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
-from kernel_src.runtime.memory import is_out_of_memory
 
 SAVING_SHARE = 0.05  # of the time may go into saving what is there
 LEAST_SAVE_S = 0.5  # between two saves
@@ -140,12 +139,23 @@ def infer(
     folds = [0 if recipe is None else len(recipe.folds) for recipe in job.recipes]
     predictions = PredictionStore(len(job.paths), folds)
     grams, predicted = grams_now(job, predictions)
+    if refine_s and "refinement" not in OFFERED:
+        log.contain(Fault(part="refinement", what=str(MissingPart("refinement", OFFERED)), fallback="not refined"))
     outcome = InferenceResult(predictions=predictions, grams=grams, predicted=predicted)
     with log.contain_unexpected():
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
-        if refine_s:
-            work.refine(device, batch_size, refine_s)
+        if refine_s and "refinement" in OFFERED:
+            refine = optional_part("refinement").refine_predictions
+            refine(
+                predictions,
+                job.recipes,
+                job.paths,
+                device=device,
+                batch_size=batch_size,
+                left_s=lambda: min(refine_s, deadline_s - clock()),
+            )
+            work.save_now()
     return outcome
 
 
@@ -211,36 +221,7 @@ class Inference:
             finally:
                 self.pool.stop()
                 self._sum_up(start)
-        self._save_now()
-
-    def refine(self, device: DeviceReport, batch_size: int, seconds: float) -> None:
-        """Let the heads learn from the test's own confident predictions, if there is everything to learn from."""
-        predictions, recipes = self.outcome.predictions, [recipe for recipe in self.job.recipes if recipe is not None]
-        if any(recipe.experiment.is_frozen for recipe in recipes):
-            print("not refined: a regressor on frozen features has no heads")
-            return
-        if len(recipes) < len(self.job.recipes) or not predictions.is_complete():
-            print("not refined: some folds have not predicted every photograph")
-            return
-        depth_models: dict[str, DepthEstimator] = {}
-        bundles = [load_recipe(recipe, depth_models) for recipe in recipes]
-        try:
-            refined = refine_on_test(
-                bundles,
-                self.job.paths,
-                [predictions.fold_grams(number) for number in range(len(recipes))],
-                device=device,
-                batch_size=batch_size,
-                budget_s=min(seconds, self.deadline_s - self.clock()),
-            )
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            print(f"not refined: the memory is too small for all folds at once: {error}")
-            return
-        for number, grams in enumerate(refined):
-            predictions.put_fold_grams(number, grams)
-        self._save_now()
+        self.save_now()
 
     def _go_on(self, bar: Any) -> bool:
         """Give out tasks, wait for messages, take them up; false when it is time to end."""
@@ -256,7 +237,7 @@ class Inference:
             self._take(worker, message, bar)
         self._end_hanging()
         if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVING_SHARE):
-            self._save_now()
+            self.save_now()
         return True
 
     def _feed(self, worker: Worker, now_s: float) -> None:
@@ -459,7 +440,8 @@ class Inference:
 
     # Saving
 
-    def _save_now(self) -> None:
+    def save_now(self) -> None:
+        """Save a submission of all that there is."""
         start = self.clock()
         self.outcome.grams, self.outcome.predicted = grams_now(self.job, self.outcome.predictions)
         try:

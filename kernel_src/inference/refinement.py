@@ -15,11 +15,14 @@ import torch
 from torch import nn
 
 from kernel_src.bundle.bundle_prediction import predict_bundles
-from kernel_src.bundle.bundles import Bundle
-from kernel_src.data.pseudo_labels import CONFIDENT_SHARE, fold_spread
+from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
+from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.symmetries import views
+from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.parts import offer
 from kernel_src.runtime.device import DeviceReport
+from kernel_src.runtime.memory import is_out_of_memory
 from kernel_src.runtime.randomness import seed_at
 
 REFINING_EPOCHS = 20
@@ -68,6 +71,40 @@ def refine_on_test(
                 refined += 1
     print(f"{refined} folds refined on the test set in {time.monotonic() - started:.1f} s")
     return grams
+
+
+def refine_predictions(
+    predictions: PredictionStore,
+    recipes: Sequence[BundleRecipe | None],
+    paths: Sequence[Path],
+    *,
+    device: DeviceReport,
+    batch_size: int,
+    left_s: Callable[[], float],
+) -> None:
+    """Put refined predictions in the place of a whole inference's, if there is everything to learn from.
+
+    All folds are loaded at once; `left_s` tells how many seconds are left.
+    """
+    usable = [recipe for recipe in recipes if recipe is not None]
+    if any(recipe.experiment.is_frozen for recipe in usable):
+        print("not refined: a regressor on frozen features has no heads")
+        return
+    if len(usable) < len(recipes) or not predictions.is_complete():
+        print("not refined: some folds have not predicted every photograph")
+        return
+    depth_models: dict[str, nn.Module] = {}
+    bundles = [load_recipe(recipe, depth_models) for recipe in usable]
+    grams = [predictions.fold_grams(number) for number in range(len(usable))]
+    try:
+        refined = refine_on_test(bundles, paths, grams, device=device, batch_size=batch_size, budget_s=left_s())
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"not refined: the memory is too small for all folds at once: {error}")
+        return
+    for number, better in enumerate(refined):
+        predictions.put_fold_grams(number, better)
 
 
 def head_inputs(
@@ -148,3 +185,6 @@ def _refined(
 
 def _head_z(heads: nn.ModuleList, features: torch.Tensor) -> torch.Tensor:
     return torch.cat([head(features) for head in heads], 1)
+
+
+offer("refinement", refine_predictions=refine_predictions)

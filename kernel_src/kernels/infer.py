@@ -18,10 +18,11 @@ import time
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
 STACK = {}  # instead of shares: {"weights": five rows of one number per bundle, "intercept_g": five grams}
 CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as the first bundle's experiment says
-PSEUDO_LABEL_SECONDS = 0  # to refine the heads on the test set's own confident predictions; 0: not done
+PSEUDO_LABEL_SECONDS = 0  # for refining the heads on the test's own predictions, by the part `refinement`; 0: not done
 PREDICT_SECONDS = 0  # for loading and predicting; 0: what is left of Kaggle's nine hours, less a reserve
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end
+PARTS = ("depth", "frozen", "hub_names", "refinement")  # the optional parts in this notebook; the build chooses
 
 # %% [markdown]
 # ## A first submission
@@ -66,7 +67,7 @@ from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.inference.report import inference_report, print_report
 from kernel_src.runtime.device import check_device
 
-print(f"attached: {', '.join(BUNDLES)}")
+print(f"attached: {', '.join(BUNDLES)}; optional parts in this notebook: {', '.join(PARTS) or 'none'}")
 
 # %% [markdown]
 # ## Predict

@@ -24,6 +24,7 @@ EXPERIMENT = "demo"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"epochs": 3}
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
+PARTS = ("depth", "external", "hub_names", "pseudo_labels")  # the optional parts in this notebook; the build chooses
 SOURCE_SHA256 = ""  # of the sources that this was built from; the build fills it in, the bundle will tell
 
 # %% [markdown]
@@ -39,13 +40,13 @@ from kernel_src.competition.constants import SLUG, TRAIN_CSV
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.floors import floor_scores, score_caveat
 from kernel_src.competition.tables import group_labels, read_train, target_array
-from kernel_src.data.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
-from kernel_src.data.pseudo_labels import PSEUDO_LABELS_FILE, read_pseudo_labels
-from kernel_src.recipes.experiment import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.data.charts import grams_caption, photograph_gallery
+from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
+from kernel_src.recipes.experiments import EXPERIMENTS, changed
+from kernel_src.recipes.parts import optional_part, parts_to_train, require_parts
 from kernel_src.runtime.device import check_device, refuse_fault
 from kernel_src.runtime.memory import keep_freed_memory
-from kernel_src.runtime.mounts import find_competition, find_dataset, kaggle_root, working_folder
+from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
 from kernel_src.runtime.provenance import note_sources
 from kernel_src.runtime.weight_sources import find_weights
 from kernel_src.training.launch import fold_rounds, launch
@@ -55,6 +56,7 @@ from kernel_src.training.session import session_of
 
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
+require_parts(parts_to_train(experiment), PARTS)
 competition = find_competition(SLUG, TRAIN_CSV)
 weights_file: Path | None = None
 if experiment.starting_weights:
@@ -69,18 +71,18 @@ print(f"depth model: {depth_folder or 'none'}")
 # ## Photographs and labels
 
 # %%
-from kernel_src.data.external_table import external_table_for
+import kernel_src.data.external  # noqa: F401  # part: external
+import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 
-external_folder: Path | None = None
-if experiment.external_data:
-    external_folder = find_dataset(experiment.external_data, external_table_for(experiment.external_data).csv)
-print(f"external data: {external_folder or 'none'}")
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
+external_folder = None
+if experiment.external_data:
+    external_folder = optional_part("external").find_external(experiment.external_data)
+print(f"external data: {external_folder or 'none'}")
 pseudo_labels = None
 if experiment.pseudo_labels:
-    pseudo_folder = find_dataset(experiment.pseudo_labels, PSEUDO_LABELS_FILE)
-    pseudo_labels = read_pseudo_labels(pseudo_folder / PSEUDO_LABELS_FILE, PSEUDO_SHARE)
+    pseudo_labels = optional_part("pseudo_labels").find_pseudo_labels(experiment.pseudo_labels, PSEUDO_SHARE)
 train_table.describe().round(1)
 
 # %% [markdown]

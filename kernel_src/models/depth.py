@@ -5,22 +5,18 @@ so one pass per image serves every fold, view and epoch; the map is turned toget
 which holds its code, takes seconds to import: only what loads the model does so.
 """
 
-import hashlib
-import os
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
+from kernel_src.data.symmetries import UPRIGHT, apply_view
 from kernel_src.models.model import filled
-from kernel_src.runtime.files import sha256_of, write_atomically
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.recipes.parts import offer
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.untrusted import checked_text, parsed_json, quoted
 from kernel_src.runtime.weight_files import read_weights
 
@@ -166,67 +162,38 @@ def load_depth(weights: Path, config: Path) -> DepthEstimator:
 
 
 # %%
-DEPTH_CACHE_GB = 20.0  # 357 pictures of 518 px take 0.2 GB; Kaggle's scratch disk has some 60 GB
-DEPTH_CACHE_VERSION = 2  # to be raised when the same file gives other maps
+@torch.inference_mode()
+def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int) -> torch.Tensor:
+    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W) as training does: in fp32, rounded as its cache is."""
+    with torch.autocast(pictures.device.type, enabled=False):
+        return estimator(pictures, channels).half().float()
 
 
-def cached_depth_maps(
-    photographs: np.ndarray,
-    estimator: DepthEstimator,
-    weights: Path,
-    channels: int,
-    folder: Path,
-    device: torch.device,
-    limit_gb: float = DEPTH_CACHE_GB,
-) -> np.ndarray:
-    """Return the depth of every photograph, (images, channels, H, W) fp16, computed once and kept on disk.
+class BatchDepth:
+    """The depth maps of one batch: each is computed once, for whoever asks first, and kept for the others."""
 
-    `photographs` is (images, H, W, 3) uint8. The file's name carries the pictures, the model and the number of
-    channels; it is written whole or not at all, so several processes may ask for it at once. Beyond `limit_gb` the
-    caches that were not used for longest are deleted.
+    def __init__(self, pictures: Sequence[torch.Tensor]) -> None:
+        """Remember the batch, uint8 (B, 3, H, W) in each framing; nothing is computed yet."""
+        self.pictures = pictures
+        self._known: dict[tuple[int, int, int, tuple[int, bool]], torch.Tensor] = {}
 
-    Raises:
-        FloatingPointError: a map is not finite in fp16.
-    """
-    digest = hashlib.sha256(repr((DEPTH_CACHE_VERSION, sha256_of(weights), photographs.shape)).encode())
-    for photograph in photographs:
-        digest.update(photograph.tobytes())
-    folder.mkdir(parents=True, exist_ok=True)
-    cache = folder / f"depth-{channels}-{digest.hexdigest()[:16]}.npy"
+    def seen_by(self, member: Any, view: tuple[int, bool]) -> torch.Tensor:
+        """Return the maps (B, C, H, W) that belong to the turned pictures of a member that has an estimator.
 
-    def fill(draft: Path) -> None:
-        shape = (len(photographs), channels, *photographs.shape[1:3])
-        maps = open_memmap(draft, mode="w+", dtype=np.float16, shape=shape)
-        estimator.to(device)
-        for i, photograph in enumerate(tqdm(photographs, desc="estimating depth", unit="image")):
-            picture = torch.from_numpy(photograph.transpose(2, 0, 1).copy())[None].to(device)
-            depth = estimator(picture, channels)[0].half()
-            if not torch.isfinite(depth).all():
-                raise FloatingPointError(f"the depth of photograph {i} is NaN or infinite: are the weights broken?")
-            maps[i] = depth.cpu().numpy()
-        maps.flush()
+        "shared" turns the one map together with the picture. The depth model is not exactly equivariant, so that is an
+        approximation (bench/depth_views.py measures it); "exact" looks at each turned picture, once for all folds.
+        """
+        if member.depth_views == "exact":
+            return self._estimated(member.estimator, member, view)
+        return apply_view(self._estimated(member.estimator, member, UPRIGHT), view)
 
-    if not cache.exists():
-        write_atomically(cache, fill)
-    maps = np.load(cache, mmap_mode="r")  # stays readable should another process delete the file
-    with suppress(FileNotFoundError):
-        os.utime(cache)
-    forget_old_depth_maps(folder, limit_gb, keep=cache)
-    return maps
+    def _estimated(self, estimator: DepthEstimator, member: Any, view: tuple[int, bool]) -> torch.Tensor:
+        (framing,) = member.framings
+        key = (id(estimator), framing, member.depth_channels, view)
+        if key not in self._known:
+            turned = apply_view(self.pictures[framing], view)
+            self._known[key] = estimate_depth(estimator, turned, member.depth_channels)
+        return self._known[key]
 
 
-def forget_old_depth_maps(folder: Path, limit_gb: float, keep: Path) -> list[Path]:
-    """Delete the caches not used for longest until they fit the limit, `keep` never; return what was deleted."""
-    caches = []
-    for path in folder.glob("depth-*.npy"):  # not the drafts that other processes are writing
-        with suppress(FileNotFoundError):  # another process may be deleting too
-            caches.append((path.stat().st_mtime, path.stat().st_size, path))
-    total, deleted = sum(size for _, size, _ in caches), []
-    for _, size, path in sorted(caches):
-        if total <= limit_gb * 1e9:
-            break
-        if path != keep:
-            path.unlink(missing_ok=True)
-            total -= size
-            deleted.append(path)
-    return deleted
+offer("depth", load_depth=load_depth, BatchDepth=BatchDepth)

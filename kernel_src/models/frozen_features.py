@@ -18,7 +18,7 @@ from kernel_src.models.backbones import build_backbone
 from kernel_src.models.model import without_memory
 from kernel_src.models.starting_weights import load_backbone
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import open_weights
 
 GEM_POWER, GEM_LEAST = 3.0, 1e-6

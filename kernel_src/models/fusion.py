@@ -7,6 +7,9 @@ fifth number of channels in the stem (RGBD) needs no encoder at all.
 import torch
 from torch import nn
 
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.parts import offer
+
 DEPTH_FEATURES = 256
 FUSED_FEATURES = 512  # of add and attention, which need both vectors in one width
 ATTENTION_HEADS = 8
@@ -93,3 +96,13 @@ FUSIONS: dict[str, type[ConcatFusion] | type[AddFusion] | type[AttentionFusion]]
     "add": AddFusion,
     "attention": AttentionFusion,
 }
+
+
+def depth_branch(experiment: Experiment, width: int) -> nn.ModuleDict:
+    """Build what joins the depth with `width` picture features: an encoder, and the fusion of both vectors."""
+    fusion = FUSIONS[experiment.depth_fusion](width)
+    encoder = DepthEncoder(experiment.depth_channels, experiment.head_activation, experiment.head_dropout)
+    return nn.ModuleDict({"encoder": encoder, "fusion": fusion})
+
+
+offer("depth", depth_branch=depth_branch)

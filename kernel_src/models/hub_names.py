@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
+from kernel_src.recipes.parts import offer
+
 DINOV2_MARK = "embeddings.patch_embeddings.projection.weight"
 # transformers' name → timm's, for what is not per layer.
 DINOV2_NAMES = {
@@ -67,3 +69,6 @@ def timm_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         renamed["cls_token"] = renamed["cls_token"] + positions[:, :1]
         renamed["pos_embed"] = positions[:, 1:].contiguous()
     return renamed
+
+
+offer("hub_names", timm_names=timm_names)

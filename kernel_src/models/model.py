@@ -14,11 +14,12 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+import kernel_src.models.fusion  # noqa: F401  # part: depth
 from kernel_src.competition.constants import TARGETS
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
-from kernel_src.models.fusion import FUSIONS, DepthEncoder
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.recipes.parts import optional_part
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import read_weights
 
 CONSTANT_BELOW_G = 1e-6  # the deviation of equal numbers is not exactly zero: 1e-17 for seven times 0.1
@@ -77,12 +78,8 @@ class BiomassNet(GramsNet):
         self.depth_branch = nn.ModuleDict()
         self.feature_dim = int(self.backbone.head_hidden_size)  # type: ignore[arg-type]  # of what the heads see
         if experiment.depth and not self.depth_in_stem:
-            fusion = FUSIONS[experiment.depth_fusion](self.feature_dim)
-            self.feature_dim = fusion.out_features
-            self.depth_branch["encoder"] = DepthEncoder(
-                self.depth_channels, experiment.head_activation, experiment.head_dropout
-            )
-            self.depth_branch["fusion"] = fusion
+            self.depth_branch = optional_part("depth").depth_branch(experiment, self.feature_dim)
+            self.feature_dim = int(self.depth_branch["fusion"].out_features)  # type: ignore[arg-type]
         self.heads = nn.ModuleList(_head(self.feature_dim, experiment) for _ in TARGETS)
         self.scaling = TargetScaling()
         # What the loss itself learns: with `uncertainty` one log variance per target, which start at variance 1.

@@ -4,32 +4,18 @@ One pass over the photographs: each is decoded once, its depth is estimated once
 batch before the next one is read. Memory does not grow with the number of photographs.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
+from torch import nn
 
-from kernel_src.competition.constants import TARGETS
 from kernel_src.data.preprocessing import Preprocessing
-from kernel_src.data.symmetries import UPRIGHT, apply_view
-from kernel_src.models.depth import DepthEstimator
+from kernel_src.data.symmetries import apply_view
 from kernel_src.models.half_precision import in_full_precision
 from kernel_src.models.model import GramsNet
-from kernel_src.runtime.device import DeviceReport
-
-LOADING_PROCESSES = 4  # more do not help: a GPU cannot take pictures so fast
-
-
-def loading_processes(device: DeviceReport) -> int:
-    """Return how many processes decode: none beside a CPU that computes, beside a GPU its share of the cores."""
-    if device.kind != "cuda":
-        return 0
-    return max(1, min(LOADING_PROCESSES, len(os.sched_getaffinity(0)) // device.processes))
+from kernel_src.recipes.parts import optional_part
 
 
 def forward_grams(
@@ -59,13 +45,6 @@ def forward_grams(
     return grams
 
 
-@torch.inference_mode()
-def estimate_depth(estimator: DepthEstimator, pictures: torch.Tensor, channels: int) -> torch.Tensor:
-    """Estimate depth (B, C, H, W) of uint8 pictures (B, 3, H, W) as training does: in fp32, rounded as its cache is."""
-    with torch.autocast(pictures.device.type, enabled=False):
-        return estimator(pictures, channels).half().float()
-
-
 def not_finite(values: torch.Tensor) -> torch.Tensor:
     """Tell of which of (B, …) any value is not finite, (B,)."""
     return ~torch.isfinite(values.flatten(1)).all(1)
@@ -80,38 +59,9 @@ class Member:
     preprocessing: Preprocessing
     symmetries: Sequence[tuple[int, bool]]
     framings: tuple[int, ...] = (0,)  # which of the batch's framings are theirs; with depth a single one
-    estimator: DepthEstimator | None = None  # None: no depth
+    estimator: nn.Module | None = None  # a DepthEstimator; None: no depth
     depth_channels: int = 1
     depth_views: str = "shared"  # or "exact"
-
-
-class BatchDepth:
-    """The depth maps of one batch: each is computed once, for whoever asks first, and kept for the others."""
-
-    def __init__(self, pictures: Sequence[torch.Tensor]) -> None:
-        """Remember the batch, uint8 (B, 3, H, W) in each framing; nothing is computed yet."""
-        self.pictures = pictures
-        self._known: dict[tuple[int, int, int, tuple[int, bool]], torch.Tensor] = {}
-
-    def seen_by(self, member: Member, view: tuple[int, bool]) -> torch.Tensor | None:
-        """Return the maps (B, C, H, W) that belong to the turned pictures, None where no depth is wanted.
-
-        "shared" turns the one map together with the picture. The depth model is not exactly equivariant, so that is an
-        approximation (bench/depth_views.py measures it); "exact" looks at each turned picture, once for all folds.
-        """
-        if member.estimator is None:
-            return None
-        if member.depth_views == "exact":
-            return self._estimated(member.estimator, member, view)
-        return apply_view(self._estimated(member.estimator, member, UPRIGHT), view)
-
-    def _estimated(self, estimator: DepthEstimator, member: Member, view: tuple[int, bool]) -> torch.Tensor:
-        (framing,) = member.framings
-        key = (id(estimator), framing, member.depth_channels, view)
-        if key not in self._known:
-            turned = apply_view(self.pictures[framing], view)
-            self._known[key] = estimate_depth(estimator, turned, member.depth_channels)
-        return self._known[key]
 
 
 # %%
@@ -124,7 +74,7 @@ class BatchWork:
         A member that is None cannot be asked for anything.
         """
         self.members, self.pictures, self.half = members, pictures, half
-        self.depths = BatchDepth(pictures)
+        self._depths: Any = None  # a BatchDepth, where a member wants depth
         self._normalised: dict[int, list[torch.Tensor]] = {}
         self.overflows = 0  # photographs of the last prediction that fp16 was too small for
 
@@ -159,7 +109,7 @@ class BatchWork:
         if not bool(bad.any()):
             return ""
         member = self._member(number)
-        depth = self.depths.seen_by(member, member.symmetries[view])
+        depth = self._depth_seen_by(member, member.symmetries[view])
         if depth is not None and bool((bad_maps := not_finite(depth)).any()):
             return f"{int(bad_maps.sum())} of {len(depth)} depth maps are NaN or infinite: the depth model is broken"
         return f"{int(bad.sum())} of {len(bad)} predictions are NaN or infinite: the weights or the pictures are broken"
@@ -171,103 +121,18 @@ class BatchWork:
             seen = [self.pictures[framing] for framing in member.framings]
             self._normalised[number] = [member.preprocessing.normalise(pictures) for pictures in seen]
         symmetry = member.symmetries[view]
-        depth = self.depths.seen_by(member, symmetry)
+        depth = self._depth_seen_by(member, symmetry)
         return [apply_view(pictures, symmetry) for pictures in self._normalised[number]], depth
+
+    def _depth_seen_by(self, member: Member, symmetry: tuple[int, bool]) -> torch.Tensor | None:
+        if member.estimator is None:
+            return None
+        if self._depths is None:
+            self._depths = optional_part("depth").BatchDepth(self.pictures)
+        seen: torch.Tensor = self._depths.seen_by(member, symmetry)
+        return seen
 
     def _member(self, number: int) -> Member:
         member = self.members[number]
         assert member is not None
         return member
-
-
-def predict_batch(members: Sequence[Member], pictures: Sequence[torch.Tensor], half: bool) -> list[torch.Tensor]:
-    """Predict one batch, uint8 (B, 3, H, W) in each framing: per member (models, B, 5) in grams, mean over views.
-
-    Raises:
-        FloatingPointError: a prediction or a depth map is not finite.
-    """
-    work, predicted = BatchWork(members, pictures, half), []
-    for number, member in enumerate(members):
-        total = torch.zeros(len(member.models), len(pictures[0]), len(TARGETS), device=pictures[0].device)
-        for view in range(len(member.symmetries)):
-            for model in range(len(member.models)):
-                grams = work.grams(number, model, view)
-                if why := work.failure(number, view, grams):
-                    raise FloatingPointError(why)
-                total[model] += grams
-        predicted.append(total / len(member.symmetries))
-    return predicted
-
-
-def batch_loader(photographs: Dataset, batch_size: int, device: DeviceReport) -> DataLoader:
-    """Serve photographs in their order, in batches, decoded by as many processes as the device deserves."""
-    return DataLoader(photographs, batch_size, num_workers=loading_processes(device), pin_memory=device.kind == "cuda")
-
-
-@torch.inference_mode()
-def predict_members(
-    members: Sequence[Member],
-    batches: Iterable[Sequence[torch.Tensor]],
-    batch_count: int,
-    *,
-    device: DeviceReport,
-    after_first_batch: Callable[[float], None] = lambda _: None,
-) -> list[np.ndarray]:
-    """Predict with several experiments in one pass: per member (models, images, 5) in grams, unconstrained.
-
-    A batch holds uint8 pictures (B, 3, H, W) in each framing. `after_first_batch` is told the projected seconds of the
-    whole pass, and may refuse to go on.
-
-    Raises:
-        FloatingPointError: a prediction or a depth map is not finite.
-        ImageError: a photograph cannot be read.
-    """
-    target = torch.device(device.kind)
-    for member in members:
-        for model in member.models:
-            # Channels last is what convolutions compute fastest in, on CPU and GPU.
-            model.to(target).to(memory_format=torch.channels_last).eval()
-        if member.estimator is not None:
-            member.estimator.to(target).eval()
-    done: list[list[torch.Tensor]] = [[] for _ in members]
-    start = time.perf_counter()
-    for number, raw in enumerate(tqdm(batches, desc="predicting", unit="batch", total=batch_count)):
-        pictures = [framing.to(target, non_blocking=True) for framing in raw]
-        for parts, grams in zip(done, predict_batch(members, pictures, device.half), strict=True):
-            parts.append(grams.cpu())
-        if number == 0:
-            after_first_batch((time.perf_counter() - start) * batch_count)
-    return [
-        torch.cat(parts, 1).double().numpy() if parts else np.zeros((len(member.models), 0, len(TARGETS)))
-        for member, parts in zip(members, done, strict=True)
-    ]
-
-
-def predict_grams(
-    models: Sequence[GramsNet],
-    photographs: Dataset[torch.Tensor],
-    *,
-    preprocessing: Preprocessing,
-    symmetries: Sequence[tuple[int, bool]],
-    device: DeviceReport,
-    batch_size: int,
-    estimator: DepthEstimator | None = None,
-    depth_channels: int = 1,
-    depth_views: str = "shared",
-    after_first_batch: Callable[[float], None] = lambda _: None,
-) -> np.ndarray:
-    """Predict with several models of one experiment, averaged over the views: (models, images, 5) in grams.
-
-    See `predict_members` for what is raised and what `after_first_batch` is told.
-    """
-    member = Member(
-        models=models,
-        preprocessing=preprocessing,
-        symmetries=symmetries,
-        estimator=estimator,
-        depth_channels=depth_channels,
-        depth_views=depth_views,
-    )
-    loader = batch_loader(photographs, batch_size, device)
-    batches = ([raw] for raw in loader)
-    return predict_members([member], batches, len(loader), device=device, after_first_batch=after_first_batch)[0]

@@ -11,10 +11,11 @@ import torch
 from timm.layers import resample_abs_pos_embed
 from torch import nn
 
+import kernel_src.models.hub_names  # noqa: F401  # part: hub_names
 from kernel_src.models.backbones import PICTURE_CHANNELS, stem_weight_names, with_extra_channels
-from kernel_src.models.hub_names import timm_names
 from kernel_src.models.model import BUILD_ERRORS, BiomassNet, load_strictly
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.recipes.parts import OFFERED
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import read_weights
 
 STARTING_WEIGHTS_FILE = "model.safetensors"
@@ -48,7 +49,8 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
 
 def _as_timm_has_them(given: dict[str, torch.Tensor], backbone: nn.Module) -> dict[str, torch.Tensor]:
     """Give the tensors of a checkpoint the names and sizes of the backbone."""
-    tensors = _without_classifier(timm_names(given), backbone)
+    renamed = OFFERED["hub_names"].timm_names(given) if "hub_names" in OFFERED else given
+    tensors = _without_classifier(renamed, backbone)
     # Each family of timm has a function of this name beside its nets, if its checkpoints need any work at all.
     convert = getattr(getattr(timm.models, _family(backbone)), "checkpoint_filter_fn", None)
     if convert is not None:

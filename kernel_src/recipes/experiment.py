@@ -6,7 +6,7 @@ weights, and inference rebuilds the very same model from that JSON: no class is 
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -239,29 +239,6 @@ class Experiment:
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
         return asdict(self)
-
-
-def by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
-    """Return the experiments under their names.
-
-    Raises:
-        ExperimentError: two have the same name, so that one would be lost.
-    """
-    named: dict[str, Experiment] = {}
-    for experiment in experiments:
-        if experiment.name in named:
-            raise ExperimentError(f"two experiments are named {experiment.name!r}: give one of them another name=")
-        named[experiment.name] = experiment
-    return named
-
-
-def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """Return the experiment with some fields changed; lists become tuples.
-
-    Raises:
-        ValueError: a field does not exist, or has an impossible value.
-    """
-    return experiment_from_json(experiment.as_json() | dict(changes))
 
 
 def experiment_from_json(values: Mapping[str, Any]) -> Experiment:

@@ -8,10 +8,36 @@ own costs more than it finds (`bench/epoch_picker.py`); predictions are averaged
 augmentation showed in training. docs/seed-differences.md has the whole list.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from kernel_src.recipes.experiment import Experiment, by_name, changed
+from kernel_src.recipes.experiment import Experiment, ExperimentError, experiment_from_json
 from kernel_src.recipes.tuned_experiments import TUNED
+
+
+def by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
+    """Return the experiments under their names.
+
+    Raises:
+        ExperimentError: two have the same name, so that one would be lost.
+    """
+    named: dict[str, Experiment] = {}
+    for experiment in experiments:
+        if experiment.name in named:
+            raise ExperimentError(f"two experiments are named {experiment.name!r}: give one of them another name=")
+        named[experiment.name] = experiment
+    return named
+
+
+def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with some fields changed; lists become tuples.
+
+    Raises:
+        ValueError: a field does not exist, or has an impossible value.
+    """
+    return experiment_from_json(experiment.as_json() | dict(changes))
+
 
 BASE = Experiment(name="base", backbone="resnet34")
 

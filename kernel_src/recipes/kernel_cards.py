@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.experiment import ExperimentError
+from kernel_src.recipes.experiment import Experiment, ExperimentError
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.parts import parts_to_predict, parts_to_train
 from kernel_src.runtime.weight_sources import kaggle_models
 
 PREFIX = "i2b"  # opens every slug of this kit on Kaggle
 KERNELS = ("train", "infer")
+# Optional parts beyond those that an experiment or ensemble needs, by kernel, e.g. {("v7", "infer"): ("refinement",)}.
+EXTRA_PARTS: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,8 @@ def bundle_slug(name: str) -> str:
     return f"{PREFIX}-{name.replace('_', '-')}-weights"  # Kaggle knows no underscore in a slug
 
 
-def frozen_backbones(name: str) -> tuple[str, ...]:
-    """Name the datasets of the backbones that an inference mounts beside the bundles; mostly there are none.
+def members_of(name: str) -> list[Experiment]:
+    """Return the experiments that an inference blends: those of an ensemble, or the one of this name.
 
     Raises:
         ExperimentError: an ensemble blends what is no experiment.
@@ -44,8 +47,27 @@ def frozen_backbones(name: str) -> tuple[str, ...]:
     names = tuple(ENSEMBLES[name].shares) if name in ENSEMBLES else (name,)
     if unknown := [member for member in names if member not in EXPERIMENTS]:
         raise ExperimentError(f"{name}: {', '.join(unknown)} is no experiment; there are {', '.join(EXPERIMENTS)}")
-    members = [EXPERIMENTS[member] for member in names]
-    return tuple(dict.fromkeys(member.starting_weights for member in members if member.is_frozen))
+    return [EXPERIMENTS[member] for member in names]
+
+
+def frozen_backbones(name: str) -> tuple[str, ...]:
+    """Name the datasets of the backbones that an inference mounts beside the bundles; mostly there are none.
+
+    Raises:
+        ExperimentError: see `members_of`.
+    """
+    return tuple(dict.fromkeys(member.starting_weights for member in members_of(name) if member.is_frozen))
+
+
+def parts_of(name: str, kernel: str) -> tuple[str, ...]:
+    """Name the optional parts that a notebook holds: what its experiments need, and EXTRA_PARTS.
+
+    Raises:
+        ExperimentError: see `members_of`.
+    """
+    needed = parts_to_train if kernel == "train" else parts_to_predict
+    parts = {part for member in members_of(name) for part in needed(member)}
+    return tuple(sorted(parts.union(EXTRA_PARTS.get((name, kernel), ()))))
 
 
 def kernels_of(name: str) -> tuple[str, ...]:
@@ -85,6 +107,7 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
         parameters = {"EXPERIMENT": name, "SOURCE_SHA256": ""}  # the stitcher fills in the hash
         # The bundle carries the depth model, so only training mounts its dataset.
         wanted = (recipe.starting_weights, recipe.depth, recipe.external_data, recipe.pseudo_labels)
+    parameters["PARTS"] = parts_of(name, kernel)
     published = tuple(slug for slug in wanted if slug)
     # What Kaggle has already need not be uploaded.
     models = tuple(handle for slug in published for handle in kaggle_models(slug)[:1])

@@ -11,6 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+CONFIG_FILE = "config.json"  # beside the weights of a run, and of the bundle that is made from it
+BUNDLE_FORMAT = 1  # raised when an older notebook could not read a newer bundle rightly
+
+
+class WeightsError(Exception):
+    """A file holds no weights, or weights that do not fit the model; the message names the file, or the keys."""
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary sibling of `path`, flush it to disk, then rename it over `path`.

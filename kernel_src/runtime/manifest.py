@@ -4,11 +4,11 @@ A dataset on Kaggle can arrive half uploaded. The bundle therefore names each of
 first thing a notebook does is compare: it stops in the first seconds with the file's name, not after forty minutes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of
 from kernel_src.runtime.untrusted import (
     checked_count,
     checked_file_name,
@@ -21,18 +21,13 @@ from kernel_src.runtime.untrusted import (
     quoted,
 )
 
-BUNDLE_FORMAT = 1  # raised when an older notebook could not read a newer bundle rightly
-MANIFEST_FILE, CONFIG_FILE = "manifest.json", "config.json"
+MANIFEST_FILE = "manifest.json"
 WEIGHTS_SUFFIX = ".safetensors"
 ENTRY_KEYS = {"bytes", "sha256"}  # of each file in the manifest
 
 
 class BundleError(Exception):
     """A bundle is not what its manifest says; the message names the file and the cure."""
-
-
-class WeightsError(Exception):
-    """A file holds no weights, or weights that do not fit the model; the message names the file, or the keys."""
 
 
 def file_entry(path: Path) -> dict[str, Any]:
@@ -167,6 +162,19 @@ CONFIG_CHECKS: dict[str, Callable[[Any], object]] = {
     "source_sha256": checked_text,
     "versions": _checked_versions,
 }
+
+
+def config_entry(folder: Path, config: Mapping[str, Any], name: str, wanted: Sequence[str], why: str) -> dict[str, str]:
+    """Return an entry of the config, complete.
+
+    Raises:
+        BundleError: something in it is missing.
+    """
+    found = config.get(name)
+    entry = dict(found) if isinstance(found, Mapping) else {}
+    if lacking := [key for key in wanted if not entry.get(key)]:
+        raise BundleError(f"{folder / CONFIG_FILE}: {why.format(lacking=', '.join(lacking))}")
+    return entry
 
 
 # %%

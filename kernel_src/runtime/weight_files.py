@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.memory import is_out_of_memory
 from kernel_src.runtime.untrusted import parsed_json
 

@@ -16,8 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kernel_src.models.model import load_strictly
-from kernel_src.runtime.files import write_atomically
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError, write_atomically
 from kernel_src.runtime.untrusted import checked_count, parsed_json, quoted
 from kernel_src.runtime.weight_files import open_weights
 from kernel_src.training.ema import WeightAverage

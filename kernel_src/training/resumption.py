@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kernel_src.competition.constants import IMAGE_COLUMN
-from kernel_src.data.pseudo_labels import split_sha256
+from kernel_src.competition.splits import split_sha256
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import sha256_of, write_atomically, write_json
 from kernel_src.runtime.untrusted import parsed_json, plain_file

@@ -6,9 +6,7 @@ folder from which the kit makes the bundle: weights, `config.json`, out-of-fold 
 
 import csv
 import platform
-import shutil
 from collections.abc import Collection, Sequence
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,25 +17,17 @@ import pandas as pd
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain, project
 from kernel_src.competition.metric import weighted_r2
+from kernel_src.competition.splits import split_sha256
 from kernel_src.competition.tables import target_array
-from kernel_src.data.dataset import DecodedPhotographs
-from kernel_src.data.images import decoded_photographs
+from kernel_src.data.dataset import DecodedPhotographs, decoded_photographs
 from kernel_src.data.preprocessing import framing_of, preprocessing_of
-from kernel_src.data.pseudo_labels import split_sha256
 from kernel_src.data.symmetries import views
-from kernel_src.models.depth import (
-    BUNDLED_DEPTH_CONFIG,
-    BUNDLED_DEPTH_WEIGHTS,
-    DEPTH_CONFIG_FILE,
-    DEPTH_WEIGHTS_FILE,
-    load_depth,
-)
+from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import load_fold
-from kernel_src.models.prediction import predict_grams
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.parts import optional_part
 from kernel_src.runtime.device import DeviceReport
-from kernel_src.runtime.files import sha256_of, write_atomically, write_json, write_text
-from kernel_src.runtime.manifest import BUNDLE_FORMAT, CONFIG_FILE
+from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, write_json, write_text
 from kernel_src.runtime.provenance import sources_of
 from kernel_src.training.fold_files import FoldFiles, csv_text
 from kernel_src.training.gradient_steps import TrainingDiverged
@@ -97,8 +87,9 @@ def train_run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = training_table(experiment, train, external_folder, pseudo_labels)
-    depth_weights = depth_folder / DEPTH_WEIGHTS_FILE if experiment.depth and depth_folder is not None else None
-    weights = [starting_weights, depth_weights]
+    weights = [starting_weights, None]
+    if experiment.depth and depth_folder is not None:
+        weights[1] = optional_part("depth").depth_weights_in(depth_folder)
     check_fingerprint(run_fingerprint(experiment, table.rows, table.fold_of, table.pseudo_labels, weights), folder)
     photographs, depth_maps = training_pictures(
         experiment, table.rows, competition, depth_folder=depth_folder, cache=cache, device=device
@@ -164,7 +155,7 @@ def predict_out_of_fold(
     fold_of = judged_folds(experiment, train)
     estimator = None
     if experiment.depth and depth_folder is not None:
-        estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
+        estimator = optional_part("depth").load_depth_from(depth_folder)
     parts = []
     for fold in folds_to_train(experiment, fold_of):
         if fold in missing:
@@ -228,17 +219,6 @@ def finish_run(
     if device is not None:
         config["device"] = device.as_json()
     if experiment.depth and depth_folder is not None:
-        config["depth"] = _keep_depth_model(depth_folder, folder)
+        config["depth"] = optional_part("depth").keep_depth_model(depth_folder, folder)
     write_json(folder / CONFIG_FILE, config)
     return config
-
-
-def _keep_depth_model(depth_folder: Path, folder: Path) -> dict[str, str]:
-    """Copy the depth model beside the folds: a bundle must bring all that it was trained with."""
-    for source, target in ((DEPTH_WEIGHTS_FILE, BUNDLED_DEPTH_WEIGHTS), (DEPTH_CONFIG_FILE, BUNDLED_DEPTH_CONFIG)):
-        write_atomically(folder / target, partial(shutil.copyfile, depth_folder / source))
-    return {
-        "weights": BUNDLED_DEPTH_WEIGHTS,
-        "config": BUNDLED_DEPTH_CONFIG,
-        "sha256": sha256_of(folder / BUNDLED_DEPTH_WEIGHTS),
-    }

@@ -14,23 +14,18 @@ import numpy as np
 import pandas as pd
 import torch
 
+import kernel_src.data.external  # noqa: F401  # part: external
+import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
+import kernel_src.training.depth_maps  # noqa: F401  # part: depth
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
-from kernel_src.competition.splits import fold_numbers
+from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competition.tables import group_labels, target_array
-from kernel_src.data.external import (
-    EXTERNAL_COLUMN,
-    folds_with_external,
-    join_external,
-    read_external,
-    training_only,
-)
-from kernel_src.data.external_table import external_table_for
-from kernel_src.data.images import decoded_photographs
+from kernel_src.data.dataset import decoded_photographs
 from kernel_src.data.preprocessing import framing_of
-from kernel_src.data.pseudo_labels import check_pseudo_labels, pseudo_grams, split_sha256
 from kernel_src.data.training_photographs import FoldData
-from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, cached_depth_maps, load_depth
+from kernel_src.data.training_rows import folds_with_external, training_only
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.parts import optional_part
 from kernel_src.runtime.device import DeviceReport
 
 
@@ -74,6 +69,7 @@ class TrainingTable:
         """Return what the rows weigh in the eyes of a fold, (rows, 5); NaN where it has no prediction of its own."""
         grams = target_array(self.rows)
         if self.pseudo_labels is not None:
+            pseudo_grams = optional_part("pseudo_labels").pseudo_grams
             grams[self.pseudo] = pseudo_grams(self.pseudo_labels, self.rows["image_id"][self.pseudo].tolist(), fold)
         return grams
 
@@ -110,14 +106,7 @@ def training_table(
     fold_of = judged_folds(experiment, train)
     rows = train
     if experiment.external_data:
-        if external_folder is None:
-            raise ValueError(
-                f"{experiment.name} trains on external data: attach the dataset {experiment.external_data}"
-            )
-        table = external_table_for(experiment.external_data)
-        external, report = read_external(external_folder, table, experiment.external_area_factor)
-        print(report)
-        rows = join_external(rows, external)
+        rows = optional_part("external").with_external(experiment, rows, external_folder)
     used = pseudo_labels if experiment.pseudo_weight else None
     labelled = len(rows)
     if experiment.pseudo_weight and used is None:
@@ -127,12 +116,8 @@ def training_table(
         )
     if used is not None:
         split = split_sha256(train["image_id"].tolist(), fold_of)
-        check_pseudo_labels(used, rows["image_id"].tolist(), split, folds_to_train(experiment, fold_of))
-        images = used.drop_duplicates("image_id")[["image_id", IMAGE_COLUMN]]
-        judged = rows if EXTERNAL_COLUMN in rows else rows.assign(**{EXTERNAL_COLUMN: False})
-        rows = pd.concat([judged, images.assign(**{EXTERNAL_COLUMN: True})], ignore_index=True)
-        print(
-            f"pseudo-labels: {len(images)} photographs at {experiment.pseudo_weight:g} of the weight of a weighed one"
+        rows = optional_part("pseudo_labels").with_pseudo_labels(
+            rows, used, split, folds_to_train(experiment, fold_of), experiment.pseudo_weight
         )
     return TrainingTable(
         rows=rows,
@@ -174,9 +159,9 @@ def training_pictures(
             return photographs, None
         if depth_folder is None:
             raise ValueError(f"{experiment.name} needs depth: attach the dataset {experiment.depth}")
-        weights = depth_folder / DEPTH_WEIGHTS_FILE
-        estimator = load_depth(weights, depth_folder / DEPTH_CONFIG_FILE)
-        maps = cached_depth_maps(
+        depth = optional_part("depth")
+        estimator, weights = depth.load_depth_from(depth_folder), depth.depth_weights_in(depth_folder)
+        maps: np.ndarray = depth.cached_depth_maps(
             photographs, estimator, weights, experiment.depth_channels, cache, torch.device(device.kind)
         )
     return photographs, maps

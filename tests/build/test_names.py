@@ -18,14 +18,8 @@ from build.notebooks.metadata import dataset_metadata, dataset_problems, kernel_
 from build.report.places import find_run
 from build.search.tuning.command import tune
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.experiment import (
-    LONGEST_EXPERIMENT_NAME,
-    ExperimentError,
-    by_name,
-    changed,
-    checked_experiment_name,
-)
-from kernel_src.recipes.experiments import DEMO, EXPERIMENTS
+from kernel_src.recipes.experiment import LONGEST_EXPERIMENT_NAME, ExperimentError, checked_experiment_name
+from kernel_src.recipes.experiments import DEMO, EXPERIMENTS, by_name, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
 from tests.build.kaggle.desk import copy_kit
 

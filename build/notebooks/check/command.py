@@ -14,7 +14,15 @@ from build.notebooks.check.names import read_names
 from build.notebooks.check.offline import find_online
 from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
-from build.notebooks.builder import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
+from build.notebooks.builder import (
+    ROOT,
+    Built,
+    build_notebook,
+    edit_problem,
+    find_edited,
+    find_orphans,
+    read_templates,
+)
 from build.core.errors import CheckFailed, Problem
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.seal import read_object

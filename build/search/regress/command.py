@@ -95,8 +95,7 @@ def _keep_run(
     from kernel_src.competition.constants import TARGETS
     from kernel_src.competition.constraints import project
     from kernel_src.models.regressor import save_regressor
-    from kernel_src.runtime.files import write_json, write_text
-    from kernel_src.runtime.manifest import BUNDLE_FORMAT, CONFIG_FILE
+    from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, write_json, write_text
     from kernel_src.training.runs import OOF_FILE
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -78,9 +78,10 @@ def extract(
     from kernel_src.data.images import ImageError
     from kernel_src.data.preprocessing import framings_of, preprocessing_of
     from kernel_src.models.frozen_features import load_frozen_features
-    from kernel_src.models.prediction import batch_loader, not_finite
+    from kernel_src.models.full_pass import batch_loader
+    from kernel_src.models.prediction import not_finite
     from kernel_src.runtime.device import check_device
-    from kernel_src.runtime.manifest import WeightsError
+    from kernel_src.runtime.files import WeightsError
 
     device, preprocessing = check_device(), preprocessing_of(experiment.backbone)
     framings = framings_of(experiment, preprocessing)

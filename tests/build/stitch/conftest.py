@@ -40,10 +40,10 @@ class Package:
         """The sources of the code cells."""
         return [cell["source"] for cell in self.cells(main, **more) if cell["cell_type"] == "code"]
 
-    def refusals(self, main: str = "main.py") -> list[str]:
+    def refusals(self, main: str = "main.py", **more) -> list[str]:
         """Every reason, as `where: what → cure`; fails when there is none."""
         with pytest.raises(CheckFailed) as caught:
-            self.stitch(main)
+            self.stitch(main, **more)
         return [str(problem) for problem in caught.value.problems]
 
     def as_package(self, main: str = "main.py") -> str:

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from build.environment import ROOT
-from build.notebooks.builder import all_cards, build_notebook
-from build.stitch import stitch
+from build.notebooks.builder import all_cards, build_notebook, card_of
 from build.stitch.notebook import anchor
 
 BOOK = {
@@ -120,11 +118,12 @@ def test_no_package_is_left_and_entered_again_where_the_order_is_free(package, t
     assert made.as_notebook(pure=True) == made.as_package()
 
 
-@pytest.mark.parametrize("kernel", ["train", "infer", "preflight"])
-def test_our_notebooks_tell_their_story(kernel: str) -> None:
+@pytest.mark.parametrize("slug", ["demo-train", "demo-infer", "v8-train", "v8-infer", "preflight"])
+def test_our_notebooks_tell_their_story(slug: str) -> None:
     """Title, contents, parameters, then script and chapters; each link has its one heading, the library is folded."""
-    main = ROOT / "kernel_src" / "kernels" / f"{kernel}.py"
-    cells = json.loads(stitch(main, ROOT).notebook)["cells"]
+    card = card_of(f"i2b-{slug}")
+    assert card is not None
+    cells = json.loads(build_notebook(card).notebook)["cells"]
     text = cells[0]["source"]
     assert text.startswith("# CSIRO Image2Biomass: ") and "\n> " in text
     titles = [
@@ -136,7 +135,7 @@ def test_our_notebooks_tell_their_story(kernel: str) -> None:
     assert len(titles) == len(set(titles))
     links = re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", text)
     assert links and all(title in titles and anchor(title) == address for title, address in links)
-    own = main.relative_to(ROOT).as_posix()
+    own = f"kernel_src/kernels/{card.kernel}.py"
     for cell in cells:
         if cell["cell_type"] == "code":
             hidden = cell["metadata"].get("jupyter", {}).get("source_hidden", False)

@@ -336,3 +336,30 @@ def test_sources_with_windows_line_ends_keep_them(toy: Toy) -> None:
     toy.replace("LIMIT = 3", "LIMIT = 5")
     toy.sync()
     assert path.read_bytes() == before.replace(b"LIMIT = 3", b"LIMIT = 5")
+
+
+def without_a_part(toy: Toy) -> None:
+    """As most notebooks are built: without a part that `other` would have."""
+    (toy.root / "kernel_src/data/extra.py").write_text("def trick():\n    return 1\n")
+    own = "from kernel_src.data import tool\n"
+    toy.write(
+        "other", toy.text("other").replace(own, f"import kernel_src.data.extra  # noqa: F401  # part: extra\n{own}")
+    )
+    toy.write("infer", toy.text("infer").replace("COUNT = 3", 'PARTS = ("extra",)  # optional\nCOUNT = 3'))
+    toy.parameters["PARTS"] = ()
+    toy.build()
+
+
+def test_an_edit_of_a_notebook_without_an_optional_part_comes_home_and_the_part_stays_in_the_sources(toy: Toy) -> None:
+    without_a_part(toy)
+    assert "trick" not in str(toy.notebook) and "PARTS = ()  # optional" in str(toy.notebook)
+    toy.replace("return first + LIMIT", "return operator.add(first, LIMIT)")
+    toy.replace("import math", "import math\nimport operator")
+    assert toy.sync().complete
+    text = toy.text("other")
+    assert "import kernel_src.data.extra  # noqa: F401  # part: extra\n" in text and "import operator\n" in text
+    assert "return operator.add(first, LIMIT)" in text and 'PARTS = ("extra",)  # optional' in toy.text("infer")
+    edited = [cell["source"] for cell in toy.notebook["cells"]]
+    assert [cell["source"] for cell in toy.build()["cells"]][1:] == edited[1:]  # the first names the hash
+    toy.replace("PARTS = ()", 'PARTS = ("extra",)')
+    assert "EXTRA_PARTS of kernel_src/recipes/kernel_cards.py" in str(toy.look(parameters=True).problems[0])

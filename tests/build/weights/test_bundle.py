@@ -154,8 +154,7 @@ def test_measuring_on_other_data_is_refused(trained_run: Path, tmp_path: Path) -
 def test_the_bundle_predicts_what_the_run_does(trained_run: Path, tmp_path: Path, tiny_competition: Path) -> None:
     from dataclasses import replace as altered
 
-    from kernel_src.bundle.bundle_prediction import predict_bundles
-    from kernel_src.bundle.bundles import load_bundle
+    from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
     from kernel_src.models.model import load_fold
     from tests.kernel_src.tiny import CPU, TINY
 
@@ -378,7 +377,7 @@ def test_a_bundle_is_made_in_no_time(trained_run: Path, tmp_path: Path) -> None:
 
 def test_the_changed_experiment_travels_in_the_config(run_folder: Path, tmp_path: Path) -> None:
     """`CHANGES` of the training notebook must reach inference, which knows only this file."""
-    from kernel_src.bundle.bundles import load_bundle
+    from kernel_src.bundle.bundle_prediction import load_bundle
     from tests.kernel_src.tiny import TINY
 
     config = json.loads((run_folder / "config.json").read_text())

@@ -21,8 +21,7 @@ from build.weights.bundle_sizes import (
     weigh,
 )
 from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
-from kernel_src.bundle.bundle_prediction import predict_bundles
-from kernel_src.bundle.bundles import load_bundle
+from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
 from kernel_src.models.model import load_fold
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import CPU, TINY

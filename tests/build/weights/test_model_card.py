@@ -14,7 +14,7 @@ from build.scores.cross_validation import CrossValidation, cross_validation
 from build.scores.real_table import is_competitions_own
 from build.weights.bundle import make_bundle
 from build.weights.model_card import licence_of, model_card
-from kernel_src.bundle.bundles import load_bundle
+from kernel_src.bundle.bundle_prediction import load_bundle
 from kernel_src.competition.constants import TRAINING_MEANS_G
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of

@@ -17,8 +17,7 @@ from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.weights.bundle import make_bundle
 from build.weights.pseudo_label import label
-from kernel_src.bundle.bundle_prediction import predict_bundles
-from kernel_src.bundle.bundles import load_bundle
+from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.tables import read_train

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from build.weights.bundle import make_bundle
 from build.weights.random_weights import random_run
-from kernel_src.bundle.bundles import load_bundle, load_bundles
-from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import BundleError, WeightsError, file_entry
+from kernel_src.bundle.bundle_prediction import load_bundle, load_bundles
+from kernel_src.runtime.files import WeightsError, sha256_of
+from kernel_src.runtime.manifest import BundleError, file_entry
 from tests.kernel_src.tiny import TINY
 from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from build.weights.bundle import make_bundle
 from build.weights.random_weights import random_run
-from kernel_src.bundle.bundles import load_bundle, read_recipe
+from kernel_src.bundle.bundle_prediction import load_bundle
+from kernel_src.bundle.bundles import read_recipe
 from kernel_src.inference.bundle_recipes import read_recipes
 from kernel_src.inference.fallback import find_bundles
 from kernel_src.models.depth import load_depth
 from kernel_src.runtime.faults import FaultLog
-from kernel_src.runtime.manifest import BundleError, WeightsError, file_entry, read_manifest, verify_manifest
+from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.manifest import BundleError, file_entry, read_manifest, verify_manifest
 from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 
 OPENED: list[str] = []

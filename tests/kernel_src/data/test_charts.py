@@ -10,12 +10,8 @@ from kernel_src.competition.constants import TARGETS
 
 matplotlib.use("Agg")
 
-from kernel_src.data.charts import (  # noqa: E402  (the backend is chosen before pyplot is imported)
-    grams_caption,
-    photograph_gallery,
-    residuals_by_group,
-    scatter_per_target,
-)
+from kernel_src.data.charts import grams_caption, photograph_gallery
+from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
 
 TRUTH = np.random.default_rng(0).gamma(2.0, 10.0, (8, 5))
 

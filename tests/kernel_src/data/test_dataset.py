@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kernel_src.data.dataset import DecodedPhotographs, PhotographFiles, picture_tensor
-from kernel_src.data.images import Framing, ImageError, decoded_photographs, read_rgb
+from kernel_src.data.dataset import DecodedPhotographs, PhotographFiles, decoded_photographs
+from kernel_src.data.images import Framing, ImageError, picture_tensor, read_rgb
 
 
 def test_files_and_decoded_photographs_give_inference_the_same_pictures(tiny_competition: Path, tmp_path: Path) -> None:

@@ -12,15 +12,10 @@ import pytest
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.splits import fold_numbers
 from kernel_src.competition.tables import group_labels, read_train
-from kernel_src.data.external import (
-    NEVER_VALIDATED,
-    folds_with_external,
-    join_external,
-    read_external,
-    training_only,
-)
+from kernel_src.data.external import join_external, read_external
 from kernel_src.data.external_table import GRASSCLOVER, ExternalTable
 from kernel_src.data.images import read_rgb
+from kernel_src.data.training_rows import NEVER_VALIDATED, folds_with_external, training_only
 
 HEADER = "image_file_name;acquisition_year;dry_grass;dry_clover;dry_weeds;dry_total"
 ROWS = ("a.jpg;2017;50;30;20;100", "b.jpg;2018;10;0;0;10", "c.jpg;2018;0;40;5;45")

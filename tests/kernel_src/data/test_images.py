@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from kernel_src.data.images import (
-    Framing,
-    ImageError,
-    decoded_photographs,
-    largest_px,
-    part_of,
-    read_photograph,
-    read_rgb,
-    resize_rgb,
-)
+from kernel_src.data.dataset import decoded_photographs
+from kernel_src.data.images import Framing, ImageError, largest_px, part_of, read_photograph, read_rgb, resize_rgb
 
 
 def two_colours() -> Image.Image:

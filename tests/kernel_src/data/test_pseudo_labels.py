@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from kernel_src.competition.constants import TARGETS
-from kernel_src.data.pseudo_labels import confident, fold_spread, pseudo_table, read_pseudo_labels, split_sha256
+from kernel_src.competition.splits import split_sha256
+from kernel_src.data.agreement import fold_spread
+from kernel_src.data.pseudo_labels import confident, pseudo_table, read_pseudo_labels
 from kernel_src.training.training import train_fold
 from tests.kernel_src.tiny import CPU, TINY_VIT, fold_data
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernel_src.bundle.bundle_prediction import predict_bundles
-from kernel_src.bundle.bundles import load_bundle
+from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
 from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
 from kernel_src.competition.constraints import constrain
 from tests.kernel_src.faults.planting import IDS, SEEDS, Stage

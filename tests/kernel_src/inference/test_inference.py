@@ -21,8 +21,8 @@ import psutil
 import pytest
 import torch
 
-from kernel_src.bundle.bundle_prediction import predict_bundles
-from kernel_src.bundle.bundles import BundleRecipe, load_bundle, read_recipe
+from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
+from kernel_src.bundle.bundles import BundleRecipe, read_recipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.inference import device_folds, device_worker, inference
@@ -30,6 +30,7 @@ from kernel_src.inference import worker_pool as workforce
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.models.model import GramsNet
 from kernel_src.models.prediction import BatchWork
+from kernel_src.recipes.parts import OFFERED
 from kernel_src.runtime.faults import FaultLog, NotContained
 from kernel_src.runtime.manifest import read_manifest
 from tests.kernel_src.tiny import CPU
@@ -64,7 +65,12 @@ def job_of(paths: list[Path], *recipes: BundleRecipe | None, shares: tuple[float
 
 
 def run(
-    job: Job, log: FaultLog, seconds: float = HALF_A_MINUTE_S, batch_size: int = 4, devices: int = 1
+    job: Job,
+    log: FaultLog,
+    seconds: float = HALF_A_MINUTE_S,
+    batch_size: int = 4,
+    devices: int = 1,
+    refine_s: float = 0,
 ) -> InferenceResult:
     saved: list[np.ndarray] = []
     outcome = infer(
@@ -74,6 +80,7 @@ def run(
         deadline_s=time.monotonic() + seconds,
         batch_size=batch_size,
         save=saved.append,
+        refine_s=refine_s,
     )
     assert np.array_equal(saved[-1], outcome.grams), "what was saved last is the best"
     assert all(np.isfinite(grams).all() and (grams >= 0).all() for grams in saved)
@@ -115,6 +122,18 @@ def test_everything_is_computed_and_is_what_the_plain_pass_computes(
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
     assert outcome.passes_done == outcome.passes_wanted == 12 * 2 * 4 and not log.faults
     assert outcome.predicted.all() and outcome.predictions.is_complete()
+
+
+def test_refining_in_a_notebook_without_that_part_is_refused_and_in_the_rerun_left_out(
+    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(OFFERED, "refinement")
+    with pytest.raises(NotContained, match="refinement: this needs the part 'refinement', which this notebook was"):
+        run(job_of(paths, recipe), FaultLog(strict=True), refine_s=60)
+    log = FaultLog(strict=False)
+    outcome = run(job_of(paths, recipe), log, refine_s=60)
+    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert [(fault.part, fault.fallback) for fault in log.faults] == [("refinement", "not refined")]
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -221,8 +221,7 @@ def test_nothing_of_it_is_trained_and_nothing_is_halved(made: Made, tmp_path: Pa
 def test_photographs_are_seen_upright_as_the_regressor_was_fitted_whatever_views_are_asked_for(
     made: Made, tmp_path: Path
 ) -> None:
-    from kernel_src.bundle.bundle_prediction import predict_bundles
-    from kernel_src.bundle.bundles import load_bundle
+    from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
     from tests.kernel_src.tiny import CPU
 
     kaggle = lay_out_kaggle(tmp_path / "kaggle", made.competition, {WEIGHTS_SLUG: made.weights})

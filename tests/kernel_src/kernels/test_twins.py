@@ -18,7 +18,7 @@ from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.weight_sources import kaggle_models
 from tests.kernel_src.data.test_external import flattened
-from tests.kernel_src.kernels.running import ROOT, run_notebook
+from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle, run_notebook
 from tests.kernel_src.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 
 # Between them: inner folds, no depth, depth with external data, an ensemble, a ViT with depth.
@@ -102,6 +102,45 @@ def test_a_stacked_notebook_predicts_by_its_stack(twins: Twins, monkeypatch: pyt
     alone, _ = twins.infer("v5")
     first, second = (pd.read_csv(path)["target"].to_numpy() for path in (by_stack, alone))
     assert np.allclose(first, second, atol=1e-4)
+
+
+def without_depth(twins: Twins, home: Path) -> tuple[dict[str, object], Path]:
+    """V7's notebook, which has no optional parts, with V8's bundle attached."""
+    parameters = kernel_card("v7", "infer").parameters | {"BUNDLES": {"i2b-v8-weights": 1.0}}
+    return parameters, lay_out_kaggle(home, twins.competition, {"i2b-v8-weights": twins.bundle("v8")})
+
+
+def test_a_bundle_that_needs_a_part_which_the_notebook_lacks_is_refused_in_one_line(
+    twins: Twins, tmp_path: Path
+) -> None:
+    parameters, kaggle = without_depth(twins, tmp_path)
+    with pytest.raises(Exception, match="needs the part 'depth', which this notebook was built without") as refused:
+        twins.run("infer", parameters, kaggle, tmp_path / "scratch")
+    text = str(refused.value)
+    assert "\n" not in text and "EXTRA_PARTS" in text and "i2b-v8-weights cannot be used" in text
+
+
+def test_in_the_rerun_such_a_bundle_is_left_out_like_any_that_cannot_be_used(
+    twins: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
+    parameters, kaggle = without_depth(twins, tmp_path)
+    twins.run("infer", parameters, kaggle, tmp_path / "scratch")
+    report = json.loads((kaggle / "kaggle/working/inference_report.json").read_text())
+    (fault,) = report["faults"]
+    assert fault["part"] == "bundle" and "needs the part 'depth'" in fault["what"]
+    means = json.loads((twins.bundle("v8") / "config.json").read_text())["target_mean_g"]
+    submitted = pd.read_csv(kaggle / "kaggle/working/submission.csv")["target"]
+    assert {round(value, 3) for value in submitted} <= {round(value, 3) for value in means.values()}
+
+
+def test_a_training_that_needs_a_part_which_the_notebook_lacks_is_refused_before_anything_is_read(
+    twins: Twins, tmp_path: Path
+) -> None:
+    parameters = kernel_card("v7", "train").parameters | {"EXPERIMENT": "v8"}
+    kaggle = lay_out_kaggle(tmp_path, twins.competition, {})
+    with pytest.raises(ValueError, match=r"needs the part 'depth', .* without \(it has hub_names\)"):
+        twins.run("train", parameters, kaggle, tmp_path / "scratch")
 
 
 # Through the real doors: papermill, and the rehearsal with its cut network and read-only input

@@ -14,8 +14,8 @@ from build.stitch import stitch
 from build.weights.bundle import make_bundle
 from kernel_src.competition.submission import read_column, submission_problems
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiment import Experiment, changed
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.experiments import EXPERIMENTS, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from tests.kernel_src.data.test_external import write_grassclover
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle
@@ -92,7 +92,8 @@ def train_twin(name: str, competition: Path, home: Path, run) -> Path:
     for slug, folder in twin_datasets(experiment, home / "datasets").items():
         # Copied, not linked: a dataset with folders in it is searched, and the search follows no links.
         shutil.copytree(folder, kaggle / "kaggle/input/datasets/owner" / slug)
-    run("train", {"EXPERIMENT": name, "CHANGES": tiny_twin(experiment)}, kaggle, home / "scratch")
+    parameters = kernel_card(name, "train").parameters | {"CHANGES": tiny_twin(experiment)}
+    run("train", parameters, kaggle, home / "scratch")
     bundle = home / bundle_slug(name)
     make_bundle(kaggle / "kaggle/working/run", bundle, slug=bundle_slug(name))
     config = json.loads((bundle / "config.json").read_text())

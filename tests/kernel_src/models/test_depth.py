@@ -17,11 +17,10 @@ from kernel_src.models.depth import (
     DEPTH_CONFIG_FILE,
     DEPTH_WEIGHTS_FILE,
     DepthEstimator,
-    cached_depth_maps,
-    forget_old_depth_maps,
     load_depth,
 )
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
+from kernel_src.training.depth_maps import cached_depth_maps, forget_old_depth_maps
 from tests.tiny_depth import tiny_estimator, write_tiny_depth
 
 CPU_DEVICE = torch.device("cpu")

@@ -15,7 +15,7 @@ from kernel_src.models.prediction import forward_grams
 from kernel_src.models.regressor import Basis, Regressor, RegressorMember
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 from kernel_src.training.checkpoint import save_tensors
 
 VIT = Experiment(

@@ -7,7 +7,7 @@ from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, D
 
 from kernel_src.models.hub_names import timm_names
 from kernel_src.models.model import load_strictly
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 

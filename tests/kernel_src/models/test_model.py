@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kernel_src.models.model import BiomassNet, TargetScaling, load_strictly
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
 PICTURES = torch.zeros(2, 3, 32, 64)

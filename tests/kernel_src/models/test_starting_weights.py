@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import load_starting_weights
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
 

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from kernel_src.competition.tables import read_train, target_array
-from kernel_src.data.dataset import picture_tensor
-from kernel_src.data.images import read_rgb, resize_rgb
+from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.data.preprocessing import framings_of, preprocessing_of
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
@@ -32,10 +31,9 @@ from kernel_src.recipes.experiment import (
     SPREADS,
     TTA_SETS,
     Experiment,
-    changed,
     experiment_from_json,
 )
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiments import EXPERIMENTS, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import runs, training

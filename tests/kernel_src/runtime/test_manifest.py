@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.runtime.manifest import BUNDLE_FORMAT, BundleError, file_entry, read_bundle_json, verify_manifest
+from kernel_src.runtime.files import BUNDLE_FORMAT
+from kernel_src.runtime.manifest import BundleError, file_entry, read_bundle_json, verify_manifest
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from kernel_src.models.model import BiomassNet, load_fold
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import is_finite, open_weights, read_weights
 from tests.kernel_src.tiny import TINY
 

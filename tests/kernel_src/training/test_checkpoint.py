@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.experiment import OPTIMIZERS
-from kernel_src.runtime.manifest import WeightsError
+from kernel_src.runtime.files import WeightsError
 from kernel_src.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
 from kernel_src.training.ema import WeightAverage
 from kernel_src.training.optimization import build_optimizer

@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from build.weights.bundle import half_precision
 from kernel_src.competition.tables import read_train
-from kernel_src.models.depth import DepthEstimator, load_depth
-from kernel_src.models.prediction import estimate_depth
+from kernel_src.models.depth import DepthEstimator, estimate_depth, load_depth
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training.runs import finish_run, predict_out_of_fold, train_run
 from kernel_src.training.training_data import training_pictures

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.splits import fold_numbers
+from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.data.external_table import external_table_for
 from kernel_src.data.images import ImageError
-from kernel_src.data.pseudo_labels import pseudo_table, split_sha256
+from kernel_src.data.pseudo_labels import pseudo_table
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table

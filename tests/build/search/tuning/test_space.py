@@ -5,8 +5,7 @@ import pytest
 
 from build.core.errors import UsageError
 from build.search.tuning.space import SIZE, SPACE, Choice, Range, draw, parse_dimension, space_for
-from kernel_src.recipes.experiment import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiments import EXPERIMENTS, changed
 
 V5, V7 = EXPERIMENTS["v5"], EXPERIMENTS["v7"]
 

@@ -1,0 +1,69 @@
+"""## Bundles of frozen features
+
+An experiment without fine-tuning brings one regressor as its only fold; its backbone is attached beside the bundle, and
+must be the very file that the regressor was fitted with.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kernel_src.data.images import Framing
+from kernel_src.models.frozen_features import load_frozen_features
+from kernel_src.models.frozen_net import FrozenNet
+from kernel_src.models.regressor import load_regressor
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.parts import offer
+from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.manifest import BundleError, config_entry
+from kernel_src.runtime.weight_sources import find_weights
+
+BACKBONE_ENTRIES = ("dataset", "sha256")  # of the config's "backbone", where nothing is fine-tuned
+
+
+def frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Find the weights of the frozen backbone among what is attached, and make sure that they are the ones.
+
+    Raises:
+        BundleError: the config does not say which, they are not attached, or others are.
+    """
+    why = (
+        "nothing is fine-tuned here, but the entry backbone lacks {lacking}: "
+        "make the bundle again from what `python -m build regress` left"
+    )
+    entry = config_entry(folder, config, "backbone", BACKBONE_ENTRIES, why)
+    try:
+        weights = find_weights(entry["dataset"])
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder}: the backbone is not in the bundle, and not attached: {error}") from None
+    if (found := sha256_of(weights)) != entry["sha256"]:
+        raise BundleError(
+            f"{weights} is not the backbone that the regressor was fitted with (sha256 {found[:12]}…, not "
+            f"{entry['sha256'][:12]}…): attach that one, or make features, regressor and bundle again with this one"
+        )
+    return weights
+
+
+def frozen_nets(
+    experiment: Experiment, framings: tuple[Framing, ...], backbone: Path, files: Sequence[Path]
+) -> list[FrozenNet]:
+    """Load the regressors in `files` and the one backbone that they share."""
+    if not files:
+        return []
+    features = load_frozen_features(experiment, framings, backbone)
+    return [FrozenNet(features, load_regressor(file)).eval() for file in files]
+
+
+def frozen_line(recipe: Any, share: float) -> str:
+    """Say in a line what a BundleRecipe of frozen features is."""
+    experiment = recipe.experiment
+    pictures = ", ".join(f"{one.part} {one.height_px}x{one.width_px}" for one in recipe.framings)
+    return (
+        f"{experiment.name}: a regressor on frozen features of {experiment.backbone}, pictures {pictures} px "
+        f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.feature_layers))} from the "
+        f"last, poolings {', '.join(experiment.feature_poolings)}, seen upright, share {share:g}, "
+        f"out-of-fold R² {recipe.oof_r2:.4f}, fitted by sources {recipe.source_sha256[:12]}"
+    )
+
+
+offer("frozen", frozen_backbone=frozen_backbone, frozen_nets=frozen_nets, frozen_line=frozen_line)

@@ -1,0 +1,100 @@
+"""A notebook holds what its experiment can run; a bundle that needs more is refused in one line."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from build.core.errors import CheckFailed
+from build.stitch import compose
+from kernel_src.recipes import kernel_cards
+from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
+from tests.kernel_src.kernels.running import ROOT
+
+DEPTH = {"models/depth", "models/fusion"}
+FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net", "models/regressor"}
+FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
+REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "data/dataset", "models/full_pass"}
+REFINEMENT |= {"runtime/randomness"}
+EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
+PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
+HUB_NAMES, DEPTH_IN_TRAINING = {"models/hub_names"}, {"training/depth_maps"}
+ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/*.py")}
+TRAINING = {name for name in ALL if name.startswith("training/")}
+TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
+TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
+TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
+NEVER_IN_INFERENCE = TRAINING | EXTERNAL | {"data/pseudo_labels"}
+NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
+NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"}
+NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
+
+# By notebook: what of the package it must not hold.
+MUST_NOT_HOLD = {
+    ("v1", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v7", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v8", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v6", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
+    ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | REFINEMENT,
+    ("v1", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
+    ("v7", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
+    ("v8", "train"): NEVER_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
+    ("v5", "train"): NEVER_IN_TRAINING | PSEUDO_LABELS | HUB_NAMES,
+}
+
+
+def modules_in(name: str, kernel: str) -> set[str]:
+    """The modules of a notebook by their place in kernel_src."""
+    parameters = kernel_card(name, kernel).parameters
+    sources = compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT, parameters).sources
+    return {source.removeprefix("kernel_src/").removesuffix(".py") for source in sources}
+
+
+@pytest.mark.parametrize(("name", "kernel"), MUST_NOT_HOLD)
+def test_a_notebook_does_not_hold_what_its_experiment_cannot_run(name: str, kernel: str) -> None:
+    assert MUST_NOT_HOLD[name, kernel] <= ALL, "the table names modules that there are"
+    assert not modules_in(name, kernel) & MUST_NOT_HOLD[name, kernel]
+
+
+def test_a_notebook_holds_the_parts_that_its_experiment_needs() -> None:
+    assert modules_in("v8", "infer") >= DEPTH and modules_in("v8", "train") >= DEPTH | DEPTH_IN_TRAINING | HUB_NAMES
+    assert modules_in("v5", "train") >= DEPTH | EXTERNAL and modules_in("frozen_dinov2", "infer") >= FROZEN | HUB_NAMES
+
+
+def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENSEMBLES, "all", Ensemble(name="all", shares={"v1": 1, "v8": 1, "frozen_dinov2": 1}))
+    assert kernel_card("all", "infer").parameters["PARTS"] == ("depth", "frozen", "hub_names")
+
+
+def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = replace(EXPERIMENTS["v1"], name="second", pseudo_labels="i2b-pseudo", pseudo_weight=0.25)
+    monkeypatch.setitem(EXPERIMENTS, "second", second)
+    assert kernel_card("second", "train").parameters["PARTS"] == ("pseudo_labels",)
+    assert kernel_card("second", "infer").parameters["PARTS"] == ()
+
+
+def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("refinement",))
+    assert kernel_card("v7", "infer").parameters["PARTS"] == ("refinement",)
+    assert REFINEMENT <= modules_in("v7", "infer")
+    monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("refinment",))
+    with pytest.raises(
+        CheckFailed, match="PARTS names 'refinment', which is no optional part → there are .*refinement"
+    ):
+        modules_in("v7", "infer")
+
+
+@pytest.mark.parametrize("kernel", ["train", "infer"])
+def test_the_script_itself_has_all_parts(kernel: str) -> None:
+    """As a plain script it runs every experiment, so what its cell names are all the parts that there are."""
+    text = (ROOT / "kernel_src/kernels" / f"{kernel}.py").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("PARTS = ")]
+    names = json.loads(line.partition("=")[2].partition("#")[0].replace("(", "[").replace(")", "]"))
+    whole = compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT).sources
+    assert set(compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT, {"PARTS": tuple(names)}).sources) == set(
+        whole
+    )
+    wanted = {one for name in EXPERIMENTS if kernel in kernels_of(name) for one in kernel_cards.parts_of(name, kernel)}
+    assert wanted <= set(names)
