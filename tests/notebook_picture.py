@@ -29,6 +29,9 @@ CELLS = """[...document.querySelectorAll('.jp-Notebook .jp-Cell')].filter(cell =
     folded: !!cell.querySelector('.jp-InputPlaceholder'),
     chapter: !!cell.querySelector('.jp-expandHeadingButton, .jp-showHiddenCellsButton'),
 }))"""
+HEADING = (
+    """(text => [...document.querySelectorAll('.jp-Notebook h2')].find(one => one.textContent.startsWith(text)))"""
+)
 LINK = """(title => [...document.querySelectorAll('.jp-Notebook a')].find(link => link.innerText === title))"""
 
 
@@ -59,7 +62,7 @@ def open_notebook(browser: Browser, address: str) -> list[dict[str, Any]]:
 
 def follow(browser: Browser, title: str) -> str:
     """Click a link of the contents; return the heading that the notebook has scrolled to."""
-    heading = f"[...document.querySelectorAll('.jp-Notebook h2')].find(one => one.textContent.startsWith({title!r}))"
+    heading = f"{HEADING}({title!r})"
     browser.wait_for(heading, 60)  # JupyterLab draws what is out of sight a little later, and leads nowhere before
     browser.evaluate(f"{LINK}({title!r}).click()")
     browser.wait_for(
@@ -78,8 +81,8 @@ def main() -> int:
         subprocess.run([python, "-m", "build", "notebooks", "--experiment", "demo"], cwd=kit, check=True)
         command = [python, "-m", "build", "lab", "--experiment", "demo", "--port", str(port)]
         with lab_server(command, port, Path(name) / "lab.log", cwd=kit) as address, Browser() as browser:
-            for cell in open_notebook(browser, address.replace("i2b-demo-infer", SLUG)):
-                print({**cell, "text": cell["text"][:60]})
+            open_notebook(browser, address.replace("i2b-demo-infer", SLUG))
+            browser.wait_for(f"{HEADING}('Settings')")  # below the window's edge at first, and drawn later
             browser.shot(out)
     with Image.open(out) as picture:
         picture.convert("RGB").quantize(COLOURS).save(out, optimize=True)

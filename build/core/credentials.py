@@ -102,7 +102,7 @@ def mode_problems() -> list[Problem]:
     for path in credential_files():
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            what = f"other users of this machine can get at this file of credentials (mode {mode:03o})"
+            what = f"other users of this machine can access this credentials file (mode {mode:03o})"
             problems.append(Problem(what=what, where=str(path), cure=f"chmod 600 {shlex.quote(str(path))}"))
     return problems
 
@@ -195,7 +195,7 @@ def _token_of_the_environment() -> Iterator[Source | Problem]:
         _check_value("the token", value)
         yield Source("token", name)
     except Unreadable as error:
-        yield _problem(error, name, f"set it anew, or unset {name}")
+        yield _problem(error, name, f"set it again, or unset {name}")
 
 
 def _token_of_a_file(path: Path, where: str) -> Source | Problem:
@@ -231,7 +231,7 @@ def _key() -> Iterator[Source | Problem]:
     except Unreadable as error:
         variables = " and ".join(where for name, where in names.items() if name not in from_file)
         at = str(path) if stored and str(error).startswith("its ") else variables
-        yield _problem(error, at, "download kaggle.json again" if at == str(path) else "set both anew, or unset both")
+        yield _problem(error, at, "download kaggle.json again" if at == str(path) else "set both again, or unset both")
         return
     where = " and ".join(names[name] for name in names if name not in from_file)
     if from_file:
@@ -240,7 +240,7 @@ def _key() -> Iterator[Source | Problem]:
 
 
 def _problem(error: Unreadable, where: str, cure: str) -> Problem:
-    return Problem(what=f"credentials are there and cannot be used: {error}", where=where, cure=f"{cure}; {_NEW}")
+    return Problem(what=f"there are credentials, but they cannot be used: {error}", where=where, cure=f"{cure}; {_NEW}")
 
 
 _NEW = f"a new token: {TOKEN_PAGE}"
@@ -291,7 +291,7 @@ def read_text_of(path: Path) -> str:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("is not a regular file")
         if status.st_size > MAX_BYTES:
-            raise Unreadable(f"has {status.st_size:,} bytes, which no file of credentials has")
+            raise Unreadable(f"has {status.st_size:,} bytes, too many for a credentials file")
         data = path.read_bytes()
     except FileNotFoundError:
         raise Unreadable("is a link to a file that is not there") from None

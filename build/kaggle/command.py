@@ -7,7 +7,7 @@ from typing import Any
 
 from build.kaggle.flow import PushOptions, push_inference
 from build.kaggle.journal import Journal, only_push
-from build.kaggle.preparation import JOURNAL, PUSH_FOLDER, command
+from build.kaggle.preparation import JOURNAL, PUSH_FOLDER
 from build.kaggle.training import push_training
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
@@ -29,7 +29,7 @@ def _run(options: PushOptions, verb: str, flow: Callable[[PushOptions, Journal],
         try:
             result = flow(options, journal)
         except KeyboardInterrupt:
-            goes_on = command(options.experiment, verb)
+            goes_on = options.command(verb)
             print(f"\nstopped; nothing is lost, what runs on Kaggle goes on: `{goes_on}` continues", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
         finally:
@@ -43,4 +43,4 @@ def _run(options: PushOptions, verb: str, flow: Callable[[PushOptions, Journal],
     elif "submission" in result:
         print(f"submission {result['submission']}: {result['status']}, public {result['public']}")
     else:
-        print(f"bundle {result['bundle']}: `{command(options.experiment)}` is next")
+        print(f"bundle {result['bundle']}: `{PushOptions(experiment=options.experiment).command()}` is next")

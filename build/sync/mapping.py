@@ -137,7 +137,7 @@ class _Source:
             text = text.removeprefix("#")
         new = docstring(text, old)
         if new is None:
-            self.refuse(edited, "no Python string can hold this text as it stands", "avoid ''' beside \"\"\"")
+            self.refuse(edited, "no Python string can hold this text as it is", "avoid ''' beside \"\"\"")
             return
         self.slots[first - 1].extend(new.split("\n"))
 

@@ -52,7 +52,7 @@ def prove(
             result.problems.append(Problem(what=what, where=where, cure=cure))
         elif len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
             what = "building from the edited sources would not give this notebook again"
-            cure = f"carry this edit over by hand; it is about {quoted(_first_difference(mine, other))}"
+            cure = f"make this edit in the source by hand; it concerns {quoted(_first_difference(mine, other))}"
             result.problems.append(Problem(what=what, where=where, cure=cure))
     mine_imports = {shown.text for shown in wanted.get(IMPORTS, [])}
     got_imports = {shown.text for shown in got.get(IMPORTS, [])}
@@ -60,9 +60,9 @@ def prove(
         where = next((cell.where for cell in kept if text in cell.text), "")
         what = f"no module uses `{text}`" if not text.startswith(f"from {base.main.split('/')[0]}") else ""
         if what:
-            result.problems.append(Problem(what=what, where=where, cure="use it, or take it out"))
+            result.problems.append(Problem(what=what, where=where, cure="use it, or remove it"))
     for text in sorted(got_imports - mine_imports):
-        what = f"`{text}` was taken out of the notebook and is still used"
+        what = f"`{text}` was removed from the notebook but is still used"
         result.problems.append(Problem(what=what, cure="put it back, or change what uses it"))
     _note_moves(cells, base, matching, rebuilt.cells, result)
 
@@ -94,7 +94,7 @@ def _note_moves(
     library = list(dict.fromkeys(where for where in order if where not in {*GENERATED, base.main}))
     built = list(dict.fromkeys(cell.where for cell in rebuilt if cell.where not in {*GENERATED, base.main}))
     if [where for where in built if where in library] != library:
-        result.notes.append("modules stand where they are first needed: the next build puts them back in that order")
+        result.notes.append("modules stay where they are first needed: the next build puts them back there")
 
 
 def _first_difference(mine: list[_Shown], other: list[_Shown]) -> str:

@@ -5,28 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from build.core.errors import CheckFailed, Problem
+from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
+from build.core.secret_scan import real_credentials
 from build.notebooks import builder as notebooks
+from build.notebooks.builder import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
 from build.notebooks.check.checked_cells import Cell, cells_of, read_cells
 from build.notebooks.check.credentials import find_credentials
 from build.notebooks.check.imports import find_imports, import_problems
-from build.notebooks.check.mounts import find_mounts, mount_problems
-from build.notebooks.check.names import read_names
+from build.notebooks.check.mounts import mount_problems
 from build.notebooks.check.offline import find_online
-from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
-from build.notebooks.builder import (
-    ROOT,
-    Built,
-    build_notebook,
-    edit_problem,
-    find_edited,
-    find_orphans,
-    read_templates,
-)
-from build.core.errors import CheckFailed, Problem
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.seal import read_object
-from build.core.secret_scan import real_credentials
 from kernel_src.recipes.kernel_cards import KernelCard
 
 # What goes to Kaggle, or into git.
@@ -132,9 +123,8 @@ def notebook_problems(
     """Apply every rule that needs nothing but the notebook's folder, or its files where none lie there."""
     description = path.with_name(KERNEL_METADATA)
     files = files or {one: one.read_bytes() for one in (path, description) if one.is_file()}
-    names = read_names(cells)
     problems = [fault for cell in cells for fault in cell.faults]
-    problems += find_online(cells, names)
+    problems += find_online(cells)
     problems += find_credentials(cells)
     problems += import_problems(cells, root)
     problems += size_problems(path, root, files[path])
@@ -145,7 +135,7 @@ def notebook_problems(
     problems += kernel_problems(metadata, where)
     if metadata and metadata.get("code_file") != path.name:
         problems.append(Problem(what=f"code_file is not {path.name}", where=where, cure="run `make build`"))
-    return problems + mount_problems(find_mounts(cells, names), metadata, where, card)
+    return problems + mount_problems(cells, metadata)
 
 
 def size_problems(path: Path, root: Path, content: bytes | None = None) -> list[Problem]:
