@@ -37,7 +37,7 @@ FLAGS = (
 )
 MESSAGE_BYTES = 256 << 20  # a screenshot of a long page is one message
 KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Backspace": (8, ""), "Home": (36, ""), "End": (35, "")}
-KEYS |= {"ArrowDown": (40, ""), "ArrowUp": (38, "")}
+KEYS |= {"ArrowDown": (40, ""), "ArrowUp": (38, ""), "ArrowRight": (39, "")}
 MODIFIERS = {"Alt": 1, "Control": 2, "Meta": 4, "Shift": 8}
 
 

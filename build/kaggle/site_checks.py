@@ -11,7 +11,7 @@ from build.kaggle.journal import Journal
 from build.kaggle.preparation import JOURNAL
 from build.kaggle.quota import LOW_H, next_submission_reset, quota_text, reset_of, until
 from build.kaggle.weights import find_folder
-from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, pull_command
+from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook, card_of, pull_command
 from build.notebooks.metadata import DATASET_METADATA, kernel_slug
 from build.notebooks.seal import read_object
 from kernel_src.competition.constants import COMPETITION_URL, SLUG
@@ -128,16 +128,20 @@ def push_command(slug: str) -> str:
 
 def drift_findings(client: "Kaggle", slug: str) -> Iterator[Finding]:
     """Tell whether somebody edited a notebook in the browser since it was pushed."""
-    path = ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
-    if not path.is_file():
-        yield Finding(about="drift", level="warn", text=f"{slug} is not built", cure="make build")
-        return
     remote = client.pull_kernel(client.username, slug)
     name = f"{client.username}/{slug}"
     if remote is None:
         yield Finding(about="drift", level="ok", text=f"{name} is not on Kaggle yet", absent=True)
         return
-    ours, attempts = path.read_text(encoding="utf-8"), []
+    path, card = ROOT / NOTEBOOKS / slug / f"{slug}.ipynb", card_of(slug)
+    if path.is_file():
+        ours = path.read_text(encoding="utf-8")
+    elif card is not None:
+        ours = build_notebook(card).notebook.decode()
+    else:
+        yield Finding(about="drift", level="warn", text=f"{slug} is not built", cure="bring its experiment back")
+        return
+    attempts = []
     if JOURNAL.is_file():
         journal = Journal(JOURNAL)
         attempts = pushes_of(journal, name)

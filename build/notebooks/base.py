@@ -9,10 +9,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
@@ -21,11 +23,13 @@ from build.stitch.assembly import compose_cells
 from build.stitch.notebook import Cell
 from build.stitch.parameters import literal
 from build.notebooks.checked import decode, is_source_name, read_parameters
-from build.notebooks.history import builds_in_history
+from build.notebooks.history import builds_in_history, sources_in_history
 from kernel_src.runtime.files import write_atomically
 from kernel_src.runtime.untrusted import checked_sha256, quoted
 
 BUILDS = Path("out", "builds")
+GUESSES = 4  # a notebook's name leaves no more; those of all notebooks, for each commit, would take minutes
+_KERNEL = re.compile(rf"{SOURCES}/kernels/\w+\.py")
 TEXTS = "sources"  # its folder of sources, named by content
 
 
@@ -98,6 +102,13 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
             }
             for one in (values, dict(guess)):
                 base = _stitched_before(texts, main, one, sha256, built_before=False)
+                if base is not None:
+                    return base
+    # Most notebooks are built on demand and in no commit; their sources are.
+    for texts in chain([read_sources(root)], sources_in_history(root)) if len(guesses) <= GUESSES else ():
+        for main, guess in ((main, guess) for main in texts if _KERNEL.fullmatch(main) for guess in guesses):
+            if all(f"\n{name} = " in texts[main] for name in guess):
+                base = _stitched_before(texts, main, dict(guess), sha256, built_before=False)
                 if base is not None:
                     return base
     raise CheckFailed(

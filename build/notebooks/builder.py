@@ -36,6 +36,7 @@ from build.stitch.template import Template, parts_in, read_template
 from build.notebooks.base import read_sources, remember_all
 from build.notebooks.synced import is_synced
 from build.notebooks.pruning import prune
+from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.notebooks.writing import recover
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES
@@ -97,13 +98,45 @@ def preflight_card() -> KernelCard:
 
 def pull_command(slug: str) -> str:
     """Return the command that writes back what was edited on Kaggle in the notebook of this slug."""
-    experiment, kernel = next(
-        ((card.experiment, card.kernel) for card in all_cards() if slug_of(card.experiment, card.kernel) == slug),
-        ("…", "…"),
-    )
-    if not experiment:  # the preflight's
-        return f"python -m build pull-kernel --experiment '' --kernel {kernel}"
+    card = card_of(slug)
+    if card is not None and not card.experiment:  # the preflight's
+        return f"python -m build pull-kernel --experiment '' --kernel {card.kernel}"
+    experiment, kernel = (card.experiment, card.kernel) if card else ("…", "…")
     return f"make pull-kernel EXPERIMENT={experiment} KERNEL={kernel}"
+
+
+def card_of(slug: str) -> KernelCard | None:
+    """Return the card of the notebook of this slug."""
+    return next((card for card in all_cards() if slug_of(card.experiment, card.kernel) == slug), None)
+
+
+def build_missing(slug: str, root: Path = ROOT) -> Path:
+    """Return the path of a notebook; one of ours that is not there, as most in a fresh clone, is built first.
+
+    Raises:
+        CheckFailed: see `build`.
+    """
+    path, card = root / NOTEBOOKS / slug / f"{slug}.ipynb", card_of(slug)
+    if not path.is_file() and card is not None and (root / KERNELS_FOLDER).is_dir():
+        build([card], root)
+    return path
+
+
+def notebook_of(slug: str, notebooks: Path) -> Path:
+    """Find the built notebook of a kernel; one of ours that is not there is built.
+
+    Raises:
+        UsageError: it is not there (the message names those that are), or is no notebook any more.
+    """
+    notebook = build_missing(slug, notebooks.parent)
+    if not notebook.is_file():
+        there = sorted(path.stem for path in notebooks.glob("*/*.ipynb"))
+        raise UsageError(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
+    try:
+        read_notebook(read_bytes(notebook))
+    except NotANotebook as error:
+        raise UsageError(f"{notebook} {error}") from None
+    return notebook
 
 
 def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:
@@ -281,7 +314,7 @@ def run(
     for outcome in [*outcomes, *datasets]:
         print(f"{outcome.state:<11} {outcome.path}" + (f" (the edited copy: {outcome.saved})" if outcome.saved else ""))
     for orphan in orphans:
-        print(f"orphan      {orphan}: no experiment makes it → `git rm -r {orphan}`, or bring its experiment back")
+        print(f"orphan      {orphan}: no experiment makes it → `rm -r {orphan}`, or bring its experiment back")
     written = sum(outcome.state != "up to date" for outcome in outcomes)
     print(f"{len(outcomes)} notebooks: {written} written, {len(outcomes) - written} up to date, {seconds:.2f} s")
 

@@ -17,6 +17,7 @@ from build.notebooks.stamp import SOURCES
 from build.notebooks.checked import decode, is_source_name, read_values
 from kernel_src.runtime.untrusted import checked_sha256, quoted
 
+COMMITS = 100  # how far back the sources of a notebook that is not committed are looked for
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -49,6 +50,13 @@ def builds_in_history(root: Path, sha256: str) -> Iterator[tuple[dict[str, str],
                 continue
             if isinstance(main, str) and main in texts:
                 yield texts, main, values
+
+
+def sources_in_history(root: Path) -> Iterator[dict[str, str]]:
+    """Yield the sources of each of the last commits that changed them, the newest first."""
+    log = _git(["git", "-C", root, "log", f"-{COMMITS}", "--format=%H", "--", SOURCES])
+    for commit in log.decode().split():
+        yield _sources(root, commit)
 
 
 def _commits(root: Path, sha256: str) -> list[str]:

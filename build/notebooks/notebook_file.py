@@ -195,20 +195,3 @@ def _is_python(content: bytes) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(not isinstance(node, ast.Expr) for node in body)
-
-
-def notebook_of(slug: str, notebooks: Path) -> Path:
-    """Find the built notebook of a kernel.
-
-    Raises:
-        UsageError: it is not there (the message names those that are), or is no notebook any more.
-    """
-    notebook = notebooks / slug / f"{slug}.ipynb"
-    if not notebook.is_file():
-        there = sorted(path.stem for path in notebooks.glob("*/*.ipynb"))
-        raise UsageError(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
-    try:
-        read_notebook(read_bytes(notebook))
-    except NotANotebook as error:
-        raise UsageError(f"{notebook} {error}") from None
-    return notebook

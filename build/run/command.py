@@ -53,9 +53,8 @@ def rehearse_verb(
 
     Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
     """
-    from build.notebooks.builder import check_notebook
+    from build.notebooks.builder import check_notebook, notebook_of
     from build.notebooks.metadata import kernel_slug
-    from build.notebooks.notebook_file import notebook_of
     from build.run.rehearse.plan import parse_models
     from build.run.rehearse.rehearsal import rehearse
 

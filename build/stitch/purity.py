@@ -101,6 +101,8 @@ class _Inert:
             now = [*node.args, *(one.value for one in node.keywords if one.arg != "default_factory")]
             named = all(isinstance(one, ast.Name | ast.Attribute) or self.value(one) for one in later)
             return self.harmless(node.func) and named and all(map(self.content, now))
+        if isinstance(node, ast.Attribute) and node.attr in {"setter", "deleter"}:  # of a property above it
+            return isinstance(node.value, ast.Name) and self.meaning(node.value) is None
         meaning = self.meaning(node)
         if meaning is None or meaning.kind != "outside":
             return meaning is not None and self.record(meaning)

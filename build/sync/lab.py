@@ -11,7 +11,7 @@ from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
 from build.environment import ROOT, VENV_LAB, lab_requirements, set_up_lab
-from build.notebooks.builder import NOTEBOOKS
+from build.notebooks.builder import NOTEBOOKS, build_missing
 from kernel_src.runtime.files import write_json, write_text
 
 LAB = Path("out", "lab")
@@ -81,6 +81,7 @@ def run(experiment: str, port: int) -> None:
         from build.notebooks.metadata import kernel_slug
 
         slug = kernel_slug(experiment, "infer")
+        build_missing(slug)
         command += [f"--LabApp.default_url=/lab/tree/{slug}/{slug}.ipynb"]
     print("JupyterLab: open the address with the token below", flush=True)
     os.execve(command[0], command, environment)

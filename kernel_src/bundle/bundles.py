@@ -113,6 +113,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
     )
 
 
+# %%
 def load_recipe(
     recipe: BundleRecipe,
     depth_models: dict[str, nn.Module] | None = None,

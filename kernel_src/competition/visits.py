@@ -107,6 +107,7 @@ def _seen(value: object) -> str:
     return " ".join("".join(seen).split())
 
 
+# %%
 def _plain_values(column: pd.Series, where: str) -> list[str]:
     """Return the values without what nobody sees: stray blanks, zero-width and control characters.
 

@@ -78,6 +78,7 @@ def reseed(augment: albumentations.Compose, seed: int) -> None:
     augment.set_random_state(np.random.default_rng(seed), Random(seed))
 
 
+# %%
 def _steps(preset: str) -> list[albumentations.BasicTransform | albumentations.BaseCompose]:
     a = albumentations
     if preset not in TURNINGS:

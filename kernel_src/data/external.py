@@ -209,6 +209,7 @@ def _image_fault(path: Path, folder: Path) -> str:
     return ""
 
 
+# %%
 def _grams_with_faults(weights: pd.DataFrame, table: ExternalTable) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Add the weights up to our targets, and say of each row what is the matter with it.
 

@@ -109,6 +109,7 @@ FIRST_SEGMENT, RESTARTS, SEQUENTIAL_FRAMES = 0xC0, range(0xD0, 0xD8), (0xC0, 0xC
 MARKER, MARKER_BUT_RESTART = re.compile(rb"\xff[^\x00\xff]"), re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
+# %%
 def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> Photograph:
     """Decode one photograph; a JPEG at the smallest DCT scale whose height and width are still `at_least_px`.
 
@@ -188,6 +189,7 @@ def _what_instead_of_a_picture(raw: bytes) -> str:
     return ""
 
 
+# %%
 class _Header(NamedTuple):
     """What a picture file says of itself before it is decoded."""
 
@@ -278,6 +280,7 @@ def _is_whole(raw: bytes) -> bool:
     return False
 
 
+# %%
 def resize_rgb(image: np.ndarray, framing: Framing) -> np.ndarray:
     """Resize a framing's part of (height, width, 3) uint8, ignoring the aspect ratio.
 

@@ -112,6 +112,7 @@ def depth_tensor(depth: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(depth.transpose(2, 0, 1)).copy())
 
 
+# %%
 class SeededOrder(Sampler[int]):
     """A shuffle that depends on seed and epoch alone."""
 

@@ -45,6 +45,7 @@ class CannotLoad(Exception):
         self.bundle, self.fold, self.why = bundle, fold, why
 
 
+# %%
 class DeviceFolds:
     """All folds, on the device or in their files."""
 
@@ -291,6 +292,7 @@ class DeviceFolds:
         return error
 
 
+# %%
 def _said(error: BaseException) -> str:
     """Return an error's message; of those that have none, or whose message is a bare key, the name as well."""
     plain = isinstance(error, (BundleError, WeightsError, OSError, RuntimeError)) and str(error)

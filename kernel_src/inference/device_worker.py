@@ -126,6 +126,7 @@ class Ended(NamedTuple):
     task: int
 
 
+# %%
 class Crashed(NamedTuple):
     """The worker ends with an unexpected error."""
 
@@ -213,6 +214,7 @@ def _work_or_report(pipe: Connection, config: WorkerConfig, failures: list[BaseE
         send(pipe, Crashed(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
+# %%
 class DeviceWorker:
     """The loaded bundles and the loop over the tasks."""
 

@@ -159,6 +159,7 @@ def infer(
     return outcome
 
 
+# %%
 class Inference:
     """The loop between the schedule and the workers."""
 

@@ -107,6 +107,7 @@ def refine_predictions(
         predictions.put_fold_grams(number, better)
 
 
+# %%
 def head_inputs(
     bundles: Sequence[Bundle], paths: Sequence[Path], *, device: DeviceReport, batch_size: int, budget_s: float
 ) -> list[list[torch.Tensor]]:

@@ -82,6 +82,7 @@ def _mean(old: float, new: float) -> float:
     return (1 - NEWEST_WEIGHT) * old + NEWEST_WEIGHT * new
 
 
+# %%
 class Schedule:
     """What has been done, what is being done, and what is next."""
 
@@ -372,6 +373,7 @@ class Schedule:
         return self.devices == 1 or len(crashed_on) > 1
 
 
+# %%
 def goes_on(task: Task, done: int, spent_s: float, spent_on_steps_s: float) -> bool:
     """Tell whether a task may begin its next step; the first is always begun.
 

@@ -86,6 +86,7 @@ class Worker:
         return f"ended with exit code {code}"
 
 
+# %%
 class WorkerPool:
     """All workers."""
 

@@ -108,6 +108,7 @@ def depth_settings(config: Any) -> dict[str, Any]:
     return settings
 
 
+# %%
 def _settings(values: Any, wanted: dict[str, type], model_type: str) -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("model_type") != model_type:
         raise ValueError(f"it does not describe a model of the type {model_type}")

@@ -93,6 +93,7 @@ def predict_members(
     ]
 
 
+# %%
 def predict_grams(
     models: Sequence[GramsNet],
     photographs: Dataset[torch.Tensor],

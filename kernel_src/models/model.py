@@ -116,6 +116,7 @@ class BiomassNet(GramsNet):
         return torch.cat([head(features) for head in self.heads], 1)
 
 
+# %%
 def _head(width: int, experiment: Experiment) -> nn.Sequential:
     layers: list[nn.Module] = []
     for hidden in experiment.head_hidden:
@@ -221,6 +222,7 @@ def load_strictly(model: nn.Module, tensors: dict[str, torch.Tensor], source: st
     model.load_state_dict(tensors, strict=True)
 
 
+# %%
 def load_fold(experiment: Experiment, path: Path) -> BiomassNet:
     """Rebuild one fold's model from its weights, strictly, in fp32.
 

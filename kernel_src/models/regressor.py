@@ -224,6 +224,7 @@ def _is_sound(name: str, array: np.ndarray) -> bool:
     return not np.isnan(array).any() if name.endswith(".threshold") else bool(np.isfinite(array).all())
 
 
+# %%
 def _check_fit(regressor: Regressor) -> None:
     """Refuse arrays that do not fit one another: shapes, indices, divisors, weights.
 

@@ -56,6 +56,7 @@ def checked_experiment_name(name: object) -> str:
     )
 
 
+# %%
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One training recipe; variants are made with `dataclasses.replace`."""
@@ -241,6 +242,7 @@ class Experiment:
         return asdict(self)
 
 
+# %%
 def experiment_from_json(values: Mapping[str, Any]) -> Experiment:
     """Rebuild an experiment from its JSON.
 

@@ -39,6 +39,7 @@ def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
     return experiment_from_json(experiment.as_json() | dict(changes))
 
 
+# %%
 BASE = Experiment(name="base", backbone="resnet34")
 
 TRAINING_LIMIT_S = 11.5 * 3600  # Kaggle ends a session after 12 h; half an hour is left for scoring and saving
@@ -106,6 +107,7 @@ V3 = replace(V2, name="v3", train_folds=(), batch_size=16, accumulate_steps=2)
 # too, where the seed fed it 384.
 V4 = replace(V3, name="v4", loss="mse", loss_beta=BASE.loss_beta)
 
+# %%
 # V5: EfficientNetV2-RW-M beside a depth branch, with GrassClover. Public R² 0.57.
 # On purpose unlike the seed: depth is estimated once per image (it did so in each fold and view, and ran past 9 h);
 # external grams are scaled by the area of the quadrats, which it ignored.
@@ -173,6 +175,7 @@ V7 = replace(
 # On purpose unlike the seed: one depth pass per image, not one for each of five folds and eight views.
 V8 = replace(V7, name="v8", depth=DEPTH_SLUG, depth_fusion="concat")
 
+# %%
 # The other backbones that the seed tried, under V7's recipe. None has a public score of its own.
 # SigLIP: the README gives a validation loss of 2.85, against 2.18 of DINOv2. On purpose unlike the seed, which replaced
 # its attention pool by an average and gave it ImageNet's mean and deviation: here it keeps its pool and its own 0.5.

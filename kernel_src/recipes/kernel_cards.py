@@ -84,6 +84,7 @@ def kernels_of(name: str) -> tuple[str, ...]:
     raise KeyError(f"{name!r} is not one of {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
 
 
+# %%
 def kernel_card(name: str, kernel: str) -> KernelCard:
     """Describe one notebook of one experiment or ensemble.
 

@@ -105,6 +105,7 @@ def _what_else(raw: bytes) -> str:
     return found
 
 
+# %%
 def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
     """Return each row that is not blank, as texts; the first are the headings.
 

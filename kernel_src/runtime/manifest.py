@@ -117,6 +117,7 @@ def _checked_experiment(value: Any) -> None:
         checked_file_name(value["name"])
 
 
+# %%
 def _checked_companion(value: Any) -> None:
     """Check what names the depth model in the bundle, or the frozen backbone beside it."""
     for key, check in COMPANION_CHECKS.items():

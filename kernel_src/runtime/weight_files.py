@@ -115,6 +115,7 @@ def _kind_of_zip(path: Path) -> FileKind:
     return FileKind("other", f"a zip archive of {len(names)} files", UNPACK)
 
 
+# %%
 def _kind_of_safetensors(path: Path, size: int, head: bytes) -> FileKind:
     """Say what is wrong with a file that begins like safetensors and cannot be opened as such."""
     length = int.from_bytes(head[:8], "little")

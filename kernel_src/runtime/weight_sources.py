@@ -40,6 +40,7 @@ class WeightSource:
     note: str = ""
 
 
+# %%
 NONE_FOUND = "no public Kaggle handle with these weights was found"
 WEIGHT_SOURCES = (
     WeightSource(

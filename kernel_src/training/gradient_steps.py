@@ -52,6 +52,7 @@ class StepReport(NamedTuple):
     time_is_up: bool  # some process says so
 
 
+# %%
 class GradientSteps:
     """Takes steps with one model; `parts` and `left_out` outlast it in the checkpoint."""
 
@@ -225,6 +226,7 @@ class GradientSteps:
         return after >= before  # it is lowered when the gradients were not finite, and the step was left out
 
 
+# %%
 def _sum_over_processes(gradients: Sequence[torch.Tensor]) -> None:
     """Add up the gradients of all processes, in place; a few large messages instead of hundreds of small ones."""
     start = 0

@@ -93,6 +93,7 @@ def launch(
             raise RuntimeError(f"a training process failed, finished folds are kept: {error}") from error
 
 
+# %%
 class _FoldQueue:
     """The folds that wait, and the processes that train the others."""
 

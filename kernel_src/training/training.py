@@ -97,6 +97,7 @@ def train_fold(
     return training.progress.log
 
 
+# %%
 class FoldTraining:
     """The training of one fold: what it is made of, and one epoch at a time."""
 
@@ -385,6 +386,7 @@ class FoldTraining:
         self.accelerator.wait_for_everyone()
 
 
+# %%
 def micro_batches(batch: TrainingBatch, parts: int) -> list[TrainingBatch]:
     """Cut a batch into so many parts of the same size, up to one photograph; fewer where there are not so many."""
     size = math.ceil(len(batch["row"]) / parts)

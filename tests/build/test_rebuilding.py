@@ -151,8 +151,9 @@ def test_our_own_notebooks_built_again_and_again_are_a_fresh_process_s(tmp_path:
     shutil.copytree(ROOT / "kernel_src", root / "kernel_src", ignore=shutil.ignore_patterns("__pycache__"))
     cards = all_cards()
     build(cards, root)
-    committed = {path.name: path.read_bytes() for path in sorted((ROOT / "notebooks").glob("*/*"))}
-    assert lying(root) == committed
+    built = lying(root)
+    present = {path.name: path.read_bytes() for path in sorted((ROOT / "notebooks").glob("*/*"))}  # most on demand
+    assert present.items() <= built.items()
     mounts, training = "kernel_src/runtime/mounts.py", "kernel_src/training/training.py"
     for number, edit in enumerate(
         (
@@ -164,7 +165,7 @@ def test_our_own_notebooks_built_again_and_again_are_a_fresh_process_s(tmp_path:
         edit(root)
         wanted, reasons = in_a_fresh_process(root, tmp_path / str(number), "all_cards()")
         assert in_this_process(root, cards) == (wanted, reasons) and not reasons
-    assert lying(root) == committed
+    assert lying(root) == built
 
 
 def test_nobody_changes_a_syntax_tree_that_the_next_build_reads(tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def read_cells(path: Path, name: str) -> list[Cell]:
     except NotANotebook as error:
         cure = f"{error.cure}; `make build` makes it anew once the file is deleted"
         raise CheckFailed([Problem(what=error.what, where=name, cure=cure)]) from None
+    return cells_of(notebook, name)
+
+
+def cells_of(notebook: dict[str, Any], name: str) -> list[Cell]:
+    """Return the cells of a notebook that was read."""
     return [_read_cell(name, number, raw) for number, raw in enumerate(notebook["cells"], start=1)]
 
 

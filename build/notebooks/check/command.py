@@ -1,7 +1,7 @@
 """`make check`: every rule over every notebook, all findings in one go."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from build.notebooks.builder import (
     find_orphans,
     read_templates,
 )
-from build.notebooks.check.checked_cells import Cell, read_cells
+from build.notebooks.check.checked_cells import Cell, cells_of, read_cells
 from build.notebooks.check.credentials import find_credentials
 from build.notebooks.check.imports import find_imports, import_problems
 from build.notebooks.check.mounts import mount_problems
 from build.notebooks.check.offline import find_online
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
+from build.notebooks.notebook_file import read_notebook
 from build.notebooks.seal import read_object
 from kernel_src.recipes.kernel_cards import KernelCard
 
@@ -71,10 +72,25 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     for slug, card in known.items():
         if only and slug != only:
             continue
-        verdict.problems += freshness_problems(card, root, templates)
+        try:
+            fresh = build_notebook(card, root, templates)
+        except CheckFailed as failed:
+            verdict.problems += failed.problems
+            continue
+        files = fresh.files(root)
+        if any(path.exists() for path in files):
+            edited = find_edited(fresh, root)
+            verdict.problems += _stale_problems(fresh, card, edited, root)
+            verdict.problems += [edit_problem(path, root) for path in edited]
+            continue
+        path = next(iter(files))  # built on demand, and not yet: looked at in memory
+        cells = cells_of(read_notebook(fresh.notebook), path.relative_to(root).as_posix())
+        verdict.notebooks += 1
+        imported |= set(find_imports(cells))
+        verdict.problems += notebook_problems(path, cells, root, card, files)
     for orphan in find_orphans(cards, root):
         name = orphan.relative_to(root).as_posix()
-        cure = f"`git rm -r {name}`, or bring its experiment back"
+        cure = f"`rm -r {name}`, or bring its experiment back"
         verdict.problems.append(Problem(what="no experiment makes this notebook", where=name, cure=cure))
     for folder in sorted((root / notebooks.NOTEBOOKS).glob("[!.]*/")):
         path = folder / f"{folder.name}.ipynb"
@@ -97,17 +113,8 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     return verdict
 
 
-def freshness_problems(card: KernelCard, root: Path, templates: Templates) -> list[Problem]:
-    """Compare both files of a notebook, byte by byte, with a fresh build."""
-    try:
-        fresh = build_notebook(card, root, templates)
-    except CheckFailed as failed:
-        return failed.problems
-    edited = find_edited(fresh, root)
-    return [*_stale_problems(fresh, card, edited, root), *(edit_problem(path, root) for path in edited)]
-
-
 def _stale_problems(fresh: Built, card: KernelCard, edited: Sequence[Path], root: Path) -> list[Problem]:
+    """Compare both files of a notebook, byte by byte, with a fresh build."""
     problems = []
     for path, content in fresh.files(root).items():
         there = path.read_bytes() if path.is_file() else None
@@ -119,27 +126,30 @@ def _stale_problems(fresh: Built, card: KernelCard, edited: Sequence[Path], root
     return problems
 
 
-def notebook_problems(path: Path, cells: Sequence[Cell], root: Path, card: KernelCard | None) -> list[Problem]:
-    """Apply every rule that needs nothing but the notebook's folder."""
+def notebook_problems(
+    path: Path, cells: Sequence[Cell], root: Path, card: KernelCard | None, files: Mapping[Path, bytes] | None = None
+) -> list[Problem]:
+    """Apply every rule that needs nothing but the notebook's folder, or its files where none lie there."""
+    description = path.with_name(KERNEL_METADATA)
+    files = files or {one: one.read_bytes() for one in (path, description) if one.is_file()}
     problems = [fault for cell in cells for fault in cell.faults]
     problems += find_online(cells)
     problems += find_credentials(cells)
     problems += import_problems(cells, root)
-    problems += size_problems(path, root)
-    description = path.with_name(KERNEL_METADATA)
+    problems += size_problems(path, root, files[path])
     where = description.relative_to(root).as_posix()
-    if not description.is_file():
+    if description not in files:
         return problems if card else [*problems, Problem(what="is missing", where=where, cure="run `make build`")]
-    metadata = read_object(description.read_bytes())
+    metadata = read_object(files[description])
     problems += kernel_problems(metadata, where)
     if metadata and metadata.get("code_file") != path.name:
         problems.append(Problem(what=f"code_file is not {path.name}", where=where, cure="run `make build`"))
     return problems + mount_problems(cells, metadata)
 
 
-def size_problems(path: Path, root: Path) -> list[Problem]:
+def size_problems(path: Path, root: Path, content: bytes | None = None) -> list[Problem]:
     """Measure what Kaggle would receive: its client sends the JSON with every other letter than ASCII escaped."""
-    on_disk = path.read_bytes()
+    on_disk = path.read_bytes() if content is None else content
     size = max(len(on_disk), len(json.dumps(read_object(on_disk))))
     if size < SOURCE_LIMIT_BYTES:
         return []

@@ -12,7 +12,7 @@ from build.kaggle import doctor
 from build.kaggle.journal import Journal
 from build.kaggle.preparation import JOURNAL
 from build.kaggle.quota import next_quota_reset, next_submission_reset, until
-from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards
+from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook
 from build.notebooks.metadata import kernel_slug
 from tests.build.kaggle.site import Dataset, Kernel
 
@@ -168,9 +168,11 @@ def test_other_weights_on_the_site_than_here_are_a_warning(examine: Examine, ser
 
 
 def test_an_edit_in_the_browser_fails_and_a_mere_run_does_not(examine: Examine, server) -> None:
-    slugs = [kernel_slug(card.experiment, card.kernel) for card in all_cards()]
-    for slug in slugs:
-        put_kernel(server, slug, (ROOT / NOTEBOOKS / slug / f"{slug}.ipynb").read_text())
+    cards = [card for card in all_cards() if card.experiment in {"demo", "v1"}]  # committed, and built on demand
+    slugs = [kernel_slug(card.experiment, card.kernel) for card in cards]
+    for slug, card in zip(slugs, cards, strict=True):
+        path = ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
+        put_kernel(server, slug, path.read_text() if path.is_file() else build_notebook(card).notebook.decode())
     ok, lines = examine()
     assert ok and {level for level, _ in lines["drift"]} == {"ok"}
     notebook = json.loads(server.site.kernels[f"kim/{slugs[0]}"].versions[0]["text"])

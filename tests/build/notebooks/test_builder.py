@@ -1,6 +1,7 @@
 """`make build` on a toy package: what is written, what is left alone, what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,10 +11,11 @@ import pytest
 
 import build.notebooks.builder
 from build.notebooks.builder import build as build_notebooks
-from build.notebooks.builder import choose_cards, describe_datasets, find_orphans, run
+from build.notebooks.builder import build_missing, choose_cards, describe_datasets, find_orphans, run
 from build.core.errors import CheckFailed, UsageError
 from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import STAMP
+from build.notebooks.builder import notebook_of
 from kernel_src.recipes.kernel_cards import KernelCard
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,6 +79,16 @@ def edit_notebook(root: Path) -> bytes:
     path = notebook_path(root)
     path.write_text(path.read_text(encoding="utf-8").replace("print(double", "print(1 + double"), encoding="utf-8")
     return path.read_bytes()
+
+
+def test_a_notebook_that_does_not_lie_there_is_built_by_the_one_who_asks_for_it(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "kernel_src", tmp_path / "kernel_src", ignore=shutil.ignore_patterns("__pycache__"))
+    path = notebook_of("i2b-v1-infer", tmp_path / "notebooks")
+    assert [one.name for one in (tmp_path / "notebooks").iterdir()] == ["i2b-v1-infer"]
+    path.write_bytes(path.read_bytes().replace(b"inference", b"my inference"))
+    assert b"my inference" in build_missing("i2b-v1-infer", tmp_path).read_bytes(), "what lies there is left alone"
+    with pytest.raises(UsageError, match="does not exist"):
+        notebook_of("i2b-v99-infer", tmp_path / "notebooks")
 
 
 def test_each_card_becomes_a_notebook_with_its_description(root: Path) -> None:

@@ -1,6 +1,7 @@
 """`make lab` in a real browser: a cell is edited, saved and run as a person does it, and the edit is in its module."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.build.kaggle.desk import copy_kit, write_bundle
 from tests.build.sync.conftest import shown
 from tests.build.sync.lab_server import free_port, lab_server, need_lab
 from tests.build.sync.test_watch import wait_for
+from tests.notebook_picture import CELLS, follow, open_notebook
 
 SLUG = "i2b-demo-infer"
 PICTURES = ROOT / "out" / "browser"
@@ -70,6 +72,33 @@ def run_to(browser: Browser, number: int) -> None:
 
 
 @pytest.mark.full
+def test_a_reader_sees_the_script_and_of_the_library_its_chapters_and_each_link_of_the_contents_leads_to_its_heading(
+    kit: Path, address: str
+) -> None:
+    cells = json.loads((kit / "notebooks" / SLUG / f"{SLUG}.ipynb").read_bytes())["cells"]
+    titles = re.findall(r"\[([^\]]+)\]\(#", cells[0]["source"])
+    assert "Predict" in titles and "Runtime (continued)" in titles
+    with Browser() as browser:
+        seen = {cell["text"]: cell for cell in open_notebook(browser, address)}
+        browser.shot(PICTURES / "lab-opened.png")
+        for title in titles:
+            assert follow(browser, title) == title
+            seen |= {cell["text"]: cell for cell in browser.evaluate(CELLS)}
+        assert not browser.errors
+    code = [cell for cell in seen.values() if cell["kind"] == "code" and cell["text"]]  # what is drawn
+    assert [
+        one["text"] for one in code if not one["folded"] and "# kernel_src/kernels/infer.py" not in one["text"]
+    ] == []
+    assert any("outcome = infer(" in cell["text"] for cell in code)
+    assert {cell["text"].split("\n")[0] for cell in seen.values() if cell["chapter"]} >= {
+        "Runtime",
+        "Data",
+        "Inference",
+    }
+    assert not any(re.search(r"^(def|class) ", text, re.MULTILINE) for text in seen)
+
+
+@pytest.mark.full
 def test_an_edit_saved_in_a_browser_is_in_its_module_and_is_what_the_next_build_gives(
     kit: Path, address: str, tmp_path: Path
 ) -> None:
@@ -85,6 +114,8 @@ def test_an_edit_saved_in_a_browser_is_in_its_module_and_is_what_the_next_build_
         try:
             browser.wait_for(f"{NUMBER} === 0 && {READY}")
             run_to(browser, edited_cell)
+            browser.click(".jp-Notebook .jp-Cell.jp-mod-active .jp-Placeholder-content")  # unfold it
+            browser.wait_for(f"{CELL} && !{CELL}.querySelector('.jp-Placeholder-content')")
             browser.press("Enter")  # into the cell
             browser.press("Home", "Control")
             for _ in range(line):

@@ -1,6 +1,7 @@
 """`make check` as a whole, on a small tree of notebooks built by the kit."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,15 @@ def test_a_missing_notebook_and_a_missing_description_are_found(root: Path) -> N
     assert any(text.startswith("notebooks/i2b-b2-infer/kernel-metadata.json: is missing") for text in found)
 
 
+def test_a_notebook_that_is_built_on_demand_is_checked_where_it_does_not_lie(root: Path) -> None:
+    shutil.rmtree(root / "notebooks/i2b-a1-infer")
+    verdict = check(CARDS, root)
+    assert verdict.problems == [] and verdict.notebooks == 2
+    change(root, "kernel_src/runtime/mounts.py", "    return", "    import torch\n\n    torch.load(slug)\n    return")
+    (found,) = [text for text in problems(root) if "torch.load unpickles" in text and A1 in text]
+    assert "kernel_src/runtime/mounts.py:7" in found and not (root / "notebooks/i2b-a1-infer").exists()
+
+
 def test_an_edited_notebook_is_told_from_a_stale_one(root: Path) -> None:
     change(root, A1, "np.pi)", "np.e)")
     (found,) = problems(root)
@@ -130,7 +140,7 @@ def test_an_edited_notebook_is_told_from_a_stale_one(root: Path) -> None:
 
 def test_a_notebook_that_no_experiment_makes_is_found(root: Path) -> None:
     (found,) = problems(root, CARDS[:1])
-    assert found.startswith("notebooks/i2b-b2-infer: no experiment makes this notebook → `git rm -r")
+    assert found.startswith("notebooks/i2b-b2-infer: no experiment makes this notebook → `rm -r")
 
 
 def test_sources_that_cannot_be_stitched_are_reported_once(root: Path) -> None:
