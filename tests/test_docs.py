@@ -37,7 +37,7 @@ def anchors_of(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_and_link_of_a_page_leads_somewhere(page: Path) -> None:
-    text = page.read_text()
+    text = re.sub(r"`[^`]*` at commit \w+", "", page.read_text())  # what is gone, and where it can be found
     missing = [path for path in paths_in(text) if not any(ROOT.glob(path.rstrip("/")))]
     for link in links_in(text):
         target, _, anchor = link.partition("#")
@@ -70,8 +70,8 @@ def test_readme_is_read_in_two_minutes_and_leads_to_every_page() -> None:
 def test_the_module_that_readme_shows_is_the_one_there_is() -> None:
     source, cell, backbone = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     module = (ROOT / "kernel_src" / "runtime" / "randomness.py").read_text()
-    assert source.replace("\n", "") == module.replace("\n", "")
+    assert source == module
     assert cell.splitlines()[1] in source and cell.startswith("# kernel_src/runtime/randomness.py\n")
     namespace = {"replace": replace, "V7": V7}
     exec(backbone, namespace)
-    assert namespace["MINE"].backbone == "convnext_small" and len(backbone.splitlines()) == 5
+    assert namespace["MINE"].backbone == "convnext_small"

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from build.core.errors import UsageError
 from kernel_src.runtime.untrusted import checked_sha256, quoted
 
 LARGEST_BYTES = 512 << 20  # many times what Kaggle takes; a device or a film ends here
@@ -194,3 +195,20 @@ def _is_python(content: bytes) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(not isinstance(node, ast.Expr) for node in body)
+
+
+def notebook_of(slug: str, notebooks: Path) -> Path:
+    """Find the built notebook of a kernel.
+
+    Raises:
+        UsageError: it is not there (the message names those that are), or is no notebook any more.
+    """
+    notebook = notebooks / slug / f"{slug}.ipynb"
+    if not notebook.is_file():
+        there = sorted(path.stem for path in notebooks.glob("*/*.ipynb"))
+        raise UsageError(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
+    try:
+        read_notebook(read_bytes(notebook))
+    except NotANotebook as error:
+        raise UsageError(f"{notebook} {error}") from None
+    return notebook

@@ -6,6 +6,7 @@ A stand-in for `python -m build` and `python -m bench.run` records its arguments
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from build.cli import app
+from build.kaggle.flow import PushOptions
 from build.make import arguments, read_by, split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,11 +136,22 @@ def attack(checkout: Path, target: str, values: Mapping[str, str], how: str) -> 
     assert no_hit(checkout), (target, values)
 
 
+def test_what_a_push_advises_goes_on_with_its_options(checkout: Path) -> None:
+    options = PushOptions(experiment="demo", message="it's $5", submit=False, wait=False, again=True, overwrite=True)
+    received, done = make(checkout, *shlex.split(options.command())[1:])
+    assert received is not None and "push-inference" in received, done.stderr
+    wanted = {"--experiment=demo", "--message=it's $5", "--no-submit", "--no-wait", "--overwrite"}
+    assert wanted <= set(received) and "--again" not in received, "which would begin once more what is gone on with"
+    submits = """make push-inference EXPERIMENT=demo MESSAGE='it'"'"'s $5' OVERWRITE=1"""
+    assert options.command(submit=True, wait=True) == submits
+    assert PushOptions(experiment="demo").command("push-training") == "make push-training EXPERIMENT=demo"
+
+
 def test_every_target_that_reads_a_variable_is_known_here() -> None:
     assert len(TARGETS) >= 22
     named = set(re.findall(r"\b([A-Z]{3,})\b", " ".join(" ".join(words) for words in TARGETS.values())))
     assert named == {name for names in READ.values() for name in names}
-    assert {"DIR", "SLUG", "MESSAGE", "PSEUDO", "MODELS", "PARTS", "STORAGE", "SPACE", "RUN"} <= named
+    assert {"DIR", "SLUG", "MESSAGE", "PSEUDO", "MODELS", "PARTS", "STORAGE", "SPACE"} <= named
 
 
 def test_no_recipe_lets_make_or_a_shell_read_a_variable() -> None:
@@ -204,11 +217,9 @@ def test_a_value_that_is_one_folder_or_two_is_refused(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("push-data", "DIR=x"), "SLUG=… is missing"),
-        (("push-data", "SLUG=x"), "DIR=… is missing"),
         (("pull-kernel",), "EXPERIMENT=… is missing"),
         (("pull-kernel", "SLUG=i2b-v1-infer"), "SLUG: no variable of this target, it reads EXPERIMENT, KERNEL, YES"),
-        (("push-weights", "EXPERIMENT="), "EXPERIMENT=… is missing"),
+        (("push-training", "EXPERIMENT="), "EXPERIMENT=… is missing"),
         (("push-training", "EXPERIMENT=v1", "AGAIN=yes"), "AGAIN=yes: give 0 or 1"),
         (("train", "EXPERIMNT=v5"), "EXPERIMNT: no variable of this target"),
         (("status", "EXPERIMENT=v5"), "it reads none"),

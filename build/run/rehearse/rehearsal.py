@@ -119,6 +119,7 @@ def rehearse(
             expected=expected,
             manifests={name.rpartition("/")[2]: digest for name, digest in manifests.items()},
             notes=tuple(notes + describe_odd_files(odd, mock.working)),
+            edited=not is_untouched(content),
             changed=_changes(before, after),
         )
         report = judge(run)
@@ -141,7 +142,7 @@ def edit_remark(notebook: Path, content: bytes) -> str:
     """Say that a notebook was edited since it was built, so that nobody takes its rehearsal for that of the build."""
     if is_untouched(content):
         return ""
-    shown = f"`python -m build diff {shlex.quote(str(notebook))}` shows the edits"
+    shown = f"`python -m build sync --dry-run {shlex.quote(str(notebook))}` shows the edits"
     return f"{notebook.name} differs from its build and is rehearsed as it lies; {shown}"
 
 
