@@ -55,6 +55,9 @@ def strings(path: Path) -> Iterator[tuple[str, str, list[str]]]:
 def texts() -> list[tuple[str, str, list[str]]]:
     paths = (path for tree in TREES for path in sorted((ROOT / tree).rglob("*.py")))
     pages = [(page, (ROOT / page).read_text(encoding="utf-8"), []) for page in PAGES]
+    for path in (path for tree in TREES for path in sorted((ROOT / tree).rglob("*.jinja"))):
+        filled = re.sub(r"\{\{.*?\}\}", "X", path.read_text(encoding="utf-8"))
+        pages.append((str(path.relative_to(ROOT)), re.sub(r"</?code>", "`", filled), []))
     return [found for path in paths for found in strings(path)] + pages
 
 
