@@ -70,8 +70,8 @@ def test_readme_is_read_in_two_minutes_and_leads_to_every_page() -> None:
 def test_the_module_that_readme_shows_is_the_one_there_is() -> None:
     source, cell, backbone = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     module = (ROOT / "kernel_src" / "runtime" / "randomness.py").read_text()
-    assert source.replace("\n", "") == module.replace("\n", "")
+    assert source == module
     assert cell.splitlines()[1] in source and cell.startswith("# kernel_src/runtime/randomness.py\n")
     namespace = {"replace": replace, "V7": V7}
     exec(backbone, namespace)
-    assert namespace["MINE"].backbone == "convnext_small" and len(backbone.splitlines()) == 5
+    assert namespace["MINE"].backbone == "convnext_small"

@@ -160,15 +160,16 @@ def preflight_verb(
 
 def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Journal"], dict[str, Any]]) -> None:
     """Push one at a time, resumable; the last line says what is next."""
+    from build.kaggle.flow import PushOptions
     from build.kaggle.journal import Journal, only_push
-    from build.kaggle.preparation import JOURNAL, PUSH_FOLDER, command
+    from build.kaggle.preparation import JOURNAL, PUSH_FOLDER
 
     with only_push(PUSH_FOLDER):
         journal = Journal(JOURNAL)
         try:
             result = flow(options, journal)
         except KeyboardInterrupt:
-            goes_on = command(options.experiment, verb)
+            goes_on = options.command(verb)
             print(f"\nstopped; nothing is lost, what runs on Kaggle goes on: `{goes_on}` continues", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
         finally:
@@ -182,4 +183,4 @@ def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Jou
     elif "submission" in result:
         print(f"submission {result['submission']}: {result['status']}, public {result['public']}")
     else:
-        print(f"bundle {result['bundle']}: `{command(options.experiment)}` is next")
+        print(f"bundle {result['bundle']}: `{PushOptions(experiment=options.experiment).command()}` is next")

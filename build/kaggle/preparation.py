@@ -20,11 +20,6 @@ JOURNAL = PUSH_FOLDER / "journal.db"
 _CHECKED = ("kernel_src", "build", "notebooks", "datasets_meta", "pyproject.toml")
 
 
-def command(experiment: str, verb: str = "push-inference") -> str:
-    """Return the command that does it, or goes on with it."""
-    return f"make {verb} EXPERIMENT={experiment}"
-
-
 def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal) -> tuple[KernelCard, Path]:
     """Build the notebooks of an experiment and check the one of a kernel; return its card and the notebook.
 
@@ -49,7 +44,7 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
 def _check(slug: str, journal: Journal) -> str:
     """Check one notebook unless that was done for exactly these files; what is wrong with others does not matter."""
     inputs = {"notebook": slug, "sha256": _digest()}
-    if journal.done("check", inputs):
+    if journal.done("check", inputs) is not None:
         return "yes, as at the last check"
     from build.notebooks.check.command import check
 

@@ -34,10 +34,9 @@ def report_verb(
 
     Example: python -m build report out/v5.csv --data data/csiro-biomass --out out/v5.html
     """
-    from build.report.page import page
+    from build.report.page import judge, page
     from build.report.places import experiment_of
     from build.report.record import read_record
-    from build.report.verdict import judge
     from kernel_src.recipes.ensembles import ENSEMBLES
     from kernel_src.recipes.experiments import EXPERIMENTS
     from kernel_src.runtime.files import write_text
@@ -80,7 +79,7 @@ def _diagnose(oof: str, data: Path | None, submission: Path | None, out: Path | 
     """Diagnose an out-of-fold file, whoever made it; its truth is the data's, or its own."""
     from build.core.pages import require_place
     from build.report.diagnostics.diagnosis import diagnose
-    from build.report.diagnostics.sections import page
+    from build.report.diagnostics.page import page
     from build.report.diagnostics.summary import show
     from build.report.places import data_tables
     from kernel_src.competition.constants import TRAIN_FOLDER

@@ -28,10 +28,10 @@ def bundles_needed_by(name: str) -> dict[str, str]:
     from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
 
     made_by = {
-        bundle_slug(one): f"`python -m build bundle out/regressors/{one}`"
-        if experiment.is_frozen
-        else f"`make train EXPERIMENT={one}`"
-        for one, experiment in EXPERIMENTS.items()
+        bundle_slug(experiment): f"`python -m build bundle out/regressors/{experiment}`"
+        if recipe.is_frozen
+        else f"`make train EXPERIMENT={experiment}`"
+        for experiment, recipe in EXPERIMENTS.items()
     }
     needed = {slug: f"the bundle that {made_by[slug]} makes" for slug in kernel_card(name, "infer").bundles}
     return needed | dict.fromkeys(frozen_backbones(name), "weights of the frozen backbone")

@@ -20,12 +20,13 @@ from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook
 from build.notebooks.metadata import kernel_slug
 from build.notebooks.notebook_file import notebook_of
 from build.run.datasets import bundles_needed_by, match_datasets, needed_by
-from build.run.mock import lay_out
+from build.run.mock import dataset_slug, lay_out
 from build.run.rehearse.page import render_html
 from build.run.session import only_one
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.runtime.manifest import MANIFEST_FILE
 from kernel_src.runtime.mounts import MOCK
 
 RUNS = Path("out", "notebook-runs")
@@ -129,21 +130,13 @@ def _datasets(
     given = list(weights)
     if not given:
         places = [root / "out" / "demo" / "bundle", *(root / "out" / "bundles" / name for name in trained.values())]
-        given = [place for place in places if _names(place) in needed]
+        given = [place for place in places if place.is_dir() and dataset_slug(place) in needed]
     nets = {slug: name for slug, name in trained.items() if not EXPERIMENTS[name].is_frozen}
     if random:
-        there = {_names(place) for place in given}
+        there = {dataset_slug(place) for place in given}
         given += [random_bundle(name, root, say) for slug, name in nets.items() if slug not in there]
     needed |= {slug: f"{needed[slug]}, or RANDOM=1 for random numbers in its place" for slug in nets}
     return match_datasets(needed, given, "WEIGHTS=")
-
-
-def _names(bundle: Path) -> str:
-    """Return the dataset that a bundle says it is, "" where there is none."""
-    from kernel_src.runtime.manifest import MANIFEST_FILE
-
-    manifest = bundle / MANIFEST_FILE
-    return str(json.loads(manifest.read_bytes()).get("dataset", "")) if manifest.is_file() else ""
 
 
 def random_bundle(experiment: str, root: Path, say: Say) -> Path:
@@ -152,7 +145,7 @@ def random_bundle(experiment: str, root: Path, say: Say) -> Path:
     from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 
     bundle = root / "out" / "random-bundles" / experiment
-    if _names(bundle):
+    if (bundle / MANIFEST_FILE).is_file():
         return bundle
     say(f"{experiment}: its bundle is made of random numbers, so its grams mean nothing → {bundle}")
     recipe, scratch = EXPERIMENTS[experiment], bundle.with_name(f".{experiment}")

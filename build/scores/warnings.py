@@ -4,7 +4,7 @@
 - Folds: files cut differently, groups cut apart, one photograph under two names on both sides of a cut.
 - Errors that are too good. A model that has never seen a visit errs by visit: on the real photographs the means of the
   errors of each visit vary 2.7 to 5.6 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
-  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image (bench/visits.py).
+  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image (docs/validation.md).
   Other photographs have other figures (the demo's painted ones 2.0, whole groups left out): there a file is suspected
   only if it hides its folds.
 - Means of folds that are met too exactly, or overshot (overshoot.py): whoever scales by the target statistics of the

@@ -5,7 +5,7 @@
 - `rules`, `placement`, `collisions`, `side_effects`: what a notebook would compute differently, and is refused.
 - `purity`: statements that may run at another moment; `module_context`: what one module sees.
 - `aliases`, `imports`, `parameters`, `drafts`: the edits; `proof` checks that the text says what was meant.
-- `notebook`, `ipython_differences`: cells, ids, bytes, and what IPython would do to them.
+- `notebook`, `chapters`, `ipython_differences`: cells, headings, bytes, and what IPython would do to them.
 - `template`: a script's notebooks but for their parameters; `assembly`: the whole way.
 """
 

@@ -46,7 +46,7 @@ def table(described: Sequence[Description]) -> str:
         )
     return f"""# Bundle sizes
 
-For whoever wonders what to upload. Written by `python -m build describe --bundle-sizes`: the tensors of all folds,
+For whoever wonders what to upload. Written by `describe --bundle-sizes`: the tensors of all folds,
 counted from their shapes; `tests/build/weights/test_bundle_sizes.py` writes a fold of each architecture and finds these
 bytes in its files. Gigabytes are 10⁹ bytes. The seed's figures are those of its weight datasets.
 

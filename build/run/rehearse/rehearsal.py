@@ -119,6 +119,7 @@ def rehearse(
             expected=expected,
             manifests={name.rpartition("/")[2]: digest for name, digest in manifests.items()},
             notes=tuple(notes + describe_odd_files(odd, mock.working)),
+            edited=not is_untouched(content),
             changed=_changes(before, after),
         )
         report = judge(run)

@@ -51,6 +51,7 @@ class Run:
     expected: Expected | None  # None where no competition is mounted
     manifests: dict[str, str]  # mounted dataset's slug → sha256 of its manifest.json
     notes: tuple[str, ...] = ()  # on what the run left
+    edited: bool  # the notebook is not as it was built
     changed: list[str]  # what became of /kaggle/input, where it could not be mounted read-only
 
 
@@ -87,6 +88,7 @@ def judge(run: Run) -> Report:
     return Report(
         notebook=str(run.notebook),
         source_sha256=sources_sha256(read_notebook(read_bytes(run.notebook))),
+        edited=run.edited,
         manifests=run.manifests,
         out=str(run.out),
         rerun=run.rerun,

@@ -86,7 +86,7 @@ def test_the_real_bundles_keep_the_promise_and_the_committed_table_is_theirs(
     committed = (Path(__file__).parents[3] / "docs/bundle-sizes.md").read_text()
     monkeypatch.chdir(tmp_path)
     run(True)
-    assert Path("docs/bundle-sizes.md").read_text() == committed, "run `python -m build describe --bundle-sizes`"
+    assert Path("docs/bundle-sizes.md").read_text() == committed, "run `describe --bundle-sizes`"
 
 
 @pytest.mark.full

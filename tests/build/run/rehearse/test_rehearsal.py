@@ -44,6 +44,7 @@ def test_a_good_notebook_passes_and_the_report_has_every_figure(
     report = rehearse_toy(tmp_path, cells, data=data, weights=weights, isolation=isolation, layout="legacy")
     out = tmp_path / "out"
     assert report.ok and report.problems == () and report.failure is None
+    assert report.edited, "no build has sealed this one"
     assert report.submission and (report.submission.rows, report.submission.valid) == (10, True)
     assert report.network_attempts == 0, "Jupyter's loopback and the notebook's own are not the network"
     assert report.images == 2 and 0.05 < report.peak_rss_gb < 4 and 0.5 < report.seconds < 60
