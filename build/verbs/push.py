@@ -145,7 +145,7 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
 @verbs.command("preflight")
 def preflight_verb(
-    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.py.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.json.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Look once more although it has looked before.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Push over an edit made on the site.")] = False,
     as_json: AsJson = False,
