@@ -36,10 +36,10 @@ for subject in (validation, regress):  # each a subject with verbs of its own
 
 
 def written_at(error: ExperimentError) -> str:
-    """Return file:line of the list in kernel_src/common/ whose entry raised this, or nothing."""
+    """Return file:line of the list in kernel_src/recipes/ whose entry raised this, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).name in ("experiments.py", "ensembles.py")]
-    return f"kernel_src/common/{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return f"kernel_src/recipes/{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
 def main() -> None:

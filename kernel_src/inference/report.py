@@ -64,4 +64,4 @@ def print_report(report: Mapping[str, Any], submission: Path, path: Path) -> Non
         print("no faults")
     for fault in report["faults"]:
         ids = f" [{', '.join(fault['ids'])}]" if fault["ids"] else ""
-        print(f"FAULT {fault['part']}: {fault['what']}{ids} → {fault['instead']}")
+        print(f"FAULT {fault['part']}: {fault['what']}{ids} → {fault['fallback']}")

@@ -76,7 +76,7 @@ def test_what_the_rule_allows_kaggle_takes(name: str) -> None:
 @pytest.mark.parametrize("name", ["v7.1", "exp 2"])
 def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) -> None:
     kit = copy_kit(tmp_path / "kit")
-    path = kit / "kernel_src" / "common" / "experiments.py"
+    path = kit / "kernel_src" / "recipes" / "experiments.py"
     text = path.read_text().replace(
         "EXPERIMENTS = by_name(", f"MINE = replace(DEMO, name={name!r})\n\nEXPERIMENTS = by_name("
     )

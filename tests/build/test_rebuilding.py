@@ -64,7 +64,7 @@ def write(where: str, text: str) -> Edit:
     return lambda root: (root / where).write_text(text, encoding="utf-8")
 
 
-TOOL, OTHER, INFER = "kernel_src/common/tool.py", "kernel_src/common/other.py", "kernel_src/kernels/infer.py"
+TOOL, OTHER, INFER = "kernel_src/data/tool.py", "kernel_src/data/other.py", "kernel_src/kernels/infer.py"
 EDITS: dict[str, Edit] = {
     "a line": replace(TOOL, "LIMIT = 3", "LIMIT = 4"),
     "lines above all others": replace(TOOL, "LIMIT = 4", "# one\n# two\nLIMIT = 4"),

@@ -155,7 +155,7 @@ def _contained_problems(said: dict[str, Any]) -> list[Problem]:
     return [
         Problem(
             what=plain_text(
-                f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('instead')}"
+                f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('fallback')}"
             )[:2000],
             where=INFERENCE_REPORT,
             cure="mend it before you submit; rehearsed without --rerun it is an error with file and line",

@@ -122,7 +122,7 @@ def test_a_notebook_that_holds_it_is_not_staged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("kernel_src/common/x.py", f"# my key is {KEY}\n"),
+        ("kernel_src/data/x.py", f"# my key is {KEY}\n"),
         ("kernel_src/kernels/x.py", f'"""{BASIC}"""\n'),
         ("notebooks/i2b-x/i2b-x.ipynb", f'{{"cells": [], "metadata": {{"k": "{KEY}"}}}}'),
         ("notebooks/i2b-x/kernel-metadata.json", f'{{"title": "{KEY}"}}'),

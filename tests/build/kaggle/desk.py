@@ -69,7 +69,7 @@ class Desk:
 
     def change_sources(self, text: str = "\nAN_EDIT = 1\n") -> None:
         """Edit kernel_src, build, and rehearse."""
-        with (self.folder / "kernel_src" / "common" / "competition.py").open("a") as handle:
+        with (self.folder / "kernel_src" / "competition" / "constants.py").open("a") as handle:
             handle.write(text)
         built = subprocess.run([sys.executable, "-m", "build", "notebooks"], cwd=self.folder, capture_output=True)
         assert built.returncode == 0, built.stderr.decode()

@@ -46,10 +46,10 @@ def cells(tmp_path: Path) -> Cells:
         metadata = {"stitch": {"source": file, "lines": lines}}
         return {"cell_type": "code", "source": source, "metadata": metadata, "outputs": [], "execution_count": None}
 
-    raising = "# kernel_src/common/f.py\ndef f(x):\n    raise ValueError('no weights at here')"
+    raising = "# kernel_src/data/f.py\ndef f(x):\n    raise ValueError('no weights at here')"
     heading = {"cell_type": "markdown", "metadata": {}, "source": "## Predict"}
     made = [
-        code(raising, "kernel_src/common/f.py", [0, 7, 8]),
+        code(raising, "kernel_src/data/f.py", [0, 7, 8]),
         heading,
         code("print('hello')\nf(1)", "kernel_src/kernels/infer.py", [41, 42]),
     ]
@@ -61,7 +61,7 @@ def cells(tmp_path: Path) -> Cells:
 def test_the_innermost_line_of_ours_is_named(cells: Cells) -> None:
     log = as_kaggle_logs_it(("stdout", "hello\n"), ("stderr", TRACEBACK), ("stderr", AFTERWARDS))
     failure = explain_log(log, cells, "Your notebook threw an exception")
-    assert failure.source == "kernel_src/common/f.py:8"
+    assert failure.source == "kernel_src/data/f.py:8"
     assert failure.error == "ValueError: no weights at here"
     assert (failure.cell, failure.title) == (2, "Predict")
     assert any("kernel_src/kernels/infer.py:42 (cell In[2], line 2)" in line for line in failure.traceback)
@@ -72,11 +72,11 @@ def test_the_innermost_line_of_ours_is_named(cells: Cells) -> None:
 
 def test_a_log_cut_into_pieces_is_put_together(cells: Cells) -> None:
     pieces = [("stderr", piece + "\n") for piece in TRACEBACK.split("\n")]
-    assert explain_log(as_kaggle_logs_it(*pieces), cells, "").source == "kernel_src/common/f.py:8"
+    assert explain_log(as_kaggle_logs_it(*pieces), cells, "").source == "kernel_src/data/f.py:8"
 
 
 def test_a_log_that_is_plain_text_is_read_as_well(cells: Cells) -> None:
-    assert explain_log(TRACEBACK, cells, "").source == "kernel_src/common/f.py:8"
+    assert explain_log(TRACEBACK, cells, "").source == "kernel_src/data/f.py:8"
 
 
 def test_without_a_traceback_kaggles_word_and_the_last_lines_are_all_there_is(cells: Cells) -> None:

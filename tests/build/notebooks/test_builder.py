@@ -53,7 +53,7 @@ def root(tmp_path: Path) -> Path:
     for path, text in (
         ("kernel_src/__init__.py", ""),
         ("kernel_src/data/__init__.py", ""),
-        ("kernel_src/common/tool.py", LIBRARY),
+        ("kernel_src/data/tool.py", LIBRARY),
         ("kernel_src/kernels/infer.py", KERNEL),
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def states(root: Path, cards: list[KernelCard] = CARDS, **options: bool) -> list
 
 
 def change_library(root: Path) -> None:
-    (root / "kernel_src/common/tool.py").write_text(LIBRARY.replace("2 *", "3 *"), encoding="utf-8")
+    (root / "kernel_src/data/tool.py").write_text(LIBRARY.replace("2 *", "3 *"), encoding="utf-8")
 
 
 def edit_notebook(root: Path) -> bytes:
@@ -234,10 +234,10 @@ def test_every_problem_of_every_notebook_is_reported_once(root: Path) -> None:
 
 
 def test_a_fault_in_a_shared_module_is_reported_once_and_nothing_is_written(root: Path) -> None:
-    (root / "kernel_src/common/tool.py").write_text("def double(:\n", encoding="utf-8")
+    (root / "kernel_src/data/tool.py").write_text("def double(:\n", encoding="utf-8")
     with pytest.raises(CheckFailed) as failed:
         states(root)
-    assert len(failed.value.problems) == 1 and "kernel_src/common/tool.py:1" in failed.value.problems[0].where
+    assert len(failed.value.problems) == 1 and "kernel_src/data/tool.py:1" in failed.value.problems[0].where
     assert not (root / "notebooks").exists()
 
 

@@ -353,7 +353,7 @@ def test_notebook_survives_jupytexts_round_trip(package):
 
 
 def test_real_library_of_this_repository_is_stitched(package):
-    """Every module of kernel_src/common that stands alone or with its imports goes into a notebook."""
+    """Every module of kernel_src that stands alone or with its imports goes into a notebook."""
     made = package(
         {"main.py": "from kernel_src.competition.submission import read_column\nprint(read_column.__name__)\n"}
     )

@@ -19,7 +19,7 @@ MAIN = "kernel_src/kernels/infer.py"
 SOURCES = {
     "kernel_src/__init__.py": "",
     "kernel_src/data/__init__.py": "",
-    "kernel_src/common/tool.py": '''"""## The tool
+    "kernel_src/data/tool.py": '''"""## The tool
 
 It doubles.
 """
@@ -45,7 +45,7 @@ def root_of(number):
 def rounded(number):
     return round(number, LIMIT)
 ''',
-    "kernel_src/common/other.py": '''"""## The other"""
+    "kernel_src/data/other.py": '''"""## The other"""
 
 from kernel_src.data import tool
 from kernel_src.data.tool import LIMIT
@@ -108,11 +108,11 @@ class Toy:
         return {where: (self.root / where).read_bytes() for where in SOURCES}
 
     def text(self, name: str) -> str:
-        where = MAIN if name == "infer" else f"kernel_src/common/{name}.py"
+        where = MAIN if name == "infer" else f"kernel_src/data/{name}.py"
         return (self.root / where).read_text(encoding="utf-8")
 
     def write(self, name: str, text: str) -> None:
-        where = MAIN if name == "infer" else f"kernel_src/common/{name}.py"
+        where = MAIN if name == "infer" else f"kernel_src/data/{name}.py"
         (self.root / where).write_text(text, encoding="utf-8")
 
     def cell(self, inside: str) -> dict[str, Any]:

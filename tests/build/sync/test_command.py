@@ -49,7 +49,7 @@ def test_diff_shows_each_modules_lines_and_writes_nothing(toy: Toy, copy: Path, 
     before = toy.sources
     code, out, _ = type_("diff", str(copy))
     assert code == 0 and toy.sources == before
-    assert "--- kernel_src/common/tool.py" in out
+    assert "--- kernel_src/data/tool.py" in out
     assert "-    return round(number, LIMIT)\n+    return round(number, LIMIT + 1)" in out
     assert "other.py" not in out
 
@@ -65,7 +65,7 @@ def test_diff_is_coloured_on_a_terminal(copy: Path, type_: Type, monkeypatch: py
 
 def test_sync_tells_what_changed_and_diff_has_nothing_left_to_show(toy: Toy, copy: Path, type_: Type) -> None:
     code, out, _ = type_("sync", str(copy))
-    assert code == 0 and "changed     kernel_src/common/tool.py\nbackup      out/sync/backup/0001" in out
+    assert code == 0 and "changed     kernel_src/data/tool.py\nbackup      out/sync/backup/0001" in out
     assert "LIMIT + 1" in toy.text("tool")
     assert type_("diff", str(copy))[:2] == (0, f"{copy}: nothing to bring home\n")
 
@@ -75,7 +75,7 @@ def test_a_conflict_ends_with_1_and_says_where_its_markers_are(toy: Toy, copy: P
     before = toy.sources
     code, _, err = type_("sync", str(copy))
     assert code == 1 and toy.sources == before
-    assert "resolve the <<<<<<< in out/sync/conflicts/kernel_src/common/tool.py.rej" in err
+    assert "resolve the <<<<<<< in out/sync/conflicts/kernel_src/data/tool.py.rej" in err
     code, _, err = type_("diff", str(copy))
     assert code == 1 and "changed the same lines differently" in err
     code, _, err = type_("sync", str(copy), "--conflicts", "source")
@@ -84,9 +84,9 @@ def test_a_conflict_ends_with_1_and_says_where_its_markers_are(toy: Toy, copy: P
 
 def test_scripts_get_one_json_object(toy: Toy, copy: Path, type_: Type) -> None:
     code, out, _ = type_("diff", str(copy), "--json")
-    assert code == 0 and "+    return round(number, LIMIT + 1)" in json.loads(out)["diffs"]["kernel_src/common/tool.py"]
+    assert code == 0 and "+    return round(number, LIMIT + 1)" in json.loads(out)["diffs"]["kernel_src/data/tool.py"]
     code, out, _ = type_("sync", str(copy), "--json")
-    assert code == 0 and json.loads(out)["changed"] == ["kernel_src/common/tool.py"]
+    assert code == 0 and json.loads(out)["changed"] == ["kernel_src/data/tool.py"]
     toy.write("tool", toy.text("tool").replace("LIMIT + 1", "LIMIT - 1"))
     code, out, _ = type_("sync", str(copy), "--json")
     assert code == 1 and json.loads(out)["ok"] is False

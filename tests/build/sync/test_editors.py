@@ -148,7 +148,7 @@ def test_cells_that_may_be_several_are_refused_and_listed(toy: Toy) -> None:
     for name in ("tool", "other"):
         toy.notebook["cells"].remove(toy.cell(f"def same_{name}"))
     toy.insert_below("## Work", "def same_(a):\n    b = a\n    c = b\n    return a + b + c + 1")
-    assert "may be any of several cells of kernel_src/common/other.py, kernel_src/common/tool.py" in toy.refusals()
+    assert "may be any of several cells of kernel_src/data/other.py, kernel_src/data/tool.py" in toy.refusals()
 
 
 def test_a_pasted_picture_is_refused(toy: Toy) -> None:

@@ -133,7 +133,7 @@ def test_deleting_all_of_a_module_but_its_text_is_refused_and_says_what_is_left(
     for part in ("def both", "print(both(4))"):
         toy.notebook["cells"].remove(toy.cell(part))
     refusals = toy.refusals()
-    assert "kernel_src/common/other.py: nothing in the notebook needs this module any more" in refusals
+    assert "kernel_src/data/other.py: nothing in the notebook needs this module any more" in refusals
     assert "delete its other cells, too, such as '## The other'" in refusals
 
 
@@ -306,7 +306,7 @@ def test_a_conflict_leaves_the_sources_and_writes_a_conflict_file(toy: Toy) -> N
     with pytest.raises(CheckFailed, match="changed the same lines differently"):
         toy.sync()
     assert toy.sources == before
-    written = (toy.root / "out/sync/conflicts/kernel_src/common/tool.py.rej").read_text()
+    written = (toy.root / "out/sync/conflicts/kernel_src/data/tool.py.rej").read_text()
     assert "<<<<<<< sources\nLIMIT = 4" in written and "LIMIT = 5" in written
     (kept,) = (toy.root / "out/sync/kept").iterdir()
     assert json.loads(kept.read_bytes()) == toy.notebook
@@ -329,7 +329,7 @@ def test_a_notebook_that_does_not_say_its_build_is_refused(toy: Toy) -> None:
 
 
 def test_sources_with_windows_line_ends_keep_them(toy: Toy) -> None:
-    path = toy.root / "kernel_src/common/tool.py"
+    path = toy.root / "kernel_src/data/tool.py"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     before = path.read_bytes()
     toy.build()

@@ -242,7 +242,7 @@ def test_a_pending_write_that_names_files_elsewhere_is_refused(tmp_path: Path) -
     assert victim.read_text() == ""
 
 
-@pytest.mark.parametrize("linked", ["kernel_src/common/tool.py", "kernel_src/common"])
+@pytest.mark.parametrize("linked", ["kernel_src/data/tool.py", "kernel_src/data"])
 def test_an_edit_is_not_written_through_a_link_that_leads_out_of_the_sources(linked: str, tmp_path: Path) -> None:
     toy = Toy(tmp_path / "kit")
     elsewhere = tmp_path / "elsewhere"
@@ -304,7 +304,7 @@ PATHS = st.sampled_from(
         "~/x",
     ]
     + [
-        "kernel_src/common/tool.py",
+        "kernel_src/data/tool.py",
         MAIN,
         "a" * 64,
         "A" * 64,

@@ -35,7 +35,7 @@ def test_an_edit_taken_back_before_the_next_save_is_taken_back_in_the_source_and
     result = toy.sync()
     assert toy.text("other") == before and "LIMIT = 5" in toy.text("tool")
     assert result.notes == [
-        "kernel_src/common/other.py loses what an earlier sync brought home: the notebook has it no more"
+        "kernel_src/data/other.py loses what an earlier sync brought home: the notebook has it no more"
     ]
 
 
@@ -46,7 +46,7 @@ def test_a_notebook_put_back_as_it_was_built_takes_nothing_back_and_says_so(toy:
     toy.notebook = built
     result = toy.sync()
     assert "LIMIT = 5" in toy.text("tool")
-    assert result.notes == ["kernel_src/common/tool.py keeps what an earlier sync brought home"]
+    assert result.notes == ["kernel_src/data/tool.py keeps what an earlier sync brought home"]
 
 
 def test_another_copy_of_the_notebook_takes_nothing_back(toy: Toy) -> None:
@@ -57,8 +57,8 @@ def test_another_copy_of_the_notebook_takes_nothing_back(toy: Toy) -> None:
     toy.replace("return round(number, LIMIT)", "return round(number, LIMIT + 1)")
     edited = parse(json.dumps(toy.notebook).encode())
     result = sync_back(edited, toy.root, notebook=toy.root / "Downloads/toy.ipynb")
-    assert "LIMIT = 5" in result.texts["kernel_src/common/tool.py"]
-    assert "LIMIT + 1" in result.texts["kernel_src/common/tool.py"]
+    assert "LIMIT = 5" in result.texts["kernel_src/data/tool.py"]
+    assert "LIMIT + 1" in result.texts["kernel_src/data/tool.py"]
 
 
 def test_an_edit_comes_home_again_when_the_sources_were_put_back(toy: Toy) -> None:

@@ -53,7 +53,7 @@ def test_old_builds_are_forgotten_with_the_texts_that_only_they_had(toy: Toy) ->
     texts = {path.name for path in (toy.root / BUILDS / "sources").iterdir()}
     assert prune(toy.root) == [first]
     assert len(texts) - len(list((toy.root / BUILDS / "sources").iterdir())) == 1  # tool.py as it was then
-    assert find(toy.root, second).texts["kernel_src/common/tool.py"] == toy.text("tool")
+    assert find(toy.root, second).texts["kernel_src/data/tool.py"] == toy.text("tool")
     with pytest.raises(CheckFailed, match="nor in git's history"):
         find(toy.root, first)
 

@@ -39,9 +39,9 @@ def kept(toy: Toy) -> list[bytes]:
 @pytest.mark.parametrize(
     "inside, source",
     [
-        (LAST, "kernel_src/common/tool.py"),
-        ("value = math.sqrt", "kernel_src/common/tool.py"),
-        ("first = double(number)", "kernel_src/common/other.py"),
+        (LAST, "kernel_src/data/tool.py"),
+        ("value = math.sqrt", "kernel_src/data/tool.py"),
+        ("first = double(number)", "kernel_src/data/other.py"),
         ("print(both(4))", "kernel_src/kernels/infer.py"),
         ("COUNT = 3", "kernel_src/kernels/infer.py"),
         ("import json", "imports: standard library"),
@@ -75,7 +75,7 @@ def test_a_switched_cell_is_found_by_its_id_whatever_was_edited_in_it(toy: Toy) 
 def test_a_switched_cell_is_found_by_its_lines_when_it_was_edited_and_its_id_is_gone(toy: Toy) -> None:
     cell = switch(toy, "value = math.sqrt", "raw", bare=True)
     cell["source"] = cell["source"].replace("return double(value)", "return double(value + 1)")
-    assert "was Code of kernel_src/common/tool.py and is Raw now" in toy.refusals()
+    assert "was Code of kernel_src/data/tool.py and is Raw now" in toy.refusals()
 
 
 def test_half_a_cell_switched_off_is_refused_too(toy: Toy) -> None:

@@ -10,7 +10,7 @@ from build.notebooks.check.checked_cells import Cell, read_cells
 from build.notebooks.check.names import read_names
 from build.notebooks.check.offline import find_online
 
-LIBRARY = "kernel_src/common/thing.py"
+LIBRARY = "kernel_src/data/thing.py"
 
 
 def write_notebook(path: Path, *texts: str, metadata: dict | None = None) -> Path:

@@ -39,7 +39,7 @@ def test_a_package_that_the_image_is_not_known_to_have_is_found_wherever_it_stan
     cells_of, tmp_path: Path, code: str
 ) -> None:
     (found,) = problems_of(cells_of(code), tmp_path)
-    assert "lightgbm is not known to be in Kaggle's image" in found and "kernel_src/common/thing.py:1" in found
+    assert "lightgbm is not known to be in Kaggle's image" in found and "kernel_src/data/thing.py:1" in found
 
 
 def test_text_about_a_package_is_no_import(cells_of, tmp_path: Path) -> None:
@@ -72,6 +72,6 @@ def test_a_package_that_asks_the_internet_on_import_must_be_silenced_before(cell
 
 def test_each_import_is_found_with_its_first_place(cells_of) -> None:
     assert find_imports(cells_of("import numpy", "import numpy.linalg\nfrom torch import nn")) == {
-        "numpy": "notebooks/n/n.ipynb cell 1 (kernel_src/common/thing.py:11)",
-        "torch": "notebooks/n/n.ipynb cell 2 (kernel_src/common/thing.py:12)",
+        "numpy": "notebooks/n/n.ipynb cell 1 (kernel_src/data/thing.py:11)",
+        "torch": "notebooks/n/n.ipynb cell 2 (kernel_src/data/thing.py:12)",
     }

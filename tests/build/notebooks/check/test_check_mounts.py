@@ -72,7 +72,7 @@ def test_listed_and_used_is_fine(cells_of) -> None:
 
 def test_a_mount_that_is_not_listed_is_found_with_its_line(cells_of) -> None:
     (found,) = problems(cells_of, "find_dataset('w-one', '')\nfind_dataset('w-two', '')\nfind_dataset('w-three', '')")
-    assert found.startswith("notebooks/n/n.ipynb cell 2 (kernel_src/common/thing.py:13): w-three is not listed")
+    assert found.startswith("notebooks/n/n.ipynb cell 2 (kernel_src/data/thing.py:13): w-three is not listed")
 
 
 def test_a_listed_source_that_no_code_asks_for_is_found(cells_of) -> None:

@@ -196,7 +196,7 @@ def test_safe_ways_to_load_are_fine(online: Find, code: str) -> None:
 
 def test_a_finding_names_notebook_cell_source_line_and_cure(online: Find) -> None:
     (found,) = online("x = 1", "import torch\n\nstate = torch.load('w.pt')")
-    assert found.startswith("notebooks/n/n.ipynb cell 2 (kernel_src/common/thing.py:13): torch.load unpickles")
+    assert found.startswith("notebooks/n/n.ipynb cell 2 (kernel_src/data/thing.py:13): torch.load unpickles")
     assert "→ keep tensors in safetensors" in found
 
 

@@ -36,5 +36,5 @@ def test_a_notebook_that_trusts_is_available_fails_with_the_cure(tmp_path: Path)
     cell = "import torch\ndevice = 'cuda' if torch.cuda.is_available() else 'cpu'\ntorch.ones(1).to(device)"
     report = rehearse_toy(tmp_path, [cell, WRITE], device="p100")
     problem = find_problem(report, "no kernel image is available")
-    assert problem.where == "kernel_src/common/toy.py:103"
+    assert problem.where == "kernel_src/data/toy.py:103"
     assert "NvidiaTeslaT4" in problem.cure and "get_arch_list" in problem.cure

@@ -33,14 +33,14 @@ for name, digest in json.loads((bundle / "manifest.json").read_text())["files"].
 def test_a_network_call_fails_and_is_shown_with_its_source_line(tmp_path: Path, isolation: str) -> None:
     report = rehearse_toy(tmp_path, [FETCH, "print('fetching')\nfetch()", WRITE], isolation=isolation)
     assert report.network_attempts == 1 and report.network[0].target == "example.com:80"
-    assert report.network[0].source == "kernel_src/common/toy.py:104"
+    assert report.network[0].source == "kernel_src/data/toy.py:104"
     problem = find_problem(report, "tried to reach example.com:80")
-    assert problem.where == "kernel_src/common/toy.py:104" and "dataset" in problem.cure
+    assert problem.where == "kernel_src/data/toy.py:104" and "dataset" in problem.cure
     assert "network" in find_problem(report, "URLError").cure
     assert report.failure and report.failure.cell == 3 and report.failure.last_lines == ("fetching",)
     frames = "\n".join(report.failure.traceback)
-    assert "kernel_src/common/toy.py:202 (cell In[3], line 2)" in frames, "the call"
-    assert "kernel_src/common/toy.py:104 (cell In[2], line 4)" in frames, "the function that was called"
+    assert "kernel_src/data/toy.py:202 (cell In[3], line 2)" in frames, "the call"
+    assert "kernel_src/data/toy.py:104 (cell In[2], line 4)" in frames, "the function that was called"
     assert "In[3]" in report.failure.as_text() and "fetching" in report.failure.as_text()
 
 
@@ -49,12 +49,12 @@ def test_a_swallowed_network_call_fails_the_rehearsal_all_the_same(tmp_path: Pat
     assert report.failure is None and report.submission and report.submission.valid
     assert not report.ok and report.network_attempts == 1
     problem = find_problem(report, "tried to reach 1.1.1.1:443")
-    assert problem.where == "kernel_src/common/toy.py:104" and "/kaggle/input" in problem.cure
+    assert problem.where == "kernel_src/data/toy.py:104" and "/kaggle/input" in problem.cure
 
 
 def test_a_program_that_goes_to_the_network_by_itself_is_caught(tmp_path: Path, isolation: str) -> None:
     report = rehearse_toy(tmp_path, [FETCH_BY_PIP, WRITE], isolation=isolation)
-    assert find_problem(report, "pip download --retries 0 six").where == "kernel_src/common/toy.py:104"
+    assert find_problem(report, "pip download --retries 0 six").where == "kernel_src/data/toy.py:104"
 
 
 def test_packets_of_a_program_nobody_listed_are_counted_by_the_namespace(tmp_path: Path, namespaces: str) -> None:
@@ -70,7 +70,7 @@ def test_a_write_to_the_input_fails_and_the_originals_stay_as_they_were(tmp_path
     cells = [remount, "(COMPETITION / 'test.csv').write_text('x')"]  # not even root can make it writable
     report = rehearse_toy(tmp_path, cells, data=data, isolation=namespaces)
     problem = find_problem(report, "Read-only file system")
-    assert problem.where == "kernel_src/common/toy.py:201" and "write to /kaggle/working" in problem.cure
+    assert problem.where == "kernel_src/data/toy.py:201" and "write to /kaggle/working" in problem.cure
     assert tree_sha256(data) == before
 
 
@@ -111,7 +111,7 @@ def test_a_missing_weight_file_is_named_with_the_cure(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, [LOAD, WRITE], weights=[bundle])
     problem = find_problem(report, "FileNotFoundError")
     assert "fold0.bin" in problem.what and "attach the dataset" in problem.cure and "bundle it again" in problem.cure
-    assert problem.where == "kernel_src/common/toy.py:104"
+    assert problem.where == "kernel_src/data/toy.py:104"
 
 
 @pytest.mark.full
@@ -129,7 +129,7 @@ def test_the_time_limit_ends_the_run_and_names_the_line_it_was_at(tmp_path: Path
     cell = "import time\nprint('epoch 1')\ntime.sleep(600)"
     report = rehearse_toy(tmp_path, ["print('earlier')", cell, WRITE], limit_s=5.0, isolation=isolation)
     problem = find_problem(report, "time limit of 5 s exceeded in cell In[3]")
-    assert problem.where == "kernel_src/common/toy.py:203" and "fewer folds" in problem.cure
+    assert problem.where == "kernel_src/data/toy.py:203" and "fewer folds" in problem.cure
     assert 5 <= report.seconds < 15 and "--limit-s" in problem.cure
     assert report.failure and report.failure.last_lines == ("epoch 1",)
     assert (tmp_path / "out" / "i2b-toy-infer.executed.ipynb").is_file()
@@ -154,7 +154,7 @@ def test_a_kernel_that_is_killed_without_a_word_is_said_to_have_been(tmp_path: P
 
 def test_a_crash_in_compiled_code_is_shown_with_its_line(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["import ctypes\nctypes.string_at(8)", WRITE])
-    assert find_problem(report, "the kernel died").where == "kernel_src/common/toy.py:102"
+    assert find_problem(report, "the kernel died").where == "kernel_src/data/toy.py:102"
 
 
 def test_a_nan_prediction_is_caught(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_a_plan_fits_if_800_images_stay_below_kaggles_limit(tmp_path: Path, seco
 @pytest.mark.full
 def test_what_only_a_rerun_lives_through_stands_against_the_notebook(tmp_path: Path) -> None:
     """Else weights that cannot be read would score the training means on Kaggle, and the rehearsal would be green."""
-    noted = {"part": "device", "what": "no kernels for sm_60", "instead": "the CPU", "ids": [], "contained": False}
-    lived = {"part": "fold", "what": "fold_0 has no head", "instead": "the other folds", "ids": [], "contained": True}
+    noted = {"part": "device", "what": "no kernels for sm_60", "fallback": "the CPU", "ids": [], "contained": False}
+    lived = {"part": "fold", "what": "fold_0 has no head", "fallback": "the other folds", "ids": [], "contained": True}
     say = "Path('inference_report.json').write_text(json.dumps({'faults': %s}))"
     assert rehearse_toy(tmp_path / "noted", [say % [noted], WRITE], rerun=True).ok
     report = rehearse_toy(tmp_path / "lived", [say % [noted, lived], WRITE], rerun=True)

@@ -48,7 +48,7 @@ def test_a_good_notebook_passes_and_the_report_has_every_figure(
     assert report.network_attempts == 0, "Jupyter's loopback and the notebook's own are not the network"
     assert report.images == 2 and 0.05 < report.peak_rss_gb < 4 and 0.5 < report.seconds < 60
     assert len(report.cell_seconds) == 5 and 0.5 <= report.cell_seconds[1].seconds < 5
-    assert report.cell_seconds[1].source == "kernel_src/common/toy.py"
+    assert report.cell_seconds[1].source == "kernel_src/data/toy.py"
     # one second of prediction for two images is 400 s for 800, on top of what is fixed
     assert report.projected_seconds_800 == pytest.approx(400 + report.seconds - 1, abs=0.2)
     written = json.loads((out / "report.json").read_text())
@@ -156,6 +156,6 @@ def test_an_option_that_means_nothing_is_refused_by_name(tmp_path: Path, wrong: 
 def test_a_failing_rehearsal_is_told_in_lines_that_end_with_where_to_look(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["print('so far')\n1 / 0"])
     lines = report.as_lines()
-    assert "failing cell: In[2] “A toy”, at kernel_src/common/toy.py:102" in lines and "    so far" in lines
+    assert "failing cell: In[2] “A toy”, at kernel_src/data/toy.py:102" in lines and "    so far" in lines
     assert sum("ZeroDivisionError: division by zero" in line for line in lines) == 2, "the traceback and the problem"
     assert lines[-1].startswith("rehearsal failed: 1 problem") and lines[-1].endswith("report.json")

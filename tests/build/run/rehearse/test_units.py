@@ -34,11 +34,11 @@ def test_a_traceback_of_either_shape_is_mapped_to_the_source(tmp_path: Path) -> 
         "Cell In[99], line 1"
     )
     mapped, places = map_traceback(text.replace("Cell \x1b[0mIn", "Cell In"), cells)
-    assert mapped.splitlines()[0] == "kernel_src/common/toy.py:201 (cell In[3], line 1)"
-    assert mapped.splitlines()[1] == "  kernel_src/common/toy.py:102 (cell In[2], line 2), in f"
-    assert mapped.splitlines()[2] == "kernel_src/common/toy.py:102 (cell In[2], line 2), in f"
+    assert mapped.splitlines()[0] == "kernel_src/data/toy.py:201 (cell In[3], line 1)"
+    assert mapped.splitlines()[1] == "  kernel_src/data/toy.py:102 (cell In[2], line 2), in f"
+    assert mapped.splitlines()[2] == "kernel_src/data/toy.py:102 (cell In[2], line 2), in f"
     assert mapped.splitlines()[3:] == text.splitlines()[3:], "frames elsewhere stay as they are"
-    assert places == ["kernel_src/common/toy.py:201"] + ["kernel_src/common/toy.py:102"] * 2
+    assert places == ["kernel_src/data/toy.py:201"] + ["kernel_src/data/toy.py:102"] * 2
 
 
 def test_without_metadata_the_provenance_comment_still_names_the_file(tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_a_line_that_the_stitcher_wrote_has_no_source_line(tmp_path: Path) -> No
     content["cells"][1]["metadata"]["stitch"]["lines"][0] = 0
     notebook.write_text(json.dumps(content))
     cell = read_cells(notebook).cells[0]
-    assert cell.place(1) == "kernel_src/common/toy.py (cell In[1], line 1)" and cell.place(2).endswith("toy.py:2")
+    assert cell.place(1) == "kernel_src/data/toy.py (cell In[1], line 1)" and cell.place(2).endswith("toy.py:2")
 
 
 def test_ipython_does_not_count_empty_lines_at_the_top_of_a_cell(tmp_path: Path) -> None:
-    assert read_cells(make_notebook(tmp_path, ["\n\nboom()"])).cells[1].place(1) == "kernel_src/common/toy.py:103"
+    assert read_cells(make_notebook(tmp_path, ["\n\nboom()"])).cells[1].place(1) == "kernel_src/data/toy.py:103"
 
 
 def test_a_progress_bar_shows_as_a_terminal_would_show_it() -> None:

@@ -13,7 +13,7 @@ from build.run.rehearse import Report, rehearse
 from kernel_src.competition.constants import SLUG, TARGETS, sample_id
 
 # Every toy notebook starts so: the one line that also finds the input where only the guard isolates.
-PREAMBLE = """# kernel_src/common/toy.py
+PREAMBLE = """# kernel_src/data/toy.py
 import csv, hashlib, json, os
 from pathlib import Path
 ROOT = Path(os.environ.get("KIT_KAGGLE_ROOT", "/")) / "kaggle"
@@ -80,7 +80,7 @@ def make_notebook(
         {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# A toy\n\nIt does one thing."}
     ]
     for rank, text in enumerate([preamble, *cells]):
-        source = "kernel_src/common/toy.py"
+        source = "kernel_src/data/toy.py"
         lines = [100 * rank + number for number in range(1, text.count("\n") + 2)]
         made.append(
             {
