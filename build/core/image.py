@@ -67,7 +67,7 @@ def read_image(path: Path = IMAGE) -> tuple[Observation, Observation | None]:
     Raises:
         CheckFailed: the file is missing, damaged, or holds a value that is not of its form.
     """
-    cure = f"restore it: git checkout -- {path}"
+    cure = f"correct it; `git diff {path}` shows what was changed"
     try:
         content = json.loads(path.read_bytes())
         lists, preflight = content["lists"], content["preflight"]

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from build.core.foreign_text import shown
 from build.kaggle import responses as answers
-from build.kaggle.api_session import PAGE, ApiSession, filled
 from build.kaggle.effects import change
 from build.kaggle.explain import Asked
-from build.kaggle.records import Submission, SubmissionLimits
-from build.kaggle.session import silence
+from build.kaggle.responses import Submission, SubmissionLimits
+from build.kaggle.session import PAGE, ApiSession, filled, silence
 
 SUBMISSIONS_KEPT = 200
 

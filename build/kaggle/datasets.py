@@ -22,7 +22,7 @@ from build.kaggle.dataset_requests import DEAD, READY
 from build.kaggle.effects import look_until, settles_at, was_sent
 from build.kaggle.explain import AnswerLost, is_taken
 from build.kaggle.journal import Entry, Journal
-from build.kaggle.polling import Tell, pause
+from build.kaggle.retry import Tell, pause
 
 PATIENT_LOOKS = 20  # READY, and yet files or the version are missing: Kaggle may be late, up to here
 READY_LIMIT_S = 2 * 3600.0  # a dataset of many gigabytes is processed for a long time

@@ -30,8 +30,7 @@ from typing import TypeVar
 from build.core.errors import CheckFailed, Problem
 from build.kaggle.explain import AnswerLost, Asked, explain, in_short
 from build.kaggle.journal import Entry
-from build.kaggle.polling import pause, seconds_of
-from build.kaggle.retry import ATTEMPTS, back_off, failures, is_hopeless, judge
+from build.kaggle.retry import ATTEMPTS, back_off, failures, is_hopeless, judge, pause, seconds_of
 from build.kaggle.wire import requests_sent
 
 T = TypeVar("T")

@@ -11,12 +11,13 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps, waiting, watching
-from build.kaggle.client import Kaggle, Submission
+from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
 from build.kaggle.outputs import verify_submission
 from build.kaggle.preparation import account, build_and_check, command, push_unless_edited
 from build.kaggle.receipts import bundle_sha256, find_receipt, manifest_hashes, rehearse_for
+from build.kaggle.responses import Submission
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import Staged, stage
 from build.kaggle.submissions import ERROR, list_url, newest_submission, submit_once, wait_for_score

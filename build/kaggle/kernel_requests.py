@@ -8,11 +8,10 @@ from typing import Any
 
 from build.core.errors import CheckFailed
 from build.kaggle import responses as answers
-from build.kaggle.api_session import PAGE, ApiSession, filled
 from build.kaggle.effects import change
 from build.kaggle.explain import Asked, is_absent, status_of
-from build.kaggle.records import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
-from build.kaggle.session import silence
+from build.kaggle.responses import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
+from build.kaggle.session import PAGE, ApiSession, filled, silence
 from build.kaggle.sources import cells_sha256
 from build.notebooks.metadata import KERNEL_METADATA
 

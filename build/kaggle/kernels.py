@@ -9,11 +9,12 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem
 from build.kaggle import drift
-from build.kaggle.client import Kaggle, RemoteKernel
+from build.kaggle.client import Kaggle
 from build.kaggle.effects import look_until, settles_at
 from build.kaggle.explain import SessionLimitReached
 from build.kaggle.journal import Journal
-from build.kaggle.polling import Tell, pause
+from build.kaggle.responses import RemoteKernel
+from build.kaggle.retry import Tell, pause
 from build.kaggle.staging import Staged, differences
 from build.notebooks.builder import pull_command
 

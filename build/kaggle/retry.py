@@ -1,12 +1,13 @@
-"""When a question is asked again: 429 and 5xx and lost connections, a bounded number of times.
+"""Waiting for Kaggle: between two looks, and before a question is asked again after 429, 5xx or a lost connection.
 
 1. A Retry-After is waited for, up to `LONGEST_RETRY_AFTER_S`; otherwise the wait doubles, with jitter, so that two
    machines of a team do not retry in step.
-2. An error that stands in the body of a 200 is Kaggle's word, not an accident: it is never sent again.
+2. An error that stands in the body of a 200 is Kaggle's answer, not an accident: the request is never sent again.
 
 Requests that change something go by effects.py, which asks `judge` what became of one.
 """
 
+import os
 import random
 import sys
 import time
@@ -17,8 +18,43 @@ from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
 from typing import Literal, TypeVar
 
+from build.core.errors import UsageError
 from build.kaggle.explain import Asked, BodyError, explain, in_short, is_certificate, is_local_fault
-from build.kaggle.polling import poll_s, seconds_of
+
+POLL_VARIABLE, POLL_S = "KIT_POLL_S", 30.0  # Kaggle limits requests, and a run takes minutes to hours anyway
+LONGEST_S = 3600.0
+Tell = Callable[[str], None]  # shows the state of what is waited for
+
+
+def poll_s() -> float:
+    """Return the seconds between two looks: KIT_POLL_S, 30 by default.
+
+    Raises:
+        UsageError: it is not a number above 0 and up to an hour.
+    """
+    return seconds_of(POLL_VARIABLE, POLL_S, LONGEST_S)
+
+
+def seconds_of(variable: str, default: float, longest: float) -> float:
+    """Read a time from the environment.
+
+    Raises:
+        UsageError: it is not a number above 0 and up to `longest`.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= longest:
+        raise UsageError(f"{variable}={text}: seconds above 0 and up to {longest:g}, e.g. {default:g}")
+    return seconds
+
+
+def pause() -> None:
+    """Wait until the next look."""
+    time.sleep(poll_s())
+
 
 T = TypeVar("T")
 ATTEMPTS = 6

@@ -12,7 +12,7 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.secret_scan import WITHDRAW, holds_secret
-from build.kaggle.client import RemoteKernel
+from build.kaggle.responses import RemoteKernel
 from build.kaggle.sources import cells_sha256
 from build.notebooks.check.command import size_problems
 from build.notebooks.edited_cells import built_from

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 from build.core.errors import CheckFailed, Problem
-from build.kaggle.client import Kaggle, Submission
+from build.kaggle.client import Kaggle
 from build.kaggle.competition_requests import find_submission
 from build.kaggle.effects import look_until, settles_at
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version
-from build.kaggle.polling import Tell, pause
+from build.kaggle.responses import Submission
+from build.kaggle.retry import Tell, pause
 from kernel_src.competition.constants import SUBMISSION_FILE
 
 LOOKS = 3  # at the list, which may show a submission with a delay

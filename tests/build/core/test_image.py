@@ -105,14 +105,14 @@ GOOD = {"time": "2026-08", "source": "a list", "python": "3.13", "layout": "", "
         (json.dumps({"lists": GOOD | {"source": "\u001b[2J"}, "preflight": None}), "source is"),
     ],
 )
-def test_a_damaged_file_of_observations_is_refused_and_says_how_to_restore_it(
+def test_a_damaged_file_of_observations_is_refused_and_says_how_to_find_the_damage(
     tmp_path: Path, content: str, said: str
 ) -> None:
     path = tmp_path / "image.json"
     path.write_text(content)
     with pytest.raises(CheckFailed, match=re.escape(said)) as failed:
         read_image(path)
-    assert all("git checkout" in problem.cure for problem in failed.value.problems)
+    assert all("git diff" in problem.cure for problem in failed.value.problems)
 
 
 def test_no_machine_shape_is_both_known_and_retired() -> None:

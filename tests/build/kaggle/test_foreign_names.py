@@ -22,8 +22,8 @@ from build.kaggle.archives import unpack
 from build.kaggle.downloads import conflicting_names, fetch_files, safe_path
 from build.kaggle.explain import Asked, BodyError, explain
 from build.kaggle.journal import Journal, only_push
-from build.kaggle.logs import explain_log, log_text
 from build.kaggle.outputs import verify_training
+from build.kaggle.runs import explain_log, log_text
 from build.run.rehearse.executed_cells import Cells
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed
-from build.kaggle.client import ABSENT, SessionLimitReached
-from build.kaggle.explain import AnswerLost, QuotaSpent
+from build.kaggle.explain import AnswerLost, QuotaSpent, SessionLimitReached
+from build.kaggle.responses import ABSENT
 from build.kaggle.sources import cells_sha256
 
 NAME = ("kim", "i2b-demo-infer")
