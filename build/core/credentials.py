@@ -102,13 +102,13 @@ def mode_problems() -> list[Problem]:
     for path in credential_files():
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            what = f"other users of this machine can get at this file of credentials (mode {mode:03o})"
+            what = f"other users of this machine can read this file of credentials (mode {mode:03o})"
             problems.append(Problem(what=what, where=str(path), cure=f"chmod 600 {shlex.quote(str(path))}"))
     return problems
 
 
 def is_account(name: object) -> bool:
-    """Say whether this can be the name of an account on Kaggle."""
+    """Return whether this can be the name of an account on Kaggle."""
     return isinstance(name, str) and _ACCOUNT.fullmatch(name) is not None
 
 
@@ -195,7 +195,7 @@ def _token_of_the_environment() -> Iterator[Source | Problem]:
         _check_value("the token", value)
         yield Source("token", name)
     except Unreadable as error:
-        yield _problem(error, name, f"set it anew, or unset {name}")
+        yield _problem(error, name, f"set it again, or unset {name}")
 
 
 def _token_of_a_file(path: Path, where: str) -> Source | Problem:
@@ -231,7 +231,7 @@ def _key() -> Iterator[Source | Problem]:
     except Unreadable as error:
         variables = " and ".join(where for name, where in names.items() if name not in from_file)
         at = str(path) if stored and str(error).startswith("its ") else variables
-        yield _problem(error, at, "download kaggle.json again" if at == str(path) else "set both anew, or unset both")
+        yield _problem(error, at, "download kaggle.json again" if at == str(path) else "set both again, or unset both")
         return
     where = " and ".join(names[name] for name in names if name not in from_file)
     if from_file:
@@ -240,7 +240,7 @@ def _key() -> Iterator[Source | Problem]:
 
 
 def _problem(error: Unreadable, where: str, cure: str) -> Problem:
-    return Problem(what=f"credentials are there and cannot be used: {error}", where=where, cure=f"{cure}; {_NEW}")
+    return Problem(what=f"these credentials cannot be used: {error}", where=where, cure=f"{cure}; {_NEW}")
 
 
 _NEW = f"a new token: {TOKEN_PAGE}"
@@ -255,7 +255,7 @@ def _check_value(name: str, value: object, *, is_user: bool = False) -> None:
     if value is None:
         raise Unreadable(f"{name} is missing")
     if not isinstance(value, str):
-        raise Unreadable(f"{name} is {_kind_of(value)}, not a text in quotes")
+        raise Unreadable(f"{name} is {_kind_of(value)}, not a string in quotes")
     if not value:
         raise Unreadable(f"{name} is empty")
     for number, character in enumerate(value, 1):
@@ -291,7 +291,7 @@ def read_text_of(path: Path) -> str:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("is not a regular file")
         if status.st_size > MAX_BYTES:
-            raise Unreadable(f"has {status.st_size:,} bytes, which no file of credentials has")
+            raise Unreadable(f"has {status.st_size:,} bytes, too large for a file of credentials")
         data = path.read_bytes()
     except FileNotFoundError:
         raise Unreadable("is a link to a file that is not there") from None
@@ -329,7 +329,7 @@ def read_object_of(path: Path) -> dict[str, object]:
 
 
 def _is_there(path: Path) -> bool:
-    """Say whether anything has this name; what cannot be looked at counts as there."""
+    """Return whether anything has this name; what cannot be looked at counts as there."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -9,9 +9,9 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import counting
-from build.kaggle import responses as answers
+from build.kaggle import responses
 from build.kaggle.effects import change
-from build.kaggle.explain import AnswerLost, Asked, is_absent
+from build.kaggle.explain import Asked, ResponseLost, is_absent
 from build.kaggle.session import PAGE, ApiSession, filled
 from build.kaggle.uploads import Announce, Uploads
 from build.notebooks.metadata import DATASET_METADATA
@@ -41,9 +41,9 @@ class DatasetRequests(ApiSession):
         from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetStatusRequest
 
         request = filled(ApiGetDatasetStatusRequest(), owner_slug=owner, dataset_slug=slug)
-        asked = Asked("tell the state of the dataset", "dataset", f"{owner}/{slug}")
-        answer = self.ask_or_none("datasets.dataset_api_client.get_dataset_status", request, asked)
-        return None if answer is None else str(answer.status.name)
+        asked = Asked("show the state of the dataset", "dataset", f"{owner}/{slug}")
+        response = self.ask_or_none("datasets.dataset_api_client.get_dataset_status", request, asked)
+        return None if response is None else str(response.status.name)
 
     def dataset_version(self, owner: str, slug: str) -> int | None:
         """Return the newest version's number, None if the dataset does not exist."""
@@ -51,8 +51,8 @@ class DatasetRequests(ApiSession):
 
         request = filled(ApiGetDatasetRequest(), owner_slug=owner, dataset_slug=slug)
         asked = Asked("show the dataset", "dataset", f"{owner}/{slug}")
-        answer = self.ask_or_none("datasets.dataset_api_client.get_dataset", request, asked)
-        return None if answer is None else int(answer.current_version_number or 0) or None
+        response = self.ask_or_none("datasets.dataset_api_client.get_dataset", request, asked)
+        return None if response is None else int(response.current_version_number or 0) or None
 
     def dataset_files(self, owner: str, slug: str, version: int | None = None) -> dict[str, int]:
         """Return name → bytes of every file, all pages; empty if the dataset does not exist."""
@@ -64,7 +64,7 @@ class DatasetRequests(ApiSession):
         files: dict[str, int] = {}
         try:
             for page in self.pages("datasets.dataset_api_client.list_dataset_files", request, asked):
-                files |= answers.listed_files(page)
+                files |= responses.listed_files(page)
         except CheckFailed as failed:
             if not is_absent(failed):
                 raise
@@ -80,7 +80,7 @@ class DatasetRequests(ApiSession):
         request = filled(ApiDownloadDatasetRequest(), owner_slug=owner, dataset_slug=slug, file_name=name)
         asked = Asked(f"send {name}", "dataset", f"{owner}/{slug}")
         try:
-            # Read within the attempt: an answer that breaks off is asked for again.
+            # Read within the attempt: a response that breaks off is asked for again.
             return self.ask("datasets.dataset_api_client.download_dataset", request, asked, read_small(limit_bytes))
         except CheckFailed as failed:
             if is_absent(failed):
@@ -97,10 +97,10 @@ class DatasetRequests(ApiSession):
         return upload_all(self.announce_upload, folder, _saving(metadata), self._uploads, self.username)
 
     def announce_upload(self, path: Path) -> tuple[str, str]:
-        """Tell Kaggle that a file comes; return its token and the address that takes it."""
+        """Announce a file; return its token and the address that takes it."""
         asked = Asked(f"take {path.name}", "dataset", path.parent.name)
-        answer: Any = self.ask("blobs.blob_api_client.start_blob_upload", blob_request(path), asked)
-        return str(answer.token), str(answer.create_url)
+        response: Any = self.ask("blobs.blob_api_client.start_blob_upload", blob_request(path), asked)
+        return str(response.token), str(response.create_url)
 
     def forget_uploads(self, folder: Path) -> None:
         """Throw away the notes of uploads that have become part of a dataset; the address in one is like a password."""
@@ -129,7 +129,7 @@ class DatasetRequests(ApiSession):
             method, request = "create_dataset_version", version_request(metadata, uploaded.tokens, note)
 
         def save() -> bool:
-            return self.send_once(f"datasets.dataset_api_client.{method}", request, answers.saved_dataset)
+            return self.send_once(f"datasets.dataset_api_client.{method}", request, responses.saved_dataset)
 
         def look() -> bool | None:
             state = self.dataset_state(owner, slug)
@@ -138,7 +138,7 @@ class DatasetRequests(ApiSession):
 
         try:
             change(save, _saving(metadata), look, sending=sending)
-        except AnswerLost:
+        except ResponseLost:
             raise  # the notes stay: the uploads are part of a version, or will be
         except CheckFailed:
             uploaded.forget()  # refused: these tokens are of no use any more

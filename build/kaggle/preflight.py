@@ -74,8 +74,8 @@ def look(journal: Journal, *, again: bool, overwrite: bool, quiet: bool) -> tupl
         version = push_unless_edited(staged, client, journal, steps, overwrite=overwrite)
     else:
         steps.skip(2, f"this preflight is version {version.number} already (--again looks once more): {version.url}")
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", quiet) as tell:
-        note(wait_for_run(staged, version, client, journal, tell))
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", quiet) as show_state:
+        note(wait_for_run(staged, version, client, journal, show_state))
     with steps.step("report", f"{REPORT} of version {version.number}") as note:
         report = read_report(download(staged, version, client, journal, read_report))
         write_json(LATEST, report | {"run": f"{staged.kernel} version {version.number}"})

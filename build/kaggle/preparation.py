@@ -41,7 +41,7 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
         outcomes = build(cards)
         describe_datasets(cards)
         note(", ".join(sorted({outcome.state for outcome in outcomes})))
-    with steps.step("check", "up to date, offline, described as Kaggle wants them?") as note:
+    with steps.step("check", "up to date, offline, described as Kaggle requires?") as note:
         note(_check(slug, journal))
     return card, ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
 
@@ -50,7 +50,7 @@ def _check(slug: str, journal: Journal) -> str:
     """Check one notebook unless that was done for exactly these files; what is wrong with others does not matter."""
     inputs = {"notebook": slug, "sha256": _digest()}
     if journal.done("check", inputs):
-        return "yes, as at the last check"
+        return "yes, unchanged since the last check"
     from build.notebooks.check.command import check
 
     with journal.attempt("check", inputs):
@@ -76,7 +76,7 @@ def account(steps: Steps) -> tuple[Kaggle, str]:
     Raises:
         CheckFailed: no credentials, or Kaggle does not know them.
     """
-    with steps.step("account", "who pushes") as note:
+    with steps.step("account", "who is signed in?") as note:
         client = open_client()
         note(f"https://www.kaggle.com/{client.username}")
     return client, client.username
@@ -92,7 +92,7 @@ def push_unless_edited(staged: Staged, client: Kaggle, journal: Journal, steps: 
         remote = client.pull_kernel(staged.owner, staged.slug)
         note(look_for_drift(staged, remote, journal, overwrite=overwrite))
     with steps.step("push", f"{staged.notebook} as {staged.kernel}, private, offline") as note:
-        with watching("pushing", steps.quiet) as tell:
-            version = push(staged, remote, client, journal, tell)
-        note(f"version {version.number}, read back and equal: {version.url}")
+        with watching("pushing", steps.quiet) as show_state:
+            version = push(staged, remote, client, journal, show_state)
+        note(f"version {version.number}, read back and identical: {version.url}")
     return version

@@ -2,7 +2,7 @@
 
 1. A Retry-After is waited for, up to `LONGEST_RETRY_AFTER_S`; otherwise the wait doubles, with jitter, so that two
    machines of a team do not retry in step.
-2. An error that stands in the body of a 200 is Kaggle's answer, not an accident: the request is never sent again.
+2. An error that stands in the body of a 200 is Kaggle's response, not an accident: the request is never sent again.
 
 Requests that change something go by effects.py, which asks `judge` what became of one.
 """
@@ -23,7 +23,6 @@ from build.kaggle.explain import Asked, BodyError, explain, in_short, is_certifi
 
 POLL_VARIABLE, POLL_S = "KIT_POLL_S", 30.0  # Kaggle limits requests, and a run takes minutes to hours anyway
 LONGEST_S = 3600.0
-Tell = Callable[[str], None]  # shows the state of what is waited for
 
 
 def poll_s() -> float:
@@ -86,10 +85,10 @@ def timeout_s() -> float:
 
 
 def send(request: Callable[[], T], asked: Asked) -> T:
-    """Send a request that changes nothing until it is answered, and return the answer.
+    """Send a request that changes nothing until it is answered, and return the response.
 
     Raises:
-        CheckFailed: refused, or no answer after `ATTEMPTS`; explained in the user's terms.
+        CheckFailed: refused, or no response after `ATTEMPTS`; explained in the user's terms.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -103,12 +102,12 @@ def send(request: Callable[[], T], asked: Asked) -> T:
 
 
 def is_hopeless(failure: Failure, attempt: int) -> bool:
-    """Tell whether another attempt makes no sense: refused, enough of them, or its Retry-After is too long."""
+    """Return whether another attempt makes no sense: refused, enough of them, or its Retry-After is too long."""
     return not failure.again or attempt == ATTEMPTS or (failure.retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what Kaggle's client raises: requests' own errors, and what a garbled answer causes while it is read."""
+    """Return what Kaggle's client raises: requests' own errors, and what a garbled response causes while it is read."""
     from requests.exceptions import RequestException
 
     return (RequestException, BodyError, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -134,8 +133,8 @@ def judge(error: Exception) -> Failure:
     if isinstance(error, NoConnection) and _never_connected(error):
         return Failure(again=True, fate="not taken")
     if isinstance(error, RequestException | OSError | JSONDecodeError):
-        return Failure(again=True, fate="unknown")  # broken off, timed out, or half an answer
-    return Failure(again=False, fate="unknown")  # the client refuses, or does not understand an answer
+        return Failure(again=True, fate="unknown")  # broken off, timed out, or half a response
+    return Failure(again=False, fate="unknown")  # the client refuses, or does not understand a response
 
 
 def _never_connected(error: Exception) -> bool:

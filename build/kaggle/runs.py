@@ -13,6 +13,7 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.foreign_text import hide_in_pieces, hide_secrets, shown
+from build.core.progress import ShowState
 from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import (
@@ -27,7 +28,7 @@ from build.kaggle.kernels import (
 )
 from build.kaggle.outputs import output_folder
 from build.kaggle.responses import ABSENT
-from build.kaggle.retry import Tell, pause
+from build.kaggle.retry import pause
 from build.kaggle.staging import Staged
 from build.run.rehearse.cures import cure_of_error
 from build.run.rehearse.executed_cells import Cells, read_cells
@@ -48,7 +49,7 @@ class Superseded(CheckFailed):
     """The site's newest version is not the one that was pushed."""
 
 
-def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell) -> str:
+def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, show_state: ShowState) -> str:
     """Wait until the run of this version has ended well; return a status line.
 
     The version is asked for by its label. Where Kaggle shows nothing under it, the newest version is asked for, and an
@@ -61,7 +62,7 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
         Superseded: the version has no label on the site, and there is a newer one by now.
     """
     if journal.done("run", version.inputs):
-        return "it has run before"
+        return "it has already run"
     with journal.attempt("run", version.inputs) as result:
         last, absent, by_label = "", 0, True
         while True:
@@ -71,9 +72,9 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
                 break
             if absent > LOOKS:
                 by_label, absent = False, 0
-                tell(f"Kaggle shows no version {version.number}: asking for the newest")
+                show_state(f"Kaggle shows no version {version.number}: asking for the newest")
                 continue
-            tell(now.state if now.state != ABSENT else "not started yet")
+            show_state(now.state if now.state != ABSENT else "not started yet")
             last = now.state
             pause()
         if not by_label:
@@ -93,7 +94,7 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
 
 
 def run_with_input(
-    staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell
+    staged: Staged, version: Version, client: Kaggle, journal: Journal, show_state: ShowState
 ) -> tuple[Staged, Version, str]:
     """Wait for a run; where it found nothing mounted, push the same bytes once more, once, and wait for that run.
 
@@ -106,19 +107,19 @@ def run_with_input(
         CheckFailed: the notebook was edited on the site meanwhile, or Kaggle refuses the second push.
     """
     try:
-        return staged, version, wait_for_run(staged, version, client, journal, tell)
+        return staged, version, wait_for_run(staged, version, client, journal, show_state)
     except EmptyInput:
         following = current_attempt(replace(staged, attempt=0), journal, again=False)
         if following.attempt == staged.attempt:
             raise
-    tell(f"version {version.number} found nothing mounted: the same notebook is pushed once more")
+    show_state(f"version {version.number} found nothing mounted: pushing the same notebook once more")
     second = pushed_before(following, journal)
     if second is None:
         remote = client.pull_kernel(staged.owner, staged.slug)
         look_for_drift(following, remote, journal, overwrite=False)
-        second = push(following, remote, client, journal, tell)
-    word = wait_for_run(following, second, client, journal, tell)
-    return following, second, f"{word}, version {second.number}: version {version.number} had found nothing mounted"
+        second = push(following, remote, client, journal, show_state)
+    status = wait_for_run(following, second, client, journal, show_state)
+    return following, second, f"{status}, version {second.number}: version {version.number} had found nothing mounted"
 
 
 def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None:
@@ -127,13 +128,13 @@ def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None
     newest = remote.version if remote else None
     if newest and newest != version.number:
         what = f"the site's newest version is {newest}, so the run of version {version.number} cannot be followed"
-        cure = "run the same command again: it compares, and pushes anew"
+        cure = "run the same command again: it compares, and pushes again"
         raise Superseded([Problem(what=what, where=version.url, cure=cure)])
 
 
 def _failure(staged: Staged, version: Version, client: Kaggle, state: str, message: str) -> Problem:
     """Say why a run failed, as far as its log tells."""
-    again = "to run the same once more: --again (make: AGAIN=1)"
+    again = "to run it once more: --again (make: AGAIN=1)"
     if state == ABSENT:
         return Problem(what="the run never appeared on the site", where=version.url, cure=again)
     if state.startswith("CANCEL"):

@@ -53,7 +53,7 @@ def sign_in() -> Any:
     elif sources[0].kind == "token" and "TOKEN" not in str(api.config_values.get("auth_method", "")).upper():
         raise _stale("the token is not active")
     if not is_account(account := api.config_values.get("username")):
-        what = f"the name of the account is {quoted(account)}, which no account on Kaggle has"
+        what = f"the account's name is {quoted(account)}, which is not a valid name on Kaggle"
         raise CheckFailed([Problem(what=what, where=sources[0].where, cure=f"make a new token at {TOKEN_PAGE}")])
     return api
 
@@ -138,13 +138,13 @@ class ApiSession:
         method: str,
         request: Any,
         asked: Asked,
-        read: Callable[[Any], T] = lambda answer: answer,
+        read: Callable[[Any], T] = lambda response: response,
     ) -> T:
-        """Ask one question of the SDK (`service.client.method`) and read its answer."""
+        """Ask one question of the SDK (`service.client.method`) and read its response."""
         return send(lambda: self.send_once(method, request, read), asked)
 
     def send_once(self, method: str, request: Any, read: Callable[[Any], T]) -> T:
-        """Send one request of the SDK, once, and read its answer."""
+        """Send one request of the SDK, once, and read its response."""
         with silence(), self._api.build_kaggle_client() as target:
             for name in method.split("."):
                 target = getattr(target, name)
@@ -169,7 +169,7 @@ class ApiSession:
             if not token:
                 return
             if token in seen:
-                what = "Kaggle's list goes round in circles"
+                what = "Kaggle's list repeats the same page"
                 raise CheckFailed([Problem(what=what, where=asked.ref, cure="run the same command again")])
             seen.add(token)
             request.page_token = token

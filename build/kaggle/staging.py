@@ -121,4 +121,4 @@ def differences(staged: Staged, remote: RemoteKernel) -> list[Problem]:
 def _cure_of_dropped(key: str) -> str:
     if key == "competition_sources":
         return "join the competition and accept its rules, then run the same command again"
-    return "look whether it exists and this account may read it, then run the same command again"
+    return "check that it exists and that this account may read it, then run the same command again"

@@ -165,7 +165,7 @@ def print_rows(rows: Sequence[Row], left_open: Sequence[Open], account: str) -> 
     )
     table = [list(asdict(row).values()) for row in (heading, *rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    print(f"account {account}" if account else "Kaggle could not be asked; this is what journal and ledger know")
+    print(f"account {account}" if account else "Kaggle could not be reached; this is from the journal and the ledger")
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     for entry in left_open:

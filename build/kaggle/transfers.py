@@ -79,7 +79,7 @@ def run_push_data(folder: Path, slug: str, as_json: bool) -> None:
         UsageError: no such folder, or Kaggle knows no slug like this.
     """
     if not folder.is_dir():
-        raise UsageError(f"DIR={folder} is no folder")
+        raise UsageError(f"DIR={folder} is not a folder")
     check_dataset_slug(slug)
     command = f"make push-data DIR={shlex.quote(str(folder))} SLUG={shlex.quote(slug)}"
     _push([Goods(slug, folder)], "dataset", command, as_json)
@@ -117,7 +117,7 @@ def _push(goods: list[Goods], name: str, command: str, as_json: bool) -> None:
                 with steps.step(name, f"{one.folder} → {url}") as note:
                     staged = stage_dataset(one.slug, one.folder, client.username)
                     if staged.left_out and not as_json:
-                        print(f"      hidden files stay here: {', '.join(staged.left_out)}")
+                        print(f"      hidden files are not uploaded: {', '.join(staged.left_out)}")
                     pushed.append(push_dataset(staged, client, journal))
                     note(str(pushed[-1]))
         finally:
@@ -146,7 +146,7 @@ def _another_bundle(goods: Goods) -> Problem | None:
     named = read_manifest(path.read_bytes()).get("dataset") if path.is_file() else None
     if named == goods.slug:
         return None
-    what = f"it is the bundle of {named}, not of {goods.slug}" if named else "it is no bundle of this kit"
+    what = f"it is the bundle of {named}, not of {goods.slug}" if named else "it is not a bundle of this kit"
     return Problem(what=what, where=str(path), cure="name the folder that `python -m build bundle` made")
 
 
@@ -154,7 +154,7 @@ def _resumable(work: Callable[[], Any], command: str) -> Any:
     try:
         return work()
     except KeyboardInterrupt:
-        print(f"\nstopped; nothing is lost, `{command}` goes on at the byte", file=sys.stderr)
+        print(f"\nstopped; nothing is lost, `{command}` resumes at the byte", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
 
 

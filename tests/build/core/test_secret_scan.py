@@ -138,7 +138,7 @@ def test_check_finds_the_real_key_wherever_it_stands_and_says_that_first(
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(content)
     first = check([], root).problems[0]
-    assert first.what == "a credential of this machine stands here" and first.where.startswith(f"{name} line ")
+    assert first.what == "this file contains a credential of this machine" and first.where.startswith(f"{name} line ")
     assert KEY not in str(first) and "withdraw it" in first.cure
 
 

@@ -80,7 +80,7 @@ def test_a_script_gets_one_json_object(desk: Desk) -> None:
 
 def test_submit_0_stops_with_verified_outputs_and_the_next_run_only_submits(desk: Desk, server, site) -> None:
     done = desk.shell("--no-submit")
-    assert done.returncode == 0 and "not submitted, as asked" in done.stdout, done.stderr
+    assert done.returncode == 0 and "not submitted, as requested" in done.stdout, done.stderr
     assert not site.submissions and (desk.folder / "out/push/outputs/i2b-demo-infer/v1/submission.csv").is_file()
     before = len(server.log)
     assert desk.shell().returncode == 0

@@ -86,12 +86,12 @@ def test_data_comes_into_the_folder_of_the_competition(server, tmp_path) -> None
     ("arguments", "code", "message"),
     [
         (("push-weights", "--experiment", "nothing"), 2, "no experiment 'nothing'"),
-        (("push-data", "--dir", "nowhere", "--slug", "i2b-toy-data"), 2, "is no folder"),
+        (("push-data", "--dir", "nowhere", "--slug", "i2b-toy-data"), 2, "is not a folder"),
         (("push-weights", "--experiment", "v1", "--bundle", "bundle"), 1, "is the bundle of i2b-demo-weights"),
-        (("push-weights", "--experiment", "demo", "--bundle", "home"), 1, "is no bundle of this kit"),
+        (("push-weights", "--experiment", "demo", "--bundle", "home"), 1, "is not a bundle of this kit"),
     ],
 )
-def test_a_command_that_cannot_be_meant_says_so_before_any_request(
+def test_an_invalid_command_says_so_before_any_request(
     server, tmp_path, bundle, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     got, out, errors = run(tmp_path, *arguments)
@@ -116,7 +116,7 @@ def test_ctrl_c_says_how_to_go_on(server, tmp_path, bundle) -> None:
 
     server.hook = interrupt
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "`make push-weights EXPERIMENT=demo` goes on" in errors
+    assert process.returncode == 130 and "`make push-weights EXPERIMENT=demo` resumes" in errors
     server.site.datasets[REF].states = ["READY"]
     code, _, _ = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
     assert code == 0 and server.site.summary()["datasets"] == {REF: 1}
