@@ -1,16 +1,13 @@
 """The verbs `push-inference` and `push-training`: one push at a time, resumable; the last line says what is next."""
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from build.kaggle.flow import PushOptions, push_inference
-from build.kaggle.journal import Journal, only_push
-from build.kaggle.preparation import JOURNAL, PUSH_FOLDER, command
+from build.kaggle.journal import Journal
+from build.kaggle.preparation import command, one_push
 from build.kaggle.training import push_training
-
-INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 def run_inference(options: PushOptions) -> None:
@@ -24,16 +21,8 @@ def run_training(options: PushOptions) -> None:
 
 
 def _run(options: PushOptions, verb: str, flow: Callable[[PushOptions, Journal], dict[str, Any]]) -> None:
-    with only_push(PUSH_FOLDER):
-        journal = Journal(JOURNAL)
-        try:
-            result = flow(options, journal)
-        except KeyboardInterrupt:
-            goes_on = command(options.experiment, verb)
-            print(f"\nstopped; nothing is lost, what runs on Kaggle goes on: `{goes_on}` continues", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
-        finally:
-            journal.close()
+    with one_push(command(options.experiment, verb)) as journal:
+        result = flow(options, journal)
     if options.quiet:
         print(json.dumps({"ok": True, **result}, indent=2))
     elif result.get("nothing_left_to_do"):

@@ -16,8 +16,8 @@ from build.kaggle.session import PAGE, ApiSession, filled
 from build.kaggle.uploads import Announce, Uploads
 from build.notebooks.metadata import DATASET_METADATA
 
-READY, DEAD = "READY", ("FAILED", "DELETED")
-SETTLED = (READY, *DEAD)  # nothing is being processed
+READY, UNUSABLE = "READY", ("FAILED", "DELETED")
+SETTLED = (READY, *UNUSABLE)  # nothing is being processed
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from build.core.errors import CheckFailed, Problem
 from build.core.progress import ShowState, watching
 from build.kaggle.client import Kaggle
 from build.kaggle.dataset_folders import StagedDataset, same_manifest, stage_dataset
-from build.kaggle.dataset_requests import DEAD, READY
+from build.kaggle.dataset_requests import READY, UNUSABLE
 from build.kaggle.effects import look_until, settles_at, was_sent
 from build.kaggle.explain import ResponseLost, is_taken
 from build.kaggle.journal import Entry, Journal
@@ -106,7 +106,7 @@ def _find(
     def look() -> int | None:
         nonlocal state
         state = _settled_state(staged, client, show_state, limit_s)
-        if state in DEAD and asked_for is None:
+        if state in UNUSABLE and asked_for is None:
             return 0
         version = client.dataset_version(staged.owner, staged.slug) or 0 if state == READY else 0
         if version and asked_for and version > asked_for.result["version_before"]:
@@ -170,7 +170,7 @@ def wait_until_there(
     start, looks, found = time.monotonic(), 0, ["nothing is listed yet"]
     while True:
         state = client.dataset_state(staged.owner, staged.slug)
-        if state in DEAD:
+        if state in UNUSABLE:
             what = f"Kaggle could not process the upload (state {state})"
             raise CheckFailed([Problem(what=what, where=staged.url, cure="run the same command again")])
         if state == READY:
@@ -198,7 +198,7 @@ def wait_until_there(
 def _settled_state(staged: StagedDataset, client: Kaggle, show_state: ShowState, limit_s: float) -> str | None:
     """Return the state once nothing is being processed, this version or another."""
     start = time.monotonic()
-    while (state := client.dataset_state(staged.owner, staged.slug)) not in (None, READY, *DEAD):
+    while (state := client.dataset_state(staged.owner, staged.slug)) not in (None, READY, *UNUSABLE):
         show_state(str(state))
         if time.monotonic() - start > limit_s:
             what = f"an earlier version is still {state} after {limit_s / 60:.0f} minutes"

@@ -5,9 +5,8 @@ looks once more. A person looks at the comparison, then `python -m build preflig
 """
 
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_value
 from build.core.image import IMAGE
 from build.core.progress import Steps, watching
-from build.kaggle.command import INTERRUPTED
-from build.kaggle.journal import Journal, only_push
+from build.kaggle.journal import Journal
 from build.kaggle.kernels import current_attempt, pushed_before
 from build.kaggle.preflight_report import Compared, accept_report, as_lines, compare, read_seen
-from build.kaggle.preparation import JOURNAL, PUSH_FOLDER, account, push_unless_edited
+from build.kaggle.preparation import account, one_push, push_unless_edited
 from build.kaggle.runs import download, wait_for_run
 from build.kaggle.staging import Staged, stage
 from build.notebooks.builder import NOTEBOOKS, ROOT, build, preflight_card
@@ -45,12 +43,8 @@ def run(as_json: bool, *, accept: bool = False, again: bool = False, overwrite: 
     if accept:
         _accept(as_json)
         return
-    with only_push(PUSH_FOLDER), closing(Journal(JOURNAL)) as journal:
-        try:
-            report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
-        except KeyboardInterrupt:
-            print("\nstopped; what runs on Kaggle goes on: `make preflight` continues", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
+    with one_push("make preflight") as journal:
+        report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
     _show(report, result, as_json)
 
 

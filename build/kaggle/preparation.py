@@ -1,12 +1,15 @@
-"""The steps that every push of a notebook shares: build, check, account, drift, push."""
+"""What every push shares: it can be stopped and resumed, and of a notebook: build, check, account, drift, push."""
 
 import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from build.core.errors import CheckFailed, UsageError
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle, open_client
-from build.kaggle.journal import Journal
+from build.kaggle.journal import Journal, only_push
 from build.kaggle.kernels import Version, look_for_drift, push
 from build.kaggle.staging import Staged
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, choose_cards, describe_datasets
@@ -16,8 +19,30 @@ from kernel_src.runtime.files import sha256_of
 
 PUSH_FOLDER = Path("out", "push")
 JOURNAL = PUSH_FOLDER / "journal.db"
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # What decides whether the notebooks are in order.
 _CHECKED = ("kernel_src", "build", "notebooks", "datasets_meta", "pyproject.toml")
+
+
+@contextmanager
+def resumable(again: str) -> Iterator[None]:
+    """After Ctrl-C, end with the command that continues."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nstopped; nothing is lost: `{again}` continues, and what runs on Kaggle goes on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def one_push(again: str) -> Iterator[Journal]:
+    """Let one push at a time run in this checkout, with its journal; `again` is the command that resumes it.
+
+    Raises:
+        UsageError: another one is running.
+    """
+    with only_push(PUSH_FOLDER), closing(Journal(JOURNAL)) as journal, resumable(again):
+        yield journal
 
 
 def command(experiment: str, verb: str = "push-inference") -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed
+from build.core.image import IMAGE as IMAGE_FILE
 from build.core.image import (
     IMPORTS,
     LISTED,
@@ -19,6 +20,7 @@ from build.core.image import (
     read_image,
     read_pins,
 )
+from build.notebooks import stamp
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE = {
@@ -113,6 +115,10 @@ def test_a_damaged_file_of_observations_is_refused_and_says_how_to_find_the_dama
     with pytest.raises(CheckFailed, match=re.escape(said)) as failed:
         read_image(path)
     assert all("git diff" in problem.cure for problem in failed.value.problems)
+
+
+def test_an_accepted_preflight_makes_the_notebooks_stale() -> None:
+    assert IMAGE_FILE in stamp._kit_files()
 
 
 def test_no_machine_shape_is_both_known_and_retired() -> None:

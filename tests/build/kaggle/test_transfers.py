@@ -116,7 +116,7 @@ def test_ctrl_c_says_how_to_go_on(server, tmp_path, bundle) -> None:
 
     server.hook = interrupt
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "`make push-weights EXPERIMENT=demo` resumes" in errors
+    assert process.returncode == 130 and "`make push-weights EXPERIMENT=demo` continues" in errors
     server.site.datasets[REF].states = ["READY"]
     code, _, _ = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
     assert code == 0 and server.site.summary()["datasets"] == {REF: 1}
