@@ -118,6 +118,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Real architectures, random weights, on a CPU",
         "",
+        "For anyone who wants to know what a network costs before training it.",
+        "",
         f"`python bench/architectures.py --write` on {platform.machine()}, Python {platform.python_version()}, "
         f"torch {version('torch')}, timm {version('timm')}; n = 1 each. Training: one fold of one step of two",
         "photographs, with building, optimiser and saving; prediction: one photograph, one view. On a machine where",

@@ -83,7 +83,7 @@ PARTS = (
     Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
     Part("validation", "comparing two files of out-of-fold predictions, the whole process", 15),
     Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 120),
-    Part("seed_way", "our inference against the seed's way and what a user would write", 250),
+    Part("seed_way", "our inference against the seed's way", 180),
     Part("memory", "peak memory and time against photographs, folds and views", 80),
     Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),
     Part("training_speed", "epochs with and without the cache; two processes against one", 50),

@@ -1,16 +1,16 @@
-"""Our inference against the seed's way and against what a user would write; the same weights and photographs.
+"""Our inference against the seed's way: the same weights and photographs.
 
 The seed's way (bench/sides.py): per fold, per view, each photograph decoded at full size, depth inside each fold, one
-photograph at a time. What a user would write: a DataLoader per fold, batches, depth cached. Both have their weights
-loaded before the clock starts; ours loads its own, which is taken off. In turn, three rounds for each number of views.
+photograph at a time. Its weights are loaded before the clock starts; ours loads its own, which is taken off. In turn,
+three rounds for each number of views.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Return `seed_way.<experiment>` and `user_way.<experiment>`: speedup at 8 views, by views, and peak memory."""
+    """Return `seed_way.<experiment>`: speedup at 8 views, by views, and peak memory."""
     from bench.budget import plan
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.memory import keep_freed_memory
@@ -31,56 +31,39 @@ def measure(quick: bool) -> dict[str, Any]:
     keep_freed_memory()
     plan(len(VIEWS) + 1)  # and the peaks
     name = "small" if quick else "v5"
-    images = images_of(name, check_device())
     by_views = {tta: of_views(name, tta) for tta in VIEWS}
-    peak = {side: _peak_gb(name, side) for side in ("ours", "seed", "user")}
-    return {
-        f"{rival}_way": {
-            name: {
-                "speedup": by_views["all"][rival],
-                "by_views": {str(VIEWS[tta]): by_views[tta][rival] for tta in VIEWS},
-                "peak_over_ours": {
-                    "value": peak[rival] / peak["ours"],
-                    "n": 1,
-                    "spread": [peak[rival] / peak["ours"]] * 2,
-                },
-                "peaks": f"{peak[rival]:.2f} GB, ours {peak['ours']:.2f} GB",
-                "how_many": f"{images} photographs, {FOLDS} folds",
-            }
-        }
-        for rival in ("seed", "user")
+    peak = {side: _peak_gb(name, side) for side in ("ours", "seed")}
+    over = peak["seed"] / peak["ours"]
+    found = {
+        "speedup": by_views["all"],
+        "by_views": {str(VIEWS[tta]): by_views[tta] for tta in VIEWS},
+        "peak_over_ours": {"value": over, "n": 1, "spread": [over, over]},
+        "peaks": f"{peak['seed']:.2f} GB, ours {peak['ours']:.2f} GB",
+        "how_many": f"{images_of(name, check_device())} photographs, {FOLDS} folds",
     }
+    return {"seed_way": {name: found}}
 
 
-def of_views(name: str, tta: str) -> dict[str, dict[str, Any]]:
-    """Compare all three at one number of views; how many times faster ours is than each."""
+def of_views(name: str, tta: str) -> dict[str, Any]:
+    """Compare both at one number of views; how many times faster ours is."""
     from bench.pairs import ratio
     from bench.rounds import in_turn
     from bench.sides import Apart, Timed, our_inference
 
     with tempfile.TemporaryDirectory() as out:
         work = _work(name, tta, Path(out))
-        ours = Timed()
-        rivals = {"seed": Apart(lambda: _ready(work, "seed")), "user": Apart(lambda: _ready(work, "user"))}
-        in_turn({"ours": lambda: ours(lambda: our_inference(work)), **rivals}, ROUNDS)
+        ours, seed = Timed(), Apart(lambda: _seed(work))
+        in_turn({"ours": lambda: ours(lambda: our_inference(work)), "seed": seed}, ROUNDS)
+        seed.end()
         ours_s = [all_s - loading_s for all_s, loading_s in zip(ours.wall_s, work.loading_s, strict=True)]
-        found = {}
-        for name_of, rival in rivals.items():
-            rival.end()
-            found[name_of] = ratio(rival.wall_s, ours_s)
-            found[name_of]["largest_difference_g"] = float(abs(rival.answer - work.grams).max())
-        return found
+        return ratio(seed.wall_s, ours_s) | {"largest_difference_g": float(abs(seed.answer - work.grams).max())}
 
 
-def _ready(work: Any, rival: str) -> Callable[[], Any]:
-    """Load a rival's weights and return what is to be timed."""
-    from bench.sides import all_together, folds_apart, seeds_way, users_way
+def _seed(work: Any) -> Any:
+    """Load the weights and return what is to be timed."""
+    from bench.sides import folds_apart, seeds_way
 
-    if rival == "seed":
-        apart = [folds_apart(recipe, work.device) for recipe in work.recipes]
-        return lambda: seeds_way(work, apart)
-    together = [all_together(recipe, work.device) for recipe in work.recipes]
-    return lambda: users_way(work, together)
+    return partial(seeds_way, work, [folds_apart(recipe, work.device) for recipe in work.recipes])
 
 
 def _work(name: str, tta: str, out: Path) -> Any:
@@ -118,7 +101,7 @@ def _run_side(name: str, side: str) -> float:
         if side == "ours":
             our_inference(work)
         else:
-            _ready(work, side)()
+            _seed(work)()
     return memory.peak_bytes / 1e9
 
 

@@ -1,4 +1,4 @@
-"""The sides of the comparisons: our inference, its floor, what a user would write, and the seed's way.
+"""The sides of the comparisons: our inference, its floor, and the seed's way.
 
 All use the same weights, the same photographs and the same number of threads, and say how many seconds they took.
 """
@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
 from kernel_src.competition.constants import TARGETS
@@ -245,7 +244,9 @@ def seeds_way(work: Work, bundles: Sequence[Sequence[Bundle]]) -> np.ndarray:
     for folds in bundles:
         by_fold = [_fold_by_the_seed(bundle, list(test.photographs.values()), work) for bundle in folds]
         by_recipe.append(np.mean(by_fold, 0))
-    return _finish(work, test, by_recipe, "seed")
+    grams = constrain(np.mean(by_recipe, 0), "projection")
+    save_predictions(work.out / "seed.csv", test, grams, MEANS)
+    return grams
 
 
 @torch.inference_mode()
@@ -263,14 +264,6 @@ def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.n
     return np.mean(by_view, 0)
 
 
-def all_together(recipe: BundleRecipe, device: DeviceReport) -> Bundle:
-    """Load all folds and one depth model onto the device."""
-    bundle = load_recipe(recipe)
-    for net in (*bundle.models, *([bundle.depth] if bundle.depth is not None else [])):
-        net.to(device.kind)
-    return bundle
-
-
 def folds_apart(recipe: BundleRecipe, device: DeviceReport) -> list[Bundle]:
     """Load every fold with a depth model of its own, as the seed's checkpoints held it."""
     bundles = [load_recipe(recipe, folds=[fold]) for fold in range(len(recipe.folds))]
@@ -278,54 +271,3 @@ def folds_apart(recipe: BundleRecipe, device: DeviceReport) -> list[Bundle]:
         for net in (*bundle.models, *([bundle.depth] if bundle.depth is not None else [])):
             net.to(device.kind)
     return bundles
-
-
-# %% What a user would write
-
-
-class Photographs(Dataset):
-    """Full-size decoding, a squash, normalisation: as in most public notebooks."""
-
-    def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
-        """Remember what to read and for whom."""
-        self.paths, self.bundle = paths, bundle
-
-    def __len__(self) -> int:
-        """Count the photographs."""
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a picture as uint8, for the depth model, and normalised."""
-        pixels = picture_tensor(full_size_picture(self.paths[i], self.bundle.experiment.image_size_px))
-        return pixels, self.bundle.preprocessing.normalise(pixels)
-
-
-def users_way(work: Work, bundles: Sequence[Bundle], batch_size: int = 8) -> np.ndarray:
-    """Predict with a DataLoader per fold, all views of a batch in turn, and depth cached by the first fold."""
-    test, by_recipe = work.test(), []
-    with torch.inference_mode():
-        for bundle in bundles:
-            symmetries = views(bundle.experiment)
-            cached: dict[int, torch.Tensor] = {}  # batch → depth maps
-            by_fold = []
-            for model in bundle.models:
-                photographs = Photographs(list(test.photographs.values()), bundle)
-                answers = []
-                for number, (pixels, pictures) in enumerate(DataLoader(photographs, batch_size)):
-                    if bundle.depth is not None and number not in cached:
-                        cached[number] = bundle.depth(pixels.to(work.device.kind), bundle.experiment.depth_channels)
-                    total = np.zeros((len(pictures), len(TARGETS)))
-                    for view in symmetries:
-                        depth = apply_view(cached[number], view) if cached else None
-                        turned = apply_view(pictures.to(work.device.kind), view)
-                        total += forward_grams(model, turned, work.device.half, depth).cpu().numpy()
-                    answers.append(total / len(symmetries))
-                by_fold.append(np.concatenate(answers))
-            by_recipe.append(np.mean(by_fold, 0))
-    return _finish(work, test, by_recipe, "user")
-
-
-def _finish(work: Work, test: HiddenTest, by_recipe: Sequence[np.ndarray], side: str) -> np.ndarray:
-    grams = constrain(np.mean(by_recipe, 0), "projection")
-    save_predictions(work.out / f"{side}.csv", test, grams, MEANS)
-    return grams

@@ -1,6 +1,6 @@
-"""## No version check
+"""## Before the imports
 
-albumentations asks the internet for its newest version when it is imported, unless it is told not to beforehand.
+albumentations asks the internet for its newest version when it is imported, unless this variable is set before.
 """
 
 import os

@@ -4,12 +4,30 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from build.weights.random_weights import DEPTH_TINY, random_depth
+from build.weights.random_weights import DEPTH_SMALL, random_depth
 from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, DepthEstimator, load_depth
 from tests.kernel_src.tiny import TINY_VIT
 
 TINY_DEPTH = replace(TINY_VIT, name="tiny-depth", depth="i2b-depth-anything")
+DEPTH_TINY: dict[str, Any] = DEPTH_SMALL | {
+    "backbone_config": DEPTH_SMALL["backbone_config"]
+    | {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "mlp_ratio": 2,
+        "image_size": 28,
+        "out_indices": [1, 2],
+        "out_features": ["stage1", "stage2"],
+    },
+    "reassemble_hidden_size": 16,
+    "reassemble_factors": [2, 1],
+    "neck_hidden_sizes": [4, 8],
+    "fusion_hidden_size": 8,
+    "head_hidden_size": 4,
+}
 
 
 def write_tiny_depth(folder: Path, seed: int = 0) -> Path:

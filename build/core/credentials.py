@@ -102,13 +102,13 @@ def mode_problems() -> list[Problem]:
     for path in credential_files():
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            what = f"other users of this machine can read this file of credentials (mode {mode:03o})"
+            what = f"other users of this machine can access this credentials file (mode {mode:03o})"
             problems.append(Problem(what=what, where=str(path), cure=f"chmod 600 {shlex.quote(str(path))}"))
     return problems
 
 
 def is_account(name: object) -> bool:
-    """Return whether this can be the name of an account on Kaggle."""
+    """Say whether this can be the name of an account on Kaggle."""
     return isinstance(name, str) and _ACCOUNT.fullmatch(name) is not None
 
 
@@ -240,7 +240,7 @@ def _key() -> Iterator[Source | Problem]:
 
 
 def _problem(error: Unreadable, where: str, cure: str) -> Problem:
-    return Problem(what=f"these credentials cannot be used: {error}", where=where, cure=f"{cure}; {_NEW}")
+    return Problem(what=f"there are credentials, but they cannot be used: {error}", where=where, cure=f"{cure}; {_NEW}")
 
 
 _NEW = f"a new token: {TOKEN_PAGE}"
@@ -255,7 +255,7 @@ def _check_value(name: str, value: object, *, is_user: bool = False) -> None:
     if value is None:
         raise Unreadable(f"{name} is missing")
     if not isinstance(value, str):
-        raise Unreadable(f"{name} is {_kind_of(value)}, not a string in quotes")
+        raise Unreadable(f"{name} is {_kind_of(value)}, not a text in quotes")
     if not value:
         raise Unreadable(f"{name} is empty")
     for number, character in enumerate(value, 1):
@@ -291,7 +291,7 @@ def read_text_of(path: Path) -> str:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("is not a regular file")
         if status.st_size > MAX_BYTES:
-            raise Unreadable(f"has {status.st_size:,} bytes, too large for a file of credentials")
+            raise Unreadable(f"has {status.st_size:,} bytes, too many for a credentials file")
         data = path.read_bytes()
     except FileNotFoundError:
         raise Unreadable("is a link to a file that is not there") from None
@@ -329,7 +329,7 @@ def read_object_of(path: Path) -> dict[str, object]:
 
 
 def _is_there(path: Path) -> bool:
-    """Return whether anything has this name; what cannot be looked at counts as there."""
+    """Say whether anything has this name; what cannot be looked at counts as there."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

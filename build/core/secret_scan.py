@@ -20,17 +20,17 @@ BLOCK = 1 << 22  # bytes
 TEXT_BYTES = 8_000_000  # of a file that is also read as text
 UNPACKED_BYTES = 20 * 10**9  # of a zip's members; one that holds more is refused
 _ISSUED = re.compile(r"[0-9a-f]{32}|KGAT_.+|eyJ.+")
-WITHDRAW = f"revoke it at {TOKEN_PAGE}, then remove it from here and from git's history"
+WITHDRAW = f"revoke it at {TOKEN_PAGE}, then remove it here and from git's history"
 
 
 def is_credential_name(name: str) -> bool:
-    """Return whether files of this name hold credentials."""
+    """Say whether files of this name hold credentials."""
     lower = name.lower()
     return lower in CREDENTIAL_FILES or lower.endswith(CREDENTIAL_SUFFIXES) or lower.lstrip(".") in CREDENTIAL_FILES
 
 
 def is_credential_file(path: Path) -> bool:
-    """Return whether this is a credential file of this machine under another name: a hard link."""
+    """Say whether this is a credential file of this machine under another name: a hard link."""
     return any(os.path.samefile(path, one) for one in credential_files())
 
 
@@ -72,12 +72,12 @@ def real_credentials(root: Path, folders: tuple[str, ...]) -> list[Problem]:
             place = find_secret(path, wanted) if path.stat().st_size <= TEXT_BYTES else ""
         if place:
             where = f"{path.relative_to(root).as_posix()} {place}"
-            problems.append(Problem(what="this file contains a credential of this machine", where=where, cure=WITHDRAW))
+            problems.append(Problem(what="this is a credential of this machine", where=where, cure=WITHDRAW))
     return problems
 
 
 def holds_secret(text: str) -> bool:
-    """Return whether a credential of this machine stands in a text."""
+    """Say whether a credential of this machine stands in a text."""
     return bool(secret_spans(text, words=False))
 
 
@@ -136,5 +136,5 @@ def _find_in_zip(path: Path, forms: list[bytes]) -> str:
                         if _scan(stream, forms) >= 0:  # type: ignore[arg-type]  # ZipExtFile reads as a file does
                             return f"its member {member.filename!r}"
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        return f"perhaps a member: the archive cannot be searched ({error})"
+        return f"perhaps a member: the archive cannot be read ({error})"
     return ""

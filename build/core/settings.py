@@ -66,7 +66,7 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
 def _one(word: str) -> dict[str, Any]:
     name, equals, text = word.partition("=")
     if not equals:
-        raise ValueError(f'{word!r} is no field=value: write e.g. SET="epochs=3 batch_size=4"')
+        raise ValueError(f'{word!r} is not field=value: write e.g. SET="epochs=3 batch_size=4"')
     return {check_field(name): parse_value(name, text)}
 
 
@@ -121,7 +121,7 @@ def read_changes_file(path: Path) -> dict[str, Any]:
         raise ValueError(f"@{path} is not JSON") from None
     values = content.get("changes", content) if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping):
-        raise ValueError(f"@{path} holds no object of field: value")
+        raise ValueError(f"@{path} is not a JSON object of field: value")
     return {check_field(name): value for name, value in values.items()}
 
 
@@ -134,7 +134,7 @@ def apply_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
     try:
         result = changed(experiment, changes)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}: look at SET and FOLDS") from None
+        raise UsageError(f"{error}: check SET and FOLDS") from None
     wrong = [fold for fold in result.train_folds if not 0 <= fold < result.folds]
     if wrong and result.split != "leave_group_out":  # there each group is a fold, which the data alone knows
         numbers = ",".join(map(str, wrong))
@@ -151,4 +151,4 @@ def parse_folds(text: str) -> dict[str, Any]:
     try:
         return {"train_folds": parse_value("train_folds", text)} if text else {}
     except ValueError:
-        raise UsageError(f"FOLDS={text!r} are no fold numbers: write e.g. FOLDS=0,1") from None
+        raise UsageError(f"FOLDS={text!r} are not fold numbers: write e.g. FOLDS=0,1") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from build.kaggle.flow import PushOptions, push_inference
 from build.kaggle.journal import Journal
-from build.kaggle.preparation import command, one_push
+from build.kaggle.preparation import one_push
 from build.kaggle.training import push_training
 
 
@@ -21,7 +21,7 @@ def run_training(options: PushOptions) -> None:
 
 
 def _run(options: PushOptions, verb: str, flow: Callable[[PushOptions, Journal], dict[str, Any]]) -> None:
-    with one_push(command(options.experiment, verb)) as journal:
+    with one_push(options.command(verb)) as journal:
         result = flow(options, journal)
     if options.quiet:
         print(json.dumps({"ok": True, **result}, indent=2))
@@ -32,4 +32,4 @@ def _run(options: PushOptions, verb: str, flow: Callable[[PushOptions, Journal],
     elif "submission" in result:
         print(f"submission {result['submission']}: {result['status']}, public {result['public']}")
     else:
-        print(f"bundle {result['bundle']}: `{command(options.experiment)}` is next")
+        print(f"bundle {result['bundle']}: `{PushOptions(experiment=options.experiment).command()}` is next")

@@ -4,6 +4,7 @@ build → check → account → rehearsal → weights → drift → push → run
 journal has as done is not done again, so the same command goes on wherever the last one ended, by whatever.
 """
 
+import shlex
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +16,14 @@ from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
 from build.kaggle.outputs import verify_submission
-from build.kaggle.preparation import account, build_and_check, command, push_unless_edited
+from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import bundle_sha256, find_receipt, manifest_hashes, rehearse_for
 from build.kaggle.responses import Submission
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import Staged, stage
 from build.kaggle.submissions import ERROR, list_url, newest_submission, submit_once, wait_for_score
 from build.kaggle.weights import find_bundles
-from build.scores.cv import with_cv
+from build.scores.cross_validation import with_cv
 from build.scores.ledger import LEDGER, Score, append_score
 from kernel_src.competition.constants import SLUG
 
@@ -40,6 +41,19 @@ class PushOptions:
     again: bool = False  # once more: a run that failed, a version that was submitted
     overwrite: bool = False  # an edit made on the site
     quiet: bool = False
+
+    def command(self, verb: str = "push-inference", *, submit: bool = False, wait: bool = False) -> str:
+        """Return the command that goes on with this push and its options, and now also submits or waits.
+
+        AGAIN is left out: what was begun once more is gone on with, and repeated it could submit a third time.
+        """
+        experiment = self.experiment
+        words = [f"make {verb} EXPERIMENT={experiment}"]
+        words += [f"MESSAGE={shlex.quote(self.message)}"] if self.message else []
+        words += [] if self.submit or submit else ["SUBMIT=0"]
+        words += [] if self.wait or wait else ["WAIT=0"]
+        words += ["OVERWRITE=1"] if self.overwrite else []
+        return " ".join(words)
 
 
 def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
@@ -64,14 +78,14 @@ def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
         steps.skip(4, f"these sources with these weights are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
     if not (options.submit or options.wait):
-        return result | {"next": f"it is running on Kaggle; `{command(options.experiment)}` continues with it"}
+        return result | {"next": f"it is running on Kaggle; `{options.command(wait=True)}` continues with it"}
     if _is_submitted(version, journal) and not options.again:
         steps.skip(2, "its outputs were verified before it was submitted")
     else:
         version, images = _run(options, staged, version, client, journal, steps)
         result |= {"version": version.number, "url": version.url, "images": images}
     if not options.submit:
-        return result | {"next": f"not submitted, as requested; `{command(options.experiment)}` does"}
+        return result | {"next": f"not submitted, as requested; `{options.command(submit=True)}` does"}
     return result | _submit(options, staged, version, bundles, client, journal, steps)
 
 

@@ -45,11 +45,6 @@ def one_push(again: str) -> Iterator[Journal]:
         yield journal
 
 
-def command(experiment: str, verb: str = "push-inference") -> str:
-    """Return the command that does it, or goes on with it."""
-    return f"make {verb} EXPERIMENT={experiment}"
-
-
 def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal) -> tuple[KernelCard, Path]:
     """Build the notebooks of an experiment and check the one of a kernel; return its card and the notebook.
 
@@ -74,7 +69,7 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
 def _check(slug: str, journal: Journal) -> str:
     """Check one notebook unless that was done for exactly these files; what is wrong with others does not matter."""
     inputs = {"notebook": slug, "sha256": _digest()}
-    if journal.done("check", inputs):
+    if journal.done("check", inputs) is not None:
         return "yes, unchanged since the last check"
     from build.notebooks.check.command import check
 

@@ -53,6 +53,7 @@ def vouches_for(report: Mapping[str, Any], source_sha256: str, manifests: Mappin
     """
     return (
         source_sha256 != ""  # a notebook that does not say its sources vouches for nothing
+        and report.get("edited") is not True  # then its sources are not what ran
         and report.get("ok") is True
         and report.get("rerun") is True
         and report.get("source_sha256") == source_sha256

@@ -224,7 +224,7 @@ def explain_log(log: str, cells: Cells, failure_message: str) -> Failure:
     encountered = list(_FAILING_CELL.finditer(text))
     if not encountered:
         error = failure_message or "Kaggle says ERROR and nothing else"
-        return Failure(kind="died", error=error, last_lines=last_lines(text))
+        return Failure(kind="killed", error=error, last_lines=last_lines(text))
     start = encountered[-1]
     report = text[start.end() :].lstrip(":\r\n")
     if rule := _TRACEBACK.match(report):

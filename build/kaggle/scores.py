@@ -14,7 +14,7 @@ from typing import Any
 from build.core.errors import CheckFailed
 from build.core.foreign_text import shown, shown_value
 from build.kaggle.weights import BUNDLES, DEMO_BUNDLE
-from build.scores.cv import with_interval
+from build.scores.cross_validation import with_interval
 from build.scores.ledger import LEDGER, PENDING, Score, append_score, read_scores, refresh
 from kernel_src.competition.constants import SLUG
 from kernel_src.runtime.files import write_text

@@ -14,7 +14,7 @@ from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
 from build.kaggle.outputs import verify_training
-from build.kaggle.preparation import account, build_and_check, command, push_unless_edited
+from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import manifest_hashes
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import stage
@@ -49,7 +49,7 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
         steps.skip(3, f"these sources with these datasets are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
     if not options.wait:
-        goes_on = command(options.experiment, "push-training")
+        goes_on = options.command("push-training", wait=True)
         return result | {"next": f"it is running on Kaggle; `{goes_on}` continues with it"}
     with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as show_state:
         staged, version, status = run_with_input(staged, version, client, journal, show_state)

@@ -1,4 +1,4 @@
-"""What a search found becomes a recipe: entries of a data module in kernel_src/common/, which notebooks carry too.
+"""What a search found becomes a recipe: entries of a data module in kernel_src/recipes/, which notebooks hold as well.
 
 Such a module is one literal dictionary and rewritten whole; it can be edited by hand as long as it stays a literal.
 """
@@ -30,7 +30,7 @@ def read_entries(path: Path, variable: str) -> dict[str, dict[str, Any]]:
             except ValueError:
                 break
     raise CheckFailed(
-        [Problem(what=f"{variable} is no literal dictionary", where=str(path), cure="undo the last edit")]
+        [Problem(what=f"{variable} is not a literal dictionary", where=str(path), cure="undo the last edit")]
     )
 
 

@@ -1,7 +1,7 @@
 """The build that a notebook came from, by the hash that the notebook carries: one side of every three-way merge.
 
 `make build` notes each build's sources in `out/builds/`, named by content. A build that is not there (a fresh clone, a
-notebook from a colleague) is looked for in git's history. Either is believed only if its sources hash to the same; what
+notebook from a colleague) is looked for in git's history. Either is used only if its sources hash to the same; what
 the store says of itself is checked before, for it may have come with a copy of the whole folder.
 """
 
@@ -84,7 +84,7 @@ def store_held(root: Path) -> Iterator[None]:
 def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) -> Base:
     """Return the build of a hash; `guesses` are parameters it may have had, for a build from git's history.
 
-    Nothing is written: a build from git's history is noted by whoever brings an edit of it home.
+    Nothing is written: a build from git's history is noted by whoever writes an edit of it back.
 
     Raises:
         CheckFailed: neither out/builds/ nor git knows it.
@@ -149,7 +149,7 @@ def _stitched_before(
 
 def _from_store(root: Path, sha256: str) -> Base | None:
     noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json")
-    if noted is None:  # never built here, forgotten, or damaged: git may know it
+    if noted is None:  # never built here, deleted, or damaged: git may have it
         return None
     main, parameters, blobs = noted
     texts = {}

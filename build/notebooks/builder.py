@@ -4,7 +4,7 @@ One notebook belongs to no experiment: the preflight, which looks at the live im
 
 1. Up to date by the stamp: nothing heavy is loaded, nothing is written.
 2. Otherwise each notebook is stitched afresh; a file whose bytes are already right is left alone.
-3. A file that somebody edited (build/notebooks/seal.py tells) stops the build before anything is written.
+3. A file that somebody edited (build/notebooks/seal.py) stops the build before anything is written.
 """
 
 import difflib
@@ -90,7 +90,7 @@ def preflight_card() -> KernelCard:
 
 
 def pull_command(slug: str) -> str:
-    """Return the command that brings home what was edited on Kaggle in the notebook of this slug."""
+    """Return the command that writes back what was edited on Kaggle in the notebook of this slug."""
     experiment, kernel = next(
         ((card.experiment, card.kernel) for card in all_cards() if slug_of(card.experiment, card.kernel) == slug),
         ("…", "…"),
@@ -164,7 +164,7 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     if len(inputs) < len(cards):
         slugs = [slug_of(card.experiment, card.kernel) for card in cards]
         twins = sorted({card.experiment for card, slug in zip(cards, slugs, strict=True) if slugs.count(slug) > 1})
-        raise CheckFailed([Problem(what=f"{', '.join(twins)} make the same slug on Kaggle", cure="rename one of them")])
+        raise CheckFailed([Problem(what=f"{', '.join(twins)} get the same slug on Kaggle", cure="rename one of them")])
     if stamp.is_current(root, inputs):
         return [BuildResult(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
 

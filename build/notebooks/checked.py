@@ -41,7 +41,7 @@ def read_values(text: str) -> dict[str, object]:
                 values[target.id] = ast.literal_eval(node.value)
         literal(values)  # what cannot be written again is not what was built
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{quoted(text)} is not plain values: {type(error).__name__}") from None
+        raise ValueError(f"{quoted(text)} is not made of plain values: {type(error).__name__}") from None
     return values
 
 

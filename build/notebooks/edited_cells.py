@@ -11,8 +11,9 @@ from build.notebooks.notebook_file import NotANotebook, origin_of, read_notebook
 from build.core.errors import UsageError
 
 SCRATCH = "scratch"  # the tag of a cell that stays in the notebook
-_NOTE = re.compile(
-    r"\n{0,9}\*Stitched from `[^`\n]*`[^\n]*; sources sha256 `(?P<sha256>[0-9a-f]{64})`\. "
+_NOTE = re.compile(  # on the sources, with the contents above it
+    r"\n{0,9}(?:\*\*Contents\*\*\n(?:- [^\n]*\n|\n){1,999})?"
+    r"\*Stitched from `[^`\n]*`[^\n]*; sources sha256 `(?P<sha256>[0-9a-f]{64})`\. "
     r"Edit the sources, not this notebook\.\*"
 )
 _HEADER = re.compile(r"# (\S+\.py|imports: standard library|imports: third party)\s*")

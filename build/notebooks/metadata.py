@@ -113,7 +113,7 @@ def kernel_problems(metadata: Mapping[str, Any], where: str) -> list[Problem]:
         elif not isinstance(metadata[key], kind):
             found.append((f"{key} is {metadata[key]!r}, not of type {kind.__name__}", "write it as JSON of that type"))
     for key in sorted(set(metadata) - set(_KERNEL_KEYS) - _OPTIONAL_KEYS):
-        found.append((f"{key} is no key that Kaggle reads", "correct the spelling or remove it"))
+        found.append((f"{key} is not a key that Kaggle reads", "correct the spelling or remove it"))
     if found:  # what follows reads the keys
         return [Problem(what=what, where=where, cure=cure) for what, cure in found]
 
@@ -143,7 +143,7 @@ def dataset_problems(metadata: Mapping[str, Any], where: str) -> list[Problem]:
     found: list[tuple[str, str]] = []
     for key in ("id", "title"):
         if not isinstance(metadata.get(key), str):
-            found.append((f"{key} is missing or no text", f'add "{key}"'))
+            found.append((f"{key} is missing or not text", f'add "{key}"'))
     if not found:
         found += _name_faults("dataset", metadata["id"], metadata["title"])
     licences = metadata.get("licenses")

@@ -117,19 +117,19 @@ def _cell(raw: object, number: int) -> dict[str, Any]:
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
         source = "".join(source)
     if not isinstance(source, str):
-        raise _odd(where, f"has for its text {_kind(source)}")
+        raise _odd(where, f"has {_kind(source)} for its text")
     if "\0" in source or any("\ud800" <= character <= "\udfff" for character in source):
-        raise _odd(where, "holds half a character or a NUL, which no source can")
+        raise _odd(where, "contains half a character or a NUL, which no source can")
     outputs = raw.get("outputs") or []
     if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
-        raise _odd(where, "has outputs that are none")
+        raise _odd(where, "has malformed outputs")
     return raw | {"source": source, "metadata": _object(raw, "metadata", where), "outputs": outputs}
 
 
 def _object(holder: dict[str, Any], key: str, where: str) -> dict[str, Any]:
     value = holder.get(key)
     if value is not None and not isinstance(value, dict):
-        raise _odd(where, f"has for its {key} {_kind(value)}")
+        raise _odd(where, f"has {_kind(value)} for its {key}")
     return value or {}
 
 
@@ -152,7 +152,7 @@ def _not_json(content: bytes, error: Exception) -> NotANotebook:
         return NotANotebook(f"is {encoding} text, not UTF-8, in which every notebook is written", cure)
     text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"version https://git-lfs"):
-        return NotANotebook("is a Git-LFS pointer: the notebook itself was not fetched", "run `git lfs pull`")
+        return NotANotebook("is a Git LFS pointer: the notebook itself was not fetched", "run `git lfs pull`")
     if text[:1] == b"<" and not text.startswith(b"<<<<<<<"):
         cure = "download the file itself: Kaggle's ⋮ → Download code, GitHub's Raw; or `make pull-kernel EXPERIMENT=…`"
         return NotANotebook("is a web page (HTML or XML) that was saved under this name, not a notebook", cure)
@@ -162,7 +162,7 @@ def _not_json(content: bytes, error: Exception) -> NotANotebook:
             return NotANotebook(f"is {name}, not a notebook", cure)
     if _CONFLICT.search(content):
         cure = "resolve them (`git show :2:FILE` and `:3:FILE` are the sides); a built notebook is built again anyway"
-        return NotANotebook("holds git's conflict markers (<<<<<<<)", cure)
+        return NotANotebook("contains git's conflict markers (<<<<<<<)", cure)
     if isinstance(error, RecursionError):
         return NotANotebook("is JSON that is nested too deeply for a notebook", "take another copy of the notebook")
     if isinstance(error, UnicodeDecodeError):
@@ -173,7 +173,7 @@ def _not_json(content: bytes, error: Exception) -> NotANotebook:
         what = f"is JSON that {'ends too early' if cut else 'cannot be read'}{line}"
         return NotANotebook(what, "take another copy: a download or a save did not finish, or it was edited by hand")
     if _is_python(content):
-        cure = "edit kernel_src/ itself where you work with scripts; sync and diff read the built .ipynb"
+        cure = "edit kernel_src/ itself where you work with scripts; sync reads the built .ipynb"
         return NotANotebook("is a Python script, not a notebook", cure)
     return NotANotebook("is text, but not JSON, as every notebook is", f"name {_EXPECTED}")
 

@@ -1,4 +1,4 @@
-"""Which edited notebooks came home whole: a build may write over those, as over its own."""
+"""Which edited notebooks were written back whole: a build may overwrite those, as its own."""
 
 import hashlib
 import json

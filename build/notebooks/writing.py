@@ -1,7 +1,7 @@
 """Several sources are written together: a kill leaves them old, or the next command makes them new.
 
 1. Everything, old and new, is written to `out/sync/pending.<pid>/` and flushed.
-2. That folder becomes `out/sync/pending/` in one step: from here on the edit is home, whatever happens.
+2. That folder becomes `out/sync/pending/` in one step: from here on the edit will be written, whatever happens.
 3. The sources are replaced, one by one; `pending` becomes `out/sync/backup/<number>/`.
 
 `recover` finishes what a kill left at step 3, and is called before anything else reads the sources.
@@ -65,7 +65,7 @@ def recover(root: Path) -> Path | None:
             raise CheckFailed(
                 [
                     Problem(
-                        what="changed since a sync was interrupted, which was to change it, too",
+                        what="changed after the interrupted sync, which was going to change it too",
                         where=where,
                         cure=f"its two versions are in {pending}/old/{name} and new/{name}: merge them by hand, "
                         "then delete that folder",
@@ -98,7 +98,7 @@ def refuse_pending(root: Path) -> None:
 
 
 def keep(root: Path, name: str, content: bytes) -> Path:
-    """Keep a notebook whose edits did not all come home, named by its content."""
+    """Keep a notebook whose edits were not all written back, named by its content."""
     path = root / SYNC / "kept" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name[-100:]}"
     _put(path, content)
     return path
@@ -128,7 +128,7 @@ def _read_list(pending: Path) -> dict[str, str]:
     try:
         names = dict(json.loads((pending / _LIST).read_bytes()))
         if not all(isinstance(name, str) and re.fullmatch(r"[0-9]{1,6}\.py", name) for name in names.values()):
-            raise ValueError("its files have other names than a sync gives them")
+            raise ValueError("its files do not have the names that a sync gives them")
     except (OSError, ValueError, TypeError, RecursionError) as error:
         what = f"what a sync left when it was interrupted cannot be read: {error}"
         raise CheckFailed([Problem(what=what, where=str(pending / _LIST), cure="delete that folder")]) from None

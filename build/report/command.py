@@ -4,9 +4,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from build.report.page import page
+from build.report.page import judge, page
 from build.report.record import read_record
-from build.report.verdict import judge
 from kernel_src.runtime.files import write_text
 
 REPORTS = Path("out", "reports")

@@ -3,8 +3,8 @@
 1. The competition and the datasets that the notebook mounts are laid out in `out/mock/kaggle/input`.
 2. papermill runs the notebook as it lies in notebooks/, in `out/mock/kaggle/working`, into `out/notebook-runs/`.
 
-The notebook is told nothing: it finds the mock by itself, as it does when `make lab` or VS Code runs it. Nothing is
-isolated: `make rehearse` is for seeing what Kaggle would say.
+The notebook finds the mock by itself, as it does when `make lab` or VS Code runs it. Nothing is isolated: `make
+rehearse` is for seeing what Kaggle would do.
 """
 
 import json
@@ -15,18 +15,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem, UsageError
-from build.notebooks.builder import NOTEBOOKS, ROOT
+from build.core.errors import CheckFailed, Problem
+from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook
 from build.notebooks.metadata import kernel_slug
-from build.run.datasets import match_datasets, needed_by
-from build.run.mock import lay_out
+from build.run.datasets import bundles_needed_by, match_datasets, needed_by
+from build.run.mock import dataset_slug, lay_out
 from build.run.rehearse.command import notebook_of
 from build.run.rehearse.page import render_html
 from build.run.session import only_one
 from kernel_src.competition.constants import SLUG
-from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card, kernels_of
+from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.runtime.manifest import MANIFEST_FILE
 from kernel_src.runtime.mounts import MOCK
 
 RUNS = Path("out", "notebook-runs")
@@ -66,10 +66,7 @@ def run_notebook(
         UsageError: no such experiment or notebook, or a folder is missing.
         CheckFailed: the notebook failed; carries the cell's error.
     """
-    if experiment not in {*EXPERIMENTS, *ENSEMBLES}:
-        raise UsageError(f"no experiment {experiment!r}; there are {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
-    if kernel not in kernels_of(experiment):
-        raise UsageError(f"{experiment} has no {kernel} notebook; it has {', '.join(kernels_of(experiment))}")
+    check_notebook(experiment, kernel)
     slug = kernel_slug(experiment, kernel)
     notebook = notebook_of(slug, root / NOTEBOOKS)
     with only_one(root / RUNS):
@@ -128,27 +125,18 @@ def _datasets(
 ) -> dict[str, Path]:
     if kernel == "train":
         return match_datasets(needed_by(EXPERIMENTS[experiment]), weights, "WEIGHTS=")
-    trained = {bundle_slug(name): name for name in EXPERIMENTS}
-    needed = {
-        slug: f"the bundle of {trained[slug]}, or RANDOM=1 for random numbers in its place"
-        for slug in kernel_card(experiment, "infer").datasets
-    }
+    needed = bundles_needed_by(experiment)
+    trained = {slug: name for name in EXPERIMENTS if (slug := bundle_slug(name)) in needed}
     given = list(weights)
     if not given:
-        places = [root / "out" / "demo" / "bundle", *(root / "out" / "bundles" / trained[slug] for slug in needed)]
-        given = [place for place in places if _names(place) in needed]
+        places = [root / "out" / "demo" / "bundle", *(root / "out" / "bundles" / name for name in trained.values())]
+        given = [place for place in places if place.is_dir() and dataset_slug(place) in needed]
+    nets = {slug: name for slug, name in trained.items() if not EXPERIMENTS[name].is_frozen}
     if random:
-        there = {_names(place) for place in given}
-        given += [random_bundle(trained[slug], root, say) for slug in needed if slug not in there]
+        there = {dataset_slug(place) for place in given}
+        given += [random_bundle(name, root, say) for slug, name in nets.items() if slug not in there]
+    needed |= {slug: f"{needed[slug]}, or RANDOM=1 for random numbers in its place" for slug in nets}
     return match_datasets(needed, given, "WEIGHTS=")
-
-
-def _names(bundle: Path) -> str:
-    """Return the dataset that a bundle says it is, "" where there is none."""
-    from kernel_src.runtime.manifest import MANIFEST_FILE
-
-    manifest = bundle / MANIFEST_FILE
-    return str(json.loads(manifest.read_bytes()).get("dataset", "")) if manifest.is_file() else ""
 
 
 def random_bundle(experiment: str, root: Path, say: Say) -> Path:
@@ -157,7 +145,7 @@ def random_bundle(experiment: str, root: Path, say: Say) -> Path:
     from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 
     bundle = root / "out" / "random-bundles" / experiment
-    if _names(bundle):
+    if (bundle / MANIFEST_FILE).is_file():
         return bundle
     say(f"{experiment}: its bundle is made of random numbers, so its grams mean nothing → {bundle}")
     recipe, scratch = EXPERIMENTS[experiment], bundle.with_name(f".{experiment}")
@@ -187,7 +175,7 @@ def _execute(notebook: Path, executed: Path, working: Path, say: Say) -> None:
     """Run a notebook; what has run is on disk at every moment.
 
     Raises:
-        CheckFailed: a cell failed, or the kernel died.
+        CheckFailed: a cell failed, or the kernel crashed.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -201,4 +189,4 @@ def _execute(notebook: Path, executed: Path, working: Path, say: Say) -> None:
         what = f"cell {error.cell_index + 1} failed: {error.ename}: {error.evalue}"
         raise CheckFailed([Problem(what=what, where=str(executed), cure="see the traceback there")]) from None
     except DeadKernelError as error:
-        raise CheckFailed([Problem(what=f"the kernel died: {error}", where=str(executed))]) from None
+        raise CheckFailed([Problem(what=f"the kernel crashed: {error}", where=str(executed))]) from None

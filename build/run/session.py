@@ -1,16 +1,20 @@
-"""A kernel as a plain script: parameters put in, a folder that stands in for `/kaggle`, output seen as it comes.
+"""A kernel as a plain script: named by what it runs on, in a folder that stands in for `/kaggle`, its output shown.
 
-Nothing is isolated here: this is one's own machine. `make rehearse` is for seeing what Kaggle would say.
+Nothing is isolated here: this is one's own machine. `make rehearse` is for seeing what Kaggle would do.
 """
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -22,10 +26,72 @@ from build.stitch.drafts import Draft
 from build.stitch.library import Library
 from build.stitch.modules import MAIN
 from build.stitch.parameters import set_parameters
-from kernel_src.competition.constants import SLUG
+from kernel_src.competition.constants import SLUG, TEST_CSV, TEST_FOLDER, TRAIN_CSV, TRAIN_FOLDER
 
+RUNS = Path("out/runs")
+LOG_FILE = "kernel.log"
+HASH_CHARS = 12
 TAIL_LINES = 15  # of the log, shown when the kernel fails
 CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRun:
+    """A kernel and what it runs on; the same sources, parameters and data give the same folder, and go on there."""
+
+    kernel: str
+    experiment: str
+    parameters: Mapping[str, object]
+    data: Path  # the competition's folder
+    datasets: Mapping[str, Path]
+    out: Path
+    quiet: bool  # stdout is left to JSON: what the kernel prints goes to stderr
+
+    @cached_property
+    def sources(self) -> str:
+        """The hash of the kernel and every module that it needs, so that a bundle names its sources.
+
+        Sources that cannot be stitched yet can be tried here all the same; then everything below kernel_src counts.
+        """
+        from build.stitch import compose
+
+        try:
+            return compose(ROOT / KERNELS_FOLDER / f"{self.kernel}.py", ROOT, self.parameters).source_sha256
+        except CheckFailed:
+            return files_sha256((ROOT / "kernel_src").rglob("*.py"), ROOT)
+
+    @cached_property
+    def hash(self) -> str:
+        """A short hash of everything that the run is made of."""
+        photographs = (TRAIN_CSV, TRAIN_FOLDER) if self.kernel == "train" else (TEST_CSV, TEST_FOLDER)
+        parts = {
+            "sources": self.sources,
+            "parameters": self.parameters,
+            "data": files_sha256([self.data / name for name in photographs], self.data),
+            "datasets": {slug: files_sha256([path], path) for slug, path in self.datasets.items()},
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:HASH_CHARS]
+
+    @property
+    def folder(self) -> Path:
+        """Where everything about the run lies."""
+        return self.out / self.experiment / (self.hash if self.kernel == "train" else f"{self.kernel}-{self.hash}")
+
+    @property
+    def cache(self) -> Path:
+        """Where decoded photographs are kept for all runs."""
+        return self.out.parent / "cache" / "photographs"
+
+
+def files_sha256(paths: Iterable[Path], root: Path) -> str:
+    """Hash the content of files and folders, with their names below `root`."""
+    digest = hashlib.sha256()
+    found = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
+    for file in sorted(found):
+        with file.open("rb") as handle:
+            content = hashlib.file_digest(handle, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def parameterised(kernel: str, values: Mapping[str, object], root: Path = ROOT) -> str:
@@ -58,7 +124,7 @@ def only_one(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"{folder}: another process is at this very run; wait for it, or stop it first") from None
+            raise UsageError(f"{folder}: another process is at this very run: wait for it, or stop it first") from None
         yield
 
 
@@ -66,34 +132,30 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def run_kernel(
-    kernel: str,
+    run: LocalRun,
     values: Mapping[str, object],
     *,
-    data: Path,
-    datasets: Mapping[str, Path],
-    session: Path,
-    links: Mapping[str, Path],
-    cache: Path,
-    log: Path,
-    screen: IO[bytes],
+    links: Mapping[str, Path] | None = None,
     checkpoints: Path | None = None,
 ) -> None:
-    """Run a kernel to its end, in `session`, which is made anew and removed afterwards.
+    """Run a kernel to its end, with `values` for its parameters, in a session that is removed afterwards.
 
-    `links` maps names in the working folder to folders that outlive the session; `cache` keeps decoded photographs, and
-    `checkpoints` what a training that is killed goes on from: on Kaggle both are scratch.
-    What the kernel prints goes to `screen` and is appended to `log`.
+    `links` maps names in the working folder to folders that outlive the session; `checkpoints` keeps what a training
+    that is killed goes on from: on Kaggle it is scratch, as the decoded photographs are.
+    What the kernel prints is shown and appended to the log in the run's folder.
 
     Raises:
         CheckFailed: it ended with an error; carries its last lines.
         UsageError: a folder is missing or is not in the competition's layout.
     """
+    session, log = run.out / ".sessions" / f"{run.experiment}-{run.kernel}-{run.hash}", run.folder / LOG_FILE
+    screen = sys.stderr.buffer if run.quiet else sys.stdout.buffer
     # Hard links: the kernels only read their input, and a copy of every photograph per run would be a high price.
     mock = lay_out(
         session,
         competition_slug=SLUG,
-        data=data,
-        datasets=datasets,
+        data=run.data,
+        datasets=run.datasets,
         layout="new",
         rerun=False,
         protected=True,
@@ -101,14 +163,14 @@ def run_kernel(
     )
     for note in mock.notes:
         screen.write(f"note: {note}\n".encode())
-    for name, target in links.items():
+    for name, target in (links or {}).items():
         target.mkdir(parents=True, exist_ok=True)
         (mock.working / name).symlink_to(target.resolve(), target_is_directory=True)
-    script = session / f"{kernel}.py"
-    script.write_text(parameterised(kernel, values), encoding="utf-8")
+    script = session / f"{run.kernel}.py"
+    script.write_text(parameterised(run.kernel, values), encoding="utf-8")
     # A short name: processes that share pictures talk through sockets in it, whose paths may have 107 characters.
     scratch = Path(tempfile.mkdtemp(prefix="i2b-"))
-    for name, kept in (("photographs", cache), ("checkpoints", checkpoints)):
+    for name, kept in (("photographs", run.cache), ("checkpoints", checkpoints)):
         if kept is not None:
             kept.mkdir(parents=True, exist_ok=True)
             (scratch / name).symlink_to(kept.resolve(), target_is_directory=True)
@@ -119,14 +181,16 @@ def run_kernel(
         "PYTHONUNBUFFERED": "1",
         "MPLBACKEND": "Agg",
         "TMPDIR": str(scratch),
-        "HF_HUB_OFFLINE": "1",  # as on Kaggle: nothing is fetched behind one's back
+        "HF_HUB_OFFLINE": "1",  # as on Kaggle
         "NO_ALBUMENTATIONS_UPDATE": "1",
     }
     try:
         code = _watch([sys.executable, str(script.resolve())], environment, log, screen)
         if code:
-            raise CheckFailed([_failure(kernel, code, log)])
-        _keep_files(mock.working, log.parent)
+            raise CheckFailed([_failure(run.kernel, code, log)])
+        for path in mock.working.iterdir():
+            if path.is_file():
+                shutil.copyfile(path, run.folder / path.name)
     finally:
         mock.remove()
         shutil.rmtree(session, ignore_errors=True)
@@ -157,13 +221,7 @@ def _failure(kernel: str, code: int, log: Path) -> Problem:
     text = log.read_bytes().decode(errors="replace").replace("\r", "\n")
     tail = "\n".join(f"  {line}" for line in [line for line in text.splitlines() if line.strip()][-TAIL_LINES:])
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    cure = "mend the cause and give the same command: what is trained is kept"
+    cure = "correct the cause and give the same command again: what is trained is kept"
     if code == -9:
         cure = f'probably out of memory: SET="batch_size=…" smaller; {cure}'
     return Problem(what=f"the {kernel} kernel {how}; its last lines:\n{tail}\n", where=str(log), cure=cure)
-
-
-def _keep_files(working: Path, folder: Path) -> None:
-    for path in working.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, folder / path.name)

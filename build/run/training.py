@@ -17,18 +17,16 @@ from typing import Any
 from build.core.errors import UsageError
 from build.core.settings import apply_changes, find_experiment, parse_changes, parse_folds
 from build.run.datasets import match_datasets, needed_by
-from build.run.identity import files_sha256, run_hash, sources_sha256
 from build.run.mock import dataset_slug
-from build.run.session import only_one, run_kernel
-from kernel_src.competition.constants import TRAIN_CSV, TRAIN_FOLDER
+from build.run.session import LOG_FILE, RUNS, LocalRun, only_one, run_kernel
+from kernel_src.competition.constants import TRAIN_CSV
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.files import write_json
 from kernel_src.runtime.manifest import CONFIG_FILE, missing_folds_text
 
-RUNS = Path("out/runs")
 CACHE_GB = 40.0
 CHECKPOINTS = "checkpoints"  # in the folder of a run, until it is finished
-LOG_FILE, BUNDLE, CURVES_FILE, SCATTER_FILE = "kernel.log", "bundle", "curves.png", "out_of_fold.png"
+BUNDLE, CURVES_FILE, SCATTER_FILE = "bundle", "curves.png", "out_of_fold.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,36 +72,28 @@ def train(
     if pseudo_labels is not None:
         changes["pseudo_labels"] = dataset_slug(pseudo_labels)
     experiment = apply_changes(base, changes)
-    needed = needed_by(experiment)
-    parameters: dict[str, object] = {"EXPERIMENT": experiment_name, "CHANGES": changes}
     folders = [*pretrained, *([pseudo_labels] if pseudo_labels is not None else [])]
-    datasets = match_datasets(needed, folders, "PRETRAINED=" if not quiet else "--pretrained ")
+    datasets = match_datasets(needed_by(experiment), folders, "PRETRAINED=" if not quiet else "--pretrained ")
     check_competition(data)
-    sources = sources_sha256("train", parameters)
-    inputs = {slug: files_sha256([path], path) for slug, path in sorted(datasets.items())}
-    pictures = files_sha256([data / TRAIN_CSV, data / TRAIN_FOLDER], data)
-    name = run_hash({"sources": sources, "changes": changes, "data": pictures, "datasets": inputs})
-    folder, cache = out / experiment_name / name, out.parent / "cache" / "photographs"
-    screen = sys.stderr.buffer if quiet else sys.stdout.buffer
+    parameters: dict[str, object] = {"EXPERIMENT": experiment_name, "CHANGES": changes}
+    run = LocalRun(
+        kernel="train",
+        experiment=experiment_name,
+        parameters=parameters,
+        data=data,
+        datasets=datasets,
+        out=out,
+        quiet=quiet,
+    )
+    folder = run.folder
     with only_one(folder):
         resumed = any(folder.rglob("*.safetensors"))
         _say(quiet, f"{'going on with' if resumed else 'training'} {experiment_name} {changes or ''} in {folder}")
         if not (folder / CONFIG_FILE).is_file():
-            # Kaggle's session limit is none of this machine's business, unless it is asked for.
-            run_parameters = {**parameters, "CHANGES": {"session_limit_s": 0.0, **changes}, "SOURCE_SHA256": sources}
-            forget_caches(cache)
-            run_kernel(
-                "train",
-                run_parameters,
-                data=data,
-                datasets=datasets,
-                session=out / ".sessions" / f"{experiment_name}-{name}",
-                links={"run": folder},
-                cache=cache,
-                log=folder / LOG_FILE,
-                screen=screen,
-                checkpoints=folder / CHECKPOINTS,
-            )
+            forget_caches(run.cache)
+            # Kaggle's session limit does not concern this machine, unless it is asked for.
+            values = {**parameters, "CHANGES": {"session_limit_s": 0.0, **changes}, "SOURCE_SHA256": run.sources}
+            run_kernel(run, values, links={"run": folder}, checkpoints=folder / CHECKPOINTS)
         finished = (folder / CONFIG_FILE).is_file()
         report: dict[str, Any] = {"oof_r2": None, "incomplete": "", "bundle": ""}
         if finished:
@@ -120,7 +110,7 @@ def train(
             ok=True,
             finished=finished,
             experiment=experiment_name,
-            hash=name,
+            hash=run.hash,
             folder=str(folder),
             changes=changes,
             resumed=resumed,
@@ -138,7 +128,7 @@ def check_competition(data: Path) -> None:
         UsageError: it is not the competition's.
     """
     if not (data / TRAIN_CSV).is_file():
-        raise UsageError(f"{data}: no {TRAIN_CSV}: DATA= wants the competition's folder, unpacked")
+        raise UsageError(f"{data}: no {TRAIN_CSV}: DATA= is the competition's folder, unpacked")
 
 
 def run(

@@ -27,7 +27,7 @@ from kernel_src.inference.blend import Stack, blend
 
 OUTER_FOLDS, INNER_FOLDS = 10, 5
 RIDGE_PENALTIES = (1.0, 10.0, 100.0)  # times the variance of the models around their mean, times the images
-SUM_TO_ONE = 1e3  # weight of that wish, relative to the data: exact to a millionth
+SUM_TO_ONE = 1e3  # weight of that demand, relative to the data: exact to a millionth
 
 Fit = Callable[[np.ndarray, np.ndarray], Stack]  # predictions (models, images, 5), truth (images, 5)
 

@@ -1,4 +1,4 @@
-"""From CV to board: what the public score of a model is likely to be, told by the submissions whose score is out.
+"""From CV to board: what the public score of a model is likely to be, from the submissions whose score is out.
 
 1. A point is a bundle with CV and public score. A bundle that was submitted twice is one model and one point, and only
    points whose CV has one formula are looked at together.
@@ -49,7 +49,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What somebody else has published; None: not told."""
+    """What somebody else has published; None: not published."""
 
     series: str
     model: str

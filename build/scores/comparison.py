@@ -174,8 +174,8 @@ def decision(comparison: Comparison) -> str:
     others = len(names) - 1
     level = 1 - (1 - LEVEL) / others
     open_ones = [names[i] for i in order[1:] if not comparison.pair(i, best, level).carried]
-    told = f"; {len(open_ones)} of {others} others cannot be told from {names[best]}" if open_ones else ""
-    return f"{line}{told}"
+    open_line = f"; {len(open_ones)} of {others} others cannot be told from {names[best]}" if open_ones else ""
+    return f"{line}{open_line}"
 
 
 def decision_line(a: str, b: str, difference: Interval) -> str:

@@ -1,7 +1,7 @@
 """The cross-validation score of a run or a bundle with interval and floors: what a public score is held against.
 
 Interval and floors need train.csv, which is not committed: they are computed where a table that has all the images is
-at hand, and are simply not known elsewhere.
+at hand, and are not known elsewhere. The ledger stores them once they are: a teammate's clone draws the same picture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kernel_src.runtime.manifest import CONFIG_FILE, read_bundle_json
+from build.scores.ledger import Score
+from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
+from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.manifest import CONFIG_FILE, MANIFEST_FILE, read_bundle_json
 
 OOF_FILE = "oof.csv"  # as in kernel_src.training.runs, whose import would load torch
 # Where a training table may lie: what `make data` downloads, what `make demo` paints.
 TRAIN_TABLES = (Path("data/csiro-biomass/train.csv"), Path("out/demo/competition/train.csv"))
+MEANS_TOLERANCE_G = 0.02  # of the training means: constants with two decimals, projected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +65,30 @@ def _folds(config: Mapping[str, Any]) -> str:
 
 
 def is_frozen(experiment: Mapping[str, Any]) -> bool:
-    """Tell of a recipe, as JSON holds it, whether a regressor on frozen features predicts (build/search/regress/)."""
+    """Whether of a recipe, as JSON holds it, a regressor on frozen features predicts (build/search/regress/)."""
     return bool(experiment.get("feature_poolings"))
+
+
+def is_competitions_own(means_g: Mapping[str, float]) -> bool:
+    """Whether the targets' means are those of the real train.csv; a part of it, or a painted table, has others."""
+    return all(abs(means_g.get(target, -1.0) - TRAINING_MEANS_G[target]) < MEANS_TOLERANCE_G for target in TARGETS)
+
+
+def with_cv(score: Score, bundle: Path, tables: Sequence[Path] = TRAIN_TABLES) -> Score:
+    """Return the score with the bundle's cross-validation in it."""
+    cv = cross_validation(bundle, tables)
+    return replace(score, cv=cv.r2, cv_low=cv.low, cv_high=cv.high, cv_formula=cv.formula, cv_folds=cv.folds)
+
+
+def with_interval(score: Score, bundles: Sequence[Path], tables: Sequence[Path] = TRAIN_TABLES) -> Score:
+    """Fill in a missing interval from the bundle of exactly this score, if it still lies here."""
+    if score.cv is None or score.cv_low is not None:
+        return score
+    for bundle in bundles:
+        manifest = bundle / MANIFEST_FILE
+        if manifest.is_file() and sha256_of(manifest) == score.bundle_sha256:
+            return with_cv(score, bundle, tables)
+    return score
 
 
 def find_table(oof: Path, tables: Sequence[Path]) -> Path | None:

@@ -55,7 +55,7 @@ _INTEGERS, _NUMBERS = ("kernel_version", "submission_ref"), ("cv", "cv_low", "cv
 
 
 class Seen(Protocol):
-    """What the ledger wants to know of a submission on the site (build.kaggle.client.Submission is one)."""
+    """What the ledger holds of a submission on the site (build.kaggle.client.Submission is one)."""
 
     @property
     def ref(self) -> int: ...  # noqa: D102
@@ -162,7 +162,7 @@ def refresh(submissions: Iterable[Seen], path: Path = LEDGER, *, root: Path = Pa
 
 
 def complete(old: Score, new: Score) -> Score:
-    """Return `old` with everything that `new` knows; what only `old` knows stays, and so do its time and its note."""
+    """Return `old` with everything that is in `new`; what is only in `old` stays, and so do its time and its note."""
     known = {
         name: value
         for name in COLUMNS
@@ -174,7 +174,7 @@ def complete(old: Score, new: Score) -> Score:
 
 
 def is_same(old: Score, new: Score) -> bool:
-    """Tell whether two rows are the same submission."""
+    """Whether two rows are the same submission."""
     if old.submission_ref is not None and new.submission_ref is not None:
         return old.submission_ref == new.submission_ref
     if old.submission_ref is not None:

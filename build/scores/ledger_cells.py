@@ -75,7 +75,7 @@ def rows_of(data: bytes, columns: Iterable[str]) -> Sheet:
     """Read a table with a heading of these columns, whatever program saved it last.
 
     Raises:
-        ValueError: it is not text, or in an encoding that is not to be told; says how to save it.
+        ValueError: it is not text, or in an unknown encoding; says how to save it.
     """
     text, changed = _decoded(data)
     lines = text.splitlines(keepends=True)
@@ -159,7 +159,7 @@ def times_of(cells: list[str]) -> list[str]:
 
 
 def _day_first(cells: list[str]) -> bool | None:
-    """Tell from a column whether the day comes before the month; None: nothing tells."""
+    """Whether the day comes before the month, by the whole column; None: nothing shows it."""
     found = [match for cell in cells if (match := _OTHER.fullmatch(cell.strip()))]
     if any(match[2] == "." for match in found):
         return True  # with dots nobody writes the month first

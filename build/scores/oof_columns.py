@@ -5,7 +5,7 @@
 2. A family marked as predictions holds them; else the plain one does; else the only other one. Two that differ are
    refused, and so is a file in which a prediction lacks a target.
 3. Beside marked predictions the plain family is the truth. Families of errors are never read.
-4. Ids are told by their values: the column that holds ids of the truth, whatever it is called.
+4. Ids are recognised by their values: the column that holds ids of the truth, whatever it is called.
 5. Files with one row per image and target (`sample_id`, `target`) are turned into one row per image first.
 """
 
@@ -271,7 +271,7 @@ def _target_column(table: pd.DataFrame) -> str | None:
 
 
 def _is_long(table: pd.DataFrame) -> bool:
-    """Tell a table with one row per image and target."""
+    """Whether a table has one row per image and target."""
     if any(family.is_whole or family.kind in (PLAIN, PREDICTED) for family in _families(table)):
         return False
     return _target_column(table) is not None or any(plain_heading(column) == ID_COLUMN for column in table.columns)

@@ -163,7 +163,7 @@ def refuse_copies(path: Path, table: pd.DataFrame, truth: np.ndarray) -> None:
 
 
 def _is_rounded(predicted: np.ndarray, truth: np.ndarray) -> bool:
-    """Tell whether grams are, in most photographs, the truth rounded to whole grams or to tenths."""
+    """Whether grams are, in most photographs, the truth rounded to whole grams or to tenths."""
     for digits in ROUNDED_TO:
         if np.allclose(predicted, predicted.round(digits), rtol=0, atol=1e-6):
             return bool((np.abs(predicted - truth) <= 0.5 * 10.0**-digits + COPIED_G).mean() > ROUNDED_SHARE)
@@ -186,7 +186,7 @@ def _unfit(path: Path, what: str, cure: str) -> Problem:
 
 
 def read_all(given: Sequence[str], known: Collection[str] = ()) -> list[OofFile]:
-    """Read every file; files of one name are told apart by their folders. See `read_oof` for `known`.
+    """Read every file; files of one name are distinguished by their folders. See `read_oof` for `known`.
 
     Raises:
         UsageError: as `read_oof`, or two have one name although their folders differ in nothing.

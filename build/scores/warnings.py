@@ -4,7 +4,7 @@
 - Folds: files cut differently, groups cut apart, one photograph under two names on both sides of a cut.
 - Errors that are too good. A model that has never seen a visit errs by visit: on the real photographs the means of the
   errors of each visit vary 2.7 to 5.6 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
-  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image (bench/visits.py).
+  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image (docs/validation.md).
   Other photographs have other figures (the demo's painted ones 2.0, whole groups left out): there a file is suspected
   only if it hides its folds.
 - Means of folds that are met too exactly, or overshot (overshoot.py): whoever scales by the target statistics of the
@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from build.scores.cross_validation import is_competitions_own
 from build.scores.oof_files import OofFile, Validation
 from build.scores.overshoot import overshoot
-from build.scores.real_table import is_competitions_own
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.metric import weight_row, weighted_r2
 from kernel_src.competition.tables import target_array
@@ -100,7 +100,7 @@ def _folds(validation: Validation) -> list[str]:
 
 
 def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
-    """Tell whether two cuts are one, whatever their folds are called."""
+    """Whether two cuts are one, whatever their folds are called."""
     pairs = set(zip(first.tolist(), second.tolist(), strict=True))
     return len(pairs) == len(set(first)) == len(set(second))
 

@@ -2,10 +2,10 @@
 
 - `modules`, `scopes`: find and parse the sources; what each name means.
 - `cells`, `order`: where a source is cut, and the order in which Python would run the pieces.
-- `refusals`, `collisions`, `inert`: what cannot be told apart from the package, and what can; `outlook`: all that a
-  module sees, and so all that the rules on it depend on.
+- `rules`, `placement`, `collisions`, `side_effects`: what a notebook would compute differently, and is refused.
+- `purity`: statements that may run at another moment; `module_context`: what one module sees.
 - `aliases`, `imports`, `parameters`, `drafts`: the edits; `proof` checks that the text says what was meant.
-- `notebook`, `traps`: cells, ids, bytes, and what IPython would do to them.
+- `notebook`, `chapters`, `ipython_differences`: cells, headings, bytes, and what IPython would do to them.
 - `template`: a script's notebooks but for their parameters; `assembly`: the whole way.
 """
 

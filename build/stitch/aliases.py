@@ -54,7 +54,7 @@ def _follow(use: Use, module: Module, library: Library, modules: set[str], draft
             current = meaning.module
             continue
         if current not in modules:
-            library.refuse(module.at(use.node), f"{current} is used but nobody imports it", f"import {current}")
+            library.refuse(module.at(use.node), f"{current} is used but never imported", f"import {current}")
         elif not isinstance(attribute.ctx, ast.Load):
             library.refuse(
                 module.at(use.node),
@@ -92,7 +92,7 @@ def _replace(use: Use, attribute: ast.Attribute, module: Module, library: Librar
 
 
 def _replace_in_string(use: Use, attribute: ast.Attribute, module: Module, library: Library, draft: Draft) -> None:
-    """Inside an f-string Python 3.11 knows no positions: every mention of the dotted name must be this kind of use."""
+    """Inside an f-string Python 3.11 gives no positions: every mention of the dotted name must be this kind of use."""
     joined = use.joined
     assert joined is not None
     written = ".".join([use.node.id, *(link.attr for link in use.attributes[: use.attributes.index(attribute) + 1])])

@@ -79,7 +79,7 @@ def _borrowed_names(plan: Plan, library: Library) -> None:
             kind = "the builtin" if hasattr(builtins, name) else "a name that this module does not define"
             library.refuse(
                 module.at(use.node),
-                f"{name} is {kind} here, the notebook has the one of {owner.at(binding.node)}",
+                f"{name} is {kind} here, but in the notebook it is the one of {owner.at(binding.node)}",
                 "rename that one, or import it",
             )
 

@@ -117,7 +117,7 @@ class Library:
             if not self._exists(module, node, alias.name):
                 return None
             meaning = Meaning("module", alias.name if alias.asname else bound)
-            return Imported(site, alias, bound, meaning, _with_parents(alias.name), alias.name)
+            return Imported(site, alias, bound, meaning, with_parents(alias.name), alias.name)
         if node.module == "__future__" and not node.level:
             return None
         source = self._absolute(module, node)
@@ -139,7 +139,7 @@ class Library:
             return None
         submodule = f"{source}.{alias.name}"
         target = submodule if found == Meaning("module", submodule) else source
-        return Imported(site, alias, bound, found, _with_parents(target), target)
+        return Imported(site, alias, bound, found, with_parents(target), target)
 
     def _absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
         """Return the absolute module name of a from-import."""
@@ -156,7 +156,7 @@ class Library:
 
     def _exists(self, module: Module, node: ast.AST, name: str) -> bool:
         """Note a problem when a module of ours is missing; one that does not parse was already noted."""
-        for part in _with_parents(name):
+        for part in with_parents(name):
             path = self.locate(part)
             if path is None or (part == name and path.is_dir() and isinstance(node, ast.Import)):
                 expected = part.replace(".", "/") + ".py"
@@ -223,8 +223,12 @@ class Library:
                     return imported.meaning
         return meaning
 
+    def home(self, meaning: Meaning) -> Module | None:
+        """Return the module where a name's value is made."""
+        return self.load(meaning.module)
 
-def _with_parents(name: str) -> tuple[str, ...]:
+
+def with_parents(name: str) -> tuple[str, ...]:
     """`a.b.c` → (`a`, `a.b`, `a.b.c`): the order in which Python runs them."""
     parts = name.split(".")
     return tuple(".".join(parts[:count]) for count in range(1, len(parts) + 1))

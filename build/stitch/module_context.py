@@ -1,7 +1,7 @@
 """What one module can see: its own text and what its imports mean, and nothing else.
 
-So what the rules say of it can be kept. An edit leaves almost every module with the outlook that it had: a build in
-the same process asks the rules of the others only.
+So what the rules say of it can be kept. An edit leaves almost every module with the context that it had: a build in
+the same process applies the rules to the others only.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from build.stitch.modules import Meaning, Module
 
 
 class Meanings(Protocol):
-    """Who can say what a module's imports do and what its names mean: the library, or the module's outlook."""
+    """Says what a module's imports do and what its names mean: the library, or the module's context."""
 
     def imports(self, module: Module) -> list[Imported]:
         """Return every import clause of a module, resolved."""
@@ -24,9 +24,12 @@ class Meanings(Protocol):
     def named(self, module: Module, name: str) -> Meaning | None:
         """Return the same, type-checking imports included."""
 
+    def home(self, meaning: Meaning) -> Module | None:
+        """Return the module where a name's value is made, where that module is seen."""
+
 
 @dataclass(frozen=True)
-class Outlook:
+class ModuleContext:
     """Equal for modules of which every rule says the same: the rest follows from the key."""
 
     key: tuple[object, ...]
@@ -61,8 +64,12 @@ class Outlook:
                     return imported.meaning
         return meaning
 
+    def home(self, meaning: Meaning) -> Module | None:
+        """Return the module itself or nothing: of other modules its text is not known."""
+        return self.module if meaning.module == self.module.name else None
 
-def outlook_of(module: Module, library: Library) -> Outlook:
+
+def context_of(module: Module, library: Library) -> ModuleContext:
     """Return what a module sees of the library."""
     imported = library.imports(module)
     bound = module.names.module.bound
@@ -70,4 +77,4 @@ def outlook_of(module: Module, library: Library) -> Outlook:
     meanings = {name: library.meaning(module.name, name) for name in by_import}
     clauses = tuple((one.alias.lineno, one.alias.col_offset, one.meaning, one.runs, one.target) for one in imported)
     own = (module.name, module.where, module.package, module.is_package, module.text)
-    return Outlook((own, clauses, tuple(meanings.items())), module, imported, meanings)
+    return ModuleContext((own, clauses, tuple(meanings.items())), module, imported, meanings)

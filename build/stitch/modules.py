@@ -115,7 +115,7 @@ def parse(path: Path, where: str, name: str, package: str, is_package: bool) -> 
 
 @lru_cache(maxsize=256)
 def read_names(text: str, library: bool) -> tuple[ast.Module, Names]:
-    """Parse a text once for all notebooks and syncs of a process that hold it; nobody changes what is returned."""
+    """Parse a text once for all notebooks and syncs of a process that hold it; the result is never changed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         tree = ast.parse(text)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from build.stitch.drafts import Line
 
-FORMAT = 1  # of what the stitcher writes: part of the hash, so that a change in it makes every notebook stale
+FORMAT = 2  # of what the stitcher writes: part of the hash, so that a change in it makes every notebook stale
 
 _ID_CHARS = 64 - 12  # leaves room for `-<cell>-<part>`
 
@@ -27,9 +28,13 @@ class Cell:
     tags: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()  # of code: the source line of each line, 0 where it is the stitcher's
     span: tuple[int, int] = (0, 0)  # first and last line of what it shows in its source, marker included; not written
+    folded: bool = False  # shown without its code; a heading: without the cells below it
 
 
 IMPORTS = "imports"  # the source of the gathered cells
+CHAPTERS = "chapters"  # the source of headings that are repeated
+GENERATED = frozenset({IMPORTS, CHAPTERS})  # what no file holds
+CONTENTS = "**Contents**"
 
 
 def code_cell(
@@ -39,17 +44,18 @@ def code_cell(
     ordinal: int = 0,
     tags: tuple[str, ...] = (),
     span: tuple[int, int] = (0, 0),
+    folded: bool = False,
 ) -> Cell:
     """Make a code cell; its first line names its source."""
     every = [Line(f"# {where}", 0), *lines]
     source = "\n".join(line.text for line in every)
-    return Cell(id_, "code", source, where, ordinal, tags, tuple(line.number for line in every), span)
+    return Cell(id_, "code", source, where, ordinal, tags, tuple(line.number for line in every), span, folded)
 
 
 def imports_cell(kind: str, lines: Sequence[str]) -> Cell:
     """Make the cell of gathered imports of one kind, e.g. `third-party`."""
     source = "\n".join([f"# {IMPORTS}: {kind.replace('-', ' ')}", *lines])
-    return Cell(f"{IMPORTS}-{kind}", "code", source, IMPORTS, lines=(0,) * (len(lines) + 1))
+    return Cell(f"{IMPORTS}-{kind}", "code", source, IMPORTS, lines=(0,) * (len(lines) + 1), folded=True)
 
 
 def make_id(where: str, *numbers: int) -> str:
@@ -78,13 +84,40 @@ def _digest_of_texts(texts: tuple[tuple[str, str], ...]) -> "hashlib._Hash":
 
 
 def sign(cells: list[Cell], main: str, count: int, sha256: str) -> list[Cell]:
-    """Name the sources in the first Markdown cell; add one on top where the notebook starts with code."""
+    """Put contents and sources into the first Markdown cell; add one on top where the notebook starts with code."""
     modules = {0: "", 1: " and one module"}.get(count, f" and {count} modules")
-    note = f"*Stitched from `{main}`{modules}; sources sha256 `{sha256}`. Edit the sources, not this notebook.*"
+    note = (
+        contents(cells, main)
+        + f"*Stitched from `{main}`{modules}; sources sha256 `{sha256}`. Edit the sources, not this notebook.*"
+    )
     if cells and cells[0].kind == "markdown":
         first = cells[0]
         return [replace(first, source=f"{first.source}\n\n{note}"), *cells[1:]]
     return [Cell("stitched", "markdown", note, main), *cells]
+
+
+def contents(cells: Sequence[Cell], main: str) -> str:
+    """Return links to the script's sections, between them to the chapters of the library; nothing for one section."""
+    lines: list[str] = []
+    sections = 0
+    chapters: list[str] = []
+    for cell in cells:
+        for title in re.findall(r"^## +(.+?) *#*$", cell.source, re.MULTILINE) if cell.kind == "markdown" else []:
+            link = f"[{title}](#{anchor(title)})"
+            if cell.where != main:
+                chapters.append(link)
+                continue
+            lines += [f"- Library, folded: {', '.join(chapters)}"] if chapters else []
+            lines.append(f"- {link}")
+            sections, chapters = sections + 1, []
+    lines += [f"- Library, folded: {', '.join(chapters)}"] if chapters else []
+    return "\n".join([CONTENTS, "", *lines, "", ""]) if sections > 1 else ""
+
+
+def anchor(title: str) -> str:
+    """Return the id that JupyterLab and Kaggle give a heading: its text with hyphens for spaces, as an address."""
+    shown = re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", r"\1", title)
+    return quote(shown.replace(" ", "-"), safe="-,:;!?'&=+$@/~._")
 
 
 def to_bytes(cells: Sequence[Cell], main: str, sha256: str) -> bytes:
@@ -131,4 +164,8 @@ def as_json(cell: Cell) -> dict[str, Any]:
         result |= {"execution_count": None, "outputs": []}
     if cell.tags:
         metadata["tags"] = list(cell.tags)
+    if cell.folded and cell.kind == "code":
+        metadata |= {"jupyter": {"source_hidden": True}, "_kg_hide-input": True}
+    elif cell.folded:
+        metadata["jp-MarkdownHeadingCollapsed"] = True
     return result

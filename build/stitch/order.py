@@ -2,13 +2,20 @@
 
 The script's own cells are the thread; each module hangs just before the cell that first needs it, behind everything it
 needs itself. A cell that has already done something when it imports is cut there, so that the order stays Python's.
+
+The modules that hang before one cell are read package by package. Among them
+1. a module comes after everything that it imports, and modules that do something when they run (all but inert ones)
+   keep Python's order, among themselves and with the third-party imports: nothing computes anything else;
+2. a package is left unfinished only where its next module needs something outside it, and then only if no other
+   package can be finished in one go. So if the packages need each other in no circle, none is left and entered again;
+3. whatever is still free is in Python's order.
 """
 
 import ast
 from dataclasses import dataclass, field
 
 from build.stitch.cells import Segment, first_line
-from build.stitch.library import Imported, Library
+from build.stitch.library import Imported, Library, with_parents
 from build.stitch.modules import MAIN, STANDARD_LIBRARY, Module
 from build.stitch.purity import is_inert
 from build.stitch.scopes import is_main_guard
@@ -35,7 +42,8 @@ class Plan:
 
     main: Module
     modules: list[Module] = field(default_factory=list)  # without the script, in the order in which they run
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)  # in the order in which Python runs them
+    layout: list[Step] = field(default_factory=list)  # the same in the order in which the notebook shows them
 
     @property
     def everything(self) -> list[Module]:
@@ -59,6 +67,17 @@ def is_eager(imported: Imported, module: Module) -> bool:
     return imported.site.top_level or guarded
 
 
+def package_of(step: Step) -> str:
+    """Return the package that a module lies in, of a package's own module the package; "" for anything else."""
+    if not isinstance(step, Module):
+        return ""
+    return step.name if step.is_package else step.name.rpartition(".")[0] or step.name
+
+
+def _is_markdown(step: Step) -> bool:
+    return isinstance(step, Part) and step.segment.kind == "markdown"
+
+
 def make_plan(library: Library, main: Module, segments: list[Segment]) -> Plan:
     """Walk the script's statements; everything that the order forbids is noted as a problem."""
     walk = _Walk(library, main)
@@ -74,13 +93,14 @@ class _Walk:
         self.done: set[str] = set()
         self.begun: list[str] = [MAIN]
         self.gathered = False
+        self.needs: dict[str, set[str]] = {}  # module → modules that run before it, for it
 
     def cell(self, segment: Segment) -> None:
         """Take one cell of the script, with the modules that it needs in front of it."""
         main = self.plan.main
         statements = [node for node in main.tree.body if segment.first <= first_line(node) <= segment.last]
         if segment.kind == "markdown" or not statements:
-            self.plan.steps.append(Part(segment, 1, segment.first, segment.last))
+            self.place([], Part(segment, 1, segment.first, segment.last))
             return
         number, first, before, moved_over = 1, segment.first, list[Step](), list[ast.stmt]()
         for statement in statements:
@@ -89,11 +109,52 @@ class _Walk:
                 line = self.line_above_comments(first_line(statement), first)
                 if "parameters" in segment.tags:
                     self.library.refuse(main.at(statement), "import below code in the parameters cell", "move it up")
-                self.plan.steps += [*before, Part(segment, number, first, line - 1)]
+                self.place(before, Part(segment, number, first, line - 1))
                 number, first, before, moved_over = number + 1, line, [], []
             before += needed
             moved_over.append(statement)
-        self.plan.steps += [*before, Part(segment, number, first, segment.last)]
+        self.place(before, Part(segment, number, first, segment.last))
+
+    def place(self, before: list[Step], part: Part) -> None:
+        """Put a part of the script down, with what it needs above it and above the Markdown that leads up to it."""
+        self.plan.steps += [*before, part]
+        above = len(self.plan.layout)
+        while before and above > 1 and _is_markdown(self.plan.layout[above - 1]):  # the title stays on top
+            above -= 1
+        self.plan.layout[above:above] = self.by_package(before)
+        self.plan.layout.append(part)
+
+    def by_package(self, steps: list[Step]) -> list[Step]:
+        """Return the steps in an order that stays in one package as long as it may."""
+        needs, last = dict[Step, set[Step]](), set[Step]()
+        for step in steps:
+            names = self.needs[step.name] if isinstance(step, Module) else set()
+            needs[step] = {one for one in steps if isinstance(one, Module) and one.name in names}
+            if not isinstance(step, Module) or not self.is_inert(step):
+                needs[step] |= last
+                last = {step}
+            elif self.gathers(step):
+                needs[step] |= {one for one in steps if one == THIRD_PARTY}
+        left, order, package = list(steps), list[Step](), ""
+        while left:
+            ready = [step for step in left if needs[step].issubset(order)]
+            packages = dict.fromkeys(map(package_of, ready))
+            if "" in packages:  # the third-party imports: as early as they may
+                package = ""
+            elif package not in packages:
+                rest = {name: [step for step in left if package_of(step) == name] for name in packages}
+                whole = [name for name, own in rest.items() if all(needs[s].issubset([*order, *own]) for s in own)]
+                package = next(iter(whole or packages))
+            step = next(step for step in ready if package_of(step) == package)
+            order.append(step)
+            left.remove(step)
+        return order
+
+    def is_inert(self, module: Module) -> bool:
+        return all(is_inert(node, module, self.library) for node in module.tree.body)
+
+    def gathers(self, module: Module) -> bool:
+        return any(is_gathered(one) and is_third_party(one) for one in self.library.imports(module))
 
     def line_above_comments(self, line: int, lowest: int) -> int:
         """Return where the comment lines directly above a statement begin: they belong to it."""
@@ -145,18 +206,19 @@ class _Walk:
             if not eager:
                 self.require_inert(module, imported, [step for step in arrived if isinstance(step, Module)])
             steps += arrived
+        self.needs.setdefault(module.name, set()).update(self.done.intersection(imported.runs))
         return steps
 
     def visit(self, module: Module) -> list[Step]:
         """Return a module's steps: what it needs, then itself."""
         self.begun.append(module.name)
+        self.needs[module.name] = {name for name in with_parents(module.name) if name in self.done}
         steps: list[Step] = []
         for imported in self.library.imports(module):
             steps += self.run(module, imported)
         self.begun.pop()
         self.done.add(module.name)
-        gathers = any(is_gathered(one) and is_third_party(one) for one in self.library.imports(module))
-        if gathers and not self.gathered:
+        if self.gathers(module) and not self.gathered:
             self.gathered = True
             steps.append(THIRD_PARTY)
         self.plan.modules.append(module)

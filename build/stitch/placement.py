@@ -4,18 +4,18 @@ import ast
 from collections.abc import Callable
 
 from build.stitch.cells import first_line
-from build.stitch.module_context import Meanings, Outlook
+from build.stitch.module_context import Meanings, ModuleContext
 from build.stitch.modules import Module
 from build.stitch.order import is_eager, is_gathered, is_third_party
 from build.stitch.purity import is_inert
 from build.stitch.scopes import Scope, is_main_guard, is_typing_guard
 
-Rule = Callable[[Module, Outlook], None]
+Rule = Callable[[Module, ModuleContext], None]
 
 
-def _places(module: Module, outlook: Outlook) -> None:
+def _places(module: Module, context: ModuleContext) -> None:
     """Imports of ours that cannot vanish from where they stand."""
-    for imported in outlook.imports(module):
+    for imported in context.imports(module):
         site = imported.site
         if not imported.runs or site.typing_only or is_eager(imported, module):
             continue
@@ -30,12 +30,12 @@ def _places(module: Module, outlook: Outlook) -> None:
             what = f"import of ours into the global or nonlocal name {imported.bound}"
         else:
             continue
-        outlook.refuse(module.at(site.node), what, "import it at the top of the file")
+        context.refuse(module.at(site.node), what, "import it at the top of the file")
 
 
-def _early_uses(module: Module, outlook: Outlook) -> None:
+def _early_uses(module: Module, context: ModuleContext) -> None:
     """Where an import of ours vanishes its name is always there: nothing may depend on its being missing before."""
-    for imported in outlook.imports(module):
+    for imported in context.imports(module):
         site = imported.site
         if not imported.runs or site.typing_only:
             continue
@@ -50,11 +50,11 @@ def _early_uses(module: Module, outlook: Outlook) -> None:
                 other.bound == imported.bound
                 and other.site.scope is site.scope
                 and other.site.node.lineno < use.node.lineno
-                for other in outlook.imports(module)
+                for other in context.imports(module)
                 if other.site is not site and other.meaning == imported.meaning
             )
             if (above or outside) and not repeated:
-                outlook.refuse(
+                context.refuse(
                     module.at(use.node),
                     f"{imported.bound} is used where line {site.node.lineno} may not have imported it",
                     "move the import to the top",
@@ -68,57 +68,57 @@ def _innermost(scope: Scope) -> Scope:
     return scope
 
 
-def _late_imports(module: Module, outlook: Outlook) -> None:
+def _late_imports(module: Module, context: ModuleContext) -> None:
     """A library module's imports run before its code in the notebook: so must they in the source."""
     if module.is_main:
         return
     lines = {
         imported.site.node.lineno
-        for imported in outlook.imports(module)
+        for imported in context.imports(module)
         if imported.site.top_level and (imported.runs or (is_gathered(imported) and is_third_party(imported)))
     }
     active = None
     for node in module.tree.body:
         if node.lineno in lines and active is not None:
-            outlook.refuse(
+            context.refuse(
                 module.at(node), f"this import runs after line {active}, which does something", "move it to the top"
             )
-        if active is None and not is_inert(node, module, outlook):
+        if active is None and not is_inert(node, module, context):
             active = node.lineno
 
 
-def _main_guard(module: Module, outlook: Outlook) -> None:
+def _main_guard(module: Module, context: ModuleContext) -> None:
     for node in [] if module.is_main else module.names.guards:
         if node.orelse:
-            outlook.refuse(
+            context.refuse(
                 module.at(node), "main guard with an else branch in a library module", "drop the else branch"
             )
 
 
-def _guarded_imports(module: Module, outlook: Outlook) -> None:
+def _guarded_imports(module: Module, context: ModuleContext) -> None:
     """In the script's main guard an import of ours must come first: the cell cannot be cut there."""
     for node in module.tree.body if module.is_main else []:
         if not is_main_guard(node):
             continue
         assert isinstance(node, ast.If)
-        lines = {one.site.node.lineno for one in outlook.imports(module) if one.runs and node in one.site.parents}
+        lines = {one.site.node.lineno for one in context.imports(module) if one.runs and node in one.site.parents}
         active = False
         for statement in node.body:
             if statement.lineno in lines and active:
-                outlook.refuse(
+                context.refuse(
                     module.at(statement), "import of ours below code in the main guard", "move it to the top"
                 )
-            active = active or not is_inert(statement, module, outlook)
+            active = active or not is_inert(statement, module, context)
 
 
-def _shared_lines(module: Module, outlook: Outlook) -> None:
+def _shared_lines(module: Module, context: ModuleContext) -> None:
     """What vanishes must have its lines for itself."""
-    for node in removable(module, outlook):
+    for node in removable(module, context):
         first, last = first_line(node), node.end_lineno or node.lineno
         before = module.lines[first - 1].encode()[: node.col_offset]
         after = module.lines[last - 1].encode()[node.end_col_offset :].decode().strip()
         if before.strip() or (after and not after.startswith("#")):
-            outlook.refuse(module.at(node), "shares its line with another statement", "put it on a line of its own")
+            context.refuse(module.at(node), "shares its line with another statement", "put it on a line of its own")
 
 
 def removable(module: Module, meanings: Meanings) -> list[ast.stmt]:
@@ -147,22 +147,22 @@ def removable(module: Module, meanings: Meanings) -> list[ast.stmt]:
     return list(gone.values())
 
 
-def _mixed(module: Module, outlook: Outlook) -> None:
+def _mixed(module: Module, context: ModuleContext) -> None:
     for site in module.names.sites:
         if site.top_level:
             continue
-        ours = [bool(one.runs) for one in outlook.imports(module) if one.site is site]
+        ours = [bool(one.runs) for one in context.imports(module) if one.site is site]
         if any(ours) and not all(ours):
-            outlook.refuse(
+            context.refuse(
                 module.at(site.node), "imports ours and others in one statement", "write one import per line"
             )
 
 
-def _typing_else(module: Module, outlook: Outlook) -> None:
-    for imported in outlook.imports(module):
+def _typing_else(module: Module, context: ModuleContext) -> None:
+    for imported in context.imports(module):
         parents = imported.site.parents
         if imported.runs and imported.site.typing_only and not is_typing_guard(parents[-1]):
-            outlook.refuse(
+            context.refuse(
                 module.at(imported.site.node),
                 "nested import of ours under TYPE_CHECKING",
                 "import it directly under the if",

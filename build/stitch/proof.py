@@ -43,7 +43,7 @@ def require_equal(draft: Draft, cells: list[tuple[int, str]], library: Library) 
 
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> ast.Module:
-    """Parse a cell once for all notebooks and builds that hold it; nobody changes what is returned."""
+    """Parse a cell once for all notebooks and builds that hold it; the result is never changed."""
     return ast.parse(text)
 
 

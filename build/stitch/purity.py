@@ -1,11 +1,13 @@
 """Statements whose moment does not matter: running them earlier or later cannot change what anything computes.
 
-Only across these may an import be moved. The rule is narrow on purpose: definitions, literals, and a short list of
-calls that are known to do nothing but return a value.
+Only across these may an import or a module be moved. The rule is narrow on purpose: definitions, names, literals, and
+a short list of calls that are known to do nothing but return a value. Names are followed into modules of ours that are
+seen from here; what somebody else's module holds is taken to stay the same, except in `sys` and `os`.
 """
 
 import ast
 import builtins
+import re
 
 from build.stitch.module_context import Meanings
 from build.stitch.modules import Meaning, Module
@@ -16,6 +18,13 @@ _HARMLESS_CALLS = frozenset(
     "functools.cached_property functools.partial re.compile pathlib.Path pathlib.PurePath pathlib.PurePosixPath "
     "collections.namedtuple typing.TypeVar typing.NewType typing.overload typing.final typing.runtime_checkable "
     "abc.abstractmethod contextlib.contextmanager enum.unique enum.auto torch.no_grad torch.inference_mode".split()
+)
+_CHANGING = frozenset({"os", "sys"})
+_CHANGEABLE = (ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp)
+_READS = (  # what looks into its operands
+    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Subscript, ast.Slice, ast.JoinedStr),
+    *(ast.FormattedValue, ast.Starred, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension),
+    *(ast.Tuple, ast.List, ast.Set, ast.Dict, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
 )
 _HARMLESS_BUILTINS = frozenset(
     "frozenset tuple list dict set range int float str bool len property staticmethod classmethod".split()
@@ -28,9 +37,10 @@ def is_inert(node: ast.stmt, module: Module, meanings: Meanings) -> bool:
 
 
 class _Inert:
-    def __init__(self, module: Module, meanings: Meanings) -> None:
+    def __init__(self, module: Module, meanings: Meanings, asked: frozenset[Meaning] = frozenset()) -> None:
         self.module = module
         self.meanings = meanings
+        self.asked = asked  # constants that this one is asked for: one that is made of itself is none
 
     def statement(self, node: ast.stmt) -> bool:
         match node:
@@ -90,30 +100,40 @@ class _Inert:
             later = [one.value for one in node.keywords if one.arg == "default_factory"]  # called later, not now
             now = [*node.args, *(one.value for one in node.keywords if one.arg != "default_factory")]
             named = all(isinstance(one, ast.Name | ast.Attribute) or self.value(one) for one in later)
-            return self.harmless(node.func) and named and all(map(self.value, now))
+            return self.harmless(node.func) and named and all(map(self.content, now))
         meaning = self.meaning(node)
         if meaning is None or meaning.kind != "outside":
-            return False
+            return meaning is not None and self.record(meaning)
         top, _, rest = meaning.module.partition(".")
         return meaning.module in _HARMLESS_CALLS or (top == "builtins" and rest in _HARMLESS_BUILTINS)
+
+    def record(self, meaning: Meaning) -> bool:
+        """Whether this is a class of ours that makes records which cannot be changed, and does nothing else."""
+        _, definition = self.definition(meaning)
+        if not isinstance(definition, ast.ClassDef) or definition.keywords:
+            return False
+        head = [ast.unparse(one) for one in (*definition.decorator_list, *definition.bases)]
+        fixed = head == ["NamedTuple"] or (len(head) == 1 and re.fullmatch(r"dataclass\(.*frozen=True.*\)", head[0]))
+        return bool(fixed) and not _methods(definition) & {"__new__", "__init__", "__post_init__"}
 
     def base(self, node: ast.expr) -> bool:
         """Whether deriving from this runs nothing of ours."""
         if isinstance(node, ast.Subscript):
             return self.base(node.value)
         meaning = self.meaning(node)
-        if meaning is None:
-            return False
-        if meaning.kind == "outside":
-            return True
+        if meaning is None or meaning.kind == "outside":
+            return meaning is not None
         # One of our own classes may have hooks that run when somebody derives from it.
-        return meaning.module == self.module.name and not any(
-            isinstance(part, ast.FunctionDef) and part.name == "__init_subclass__"
-            for part, _ in self.module.names.nodes
+        home, definition = self.definition(meaning)
+        return (
+            home is not None
+            and isinstance(definition, ast.ClassDef)
+            and all(map(_Inert(home, self.meanings).base, definition.bases))
+            and "__init_subclass__" not in _methods(definition)
         )
 
     def value(self, node: ast.expr) -> bool:
-        """Whether an expression has the same value whenever it is evaluated, and no effect."""
+        """Whether an expression gives the same object, or an equal new one, whenever it is evaluated."""
         match node:
             case ast.Constant():
                 return True
@@ -125,28 +145,75 @@ class _Inert:
                 return all(key is not None and self.value(key) for key in node.keys) and all(
                     map(self.value, node.values)
                 )
-            case ast.UnaryOp():
-                return self.value(node.operand)
-            case ast.BinOp():
-                return self.value(node.left) and self.value(node.right)
             case ast.Call():
                 return self.harmless(node)
-            case ast.Name():
-                return self.constant(node.id)
-        return False
+            case ast.Name() | ast.Attribute():
+                return self.fixed(node)
+        return self.content(node)
 
-    def constant(self, name: str) -> bool:
-        """Whether a name of this module holds a literal for ever."""
-        bindings = self.module.runtime(name)
-        if not bindings:
-            return hasattr(builtins, name) and isinstance(getattr(builtins, name), type)
-        values = [
-            statement.value
-            for statement in self.module.tree.body
-            if isinstance(statement, ast.Assign)
-            and any(isinstance(target, ast.Name) and target.id == name for target in statement.targets)
-        ]
-        return len(bindings) == 1 and len(values) == 1 and _is_immutable(values[0])
+    def fixed(self, node: ast.expr) -> bool:
+        """Whether a dotted name is bound once, to whatever it is."""
+        meaning = self.meaning(node)
+        if meaning is None or meaning.kind == "module":
+            return False
+        if meaning.kind == "outside":
+            return meaning.module.split(".")[0] not in _CHANGING
+        # Of a name that an import binds, the collisions are refused, and it does not follow `global`.
+        return meaning.module != self.module.name or len(self.module.runtime(meaning.name)) == 1
+
+    def content(self, node: ast.AST, own: frozenset[str] = frozenset()) -> bool:
+        """Whether what an expression looks into never changes; `own` are the names of the comprehensions around it."""
+        match node:
+            case ast.Constant():
+                return True
+            case ast.Name():
+                return node.id in own or not isinstance(node.ctx, ast.Load) or self.constant(node)
+            case ast.Attribute():
+                return self.fixed(node) if self.meaning(node) else self.content(node.value, own)
+            case ast.Call() | ast.Lambda():
+                return self.value(node)
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                targets = [part for one in node.generators for part in ast.walk(one.target)]
+                own = own.union(part.id for part in targets if isinstance(part, ast.Name))
+        return isinstance(node, _READS) and all(self.content(child, own) for child in ast.iter_child_nodes(node))
+
+    def constant(self, node: ast.Name) -> bool:
+        """Whether a name holds for ever something that cannot change: literals in tuples, a class, a function."""
+        meaning = self.meaning(node)
+        if meaning is None or meaning.kind != "name":
+            return self.fixed(node)
+        home, definition = self.definition(meaning)
+        if home is None or meaning in self.asked:
+            return False
+        if isinstance(definition, ast.expr):
+            changes = any(isinstance(part, _CHANGEABLE) for part in ast.walk(definition))
+            return not changes and _Inert(home, self.meanings, self.asked | {meaning}).content(definition)
+        return definition is not None
+
+    def definition(self, meaning: Meaning) -> tuple[Module | None, ast.AST | None]:
+        """Return the module where a value of ours is made, if it is seen here, and the one definition or expression."""
+        home = self.meanings.home(meaning)
+        if home is None or len(home.runtime(meaning.name)) != 1:
+            return None, None
+        for statement in home.tree.body:
+            match statement:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=found)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=found)
+                ):
+                    pairs: list[tuple[str, ast.AST | None]] = [(name, found)]
+                case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                    pairs = [
+                        (one.id, value) for one, value in zip(names, values, strict=False) if isinstance(one, ast.Name)
+                    ]
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    pairs = [(name, statement)]
+                case _:
+                    continue
+            for bound, made in pairs:
+                if bound == meaning.name:
+                    return home, made
+        return home, None
 
 
 def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
@@ -155,9 +222,5 @@ def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]
     return [one for one in [*found, node.returns] if one is not None]
 
 
-def _is_immutable(node: ast.expr) -> bool:
-    if isinstance(node, ast.Tuple):
-        return all(map(_is_immutable, node.elts))
-    if isinstance(node, ast.UnaryOp):
-        return _is_immutable(node.operand)
-    return isinstance(node, ast.Constant)
+def _methods(definition: ast.ClassDef) -> set[str]:
+    return {node.name for node in definition.body if isinstance(node, ast.FunctionDef)}

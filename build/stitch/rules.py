@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from build.core.errors import Problem
 from build.stitch.library import Library
-from build.stitch.module_context import Meanings, Outlook, outlook_of
+from build.stitch.module_context import Meanings, ModuleContext, context_of
 from build.stitch.modules import Module
 from build.stitch.placement import RULES as PLACEMENT_RULES
 from build.stitch.placement import Rule
@@ -61,17 +61,17 @@ _ALLOWED_OUTSIDE = ("importlib.metadata",)
 
 def refuse_in(module: Module, library: Library) -> None:
     """Apply every rule to one module."""
-    for problem in _judge_all(outlook_of(module, library)):
+    for problem in _judge_all(context_of(module, library)):
         library.refuse(problem.where, problem.what, problem.cure)
     _data_files(module, library)
 
 
 @lru_cache(maxsize=256)
-def _judge_all(outlook: Outlook) -> tuple[Problem, ...]:
+def _judge_all(context: ModuleContext) -> tuple[Problem, ...]:
     """Return what the rules say of a module, once for all notebooks and builds in which it sees the same."""
     for rule in (*RULES, *PLACEMENT_RULES):
-        rule(outlook.module, outlook)
-    return tuple(outlook.problems)
+        rule(context.module, context)
+    return tuple(context.problems)
 
 
 def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
@@ -93,7 +93,7 @@ def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
         yield path
 
 
-def _module_names(module: Module, outlook: Outlook) -> None:
+def _module_names(module: Module, context: ModuleContext) -> None:
     guards = {id(node.test.left) for node, _ in module.names.nodes if is_main_guard(node)}  # type: ignore[attr-defined]
     guards |= {
         id(node.test.comparators[0])  # type: ignore[attr-defined]
@@ -105,23 +105,23 @@ def _module_names(module: Module, outlook: Outlook) -> None:
         if use.scope.holder(name).kind != "module":
             continue
         if name in _MODULE_NAMES:
-            outlook.refuse(module.at(use.node), f"{name} differs in a notebook", "pass the value as a parameter")
+            context.refuse(module.at(use.node), f"{name} differs in a notebook", "pass the value as a parameter")
         elif name == "__name__" and not module.is_main and id(use.node) not in guards:
-            outlook.refuse(
+            context.refuse(
                 module.at(use.node),
                 f"__name__ would be '__main__' instead of {module.name!r}",
                 "write the name as text",
             )
 
 
-def _attributes(module: Module, outlook: Outlook) -> None:
+def _attributes(module: Module, context: ModuleContext) -> None:
     for node, _ in module.names.nodes:
         attribute = node.attr if isinstance(node, ast.Attribute) else None
         if attribute in {"__module__", "__globals__", "f_globals"}:
-            outlook.refuse(module.at(node), f".{attribute} differs in a notebook", "write the value as text")
+            context.refuse(module.at(node), f".{attribute} differs in a notebook", "write the value as text")
 
 
-def _tricks(module: Module, outlook: Outlook) -> None:
+def _tricks(module: Module, context: ModuleContext) -> None:
     called = {id(node.func): node for node, _ in module.names.nodes if isinstance(node, ast.Call)}
     for use in module.names.uses:
         name = use.name
@@ -130,14 +130,14 @@ def _tricks(module: Module, outlook: Outlook) -> None:
         call = called.get(id(use.node))
         bare = call is None or not (call.args or call.keywords)
         if name in _TRICKS:
-            outlook.refuse(module.at(use.node), f"{name} reaches names that the stitcher cannot follow", _TRICKS[name])
+            context.refuse(module.at(use.node), f"{name} reaches names that the stitcher cannot follow", _TRICKS[name])
         elif name in {"vars", "dir"} and bare:
-            outlook.refuse(module.at(use.node), f"{name}() lists the notebook's names", "name what you need")
+            context.refuse(module.at(use.node), f"{name}() lists the notebook's names", "name what you need")
         elif name == "locals" and use.scope.kind != "function":
-            outlook.refuse(module.at(use.node), "locals() lists the notebook's names here", "name what you need")
+            context.refuse(module.at(use.node), "locals() lists the notebook's names here", "name what you need")
 
 
-def _ipython_names(module: Module, outlook: Outlook) -> None:
+def _ipython_names(module: Module, context: ModuleContext) -> None:
     for use in module.names.uses:
         name = use.name
         numbered = name.startswith("_") and name.lstrip("_i").isdigit()
@@ -147,28 +147,28 @@ def _ipython_names(module: Module, outlook: Outlook) -> None:
             and use.scope.holder(name).kind == "module"
         ):
             cure = "raise SystemExit" if name in {"exit", "quit"} else "give it another name"
-            outlook.refuse(module.at(use.node), f"IPython gives {name} a value of its own", cure)
+            context.refuse(module.at(use.node), f"IPython gives {name} a value of its own", cure)
 
 
-def _outside(module: Module, outlook: Outlook) -> None:
-    for imported in outlook.imports(module):
+def _outside(module: Module, context: ModuleContext) -> None:
+    for imported in context.imports(module):
         path = (
             f"{imported.site.node.module}.{imported.alias.name}"
             if isinstance(imported.site.node, ast.ImportFrom)
             else ""
         )
-        _judge(module, outlook, imported.site.node, path if not imported.runs else "")
+        _judge(module, context, imported.site.node, path if not imported.runs else "")
         if imported.meaning.kind == "outside" and not path:
             top = imported.alias.name
             if top.split(".")[0] in _OUTSIDE:
-                _judge(module, outlook, imported.site.node, top)
+                _judge(module, context, imported.site.node, top)
     for use in module.names.uses:
-        for path in dotted(use, module, outlook):
-            if _judge(module, outlook, use.node, path):
+        for path in dotted(use, module, context):
+            if _judge(module, context, use.node, path):
                 break
 
 
-def _judge(module: Module, outlook: Outlook, node: ast.AST, path: str) -> bool:
+def _judge(module: Module, context: ModuleContext, node: ast.AST, path: str) -> bool:
     """Refuse a dotted name that is on the list, or lies in a module on it; say whether it was."""
     top = path.split(".")[0]
     key = path if path in _OUTSIDE else top
@@ -176,11 +176,11 @@ def _judge(module: Module, outlook: Outlook, node: ast.AST, path: str) -> bool:
         return False
     if path == "importlib" and isinstance(node, ast.Name):  # `importlib.metadata` may follow
         return False
-    outlook.refuse(module.at(node), f"{path} does not work alike in a notebook", _OUTSIDE[key])
+    context.refuse(module.at(node), f"{path} does not work the same way in a notebook", _OUTSIDE[key])
     return True
 
 
-def _arguments(module: Module, outlook: Outlook) -> None:
+def _arguments(module: Module, context: ModuleContext) -> None:
     """`parser.parse_args()` reads the kernel's own command line."""
     for node, _ in module.names.nodes:
         if (
@@ -190,7 +190,7 @@ def _arguments(module: Module, outlook: Outlook) -> None:
             and not node.args
             and not node.keywords
         ):
-            outlook.refuse(
+            context.refuse(
                 module.at(node), f"{node.func.attr}() reads the kernel's command line", "use the parameters cell"
             )
 
@@ -205,7 +205,7 @@ def _data_files(module: Module, library: Library) -> None:
         if seen[path]:
             library.refuse(
                 module.at(line),
-                f"{text!r} is a file beside the sources, which does not travel with a notebook",
+                f"{text!r} is a file beside the sources, which a notebook does not contain",
                 "put it into a dataset and take its path as a parameter; if a run left it there, delete it",
             )
 
@@ -248,37 +248,37 @@ def _path_text(node: ast.AST) -> str | None:
     return None
 
 
-def _hooks(module: Module, outlook: Outlook) -> None:
+def _hooks(module: Module, context: ModuleContext) -> None:
     for name in ("__getattr__", "__dir__"):
         for binding in module.runtime(name):
-            outlook.refuse(
+            context.refuse(
                 module.at(binding.node), f"module-level {name} has no effect in a notebook", "define the names"
             )
 
 
-def _new_syntax(module: Module, outlook: Outlook) -> None:
+def _new_syntax(module: Module, context: ModuleContext) -> None:
     for node, _ in module.names.nodes:
         if getattr(node, "type_params", None) or type(node).__name__ == "TypeAlias":
-            outlook.refuse(
+            context.refuse(
                 module.at(node), "type parameters need Python 3.12; the kit runs from 3.11 on", "use TypeVar"
             )
 
 
-def _typing_flag(module: Module, outlook: Outlook) -> None:
+def _typing_flag(module: Module, context: ModuleContext) -> None:
     """`TYPE_CHECKING` is False when it is typing's and nobody sets it."""
     for use in module.names.uses:
         if isinstance(use.attributes[-1].ctx if use.attributes else use.node.ctx, ast.Load):
             continue
-        if "typing.TYPE_CHECKING" in dotted(use, module, outlook):
-            outlook.refuse(module.at(use.node), "sets TYPE_CHECKING", "leave it to the type checker")
+        if "typing.TYPE_CHECKING" in dotted(use, module, context):
+            context.refuse(module.at(use.node), "sets TYPE_CHECKING", "leave it to the type checker")
     roots = {
         id(_root_name(node.test))
         for node, _ in module.names.nodes
         if isinstance(node, ast.If) and is_typing_guard(node)
     }
     for use in module.names.uses:
-        if id(use.node) in roots and "typing.TYPE_CHECKING" not in dotted(use, module, outlook):
-            outlook.refuse(module.at(use.node), "TYPE_CHECKING is not typing's here", "import it from typing")
+        if id(use.node) in roots and "typing.TYPE_CHECKING" not in dotted(use, module, context):
+            context.refuse(module.at(use.node), "TYPE_CHECKING is not typing's here", "import it from typing")
 
 
 def _root_name(node: ast.expr) -> ast.expr:

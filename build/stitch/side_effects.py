@@ -47,7 +47,7 @@ def check_import_order(plan: Plan, library: Library) -> None:
             if changed and imported.meaning.module not in seen:
                 library.refuse(
                     module.at(statement),
-                    f"{imported.meaning.module} is imported after {changed} changed the surroundings; gathered, before",
+                    f"{imported.meaning.module} is imported after {changed} changed the environment; gathered, before",
                     "move the import, or that code, before the first third-party import",
                 )
             seen.add(imported.meaning.module)

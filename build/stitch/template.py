@@ -3,7 +3,6 @@
 The notebooks of one script differ by these alone, so sources are read, ordered, judged and cut into cells once.
 """
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.aliases import rewrite
 from build.stitch.cells import Segment, cut, markdown
+from build.stitch.chapters import Chapters, docstring_cell
 from build.stitch.collisions import refuse_collisions
 from build.stitch.drafts import Draft, Line
 from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
@@ -121,11 +121,13 @@ def read_template(main: Path, root: Path, *, built_before: bool = False) -> Temp
     drafts = {module.name: rewrite(module, plan, library) for module in plan.everything}
     steps: list[tuple[Part | None, list[Cell], Proof]] = []
     proofs: dict[str, Proof] = {module.name: [] for module in plan.modules}
-    for step in plan.steps:
+    chapters = Chapters(plan, library)
+    for number, step in enumerate(plan.layout):
         if isinstance(step, Module):
-            cells, proofs[step.name] = _module_cells(step, drafts[step.name], library)
-            steps.append((None, cells, []))
+            cells, proofs[step.name] = _module_cells(step, drafts[step.name], library, chapters.title(step))
+            steps.append((None, [*(chapters.heading(number) if cells else []), *cells], []))
         elif isinstance(step, Part):
+            chapters.leave()
             steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, drafts[MAIN], library))))
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
@@ -173,19 +175,14 @@ def _has_parameters(part: Part) -> bool:
     return "parameters" in part.segment.tags
 
 
-def _docstring_cell(module: Module) -> list[Cell]:
-    if module.docstring is None:
-        return []
-    text = ast.get_docstring(module.tree) or ""
-    span = (module.docstring.lineno, module.docstring.end_lineno or 0)
-    return [Cell(make_id(module.where, 0), "markdown", text, module.where, span=span)] if text.strip() else []
+def _module_cells(module: Module, draft: Draft, library: Library, chapter: bool) -> tuple[list[Cell], Proof]:
+    """Return a library module's cells: its docstring, then its code; nothing when nothing but imports is left.
 
-
-def _module_cells(module: Module, draft: Draft, library: Library) -> tuple[list[Cell], Proof]:
-    """Return a library module's cells: its docstring, then its code; nothing when nothing but imports is left."""
+    In a chapter a module's heading is one level below it, and a package's own docstring is the chapter's.
+    """
     if all(id(node) in draft.gone and not draft.gone[id(node)] for node in module.tree.body):
         return [], []
-    cells, proof = _docstring_cell(module), Proof()
+    cells, proof = [] if chapter and module.is_package else docstring_cell(module, lower=chapter), Proof()
     for segment in cut(module, library):
         more, proved = _part_cells(Part(segment, 1, segment.first, segment.last), draft, library)
         cells += more
@@ -205,7 +202,7 @@ def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell],
     before: list[Cell] = []
     docstring = module.docstring
     if module.is_main and docstring is not None and part.first <= docstring.lineno <= part.last:
-        before = _docstring_cell(module)
+        before = docstring_cell(module)
     lines = draft.lines(part.first, part.last)
     if not lines:
         return before, []
@@ -215,5 +212,6 @@ def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell],
         lines.insert(0, Line("", 0))
     if segment.title and part.number == 1:
         lines.insert(0, Line(f"# {segment.title}", segment.marker))
-    cell = code_cell(make_id(module.where, *numbers), module.where, lines, segment.ordinal, segment.tags, span)
+    id_, folded = make_id(module.where, *numbers), not module.is_main
+    cell = code_cell(id_, module.where, lines, segment.ordinal, segment.tags, span, folded)
     return [*before, cell], proof

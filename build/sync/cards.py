@@ -61,6 +61,6 @@ class Cards:
         if asked.returncode:
             lines = asked.stderr.decode(errors="replace").strip().splitlines()
             what = f"the experiments cannot be read: {lines[-1] if lines else f'exit code {asked.returncode}'}"
-            raise CheckFailed([Problem(what=what, where=f"{SOURCES}/common/", cure="correct what was edited last")])
+            raise CheckFailed([Problem(what=what, where=f"{SOURCES}/recipes/", cure="correct the last edit")])
         # As Python's text: JSON would turn tuples into lists.
         return [KernelCard(**fields) for fields in ast.literal_eval(asked.stdout.decode().splitlines()[-1])]

@@ -19,7 +19,7 @@ from difflib import SequenceMatcher
 
 from build.core.errors import Problem
 from build.notebooks.edited_cells import SCRATCH, EditedCell, header, without_header, without_note
-from build.stitch.notebook import IMPORTS, Cell
+from build.stitch.notebook import GENERATED, IMPORTS, Cell
 from kernel_src.runtime.untrusted import quoted
 
 LIKE = 0.5  # share of common lines from which two cells are taken for the same
@@ -181,7 +181,7 @@ class _Match:
                 self.free -= set(range(first, last + 1))
 
     def is_piece(self, index: int, base: int, lost: Counter[str]) -> bool:
-        """Whether a cell that is nobody's yet is mostly made of lines that a cell of the base lost."""
+        """Whether a cell that is not matched yet is mostly made of lines that a cell of the base lost."""
         if index not in self.free or self.edited[index].kind != self.base[base].kind:
             return False
         lines, claim = _lines(self.edited[index].text), self.edited[index].claim
@@ -245,7 +245,7 @@ class _Match:
         for index, cell in enumerate(self.edited):
             if index in self.found.base_of:
                 where = self.base[self.found.base_of[index]].where
-                above = above if where == IMPORTS else where
+                above = above if where in GENERATED else where
             elif index in self.free:
                 bound, defines = _bound(cell.text) if cell.kind == "code" else (set(), True)
                 if cell.claim and not cell.claim.startswith(IMPORTS):
@@ -288,10 +288,10 @@ def _switched(cell: EditedCell, kind: str, source: str) -> Problem:
     now = f"is {kinds.get(cell.kind, quoted(cell.kind, 20))} now"
     back, off = f"make it {kinds[kind]} again", "to switch code off, comment it out"
     if cell.kind == kind:
-        now, back = f"is tagged {SCRATCH} now", "take the tag off"
+        now, back = f"is tagged {SCRATCH} now", "remove the tag"
     lost = "code" if kind == "code" else "text"
     what = f"was {kinds[kind]} of {source} and {now}, so its {lost} would leave the source"
-    cure = f"{back}; {f'{off}; ' if kind == 'code' else ''}to take it out of the source, delete the cell"
+    cure = f"{back}; {f'{off}; ' if kind == 'code' else ''}to remove it from the source, delete the cell"
     return Problem(what=what, where=cell.where, cure=cure)
 
 
@@ -302,7 +302,7 @@ def _lines(text: str) -> Counter[str]:
 def _nodes(text: str) -> Iterator[ast.AST]:
     try:
         return ast.walk(ast.parse(text))
-    except (SyntaxError, RecursionError, MemoryError):  # reported where the cell is brought home
+    except (SyntaxError, RecursionError, MemoryError):  # reported where the cell is written back
         return iter(())
 
 

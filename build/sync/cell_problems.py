@@ -1,4 +1,4 @@
-"""Cells that cannot come home: what is not Python, or has no place in a module."""
+"""Cells that cannot be written back: what is not Python, or has no place in a module."""
 
 import ast
 import math
@@ -15,13 +15,13 @@ _MAGIC = re.compile(r"\s*(%%?\w|!|\?\w|\w[\w.]*\?\??\s*$|[\w, ]+=\s*[!%])")
 
 
 def cell_problems(edited: Sequence[EditedCell], matching: CellMatching) -> list[Problem]:
-    """Return what is wrong with cells that would come home; a new cell with a magic is refused even without a claim."""
+    """Return what is wrong with cells to be written back; a new one with a magic is refused even without a claim."""
     problems: list[Problem] = []
     for index, cell in enumerate(edited):
         home = index not in matching.scratch
         if cell.kind == "markdown" and home and cell.attached:
             problems.append(
-                Problem(what="carries a pasted picture", where=cell.where, cure="link to a picture on the web instead")
+                Problem(what="contains a pasted picture", where=cell.where, cure="link to a picture on the web instead")
             )
         if cell.kind != "code" or "scratch" in cell.tags:
             continue
@@ -34,16 +34,16 @@ def _unreadable(cell: EditedCell, home: bool) -> Problem | None:
     try:
         numbers = [node.value for node in ast.walk(ast.parse(cell.text)) if isinstance(node, ast.Constant)]
         if home and any(isinstance(number, int) and number.bit_length() > MOST_BITS for number in numbers):
-            return Problem(what="holds a number that is too long to be written", where=cell.where, cure="compute it")
+            return Problem(what="contains a number that is too long to be written", where=cell.where, cure="compute it")
         return None
     except (RecursionError, MemoryError):
-        what, cure = "holds code that is nested too deeply to be read", "write it in several statements"
+        what, cure = "contains code that is nested too deeply to be read", "write it in several statements"
         return Problem(what=what, where=cell.where, cure=cure) if home else None
     except (SyntaxError, ValueError) as error:
         lines = cell.text.split("\n")
         magic = next((line for line in lines if _MAGIC.match(line) and not _parses(line)), None)
         if magic is not None:
-            cure = "a module holds no magics: tag the cell `scratch`, or write it as Python"
+            cure = "a module cannot contain magics: tag the cell `scratch`, or write it as Python"
             return Problem(what=f"IPython's own line {quoted(magic.strip())}", where=cell.where, cure=cure)
         if not home:
             return None

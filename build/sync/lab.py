@@ -58,7 +58,7 @@ def prepare(root: Path = ROOT) -> tuple[list[str], dict[str, str]]:
     write_text(config, _CONFIG.format(python=sys.executable, root=str(ROOT), folder=str(root / NOTEBOOKS)))
     names = {"JUPYTER_DATA_DIR": "data", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime"}
     names |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}
-    # Comes before all else: .venv-lab has a kernel python3 of its own, which would be taken and knows no torch.
+    # Comes before all else: .venv-lab has a kernel python3 of its own, which would be taken and has no torch.
     names |= {"JUPYTER_PATH": "data"}
     environment = {**os.environ, **{name: str(folder / place) for name, place in names.items()}}
     as_root = ["--allow-root"] if os.geteuid() == 0 else []  # in a container; it still listens on loopback alone
@@ -73,7 +73,7 @@ def run(experiment: str, port: int) -> None:
     """
     if set_up_lab():
         raise CheckFailed(
-            [Problem(what=f"cannot install {', '.join(lab_requirements())}", cure="see pip's words above")]
+            [Problem(what=f"cannot install {', '.join(lab_requirements())}", cure="see pip's output above")]
         )
     command, environment = prepare()
     command += [f"--ServerApp.port={port}"]

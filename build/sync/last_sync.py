@@ -1,8 +1,8 @@
-"""What an earlier sync of the same file brought home: the last text that notebook and sources had in common.
+"""What an earlier sync of the same file wrote back: the last text that notebook and sources had in common.
 
 A notebook is saved many times before it is built again. From the second save on its build is no longer the nearest
-common ancestor: merged from there, a line edited twice would conflict with itself, and a function that came home with
-the first save could come home a second time. So each sync leaves the sources as that file had them.
+common ancestor: merged from there, a line edited twice would conflict with itself, and a function written back
+with the first save could be written back a second time. So each sync leaves the sources as that file had them.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def recall(root: Path, notebook: Path | None, sha256: str) -> dict[str, str]:
 
 
 def note(root: Path, notebook: Path, sha256: str, texts: Mapping[str, str]) -> None:
-    """Note what came home; called once it is in the sources, for noted before them it would never come."""
+    """Note what was written back; called once it is in the sources: noted before, it would never get there."""
     entry = _entry(root, notebook)
     entry.parent.mkdir(parents=True, exist_ok=True)
     write_json(entry, {"notebook": str(notebook), "build": sha256, "sources": dict(texts)})

@@ -9,11 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from inspect import cleandoc
 
 from build.core.errors import Problem
 from build.notebooks.base import Base
 from build.notebooks.edited_cells import EditedCell, header
-from build.stitch.notebook import IMPORTS, Cell
+from build.stitch.notebook import GENERATED, Cell
 from build.sync.cell_matching import CellMatching, base_text
 from build.sync.merging import merge_text
 
@@ -44,7 +45,7 @@ class Mapped:
 def apply(base: Base, edited: Sequence[EditedCell], matching: CellMatching) -> Mapped:
     """Return the base's sources with the edits in them."""
     mapped = Mapped(dict(base.texts))
-    sources = {cell.where for cell in base.cells if cell.where != IMPORTS} | set(matching.added.values())
+    sources = {cell.where for cell in base.cells if cell.where not in GENERATED} | set(matching.added.values())
     for where in sorted(sources):
         if where not in base.texts:
             indices = [index for index, one in matching.added.items() if one == where]
@@ -131,9 +132,12 @@ class _Source:
         if edited is None:
             return
         old = "\n".join(self.lines[first - 1 : last])
-        new = docstring(self.edited[edited].text, old)
+        text = self.edited[edited].text
+        if cell.source == f"#{cleandoc(ast.literal_eval(old))}":  # in a chapter the heading is one level lower
+            text = text.removeprefix("#")
+        new = docstring(text, old)
         if new is None:
-            self.refuse(edited, "no Python string can hold this text as it stands", "avoid ''' beside \"\"\"")
+            self.refuse(edited, "no Python string can hold this text as it is", "avoid ''' beside \"\"\"")
             return
         self.slots[first - 1].extend(new.split("\n"))
 

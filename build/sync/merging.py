@@ -43,7 +43,7 @@ def merge_text(mine: str, base: str, theirs: str) -> Merge:
                 env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
             )
         except FileNotFoundError:
-            raise UsageError("there is no git on this machine, which merges the edits → install git") from None
+            raise UsageError("git, which merges the edits, is not installed → install git") from None
     if done.returncode < 0 or done.returncode > 127:
         raise UsageError(f"git merge-file failed: {done.stderr.decode().strip()}")
     text = done.stdout.decode()

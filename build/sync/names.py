@@ -81,9 +81,9 @@ def follow(
             elif name in bound:
                 followed.problems.append(
                     Problem(
-                        what=f"{name} is gone from the notebook and still used",
+                        what=f"{name} was removed from the notebook but is still used",
                         where=f"{where}:{line}",
-                        cure="change what uses it, too, or put it back",
+                        cure="change what uses it as well, or put it back",
                     )
                 )
                 continue
@@ -108,7 +108,7 @@ def left_behind(
             if (clause.module, clause.name) in gone:
                 problems.append(
                     Problem(
-                        what=f"imports {clause.name}, which the edit takes out of {clause.module}",
+                        what=f"imports {clause.name}, which the edit removes from {clause.module}",
                         where=f"{where}:{node.lineno}",
                         cure=f"leave {clause.name} in the notebook, or change this source first",
                     )
@@ -144,7 +144,7 @@ def late_imports(text: str) -> list[Clause]:
 
 
 def unresolved(text: str, library: bool) -> dict[str, int]:
-    """Return the names that a source reads and nobody gives it, each with the line of its first use."""
+    """Return the names that a source reads and gets from nowhere, each with the line of its first use."""
     names = names_of(text, library)
     found: dict[str, int] = {}
     for use in names.uses:

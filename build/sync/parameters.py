@@ -1,4 +1,4 @@
-"""The one cell that people edit: its values are an experiment's, so they come home only when asked for."""
+"""The one cell that people edit: its values are an experiment's, so they are written back only on request."""
 
 import ast
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ def split_parameters(
 ) -> tuple[str, list[ParameterEdit], list[Problem]]:
     """Return the cell's text with the values that stay as they were, the changed values, and those it cannot write.
 
-    With `write`, values that the script itself gives come home; those that an experiment gives (`given`) have their
-    place in `kernel_src/common/`, and are refused with its name.
+    With `write`, values that the script itself gives are written back; those that an experiment gives (`given`) have
+    their place in `kernel_src/recipes/`, and are refused with its name.
     """
     old, new = _values(base), _values(edited)
     edits, problems, back = [], list[Problem](), dict[str, str]()

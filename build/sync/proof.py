@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from build.core.errors import CheckFailed, Problem
 from build.notebooks.base import Base, stitch_texts
 from build.notebooks.edited_cells import EditedCell
-from build.stitch.notebook import IMPORTS, Cell
+from build.stitch.notebook import GENERATED, IMPORTS, Cell
 from build.sync.cell_matching import CellMatching, base_text
 from build.sync.imports import without_imports
 from build.sync.sync_result import SyncResult
@@ -52,7 +52,7 @@ def prove(
             result.problems.append(Problem(what=what, where=where, cure=cure))
         elif len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
             what = "building from the edited sources would not give this notebook again"
-            cure = f"carry this edit over by hand; it is about {quoted(_first_difference(mine, other))}"
+            cure = f"make this edit in the source by hand; it concerns {quoted(_first_difference(mine, other))}"
             result.problems.append(Problem(what=what, where=where, cure=cure))
     mine_imports = {shown.text for shown in wanted.get(IMPORTS, [])}
     got_imports = {shown.text for shown in got.get(IMPORTS, [])}
@@ -60,9 +60,9 @@ def prove(
         where = next((cell.where for cell in kept if text in cell.text), "")
         what = f"no module uses `{text}`" if not text.startswith(f"from {base.main.split('/')[0]}") else ""
         if what:
-            result.problems.append(Problem(what=what, where=where, cure="use it, or take it out"))
+            result.problems.append(Problem(what=what, where=where, cure="use it, or remove it"))
     for text in sorted(got_imports - mine_imports):
-        what = f"`{text}` was taken out of the notebook and is still used"
+        what = f"`{text}` was removed from the notebook but is still used"
         result.problems.append(Problem(what=what, cure="put it back, or change what uses it"))
     _note_moves(cells, base, matching, rebuilt.cells, result)
 
@@ -91,10 +91,10 @@ def _note_moves(
     cells: list[EditedCell], base: Base, matching: CellMatching, rebuilt: Sequence[Cell], result: SyncResult
 ) -> None:
     order = [_source_of(index, base, matching) for index in range(len(cells)) if index not in matching.scratch]
-    library = list(dict.fromkeys(where for where in order if where not in {IMPORTS, base.main}))
-    built = list(dict.fromkeys(cell.where for cell in rebuilt if cell.where not in {IMPORTS, base.main}))
+    library = list(dict.fromkeys(where for where in order if where not in {*GENERATED, base.main}))
+    built = list(dict.fromkeys(cell.where for cell in rebuilt if cell.where not in {*GENERATED, base.main}))
     if [where for where in built if where in library] != library:
-        result.notes.append("modules stand where they are first needed: the next build puts them back in that order")
+        result.notes.append("modules stay where they are first needed: the next build puts them back there")
 
 
 def _first_difference(mine: list[_Shown], other: list[_Shown]) -> str:
@@ -130,6 +130,6 @@ def _normal(cells: Sequence[tuple[str, str, str]]) -> dict[str, list[_Shown]]:
             text, clauses = without_imports(text)
             normal.setdefault(IMPORTS, []).extend(_Shown("import", str(clause)) for clause in clauses)
             lost = bool(clauses)
-        if text.strip() and where != IMPORTS:
+        if text.strip() and where not in GENERATED:
             normal.setdefault(where, []).append(_Shown(kind, text.strip("\n"), lost))
     return normal

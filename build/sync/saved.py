@@ -12,7 +12,7 @@ def main() -> None:
     notebook = Path(sys.argv[1]).resolve()
     root = notebook.parents[2]  # notebooks/<slug>/<slug>.ipynb
     if not (root / SOURCES).is_dir():
-        print(f"NOT SYNCED  {notebook}: it lies in no notebooks/<slug>/ of the kit")
+        print(f"NOT SYNCED  {notebook}: it is not in a notebooks/<slug>/ folder of the kit")
         return
     for line in sync_saved(notebook, root) or [f"synced      {notebook.name}: nothing new for the sources"]:
         print(line)

@@ -1,4 +1,4 @@
-"""The whole way home, in memory: a notebook's edits as changes of sources, proved before anybody writes them.
+"""The whole way back, in memory: a notebook's edits as changes of sources, proved before they are written.
 
 The proof: the base's sources with the edits in them are stitched, and must give the edited notebook again, cell by
 cell. What does not is refused; so a mistake in finding the way back cannot write a wrong source.
@@ -13,7 +13,7 @@ from build.core.errors import CheckFailed, Problem
 from build.notebooks.base import Base, find, read_sources, stitch_texts
 from build.notebooks.edited_cells import Edited, EditedCell
 from build.stitch.modules import uncollected
-from build.stitch.notebook import IMPORTS
+from build.stitch.notebook import CHAPTERS, GENERATED, IMPORTS
 from build.sync.cell_matching import CellMatching, base_text, match
 from build.sync.cell_problems import cell_problems, nesting
 from build.sync.imports import Clause, add, without_imports
@@ -41,11 +41,11 @@ def sync_back(
         edited: the notebook as somebody left it.
         root: of the repository.
         guesses: parameters that it may have been built with.
-        parameters: whether values of the parameters cell come home, too.
-        notebook: its file, from which an earlier sync may have brought something home.
+        parameters: whether values of the parameters cell are written back, too.
+        notebook: its file, from which an earlier sync may have written something back.
 
     Raises:
-        CheckFailed: the notebook does not say what it was built from, or nobody knows that build.
+        CheckFailed: the notebook does not say what it was built from, or that build is not known.
     """
     if not edited.sha256:
         what = "does not say which build it came from: the note `sources sha256 …` in its first cell is gone or changed"
@@ -56,7 +56,7 @@ def sync_back(
             result = merge_back(edited, base, read_sources(root), earlier, parameters=parameters)
         except (RecursionError, MemoryError):
             deepest = max(edited.cells, key=lambda cell: nesting(cell.text) if cell.kind == "code" else 0)
-            what, cure = "holds code that is nested too deeply to be read", "write it in several statements"
+            what, cure = "contains code that is nested too deeply to be read", "write it in several statements"
             raise CheckFailed([Problem(what=what, where=deepest.where, cure=cure)]) from None
     result.notebook, result.base = notebook, base
     return result
@@ -65,7 +65,7 @@ def sync_back(
 def merge_back(
     edited: Edited, base: Base, mine: Mapping[str, str], earlier: Mapping[str, str], *, parameters: bool = False
 ) -> SyncResult:
-    """Do the same with the base, the sources of today and what came home earlier given."""
+    """Do the same with the base, the sources of today and what was written back earlier given."""
     result = SyncResult()
     matching = match(base.cells, edited.cells)
     result.problems += matching.problems + cell_problems(edited.cells, matching)
@@ -74,12 +74,17 @@ def merge_back(
     if result.problems:
         result.edited = True
         return result
+    result.notes += [
+        f"{cells[index].where} repeats a chapter's heading: the build writes it, so this edit stays in the notebook"
+        for index, number in matching.base_of.items()
+        if number >= 0 and base.cells[number].where == CHAPTERS and cells[index].text != base_text(base.cells[number])
+    ]
     _parameters(cells, base, matching, result, parameters)
     theirs = _edited_sources(cells, base, matching, result)
     changed = {where for where, text in theirs.items() if text != base.texts.get(where)}
     result.edited = bool(changed or result.parameters or result.scratch or result.problems)
     if result.problems or not (changed or shows_otherwise(cells, base, matching)):
-        result.notes += [f"{where} keeps what an earlier sync brought home" for where in sorted(earlier)]
+        result.notes += [f"{where} keeps what an earlier sync wrote back" for where in sorted(earlier)]
         return result
     result.edited = True
     prove(cells, theirs, base, matching, result)
@@ -110,7 +115,7 @@ def _parameters(cells: list[EditedCell], base: Base, matching: CellMatching, res
 
 def _edited_sources(cells: list[EditedCell], base: Base, matching: CellMatching, result: SyncResult) -> dict[str, str]:
     """Return all sources with the edits and with imports that follow them."""
-    library = {cell.where for cell in base.cells if cell.where not in {IMPORTS, base.main}}
+    library = {cell.where for cell in base.cells if cell.where not in {*GENERATED, base.main}}
     known, extra = dict[str, Clause](), dict[str, list[Clause]]()
     there: set[Clause] = set()
     for index, cell in enumerate(cells):
@@ -122,7 +127,7 @@ def _edited_sources(cells: list[EditedCell], base: Base, matching: CellMatching,
         known |= {clause.bound: clause for clause in clauses}
         where = matching.added.get(index) or (base.cells[number].where if number is not None and number >= 0 else "")
         if (number == -1 or where == IMPORTS) and text.strip().removeprefix("from __future__ import annotations"):
-            what = f"only imports can come home from this cell, not {quoted(text.strip().splitlines()[-1])}"
+            what = f"only imports can be written back from this cell, not {quoted(text.strip().splitlines()[-1])}"
             cure = "move it to a cell of a module"
             result.problems.append(Problem(what=what, where=cell.where, cure=cure))
         if where in library and clauses:
@@ -170,7 +175,7 @@ def _is_piece(index: int, matching: CellMatching) -> bool:
 
 def _described(cell: EditedCell) -> str:
     line = cell.text.strip().splitlines()[0]
-    return f"{cell.where} ({line[:60]!r}) is nobody's and stays in the notebook"
+    return f"{cell.where} ({line[:60]!r}) belongs to no module and stays in the notebook"
 
 
 # -- three ways ----------------------------------------------------------------------------------------------------
@@ -192,7 +197,7 @@ def _merge(
             continue
         built = base.texts.get(where, "")
         ancestor = earlier.get(where, built)
-        if merge_text(mine[where], built, ancestor) != Merge(mine[where], 0):  # put back since: it comes home again
+        if merge_text(mine[where], built, ancestor) != Merge(mine[where], 0):  # put back since: it is written again
             ancestor = built
         one = merge_text(mine[where], ancestor, theirs.get(where, built))
         if one.conflicts:
@@ -200,13 +205,13 @@ def _merge(
         elif one.text != mine[where]:
             merged[where] = one.text
             if where in earlier and where not in result.theirs:
-                result.notes.append(f"{where} loses what an earlier sync brought home: the notebook has it no more")
+                result.notes.append(f"{where} loses what an earlier sync wrote back: the notebook no longer has it")
     if merged and not result.conflicts and dict(mine) != base.texts:
         try:
             stitch_texts({**mine, **merged}, base.main, base.parameters)
         except CheckFailed as failed:
             result.problems += [
-                replace(problem, what=f"the edit and what the sources became since do not go together: {problem.what}")
+                replace(problem, what=f"the edit does not fit the sources as they are now: {problem.what}")
                 for problem in failed.problems
             ]
     result.texts = {} if result.problems else merged

@@ -1,4 +1,4 @@
-"""What a notebook brings home: the one record that every step adds to."""
+"""What a notebook changes in the sources: the one record that every step adds to."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from build.sync.parameters import ParameterEdit
 
 @dataclass
 class SyncResult:
-    """What comes home, and what does not."""
+    """What is written back, and what is not."""
 
     texts: dict[str, str] = field(default_factory=dict)  # source → its merged text, of those that change
     conflicts: dict[str, str] = field(default_factory=dict)  # source → its text with conflict markers

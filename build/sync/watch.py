@@ -1,8 +1,8 @@
 """`python -m build watch`: sources that change are built, a notebook that is saved is synced; works with any editor.
 
 Looked at ten times a second by time and size; nothing is done on what was there at the start, but it is read, so that
-the first edit waits no longer than the others, and what is broken, stale or edited is said. A notebook whose edits did
-not all come home is left as it is, and its reasons lie beside it as `<slug>.sync-error.txt` until a save has none.
+the first edit waits no longer than the others, and what is broken, stale or edited is said. A notebook whose edits were
+not all written back is left as it is, and its reasons lie beside it as `<slug>.sync-error.txt` until a save has none.
 """
 
 import time
@@ -67,7 +67,7 @@ def watch(
     while not stop():
         time.sleep(EVERY_S)
         built, before = _sources(before), _synced(before, root, say)
-        sources = _sources(dict(_state(root)))  # with what has just come home
+        sources = _sources(dict(_state(root)))  # with what has just been written back
         if sources != built:
             # Noted before the build: what is saved while it runs differs from this, and is met in the next round.
             before = {path: one for path, one in before.items() if path.suffix != ".py"} | sources
@@ -103,7 +103,7 @@ def _standing(cards: Sequence[KernelCard], root: Path) -> list[str]:
 def _synced(before: State, root: Path, say: Callable[[str], object]) -> State:
     """Sync the notebooks that differ from `before`; return what was there when they were looked at.
 
-    One as it was built, such as those that the last build wrote, has nothing to bring home.
+    One as it was built, such as those that the last build wrote, has nothing to write back.
     """
     now = dict(_state(root))
     for path in [path for path, one in now.items() if path.suffix == ".ipynb" and before.get(path) != one]:

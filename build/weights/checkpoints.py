@@ -1,4 +1,4 @@
-"""A downloaded checkpoint, told by its bytes, read without running code, and unwrapped without a silent choice.
+"""A downloaded checkpoint, recognised by its bytes, read without running code, and unwrapped without a silent choice.
 
 Training code wraps weights in many ways: `{"state_dict": …, "epoch": …}`, the names behind `module.` or `_orig_mod.`,
 the averaged weights beside the plain ones. What is taken, and what was taken off the names, is said; where two sets of
@@ -64,7 +64,7 @@ def read_checkpoint(path: Path, part: str = "") -> Checkpoint:
     elif kind.key == "torch":
         found = _torch_data(path)
     else:
-        raise _problem(path, f"{kind.what}, wanted are weights: safetensors, or what torch.save wrote", kind.cure)
+        raise _problem(path, f"{kind.what}, not weights: safetensors, or what torch.save wrote", kind.cure)
     tensors, taken = _unwrapped(found, path, part)
     _refuse_claims(tensors, path)
     if faults := odd_tensors(tensors):
@@ -88,7 +88,7 @@ def _torch_data(path: Path) -> Any:
         if packed or size > path.stat().st_size:
             raise _problem(path, "a checkpoint whose parts are compressed, which torch.save never does", AS_SAFETENSORS)
     try:
-        # An open file, because of a path torch would believe the suffix.
+        # An open file, because of a path torch would go by the suffix.
         with _memory_limit(3 * path.stat().st_size + SPARE_BYTES), path.open("rb") as handle:
             return torch.load(handle, map_location="cpu", weights_only=True)
     except MemoryError:

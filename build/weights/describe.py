@@ -1,11 +1,11 @@
-"""What an experiment is made of, counted from the network itself.
+"""What an experiment is made of, counted from the network itself: what `describe`, `experiments` and the sizes read.
 
 The network is built on PyTorch's meta device: every shape is real, no number is stored, so that even the largest takes
-no memory and no time. Parameters, features, bundle bytes and operations are all counted from it; none is typed in.
+no memory and no time. Parameters, features, bytes and operations are all counted from it; none is typed in.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,8 @@ TIME_FORMULA = (
     f"+ FLOPs of one depth pass per map / {T4_FP32_FLOP_PER_S:.1e} FLOP/s), one T4"
 )
 CACHE = Path("out/descriptions.json")
-KERNEL_SRC = Path(__file__).resolve().parents[2] / "kernel_src"
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("kernel_src/models", "kernel_src/data", "kernel_src/competition", "build/weights")  # of all counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,8 @@ class Description:
     interpolation: str
     folds: int  # trained and bundled
     views: int  # of test-time augmentation
-    bundle_bytes_fp16: int  # tensors of all folds, and of the depth model once
+    run_bytes: int  # tensors of all folds, and of the depth model once, as training leaves them
+    bundle_bytes_fp16: int  # the same in the bundle
     depth_bytes_fp16: int  # 0: no depth model
     flops_fold: int  # of one fold's network and one view
     flops_depth: int  # of one depth pass
@@ -79,159 +81,81 @@ class Description:
 
 
 def describe(experiment: Experiment) -> Description:
-    """Build an experiment's network on the meta device and count it."""
-    if experiment.is_frozen:
-        return describe_frozen(experiment)
+    """Build an experiment's networks on the meta device and count them.
+
+    Of an experiment without fine-tuning there are no bytes: its regressor's arrays are known only when it is fitted.
+    """
     import torch
     from transformers import DepthAnythingConfig
 
-    from build.weights.bundle_sizes import stored_bytes
     from build.weights.random_weights import DEPTH_SMALL
-    from kernel_src.data.preprocessing import preprocessing_of
+    from kernel_src.data.preprocessing import framings_of, preprocessing_of
     from kernel_src.data.symmetries import views
     from kernel_src.models.depth import DepthEstimator
+    from kernel_src.models.frozen_features import FrozenFeatures
     from kernel_src.models.model import BiomassNet
 
-    def bytes_of(module: "nn.Module") -> int:
-        return stored_bytes([(k, tuple(t.shape), t.element_size()) for k, t in module.state_dict().items()])
-
-    height, width = experiment.image_size_px
+    preprocessing, symmetries = preprocessing_of(experiment.backbone), len(views(experiment))
+    size_px, channels = experiment.image_size_px, experiment.depth_channels
+    run_bytes, bundle_bytes, depth_bytes, flops_depth = 0, 0, 0, 0
+    depth_layers: list[Layer] = []
     with torch.device("meta"):
-        model = BiomassNet(experiment).eval()
-        estimator = DepthEstimator(DepthAnythingConfig(**DEPTH_SMALL)).eval() if experiment.depth else None
-        depth = torch.empty(1, experiment.depth_channels, height, width) if experiment.depth else None
-        trained = _trained(model)
-        model.requires_grad_(False)
-        parts = list(_parts(model))
-        flops, shapes = _flops(model, [module for _, module in parts], torch.empty(1, 3, height, width), depth)
-        flops_depth = 0
-        if estimator is not None:
-            picture = torch.empty(1, 3, height, width, dtype=torch.uint8)
-            flops_depth, _ = _flops(estimator, [], picture, experiment.depth_channels)
-    layers = [
-        Layer(
-            name=name,
-            kind=type(module).__name__,
-            parameters=sum(p.numel() for p in module.parameters()),
-            parameters_trained=sum(trained[id(p)] for p in module.parameters()),
-            output=shape,
-        )
-        for (name, module), shape in zip(parts, shapes, strict=True)
-        if any(True for _ in module.parameters())
-    ]
-    loose = list(model.backbone.parameters(recurse=False))
-    if loose:
-        names = ", ".join(name for name, _ in model.backbone.named_parameters(recurse=False))
-        layers.insert(
-            0,
-            Layer(
-                name=f"backbone: {names}",
-                kind="Parameter",
-                parameters=sum(p.numel() for p in loose),
-                parameters_trained=sum(trained[id(p)] for p in loose),
-                output=None,
-            ),
-        )
-    depth_bytes = 0
-    if estimator is not None:
-        depth_bytes = bytes_of(estimator.network)
-        count = sum(p.numel() for p in estimator.parameters())
-        layers.append(
-            Layer(
-                name="depth model, one for all folds",
-                kind=type(estimator.network).__name__,
-                parameters=count,
-                parameters_trained=0,
-                output=[1, experiment.depth_channels, height, width],
-            )
-        )
-    symmetries = len(views(experiment))
-    preprocessing = preprocessing_of(experiment.backbone)
-    folds = len(experiment.train_folds) or experiment.folds
+        if experiment.is_frozen:
+            framings = framings_of(experiment, preprocessing)
+            frozen = FrozenFeatures(experiment, framings).eval()
+            pictures = [torch.empty(1, 3, *framing.size_px) for framing in framings]
+            flops, layers = _count(frozen, [("frozen backbone, mounted beside the bundle", frozen)], *pictures)
+            (_, feature_dim), folds, backbone = layers[0].output or (0, 0), 1, frozen.backbone
+        else:
+            model, folds = BiomassNet(experiment).eval(), len(experiment.train_folds) or experiment.folds
+            depth = torch.empty(1, channels, *size_px) if experiment.depth else None
+            flops, layers = _count(model, list(_parts(model)), torch.empty(1, 3, *size_px), depth)
+            feature_dim, backbone = model.feature_dim, model.backbone
+            run_bytes, bundle_bytes = folds * _bytes(model), folds * _bytes(model, halved=True)
+        if experiment.depth:
+            depth_model = DepthEstimator(DepthAnythingConfig(**DEPTH_SMALL)).eval()
+            named, picture = ("depth model, one for all folds", depth_model), torch.empty(1, 3, *size_px)
+            flops_depth, depth_layers = _count(depth_model, [named], picture.to(torch.uint8), channels)
+            run_bytes, depth_bytes = run_bytes + _bytes(depth_model), _bytes(depth_model, halved=True)
     return Description(
         experiment=experiment.name,
         backbone=experiment.backbone,
-        parameters_total=sum(layer.parameters for layer in layers),
-        parameters_trained=sum(trained.values()),
-        backbone_dim=int(model.backbone.head_hidden_size),  # type: ignore[arg-type]  # timm's
-        feature_dim=model.feature_dim,
-        image_px=experiment.image_size_px,
+        parameters_total=sum(layer.parameters for layer in layers + depth_layers),
+        parameters_trained=sum(layer.parameters_trained for layer in layers),
+        backbone_dim=int(backbone.head_hidden_size),  # timm's
+        feature_dim=feature_dim,
+        image_px=size_px,
         mean=preprocessing.mean,
         std=preprocessing.std,
         interpolation=preprocessing.interpolation,
         folds=folds,
         views=symmetries,
-        bundle_bytes_fp16=folds * bytes_of(model) + depth_bytes,
+        run_bytes=run_bytes,
+        bundle_bytes_fp16=bundle_bytes + depth_bytes,
         depth_bytes_fp16=depth_bytes,
         flops_fold=flops,
         flops_depth=flops_depth,
-        depth_passes=0 if estimator is None else symmetries if experiment.depth_views == "exact" else 1,
-        layers=tuple(layers),
+        depth_passes=0 if not experiment.depth else symmetries if experiment.depth_views == "exact" else 1,
+        layers=(*layers, *depth_layers),
     )
-
-
-def describe_frozen(experiment: Experiment) -> Description:
-    """Count an experiment without fine-tuning; its regressor's arrays are known only when it is fitted."""
-    import torch
-
-    from kernel_src.data.preprocessing import framings_of, preprocessing_of
-    from kernel_src.data.symmetries import views
-    from kernel_src.models.frozen_features import FrozenFeatures
-
-    preprocessing = preprocessing_of(experiment.backbone)
-    framings = framings_of(experiment, preprocessing)
-    with torch.device("meta"):
-        features = FrozenFeatures(experiment, framings).eval()
-        flops, _ = _flops(features, [], *(torch.empty(1, 3, *framing.size_px) for framing in framings))
-        with torch.no_grad():
-            width = features(*(torch.empty(1, 3, *framing.size_px) for framing in framings)).shape[1]
-    layer = Layer(
-        name="frozen backbone, mounted beside the bundle",
-        kind=type(features.backbone).__name__,
-        parameters=sum(p.numel() for p in features.parameters()),
-        parameters_trained=0,
-        output=[1, width],
-    )
-    return Description(
-        experiment=experiment.name,
-        backbone=experiment.backbone,
-        parameters_total=layer.parameters,
-        parameters_trained=0,
-        backbone_dim=int(features.backbone.head_hidden_size),
-        feature_dim=width,
-        image_px=experiment.image_size_px,
-        mean=preprocessing.mean,
-        std=preprocessing.std,
-        interpolation=preprocessing.interpolation,
-        folds=1,
-        views=len(views(experiment)),
-        bundle_bytes_fp16=0,
-        depth_bytes_fp16=0,
-        flops_fold=flops,
-        flops_depth=0,
-        depth_passes=0,
-        layers=(layer,),
-    )
-
-
-def _trained(model: "BiomassNet") -> dict[int, int]:
-    """Return the size of each parameter, by identity; 0 if it is not trained."""
-    return {id(p): p.numel() * p.requires_grad for p in model.parameters()}
 
 
 def _parts(model: "BiomassNet") -> Iterator[tuple[str, "nn.Module"]]:
     """Yield the parts of the network that have a name of their own, in the order of computing."""
-    for name, module in model.backbone.named_children():
-        yield f"backbone.{name}", module
-    for name, module in model.depth_branch.named_children():
-        yield f"depth_branch.{name}", module
+    from torch import nn
+
+    loose = dict(model.backbone.named_parameters(recurse=False))
+    yield f"backbone: {', '.join(loose)}", nn.ParameterList(loose.values())
+    for branch in ("backbone", "depth_branch"):
+        for name, module in model.get_submodule(branch).named_children():
+            yield f"{branch}.{name}", module
     for number, head in enumerate(model.heads):
         yield f"heads.{number}", head
     yield "loss_parameters", model.loss_parameters
 
 
-def _flops(network: "nn.Module", parts: list["nn.Module"], *inputs: Any) -> tuple[int, list[list[int] | None]]:
-    """Run a network on the meta device: count its operations (a multiply-add is two), and note the parts' outputs."""
+def _count(network: "nn.Module", parts: Sequence[tuple[str, "nn.Module"]], *inputs: Any) -> tuple[int, list[Layer]]:
+    """Run a network on the meta device: count its operations (a multiply-add is two), and describe its parts."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -241,40 +165,35 @@ def _flops(network: "nn.Module", parts: list["nn.Module"], *inputs: Any) -> tupl
         if isinstance(output, torch.Tensor):
             shapes[id(module)] = list(output.shape)
 
-    hooks = [part.register_forward_hook(note) for part in parts]
+    trained = [sum(p.numel() for p in part.parameters() if p.requires_grad) for _, part in parts]
+    network.requires_grad_(False)  # a part that trains would make the counter look for gradients
+    hooks = [part.register_forward_hook(note) for _, part in parts]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(*inputs)
     for hook in hooks:
         hook.remove()
-    return counter.get_total_flops(), [shapes.get(id(part)) for part in parts]
+    layers = [
+        Layer(
+            name=name,
+            kind=type(part).__name__,
+            parameters=sum(p.numel() for p in part.parameters()),
+            parameters_trained=count,
+            output=shapes.get(id(part)),
+        )
+        for (name, part), count in zip(parts, trained, strict=True)
+    ]
+    return counter.get_total_flops(), [layer for layer in layers if layer.parameters]
+
+
+def _bytes(module: "nn.Module", halved: bool = False) -> int:
+    """Count the bytes of a network's tensors, or what they become by `half_precision`."""
+    tensors = module.state_dict().values()
+    return sum(t.numel() * (2 if halved and t.ndim > 1 else t.element_size()) for t in tensors)
 
 
 # %%
-def _sources() -> str:
-    """Return a hash over everything that a description follows from, beside the experiment."""
-    import hashlib
-
-    names = (
-        "models/backbones",
-        "models/model",
-        "models/fusion",
-        "models/depth",
-        "data/symmetries",
-        "data/preprocessing",
-        "competition/constants",
-        "models/frozen_features",
-    )
-    files = [*(KERNEL_SRC / f"{name}.py" for name in names), Path(__file__)]
-    files += [Path(__file__).with_name(name) for name in ("bundle_sizes.py", "random_weights.py", "training_memory.py")]
-    packages = [version(name) for name in ("timm", "torch", "transformers")]
-    digest = hashlib.sha256(json.dumps(packages).encode())
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def descriptions(
-    experiments: list[Experiment], cache: Path = CACHE, quiet: bool = False, with_memory: bool = False
+    experiments: Sequence[Experiment], cache: Path = CACHE, quiet: bool = False, with_memory: bool = False
 ) -> list[Description]:
     """Describe several experiments; what was counted before, from the same sources, is taken from `cache`.
 
@@ -294,43 +213,31 @@ def descriptions(
     with counting("counting parameters", quiet) as advance:
         for number, experiment in enumerate(experiments):
             key = json.dumps(experiment.as_json(), sort_keys=True)
-            if key not in known["experiments"]:
-                known["experiments"][key] = asdict(describe(experiment))
-            entry = known["experiments"][key]
+            entry = known["experiments"].get(key) or asdict(describe(experiment))
             entry["images_at_once"] = 0 if experiment.is_frozen else images_at_once(experiment)
             if with_memory and entry["training_bytes"] is None:
                 entry["training_bytes"] = training_bytes(experiment)
-            found.append(_description(entry))
+            known["experiments"][key] = entry
+            lists = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
+            layers = tuple(Layer(**layer) for layer in entry["layers"])
+            found.append(Description(**entry | lists | {"layers": layers}))
             advance(number + 1, len(experiments))
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_json(cache, known)
     return found
 
 
-def _description(values: dict[str, Any]) -> Description:
-    """Rebuild a description from its JSON."""
-    layers = tuple(Layer(**layer) for layer in values["layers"])
-    fitted: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    fitted["layers"] = layers
-    return Description(**fitted)
+def _sources() -> str:
+    """Return a hash over everything that a description follows from, beside the experiment."""
+    import hashlib
+
+    digest = hashlib.sha256(json.dumps([version(name) for name in ("timm", "torch", "transformers")]).encode())
+    for path in sorted(path for folder in SOURCES for path in (ROOT / folder).glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 # %%
-def training_line(description: Description, experiment: Experiment) -> str:
-    """Say what a training takes of each GPU."""
-    if not description.training_bytes:
-        return "training: no GPU is needed"
-    steps = experiment.accumulate_steps
-    accumulated = f", {steps} batches a step" if steps > 1 else ""
-    return (
-        f"training: {description.training_bytes / 1e9:.1f} GB of each GPU ({experiment.machine_shape}) with "
-        f"{description.images_at_once} photographs at once{accumulated}; measured on fake tensors, without the CUDA "
-        "context and workspaces of about 1 GB"
-    )
-
-
 def run_describe(name: str, as_json: bool) -> None:
     """Print the description of one experiment.
 
@@ -345,15 +252,14 @@ def run_describe(name: str, as_json: bool) -> None:
         raise UsageError(f"{name} is an ensemble of {members}: describe each of them")
     if name not in EXPERIMENTS:
         raise UsageError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
-    description = descriptions([EXPERIMENTS[name]], quiet=as_json, with_memory=True)[0]
+    (d,) = descriptions([EXPERIMENTS[name]], quiet=as_json, with_memory=True)
     if as_json:
-        result = asdict(description) | {"t4_minutes_800": round(description.t4_minutes, 1)}
-        print(json.dumps(result | {"t4_minutes_formula": TIME_FORMULA}, indent=2))
+        times = {"t4_minutes_800": round(d.t4_minutes, 1), "t4_minutes_formula": TIME_FORMULA}
+        print(json.dumps(asdict(d) | times, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
-    d = description
     table = Table("part", "kind", "parameters", "trained", "output", title=f"{name}: {d.backbone}")
     for layer in d.layers:
         output = " x ".join(map(str, layer.output)) if layer.output else "–"
@@ -362,13 +268,25 @@ def run_describe(name: str, as_json: bool) -> None:
     console.print(table)
     seen_by, bundle = "the heads", f"bundle of {d.folds} folds: {d.bundle_bytes_fp16 / 1e9:.3f} GB in fp16"
     if EXPERIMENTS[name].is_frozen:
-        seen_by, bundle = "the regressor", "bundle: the regressor alone, some MB that follow from what is fitted"
+        seen_by, bundle = "the regressor", "bundle: the regressor alone, some MB, known once it is fitted"
     console.print(
         f"{d.parameters_total:,} parameters, {d.parameters_trained:,} trained; {d.image_px[0]} x {d.image_px[1]} px, "
         f"mean {d.mean}, std {d.std}, {d.interpolation}\n"
         f"{d.backbone_dim} features from the backbone, {d.feature_dim} seen by {seen_by}\n"
         f"{bundle}\n"
-        f"{training_line(d, EXPERIMENTS[name])}\n"
+        f"{_training_line(d, EXPERIMENTS[name])}\n"
         f"{d.t4_minutes:.1f} min for {IMAGES} images ({TIME_FORMULA})",
         highlight=False,
+    )
+
+
+def _training_line(description: Description, experiment: Experiment) -> str:
+    """Say what a training takes of each GPU."""
+    if not description.training_bytes:
+        return "training: no GPU is needed"
+    steps = experiment.accumulate_steps
+    return (
+        f"training: {description.training_bytes / 1e9:.1f} GB of each GPU ({experiment.machine_shape}) with "
+        f"{description.images_at_once} photographs at once{f', {steps} batches a step' * (steps > 1)}; measured on "
+        "fake tensors, without the CUDA context and workspaces of about 1 GB"
     )

@@ -85,7 +85,7 @@ def unweighed_photographs(data: Path, folders: Sequence[Path]) -> Unweighed:
     reasons = []
     for folder in folders:
         if not folder.is_dir():
-            reasons.append(f"{folder} does not exist: --images wants folders of photographs")
+            reasons.append(f"{folder} does not exist: --images is for folders of photographs")
             continue
         photographs = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
         if not photographs:
@@ -154,10 +154,10 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
         raise CheckFailed([Problem(what=str(error))]) from None
     equal, constraint = [1.0] * len(bundles), bundles[0].experiment.constraint
     grams = [constrain(blend(of_one_fold, equal), constraint) for of_one_fold in zip(*by_bundle, strict=True)]
-    told = [
+    origins = [
         {"experiment": one.experiment.name, "source_sha256": one.source_sha256, "oof_r2": one.oof_r2} for one in bundles
     ]
-    return np.stack(grams), told
+    return np.stack(grams), origins
 
 
 # -- the verb ------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def label(
     from kernel_src.training.training_data import folds_to_train, judged_folds
 
     if not (data / TRAIN_CSV).is_file():
-        raise UsageError(f"{data}: no {TRAIN_CSV}: --data wants the competition's folder, unpacked")
+        raise UsageError(f"{data}: no {TRAIN_CSV}: --data is the competition's folder, unpacked")
     if not bundles:
         raise UsageError("no --bundle: name the folder of a bundle that was trained on this data")
     out = out.resolve()
@@ -209,7 +209,7 @@ def label(
         return table
 
     table_of(np.zeros((len(folds), len(found.paths), len(TARGETS))))  # what training would refuse, before the long pass
-    grams, told = predict_by_fold(bundles, found.paths)
+    grams, origins = predict_by_fold(bundles, found.paths)
     table = table_of(grams)
     spread = table.groupby("image_id", sort=False)[SPREAD_COLUMN].first()
     quartiles = [round(float(value), 4) for value in np.quantile(spread, np.linspace(0, 1, 5))]
@@ -243,7 +243,7 @@ def label(
                 (draft / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, draft / name)
         write_json(draft / DATASET_METADATA, metadata)
-        write_json(draft / PROVENANCE_FILE, {"bundles": told, "split_sha256": split, **asdict(report)})
+        write_json(draft / PROVENANCE_FILE, {"bundles": origins, "split_sha256": split, **asdict(report)})
         shutil.rmtree(out, ignore_errors=True)
         draft.rename(out)
     finally:

@@ -1,4 +1,4 @@
-"""Networks with random weights, as files: what sizes, speed and the tests need without anybody's training.
+"""Networks with random weights, as files: what benchmarks, `notebook-run --random` and the tests need.
 
 `random_depth` writes a depth model in the hub's layout, `random_run` a run/ folder as the training notebook leaves it.
 """
@@ -38,24 +38,6 @@ DEPTH_SMALL: dict[str, Any] = {
     "head_in_index": -1,
     "head_hidden_size": 32,
     "depth_estimation_type": "relative",
-}
-# The same code with two layers: 20,000 parameters.
-DEPTH_TINY: dict[str, Any] = DEPTH_SMALL | {
-    "backbone_config": DEPTH_SMALL["backbone_config"]
-    | {
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "mlp_ratio": 2,
-        "image_size": 28,
-        "out_indices": [1, 2],
-        "out_features": ["stage1", "stage2"],
-    },
-    "reassemble_hidden_size": 16,
-    "reassemble_factors": [2, 1],
-    "neck_hidden_sizes": [4, 8],
-    "fusion_hidden_size": 8,
-    "head_hidden_size": 4,
 }
 
 

@@ -1,1 +1,4 @@
-"""Bundles of weights."""
+"""## Bundles
+
+What a training leaves for inference: weights, recipe and manifest in one folder.
+"""

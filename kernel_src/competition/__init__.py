@@ -1,1 +1,4 @@
-"""What is particular to this competition."""
+"""## Competition
+
+What is particular to this competition: metric, tables, splits, submission.
+"""

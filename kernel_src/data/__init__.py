@@ -1,1 +1,4 @@
-"""What a network is trained on and sees: photographs, augmentation, external data, pseudo-labels."""
+"""## Data
+
+What a network is trained on and sees: photographs, augmentation, external data, pseudo-labels.
+"""

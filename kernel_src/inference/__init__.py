@@ -1,1 +1,4 @@
-"""Inference that never fails."""
+"""## Inference
+
+From bundles to predictions, within the time that is left; a fault costs one part, never the submission.
+"""

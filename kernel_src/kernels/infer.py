@@ -4,10 +4,15 @@
 # > From attached bundles of weights to `submission.csv`, with the internet off. A complete, valid submission exists
 # > from the first second; the last cell says what was computed, on what, and what went wrong.
 #
-# Attach the competition's data and every weight dataset named in the cell below.
+# Attach the competition's data and every weight dataset named in the parameters.
 
 # %%
 import time
+
+# %% [markdown]
+# ## Parameters
+#
+# The one cell to edit.
 
 # %% tags=["parameters"]
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
@@ -19,7 +24,7 @@ BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where it
 SHOW_IMAGES = 6  # photographs to look at in the end
 
 # %% [markdown]
-# ## A submission from the first second
+# ## A first submission
 #
 # Standard library only. Every file of every bundle is compared with its manifest now, not after forty minutes. Outside
 # Kaggle's rerun every oddity is an error; in the rerun it is contained, and told in the last cell.
@@ -53,9 +58,12 @@ with fault_log.contain_unexpected():
 # %%
 import matplotlib.pyplot as plt
 
+from kernel_src.competition.submission import submission_problems
 from kernel_src.data.charts import grams_caption, photograph_gallery
 from kernel_src.inference.blend import stack_from_json
 from kernel_src.inference.bundle_recipes import constraint_of, read_recipes
+from kernel_src.inference.inference import InferenceResult, Job, infer
+from kernel_src.inference.report import inference_report, print_report
 from kernel_src.runtime.device import check_device
 
 print(f"attached: {', '.join(BUNDLES)}")
@@ -68,9 +76,6 @@ print(f"attached: {', '.join(BUNDLES)}")
 # and `submission.csv` is at every moment the best that has been computed.
 
 # %%
-from kernel_src.competition.submission import submission_problems
-from kernel_src.inference.inference import InferenceResult, Job, infer
-
 deadline_s = time.monotonic() + PREDICT_SECONDS if PREDICT_SECONDS else start_s + LIMIT_S - RESERVE_S
 outcome, device, constraint = InferenceResult.of_means(len(hidden_test.photographs), means), None, CONSTRAINT
 with fault_log.contain_unexpected():
@@ -118,8 +123,6 @@ if not is_rerun():
 # ## What was computed, and what was not
 
 # %%
-from kernel_src.inference.report import inference_report, print_report
-
 report_json = working_folder() / "inference_report.json"
 with fault_log.contain_unexpected():
     report = inference_report(

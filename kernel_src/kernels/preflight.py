@@ -14,6 +14,11 @@ import time
 from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
+# %% [markdown]
+# ## Parameters
+#
+# The one cell to edit.
+
 # %% tags=["parameters"]
 ASSUMED = {"torch": ""}  # name in `import` → version that the kit assumes; empty: unknown until now
 
@@ -39,12 +44,13 @@ for name, assumed_version in ASSUMED.items():
     print(f"{name:<16}{assumed_version or '?':<14}{text}{'   <- differs' if differs else ''}")
 
 # %% [markdown]
-# ## Mounts
+# ## Where the data is mounted
 #
 # Which of the two layouts this session has.
 
 # %%
 from kernel_src.competition.constants import SLUG, TRAIN_CSV
+from kernel_src.runtime.files import write_json
 from kernel_src.runtime.mounts import find_competition, folder_tree, kaggle_root, working_folder
 
 working = working_folder()
@@ -104,8 +110,6 @@ print("\n".join(variable_names))
 # ## Result
 
 # %%
-from kernel_src.runtime.files import write_json
-
 preflight = {
     "format": 1,
     "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -14,6 +14,11 @@ from pathlib import Path
 
 session_start_s = time.monotonic()
 
+# %% [markdown]
+# ## Parameters
+#
+# The one cell to edit.
+
 # %% tags=["parameters"]
 EXPERIMENT = "demo"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"epochs": 3}
@@ -27,12 +32,26 @@ SOURCE_SHA256 = ""  # of the sources that this was built from; the build fills i
 # The recipe, and where Kaggle put the data.
 
 # %%
+import tempfile
+import traceback
+
 from kernel_src.competition.constants import SLUG, TRAIN_CSV
-from kernel_src.data.external_table import external_table_for
+from kernel_src.competition.constraints import constrain
+from kernel_src.competition.floors import floor_scores, score_caveat
+from kernel_src.competition.tables import group_labels, read_train, target_array
+from kernel_src.data.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
+from kernel_src.data.pseudo_labels import PSEUDO_LABELS_FILE, read_pseudo_labels
 from kernel_src.recipes.experiment import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.device import check_device, refuse_fault
+from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.runtime.mounts import find_competition, find_dataset, kaggle_root, working_folder
+from kernel_src.runtime.provenance import note_sources
 from kernel_src.runtime.weight_sources import find_weights
+from kernel_src.training.launch import fold_rounds, launch
+from kernel_src.training.resumption import continue_previous_run, hand_over
+from kernel_src.training.runs import finish_run, folds_left, missing_folds, predict_out_of_fold, train_run
+from kernel_src.training.session import session_of
 
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
@@ -41,21 +60,21 @@ weights_file: Path | None = None
 if experiment.starting_weights:
     weights_file = find_weights(experiment.starting_weights)
 depth_folder = find_weights(experiment.depth).parent if experiment.depth else None
-external_folder: Path | None = None
-if experiment.external_data:
-    external_folder = find_dataset(experiment.external_data, external_table_for(experiment.external_data).csv)
 run_folder = working_folder() / "run"
 print(f"experiment {experiment.name}: {experiment}")
 print(f"data: {competition}\nstarting weights: {weights_file or 'random'}\nresult: {run_folder}")
-print(f"depth model: {depth_folder or 'none'}\nexternal data: {external_folder or 'none'}")
+print(f"depth model: {depth_folder or 'none'}")
 
 # %% [markdown]
-# ## Data
+# ## Photographs and labels
 
 # %%
-from kernel_src.competition.tables import group_labels, read_train, target_array
-from kernel_src.data.pseudo_labels import PSEUDO_LABELS_FILE, read_pseudo_labels
+from kernel_src.data.external_table import external_table_for
 
+external_folder: Path | None = None
+if experiment.external_data:
+    external_folder = find_dataset(experiment.external_data, external_table_for(experiment.external_data).csv)
+print(f"external data: {external_folder or 'none'}")
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
 pseudo_labels = None
@@ -67,16 +86,10 @@ train_table.describe().round(1)
 # %% [markdown]
 # ## Device
 #
-# Every library is imported before an incompatible GPU is hidden.
+# Every library has been imported: an incompatible GPU is hidden only now.
 
 # %%
 import matplotlib.pyplot as plt
-
-from kernel_src.data.charts import grams_caption, photograph_gallery, residuals_by_group, scatter_per_target
-from kernel_src.runtime.device import check_device, refuse_fault
-from kernel_src.runtime.memory import keep_freed_memory
-from kernel_src.training.launch import fold_rounds, launch
-from kernel_src.training.runs import finish_run, folds_left, missing_folds, predict_out_of_fold, train_run
 
 keep_freed_memory()
 device = check_device()
@@ -86,20 +99,13 @@ if device.fault:
     print(f"NOT USED: {device.fault}")
 
 # %% [markdown]
-# ## Training
+# ## Train
 #
 # A run of the same recipe among the inputs is taken up; what it has trained is kept. Checkpoints lie in a scratch
 # folder until this session ends. Whatever ends the training early, the notebook ends well if something is trained: of
 # one that fails Kaggle keeps nothing.
 
 # %%
-import tempfile
-import traceback
-
-from kernel_src.runtime.provenance import note_sources
-from kernel_src.training.resumption import continue_previous_run, hand_over
-from kernel_src.training.session import session_of
-
 scratch_folder = Path(tempfile.gettempdir())  # Kaggle keeps only the working folder
 cache_folder, checkpoints_folder = scratch_folder / "photographs", scratch_folder / "checkpoints"
 if previous_run := continue_previous_run(kaggle_root() / "input", run_folder, experiment, checkpoints_folder):
@@ -162,9 +168,6 @@ if given_up and not list(run_folder.glob("fold*.safetensors")):
 # Every photograph is predicted by the fold that has not seen it. The floors: what predicting means alone would score.
 
 # %%
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.floors import floor_scores, score_caveat
-
 oof_table = predict_out_of_fold(
     experiment,
     train_table,

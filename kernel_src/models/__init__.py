@@ -1,1 +1,4 @@
-"""Networks, regressors, and their predictions."""
+"""## Models
+
+Networks, regressors, and their predictions.
+"""

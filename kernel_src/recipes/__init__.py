@@ -1,1 +1,4 @@
-"""The experiments, and what composes them."""
+"""## Recipes
+
+The experiments, and what composes them.
+"""

@@ -1,1 +1,4 @@
-"""Where the notebook runs: mounts, device, memory, files, faults, time."""
+"""## Runtime
+
+Where the notebook runs: mounts, device, memory, files, faults, time.
+"""

@@ -1,1 +1,4 @@
-"""Training."""
+"""## Training
+
+Folds, epochs and checkpoints, over several sessions where one is too short.
+"""

@@ -56,6 +56,12 @@ def _drafts(path: Path) -> list[Path]:
     return list(path.parent.glob(f".{path.stem}.*{path.suffix}"))  # as write_atomically names them
 
 
+def ended_in_fp32(log: Path) -> bool:
+    """Say whether a fold's training ended in fp32, as the last line of its log has it."""
+    with log.open(newline="", encoding="utf-8") as handle:
+        return [row["precision_bits"] for row in csv.DictReader(handle)][-1:] == ["32"]
+
+
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     """Write rows with the same keys as CSV."""
     text = io.StringIO()

@@ -8,6 +8,7 @@ import csv
 import platform
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +40,7 @@ from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import sha256_of, write_atomically, write_json, write_text
 from kernel_src.runtime.manifest import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.runtime.provenance import sources_of
-from kernel_src.training.fold_files import FoldFiles, csv_text
+from kernel_src.training.fold_files import FoldFiles, csv_text, ended_in_fp32
 from kernel_src.training.gradient_steps import TrainingDiverged
 from kernel_src.training.resumption import check_fingerprint, checkpoint_folder, run_fingerprint
 from kernel_src.training.session import ENDLESS, Session, SessionEnded
@@ -157,6 +158,8 @@ def predict_out_of_fold(
 ) -> pd.DataFrame:
     """Predict each image by the fold that was not trained on it, as inference would, before the constraint.
 
+    A fold whose training ended in fp32, because fp16 was too small for it, is also predicted in fp32.
+
     Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds but those `missing`.
     """
     paths = [competition / path for path in train["image_path"]]
@@ -170,13 +173,14 @@ def predict_out_of_fold(
         if fold in missing:
             continue
         rows = np.flatnonzero(fold_of == fold)
-        model = load_fold(experiment, weights / f"fold{fold}.safetensors")
+        files = FoldFiles(weights, fold)
+        model = load_fold(experiment, files.weights)
         predicted = predict_grams(
             [model],
             DecodedPhotographs(photographs, rows),
             preprocessing=preprocessing_of(experiment.backbone),
             symmetries=views(experiment),
-            device=device,
+            device=replace(device, half=device.half and not ended_in_fp32(files.log)),
             batch_size=experiment.batch_size,
             estimator=estimator,
             depth_channels=experiment.depth_channels,

@@ -6,6 +6,7 @@ A stand-in for `python -m build` and `python -m bench.run` records its arguments
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from build.cli import app
+from build.kaggle.flow import PushOptions
 from build.make import arguments, read_by, split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +134,17 @@ def attack(checkout: Path, target: str, values: Mapping[str, str], how: str) -> 
     assert done.returncode == 0, done.stderr
     assert missing(target, received, values) == []
     assert no_hit(checkout), (target, values)
+
+
+def test_what_a_push_advises_goes_on_with_its_options(checkout: Path) -> None:
+    options = PushOptions(experiment="demo", message="it's $5", submit=False, wait=False, again=True, overwrite=True)
+    received, done = make(checkout, *shlex.split(options.command())[1:])
+    assert received is not None and "push-inference" in received, done.stderr
+    wanted = {"--experiment=demo", "--message=it's $5", "--no-submit", "--no-wait", "--overwrite"}
+    assert wanted <= set(received) and "--again" not in received, "which would begin once more what is gone on with"
+    submits = """make push-inference EXPERIMENT=demo MESSAGE='it'"'"'s $5' OVERWRITE=1"""
+    assert options.command(submit=True, wait=True) == submits
+    assert PushOptions(experiment="demo").command("push-training") == "make push-training EXPERIMENT=demo"
 
 
 def test_every_target_that_reads_a_variable_is_known_here() -> None:

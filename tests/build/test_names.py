@@ -99,7 +99,7 @@ def test_two_experiments_of_one_name_are_refused() -> None:
 
 def test_names_that_differ_only_on_this_machine_are_named() -> None:
     cards = [replace(kernel_card("demo", "infer"), experiment=name) for name in ("my_exp", "my-exp", "demo")]
-    with pytest.raises(CheckFailed, match="my-exp, my_exp make the same slug"):
+    with pytest.raises(CheckFailed, match="my-exp, my_exp get the same slug"):
         build(cards)
 
 

@@ -7,8 +7,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from build.notebooks.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook
 from build.core.errors import CheckFailed, Problem
+from build.notebooks.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook
 
 # `!ls`, `%time x`, `files = !ls`, `x = %who_ls`: what IPython alone understands.
 _MAGIC = re.compile(r"\s*(?:[\w.,\s\[\]'\"]+=\s*)?([!%])|\s*\?\??\w|\s*\w[\w.]*\?\??\s*$")

@@ -5,19 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from build.core.errors import CheckFailed, Problem
+from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
+from build.core.secret_scan import real_credentials
 from build.notebooks import builder as notebooks
+from build.notebooks.builder import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
 from build.notebooks.check.checked_cells import Cell, read_cells
 from build.notebooks.check.credentials import find_credentials
 from build.notebooks.check.imports import find_imports, import_problems
-from build.notebooks.check.mounts import find_mounts, mount_problems
-from build.notebooks.check.names import read_names
+from build.notebooks.check.mounts import mount_problems
 from build.notebooks.check.offline import find_online
-from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
-from build.notebooks.builder import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
-from build.core.errors import CheckFailed, Problem
 from build.notebooks.seal import read_object
-from build.core.secret_scan import real_credentials
 from build.stitch.template import Template
 from kernel_src.recipes.kernel_cards import KernelCard
 
@@ -114,9 +113,8 @@ def _stale_problems(fresh: Built, card: KernelCard, edited: Sequence[Path], root
 
 def notebook_problems(path: Path, cells: Sequence[Cell], root: Path, card: KernelCard | None) -> list[Problem]:
     """Apply every rule that needs nothing but the notebook's folder."""
-    names = read_names(cells)
     problems = [fault for cell in cells for fault in cell.faults]
-    problems += find_online(cells, names)
+    problems += find_online(cells)
     problems += find_credentials(cells)
     problems += import_problems(cells, root)
     problems += size_problems(path, root)
@@ -128,7 +126,7 @@ def notebook_problems(path: Path, cells: Sequence[Cell], root: Path, card: Kerne
     problems += kernel_problems(metadata, where)
     if metadata and metadata.get("code_file") != path.name:
         problems.append(Problem(what=f"code_file is not {path.name}", where=where, cure="run `make build`"))
-    return problems + mount_problems(find_mounts(cells, names), metadata, where, card)
+    return problems + mount_problems(cells, metadata)
 
 
 def size_problems(path: Path, root: Path) -> list[Problem]:

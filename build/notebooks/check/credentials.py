@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from build.notebooks.check.checked_cells import Cell
 from build.core.errors import Problem
+from build.notebooks.check.checked_cells import Cell
 
 # What it is → how it looks (the issuers' own formats).
 _PATTERNS = {
@@ -32,7 +32,7 @@ _SECRETS = {what: re.compile(pattern) for what, pattern in _PATTERNS.items()}
 
 def find_credentials(cells: Sequence[Cell]) -> list[Problem]:
     """List what looks like a credential, in any cell."""
-    cure = "withdraw it where it was issued, remove it, and read it from the environment on your machine"
+    cure = "revoke it where it was issued, remove it, and read it from the environment on your machine"
     return [
         Problem(what=f"what looks like {what}: {shown}", where=cell.where(line), cure=cure)
         for cell in cells

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from build.notebooks.check.checked_cells import Cell
-from build.core.image import ASKS_THE_INTERNET, IMPORTS, PYTHON, REMOVED_STDLIB, ImagePackage
 from build.core.errors import Problem
+from build.core.image import ASKS_THE_INTERNET, IMPORTS, PYTHON, REMOVED_STDLIB, ImagePackage
+from build.notebooks.check.checked_cells import Cell
 
 
 def find_imports(cells: Sequence[Cell]) -> dict[str, str]:

@@ -1,22 +1,23 @@
 """What a notebook must not do because Kaggle's rerun has no internet, and because weights may not carry code.
 
 1. A name that only exists to reach the network or to unpickle is refused wherever code mentions it.
-2. A call that may do either is judged by its arguments: `pretrained=True`, `allow_pickle=True`, a URL, a hub's id.
-3. A program is started only with a command that can be read here and that fetches nothing.
-Text in strings, docstrings and comments is never code.
+2. A call is judged by what is written in it: `pretrained=True`, `allow_pickle=True`, a URL, a hub's id, `pip install`.
+Text in strings, docstrings and comments is never code. Values are not followed through variables: the rehearsal, with
+the network cut, finds what is put together when the notebook runs.
 """
 
 import ast
+import builtins
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from build.notebooks.check.checked_cells import Cell
-from build.notebooks.check.commands import command_fault, is_command
-from build.notebooks.check.names import Names
 from build.core.errors import Problem
+from build.notebooks.check.checked_cells import Cell
 
 _BUNDLE_CURE = "put the file into a dataset, list it in the kernel card and read it with find_dataset"
 _SAFE_CURE = "keep tensors in safetensors, tables in CSV, settings in JSON"
+_COMMAND_CURE = "remove it: there is no internet on Kaggle's rerun; what is needed belongs into the image or a dataset"
 # Dotted names and all below them → what they do. A longer name in _ALLOWED wins.
 _NETWORK = (
     "urllib requests http socket ssl socketserver ftplib smtplib poplib imaplib nntplib telnetlib xmlrpc webbrowser "
@@ -42,47 +43,86 @@ _DOWNLOADS = frozenset(
 _URL = re.compile(r"(https?|ftp|s3|gs|hf|git\+https?)://", re.IGNORECASE)
 _HUB = re.compile(r"(hf[-_]hub|hf|local-hf):", re.IGNORECASE)
 _OPENS = frozenset("read load open fetch download imread imopen genfromtxt loadtxt retrieve scan stream".split())
+# Calls that start a program, by how their names begin.
+_STARTERS = tuple(
+    "os.system os.popen os.exec os.spawn os.posix_spawn subprocess. pty.spawn asyncio.create_subprocess_".split()
+)
+_FETCHING = frozenset(
+    "pip pip3 pipx uv conda mamba apt apt-get aptitude dpkg yum dnf brew npm yarn wget curl aria2c lynx git git-lfs "
+    "ssh scp sftp rsync ftp nc ncat telnet ping nslookup dig gsutil gcloud aws azcopy rclone kaggle hf "
+    "huggingface-cli wandb gdown".split()
+)
+_BETWEEN_WORDS = re.compile(r"[\s;|&()$`\"'<>=]+")
 
 
-def find_online(cells: Sequence[Cell], names: Names) -> list[Problem]:
+@dataclass
+class Names:
+    """What the names of a notebook mean: one namespace, so the imports of all cells are read together.
+
+    A name that nobody imports is no module: a list called `requests` is only a list.
+    """
+
+    modules: dict[str, str] = field(default_factory=dict)  # bound name → dotted name
+    defined: set[str] = field(default_factory=set)  # names that the notebook itself binds
+
+    def dotted(self, node: ast.AST) -> str:
+        """Return the full dotted name of an expression, "" where it has none that is known: `np.load` is numpy.load."""
+        if isinstance(node, ast.Name):
+            if node.id in self.modules:
+                return self.modules[node.id]
+            known = hasattr(builtins, node.id) or node.id == "get_ipython"
+            return f"builtins.{node.id}" if known and node.id not in self.defined else ""
+        if isinstance(node, ast.Attribute):
+            base = self.dotted(node.value)
+            return f"{base}.{node.attr}" if base else ""
+        return ""
+
+
+def read_names(cells: Iterable[Cell]) -> Names:
+    """Collect imports (also inside functions) and definitions of all cells."""
+    names = Names()
+    for node in (node for cell in cells for node in cell.nodes):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                names.modules[alias.asname or top] = alias.name if alias.asname else top
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                names.modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.defined.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.defined.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.defined.add(node.id)
+    return names
+
+
+def find_online(cells: Sequence[Cell]) -> list[Problem]:
     """List what a notebook does with the network, with pickles or out of this check's sight."""
-    problems = []
+    problems, names = [], read_names(cells)
     for cell in cells:
-        called = {id(node.func) for node in cell.nodes if isinstance(node, ast.Call)}
         parts = {id(node.value) for node in cell.nodes if isinstance(node, ast.Attribute)}
         for node in cell.nodes:
-            if isinstance(node, ast.Name | ast.Attribute) and id(node) in parts:
-                continue  # of `a.b.c` only the whole is judged
-            for what, cure in _faults_of(node, names, called):
-                problems.append(Problem(what=what, where=cell.where(getattr(node, "lineno", 0)), cure=cure))
+            if id(node) not in parts:  # of `a.b.c` only the whole is judged
+                for what, cure in _faults_of(node, names):
+                    problems.append(Problem(what=what, where=cell.where(getattr(node, "lineno", 0)), cure=cure))
     return list(dict.fromkeys(problems))
 
 
-def _faults_of(node: ast.AST, names: Names, called: set[int]) -> Iterator[tuple[str, str]]:
+def _faults_of(node: ast.AST, names: Names) -> Iterator[tuple[str, str]]:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        yield from filter(None, map(_fault_of_name, _imported(node)))
+        above = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+        yield from filter(None, (_fault_of_name(f"{above}{alias.name}") for alias in node.names))
     elif isinstance(node, ast.Name | ast.Attribute):
         dotted = names.dotted(node)
         # `requests` alone was reported where it was imported; `requests.get` says what for.
-        fault = _fault_of_name(dotted) if isinstance(node, ast.Attribute) or dotted != node.id else None
-        if fault:
+        if (isinstance(node, ast.Attribute) or dotted != node.id) and (fault := _fault_of_name(dotted)):
             yield fault
-        elif is_command(dotted) and id(node) not in called:
-            yield f"{dotted} is passed on, so its command cannot be read here", "call it directly"
         elif isinstance(node, ast.Attribute) and node.attr in _DOWNLOADS:
             yield f".{node.attr} downloads", _BUNDLE_CURE
     elif isinstance(node, ast.Call):
-        yield from _faults_of_call(node, names)
-    elif isinstance(node, ast.Dict):
-        for key, value in zip(node.keys, node.values, strict=True):
-            if names.constant(key) == "pretrained" and names.constant(value) is True:
-                yield "'pretrained': True downloads weights", _BUNDLE_CURE
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> Iterable[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    return [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from _faults_of_call(node, names.dotted(node.func))
 
 
 def _fault_of_name(dotted: str) -> tuple[str, str] | None:
@@ -94,9 +134,7 @@ def _fault_of_name(dotted: str) -> tuple[str, str] | None:
         return f"{dotted} unpickles, which runs whatever code the file holds", _SAFE_CURE
     if _below(dotted, _HIDDEN):
         return f"{dotted.removeprefix('builtins.')} hides code from this check", "write the code out"
-    if dotted.rpartition(".")[2] in _DOWNLOADS:
-        return f"{dotted} downloads", _BUNDLE_CURE
-    if dotted.startswith("sklearn.datasets.fetch_"):
+    if dotted.rpartition(".")[2] in _DOWNLOADS or dotted.startswith("sklearn.datasets.fetch_"):
         return f"{dotted} downloads", _BUNDLE_CURE
     return None
 
@@ -105,78 +143,55 @@ def _below(dotted: str, roots: Iterable[str]) -> bool:
     return any(dotted == root or dotted.startswith(f"{root}.") for root in roots)
 
 
-def _faults_of_call(node: ast.Call, names: Names) -> Iterator[tuple[str, str]]:
-    dotted = names.dotted(node.func)
+def _faults_of_call(node: ast.Call, dotted: str) -> Iterator[tuple[str, str]]:
+    """Judge a call by the literals in it."""
     last = node.func.attr if isinstance(node.func, ast.Attribute) else dotted.rpartition(".")[2]
     keywords = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-    if dotted.startswith("builtins.getattr"):
-        dotted = names.dotted(node)
-        if fault := _fault_of_name(dotted):
-            yield fault
-    if is_command(dotted):
-        if fault := command_fault(node, names):
-            yield fault
+    arguments = [*node.args, *keywords.values()]
+    texts = list(filter(None, map(_text, arguments)))
+    if dotted.startswith(_STARTERS):
+        yield from _faults_of_command(node, dotted)
         return
-    yield from _faults_of_model(dotted, node, keywords, names)
-    if dotted == "numpy.load" and names.constant(keywords.get("allow_pickle") or ast.Constant(False)) is not False:
-        yield "numpy.load with allow_pickle unpickles, which runs whatever code the file holds", _SAFE_CURE
-    if names.constant(keywords.get("download")) is True:
-        yield f"{last}(download=True) downloads", _BUNDLE_CURE
-    if last == "from_pretrained" and (fault := _pretrained_fault(node, keywords, names)):
-        yield fault
-    elif _OPENS & set(last.lower().split("_")):
-        for argument in [*node.args, *keywords.values()]:
-            text = names.opening(argument)
-            if _URL.match(text):
-                yield f"{last} opens {text[:60]}", _BUNDLE_CURE
-
-
-def _faults_of_model(
-    dotted: str, node: ast.Call, keywords: dict[str, ast.expr], names: Names
-) -> Iterator[tuple[str, str]]:
-    """Judge `pretrained`, `weights` and names of hub models."""
-    cure = f"pretrained=False; {_BUNDLE_CURE}"
-    model_zoo = dotted.startswith(("timm.", "torchvision.models."))
     pretrained = keywords.get("pretrained")
-    if pretrained is None and model_zoo and len(node.args) > 1 and dotted.endswith(".create_model"):
+    if pretrained is None and dotted == "timm.create_model" and len(node.args) > 1:
         pretrained = node.args[1]
-    value = names.constant(pretrained)
-    if value is True or (pretrained is not None and model_zoo and value is ...):
-        yield f"pretrained={'True downloads weights' if value is True else 'is not plainly False'}", cure
-    if dotted.startswith("torchvision.models."):
-        weights = keywords.get("weights")
-        if weights is not None and names.constant(weights) is not None:
+    if _is_true(pretrained):
+        yield "pretrained=True downloads weights", f"pretrained=False; {_BUNDLE_CURE}"
+    if dotted.startswith("torchvision.models.") and (weights := keywords.get("weights")) is not None:
+        if isinstance(weights, ast.Attribute) or _text(weights):
             yield f"{dotted}(weights=…) downloads weights", f"weights=None; {_BUNDLE_CURE}"
     if dotted.startswith("timm."):
-        for argument in [*node.args, *keywords.values()]:
-            if _HUB.match(names.opening(argument)):
-                yield f"{dotted} loads {names.opening(argument)[:60]} from the hub", cure
+        for text in filter(_HUB.match, texts):
+            yield f"{dotted} loads {text[:60]} from the hub", f"pretrained=False; {_BUNDLE_CURE}"
+    if dotted == "numpy.load" and "allow_pickle" in keywords and ast.unparse(keywords["allow_pickle"]) != "False":
+        yield "numpy.load with allow_pickle unpickles, which runs whatever code the file holds", _SAFE_CURE
+    if _is_true(keywords.get("download")):
+        yield f"{last}(download=True) downloads", _BUNDLE_CURE
+    if last == "from_pretrained":
+        where = _text(node.args[0] if node.args else keywords.get("pretrained_model_name_or_path"))
+        if where and not where.startswith(("/", "./", "../")):
+            yield f"from_pretrained({where[:60]!r}) downloads from the hub", _BUNDLE_CURE
+    elif _OPENS & set(last.lower().split("_")):
+        for text in filter(_URL.match, texts):
+            yield f"{last} opens {text[:60]}", _BUNDLE_CURE
 
 
-def _pretrained_fault(node: ast.Call, keywords: dict[str, ast.expr], names: Names) -> tuple[str, str] | None:
-    """Judge `X.from_pretrained(where, …)`: a folder, or at least local_files_only=True and no hub id in plain sight."""
-    where = node.args[0] if node.args else keywords.get("pretrained_model_name_or_path")
-    text = names.opening(where) if where is not None else ""
-    if text.startswith(("/", "./", "../")) or (where is not None and _is_path(where, names)):
-        return None
-    if text:
-        return f"from_pretrained({text[:60]!r}) downloads from the hub", _BUNDLE_CURE
-    if names.constant(keywords.get("local_files_only")) is True:
-        return None
-    return "from_pretrained of something that is not plainly a folder", "pass a Path, or local_files_only=True"
+def _faults_of_command(node: ast.Call, dotted: str) -> Iterator[tuple[str, str]]:
+    """Look at each word of a command that is written out: `ls; curl …`, `["env", "X=1", "pip", …]`."""
+    texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    words = [word for text in texts for word in _BETWEEN_WORDS.split(text) if word]
+    if any(word.rpartition("/")[2] in _FETCHING or "://" in word for word in words):
+        yield f"{dotted} starts {' '.join(words)[:60]!r}", _COMMAND_CURE
 
 
-def _is_path(node: ast.expr, names: Names) -> bool:
+def _is_true(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is True
+
+
+def _text(node: ast.AST | None) -> str:
+    """Return the text that a literal begins with: a string, an f-string, a sum; "" for anything else."""
     if isinstance(node, ast.BinOp):
-        return isinstance(node.op, ast.Div)
-    if isinstance(node, ast.Name):
-        values = names.values.get(node.id, [])
-        return len(values) == 1 and not isinstance(values[0], ast.Name) and _is_path(values[0], names)
-    if isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Name) and node.func.id in ("find_dataset", "find_competition"):
-            return True
-        dotted = names.dotted(node.func)
-        if dotted == "builtins.str" and node.args:
-            return _is_path(node.args[0], names)
-        return dotted == "pathlib.Path"
-    return False
+        return _text(node.left)
+    if isinstance(node, ast.JoinedStr):
+        return _text(node.values[0]) if node.values else ""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from build.core.pages import require_place
 from build.report.diagnostics.diagnosis import Diagnostics, diagnose
-from build.report.diagnostics.sections import page
+from build.report.diagnostics.page import page
 from kernel_src.competition.constants import TARGETS
 from kernel_src.runtime.files import write_text
 

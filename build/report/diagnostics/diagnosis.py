@@ -9,10 +9,9 @@ from build.report.diagnostics.adversarial import Separation, separations
 from build.report.diagnostics.calibration import Calibration, calibrations
 from build.report.diagnostics.identities import IdentityCheck, identity_checks
 from build.report.diagnostics.photographs import Twins, find_photographs, find_twins, twin_warnings
-from build.report.diagnostics.residuals import Part, TargetErrors, parts, target_errors
+from build.report.diagnostics.residuals import Part, TargetErrors, WorstImages, parts, target_errors, worst_images
 from build.report.diagnostics.shift import Shift, read_test_predictions, shift
 from build.report.diagnostics.subject import Subject, read_subject
-from build.report.diagnostics.worst_images import WorstImages, worst_images
 from build.report.diagnostics.zeros import Zeros, zeros
 from build.scores.comparison import Comparison, compare
 from build.scores.constraint_comparison import ConstraintGain, constraint_gains, gain_json

@@ -1,4 +1,4 @@
-"""The photographs at hand: which image has one, which two are the same, and thumbnails that a page can hold.
+"""The photographs at hand: which image has one, and which two are the same.
 
 1. Same bytes: the same photograph, whatever it is called.
 2. Same look: 256 bits, whether each cell of a 17 x 16 grey thumbnail is darker than its right neighbour (a difference
@@ -8,7 +8,6 @@
 A photograph that was cropped, turned or mirrored is not found.
 """
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ HASH_ROWS, HASH_COLUMNS = 16, 16
 ALIKE_BITS = 26  # of 256
 FLAT = 2.0  # grey levels: pictures of less contrast have no look
 PAIRS_TOLD = 20  # a sentence each; a folder of copies would fill the page
-THUMBNAIL_WIDTH_PX, THUMBNAIL_QUALITY = 480, 70
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,28 +118,3 @@ def twin_warnings(twins: Sequence[Twins], subject: Subject) -> list[str]:
         more = len(pairs) - PAIRS_TOLD
         found.append(f"and {more} more pairs of images with one photograph: `--json` lists them all under `twins`")
     return found
-
-
-# %%
-def thumbnail(path: Path, width_px: int = THUMBNAIL_WIDTH_PX) -> str:
-    """Return a photograph as a small JPEG in a data URI.
-
-    Raises:
-        CheckFailed: it cannot be read.
-    """
-    import cv2
-
-    from kernel_src.data.images import ImageError, read_rgb
-
-    try:
-        rgb = read_rgb(path, (width_px // 2, width_px))
-    except ImageError as error:
-        raise CheckFailed([Problem(what=str(error))]) from None
-    height, width = rgb.shape[:2]
-    if width > width_px:
-        rgb = cv2.resize(rgb, (width_px, max(1, round(height * width_px / width))), interpolation=cv2.INTER_AREA)
-    written, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY]
-    )
-    assert written
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from build.report.diagnostics.ranking import area_under_curve
+from build.report.diagnostics.adversarial import area_under_curve
 from build.report.diagnostics.subject import Subject
 from build.scores.intervals import Interval, difference_interval, group_sums
 from kernel_src.competition.constants import TARGETS

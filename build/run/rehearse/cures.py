@@ -43,7 +43,7 @@ _OF_SUBMISSIONS = (
 _OF_STOPS = {
     "time": "predict with fewer folds, views or pixels, or raise --limit-s if the limit was not meant",
     "memory": "use a smaller batch or fewer workers, or raise --memory-gb if the limit was not meant",
-    "died": "if peak_rss_gb in the report is near the machine's memory, use a smaller batch or fewer workers",
+    "killed": "if peak_rss_gb in the report is near the machine's memory, use a smaller batch or fewer workers",
 }
 RERUN = (
     "a rerun has another test than the public one, with another number of images: take every count and id from "
@@ -56,7 +56,7 @@ def cure_of_error(error: str, *, rerun: bool = False) -> str:
     for pattern, cure in _OF_ERRORS:
         if re.search(pattern, error):
             return cure
-    return RERUN if rerun else "mend the line named above in kernel_src, then `make build`"
+    return RERUN if rerun else "correct the line named above in kernel_src, then `make build`"
 
 
 def cure_of_stop(kind: str) -> str:

@@ -22,7 +22,7 @@ LAST_LINES = 15
 class Failure:
     """Why and where a notebook ended early; every text in it is fit to be shown."""
 
-    kind: str  # error, time, memory, died or setup
+    kind: str  # error, time, memory, killed or setup
     error: str  # one line
     cell: int | None = None  # n of In[n]
     title: str = ""  # the heading above that cell
@@ -42,7 +42,7 @@ class Failure:
         return asdict(self)
 
     def as_text(self) -> str:
-        """Write it out for a terminal, the most telling line last."""
+        """Write it out for a terminal, the line that says most last."""
         head = f"failing cell: In[{self.cell}]" if self.cell else "no cell had started"
         parts = [head + (f" “{self.title}”" if self.title else "") + (f", at {self.source}" if self.source else "")]
         if self.last_lines:
@@ -71,7 +71,7 @@ def explain_error(cells: Cells) -> Failure | None:
 
 
 def explain_stop(kind: str, error: str, cells: Cells, cell: CodeCell | None, *, output: str, stacks: str) -> Failure:
-    """Explain an end from outside: a limit, or a kernel that died.
+    """Explain an end from outside: a limit, or a kernel that was killed.
 
     `output` is what the cell had printed, `stacks` what faulthandler wrote when the end came.
     """

@@ -136,7 +136,7 @@ def find_failure(watched: Watched, scratch: Scratch, cells: Cells, limits: Limit
     result = read_json(read_text(scratch.result))
     if not isinstance(result.get("message"), str):
         error = f"papermill itself came to an end{where} (status {watched.exit_status})"
-        return stop("died", error, output=read_text(scratch.log))
+        return stop("killed", error, output=read_text(scratch.log))
     if result.get("status") == OK:
         return None
     if result.get("status") == KERNEL_DIED:
@@ -144,7 +144,7 @@ def find_failure(watched: Watched, scratch: Scratch, cells: Cells, limits: Limit
             f"the kernel was killed without a message{where}: killed by the system (out of memory? the peak seen was "
             f"{watched.peak_gb:.2f} GB) or by a crash in compiled code"
         )
-        return stop("died", error)
+        return stop("killed", error)
     return explain_error(cells) or stop("setup", result["message"])
 
 
@@ -161,7 +161,7 @@ class Expected:
 def read_expected(competition: Path) -> Expected:
     """Read the ids and count the images of a competition folder.
 
-    A test.csv without ids is for the notebook to tell of: the sample submission says what it must write.
+    A test.csv without ids is for the notebook to refuse: the sample submission says what it must write.
 
     Raises:
         CheckFailed: the sample submission or train.csv cannot be read.
@@ -204,10 +204,10 @@ def inference_report(working: Path) -> dict[str, Any]:
     return read_json(read_text(working / INFERENCE_REPORT))
 
 
-def told_device(said: dict[str, Any]) -> dict[str, Any]:
+def stated_device(said: dict[str, Any]) -> dict[str, Any]:
     """Return what the notebook says of its device, as far as that is plain text and numbers."""
-    told = said.get("device")
-    kept = {plain_text(name[:80]): value for name, value in told.items()} if isinstance(told, dict) else {}
+    stated = said.get("device")
+    kept = {plain_text(name[:80]): value for name, value in stated.items()} if isinstance(stated, dict) else {}
     return {
         name: plain_text(value[:200]) if isinstance(value, str) else value
         for name, value in kept.items()
@@ -223,7 +223,7 @@ def _is_sound(value: object) -> bool:
 def project(seconds: float, images: int | None, said: dict[str, Any]) -> tuple[float | None, str]:
     """Estimate the seconds for 800 test images: what is fixed stays, what goes with the images is scaled.
 
-    Without a word from the notebook everything counts as going with the images, which overestimates.
+    Where the notebook states nothing, everything counts as going with the images, which overestimates.
     """
     predicting: Any = said.get("predict_seconds")
     predicted: Any = said.get("images")

@@ -55,11 +55,9 @@ def read_plan(metadata: Path, weights: Sequence[Path], models: Mapping[str, Path
     """
     content, models = _read(metadata), models or {}
     if missing := [str(folder) for folder in weights if not folder.is_dir()]:
-        raise UsageError(f"{', '.join(missing)}: no such folder; --weights wants the folder of a bundle or dataset")
+        raise UsageError(f"{', '.join(missing)}: no such folder; --weights is the folder of a bundle or dataset")
     if missing := [str(folder) for folder in models.values() if not folder.is_dir()]:
-        raise UsageError(
-            f"{', '.join(missing)}: no such folder; --model {MODEL_FORM}=DIR wants the Model's files in DIR"
-        )
+        raise UsageError(f"{', '.join(missing)}: no such folder; --model {MODEL_FORM}=DIR: DIR holds the Model's files")
     problems = []
     if content.get("kernel_sources"):
         problems.append(

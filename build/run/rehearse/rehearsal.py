@@ -50,8 +50,8 @@ def rehearse(
 
     Mounts what `metadata` (kernel-metadata.json beside the notebook by default) lists: the competition from `data`, the
     datasets from the `weights` folders, each Kaggle Model from the folder that `models` has for its handle. Leaves in
-    `out`: report.json, <slug>.executed.ipynb, <slug>.html and working/, which is what the notebook wrote. `say` is told
-    of progress, one line at a time.
+    `out`: report.json, <slug>.executed.ipynb, <slug>.html and working/, which is what the notebook wrote. `say` is
+    called with each line of progress.
 
     Raises:
         UsageError: a folder or file is missing or is not in the competition's layout.
@@ -98,8 +98,8 @@ def rehearse(
             notebook.resolve(), scratch=scratch, mock=mock, isolation=chosen, rerun=rerun, device=device
         )
         progress = _Progress(scratch, cells, say)
-        watched = watch(process, limit_s=limit_s, memory_gb=memory_gb, on_poll=progress.tell)
-        progress.tell()
+        watched = watch(process, limit_s=limit_s, memory_gb=memory_gb, on_poll=progress.report)
+        progress.report()
         after = {} if chosen.namespace else tree_sha256(mock.input)
         notes = keep_executed(scratch.executed, notebook, executed)
         _hide_credentials(executed)
@@ -119,6 +119,7 @@ def rehearse(
             expected=expected,
             manifests={name.rpartition("/")[2]: digest for name, digest in manifests.items()},
             notes=tuple(notes + describe_odd_files(odd, mock.working)),
+            edited=not is_untouched(content),
             changed=_changes(before, after),
         )
         report = judge(run)
@@ -146,16 +147,16 @@ def edit_remark(notebook: Path, content: bytes) -> str:
 
 
 class _Progress:
-    """Tell of each cell once, when it ends, unless it took no time worth a line."""
+    """A line for each cell once it ends, unless it took no time worth a line."""
 
     def __init__(self, scratch: Scratch, cells: Cells, say: Say) -> None:
-        self.scratch, self.cells, self.say, self.told = scratch, cells, say, 0
+        self.scratch, self.cells, self.say, self.reported = scratch, cells, say, 0
 
-    def tell(self) -> None:
+    def report(self) -> None:
         times = cell_times(self.scratch, self.cells)
-        for time in (time for time in times[self.told :] if time.seconds >= SECONDS_WORTH_A_LINE):
+        for time in (time for time in times[self.reported :] if time.seconds >= SECONDS_WORTH_A_LINE):
             self.say(shown(f"  In[{time.cell}] {time.seconds:6.1f} s  {time.source or time.title}"))
-        self.told = len(times)
+        self.reported = len(times)
 
 
 def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:

@@ -57,6 +57,7 @@ class Report:
     network_attempts: int
     network: tuple[NetworkAttempt, ...] = ()
     cell_seconds: tuple[CellTime, ...] = ()
+    edited: bool = False  # since it was built: its sources are not what ran
     images: int | None = None  # test images of an inference, train images of a training
     projected_seconds_800: float | None = None  # of an inference on 800 test images
     projection: str = ""  # how that number came about

@@ -12,9 +12,8 @@ from typing import Literal
 
 from build.core.errors import UsageError
 from build.run.mock import MockKaggle
-from build.run.rehearse.bubblewrap import PLAN_INSIDE, bubblewrap_words, find_bubblewrap
 from build.run.rehearse.scratch import Scratch, scratch_folder
-from build.run.rehearse.view import BOX, HERE, KIT, view_of
+from build.run.rehearse.view import BOX, HERE, KIT, PLAN_INSIDE, bubblewrap_words, find_bubblewrap, view_of
 
 Device = Literal["real", "p100"]
 # All that is passed on of the user's environment; neither credentials nor a PYTHONPATH that Kaggle would not have.
@@ -25,7 +24,7 @@ NOT_KEPT_OUT = (
     "not kept out: the notebook can read and write whatever you can, your Kaggle key included, and reach the programs "
     "and sockets of this machine; rehearse a stranger's notebook where namespaces can be had"
 )
-# Run by each kind of sandbox before it is believed: the main promises, and that our Python is there at all.
+# Run by each kind of sandbox before it is used: the main promises, and that our Python is there at all.
 PROBE = """
 import importlib.util, os, pathlib, socket, sys
 status = dict(line.split(":\t") for line in pathlib.Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
@@ -127,7 +126,7 @@ def choose_isolation(wanted: str) -> Isolation:
     """Return the best isolation for "auto", the fallback for "guard", else the one that was asked for.
 
     Raises:
-        UsageError: another word, or one that cannot be had.
+        UsageError: there is no such isolation, or this machine does not have it.
     """
     if wanted == "guard":
         return Isolation(False, False, "asked for with --isolation guard")
@@ -239,7 +238,7 @@ def launch(
 
 
 def launcher_report(scratch: Scratch) -> dict[str, object]:
-    """Return what the launcher had to say: `started`, `error`, `refused_packets`, each if it came to it."""
+    """Return what the launcher reported: `started`, `error`, `refused_packets`, each if it came to it."""
     lines = scratch.report.read_text(errors="replace").splitlines() if scratch.report.exists() else []
     return {name: value for line in lines for name, value in json.loads(line).items()}
 
@@ -249,9 +248,9 @@ def setup_error(scratch: Scratch) -> str:
     said = launcher_report(scratch)
     if "error" in said:
         return str(said["error"])
-    return (
-        "" if "started" in said else scratch.log.read_text(errors="replace").strip()[-500:] or "no word of the launcher"
-    )
+    if "started" in said:
+        return ""
+    return scratch.log.read_text(errors="replace").strip()[-500:] or "the launcher reported nothing"
 
 
 __all__ = ["Device", "Isolation", "Scratch", "best_isolation", "choose_isolation", "start_notebook"]

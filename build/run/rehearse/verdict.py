@@ -22,7 +22,7 @@ from build.run.rehearse.findings import (
     inference_report,
     network_attempts,
     project,
-    told_device,
+    stated_device,
 )
 from build.run.rehearse.report import NetworkAttempt, Report, SubmissionCheck
 from build.run.rehearse.sandbox import Device, Isolation
@@ -51,6 +51,7 @@ class Run:
     expected: Expected | None  # None where no competition is mounted
     manifests: dict[str, str]  # mounted dataset's slug → sha256 of its manifest.json
     notes: tuple[str, ...] = ()  # on what the run left
+    edited: bool  # the notebook is not as it was built
     changed: list[str]  # what became of /kaggle/input, where it could not be mounted read-only
 
 
@@ -80,13 +81,14 @@ def judge(run: Run) -> Report:
     if training and not failure and not (run.mock.working / TRAINING_RESULT).is_file():
         what = f"the training ended without /kaggle/working/{TRAINING_RESULT}"
         problems.append(Problem(what=what, cure="save the training run there: `python -m build bundle` reads it"))
-    device = {"rehearsed": run.device} | told_device(said) | {"rehearsed": run.device}
+    device = {"rehearsed": run.device} | stated_device(said) | {"rehearsed": run.device}
     notes = [*run.mock.notes, *run.notes]
     if run.device == "p100" and len(device) == 1 and not failure:
         notes.append(f"the notebook does not say which device it used: write `device` into {INFERENCE_REPORT}")
     return Report(
         notebook=str(run.notebook),
         source_sha256=sources_sha256(read_notebook(read_bytes(run.notebook))),
+        edited=run.edited,
         manifests=run.manifests,
         out=str(run.out),
         rerun=run.rerun,
@@ -149,7 +151,7 @@ def _input_problems(changed: list[str]) -> list[Problem]:
 
 
 def _contained_problems(said: dict[str, Any]) -> list[Problem]:
-    """Bring to light what the rerun lived through: on Kaggle it would cost points, and nobody would see it."""
+    """Report the faults that the rerun contained: on Kaggle they would cost points, and nobody would see them."""
     faults = said.get("faults")
     contained = [f for f in faults if isinstance(f, dict) and f.get("contained")] if isinstance(faults, list) else []
     return [
@@ -158,7 +160,7 @@ def _contained_problems(said: dict[str, Any]) -> list[Problem]:
                 f"the rerun contained a fault of {fault.get('part')}: {fault.get('what')} → {fault.get('fallback')}"
             )[:2000],
             where=INFERENCE_REPORT,
-            cure="mend it before you submit; rehearsed without --rerun it is an error with file and line",
+            cure="correct it before you submit; rehearsed without --rerun it is an error with file and line",
         )
         for fault in contained
     ]

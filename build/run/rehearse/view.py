@@ -8,6 +8,7 @@ installed inside the home is shown without what lies around it.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from build.run.mock import MockKaggle
 
 HERE = Path(__file__).resolve().parent
 BOX, KIT = Path("/rehearsal"), Path("/kit")  # inside: what runner and notebook exchange with us, and our code there
+PLAN_INSIDE = Path("/plan.json")
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/usr", "/nix/store", "/gnu/store", "/sys")
 OF_ETC = (
     *("alternatives", "ca-certificates", "fonts", "glvnd", "group", "hosts", "ld.so.cache", "ld.so.conf"),
@@ -130,3 +132,39 @@ def _secrets(shown: list[str]) -> list[str]:
     inside = [path for path in found if any(path.is_relative_to(target) for target in shown)]
     # What is shown on purpose stays: a Python that lies in ~/.config, say.
     return [str(path) for path in dict.fromkeys(inside) if not any(Path(at).is_relative_to(path) for at in shown)]
+
+
+# %% The same view by way of bubblewrap, the sandbox of Flatpak, where `bwrap` is on the path
+def find_bubblewrap() -> str:
+    """Return the path of bwrap, "" where there is none."""
+    return shutil.which("bwrap") or ""
+
+
+def bubblewrap_words(program: str, view: View, plan: Path) -> list[str]:
+    """Return the command up to what is to run inside; the order matters, a later word covers an earlier one.
+
+    bubblewrap does not count refused packets, and leaves its own process 1 open to tracing: the launcher is process 1
+    instead, by what `plan` says.
+    """
+    words = [
+        program,
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--as-pid-1",
+        "--unshare-user",
+        "--cap-drop",
+        "ALL",
+    ]
+    words += ["--unshare-net", "--unshare-ipc", "--unshare-pid"]
+    for text, at in view.links:
+        words += ["--symlink", text, at]
+    for source, at, writable in view.mounts:
+        words += ["--bind" if writable else "--ro-bind", source, at]
+    words += ["--ro-bind", str(plan), str(PLAN_INSIDE), "--dev", "/dev"]
+    for device in view.devices:
+        words += ["--dev-bind", device, device]
+    words += ["--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--proc", "/proc", "--remount-ro", "/proc"]
+    for at in view.closed:
+        words += ["--tmpfs", at, "--remount-ro", at] if Path(at).is_dir() else ["--ro-bind", "/dev/null", at]
+    return [*words, "--dir", "/run", "--remount-ro", "/", "--"]

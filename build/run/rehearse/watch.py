@@ -102,7 +102,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _memory_kb(pid: int) -> int:
-    """Read one process's PSS; its RSS where the kernel does not tell; 0 once it is gone."""
+    """Read one process's PSS; its RSS where the kernel does not report that; 0 once it is gone."""
     for name, field in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
         try:
             text = Path(f"/proc/{pid}/{name}").read_text()

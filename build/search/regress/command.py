@@ -90,7 +90,7 @@ def _keep_run(
     from importlib.metadata import version
 
     from build.notebooks.builder import ROOT
-    from build.run.identity import files_sha256
+    from build.run.session import files_sha256
     from build.weights.bundle import REGRESS_REPORT
     from kernel_src.competition.constants import TARGETS
     from kernel_src.competition.constraints import project

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import UsageError
+from build.core.errors import CheckFailed, Problem, UsageError
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -57,6 +57,7 @@ def tune(
 
     Raises:
         UsageError: the command is invalid; nothing was trained.
+        CheckFailed: a photograph cannot be read.
     """
     from build.core.settings import apply_changes, find_experiment, parse_changes
     from build.search.tuning.adopt import adopt
@@ -64,6 +65,7 @@ def tune(
     from build.search.tuning.plots import draw_study
     from build.search.tuning.space import space_for
     from build.search.tuning.study import make_pruner, open_storage, open_study, optimize
+    from kernel_src.data.images import ImageError
     from kernel_src.runtime.files import write_json
     from kernel_src.runtime.memory import keep_freed_memory
     from kernel_src.runtime.untrusted import checked_file_name
@@ -91,7 +93,11 @@ def tune(
     study = open_study(
         name, open_storage(storage, folder), about, make_pruner(pruner, experiment.epochs, startup_trials=4), seed
     )
-    optimize(study, objective(experiment, space, material), trials, lambda line: print(line, file=sys.stderr))
+    try:
+        optimize(study, objective(experiment, space, material), trials, lambda line: print(line, file=sys.stderr))
+    except ImageError as error:
+        what, _, cure = str(error).rpartition(": ")
+        raise CheckFailed([Problem(what=what, where=str(data), cure=cure)]) from None
     best = best_of(study, experiment_name, fixed)
     if best:
         write_json(folder / BEST_FILE, best)

@@ -138,8 +138,8 @@ def test_check_finds_the_real_key_wherever_it_stands_and_says_that_first(
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(content)
     first = check([], root).problems[0]
-    assert first.what == "this file contains a credential of this machine" and first.where.startswith(f"{name} line ")
-    assert KEY not in str(first) and "withdraw it" in first.cure
+    assert first.what == "this is a credential of this machine" and first.where.startswith(f"{name} line ")
+    assert KEY not in str(first) and "revoke it" in first.cure
 
 
 def test_without_credentials_nothing_is_looked_for(tmp_path: Path, home: Path) -> None:

@@ -31,7 +31,7 @@ def test_every_wrong_word_is_named_at_once_with_the_nearest_field() -> None:
         parse_changes(["epoch=3 epochs=three gradient_checkpointing=perhaps lr learning_rate=1e-3"])
     message = str(caught.value)
     assert "did you mean epochs?" in message and "epochs='three' is not a whole number" in message
-    assert "neither true nor false" in message and "'lr' is no field=value" in message
+    assert "neither true nor false" in message and "'lr' is not field=value" in message
     assert len(message.splitlines()) == 4
 
 
@@ -45,7 +45,7 @@ def test_a_file_stands_for_the_changes_in_it(tmp_path: Path) -> None:
     best.write_text(json.dumps({"experiment": "v1", "changes": {"epochs": 7, "loss": "mse"}}))
     assert parse_changes([f"@{best} epochs=2"]) == {"epochs": 2, "loss": "mse"}
     best.write_text("[]")
-    with pytest.raises(UsageError, match="no object"):
+    with pytest.raises(UsageError, match="not a JSON object"):
         parse_changes([f"@{best}"])
     with pytest.raises(UsageError, match="no such file"):
         parse_changes([f"@{tmp_path / 'other.json'}"])

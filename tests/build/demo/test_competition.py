@@ -4,12 +4,10 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from build.core.errors import UsageError
 from build.demo.competition import STAMP, paint_competition
-from build.demo.contact import contact_sheet
 from kernel_src.competition.constants import split_sample_id
 from kernel_src.runtime.files import sha256_of
 
@@ -109,14 +107,3 @@ def test_a_folder_that_was_not_painted_here_is_never_deleted(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="not painted here"):
         paint(tmp_path, 1)
     assert (tmp_path / "competition/train.csv").read_text() == "the real download"
-
-
-def test_a_contact_sheet_shows_the_photographs_and_refuses_an_empty_folder(painted: Path, tmp_path: Path) -> None:
-    import cv2
-
-    contact_sheet(painted / "competition/train", tmp_path / "sheet.png", columns=2, rows=2, tile_px=120)
-    sheet = cv2.imread(str(tmp_path / "sheet.png"))
-    assert sheet is not None and sheet.shape == (120, 240, 3)
-    assert np.all([sheet[y : y + 60, x : x + 120].std() > 10 for y in (0, 60) for x in (0, 120)])
-    with pytest.raises(FileNotFoundError, match="no \\*.jpg"):
-        contact_sheet(tmp_path, tmp_path / "none.png")

@@ -14,7 +14,9 @@ HEADING = ("fault", "step", "outcome", "exit", "what the user reads", "in the en
 PHASES = ("check", "account", "weights", "drift", "push", "run", "outputs", "submission", "score")
 VERBS = ("data", "external", "training", "preflight")
 SIGNS = {"recovers": "↻", "stops": "⏹", "refused": "✋"}
-ABOUT = """# Faults
+ABOUT = """# Faults of a push
+
+For anyone whose push stopped, or who wonders what a lost connection can cost.
 
 Written by `tests/build/kaggle/test_faults.py` (`make test-full`), never by hand: the real Kaggle client, the real
 command line and the loopback stand-in `tests/build/kaggle/server.py`. A fault strikes a flow once (“without end”,
@@ -88,7 +90,7 @@ def as_text(rows: dict[tuple[str, str], list[str]], cases: Sequence[Case]) -> st
 
 
 def summary(rows: Sequence[Sequence[str]]) -> str:
-    """Count, in one line; README says the same."""
+    """Count, in one line."""
     words = [row[2].partition(";")[0] for row in rows]
     counts = [
         f"{words.count('recovers')} recover by themselves",

@@ -60,6 +60,7 @@ def test_from_sources_to_a_scored_submission_and_then_nothing_is_left_to_do(desk
     for number in range(1, 13):
         assert f"[{number}/12]" in done.stdout, "each step says when it starts"
     assert done.stdout.count("done in") == 12
+    assert "yes, as at the last check" in done.stdout, "nothing has changed since"
     for link in (f"/datasets/{WEIGHTS}", f"/code/{KERNEL}", "/competitions/csiro-biomass/submissions"):
         assert f"https://www.kaggle.com{link}" in done.stdout
     assert seconds < 20, f"{seconds:.1f} s besides rehearsal and polling"
@@ -206,13 +207,14 @@ def test_a_submission_that_ends_in_an_error_is_recorded_and_fails_every_time(des
 @pytest.mark.full
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(desk: Desk, server, site) -> None:
     site.kernel_states = ["QUEUED", *["RUNNING"] * 500, "COMPLETE"]
-    process = desk.start()
+    process = desk.start("--message", "it's mine", "--overwrite")
     deadline = time.monotonic() + 30
     while server.names().count("GetKernelSessionStatus") < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "`make push-inference EXPERIMENT=demo` continues" in err, err
+    goes_on = """`make push-inference EXPERIMENT=demo MESSAGE='it'"'"'s mine' OVERWRITE=1` continues"""
+    assert process.returncode == 130 and goes_on in err, err
     assert "Traceback" not in err
     site.kernels[KERNEL].states = ["COMPLETE"]
     done = desk.shell()

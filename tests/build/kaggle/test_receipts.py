@@ -41,6 +41,7 @@ def test_make_rehearse_counts() -> None:
     [
         {"ok": False},
         {"rerun": False},
+        {"edited": True},
         {"source_sha256": "other sources"},
         {"manifests": {"i2b-demo-weights": "other weights"}},
         {"manifests": {}},

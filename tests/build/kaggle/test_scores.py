@@ -9,8 +9,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle import scores
-from build.scores.cross_validation import cross_validation
-from build.scores.cv import with_interval
+from build.scores.cross_validation import cross_validation, with_interval
 from build.scores.ledger import LEDGER, Score, append_score, read_scores
 from kernel_src.competition.constants import TARGETS
 from kernel_src.runtime.files import sha256_of

@@ -105,7 +105,7 @@ def test_nothing_is_wrong_with_what_the_kit_writes() -> None:
         ({"competition_sources": ["c/csiro-biomass"]}, "competition_sources has"),
         ({"model_sources": ["a/b/c"]}, "model_sources has"),
         ({"dataset_sources": ["a/b-c", "a/b-c"]}, "names something twice"),
-        ({"enable_intrenet": False}, "no key that Kaggle reads"),
+        ({"enable_intrenet": False}, "not a key that Kaggle reads"),
     ],
 )
 def test_each_fault_in_a_kernels_description_is_found(change: dict[str, Any], what: str) -> None:

@@ -46,7 +46,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "a web page": (PAGE.encode(), "is a web page .* → download the file itself"),
     "a web page in capitals, with a mark": (b"\xef\xbb\xbf \n" + PAGE.upper().encode(), "is a web page"),
     "a page in XML": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is a web page"),
-    "a Git-LFS pointer": (POINTER.encode(), "is a Git-LFS pointer.* → run `git lfs pull`"),
+    "a Git LFS pointer": (POINTER.encode(), "is a Git LFS pointer.* → run `git lfs pull`"),
     "a script": (b'"""Docstring."""\nimport json\nprint(json.dumps(1))\n', "is a Python script.* → edit kernel_src/"),
     "a percent script": (b"# %%\nx = 1\n", "is a Python script"),
     "prose": (b"Dear all, the notebook follows. " * 99, "is text, but not JSON"),
@@ -60,7 +60,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "a comma too many": (TEXT.replace('"nbformat_minor"', ",", 1).encode(), "is JSON that cannot be read in line 1"),
     "conflict markers": (
         json.dumps(WHOLE, indent=1).replace("\n ],", "\n<<<<<<< HEAD\n ],", 1).encode(),
-        "holds git's conflict markers",
+        "contains git's conflict markers",
     ),
     "an answer of a server": (b'{"code": 404, "message": "Not found"}', "is JSON, but not a notebook: it holds 'code'"),
     "a list": (b"[1, 2]", "is JSON, but a list"),
@@ -75,14 +75,14 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "a cell that is none": (json.dumps(WHOLE | {"cells": [CELL, None]}).encode(), "cell 2 is nothing"),
     "a source that is none": (
         json.dumps(WHOLE | {"cells": [CELL | {"source": 7}]}).encode(),
-        "cell 1 has for its text",
+        "cell 1 has a number for its text",
     ),
-    "half a character": (json.dumps(WHOLE | {"cells": [CELL | {"source": "\ud800"}]}).encode(), "cell 1 holds half"),
+    "half a character": (json.dumps(WHOLE | {"cells": [CELL | {"source": "\ud800"}]}).encode(), "cell 1 contains half"),
     "metadata that are none": (
         json.dumps(WHOLE | {"metadata": "x" * 9000}).encode(),
-        "the notebook has for its metadata",
+        "the notebook has .* for its metadata",
     ),
-    "outputs that are none": (json.dumps(WHOLE | {"cells": [CELL | {"outputs": [1]}]}).encode(), "cell 1 has outputs"),
+    "outputs that are none": (json.dumps(WHOLE | {"cells": [CELL | {"outputs": [1]}]}).encode(), "cell 1 has malformed outputs"),
 }
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_is_not_there_and_a_folder_are_named(tmp_path: Path) -> None
     ids=lambda content: repr(content[:30]),
 )
 def test_the_seal_of_what_is_no_notebook_is_broken_and_no_traceback(content: bytes, toy: Toy) -> None:
-    toy.sync()  # there are notebooks that came home
+    toy.sync()  # there are notebooks that were synced
     (toy.root / "out/sync/home").mkdir(parents=True, exist_ok=True)
     assert not is_untouched(content) and not is_synced(toy.root, content) and has_outputs(content) in {True, False}
 

@@ -17,10 +17,9 @@ from build.core.errors import CheckFailed, UsageError
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
 from build.report.command import run
-from build.report.page import page
+from build.report.page import judge, page
 from build.report.places import find_run
 from build.report.record import read_record
-from build.report.verdict import judge
 from build.scores.comparison import compare_files
 from tests.build.report.desk import (
     BUNDLE,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import UsageError
-from build.run.datasets import match_datasets, needed_by
+from build.run.datasets import bundles_needed_by, match_datasets, needed_by
 from kernel_src.recipes.experiments import EXPERIMENTS
 
 
@@ -19,6 +19,13 @@ def folder(path: Path, slug: str) -> Path:
 def test_v5_needs_weights_depth_and_external_data() -> None:
     v5 = EXPERIMENTS["v5"]
     assert list(needed_by(v5)) == [v5.starting_weights, v5.depth, v5.external_data]
+
+
+def test_inference_needs_the_bundle_of_every_member_and_the_weights_of_a_frozen_backbone() -> None:
+    assert list(bundles_needed_by("v6")) == ["i2b-v4-weights", "i2b-v5-weights"]
+    frozen = bundles_needed_by("frozen_dinov2")
+    assert "out/regressors/frozen_dinov2" in frozen["i2b-frozen-dinov2-weights"]
+    assert frozen["i2b-vit-base-patch14-dinov2"] == "weights of the frozen backbone"
 
 
 def test_a_folder_is_known_by_the_slug_that_its_files_name(tmp_path: Path) -> None:

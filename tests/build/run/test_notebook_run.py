@@ -59,9 +59,12 @@ def test_a_cell_that_fails_is_named_and_what_ran_is_kept(tmp_path: Path, tiny_co
     "words, why",
     [
         (("nothing", "infer"), "no experiment 'nothing'"),
-        (("v6", "train"), "v6 has no train notebook"),
+        (("v6", "train"), "v6 has no notebook 'train'"),
         (("v1", "infer"), "does not exist: run `make build`"),
-        (("demo", "infer"), "no folder for the dataset i2b-demo-weights, the bundle of demo, or RANDOM=1"),
+        (
+            ("demo", "infer"),
+            "no folder for the dataset i2b-demo-weights, the bundle that `make train EXPERIMENT=demo` makes, or",
+        ),
     ],
 )
 def test_what_cannot_run_is_said_before_anything_is_laid_out(

@@ -99,7 +99,8 @@ def test_a_cv_of_another_formula_is_drawn_but_never_counted() -> None:
     own = board([log, *FOUR], [], cv=0.5)
     assert own.expected == board(FOUR, [], cv=0.5).expected and own.expected and own.expected.points == 4
     assert own.notes == ("1 submissions have a CV of another formula and are left out of the expectation",)
-    assert 'class="unlike"' in chart(own) and chart(own).count('class="own"') == 4 and "old" in chart(own)
+    drawn = chart(own)["chart"]
+    assert 'class="unlike"' in drawn and drawn.count('class="own"') == 4 and "old" in drawn
 
 
 # What is expected
@@ -176,7 +177,7 @@ def test_a_published_row_without_source_is_refused_by_its_line(tmp_path: Path) -
 def test_a_score_that_only_the_private_board_has_is_a_square() -> None:
     own = board(FOUR, read_published(ROOT / PUBLISHED), cv=0.5)
     text = page(own)
-    assert text.count('<rect class="other"') == 1 and text.count('<circle class="other"') == 4
+    assert text.count('<g class="square"') == 1 and text.count('<g class="circle"') == 4
     assert "write-up of the 13th place" in text and "0.757" in text
 
 
@@ -184,7 +185,7 @@ def test_a_name_for_which_the_drawing_has_no_room_is_told_below_it() -> None:
     names = [f"a crowd of submissions, number {i}" for i in range(40)]
     crowd = [replace(DONE, experiment=name, bundle_sha256=f"{i:064}", submission_ref=i) for i, name in enumerate(names)]
     text = page(board(crowd, ()))
-    drawn = re.findall(r'<text class="label [^>]*>([^<]*)</text>', text)
+    drawn = re.findall(r'<g class="label">\s*<text [^>]*>([^<]*)</text>', text)
     told = re.search(r"Drawn without their names, for want of room: ([^<]*)\.</p>", text)
     assert told and drawn and sorted([*drawn, *re.split(r", (?=a crowd)", told[1])]) == sorted(names)
 

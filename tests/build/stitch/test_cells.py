@@ -86,8 +86,8 @@ def test_cells_come_in_the_order_of_first_need(package):
         "main-3",
         "main-4",
         "main-5",
-        "p-base-1",
         "imports-third-party",
+        "p-base-1",
         "p-metric-0",
         "p-metric-1",
         "p-metric-2",
@@ -101,8 +101,8 @@ def test_code_cells_read_as_written(package):
         '# main.py\nSTART = json.loads("1")',
         '# main.py\nNAME = "demo"  # who\nSIZES = {\n    "a": 1,\n}  # px\nFLAG: bool = True',
         "# main.py\nprint(START)",
-        "# p/base.py\nBASE = 3",
         "# imports: third party\nimport numpy as np\nimport pandas",
+        "# p/base.py\nBASE = 3",
         "# p/metric.py\n# Kept: a comment of its own.\nWEIGHT = BASE * 2  # kept too",
         "# p/metric.py\n# The score\ndef score(values: Sequence[float]) -> float:\n"
         '    """Add them."""\n\n    return math.fsum(values)   +  WEIGHT',
@@ -146,7 +146,7 @@ def test_metadata_is_that_of_a_clean_notebook(package):
     content = json.loads(stitched.notebook)
     assert content["metadata"]["kernelspec"]["name"] == "python3"
     assert content["metadata"]["language_info"]["name"] == "python"
-    assert content["metadata"]["stitch"] == {"format": 1, "main": "main.py", "source_sha256": stitched.source_sha256}
+    assert content["metadata"]["stitch"] == {"format": 2, "main": "main.py", "source_sha256": stitched.source_sha256}
     for cell in content["cells"]:
         assert isinstance(cell["source"], str)
         if cell["cell_type"] == "code":

@@ -114,7 +114,7 @@ def test_a_save_without_an_edit_changes_nothing(toy: Toy, tmp_path: Path, editor
 
 
 @pytest.mark.parametrize("editor", EDITORS, ids=lambda one: one.__name__)
-def test_edits_saved_by_an_editor_come_home(toy: Toy, tmp_path: Path, editor: Change) -> None:
+def test_edits_saved_by_an_editor_are_written_back(toy: Toy, tmp_path: Path, editor: Change) -> None:
     toy.replace("return   2 * number", "return number + number")
     toy.replace("It doubles.", "It doubles everything.")
     toy.replace("print(both(4))", "print(both(4), both(5))")
@@ -128,7 +128,7 @@ def test_edits_saved_by_an_editor_come_home(toy: Toy, tmp_path: Path, editor: Ch
 
 
 @pytest.mark.parametrize("editor", [by_kaggle, by_jupytext, renumbered], ids=lambda one: one.__name__)
-def test_a_split_and_a_deletion_without_ids_come_home(toy: Toy, tmp_path: Path, editor: Change) -> None:
+def test_a_split_and_a_deletion_without_ids_are_written_back(toy: Toy, tmp_path: Path, editor: Change) -> None:
     cell = toy.cell("LIMIT = 3")
     head, _, tail = cell["source"].partition("\n\n\ndef double")
     cell["source"] = head
@@ -153,7 +153,7 @@ def test_cells_that_may_be_several_are_refused_and_listed(toy: Toy) -> None:
 
 def test_a_pasted_picture_is_refused(toy: Toy) -> None:
     toy.cell("## Work")["attachments"] = {"a.png": {"image/png": "iVBO"}}
-    assert "carries a pasted picture" in toy.refusals()
+    assert "contains a pasted picture" in toy.refusals()
 
 
 def test_what_is_no_notebook_is_wrong_use() -> None:

@@ -1,4 +1,4 @@
-"""What people do to cells: each edit comes home to its module, or is refused with a reason."""
+"""What people do to cells: each edit is written into its module, or is refused with a reason."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ def test_an_untouched_notebook_changes_nothing(toy: Toy) -> None:
     assert not result.edited and toy.sources == before
 
 
-def test_an_edited_line_comes_home_and_every_other_byte_stays(toy: Toy) -> None:
+def test_an_edited_line_is_written_back_and_every_other_byte_stays(toy: Toy) -> None:
     before = toy.text("tool")
     toy.replace("value = math.sqrt(number)", "value = math.sqrt(abs(number))")
     toy.sync()
@@ -101,7 +101,7 @@ def test_a_function_added_below_a_modules_cell_belongs_to_that_module(toy: Toy) 
     assert shown(toy.build()) == shown(edited)
 
 
-def test_a_cell_that_names_its_source_comes_home_whatever_it_does(toy: Toy) -> None:
+def test_a_cell_that_names_its_source_is_written_back_whatever_it_does(toy: Toy) -> None:
     toy.insert_below("print(both(4))", "# kernel_src/kernels/infer.py\nprint(results)")
     toy.sync()
     assert toy.text("infer").endswith("print(both(4))\n\n# %%\nprint(results)\n")
@@ -118,10 +118,10 @@ def test_a_scratch_cell_stays_in_the_notebook_and_is_reported(toy: Toy, metadata
 
 def test_deleting_a_function_that_is_still_used_is_refused(toy: Toy) -> None:
     toy.notebook["cells"].remove(toy.cell("def rounded"))
-    assert "rounded is gone from the notebook and still used" in toy.refusals()
+    assert "rounded was removed from the notebook but is still used" in toy.refusals()
 
 
-def test_deleting_a_function_and_its_uses_comes_home_with_its_import(toy: Toy) -> None:
+def test_deleting_a_function_and_its_uses_is_written_back_with_its_import(toy: Toy) -> None:
     toy.notebook["cells"].remove(toy.cell("def both"))
     toy.notebook["cells"].remove(toy.cell("## The other"))
     toy.notebook["cells"].remove(toy.cell("print(both(4))"))
@@ -167,7 +167,7 @@ def test_a_function_renamed_wherever_it_is_used_is_imported_by_its_new_name(toy:
 
 def test_a_function_renamed_in_one_place_only_is_refused(toy: Toy) -> None:
     toy.replace("def rounded", "def shortened")
-    assert "rounded is gone from the notebook and still used" in toy.refusals()
+    assert "rounded was removed from the notebook but is still used" in toy.refusals()
 
 
 def test_a_renamed_function_that_a_source_outside_the_notebook_imports_is_refused(toy: Toy) -> None:
@@ -220,7 +220,7 @@ def test_an_import_that_no_module_uses_is_refused(toy: Toy) -> None:
 
 def test_taking_out_an_import_that_is_used_is_refused(toy: Toy) -> None:
     toy.replace("import math", "")
-    assert "math is gone from the notebook and still used" in toy.refusals()
+    assert "math was removed from the notebook but is still used" in toy.refusals()
 
 
 def test_a_function_of_another_module_used_for_the_first_time_is_imported(toy: Toy) -> None:
@@ -252,7 +252,7 @@ def with_its_own_hash(toy: Toy) -> None:
     toy.build()
 
 
-def test_an_edit_of_a_notebook_that_carries_the_hash_of_its_sources_comes_home(toy: Toy) -> None:
+def test_an_edit_of_a_notebook_that_carries_the_hash_of_its_sources_is_written_back(toy: Toy) -> None:
     with_its_own_hash(toy)
     toy.replace("value = math.sqrt(number)", "value = math.sqrt(abs(number))")
     toy.replace("# filled in", "# filled in by the build")
@@ -264,7 +264,7 @@ def test_an_edit_of_a_notebook_that_carries_the_hash_of_its_sources_comes_home(t
     assert toy.cell("# filled in")["source"] != old and not toy.sync().edited
 
 
-def test_the_hash_of_the_sources_is_the_builds_and_no_edit_of_it_comes_home(toy: Toy) -> None:
+def test_the_hash_of_the_sources_is_the_builds_and_no_edit_of_it_is_written_back(toy: Toy) -> None:
     with_its_own_hash(toy)
     cell = toy.cell("# filled in")
     cell["source"] = re.sub(r'SOURCE_SHA256 = "\w+"', 'SOURCE_SHA256 = "abc"', cell["source"])

@@ -487,7 +487,7 @@ def test_json_as_nobody_writes_it_is_refused_in_one_line(content: bytes, laid_ou
 @pytest.mark.parametrize("inside", ["COUNT = 3", "print(both(4))", "LIMIT = 3"])
 def test_a_number_that_python_does_not_write_is_refused(inside: str, toy: Toy) -> None:
     toy.replace(inside, f"{inside} + 0x{'f' * 5000}" if inside.startswith("COUNT") else f"{inside}; x = 0x{'f' * 5000}")
-    assert "holds a number that is too long to be written" in toy.refusals()
+    assert "contains a number that is too long to be written" in toy.refusals()
 
 
 def test_the_deepest_cell_is_named(toy: Toy) -> None:
@@ -517,7 +517,7 @@ def test_a_hash_in_another_spelling_is_as_if_the_notebook_said_none(toy: Toy) ->
     assert parse(saying(toy, real)).sha256 == real
 
 
-def test_a_file_whose_name_is_no_text_comes_home_like_any_other(
+def test_a_file_whose_name_is_no_text_is_written_back_like_any_other(
     toy: Toy, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     toy.replace("print(both(4))", "print(both(5))")

@@ -1,4 +1,4 @@
-"""`make lab`: a real JupyterLab server; saving through it as its editor does brings the edit home."""
+"""`make lab`: a real JupyterLab server; saving through it as its editor does writes the edit back."""
 
 import json
 import subprocess

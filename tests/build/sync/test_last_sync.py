@@ -8,7 +8,7 @@ from build.sync.sync_back import sync_back
 from tests.build.sync.conftest import Toy
 
 
-def test_a_line_edited_twice_comes_home_twice(toy: Toy) -> None:
+def test_a_line_edited_twice_is_written_back_twice(toy: Toy) -> None:
     toy.replace("LIMIT = 3", "LIMIT = 4")
     toy.sync()
     toy.replace("LIMIT = 4", "LIMIT = 5")
@@ -35,7 +35,7 @@ def test_an_edit_taken_back_before_the_next_save_is_taken_back_in_the_source_and
     result = toy.sync()
     assert toy.text("other") == before and "LIMIT = 5" in toy.text("tool")
     assert result.notes == [
-        "kernel_src/data/other.py loses what an earlier sync brought home: the notebook has it no more"
+        "kernel_src/data/other.py loses what an earlier sync wrote back: the notebook no longer has it"
     ]
 
 
@@ -46,7 +46,7 @@ def test_a_notebook_put_back_as_it_was_built_takes_nothing_back_and_says_so(toy:
     toy.notebook = built
     result = toy.sync()
     assert "LIMIT = 5" in toy.text("tool")
-    assert result.notes == ["kernel_src/data/tool.py keeps what an earlier sync brought home"]
+    assert result.notes == ["kernel_src/data/tool.py keeps what an earlier sync wrote back"]
 
 
 def test_another_copy_of_the_notebook_takes_nothing_back(toy: Toy) -> None:
@@ -61,7 +61,7 @@ def test_another_copy_of_the_notebook_takes_nothing_back(toy: Toy) -> None:
     assert "LIMIT + 1" in result.texts["kernel_src/data/tool.py"]
 
 
-def test_an_edit_comes_home_again_when_the_sources_were_put_back(toy: Toy) -> None:
+def test_an_edit_is_written_back_again_when_the_sources_were_put_back(toy: Toy) -> None:
     before = toy.text("tool")
     toy.replace("LIMIT = 3", "LIMIT = 4")
     toy.sync()

@@ -86,7 +86,9 @@ def test_building_from_the_synced_sources_gives_the_edited_notebook(seed: int, c
 
 @settings(max_examples=15, deadline=None, phases=FOUND)
 @given(st.integers(0, 10**9), st.integers(1, 6))
-def test_cells_deleted_merged_moved_or_swapped_come_home_or_are_refused_with_a_reason(seed: int, count: int) -> None:
+def test_cells_deleted_merged_moved_or_swapped_are_written_back_or_are_refused_with_a_reason(
+    seed: int, count: int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         toy, choice = Toy(Path(folder)), random.Random(seed)
         for number in range(count):
@@ -106,19 +108,19 @@ def test_cells_deleted_merged_moved_or_swapped_come_home_or_are_refused_with_a_r
 
 
 REFUSALS = (
-    "is gone from the notebook and still used",  # deleted
+    "was removed from the notebook but is still used",  # deleted
     "nothing in the notebook needs this module any more",  # all but its Markdown was deleted
     "no module uses `import",  # what used it was deleted, and the imports cell still has it
     "is used above the cell that defines it",  # moved or swapped
     "cycle of imports",  # moved into another module
     "kernel_src.data.tool does not define",  # moved out of it, and read as an attribute of it
     "may be any of several cells",  # merged after the one beside it was moved
-    "the edit and what the sources became since do not go together",  # moved to a module after it had come home
+    "the edit does not fit the sources as they are now",  # moved to a module after it had been synced
 )
 
 
 def refused(toy: Toy) -> bool:
-    """Whether the notebook as it is cannot come home; the reasons are ones that people understand."""
+    """Whether the notebook as it is cannot be written back; the reasons are ones that people understand."""
     problems = toy.look().problems
     assert all(any(reason in problem.what for reason in REFUSALS) for problem in problems), problems
     return bool(problems)
@@ -198,7 +200,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def build(self) -> None:
-        """`make build`: only when everything in the notebook is home."""
+        """`make build`: only when everything in the notebook is in the sources."""
         if not self.edited:
             edited, alone = lines_of(self.toy.notebook), not self.sources_edited
             self.built()

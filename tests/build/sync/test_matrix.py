@@ -150,7 +150,7 @@ def test_every_edit_comes_to_the_same_whichever_tool_saved_it(
     for name, toy in toys.items():
         EDITS[name](toy)
     wanted = {name: outcome(toy) for name, toy in toys.items()}
-    assert all(any(one.values()) for one in wanted.values())  # each comes home, is refused or stays: none is overlooked
+    assert all(any(one.values()) for one in wanted.values())  # each is written back, refused or kept: none overlooked
     for name, notebook in saved(editor, {name: toy.notebook for name, toy in toys.items()}, tmp_path).items():
         toys[name].notebook = notebook
     got = {name: outcome(toy) for name, toy in toys.items()}

@@ -1,4 +1,4 @@
-"""The store of builds is bounded, and never forgets what an edit may still come home to."""
+"""The store of builds is bounded, and never forgets a build that an edit may still start from."""
 
 import json
 import os

@@ -95,7 +95,7 @@ def test_code_in_fences_is_still_code_that_was_switched_off(toy: Toy) -> None:
 def test_a_cell_of_a_source_that_was_tagged_scratch_does_not_leave_it_unsaid(toy: Toy) -> None:
     toy.cell("print(both(4))")["metadata"]["tags"] = ["scratch"]
     said = toy.refusals()
-    assert "was Code of kernel_src/kernels/infer.py and is tagged scratch now" in said and "take the tag off" in said
+    assert "was Code of kernel_src/kernels/infer.py and is tagged scratch now" in said and "remove the tag" in said
 
 
 def test_a_raw_copy_beside_the_edited_cell_stays_in_the_notebook(toy: Toy) -> None:
@@ -123,7 +123,7 @@ def test_a_deleted_cell_beside_a_new_markdown_cell_leaves_the_source_as_asked(to
     assert "print(both(4))" not in toy.text("infer") and "# Nothing is printed here any more." in toy.text("infer")
 
 
-def test_switched_back_it_comes_home_with_the_other_edits(toy: Toy) -> None:
+def test_switched_back_it_is_written_back_with_the_other_edits(toy: Toy) -> None:
     toy.replace("print(both(4))", "print(both(5))")
     before = json.loads(json.dumps(toy.notebook))
     switch(toy, LAST, "raw")

@@ -104,7 +104,7 @@ def test_a_refused_edit_is_explained_beside_the_notebook_until_a_save_is_good(to
     assert not errors.exists() and "print(both(6))" in toy.text("infer")
 
 
-def test_a_notebook_whose_edits_are_home_is_built_over_and_any_other_is_not(toy: Toy, notebook: Path) -> None:
+def test_a_notebook_whose_edits_are_written_back_is_built_over_and_any_other_is_not(toy: Toy, notebook: Path) -> None:
     from build.core.errors import CheckFailed
 
     save(notebook, "print(both(4))", "print(both(5))")
@@ -117,7 +117,7 @@ def test_a_notebook_whose_edits_are_home_is_built_over_and_any_other_is_not(toy:
     assert "print(both(5))" in text and "LIMIT = 4" in text and json.loads(text)["nbformat"] == 4
 
 
-def test_a_pulled_kernel_comes_home(toy: Toy, notebook: Path) -> None:
+def test_a_pulled_kernel_is_written_back(toy: Toy, notebook: Path) -> None:
     from build.kaggle.pull import save_pulled
     from build.sync.command import run_sync
 
@@ -147,7 +147,7 @@ def test_a_notebook_that_was_only_run_does_not_stop_the_next_build_and_its_outpu
     assert "LIMIT = 4" in notebook.read_text() and "6.0" not in notebook.read_text()
 
 
-def test_an_edited_and_run_notebook_comes_home_and_its_outputs_are_kept(toy: Toy, notebook: Path) -> None:
+def test_an_edited_and_run_notebook_is_written_back_and_its_outputs_are_kept(toy: Toy, notebook: Path) -> None:
     save(notebook, "print(both(4))", "print(both(5))")
     run_in_jupyter(notebook)
     ran = notebook.read_bytes()

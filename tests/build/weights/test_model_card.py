@@ -10,8 +10,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle.dataset_folders import stage_dataset
-from build.scores.cross_validation import CrossValidation, cross_validation
-from build.scores.real_table import is_competitions_own
+from build.scores.cross_validation import CrossValidation, cross_validation, is_competitions_own
 from build.weights.bundle import make_bundle
 from build.weights.model_card import licence_of, model_card
 from kernel_src.bundle.bundles import load_bundle
@@ -36,7 +35,7 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
-def test_the_card_tells_what_it_is_of_and_what_it_scores(bundle: Path, tiny_competition: Path) -> None:
+def test_the_card_says_what_it_is_of_and_what_it_scores(bundle: Path, tiny_competition: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert card.startswith(f"# {SLUG}\n")
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)

@@ -38,7 +38,7 @@ DISK = [
     Case(
         fault="disk full for the report",
         kind="disk",
-        plant=Plant(cell=SMALL, before=BEFORE_REPORT),
+        plant=Plant(cell=SMALL, before=BEFORE_REPORT, whole=True),
         strict="File too large",
         strict_cell=REPORT,
         rerun=(Told(part="disk", what="inference_report.json cannot be written", fallback="these lines"),),

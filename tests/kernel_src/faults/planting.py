@@ -8,9 +8,11 @@ import csv
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from build.weights.random_weights import random_run
 from kernel_src.competition.constants import SLUG, TARGETS
 from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry
 from tests.conftest import write_competition
+from tests.kernel_src.faults.forking import start_forked
 from tests.kernel_src.tiny import TINY
 from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 
@@ -73,6 +76,7 @@ class Plant:
     cells: tuple[tuple[str, str], ...] = ()  # further ones: before what, and the code
     parameters: Mapping[str, object] = field(default_factory=dict)
     device: str = "real"
+    whole: bool = False  # Jupyter and the sandbox too, in place of a forked process
 
     def and_also(self, other: "Plant") -> "Plant":
         """Plant both; the other's parameters win."""
@@ -174,17 +178,19 @@ def rehearse_planted(stage: Stage, plant: Plant, home: Path, *, rerun: bool, lim
         "competition_sources": [SLUG],
     }
     (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
-    report = rehearse(
-        notebook,
-        data=data,
-        hidden=data if rerun else None,
-        weights=list(bundles.values()),
-        rerun=rerun,
-        limit_s=limit_s,
-        memory_gb=8,
-        out=home / "rehearsal",
-        device=plant.device,  # type: ignore[arg-type]
-    )
+    with nullcontext() if plant.whole else patch("build.run.rehearse.rehearsal.start_notebook", start_forked):
+        report = rehearse(
+            notebook,
+            data=data,
+            hidden=data if rerun else None,
+            weights=list(bundles.values()),
+            rerun=rerun,
+            limit_s=limit_s,
+            memory_gb=8,
+            out=home / "rehearsal",
+            device=plant.device,  # type: ignore[arg-type]
+            isolation="auto" if plant.whole else "guard",
+        )
     return Rehearsed(report=report, working=home / "rehearsal" / "working", data=data)
 
 

@@ -8,7 +8,9 @@ from tests.kernel_src.faults.matrix import CASES
 from tests.kernel_src.faults.planting import IDS, ROOT
 
 DOCUMENT = ROOT / "docs" / "inference-faults.md"
-HEAD = """# What goes wrong, and what becomes of it
+HEAD = """# Faults of an inference
+
+For anyone who reads a fault in an inference report, or wonders what a broken photograph or GPU costs.
 
 Written by the tests (`tests/kernel_src/faults`), which plant every fault into the built inference notebook or its
 files and rehearse it: `make test-full` all of them; `make test` one of each kind and every odd photograph, in a single
@@ -16,7 +18,7 @@ rerun. “Strict” is the interactive and the batch run, “rerun” Kaggle's r
 a complete, valid `submission.csv`, and the photographs that no fault names are predicted as if nothing had happened.
 The ids are those of the test's {images} photographs.
 
-What is told is caught by name where it arises. An error that nobody foresaw is caught in one place, and only in the
+What is reported is caught by name where it arises. An error that nobody foresaw is caught in one place, and only in the
 rerun: `FaultLog.contain_unexpected`, a block around everything that the first submission does not depend on. Not caught
 are an import that fails and a test whose tables name no rows.
 

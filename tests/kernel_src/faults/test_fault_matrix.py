@@ -82,12 +82,15 @@ def check_submission(cases: list[Case], run: Rehearsed, healthy: Healthy, plant:
     assert exact or mean >= set(grams), "nothing was compared"
 
 
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.full)], ids=["forked", "whole"])
 def test_one_fault_of_each_kind_and_every_odd_photograph_are_contained_in_a_single_rerun(
-    stage: Stage, healthy: Healthy, tmp_path: Path
+    whole: bool, stage: Stage, healthy: Healthy, tmp_path: Path
 ) -> None:
     assert {case.kind for case in TOGETHER} == {case.kind for case in CASES}
     planted = reduce(Plant.and_also, (case.plant for case in TOGETHER))
-    plant = replace(planted, bundles=(FIRST, ALONE))  # the first is not attached, of the other a fold gives NaN
+    plant = replace(
+        planted, bundles=(FIRST, ALONE), whole=whole
+    )  # the first is not attached, of the other a fold gives NaN
     run = rehearse_planted(stage, plant, tmp_path, rerun=True)
     assert run.survived, run.report.as_lines()
     cases = [in_company(case) for case in TOGETHER]

@@ -3,15 +3,13 @@
 import json
 import os
 import random
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from kernel_src.competition.submission import read_column, submission_problems
+from tests.kernel_src.faults.forking import Forked, run_cells
 from tests.kernel_src.faults.planting import ALONE, Plant, Stage, planted_notebook, rehearse_planted
 from tests.kernel_src.kernels.running import lay_out_kaggle
 
@@ -27,51 +25,27 @@ LEAST_SAVE_S = 0.05
 SECONDS = 2.5  # about what the whole of it takes
 
 
-@contextmanager
-def forked_notebook(code: list[str], kaggle: Path, log: Path) -> Iterator[int]:
-    """Run a notebook's code in a forked process, all libraries being loaded already, in a session of its own."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setsid()
-            os.environ |= {"KIT_KAGGLE_ROOT": str(kaggle), "KAGGLE_IS_COMPETITION_RERUN": "1", "MPLBACKEND": "Agg"}
-            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            names: dict[str, object] = {"__name__": "__main__"}
-            for number, text in enumerate(code):
-                exec(compile(text, f"cell {number}", "exec"), names)
-        finally:
-            os._exit(0)
-    try:
-        yield pid
-    finally:
-        os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
 def kill_at_random(stage: Stage, home: Path, kills: int, seed: int) -> int:
     """Kill a run so many times, each at another moment; return how many of them were killed while they predicted."""
-    import torch
-
-    torch.set_num_threads(1)
-    plant = Plant(cell=SLOW)
-    cells = [cell for cell in planted_notebook(plant)["cells"] if cell["cell_type"] == "code"]
-    code = ["".join(cell["source"]) for cell in cells]
+    content = planted_notebook(Plant(cell=SLOW))
     ids = read_column(stage.competition / "sample_submission.csv", "sample_id")
     moments, midway = random.Random(seed), 0
     for number in range(kills):
         bundles = {ALONE: stage.bundle(ALONE)}
         kaggle = lay_out_kaggle(home / f"{number}", stage.competition, bundles)
-        submission = kaggle / "kaggle/working/submission.csv"
-        with forked_notebook(code, kaggle, home / f"{number}.log") as pid:
+        environment = dict(os.environ) | {"KIT_KAGGLE_ROOT": str(kaggle), "KAGGLE_IS_COMPETITION_RERUN": "1"}
+        submission, log = kaggle / "kaggle/working/submission.csv", home / f"{number}.log"
+        process = Forked(lambda: bool(run_cells(content, environment, home)), log)  # noqa: B023 forked at once
+        try:
             begun = time.monotonic()
             while not submission.exists():
-                assert time.monotonic() - begun < 60, (home / f"{number}.log").read_text()
-                assert os.waitpid(pid, os.WNOHANG) == (0, 0), (home / f"{number}.log").read_text()
+                assert time.monotonic() - begun < 60 and process.poll() is None, log.read_text()
                 time.sleep(0.005)
             first = submission.read_bytes()
             time.sleep(moments.uniform(0, SECONDS))
+        finally:
+            process.kill()
+            process.wait()
         assert submission_problems(submission, ids) == [], f"kill {number}"
         report = submission.with_name("inference_report.json")
         if report.exists():
@@ -96,7 +70,7 @@ def test_killed_at_fifty_random_moments_a_valid_submission_is_left(stage: Stage,
 def test_a_rehearsal_killed_by_its_limit_leaves_a_valid_submission(
     stage: Stage, tmp_path: Path, limit_s: float
 ) -> None:
-    never_ends = Plant(cell=SLOW.replace("0.01 *", "1.0 *"))
+    never_ends = Plant(cell=SLOW.replace("0.01 *", "1.0 *"), whole=True)
     run = rehearse_planted(stage, never_ends, tmp_path, rerun=True, limit_s=limit_s)
     assert run.report.failure and run.report.failure.kind == "time"
     assert run.report.submission and run.report.submission.valid

@@ -518,8 +518,8 @@ def test_two_bundles_on_a_device_with_room_for_one_fold(
     log = FaultLog(strict=True)
     outcome = run(job_of(paths, recipe, other, shares=(0.5, 0.5)), log, devices=devices)
     assert {fault.part for fault in log.faults} == {"memory"}
-    # Which of two devices meets a fold first is chance; a single one needs each of them anew.
-    assert len(outcome.streamed) == 4 if devices == 1 else outcome.streamed
+    # Three find no room beside the first, which has to go for them; of two devices perhaps neither needs it again.
+    assert len(outcome.streamed) in ((4,) if devices == 1 else (3, 4))
     assert outcome.passes_done == 12 * 4 * 4
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 

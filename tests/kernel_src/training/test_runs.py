@@ -19,6 +19,7 @@ from kernel_src.competition.splits import fold_numbers
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import missing_folds_text
 from kernel_src.training import runs, training
@@ -221,6 +222,24 @@ def test_predicting_again_gives_the_same_table(
     again = predict_out_of_fold(TINY, train, tiny_competition, trained_run, tmp_path, CPU)
     before = pd.read_csv(trained_run / "oof.csv")
     assert np.abs(again[list(TARGETS)].to_numpy() - before[list(TARGETS)].to_numpy()).max() < 1e-4
+
+
+def test_a_fold_is_predicted_in_the_precision_that_its_training_ended_with(
+    trained_run: Path, train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real, halves = tmp_path / "run", runs.predict_grams, list[bool]()
+    shutil.copytree(trained_run, run)
+    for fold, bits in ((0, "16,32"), (1, "16,16")):  # of the two epochs
+        log = pd.read_csv(run / f"log{fold}.csv")
+        log.assign(precision_bits=bits.split(",")).to_csv(run / f"log{fold}.csv", index=False)
+
+    def predict(*given: Any, device: DeviceReport, **options: Any) -> Any:
+        halves.append(device.half)
+        return real(*given, device=CPU, **options)
+
+    monkeypatch.setattr(runs, "predict_grams", predict)
+    predict_out_of_fold(TINY, train, tiny_competition, run, tmp_path / "cache", replace(CPU, half=True))
+    assert halves == [False, True]
 
 
 def test_a_single_trained_fold_is_scored_on_its_own_images(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from build.notebooks.check.checked_cells import Cell, read_cells
-from build.notebooks.check.names import read_names
 from build.notebooks.check.offline import find_online
 
 LIBRARY = "kernel_src/data/thing.py"
@@ -47,6 +46,6 @@ def online(cells_of: Callable[..., list[Cell]]) -> Callable[..., list[str]]:
     def find(*texts: str) -> list[str]:
         cells = cells_of(*texts)
         faults = [fault for cell in cells for fault in cell.faults]
-        return [str(problem) for problem in faults + find_online(cells, read_names(cells))]
+        return [str(problem) for problem in faults + find_online(cells)]
 
     return find

@@ -1,17 +1,16 @@
 """`make check` as a whole, on a small tree of notebooks built by the kit."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from build.core.errors import CheckFailed
+from build.core.image import SOURCE_LIMIT_BYTES
+from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, describe_datasets
 from build.notebooks.check import run
 from build.notebooks.check.checked_cells import read_cells
 from build.notebooks.check.command import check, notebook_problems, size_problems
-from build.core.image import SOURCE_LIMIT_BYTES
-from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, describe_datasets
-from build.core.errors import CheckFailed
 from build.notebooks.stamp import STAMP
 from kernel_src.recipes.kernel_cards import KernelCard
 
@@ -149,9 +148,16 @@ def test_a_forbidden_call_in_the_library_is_traced_to_its_source_line(root: Path
 
 
 def test_a_mount_that_the_metadata_does_not_list_is_found(root: Path) -> None:
-    cards = [replace(CARDS[0], datasets=()), CARDS[1]]
-    build(cards, root)
-    assert any("i2b-a1-weights is not listed in dataset_sources" in text for text in problems(root, cards))
+    change(root, "kernel_src/kernels/infer.py", "for slug in", 'find_dataset("i2b-c3-weights", "x")\nfor slug in')
+    build(CARDS, root)
+    assert any("i2b-c3-weights is not listed in dataset_sources" in text for text in problems(root))
+
+
+def test_a_description_that_lists_other_datasets_than_the_card_is_found(root: Path) -> None:
+    path = "notebooks/i2b-a1-infer/kernel-metadata.json"
+    change(root, path, "OWNER/i2b-a1-weights", "OWNER/i2b-b2-weights")
+    (found,) = problems(root)
+    assert found.startswith(f"{path}: edited by hand since it was built")
 
 
 def test_a_description_that_kaggle_would_refuse_is_found(root: Path) -> None:

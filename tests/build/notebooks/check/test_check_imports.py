@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from build.notebooks.check.imports import find_imports, import_problems
 from build.core.image import ImagePackage
+from build.notebooks.check.imports import find_imports, import_problems
 
 IMAGE = {name: ImagePackage(package=name) for name in ("numpy", "torch", "albumentations")}
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from build.run.mock import MockKaggle, tree_sha256
-from build.run.rehearse.bubblewrap import PLAN_INSIDE, bubblewrap_words, find_bubblewrap
-from build.run.rehearse.view import HERE, KIT, view_of
+from build.run.rehearse.view import HERE, KIT, PLAN_INSIDE, bubblewrap_words, find_bubblewrap, view_of
 from tests.build.run.rehearse.conftest import isolation_or_skip
 from tests.build.run.rehearse.toys import WRITE, make_competition, rehearse_toy
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MARKER = "marker51c0ffee7e57c0de"
 ATTACK = Path(__file__).with_name("attack.py")
 NOBODY = 65534

@@ -149,12 +149,12 @@ def test_a_kernel_that_is_killed_without_a_word_is_said_to_have_been(tmp_path: P
     report = rehearse_toy(tmp_path, ["print('before')\nos.kill(os.getpid(), 9)", WRITE])
     problem = find_problem(report, "the kernel was killed without a message in cell In[2]")
     assert "out of memory?" in problem.what and problem.cure
-    assert report.failure and report.failure.kind == "died" and report.submission is None
+    assert report.failure and report.failure.kind == "killed" and report.submission is None
 
 
 def test_a_crash_in_compiled_code_is_shown_with_its_line(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["import ctypes\nctypes.string_at(8)", WRITE])
-    assert find_problem(report, "the kernel died").where == "kernel_src/data/toy.py:102"
+    assert find_problem(report, "the kernel was killed").where == "kernel_src/data/toy.py:102"
 
 
 def test_a_nan_prediction_is_caught(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from build.run.rehearse import rehearse
 from build.run.rehearse.command import run
 from tests.build.run.rehearse.toys import WRITE, make_bundle, make_competition, make_notebook, rehearse_toy
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 LOOK_AROUND = """
 import time
 import urllib.request
@@ -44,6 +44,7 @@ def test_a_good_notebook_passes_and_the_report_has_every_figure(
     report = rehearse_toy(tmp_path, cells, data=data, weights=weights, isolation=isolation, layout="legacy")
     out = tmp_path / "out"
     assert report.ok and report.problems == () and report.failure is None
+    assert report.edited, "no build has sealed this one"
     assert report.submission and (report.submission.rows, report.submission.valid) == (10, True)
     assert report.network_attempts == 0, "Jupyter's loopback and the notebook's own are not the network"
     assert report.images == 2 and 0.05 < report.peak_rss_gb < 4 and 0.5 < report.seconds < 60

@@ -19,7 +19,7 @@ from build.run.rehearse.sandbox import Isolation, best_isolation, choose_isolati
 from build.run.rehearse.scratch import LOCK, remove_leftovers, scratch_folder
 from tests.build.run.rehearse.toys import make_competition, make_notebook
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def test_where_namespaces_can_be_had_they_are_used() -> None:

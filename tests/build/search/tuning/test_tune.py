@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from build.core.errors import UsageError
+from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
+from build.search.tuning.command import tune
 from build.search.tuning.study import is_dead, open_storage, open_study, release_killed, this_process
-from tests.build.search.tuning.tiny_study import start, tune_command
+from tests.build.search.tuning.tiny_study import TINY, start, tune_command
 
 
 def finish(process: subprocess.Popen) -> dict:
@@ -149,6 +151,16 @@ def test_a_process_that_loses_the_race_for_the_tables_tries_again(
 
     monkeypatch.setattr(optuna.storages, "RDBStorage", storage)
     assert open_storage("sqlite:///x.db", tmp_path) == "opened" and len(tries) == 2
+
+
+def test_a_missing_photograph_ends_the_search_in_one_line(tiny_competition: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(tiny_competition, tmp_path / "data"))
+    shutil.rmtree(data / "train")
+    with pytest.raises(CheckFailed) as caught:
+        tune("demo", data, trials=1, set_values=TINY.split(), inner_folds=2, pruner="none", out=tmp_path / "out")
+    where, what = str(caught.value).split(": ")
+    assert where == str(data) and what.startswith(f"{data}/train/ID")
+    assert what.endswith(".jpg does not exist → is the competition's data attached whole?")
 
 
 def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Shows on pure noise what choosing inside the folds is worth: `regress` beside two naive ways to choose.
 
-    .venv/bin/python bench/regress_noise.py 40
-
 Each draw has 92 images of 12 visits and 80 features that know nothing of the grams; the scored folds keep visits whole.
 Everything is the official score minus that of the mean of the other folds, so 0 is no skill.
 
@@ -11,21 +9,16 @@ Everything is the official score minus that of the mean of the other folds, so 0
   ones too (Hastie et al., The Elements of Statistical Learning, 2009, section 7.10.2).
 """
 
-import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from build.search.regress.blending import blend_weights  # noqa: E402
-from build.search.regress.candidates import FAMILIES, Family  # noqa: E402
-from build.search.regress.nested import guesses, nested_predictions, one_thread  # noqa: E402
-from build.search.regress.rows import TrainingRows, ValuesElsewhere  # noqa: E402
-from kernel_src.competition.constants import IDENTITIES, TARGETS  # noqa: E402
-from kernel_src.competition.metric import weighted_r2  # noqa: E402
+from build.search.regress.blending import blend_weights
+from build.search.regress.candidates import Family
+from build.search.regress.nested import guesses, nested_predictions, one_thread
+from build.search.regress.rows import TrainingRows, ValuesElsewhere
+from kernel_src.competition.constants import IDENTITIES, TARGETS
+from kernel_src.competition.metric import weighted_r2
 
 SIZES = (12, 3, 8, 15, 6, 9, 4, 11, 7, 5, 10, 2)  # images of each visit
 GROUPS = np.repeat([f"visit {i:02}" for i in range(len(SIZES))], SIZES)
@@ -85,22 +78,3 @@ def noise_scores(seed: int, families: Sequence[Family]) -> dict[str, float]:
             "own folds": scored_on_its_own_folds(features, grams, families) - floor,
             "picked": nested(picked_before_the_folds(features, grams)),
         }
-
-
-def main() -> None:
-    """Print mean, standard error and share above the floor of each way."""
-    from joblib import Parallel, delayed
-
-    draws = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    began = time.perf_counter()
-    scores = Parallel(n_jobs=2)(delayed(noise_scores)(seed, FAMILIES) for seed in range(draws))
-    print(f"{draws} draws, {', '.join(family.name for family in FAMILIES)}; official R² above the floor")
-    for name in scores[0]:
-        values = np.array([one[name] for one in scores])
-        error = values.std(ddof=1) / np.sqrt(draws)
-        print(f"  {name:9s} {values.mean():+.4f}, standard error {error:.4f}, above the floor {(values > 0).sum()}")
-    print(f"{time.perf_counter() - began:.0f} s")
-
-
-if __name__ == "__main__":
-    main()
