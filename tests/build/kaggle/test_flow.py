@@ -60,7 +60,7 @@ def test_from_sources_to_a_scored_submission_and_then_nothing_is_left_to_do(desk
     for number in range(1, 13):
         assert f"[{number}/12]" in done.stdout, "each step says when it starts"
     assert done.stdout.count("done in") == 12
-    assert "yes, as at the last check" in done.stdout, "nothing has changed since"
+    assert "yes, unchanged since the last check" in done.stdout, "nothing has changed since"
     for link in (f"/datasets/{WEIGHTS}", f"/code/{KERNEL}", "/competitions/csiro-biomass/submissions"):
         assert f"https://www.kaggle.com{link}" in done.stdout
     assert seconds < 20, f"{seconds:.1f} s besides rehearsal and polling"
