@@ -1,32 +1,82 @@
-"""What Kaggle's image holds, as far as it is known: the one file of such constants.
+"""What Kaggle's image holds, as far as it is known.
 
-The versions were read from the image's published lists in May and August 2026 (facts/kaggle-platform.md, "Runtime
-image"). `None` means: it is there, in which version is unknown until a preflight on the live site has printed it.
-What the last accepted preflight saw stands between the two lines "preflight: …" and counts for more than the lists.
+What was observed stands in `image.json`: the published lists of packages, and the last preflight that was accepted
+(`python -m build preflight --accept` writes it), which counts for more. What the kit decides stands here.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from build.core.errors import Problem
+from build.core.errors import CheckFailed, Problem
 
+IMAGE = Path(__file__).with_suffix(".json")
 SOURCE_LIMIT_BYTES = 1_000_000  # Kaggle answers 400 to a notebook whose source is larger
-PYTHON_MAY_2026, PYTHON_AUG_2026 = "3.12.13", "3.13"
 # Gone from the standard library of the image's Python 3.13 (PEP 594, PEP 632 and lib2to3), though 3.11 still has them.
 REMOVED_STDLIB = frozenset(
     "aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib "
     "ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib".split()
 )
+_VERSION = re.compile(r"\d[0-9A-Za-z.+!_-]{0,40}")
+_GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()/-]{0,60} sm_\d{2,3}")
+_TEXTS = {
+    "time": re.compile(r"\d{4}-\d\d(-\d\dT\d\d:\d\d:\d\dZ)?"),
+    "source": re.compile(r"[\w ,.'/-]{1,120}"),
+    "python": _VERSION,
+    "layout": re.compile(r"new|legacy|"),
+}
 
-# preflight: begin (written by `python -m build preflight --accept`, never by hand)
-SEEN_ON = ""
-SEEN_PYTHON = ""
-SEEN_LAYOUT = ""
-SEEN_GPUS: tuple[str, ...] = ()
-SEEN_VERSIONS: dict[str, str] = {}
-# preflight: end
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What was seen of the image at one time."""
+
+    time: str  # UTC
+    source: str  # the run, or the list
+    python: str
+    layout: str  # of the mounts: new, legacy, empty where it was not seen
+    gpus: tuple[str, ...]  # "Tesla T4 sm_75", one per GPU
+    versions: dict[str, str]  # name in `import` → version, without the local part (+cu128)
+
+
+def find_faults(value: Mapping[str, Any]) -> list[str]:
+    """Say which values of an observation, as JSON, are not of their form."""
+    texts = [(name, value.get(name), form) for name, form in _TEXTS.items()]
+    texts += [("a GPU", gpu, _GPU) for gpu in value["gpus"]]
+    texts += [(f"the version of {name}", version, _VERSION) for name, version in value["versions"].items()]
+    return [
+        f"{name} is {str(text)[:80]!r}, which is not of the expected form"
+        for name, text, form in texts
+        if not (isinstance(text, str) and form.fullmatch(text))
+    ]
+
+
+def as_observation(value: Mapping[str, Any]) -> Observation:
+    """Make an observation of JSON without faults."""
+    texts = {name: value[name] for name in _TEXTS}
+    return Observation(**texts, gpus=tuple(value["gpus"]), versions=dict(value["versions"]))
+
+
+def read_image(path: Path = IMAGE) -> tuple[Observation, Observation | None]:
+    """Read what the published lists say, and what the last accepted preflight saw; None before the first.
+
+    Raises:
+        CheckFailed: the file is missing, damaged, or holds a value that is not of its form.
+    """
+    cure = f"correct it; `git diff {path}` shows what was changed"
+    try:
+        content = json.loads(path.read_bytes())
+        lists, preflight = content["lists"], content["preflight"]
+        faults = [*find_faults(lists), *(find_faults(preflight) if preflight else ())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        faults = [f"it cannot be read ({type(error).__name__}: {error})"]
+    if faults:
+        raise CheckFailed([Problem(what=fault, where=str(path), cure=cure) for fault in faults])
+    return as_observation(lists), as_observation(preflight) if preflight else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,41 +84,21 @@ class ImagePackage:
     """One package of the image, under the name that installs it."""
 
     package: str
-    may_2026: str | None = None
-    aug_2026: str | None = None
-    live: str | None = None  # seen by the last accepted preflight
-    note: str = "in the image, version unknown until a preflight has run"
-
-    @property
-    def version(self) -> str | None:
-        """The version of the newest image known."""
-        return self.live or self.aug_2026
+    version: str | None = None  # None: it is there, in which version is unknown until a preflight has run
 
 
-_LISTED = "facts/kaggle-platform.md, runtime image"
+LISTED, SEEN = read_image()
+PYTHON = (SEEN or LISTED).python
+_VERSIONS = LISTED.versions | (SEEN.versions if SEEN else {})
+_IMPORTS = (
+    "torch torchvision timm transformers albumentations numpy pandas sklearn safetensors accelerate cv2 matplotlib "
+    "tqdm PIL scipy IPython"  # not in the published lists, but nothing above installs or runs without the last three
+)
+_PACKAGES = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow", "IPython": "ipython"}
 # Name in `import` → package. Kernels may import these and the standard library, nothing else.
 IMPORTS: dict[str, ImagePackage] = {
-    "torch": ImagePackage(package="torch", may_2026="2.10.0", aug_2026="2.11.0", note=f"{_LISTED}, cu128"),
-    "torchvision": ImagePackage(package="torchvision", may_2026="0.25.0", aug_2026="0.26.0", note=f"{_LISTED}, cu128"),
-    "timm": ImagePackage(package="timm", may_2026="1.0.26", aug_2026="1.0.28", note=_LISTED),
-    "transformers": ImagePackage(package="transformers", may_2026="5.0.0", aug_2026="5.15.0", note=_LISTED),
-    "albumentations": ImagePackage(package="albumentations", may_2026="2.0.8", aug_2026="2.0.8", note=_LISTED),
-    "numpy": ImagePackage(package="numpy", may_2026="2.0.2", aug_2026="2.1.3", note=_LISTED),
-    "pandas": ImagePackage(package="pandas", may_2026="2.2.2", aug_2026="2.2.3", note=_LISTED),
-    "sklearn": ImagePackage(package="scikit-learn", may_2026="1.6.1", aug_2026="1.6.1", note=_LISTED),
-    "safetensors": ImagePackage(package="safetensors"),
-    "accelerate": ImagePackage(package="accelerate"),
-    "cv2": ImagePackage(package="opencv-python-headless"),
-    "matplotlib": ImagePackage(package="matplotlib"),
-    "tqdm": ImagePackage(package="tqdm"),
-    # Not in the fact sheet, but nothing above installs or runs without them.
-    "PIL": ImagePackage(package="pillow", note="torchvision needs it; version unknown until a preflight has run"),
-    "scipy": ImagePackage(package="scipy", note="scikit-learn needs it; version unknown until a preflight has run"),
-    "IPython": ImagePackage(package="ipython", note="runs the notebook; version unknown until a preflight has run"),
+    name: ImagePackage(package=_PACKAGES.get(name, name), version=_VERSIONS.get(name)) for name in _IMPORTS.split()
 }
-for _name, _live in SEEN_VERSIONS.items():
-    if _name in IMPORTS:
-        IMPORTS[_name] = replace(IMPORTS[_name], live=_live, note=f"seen by the preflight of {SEEN_ON}")
 # Packages that ask the internet on import unless this variable is set before.
 ASKS_THE_INTERNET = {"albumentations": "NO_ALBUMENTATIONS_UPDATE"}
 
@@ -147,10 +177,10 @@ def compare_pins(
             cure = f"add {known.package}=={wanted}" if wanted else f"add {known.package}==<the version installed here>"
             report.problems.append(Problem(what=what, where=where, cure=cure))
         elif wanted is None:
-            report.unknown.append(f"{known.package}=={pin}: {known.note}")
+            report.unknown.append(f"{known.package}=={pin}: its version on Kaggle is unknown until a preflight has run")
         elif pin != wanted:
             said = f"the exception in build/core/image.py says {wanted}" if reason else f"Kaggle's image has {wanted}"
-            cure = f"pin {known.package}=={wanted}, or correct build/core/image.py"
+            cure = f"pin {known.package}=={wanted}, or correct build/core/image.{'py' if reason else 'json'}"
             report.problems.append(Problem(what=f"{known.package}=={pin}, but {said}", where=where, cure=cure))
         elif reason:
             report.exceptions.append(f"{known.package}=={pin}, on Kaggle {known.version}: {reason}")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+ShowState = Callable[[str], None]  # shows how far something elsewhere is
+
 
 @contextmanager
 def counting(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
@@ -32,8 +34,8 @@ def waiting(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def watching(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Show how long something elsewhere has taken and its state; the caller is given `tell(state)`.
+def watching(what: str, quiet: bool = False) -> Iterator[ShowState]:
+    """Show how long something elsewhere has taken and its state; the caller is given `show_state(state)`.
 
     Where nothing is redrawn, a line is printed whenever the state changes.
     """
@@ -41,19 +43,19 @@ def watching(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("    {task.description}"), TimeElapsedColumn())
-    console, start, told = Console(), time.monotonic(), ""
+    console, start, shown = Console(), time.monotonic(), ""
     lines = not quiet and not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet or lines) as progress:
         task = progress.add_task(what, total=None)
 
-        def tell(state: str) -> None:
-            nonlocal told
+        def show_state(state: str) -> None:
+            nonlocal shown
             progress.update(task, description=f"{what}: {state}")
-            if lines and state != told:
+            if lines and state != shown:
                 print(f"      {what}: {state} after {time.monotonic() - start:.0f} s", flush=True)
-            told = state
+            shown = state
 
-        yield tell
+        yield show_state
 
 
 @dataclass
@@ -72,15 +74,15 @@ class Steps:
         notes: list[str] = []
         if not self.quiet:
             print(f"[{self.started}/{self.total}] {name}: {what}", flush=True)
-        start, word = time.perf_counter(), "stopped after"
+        start, ending = time.perf_counter(), "stopped after"
         try:
             yield notes.append
-            word = "done in"
+            ending = "done in"
         finally:
             self.seconds[name] = round(time.perf_counter() - start, 1)
             if not self.quiet:
-                said = f": {notes[-1]}" if notes else ""
-                print(f"      {word} {self.seconds[name]:.1f} s{said}", flush=True)
+                result = f": {notes[-1]}" if notes else ""
+                print(f"      {ending} {self.seconds[name]:.1f} s{result}", flush=True)
 
     def skip(self, steps: int, why: str) -> None:
         """Say in one line that some steps have nothing to do."""

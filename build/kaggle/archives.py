@@ -56,9 +56,9 @@ def unpack(archive: Path, into: Path, *, limit_bytes: int, advance: Callable[[in
                 advance(number + 1, len(members))
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
-            what, cure = f"this machine could not unpack it: {error}", "make room or access, then run again"
+            what, cure = f"this machine could not unpack it: {error}", "free some space or allow access, then run again"
         else:
-            what = f"the archive is damaged, or of a kind that Python does not unpack ({error})"
+            what = f"the archive is damaged, or of a kind that Python cannot unpack ({error})"
             cure = "download it again"
         raise CheckFailed([Problem(what=what, where=str(archive), cure=cure)]) from error
     return {member.filename: member.file_size for member in members}

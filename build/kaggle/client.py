@@ -7,38 +7,8 @@ from pathlib import Path
 
 from build.kaggle.competition_requests import CompetitionRequests
 from build.kaggle.dataset_requests import DatasetRequests
-from build.kaggle.explain import QuotaSpent, SessionLimitReached
 from build.kaggle.kernel_requests import KernelRequests
-from build.kaggle.records import (
-    ABSENT,
-    FINAL_STATES,
-    WAITING_STATES,
-    KernelOutput,
-    KernelState,
-    PushedKernel,
-    Quota,
-    RemoteKernel,
-    Submission,
-    SubmissionLimits,
-)
 from build.kaggle.session import sign_in
-
-__all__ = [
-    "ABSENT",
-    "FINAL_STATES",
-    "WAITING_STATES",
-    "Kaggle",
-    "KernelOutput",
-    "KernelState",
-    "PushedKernel",
-    "Quota",
-    "QuotaSpent",
-    "RemoteKernel",
-    "SessionLimitReached",
-    "Submission",
-    "SubmissionLimits",
-    "open_client",
-]
 
 UPLOADS = Path("out", "push", "uploads")
 

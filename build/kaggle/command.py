@@ -1,7 +1,6 @@
 """The verbs that speak with Kaggle: data, datasets, notebooks, submissions, and what is known of them."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from build.kaggle.flow import PushOptions
     from build.kaggle.journal import Journal
 
-INTERRUPTED = 130  # what a shell reports after Ctrl-C
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Push over an edit made on the site.")]
 
 
@@ -144,7 +142,7 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
 
 def preflight_verb(
-    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.py.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.json.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run it once more although its report is here.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -161,19 +159,10 @@ def preflight_verb(
 def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Journal"], dict[str, Any]]) -> None:
     """Push one at a time, resumable; the last line says what is next."""
     from build.kaggle.flow import PushOptions
-    from build.kaggle.journal import Journal, only_push
-    from build.kaggle.preparation import JOURNAL, PUSH_FOLDER
+    from build.kaggle.preparation import one_push
 
-    with only_push(PUSH_FOLDER):
-        journal = Journal(JOURNAL)
-        try:
-            result = flow(options, journal)
-        except KeyboardInterrupt:
-            goes_on = options.command(verb)
-            print(f"\nstopped; nothing is lost, what runs on Kaggle goes on: `{goes_on}` continues", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
-        finally:
-            journal.close()
+    with one_push(options.command(verb)) as journal:
+        result = flow(options, journal)
     if options.quiet:
         print(json.dumps({"ok": True, **result}, indent=2))
     elif result.get("nothing_left_to_do"):

@@ -36,7 +36,7 @@ class Data:
 
 
 def fetch_data(client: Kaggle, competition: str, folder: Path, *, limit_bytes: int) -> Data:
-    """Bring the competition's files into a folder, unless they are there.
+    """Download the competition's files into a folder, unless they are there.
 
     Raises:
         CheckFailed: rules not accepted, no room, or an archive that is damaged, unsafe, or not what Kaggle lists.

@@ -1,15 +1,14 @@
-"""What is asked and told about a competition: submissions, their limits and scores, and its data."""
+"""Requests about a competition: submissions, their limits and scores, and its data."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from build.core.foreign_text import shown
-from build.kaggle import responses as answers
-from build.kaggle.api_session import PAGE, ApiSession, filled
+from build.kaggle import responses
 from build.kaggle.effects import change
 from build.kaggle.explain import Asked
-from build.kaggle.records import Submission, SubmissionLimits
-from build.kaggle.session import silence
+from build.kaggle.responses import Submission, SubmissionLimits
+from build.kaggle.session import PAGE, ApiSession, filled, silence
 
 SUBMISSIONS_KEPT = 200
 
@@ -36,18 +35,18 @@ class CompetitionRequests(ApiSession):
     ) -> int | None:
         """Submit a kernel version's file; by the `receipt` in its description a submission is found again.
 
-        Sent once: where the answer is lost and the list does not show it, the run ends (effects.py). `sending` is
-        called just before the request leaves. Returns the submission's ref, None where Kaggle does not tell it.
+        Sent once: where the response is lost and the list does not show it, the run ends (effects.py). `sending` is
+        called just before the request leaves. Returns the submission's ref, None where Kaggle does not return it.
 
         Raises:
-            AnswerLost: nobody knows whether there is a submission.
+            ResponseLost: nobody knows whether there is a submission.
             CheckFailed: there is none; Kaggle refuses it.
         """
         asked = Asked("take the submission", "competition", competition)
 
         def submit() -> int | None:
             with silence():
-                answer = self._api.competition_submit_code(
+                response = self._api.competition_submit_code(
                     file,
                     f"[{receipt}] {message}",
                     competition,
@@ -55,7 +54,7 @@ class CompetitionRequests(ApiSession):
                     kernel_version=version,
                     quiet=True,
                 )
-            return answers.submission_ref(answer)
+            return responses.submission_ref(response)
 
         def look() -> int | None:
             found = find_submission(self.submissions(competition), receipt)
@@ -71,21 +70,21 @@ class CompetitionRequests(ApiSession):
         asked = Asked("list the submissions", "competition", competition)
         found: list[Submission] = []
         for page in self.pages("competitions.competition_api_client.list_submissions", request, asked):
-            found += [answers.submission(entry) for entry in page.submissions or []]
+            found += [responses.submission(entry) for entry in page.submissions or []]
             if len(found) >= SUBMISSIONS_KEPT:
                 break
         return found
 
     def submission_limits(self, competition: str) -> SubmissionLimits | None:
-        """Tell how many submissions are left, None where Kaggle does not say."""
+        """Return how many submissions are left, None where Kaggle does not say."""
         from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
 
         request = filled(ApiGetSubmissionLimitsRequest(), competition_name=competition)
-        asked = Asked("tell the submissions left", "competition", competition)
-        answer = self.ask_or_none("competitions.competition_api_client.get_submission_limits", request, asked)
-        if answer is None:
+        asked = Asked("show the submissions left", "competition", competition)
+        response = self.ask_or_none("competitions.competition_api_client.get_submission_limits", request, asked)
+        if response is None:
             return None
-        return SubmissionLimits(answer.num_today, answer.num_total, answer.num_allowed_now)
+        return SubmissionLimits(response.num_today, response.num_total, response.num_allowed_now)
 
     def competition_files(self, competition: str) -> Mapping[str, int]:
         """Return name → bytes of the competition's data files, all pages."""

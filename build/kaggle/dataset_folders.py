@@ -63,7 +63,7 @@ def stage_dataset(slug: str, source: Path, owner: str, *, root: Path = ROOT) -> 
         CheckFailed: something in it would not arrive as it is, or Kaggle would refuse its description.
     """
     if not source.is_dir():
-        raise UsageError(f"{source} is no folder")
+        raise UsageError(f"{source} is not a folder")
     entries = sorted(source.iterdir())
     left_out = tuple(entry.name for entry in entries if entry.name.startswith("."))
     files = [entry for entry in entries if entry.name not in left_out and entry.name != DATASET_METADATA]
@@ -132,7 +132,7 @@ def find_problems(files: list[Path], source: Path) -> list[Problem]:
     for file in files:
         if file.is_symlink():
             target = os.readlink(file)
-            add(file, f"a link, to {target}: only what lies in the folder itself is sent", "put a copy in its place")
+            add(file, f"a link, to {target}: only files in the folder itself are sent", "put a copy in its place")
         elif file.is_dir():
             add(
                 file,
@@ -151,7 +151,7 @@ def find_problems(files: list[Path], source: Path) -> list[Problem]:
             cure = "letters, digits and . _ - are safe"
             add(file, "a name with characters that Kaggle may change", cure)
         elif file.stat().st_size == 0:
-            add(file, "empty: an upload of no bytes does not arrive", "remove it")
+            add(file, "empty: a file without bytes does not arrive", "remove it")
         elif place := _secret_in(file):
             add(file, f"holds a credential of this machine ({place}): it was not sent", WITHDRAW)
     if not files:
@@ -215,7 +215,7 @@ def read_manifest(text: bytes | None) -> dict[str, Any]:
 
 
 def same_manifest(ours: Path, theirs: bytes | None) -> bool:
-    """Tell whether the site's manifest is this very one."""
+    """Return whether the site's manifest is this very one."""
     if theirs is None:
         return False
     local = ours.read_bytes()

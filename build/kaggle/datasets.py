@@ -1,11 +1,11 @@
-"""A dataset gets onto Kaggle once: skipped when these very bytes are there, and there only when every file is.
+"""A dataset is pushed to Kaggle once: skipped when these very bytes are there, and done only when every file is.
 
 1. What does the site have? The list of files with their sizes, and its manifest, which names the sha256 of each.
 2. Different, or nothing: upload, then one request that makes a version of exactly these files.
 3. Wait until the site says READY *and* lists every file of the new version with its size. READY alone lies: a notebook
    that starts then finds an empty folder.
 
-Where an answer was lost, or a run was killed in between, nothing is sent again before the site has had its time to show
+Where a response was lost, or a run was killed in between, nothing is sent again before the site has had time to show
 what it may have taken (effects.py).
 """
 
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.core.progress import watching
+from build.core.progress import ShowState, watching
 from build.kaggle.client import Kaggle
 from build.kaggle.dataset_folders import StagedDataset, same_manifest, stage_dataset
-from build.kaggle.dataset_requests import DEAD, READY
+from build.kaggle.dataset_requests import READY, UNUSABLE
 from build.kaggle.effects import look_until, settles_at, was_sent
-from build.kaggle.explain import AnswerLost, is_taken
+from build.kaggle.explain import ResponseLost, is_taken
 from build.kaggle.journal import Entry, Journal
-from build.kaggle.polling import Tell, pause
+from build.kaggle.retry import pause
 
 PATIENT_LOOKS = 20  # READY, and yet files or the version are missing: Kaggle may be late, up to here
 READY_LIMIT_S = 2 * 3600.0  # a dataset of many gigabytes is processed for a long time
@@ -30,7 +30,7 @@ READY_LIMIT_S = 2 * 3600.0  # a dataset of many gigabytes is processed for a lon
 
 @dataclass(frozen=True, kw_only=True)
 class PushedDataset:
-    """A dataset that is on Kaggle, whole."""
+    """A dataset that is on Kaggle, complete."""
 
     ref: str
     url: str
@@ -46,7 +46,7 @@ class PushedDataset:
 
 
 def push_folder(slug: str, folder: Path, client: Kaggle, journal: Journal) -> str:
-    """Bring a folder onto Kaggle as the dataset `slug`, and return a line on what became of it.
+    """Push a folder to Kaggle as the dataset `slug`; return a status line.
 
     Raises:
         CheckFailed: it may not be uploaded as it is, or did not arrive whole.
@@ -57,24 +57,24 @@ def push_folder(slug: str, folder: Path, client: Kaggle, journal: Journal) -> st
 def push_dataset(
     staged: StagedDataset, client: Kaggle, journal: Journal, *, limit_s: float = READY_LIMIT_S
 ) -> PushedDataset:
-    """Bring a staged folder onto Kaggle unless it is there, and wait until it is there whole.
+    """Push a staged folder to Kaggle unless it is there, and wait until it is complete.
 
     Raises:
         CheckFailed: it did not arrive whole, in time, or at all.
     """
-    with watching(f"dataset {staged.slug}", quiet=not sys.stdout.isatty()) as tell:
+    with watching(f"dataset {staged.slug}", quiet=not sys.stdout.isatty()) as show_state:
         earlier = journal.unanswered("dataset", staged.inputs)
-        version, state = _find(staged, earlier, client, tell, limit_s)
+        version, state = _find(staged, earlier, client, show_state, limit_s)
         if version:
             if earlier:
-                version = _go_on(staged, earlier, version, client, journal, tell, limit_s)
+                version = _go_on(staged, earlier, version, client, journal, show_state, limit_s)
                 client.forget_uploads(staged.folder)
             return _pushed(staged, version, "already there")
         if state == "DELETED":
             cure = "a deleted slug cannot be used again: choose another"
-            raise CheckFailed([Problem(what="Kaggle has this dataset as deleted", where=staged.url, cure=cure)])
+            raise CheckFailed([Problem(what="this dataset was deleted on Kaggle", where=staged.url, cure=cure)])
         before = client.dataset_version(staged.owner, staged.slug) or 0 if state is not None else 0
-        tell("uploading")
+        show_state("uploading")
         uploaded = client.upload(staged.folder)
         with journal.attempt("dataset", staged.inputs, version_before=before) as result:
             try:
@@ -85,18 +85,18 @@ def push_dataset(
                     client.new_dataset_version(staged.folder, note, uploaded, result.sending)
             except CheckFailed as failed:
                 # Sent before, by this run or one that was killed, and hidden so far: the name is taken, by us.
-                ours = was_sent(earlier) or isinstance(failed, AnswerLost)
+                ours = was_sent(earlier) or isinstance(failed, ResponseLost)
                 if not (ours and state is None and is_taken(failed)):
                     raise
             result.taken()
-            result["version"] = wait_until_there(staged, client, before, tell, limit_s=limit_s)
+            result["version"] = wait_until_there(staged, client, before, show_state, limit_s=limit_s)
     return _pushed(staged, result["version"], "new version" if before else "created")
 
 
 def _find(
-    staged: StagedDataset, earlier: Entry | None, client: Kaggle, tell: Tell, limit_s: float
+    staged: StagedDataset, earlier: Entry | None, client: Kaggle, show_state: ShowState, limit_s: float
 ) -> tuple[int | None, str | None]:
-    """Look for a version that is this folder, or that an earlier run has made, whole or not; tell the state, too.
+    """Look for a version that is this folder, or that an earlier run has made, complete or not; return the state, too.
 
     Where that run's request may still be on its way, this looks until it must have shown (effects.py, 7).
     """
@@ -105,8 +105,8 @@ def _find(
 
     def look() -> int | None:
         nonlocal state
-        state = _settled_state(staged, client, tell, limit_s)
-        if state in DEAD and asked_for is None:
+        state = _settled_state(staged, client, show_state, limit_s)
+        if state in UNUSABLE and asked_for is None:
             return 0
         version = client.dataset_version(staged.owner, staged.slug) or 0 if state == READY else 0
         if version and asked_for and version > asked_for.result["version_before"]:
@@ -114,7 +114,7 @@ def _find(
         if version and not find_differences(staged, client, version):
             return version
         if asked_for:
-            tell("an earlier run may have sent it: looking for it")
+            show_state("an earlier run may have sent it: looking for it")
         return None
 
     return look_until(look, settles_at(earlier)), state
@@ -126,14 +126,14 @@ def _go_on(
     version: int,
     client: Kaggle,
     journal: Journal,
-    tell: Tell,
+    show_state: ShowState,
     limit_s: float,
 ) -> int:
-    """Bring to its end what an earlier run has begun, and return the version."""
+    """Finish what an earlier run has begun, and return the version."""
     before = earlier.result["version_before"] if was_sent(earlier) else version - 1
     with journal.attempt("dataset", staged.inputs, version_before=before) as result:
         result.taken(sent=earlier.result.get("sent", 0.0))
-        result["version"] = wait_until_there(staged, client, before, tell, limit_s=limit_s)
+        result["version"] = wait_until_there(staged, client, before, show_state, limit_s=limit_s)
     return int(result["version"])
 
 
@@ -160,7 +160,7 @@ def compare_sizes(wanted: dict[str, int], listed: dict[str, int]) -> list[str]:
 
 
 def wait_until_there(
-    staged: StagedDataset, client: Kaggle, before: int, tell: Tell, *, limit_s: float = READY_LIMIT_S
+    staged: StagedDataset, client: Kaggle, before: int, show_state: ShowState, *, limit_s: float = READY_LIMIT_S
 ) -> int:
     """Wait for a version above `before` that is READY and lists every file with its size; return its number.
 
@@ -170,7 +170,7 @@ def wait_until_there(
     start, looks, found = time.monotonic(), 0, ["nothing is listed yet"]
     while True:
         state = client.dataset_state(staged.owner, staged.slug)
-        if state in DEAD:
+        if state in UNUSABLE:
             what = f"Kaggle could not process the upload (state {state})"
             raise CheckFailed([Problem(what=what, where=staged.url, cure="run the same command again")])
         if state == READY:
@@ -184,22 +184,22 @@ def wait_until_there(
                 if version <= before:
                     found = [f"the newest version is still {version}"]
                 raise CheckFailed([_incomplete(staged, found)])
-            tell(f"ready, but {found[0]}")
+            show_state(f"ready, but {found[0]}")
         else:
-            tell(f"{state or 'not shown yet'}")
+            show_state(f"{state or 'not shown yet'}")
         if time.monotonic() - start > limit_s:
             what = f"still {state or 'not shown'} after {limit_s / 60:.0f} minutes"
             raise CheckFailed(
-                [Problem(what=what, where=staged.url, cure="run the same command again: it goes on waiting")]
+                [Problem(what=what, where=staged.url, cure="run the same command again: it continues to wait")]
             )
         pause()
 
 
-def _settled_state(staged: StagedDataset, client: Kaggle, tell: Tell, limit_s: float) -> str | None:
+def _settled_state(staged: StagedDataset, client: Kaggle, show_state: ShowState, limit_s: float) -> str | None:
     """Return the state once nothing is being processed, this version or another."""
     start = time.monotonic()
-    while (state := client.dataset_state(staged.owner, staged.slug)) not in (None, READY, *DEAD):
-        tell(str(state))
+    while (state := client.dataset_state(staged.owner, staged.slug)) not in (None, READY, *UNUSABLE):
+        show_state(str(state))
         if time.monotonic() - start > limit_s:
             what = f"an earlier version is still {state} after {limit_s / 60:.0f} minutes"
             raise CheckFailed([Problem(what=what, where=staged.url, cure="run the same command later")])
@@ -223,5 +223,5 @@ def _incomplete(staged: StagedDataset, found: list[str]) -> Problem:
     return Problem(
         what=f"Kaggle calls the dataset ready, but {'; '.join(found)}: no notebook may start with it",
         where=staged.url,
-        cure="run the same command again: it makes a new version, whole",
+        cure="run the same command again: it makes a new, complete version",
     )

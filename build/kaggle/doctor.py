@@ -1,19 +1,21 @@
 """`make doctor`: would a push work now? One line per thing that it needs: ok, warn or fail, each with its cure.
 
-First what can be seen here, then what the site says; a question that fails becomes a line, and the next is asked. No
-line holds a secret: of the credentials only the place is named.
+A check that fails to run becomes a line, and the next one runs. No line holds a secret: of the credentials only the
+place is named.
 """
 
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from build.core.credentials import blocking_problems, find_sources
 from build.core.errors import CheckFailed, UsageError
 from build.core.foreign_text import shown, shown_value
-from build.kaggle.diagnosis import Check, Finding
+from build.kaggle.checks import LOCAL_CHECKS, Check, Finding, site_checks
+from build.kaggle.client import open_client
 
 _COLOURS = {"ok": "32", "warn": "33", "fail": "31"}  # ANSI green, yellow, red
 
@@ -36,42 +38,37 @@ def run(as_json: bool) -> None:
         )
     else:
         for about, count in Counter(finding.about for finding in findings if finding.absent).items():
-            cure = "push-inference and push-training bring what they need; --json names each"
-            text = f"{count} more are not on Kaggle (yet)"
-            print(as_line(Finding(about=about, level="ok", text=text, cure=cure)))
-        print(f"{failed} of {len(findings)} would stop a push" if failed else "nothing stands against a push")
+            cure = "push-inference and push-training upload what they need; --json names each"
+            print(as_line(Finding("ok", f"{count} more are not on Kaggle (yet)", cure, about)))
+        print(f"{failed} of {len(findings)} would stop a push" if failed else "nothing stops a push")
     if failed:
         raise SystemExit(1)
 
 
 def examine() -> Iterator[Finding]:
     """Yield every finding, as it is found."""
-    from build.core.credentials import blocking_problems, find_sources
-    from build.kaggle.client import open_client  # loads Kaggle's client
-    from build.kaggle.local_checks import LOCAL_CHECKS
-    from build.kaggle.site_checks import site_checks
-
     for about, check in LOCAL_CHECKS:
         yield from guarded(about, check)
     if blocking_problems() or not find_sources():
-        return  # said already, and nobody to sign in
+        return  # reported already, and there is no account to sign in
     try:
         client = open_client()
     except CheckFailed as failed:
         yield from as_findings("sign-in", failed)
         return
     except UsageError as wrong:
-        yield Finding(about="sign-in", level="fail", text=str(wrong))
+        yield Finding("fail", str(wrong), about="sign-in")
         return
-    yield Finding(about="sign-in", level="ok", text=f"as {client.username}")
+    yield Finding("ok", f"as {client.username}", about="sign-in")
     for about, check in site_checks(client, datetime.now(UTC)):
         yield from guarded(about, check)
 
 
 def guarded(about: str, check: Check) -> Iterator[Finding]:
-    """Yield what a check finds; what stops it becomes a finding, not the end of the examination."""
+    """Yield what a check finds; an error in it becomes a finding, and the next check runs."""
     try:
-        yield from check()
+        for finding in check():
+            yield replace(finding, about=about)
     except CheckFailed as failed:
         yield from as_findings(about, failed)
 
@@ -80,7 +77,7 @@ def as_findings(about: str, failed: CheckFailed) -> Iterator[Finding]:
     """Make findings of problems."""
     for problem in failed.problems:
         text = f"{problem.where}: {problem.what}" if problem.where else problem.what
-        yield Finding(about=about, level="fail", text=text, cure=problem.cure)
+        yield Finding("fail", text, problem.cure, about)
 
 
 def as_line(finding: Finding, terminal: bool | None = None) -> str:

@@ -59,7 +59,7 @@ def safe_path(folder: Path, name: str) -> Path:
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether a part of a name begins with a dot: programs read such files unasked (.git/hooks, .bashrc)."""
+    """Return whether a part of a name begins with a dot: programs read such files unasked (.git/hooks, .bashrc)."""
     return any(part.startswith(".") for part in name.split("/"))
 
 
@@ -106,7 +106,7 @@ def fold_name(name: str) -> str:
 
 
 def read_small(limit_bytes: int) -> Callable[["Response"], bytes]:
-    """Return a reader of a whole answer into memory, up to a limit."""
+    """Return a reader of a whole response into memory, up to a limit."""
 
     def read(response: "Response") -> bytes:
         found = b""
@@ -127,7 +127,7 @@ def fetch_files(addresses: Mapping[str, str], into: Path, asked: Asked, *, limit
             bytes.
     """
     if hidden := sorted(name for name in addresses if is_hidden(name) and not _PATH_STEPS & set(name.split("/"))):
-        print(f"      hidden files stay on the site: {shown(', '.join(map(quoted, hidden)))}", file=sys.stderr)
+        print(f"      hidden files are not downloaded: {shown(', '.join(map(quoted, hidden)))}", file=sys.stderr)
         addresses = {name: address for name, address in addresses.items() if name not in hidden}
     if problems := conflicting_names(addresses):
         cure = "look at the page on Kaggle; nothing was written"
@@ -156,7 +156,7 @@ def fetch_files(addresses: Mapping[str, str], into: Path, asked: Asked, *, limit
 def continue_download(
     place: Path, *, limit_bytes: int, advance: Advance = lambda done, total: None
 ) -> Callable[["Response"], None]:
-    """Return a reader that brings an answer's body to `place`; called again after a break it goes on at the byte."""
+    """Return a reader that writes a response's body to `place`; called again after a break it goes on at the byte."""
 
     def take(response: "Response") -> None:
         size = _length(response)

@@ -55,9 +55,9 @@ def find_drift(remote: str, ours: str, slug: str, attempts: Sequence[Entry]) -> 
 
 
 def is_own_build(remote: str) -> bool:
-    """Tell whether a notebook still carries the seal of a build and the cells that it was set on.
+    """Return whether a notebook still carries the seal of a build and the cells that it was set on.
 
-    So a fresh clone, without a journal, can tell an older build from an edit; where Kaggle has dropped the seal it
+    So a fresh clone, without a journal, recognises an older build; where Kaggle has dropped the seal it
     cannot, and asks.
     """
     content = read_object(remote.encode())

@@ -9,7 +9,7 @@
    is sent again; a submission never is (there are five a day), that run ends as in 5.
 5. Nobody knows: no answer, half an answer, one that makes no sense, a gateway's 502 or 504. The request may be at work
    in there still. It is looked for every KIT_POLL_S until KIT_SETTLE_S (ten minutes) have passed since it was sent. If
-   nothing shows, the run ends with exit 1 (`AnswerLost`) and sends nothing again, whatever came before.
+   nothing shows, the run ends with exit 1 (`ResponseLost`) and sends nothing again, whatever came before.
 6. Once a request may have arrived, a refusal of the next one proves nothing ("this title is in use": by whom?): rules 4
    and 5 hold for the whole run.
 7. The next run, also after a kill at any moment, reads that time in the journal and looks until as many seconds have
@@ -28,10 +28,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from build.core.errors import CheckFailed, Problem
-from build.kaggle.explain import AnswerLost, Asked, explain, in_short
+from build.kaggle.explain import Asked, ResponseLost, explain, in_short
 from build.kaggle.journal import Entry
-from build.kaggle.polling import pause, seconds_of
-from build.kaggle.retry import ATTEMPTS, back_off, failures, is_hopeless, judge
+from build.kaggle.retry import ATTEMPTS, back_off, failures, is_hopeless, judge, pause, seconds_of
 from build.kaggle.wire import requests_sent
 
 T = TypeVar("T")
@@ -57,13 +56,13 @@ def change(
     sending: Callable[[], None],
     repeats: bool = True,
 ) -> T:
-    """Send a request that changes something; return its answer, or what `look` makes of its effect.
+    """Send a request that changes something; return its response, or what `look` makes of its effect.
 
     `look` asks the site once, None: nothing shows. `sending` notes in the journal that the request leaves now.
     `repeats`: it may be sent again where the site has given it up and shows nothing of it.
 
     Raises:
-        AnswerLost: nobody knows whether it had its effect.
+        ResponseLost: nobody knows whether it had its effect.
         CheckFailed: it had none, with Kaggle's reason.
     """
     perhaps_taken = False
@@ -79,7 +78,7 @@ def change(
             perhaps_taken = perhaps_taken or failure.fate != "not taken"
             if perhaps_taken:
                 until = sent + settle_s() if failure.fate == "unknown" else 0.0
-                _tell(error, until)
+                _print_what_is_awaited(error, until)
                 found = _look_for(look, until, asked, error)
                 if found is not None:
                     return found
@@ -87,7 +86,7 @@ def change(
                 raise lost(asked) from error
             if is_hopeless(failure, attempt):
                 explained = explain(error, asked)
-                raise AnswerLost(explained.problems) if perhaps_taken else explained from error
+                raise ResponseLost(explained.problems) if perhaps_taken else explained from error
             back_off(error, failure, attempt)
     raise AssertionError("the last attempt returns or raises")
 
@@ -106,7 +105,7 @@ def look_until(look: Callable[[], T | None], until: float = 0.0, *, looks: int =
 
 
 def was_sent(entry: Entry | None) -> bool:
-    """Tell whether an attempt in the journal has sent its request, and what came of that is not known."""
+    """Return whether an attempt in the journal has sent its request, and what came of that is not known."""
     return entry is not None and entry.state == "begun" and "sent" in entry.result
 
 
@@ -121,24 +120,24 @@ def settles_at(entry: Entry | None) -> float:
     return sent + settle_s() if sent else 0.0
 
 
-def lost(asked: Asked) -> AnswerLost:
-    """Say that nobody knows whether a request had its effect."""
-    what = f"the request to {asked.doing} was sent, its answer is lost, and Kaggle shows nothing of it so far"
+def lost(asked: Asked) -> ResponseLost:
+    """Return the error for a request of which nobody knows whether it had its effect."""
+    what = f"the request to {asked.doing} was sent, the response was lost, and Kaggle shows nothing of it so far"
     cure = (
         f"nothing was sent twice; look at {asked.link}, then run the same command: it looks again, and sends again "
         f"only what Kaggle does not show {settle_s():.0f} s after it was sent"
     )
-    return AnswerLost([Problem(what=what, where=asked.ref, cure=cure)])
+    return ResponseLost([Problem(what=what, where=asked.ref, cure=cure)])
 
 
 def _look_for(look: Callable[[], T | None], until: float, asked: Asked, error: Exception) -> T | None:
     try:
         return look_until(look, until, looks=LOOKS)
     except CheckFailed as blind:  # the site cannot even be asked
-        raise AnswerLost([*lost(asked).problems, *blind.problems]) from error
+        raise ResponseLost([*lost(asked).problems, *blind.problems]) from error
 
 
-def _tell(error: Exception, until: float) -> None:
+def _print_what_is_awaited(error: Exception, until: float) -> None:
     how_long = f" until {datetime.fromtimestamp(until):%H:%M:%S}" if until else ""
-    line = f"      {in_short(error)}; looking whether Kaggle took it{how_long}"
+    line = f"      {in_short(error)}; checking whether Kaggle took it{how_long}"
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What an answer of Kaggle's means for the person at the keyboard, with the cure; and no credential in any message."""
+"""What a response of Kaggle's means for the person at the keyboard, with the cure; and no credential in any message."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class BodyError(Exception):
     """A 200 whose body says that it did not work."""
 
 
-class AnswerLost(CheckFailed):
+class ResponseLost(CheckFailed):
     """A request was sent, and nobody knows whether it had its effect: the next run asks again (effects.py)."""
 
 
@@ -53,7 +53,7 @@ def quote(error: Exception) -> str:
 
 
 def status_of(error: Exception) -> int:
-    """Return the HTTP code of an answer, 0 if there was none."""
+    """Return the HTTP code of a response, 0 if there was none."""
     response = getattr(error, "response", None)
     return 0 if response is None else int(response.status_code)
 
@@ -62,33 +62,33 @@ def in_short(error: Exception) -> str:
     """Say in a few words what happened to one attempt."""
     status = status_of(error)
     if status == 429:
-        return "Kaggle is asked too often (429)"
+        return "too many requests (429)"
     if status:
         return f"Kaggle answered {status}"
-    return f"no usable answer ({type(error).__name__})"
+    return f"no usable response ({type(error).__name__})"
 
 
 def is_absent(failed: CheckFailed) -> bool:
-    """Tell whether this was the answer for something that does not exist, or not yet: 403 or 404."""
+    """Return whether this was the response for something that does not exist, or not yet: 403 or 404."""
     return status_of(failed.__cause__) in (403, 404) if isinstance(failed.__cause__, Exception) else False
 
 
 def is_certificate(error: Exception) -> bool:
-    """Tell a certificate that is not trusted from an encrypted connection that merely broke."""
+    """Return whether a certificate is not trusted; an encrypted connection that merely broke is something else."""
     from requests.exceptions import SSLError
 
     return isinstance(error, SSLError) and "CERTIFICATE" in str(error).upper()
 
 
 def is_local_fault(error: Exception) -> bool:
-    """Tell whether it is this machine's fault: a full disk, a file that may not be read."""
+    """Return whether it is this machine's fault: a full disk, a file that may not be read."""
     from requests.exceptions import RequestException
 
     return isinstance(error, OSError) and not isinstance(error, RequestException | ConnectionError | TimeoutError)
 
 
 def is_taken(failed: CheckFailed) -> bool:
-    """Tell whether a title or slug was refused because it is in use: 409, or the same in the body of a 200."""
+    """Return whether a title or slug was refused because it is in use: 409, or the same in the body of a 200."""
     cause = failed.__cause__
     return isinstance(cause, Exception) and (status_of(cause) == 409 or bool(_TAKEN.search(str(cause))))
 
@@ -106,13 +106,13 @@ def explain(error: Exception, asked: Asked) -> CheckFailed:
         what, cure = _by_status(status, words, asked)
     elif is_certificate(error):
         what = f"the encrypted connection could not be verified: {words}"
-        cure = "a proxy in between? name its certificate in REQUESTS_CA_BUNDLE; verification is never switched off"
+        cure = "is a proxy in between? put its certificate into REQUESTS_CA_BUNDLE; verification is never switched off"
     elif isinstance(error, Timeout):
-        what, cure = f"no answer in time while asked to {asked.doing}", "run the same command again; it resumes"
+        what, cure = f"no response in time to the request to {asked.doing}", "run the same command again; it resumes"
     elif is_local_fault(error):
         what, cure = (
             f"this machine could not go on: {shown(error)}",
-            "make room or access, then run again; it resumes",
+            "free some space or allow access, then run again; it resumes",
         )
     elif isinstance(error, RequestException | OSError):
         what = f"Kaggle cannot be reached ({type(error).__name__}: {words})"
@@ -120,8 +120,8 @@ def explain(error: Exception, asked: Asked) -> CheckFailed:
     elif type(error) is ValueError:  # before it sends anything, the client looks at what it is given
         what, cure = f"Kaggle's client refuses to {asked.doing}: {words}", "correct it, then run the same command again"
     else:
-        what = f"an answer that Kaggle's client does not understand ({type(error).__name__}: {words})"
-        cure = "run the same command again; if it stays so, the client is too old for the site: see make doctor"
+        what = f"a response that Kaggle's client does not understand ({type(error).__name__}: {words})"
+        cure = "run the same command again; if that does not help, the client is too old for the site: see make doctor"
     return CheckFailed([Problem(what=what, where=where, cure=cure)])
 
 
@@ -144,7 +144,7 @@ def _limit(words: str, asked: Asked) -> CheckFailed | None:
             [Problem(what=f"too many GPU sessions at once: {words}", where=asked.ref, cure=cure)]
         )
     if re.search(r"weekly .*quota|quota .*(exceeded|reached|spent)", words, re.I):
-        cure = "the hours come back on Saturday 00:00 UTC; make doctor tells how many are left"
+        cure = "the hours come back on Saturday 00:00 UTC; make doctor shows how many are left"
         return QuotaSpent([Problem(what=f"this week's GPU hours are spent: {words}", where=asked.ref, cure=cure)])
     return None
 
@@ -154,7 +154,7 @@ def _by_status(status: int, words: str, asked: Asked) -> tuple[str, str]:
         return _unauthenticated()
     if asked.kind == "competition" and status == 403:
         return (
-            f"Kaggle does not let this account {asked.doing}: {words}; most likely its rules are not accepted yet",
+            f"Kaggle does not let this account {asked.doing}: {words}; most likely you have not accepted the rules yet",
             f"join and accept them at {asked.link}/rules, then run the same command again",
         )
     if status in (403, 404):
@@ -174,7 +174,7 @@ def _by_status(status: int, words: str, asked: Asked) -> tuple[str, str]:
     if status == 429:
         return "Kaggle keeps answering 429, too many requests", "run the same command later; it resumes"
     if status == 413 or (status == 400 and asked.kind == "kernel" and "1 MB" in words):
-        return f"Kaggle finds it too large: {words}", "a notebook's source must stay below 1 MB: make check"
+        return f"Kaggle says it is too large: {words}", "a notebook's source must stay below 1 MB: make check"
     if status >= 500:
         return f"Kaggle keeps answering {status}: {words}", "run the same command later; it resumes"
     return f"Kaggle refuses to {asked.doing} ({status}: {words})", asked.link

@@ -12,12 +12,13 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps, waiting, watching
-from build.kaggle.client import Kaggle, Submission
+from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
 from build.kaggle.outputs import verify_submission
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import bundle_sha256, find_receipt, manifest_hashes, rehearse_for
+from build.kaggle.responses import Submission
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import Staged, stage
 from build.kaggle.submissions import ERROR, list_url, newest_submission, submit_once, wait_for_score
@@ -56,7 +57,7 @@ class PushOptions:
 
 
 def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
-    """Bring one experiment's inference to a scored submission and return what there is of it.
+    """Push one experiment's inference until its submission is scored; return what there is of it.
 
     Raises:
         CheckFailed: a step failed; nothing after it was done.
@@ -77,14 +78,14 @@ def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
         steps.skip(4, f"these sources with these weights are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
     if not (options.submit or options.wait):
-        return result | {"next": f"it runs on Kaggle; `{options.command(wait=True)}` goes on with it"}
+        return result | {"next": f"it is running on Kaggle; `{options.command(wait=True)}` continues with it"}
     if _is_submitted(version, journal) and not options.again:
         steps.skip(2, "its outputs were verified before it was submitted")
     else:
         version, images = _run(options, staged, version, client, journal, steps)
         result |= {"version": version.number, "url": version.url, "images": images}
     if not options.submit:
-        return result | {"next": f"not submitted, as asked; `{options.command(submit=True)}` does"}
+        return result | {"next": f"not submitted, as requested; `{options.command(submit=True)}` does"}
     return result | _submit(options, staged, version, bundles, client, journal, steps)
 
 
@@ -108,9 +109,9 @@ def _run(
     options: PushOptions, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps
 ) -> tuple[Version, int]:
     """Wait for the run, fetch what it left, verify it; return its version and the number of images predicted."""
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as tell:
-        staged, version, word = run_with_input(staged, version, client, journal, tell)
-        note(word)
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as show_state:
+        staged, version, status = run_with_input(staged, version, client, journal, show_state)
+        note(status)
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
         folder = download(staged, version, client, journal, verify_submission)
         images = verify_submission(folder)
@@ -141,20 +142,20 @@ def _submit(
         return {"submission": before["ref"], **scored, "nothing_left_to_do": True}
     score = _score(options, staged, version, bundles)
     with steps.step("submission", f"version {version.number} to {SLUG}") as note:
-        with watching("submitting", options.quiet) as tell:
+        with watching("submitting", options.quiet) as show_state:
             message = options.message or f"{options.experiment} version {version.number}"
-            made = submit_once(SLUG, version, message, client, journal, tell, again=options.again)
+            made = submit_once(SLUG, version, message, client, journal, show_state, again=options.again)
         note(f"{made.ref} “{made.description}”, {made.status}: {list_url(SLUG)}")
     append_score(_with_result(score, made))  # at once, as pending: a submission is never forgotten
     with steps.step(
         "score", "Kaggle reruns the notebook on the hidden test" if options.wait else "not waited for"
     ) as note:
         if options.wait:
-            with watching("on Kaggle", options.quiet) as tell:
-                made = wait_for_score(SLUG, made, client, journal, tell)
+            with watching("on Kaggle", options.quiet) as show_state:
+                made = wait_for_score(SLUG, made, client, journal, show_state)
             note(f"public {made.public}, private {made.private}" if made.status != ERROR else "an error")
         else:
-            note("`make scores` asks for it")
+            note("`make scores` fetches it")
     with steps.step("ledger", str(LEDGER)) as note:
         final = _with_result(score, made)
         append_score(final)
@@ -196,6 +197,7 @@ def _refuse_failed(status: str, error: str, ref: int) -> None:
     if status == ERROR:
         what = f"submission {ref} ended in an error on Kaggle: {error or 'it does not say which'}"
         cure = (
-            "Kaggle shows no traceback of the hidden rerun: rehearse it, `make rehearse EXPERIMENT=…`; --again submits"
+            "Kaggle shows no traceback of the hidden rerun: rehearse it, `make rehearse EXPERIMENT=…`; --again submits "
+            "once more"
         )
         raise CheckFailed([Problem(what=what, where=list_url(SLUG), cure=cure)])

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from build.core.errors import CheckFailed, UsageError
 from build.core.foreign_text import hide_in_value
-from build.kaggle.explain import AnswerLost
+from build.kaggle.explain import ResponseLost
 
 STAGING = "staging"  # below the folder of pushes (staging.py, dataset_folders.py): made anew each time
 State = Literal["begun", "done", "failed"]
@@ -128,13 +128,13 @@ class Journal:
         """Note that a step begins, and how it ends; what is put into the yielded dictionary is its result.
 
         `before` is written at once: what a later run must know to find out whether this one had its effect. Whatever
-        ends the block other than `CheckFailed` leaves the step begun: nobody knows then. So does `AnswerLost`.
+        ends the block other than `CheckFailed` leaves the step begun: nobody knows then. So does `ResponseLost`.
         """
         number = self._begin(step, inputs, before)
         result = Attempt(before, lambda: self._keep(number, result))
         try:
             yield result
-        except AnswerLost:
+        except ResponseLost:
             raise
         except CheckFailed as failed:
             self._end(number, "failed", {**result, "problems": [problem.as_json() for problem in failed.problems]})

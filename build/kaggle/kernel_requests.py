@@ -1,4 +1,4 @@
-"""What is asked and told about kernels: save, state, source, outputs, and the GPU hours they cost."""
+"""Requests about kernels: save, state, source, outputs, and the GPU hours they cost."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from build.core.errors import CheckFailed
-from build.kaggle import responses as answers
-from build.kaggle.api_session import PAGE, ApiSession, filled
+from build.kaggle import responses
 from build.kaggle.effects import change
 from build.kaggle.explain import Asked, is_absent, status_of
-from build.kaggle.records import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
-from build.kaggle.session import silence
+from build.kaggle.responses import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
+from build.kaggle.session import PAGE, ApiSession, filled, silence
 from build.kaggle.sources import cells_sha256
 from build.notebooks.metadata import KERNEL_METADATA
 
@@ -34,12 +33,12 @@ class KernelRequests(ApiSession):
     def push_kernel(self, folder: Path, sending: Callable[[], None] = lambda: None) -> PushedKernel:
         """Save a new version of the kernel in `folder` (kernel-metadata.json with the owner filled in).
 
-        A lost answer is settled by the newest version's number and its cells, by the rules of effects.py; `sending` is
+        A lost response is settled by the newest version's number and its cells (rules in effects.py); `sending` is
         called just before the request leaves.
 
         Raises:
-            AnswerLost: nobody knows whether there is a new version.
-            CheckFailed: an error in the answer, no version, any dropped source; also SessionLimitReached, QuotaSpent.
+            ResponseLost: nobody knows whether there is a new version.
+            CheckFailed: an error in the response, no version, any dropped source; also SessionLimitReached, QuotaSpent.
         """
         metadata = json.loads((folder / KERNEL_METADATA).read_text(encoding="utf-8"))
         owner, _, slug = metadata["id"].partition("/")
@@ -49,7 +48,7 @@ class KernelRequests(ApiSession):
 
         def push() -> PushedKernel:
             with silence():
-                return answers.pushed_kernel(self._api.kernels_push(str(folder)))
+                return responses.pushed_kernel(self._api.kernels_push(str(folder)))
 
         def look() -> PushedKernel | None:
             for now in self.newer_versions(owner, slug, version_before):
@@ -60,15 +59,13 @@ class KernelRequests(ApiSession):
         return change(push, Asked("save the notebook", "kernel", metadata["id"]), look, sending=sending)
 
     def kernel_state(self, owner: str, slug: str, version: int | None = None) -> KernelState:
-        """Tell how far the run of a version is, of the newest by default; ABSENT where Kaggle shows none."""
+        """Return how far the run of a version is, of the newest by default; ABSENT where Kaggle shows none."""
         from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
 
         request = filled(ApiGetKernelSessionStatusRequest(), user_name=owner, kernel_slug=slug, **label(version))
-        asked = Asked("tell the state of the notebook", "kernel", f"{owner}/{slug}")
-        answer = self._ask_version("kernels.kernels_api_client.get_kernel_session_status", request, asked)
-        return answers.kernel_state(answer) if answer is not None else KernelState(ABSENT)
-
-    kernel_status = kernel_state
+        asked = Asked("show the state of the notebook", "kernel", f"{owner}/{slug}")
+        response = self._ask_version("kernels.kernels_api_client.get_kernel_session_status", request, asked)
+        return responses.kernel_state(response) if response is not None else KernelState(ABSENT)
 
     def pull_kernel(self, owner: str, slug: str, version: int | None = None) -> RemoteKernel | None:
         """Return a version of the kernel as the site has it, the newest by default; None where Kaggle shows none."""
@@ -76,10 +73,10 @@ class KernelRequests(ApiSession):
 
         request = filled(ApiGetKernelRequest(), user_name=owner, kernel_slug=slug, **label(version))
         asked = Asked("show the notebook", "kernel", f"{owner}/{slug}")
-        answer = self._ask_version("kernels.kernels_api_client.get_kernel", request, asked)
-        if answer is None:
+        response = self._ask_version("kernels.kernels_api_client.get_kernel", request, asked)
+        if response is None:
             return None
-        remote = answers.remote_kernel(answer)  # its number is that of the newest version, whichever is shown
+        remote = responses.remote_kernel(response)  # its number is that of the newest version, whichever is shown
         return replace(remote, version=version) if version else remote
 
     def newer_versions(self, owner: str, slug: str, before: int) -> Iterator[RemoteKernel]:
@@ -141,5 +138,5 @@ class KernelRequests(ApiSession):
         from kagglesdk.kernels.types.kernels_api_service import ApiGetAcceleratorQuotaStatisticsRequest
 
         request = ApiGetAcceleratorQuotaStatisticsRequest()
-        asked = Asked("tell the GPU hours", "account")
-        return answers.quota(self.ask("kernels.kernels_api_client.get_accelerator_quota_statistics", request, asked))
+        asked = Asked("show the GPU hours", "account")
+        return responses.quota(self.ask("kernels.kernels_api_client.get_accelerator_quota_statistics", request, asked))

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from build.core.errors import CheckFailed, Problem
+from build.core.progress import ShowState
 from build.kaggle import drift
-from build.kaggle.client import Kaggle, RemoteKernel
+from build.kaggle.client import Kaggle
 from build.kaggle.effects import look_until, settles_at
 from build.kaggle.explain import SessionLimitReached
 from build.kaggle.journal import Journal
-from build.kaggle.polling import Tell, pause
+from build.kaggle.responses import RemoteKernel
+from build.kaggle.retry import pause
 from build.kaggle.staging import Staged, differences
 from build.notebooks.builder import pull_command
 
@@ -81,7 +83,9 @@ def look_for_drift(staged: Staged, remote: RemoteKernel | None, journal: Journal
     raise CheckFailed([Problem(what=f"{what}\n{drift.coloured(found.diff)}\n", where=staged.kernel, cure=cure)])
 
 
-def push(staged: Staged, remote: RemoteKernel | None, client: Kaggle, journal: Journal, tell: Tell) -> Version:
+def push(
+    staged: Staged, remote: RemoteKernel | None, client: Kaggle, journal: Journal, show_state: ShowState
+) -> Version:
     """Push a staged notebook unless it is there, and compare what the site then has with what was sent.
 
     `remote` is what the site has now. While Kaggle runs no more sessions of this account, this waits.
@@ -89,7 +93,7 @@ def push(staged: Staged, remote: RemoteKernel | None, client: Kaggle, journal: J
     Raises:
         CheckFailed: Kaggle refuses it, the week's quota is spent, or what it took is not what was sent.
     """
-    if found := _sent_before(staged, client, journal, tell):
+    if found := _sent_before(staged, client, journal, show_state):
         journal.record("kernel", staged.inputs, version=found.number, url=found.url, recovered=True)
         return found
     drift.remember_pushed(staged.slug, staged.source)
@@ -100,10 +104,10 @@ def push(staged: Staged, remote: RemoteKernel | None, client: Kaggle, journal: J
                 break
             except SessionLimitReached:
                 result.refused()
-                tell("waiting: Kaggle runs no more GPU sessions of this account at once")
+                show_state("waiting: this account already runs as many GPU sessions as Kaggle allows")
                 pause()
         result.taken(version=pushed.version, url=pushed.url)
-        tell(f"version {pushed.version} is read back")
+        show_state(f"version {pushed.version} is read back")
         _read_back(staged, client, pushed.version)
     return Version(kernel=staged.kernel, number=pushed.version, url=pushed.url)
 
@@ -112,7 +116,7 @@ def _number(remote: RemoteKernel | None) -> int:
     return (remote.version or 0) if remote else 0
 
 
-def _sent_before(staged: Staged, client: Kaggle, journal: Journal, tell: Tell) -> Version | None:
+def _sent_before(staged: Staged, client: Kaggle, journal: Journal, show_state: ShowState) -> Version | None:
     """Find the version that an earlier run has made of this very notebook; None: it never arrived, or not as sent.
 
     Where its request may still be on its way, this looks until it must have shown (effects.py, 7).
@@ -129,7 +133,7 @@ def _sent_before(staged: Staged, client: Kaggle, journal: Journal, tell: Tell) -
         for remote in client.newer_versions(staged.owner, staged.slug, earlier.result["version_before"]):
             if not differences(staged, remote) or _number(remote) == answered:
                 return remote
-        tell("an earlier run may have sent it: looking for it")
+        show_state("an earlier run may have sent it: looking for it")
         return None
 
     remote = look_until(look, settles_at(earlier))
@@ -144,7 +148,7 @@ def _sent_before(staged: Staged, client: Kaggle, journal: Journal, tell: Tell) -
 
 
 def _not_there(staged: Staged) -> Problem:
-    what = "Kaggle took it, but does not show it to this account (403, 404, or an older version)"
+    what = "Kaggle accepted it, but does not show it to this account (403, 404, or an older version)"
     cure = f"look at https://www.kaggle.com/code/{staged.kernel}, then run the same command again"
     return Problem(what=what, where=staged.kernel, cure=cure)
 

@@ -43,7 +43,7 @@ def verify_submission(folder: Path) -> int:
     expected = [sample_id(image, target) for image in images for target in TARGETS]
     texts = [_reworded(text, path) for text in submission_problems(path, expected)]
     if names is not None and not images:
-        texts.append("it has no row of any image")
+        texts.append("it has no row for any image")
     if texts:
         raise CheckFailed([Problem(what=text, where=str(path), cure=cure_of_submission(text)) for text in texts])
     return len(images)
@@ -59,7 +59,7 @@ def verify_training(folder: Path, experiment: str) -> Path:
     try:
         config = read_bundle_json(run, CONFIG_FILE)
     except BundleError as error:
-        what, cure = str(error), "the training did not come to its end: look at its log"
+        what, cure = str(error), "the training did not finish: look at its log"
         if there := sorted(path.stem for path in run.glob("*.safetensors")):
             what = f"{error}: not finished, it holds {', '.join(there)}"
             cure = "attach this notebook's own output to it (Add Input, Your Work) and run it again: it goes on there"
@@ -93,7 +93,9 @@ def _fault_of_predictions(oof: Path) -> str:
         text = read_foreign_file(oof, LARGEST_OOF).decode("utf-8", errors="replace")
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (ValueError, csv.Error) as error:
-        return f"is no table of predictions: it {error}" if isinstance(error, ValueError) else f"is no CSV: {error}"
+        return (
+            f"is not a table of predictions: it {error}" if isinstance(error, ValueError) else f"is not a CSV: {error}"
+        )
     lines = [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
     if not rows or lines:
         return f"{len(lines)} lines have a prediction that is not a finite number, the first is line {[*lines, 2][0]}"
@@ -127,4 +129,4 @@ def _reworded(text: str, path: Path) -> str:
     """Put a sentence of the validator, which speaks of a sample submission, into the terms of a file on its own."""
     text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ").replace(f"{path} ", "")
     text = text.replace("of the sample submission are missing", "are missing: an image needs all five targets")
-    return text.replace("are not in the sample submission", f"are no <image_id>__<one of {json.dumps(TARGETS)}>")
+    return text.replace("are not in the sample submission", f"are not <image_id>__<one of {json.dumps(TARGETS)}>")

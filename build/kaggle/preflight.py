@@ -1,26 +1,24 @@
-"""`make preflight`: five minutes on Kaggle tell what its image really holds, beside what the kit assumes.
+"""`make preflight`: five minutes on Kaggle show what its image really holds, beside what the kit assumes.
 
 build → account → drift → push → run → report, resumable like `flow.py`. The image changes every month or so: `--again`
 looks once more. A person looks at the comparison, then `python -m build preflight --accept` takes it over.
 """
 
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_value
+from build.core.image import IMAGE
 from build.core.progress import Steps, watching
-from build.kaggle.accept import IMAGE, read_seen, write_seen
-from build.kaggle.command import INTERRUPTED
-from build.kaggle.comparison import Compared, as_lines, compare
-from build.kaggle.journal import Journal, only_push
+from build.kaggle.journal import Journal
 from build.kaggle.kernels import current_attempt, pushed_before
-from build.kaggle.preparation import JOURNAL, PUSH_FOLDER, account, push_unless_edited
+from build.kaggle.preflight_report import Compared, accept_report, as_lines, compare, read_seen
+from build.kaggle.preparation import account, one_push, push_unless_edited
 from build.kaggle.runs import download, wait_for_run
 from build.kaggle.staging import Staged, stage
 from build.notebooks.builder import NOTEBOOKS, ROOT, build, preflight_card
@@ -45,12 +43,8 @@ def run(as_json: bool, *, accept: bool = False, again: bool = False, overwrite: 
     if accept:
         _accept(as_json)
         return
-    with only_push(PUSH_FOLDER), closing(Journal(JOURNAL)) as journal:
-        try:
-            report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
-        except KeyboardInterrupt:
-            print("\nstopped; what runs on Kaggle goes on: `make preflight` continues", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
+    with one_push("make preflight") as journal:
+        report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
     _show(report, result, as_json)
 
 
@@ -74,11 +68,11 @@ def look(journal: Journal, *, again: bool, overwrite: bool, quiet: bool) -> tupl
         version = push_unless_edited(staged, client, journal, steps, overwrite=overwrite)
     else:
         steps.skip(2, f"this preflight is version {version.number} already (--again looks once more): {version.url}")
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", quiet) as tell:
-        note(wait_for_run(staged, version, client, journal, tell))
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", quiet) as show_state:
+        note(wait_for_run(staged, version, client, journal, show_state))
     with steps.step("report", f"{REPORT} of version {version.number}") as note:
         report = read_report(download(staged, version, client, journal, read_report))
-        write_json(LATEST, report)
+        write_json(LATEST, report | {"run": f"{staged.kernel} version {version.number}"})
         note(str(LATEST))
     return report, {"kernel": staged.kernel, "version": version.number, "url": version.url}
 
@@ -128,7 +122,7 @@ def _show(report: dict[str, Any], result: dict[str, Any], as_json: bool) -> None
         return
     print("\n".join(as_lines(compared)))
     print(f"whole report: {LATEST}")
-    print(f"{_count(news)}; to take this over into build/core/image.py: {ACCEPT}")
+    print(f"{_count(news)}; to take this over into build/core/image.json: {ACCEPT}")
 
 
 def _count(news: list[Compared]) -> str:
@@ -139,14 +133,11 @@ def _count(news: list[Compared]) -> str:
 def _accept(as_json: bool) -> None:
     if not LATEST.is_file():
         raise UsageError(f"{LATEST} does not exist: run `make preflight` first, and look at what it prints")
-    read_report(LATEST.parent)
-    changed = write_seen(read_seen(read_object(LATEST.read_bytes()), str(LATEST)))
+    report = read_report(LATEST.parent)
+    diff = accept_report(read_seen(report, str(LATEST), str(report.get("run", "a preflight"))))
     if as_json:
-        print(json.dumps({"ok": True, "changed": changed, "path": str(IMAGE)}))
-        return
-    if changed:
-        print(
-            f"{IMAGE}: written. Next: `git diff`, `make build` (the notebooks name the versions), `make check` (pins)"
-        )
+        print(json.dumps({"ok": True, "changed": bool(diff), "path": str(IMAGE), "diff": diff}))
+    elif diff:
+        print(f"{diff}\n{IMAGE}: written. Next: `make build` (the notebooks name the versions), `make check` (pins)")
     else:
         print(f"{IMAGE} holds this report already")

@@ -1,12 +1,15 @@
-"""The steps that every push of a notebook shares: build, check, account, drift, push."""
+"""What every push shares: it can be stopped and resumed, and of a notebook: build, check, account, drift, push."""
 
 import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from build.core.errors import CheckFailed, UsageError
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle, open_client
-from build.kaggle.journal import Journal
+from build.kaggle.journal import Journal, only_push
 from build.kaggle.kernels import Version, look_for_drift, push
 from build.kaggle.staging import Staged
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, choose_cards, describe_datasets
@@ -16,8 +19,30 @@ from kernel_src.runtime.files import sha256_of
 
 PUSH_FOLDER = Path("out", "push")
 JOURNAL = PUSH_FOLDER / "journal.db"
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # What decides whether the notebooks are in order.
 _CHECKED = ("kernel_src", "build", "notebooks", "datasets_meta", "pyproject.toml")
+
+
+@contextmanager
+def resumable(again: str) -> Iterator[None]:
+    """After Ctrl-C, end with the command that continues."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nstopped; nothing is lost: `{again}` continues, and what runs on Kaggle goes on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def one_push(again: str) -> Iterator[Journal]:
+    """Let one push at a time run in this checkout, with its journal; `again` is the command that resumes it.
+
+    Raises:
+        UsageError: another one is running.
+    """
+    with only_push(PUSH_FOLDER), closing(Journal(JOURNAL)) as journal, resumable(again):
+        yield journal
 
 
 def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal) -> tuple[KernelCard, Path]:
@@ -36,7 +61,7 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
         outcomes = build(cards)
         describe_datasets(cards)
         note(", ".join(sorted({outcome.state for outcome in outcomes})))
-    with steps.step("check", "up to date, offline, described as Kaggle wants them?") as note:
+    with steps.step("check", "up to date, offline, described as Kaggle requires?") as note:
         note(_check(slug, journal))
     return card, ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
 
@@ -45,7 +70,7 @@ def _check(slug: str, journal: Journal) -> str:
     """Check one notebook unless that was done for exactly these files; what is wrong with others does not matter."""
     inputs = {"notebook": slug, "sha256": _digest()}
     if journal.done("check", inputs) is not None:
-        return "yes, as at the last check"
+        return "yes, unchanged since the last check"
     from build.notebooks.check.command import check
 
     with journal.attempt("check", inputs):
@@ -71,7 +96,7 @@ def account(steps: Steps) -> tuple[Kaggle, str]:
     Raises:
         CheckFailed: no credentials, or Kaggle does not know them.
     """
-    with steps.step("account", "who pushes") as note:
+    with steps.step("account", "who is signed in?") as note:
         client = open_client()
         note(f"https://www.kaggle.com/{client.username}")
     return client, client.username
@@ -87,7 +112,7 @@ def push_unless_edited(staged: Staged, client: Kaggle, journal: Journal, steps: 
         remote = client.pull_kernel(staged.owner, staged.slug)
         note(look_for_drift(staged, remote, journal, overwrite=overwrite))
     with steps.step("push", f"{staged.notebook} as {staged.kernel}, private, offline") as note:
-        with watching("pushing", steps.quiet) as tell:
-            version = push(staged, remote, client, journal, tell)
-        note(f"version {version.number}, read back and equal: {version.url}")
+        with watching("pushing", steps.quiet) as show_state:
+            version = push(staged, remote, client, journal, show_state)
+        note(f"version {version.number}, read back and identical: {version.url}")
     return version

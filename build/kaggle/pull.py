@@ -1,7 +1,7 @@
 """`make pull-kernel`: the kernel as it stands on the site, three-way into the sources, once somebody has seen the diff.
 
 Whoever may edit the kernel on the site writes what the next build executes here. So the diff is shown first. On a
-terminal the question follows; elsewhere nothing is written, and the command is named that brings home exactly the bytes
+terminal the question follows; elsewhere nothing is written, and the command is named that syncs exactly the bytes
 that were shown.
 """
 
@@ -42,12 +42,12 @@ def run_pull(
     if remote is None:
         what = f"there is no kernel {client.username}/{slug} on the site"
         raise CheckFailed([Problem(what=what, cure="push it first")])
-    bring_pulled(
+    sync_pulled(
         save_pulled(slug, remote.source, root), as_json, parameters=parameters, conflicts=conflicts, yes=yes, root=root
     )
 
 
-def bring_pulled(
+def sync_pulled(
     pulled: Path,
     as_json: bool,
     *,
@@ -71,8 +71,8 @@ def bring_pulled(
         words = ["sync", pulled.relative_to(root).as_posix(), *(["--parameters"] if parameters else [])]
         words += ["--conflicts", "source"] if conflicts == "source" else []
         shown = f"`python -m build sync --dry-run {shlex.quote(words[1])}`" if as_json else "the diff above"
-        what = f"nothing was brought home: what comes from the site is code, and nobody agreed to {shown}"
-        cure = f"`python -m build {shlex.join(words)}` brings home what was shown; --yes does at once"
+        what = f"nothing was written to kernel_src/: what comes from the site is code, and nobody agreed to {shown}"
+        cure = f"`python -m build {shlex.join(words)}` writes what was shown; --yes does so at once"
         raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
     bring(pulled, content, result, as_json, conflicts=conflicts, root=root)
 
@@ -90,6 +90,6 @@ def _ask(as_json: bool) -> bool:
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     try:
-        return input("Bring this home to kernel_src/? [y/N] ").strip().lower() in {"y", "yes"}
+        return input("Write this to kernel_src/? [y/N] ").strip().lower() in {"y", "yes"}
     except EOFError:
         return False

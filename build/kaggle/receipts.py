@@ -47,7 +47,7 @@ def find_receipt(slug: str, source_sha256: str, manifests: Mapping[str, str]) ->
 
 
 def vouches_for(report: Mapping[str, Any], source_sha256: str, manifests: Mapping[str, str]) -> bool:
-    """Tell whether a report is of a whole, faultless rerun of these sources on these weights.
+    """Return whether a report is of a whole, faultless rerun of these sources on these weights.
 
     A run that is no rerun saw the public test set only, whose few rows hide what breaks on the hidden one.
     """
@@ -89,8 +89,8 @@ def rehearse_for(
         say=say,
     )
     if not report.ok:
-        told = f"\n{report.failure.as_text()}\n" if report.failure else ""
-        problems = [Problem(what=f"{p.what}{told}", where=p.where, cure=p.cure) for p in report.problems[:1]]
+        traceback = f"\n{report.failure.as_text()}\n" if report.failure else ""
+        problems = [Problem(what=f"{p.what}{traceback}", where=p.where, cure=p.cure) for p in report.problems[:1]]
         raise CheckFailed([*problems, *report.problems[1:]])
     return keep_receipt(report, manifest_hashes(bundles)), report
 

@@ -1,12 +1,13 @@
-"""When a question is asked again: 429 and 5xx and lost connections, a bounded number of times.
+"""Waiting for Kaggle: between two looks, and before a question is asked again after 429, 5xx or a lost connection.
 
 1. A Retry-After is waited for, up to `LONGEST_RETRY_AFTER_S`; otherwise the wait doubles, with jitter, so that two
    machines of a team do not retry in step.
-2. An error that stands in the body of a 200 is Kaggle's word, not an accident: it is never sent again.
+2. An error that stands in the body of a 200 is Kaggle's response, not an accident: the request is never sent again.
 
 Requests that change something go by effects.py, which asks `judge` what became of one.
 """
 
+import os
 import random
 import sys
 import time
@@ -17,8 +18,42 @@ from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
 from typing import Literal, TypeVar
 
+from build.core.errors import UsageError
 from build.kaggle.explain import Asked, BodyError, explain, in_short, is_certificate, is_local_fault
-from build.kaggle.polling import poll_s, seconds_of
+
+POLL_VARIABLE, POLL_S = "KIT_POLL_S", 30.0  # Kaggle limits requests, and a run takes minutes to hours anyway
+LONGEST_S = 3600.0
+
+
+def poll_s() -> float:
+    """Return the seconds between two looks: KIT_POLL_S, 30 by default.
+
+    Raises:
+        UsageError: it is not a number above 0 and up to an hour.
+    """
+    return seconds_of(POLL_VARIABLE, POLL_S, LONGEST_S)
+
+
+def seconds_of(variable: str, default: float, longest: float) -> float:
+    """Read a time from the environment.
+
+    Raises:
+        UsageError: it is not a number above 0 and up to `longest`.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= longest:
+        raise UsageError(f"{variable}={text}: seconds above 0 and up to {longest:g}, e.g. {default:g}")
+    return seconds
+
+
+def pause() -> None:
+    """Wait until the next look."""
+    time.sleep(poll_s())
+
 
 T = TypeVar("T")
 ATTEMPTS = 6
@@ -50,10 +85,10 @@ def timeout_s() -> float:
 
 
 def send(request: Callable[[], T], asked: Asked) -> T:
-    """Send a request that changes nothing until it is answered, and return the answer.
+    """Send a request that changes nothing until it is answered, and return the response.
 
     Raises:
-        CheckFailed: refused, or no answer after `ATTEMPTS`; explained in the user's terms.
+        CheckFailed: refused, or no response after `ATTEMPTS`; explained in the user's terms.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -67,12 +102,12 @@ def send(request: Callable[[], T], asked: Asked) -> T:
 
 
 def is_hopeless(failure: Failure, attempt: int) -> bool:
-    """Tell whether another attempt makes no sense: refused, enough of them, or its Retry-After is too long."""
+    """Return whether another attempt makes no sense: refused, enough of them, or its Retry-After is too long."""
     return not failure.again or attempt == ATTEMPTS or (failure.retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what Kaggle's client raises: requests' own errors, and what a garbled answer causes while it is read."""
+    """Return what Kaggle's client raises: requests' own errors, and what a garbled response causes while it is read."""
     from requests.exceptions import RequestException
 
     return (RequestException, BodyError, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -98,8 +133,8 @@ def judge(error: Exception) -> Failure:
     if isinstance(error, NoConnection) and _never_connected(error):
         return Failure(again=True, fate="not taken")
     if isinstance(error, RequestException | OSError | JSONDecodeError):
-        return Failure(again=True, fate="unknown")  # broken off, timed out, or half an answer
-    return Failure(again=False, fate="unknown")  # the client refuses, or does not understand an answer
+        return Failure(again=True, fate="unknown")  # broken off, timed out, or half a response
+    return Failure(again=False, fate="unknown")  # the client refuses, or does not understand a response
 
 
 def _never_connected(error: Exception) -> bool:

@@ -1,12 +1,20 @@
-"""A run on Kaggle: waited for, explained when it fails, its outputs fetched and checked."""
+"""A run on Kaggle: waited for, explained by its log when it fails, its outputs fetched and checked.
 
+Kaggle hands the log out as JSON, a list of `{"stream_name", "time", "data"}`; papermill's last words in it are the
+traceback of the failing cell. The notebook that was pushed says which file and line each of its frames is.
+"""
+
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from build.core.errors import CheckFailed, Problem
-from build.kaggle.client import ABSENT, Kaggle
+from build.core.foreign_text import hide_in_pieces, hide_secrets, shown
+from build.core.progress import ShowState
+from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import (
     EMPTY_INPUT,
@@ -19,8 +27,12 @@ from build.kaggle.kernels import (
     pushed_before,
 )
 from build.kaggle.outputs import output_folder
-from build.kaggle.polling import Tell, pause
+from build.kaggle.responses import ABSENT
+from build.kaggle.retry import pause
 from build.kaggle.staging import Staged
+from build.run.rehearse.cures import cure_of_error
+from build.run.rehearse.executed_cells import Cells, read_cells
+from build.run.rehearse.failure import ANSI, Failure, last_lines, map_traceback
 from kernel_src.runtime.files import write_text
 from kernel_src.runtime.mounts import NOTHING_MOUNTED
 
@@ -37,7 +49,7 @@ class Superseded(CheckFailed):
     """The site's newest version is not the one that was pushed."""
 
 
-def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell) -> str:
+def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Journal, show_state: ShowState) -> str:
     """Wait until the run of this version has ended well; return a status line.
 
     The version is asked for by its label. Where Kaggle shows nothing under it, the newest version is asked for, and an
@@ -50,7 +62,7 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
         Superseded: the version has no label on the site, and there is a newer one by now.
     """
     if journal.done("run", version.inputs):
-        return "it has run before"
+        return "it has already run"
     with journal.attempt("run", version.inputs) as result:
         last, absent, by_label = "", 0, True
         while True:
@@ -60,9 +72,9 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
                 break
             if absent > LOOKS:
                 by_label, absent = False, 0
-                tell(f"Kaggle shows no version {version.number}: asking for the newest")
+                show_state(f"Kaggle shows no version {version.number}: asking for the newest")
                 continue
-            tell(now.state if now.state != ABSENT else "not started yet")
+            show_state(now.state if now.state != ABSENT else "not started yet")
             last = now.state
             pause()
         if not by_label:
@@ -82,7 +94,7 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
 
 
 def run_with_input(
-    staged: Staged, version: Version, client: Kaggle, journal: Journal, tell: Tell
+    staged: Staged, version: Version, client: Kaggle, journal: Journal, show_state: ShowState
 ) -> tuple[Staged, Version, str]:
     """Wait for a run; where it found nothing mounted, push the same bytes once more, once, and wait for that run.
 
@@ -95,19 +107,19 @@ def run_with_input(
         CheckFailed: the notebook was edited on the site meanwhile, or Kaggle refuses the second push.
     """
     try:
-        return staged, version, wait_for_run(staged, version, client, journal, tell)
+        return staged, version, wait_for_run(staged, version, client, journal, show_state)
     except EmptyInput:
         following = current_attempt(replace(staged, attempt=0), journal, again=False)
         if following.attempt == staged.attempt:
             raise
-    tell(f"version {version.number} found nothing mounted: the same notebook is pushed once more")
+    show_state(f"version {version.number} found nothing mounted: pushing the same notebook once more")
     second = pushed_before(following, journal)
     if second is None:
         remote = client.pull_kernel(staged.owner, staged.slug)
         look_for_drift(following, remote, journal, overwrite=False)
-        second = push(following, remote, client, journal, tell)
-    word = wait_for_run(following, second, client, journal, tell)
-    return following, second, f"{word}, version {second.number}: version {version.number} had found nothing mounted"
+        second = push(following, remote, client, journal, show_state)
+    status = wait_for_run(following, second, client, journal, show_state)
+    return following, second, f"{status}, version {second.number}: version {version.number} had found nothing mounted"
 
 
 def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None:
@@ -116,17 +128,13 @@ def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None
     newest = remote.version if remote else None
     if newest and newest != version.number:
         what = f"the site's newest version is {newest}, so the run of version {version.number} cannot be followed"
-        cure = "run the same command again: it compares, and pushes anew"
+        cure = "run the same command again: it compares, and pushes again"
         raise Superseded([Problem(what=what, where=version.url, cure=cure)])
 
 
 def _failure(staged: Staged, version: Version, client: Kaggle, state: str, message: str) -> Problem:
     """Say why a run failed, as far as its log tells."""
-    from build.kaggle.logs import explain_log, log_text
-    from build.run.rehearse.cures import cure_of_error
-    from build.run.rehearse.executed_cells import read_cells
-
-    again = "to run the same once more: --again (make: AGAIN=1)"
+    again = "to run it once more: --again (make: AGAIN=1)"
     if state == ABSENT:
         return Problem(what="the run never appeared on the site", where=version.url, cure=again)
     if state.startswith("CANCEL"):
@@ -153,8 +161,6 @@ def download(staged: Staged, version: Version, client: Kaggle, journal: Journal,
         CheckFailed: what `verify` finds.
         Superseded: the outputs on the site are of a newer version.
     """
-    from build.kaggle.logs import log_text
-
     folder = output_folder(staged.slug, version.number)
     seen = journal.done("outputs", version.inputs) is not None
     if seen:
@@ -177,3 +183,65 @@ def download(staged: Staged, version: Version, client: Kaggle, journal: Journal,
         write_text(folder / f"{staged.slug}.log", log_text(output.log))
         verify(folder)
     return folder
+
+
+# papermill: `Exception encountered at "In [5]":`, above it and below it a rule.
+_FAILING_CELL = re.compile(r'Exception encountered at "In \[(\d+)\]"')
+_TRACEBACK = re.compile(r"^-{20,}$", re.MULTILINE)
+# Kaggle converts whatever came of the notebook to HTML afterwards; its log goes on after the traceback.
+_AFTERWARDS = re.compile(r"^(?:\[NbConvertApp\]|.*jupyter nbconvert|.*/nbconvert/|.*traitlets)", re.MULTILINE)
+
+
+def log_text(log: str) -> str:
+    """Return the log as it may be kept and shown, line by line; one that is no JSON is taken as text."""
+    return shown(_joined(log).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _joined(log: str) -> str:
+    """Put the pieces of a log together, without colours and without credentials, which a cut may run through."""
+    try:
+        entries = json.loads(log)
+    except (ValueError, RecursionError):
+        return hide_secrets(ANSI.sub("", log))
+    if not isinstance(entries, list):
+        return hide_secrets(ANSI.sub("", log))
+    streams = [str(entry.get("stream_name", "")) for entry in entries if isinstance(entry, dict)]
+    pieces = [str(entry.get("data", "")) for entry in entries if isinstance(entry, dict)]
+    for stream in sorted(set(streams)):  # the pieces of another may lie between those of one
+        numbers = [number for number, name in enumerate(streams) if name == stream]
+        for number, piece in zip(numbers, hide_in_pieces([pieces[number] for number in numbers]), strict=True):
+            pieces[number] = piece
+    return ANSI.sub("", "".join(hide_in_pieces(pieces)))
+
+
+def explain_log(log: str, cells: Cells, failure_message: str) -> Failure:
+    """Find the failing cell and its traceback in the log; without one, keep the last lines.
+
+    `cells` are those of the notebook as it was pushed, none of which has a number of its own yet: the n-th code cell is
+    In[n], since Kaggle runs them in order. `failure_message` is what Kaggle itself says.
+    """
+    text = _joined(log)
+    encountered = list(_FAILING_CELL.finditer(text))
+    if not encountered:
+        error = failure_message or "Kaggle says ERROR and nothing else"
+        return Failure(kind="killed", error=error, last_lines=last_lines(text))
+    start = encountered[-1]
+    report = text[start.end() :].lstrip(":\r\n")
+    if rule := _TRACEBACK.match(report):
+        report = report[rule.end() :].lstrip()
+    if afterwards := _AFTERWARDS.search(report):
+        report = report[: afterwards.start()]
+    traceback, places = map_traceback(report.strip(), cells)
+    lines = tuple(line for line in traceback.splitlines() if line.strip())
+    number = int(start[1])
+    cell = cells.numbered(number)
+    before = text[: start.start()].rpartition("Traceback (most recent call last)")[0] or text[: start.start()]
+    return Failure(
+        kind="error",
+        error=lines[-1] if lines else failure_message or "Kaggle says ERROR and nothing else",
+        cell=number,
+        title=cell.title if cell else "",
+        source=places[-1] if places else cell.place() if cell else "",
+        traceback=lines,
+        last_lines=last_lines(before),
+    )

@@ -69,7 +69,7 @@ def ask_site() -> list[Score]:
     """Ask for the submissions and bring the ledger up to date; return the rows that changed.
 
     Raises:
-        CheckFailed: no credentials, no answer, or a ledger that cannot be read.
+        CheckFailed: no credentials, no response, or a ledger that cannot be read.
     """
     from build.kaggle.client import open_client
 

@@ -1,18 +1,20 @@
-"""Signing in: Kaggle's client is imported here, silenced and put under guard.
+"""The session with Kaggle: its client is imported, silenced, put under guard and signed in; then asked, one by one.
 
 Importing `kaggle` signs in at once, prints help, and with VERBOSE set prints every header with the key in it. So it is
-imported with an environment in which it finds nothing to do, and signs in afterwards, under guard.
+imported with an environment in which it finds nothing to do, and signs in afterwards, under guard. Each question is
+retried and explained; lists are read to their end.
 """
 
 import contextlib
 import io
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 
 from build.core.credentials import TOKEN_PAGE, blocking_problems, config_folder, find_sources, is_account, mode_problems
 from build.core.errors import CheckFailed, Problem
-from build.kaggle.explain import Asked, explain
+from build.kaggle.explain import Asked, explain, is_absent
 from build.kaggle.retry import send
 from build.kaggle.wire import guard, is_local
 from kernel_src.runtime.untrusted import quoted
@@ -51,7 +53,7 @@ def sign_in() -> Any:
     elif sources[0].kind == "token" and "TOKEN" not in str(api.config_values.get("auth_method", "")).upper():
         raise _stale("the token is not active")
     if not is_account(account := api.config_values.get("username")):
-        what = f"the name of the account is {quoted(account)}, which no account on Kaggle has"
+        what = f"the account's name is {quoted(account)}, which is not a valid name on Kaggle"
         raise CheckFailed([Problem(what=what, where=sources[0].where, cure=f"make a new token at {TOKEN_PAGE}")])
     return api
 
@@ -116,3 +118,65 @@ def _no_credentials() -> Problem:
         what="no credentials for Kaggle on this machine",
         cure=f"make a token at {TOKEN_PAGE} and save it as ~/.kaggle/access_token, readable by you only (chmod 600)",
     )
+
+
+T = TypeVar("T")
+PAGE = 200  # the largest page the site gives
+
+
+class ApiSession:
+    """The line to Kaggle of one account."""
+
+    def __init__(self, api: Any, uploads: Path) -> None:
+        """Take a KaggleApi that is signed in (build.kaggle.session)."""
+        self._api = api
+        self._uploads = uploads  # notes of uploads that may be resumed
+        self.username: str = api.config_values["username"]
+
+    def ask(
+        self,
+        method: str,
+        request: Any,
+        asked: Asked,
+        read: Callable[[Any], T] = lambda response: response,
+    ) -> T:
+        """Ask one question of the SDK (`service.client.method`) and read its response."""
+        return send(lambda: self.send_once(method, request, read), asked)
+
+    def send_once(self, method: str, request: Any, read: Callable[[Any], T]) -> T:
+        """Send one request of the SDK, once, and read its response."""
+        with silence(), self._api.build_kaggle_client() as target:
+            for name in method.split("."):
+                target = getattr(target, name)
+            return read(target(request))
+
+    def ask_or_none(self, method: str, request: Any, asked: Asked) -> Any:
+        """Send one request; None where what it asks about does not exist, or not yet."""
+        try:
+            return self.ask(method, request, asked)
+        except CheckFailed as failed:
+            if is_absent(failed):
+                return None
+            raise
+
+    def pages(self, method: str, request: Any, asked: Asked) -> Iterator[Any]:
+        """Send a request of a list until its last page was read."""
+        seen: set[str] = set()
+        while True:
+            page: Any = self.ask(method, request, asked)
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+            if token in seen:
+                what = "Kaggle's list repeats the same page"
+                raise CheckFailed([Problem(what=what, where=asked.ref, cure="run the same command again")])
+            seen.add(token)
+            request.page_token = token
+
+
+def filled(request: T, **values: Any) -> T:
+    """Fill a request; it refuses fields that it does not have."""
+    for name, value in values.items():
+        setattr(request, name, value)
+    return request

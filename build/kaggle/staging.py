@@ -12,7 +12,7 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.secret_scan import WITHDRAW, holds_secret
-from build.kaggle.client import RemoteKernel
+from build.kaggle.responses import RemoteKernel
 from build.kaggle.sources import cells_sha256
 from build.notebooks.check.command import size_problems
 from build.notebooks.edited_cells import built_from
@@ -121,4 +121,4 @@ def differences(staged: Staged, remote: RemoteKernel) -> list[Problem]:
 def _cure_of_dropped(key: str) -> str:
     if key == "competition_sources":
         return "join the competition and accept its rules, then run the same command again"
-    return "look whether it exists and this account may read it, then run the same command again"
+    return "check that it exists and that this account may read it, then run the same command again"

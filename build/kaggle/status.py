@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
-from build.kaggle.memory import Step, newest_steps
-from build.kaggle.records import ABSENT
+from build.kaggle.journal_steps import Step, newest_steps
+from build.kaggle.responses import ABSENT
 from build.notebooks.builder import all_cards
 from build.notebooks.metadata import kernel_slug
 from build.scores.ledger import Score, read_scores
@@ -19,7 +19,8 @@ from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.kernel_cards import bundle_slug
 
 if TYPE_CHECKING:
-    from build.kaggle.client import Kaggle, Submission
+    from build.kaggle.client import Kaggle
+    from build.kaggle.responses import Submission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,7 @@ def print_rows(rows: Sequence[Row], left_open: Sequence[Open], account: str) -> 
     )
     table = [list(asdict(row).values()) for row in (heading, *rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    print(f"account {account}" if account else "Kaggle could not be asked; this is what journal and ledger know")
+    print(f"account {account}" if account else "Kaggle could not be reached; this is from the journal and the ledger")
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     for entry in left_open:

@@ -1,7 +1,7 @@
 """One submission per kernel version, whatever happens on the way.
 
 Its description opens with an id of ours, made from the kernel's version and the number of the attempt. So the site's
-own list tells whether a submission was made: when an answer was lost, when the journal is gone, on another machine.
+own list tells whether a submission was made: when a response was lost, when the journal is gone, on another machine.
 """
 
 import hashlib
@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any
 
 from build.core.errors import CheckFailed, Problem
-from build.kaggle.client import Kaggle, Submission
+from build.core.progress import ShowState
+from build.kaggle.client import Kaggle
 from build.kaggle.competition_requests import find_submission
 from build.kaggle.effects import look_until, settles_at
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version
-from build.kaggle.polling import Tell, pause
+from build.kaggle.responses import Submission
+from build.kaggle.retry import pause
 from kernel_src.competition.constants import SUBMISSION_FILE
 
 LOOKS = 3  # at the list, which may show a submission with a delay
@@ -27,7 +29,14 @@ def submission_id(version: Version, attempt: int) -> str:
 
 
 def submit_once(
-    competition: str, version: Version, message: str, client: Kaggle, journal: Journal, tell: Tell, *, again: bool
+    competition: str,
+    version: Version,
+    message: str,
+    client: Kaggle,
+    journal: Journal,
+    show_state: ShowState,
+    *,
+    again: bool,
 ) -> Submission:
     """Submit a kernel version unless that was done; return the submission as the site lists it.
 
@@ -44,7 +53,7 @@ def submit_once(
     def look(number: int) -> Submission | None:
         found = find_submission(client.submissions(competition), submission_id(version, number))
         if found is None:
-            tell("not in the list of submissions")
+            show_state("not in the list of submissions")
         return found
 
     # Where an earlier run's request may still be on its way, this looks until it must have shown (effects.py, 7).
@@ -74,7 +83,7 @@ def submit_once(
             sending=result.sending,
         )
         result.taken(ref=ref)
-        tell("looking for it in the list of submissions")
+        show_state("looking for it in the list of submissions")
         made = look_until(partial(look, attempt), looks=LOOKS)
         if made is None:
             raise CheckFailed([_not_listed(competition, ref, ours)])
@@ -83,17 +92,19 @@ def submit_once(
 
 
 def _not_listed(competition: str, ref: int | None, ours: str) -> Problem:
-    what = f"Kaggle took the submission{f' {ref}' if ref else ''} but does not list {ours}"
+    what = f"Kaggle accepted the submission{f' {ref}' if ref else ''} but does not list {ours}"
     cure = "look there; the same command looks again and does not submit once more, --again (make: AGAIN=1) does"
     return Problem(what=what, where=list_url(competition), cure=cure)
 
 
-def wait_for_score(competition: str, made: Submission, client: Kaggle, journal: Journal, tell: Tell) -> Submission:
+def wait_for_score(
+    competition: str, made: Submission, client: Kaggle, journal: Journal, show_state: ShowState
+) -> Submission:
     """Wait until the submission is scored and return it; one that ended in an error is returned too."""
     inputs = {"competition": competition, "ref": made.ref}
     with journal.attempt("score", inputs) as result:
         while made.status not in (COMPLETE, ERROR):
-            tell(f"{made.status}: Kaggle reruns the notebook on the hidden test")
+            show_state(f"{made.status}: Kaggle reruns the notebook on the hidden test")
             pause()
             made = next((one for one in client.submissions(competition) if one.ref == made.ref), made)
         result |= {"status": made.status, "public": made.public, "private": made.private, "error": made.error}

@@ -50,10 +50,10 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
     if not options.wait:
         goes_on = options.command("push-training", wait=True)
-        return result | {"next": f"it runs on Kaggle; `{goes_on}` goes on with it"}
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as tell:
-        staged, version, word = run_with_input(staged, version, client, journal, tell)
-        note(word)
+        return result | {"next": f"it is running on Kaggle; `{goes_on}` continues with it"}
+    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as show_state:
+        staged, version, status = run_with_input(staged, version, client, journal, show_state)
+        note(status)
     result |= {"version": version.number, "url": version.url}
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
         folder = download(staged, version, client, journal, lambda path: verify_training(path, options.experiment))
@@ -61,8 +61,8 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
         incomplete = missing_folds_text(read_bundle_json(run, CONFIG_FILE))
         note(f"{run}. {incomplete}" if incomplete else str(run))
     with steps.step("bundle", f"weights in half precision, with a manifest → {BUNDLES / options.experiment}") as note:
-        bundle, word = _bundle(options.experiment, run, version, journal)
-        note(word)
+        bundle, status = _bundle(options.experiment, run, version, journal)
+        note(status)
     return result | {"bundle": str(bundle), "incomplete": incomplete}
 
 
@@ -77,24 +77,24 @@ def _manifests(card: KernelCard, kernel: str, ours: dict[str, Path], journal: Jo
 
 
 def _push_datasets(card: KernelCard, ours: dict[str, Path], owner: str, client: Kaggle, journal: Journal) -> str:
-    """Bring what the training mounts onto Kaggle; what has no folder here must be there."""
+    """Push the datasets that the training mounts; one without a folder here must be on Kaggle already."""
     from build.kaggle.datasets import push_folder
 
-    words = [push_folder(slug, folder, client, journal) for slug, folder in ours.items()]
+    outcomes = [push_folder(slug, folder, client, journal) for slug, folder in ours.items()]
     problems = []
     for name in card.datasets:
         if name in ours:
             continue
         account_name, _, slug = name.rpartition("/")
         state = client.dataset_state(account_name or owner, slug)
-        words.append(f"{name}: {state}")
+        outcomes.append(f"{name}: {state}")
         if state != "READY":
             cure = f"`make push-data DIR=… SLUG={slug}`, with the folder that holds its files"
-            what = f"dataset {slug} is {'not on Kaggle' if state is None else state}, and no folder here is it"
+            what = f"dataset {slug} is {state or 'not on Kaggle'}, and no folder on this machine holds it"
             problems.append(Problem(what=what, where=f"https://www.kaggle.com/datasets/{owner}/{slug}", cure=cure))
     if problems:
         raise CheckFailed(problems)
-    return "; ".join(words) or "none"
+    return "; ".join(outcomes) or "none"
 
 
 def _bundle(experiment: str, run: Path, version: Version, journal: Journal) -> tuple[Path, str]:
@@ -105,7 +105,7 @@ def _bundle(experiment: str, run: Path, version: Version, journal: Journal) -> t
     manifest = out / MANIFEST_FILE
     done = journal.done("bundle", version.inputs)
     if done and manifest.is_file() and sha256_of(manifest) == done["manifest_sha256"]:
-        return out, f"{out} is of this version already"
+        return out, f"{out} is already of this version"
     with journal.attempt("bundle", version.inputs) as result:
         report = make_bundle(run, out, slug=bundle_slug(experiment))
         result["manifest_sha256"] = sha256_of(manifest)

@@ -2,23 +2,26 @@
 
 import json
 import shlex
-import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.progress import Steps
 from build.core.untrusted import checked_slug
+from build.kaggle.client import Kaggle, open_client
+from build.kaggle.competition_data import fetch_data
+from build.kaggle.dataset_folders import read_manifest, stage_dataset
+from build.kaggle.datasets import push_dataset
+from build.kaggle.preparation import one_push, resumable
+from build.kaggle.weights import find_bundles
 from build.notebooks.metadata import TITLE_CHARS, slugify
-
-if TYPE_CHECKING:
-    from build.kaggle.client import Kaggle
-    from build.kaggle.datasets import PushedDataset
+from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
+from kernel_src.runtime.manifest import MANIFEST_FILE
 
 DATA = Path("data")
-INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,6 @@ class Goods:
 
 def run_data(competition: str, folder: Path | None, limit_gb: float, as_json: bool) -> None:
     """Download the competition's files."""
-    from build.kaggle.competition_data import fetch_data
-
     try:
         competition = checked_slug(competition)
     except ValueError as error:
@@ -40,14 +41,12 @@ def run_data(competition: str, folder: Path | None, limit_gb: float, as_json: bo
     place = folder or DATA / competition
     steps = Steps(total=2, quiet=as_json)
 
-    def work() -> Any:
+    with resumable("make data"):
         client = _sign_in(steps)
         with steps.step("data", f"https://www.kaggle.com/competitions/{competition} → {place}") as note:
             data = fetch_data(client, competition, place, limit_bytes=int(limit_gb * 1e9))
             note(str(data))
-        return data
-
-    _report(_resumable(work, "make data"), as_json)
+    _report(asdict(data), as_json)
 
 
 def run_push_weights(experiment: str, bundle: Path | None, as_json: bool) -> None:
@@ -56,11 +55,6 @@ def run_push_weights(experiment: str, bundle: Path | None, as_json: bool) -> Non
     Raises:
         UsageError: no such experiment, or it has no bundle on this machine.
     """
-    from build.kaggle.weights import find_bundles
-    from kernel_src.recipes.ensembles import ENSEMBLES
-    from kernel_src.recipes.experiments import EXPERIMENTS
-    from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
-
     if experiment not in {**EXPERIMENTS, **ENSEMBLES}:
         raise UsageError(f"no experiment {experiment!r}; there are {', '.join(sorted({**EXPERIMENTS, **ENSEMBLES}))}")
     if bundle is not None:
@@ -82,7 +76,7 @@ def run_push_data(folder: Path, slug: str, as_json: bool) -> None:
         UsageError: no such folder, or Kaggle knows no slug like this.
     """
     if not folder.is_dir():
-        raise UsageError(f"DIR={folder} is no folder")
+        raise UsageError(f"DIR={folder} is not a folder")
     check_dataset_slug(slug)
     command = f"make push-data DIR={shlex.quote(str(folder))} SLUG={shlex.quote(slug)}"
     _push([Goods(slug, folder)], "dataset", command, as_json)
@@ -103,37 +97,22 @@ def check_dataset_slug(slug: str) -> None:
 
 
 def _push(goods: list[Goods], name: str, command: str, as_json: bool) -> None:
-    from build.kaggle.dataset_folders import stage_dataset
-    from build.kaggle.datasets import push_dataset
-    from build.kaggle.journal import Journal, only_push
-    from build.kaggle.preparation import JOURNAL, PUSH_FOLDER
-
     steps = Steps(total=1 + len(goods), quiet=as_json)
-
-    def work() -> "list[PushedDataset]":
+    pushed = []
+    with one_push(command) as journal:
         client = _sign_in(steps)
-        journal = Journal(JOURNAL)
-        pushed = []
-        try:
-            for one in goods:
-                url = f"https://www.kaggle.com/datasets/{client.username}/{one.slug}"
-                with steps.step(name, f"{one.folder} → {url}") as note:
-                    staged = stage_dataset(one.slug, one.folder, client.username)
-                    if staged.left_out and not as_json:
-                        print(f"      hidden files stay here: {', '.join(staged.left_out)}")
-                    pushed.append(push_dataset(staged, client, journal))
-                    note(str(pushed[-1]))
-        finally:
-            journal.close()
-        return pushed
-
-    with only_push(PUSH_FOLDER):
-        _report(_resumable(work, command), as_json)
+        for one in goods:
+            url = f"https://www.kaggle.com/datasets/{client.username}/{one.slug}"
+            with steps.step(name, f"{one.folder} → {url}") as note:
+                staged = stage_dataset(one.slug, one.folder, client.username)
+                if staged.left_out and not as_json:
+                    print(f"      hidden files are not uploaded: {', '.join(staged.left_out)}")
+                pushed.append(push_dataset(staged, client, journal))
+                note(str(pushed[-1]))
+    _report({"datasets": [asdict(one) for one in pushed]}, as_json)
 
 
-def _sign_in(steps: Steps) -> "Kaggle":
-    from build.kaggle.client import open_client
-
+def _sign_in(steps: Steps) -> Kaggle:
     with steps.step("account", "signing in") as note:
         client = open_client()
         note(f"{client.username}, client {client.client_version}")
@@ -142,27 +121,14 @@ def _sign_in(steps: Steps) -> "Kaggle":
 
 def _another_bundle(goods: Goods) -> Problem | None:
     """Find out that a bundle belongs to another dataset than the one it would be pushed to."""
-    from build.kaggle.dataset_folders import read_manifest
-    from kernel_src.runtime.manifest import MANIFEST_FILE
-
     path = goods.folder / MANIFEST_FILE
     named = read_manifest(path.read_bytes()).get("dataset") if path.is_file() else None
     if named == goods.slug:
         return None
-    what = f"it is the bundle of {named}, not of {goods.slug}" if named else "it is no bundle of this kit"
+    what = f"it is the bundle of {named}, not of {goods.slug}" if named else "it is not a bundle of this kit"
     return Problem(what=what, where=str(path), cure="name the folder that `python -m build bundle` made")
 
 
-def _resumable(work: Callable[[], Any], command: str) -> Any:
-    try:
-        return work()
-    except KeyboardInterrupt:
-        print(f"\nstopped; nothing is lost, `{command}` goes on at the byte", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-
-
-def _report(result: Any, as_json: bool) -> None:
-    if not as_json:
-        return
-    value = {"datasets": [asdict(one) for one in result]} if isinstance(result, list) else asdict(result)
-    print(json.dumps({"ok": True, **value}, indent=2))
+def _report(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"ok": True, **result}, indent=2))

@@ -69,7 +69,7 @@ class Uploads:
         _remember(note, known)
         if not self._finish(known, path, advance, resume=False):
             note.unlink(missing_ok=True)
-            what = "Kaggle's store refuses the upload, or forgot it while it went on"
+            what = "Kaggle's store refused the upload, or lost it on the way"
             raise CheckFailed([Problem(what=what, where=str(path), cure="run the same command again")])
         return token
 
@@ -92,22 +92,22 @@ class Uploads:
             attempts += 1
             start = 0
             if resume or attempts > 1:
-                answer = _ask(known.address, size)
-                if _is_final(answer):
+                response = _ask(known.address, size)
+                if _is_final(response):
                     return False
-                if answer.status_code != 308:
-                    answer.raise_for_status()
+                if response.status_code != 308:
+                    response.raise_for_status()
                     return True
-                start = _received(answer)
-            answer = _put(known.address, path, start, size, advance)
-            if _is_final(answer):
+                start = _received(response)
+            response = _put(known.address, path, start, size, advance)
+            if _is_final(response):
                 return False
-            answer.raise_for_status()
-            if answer.status_code == 308:  # taken, but not all of it
+            response.raise_for_status()
+            if response.status_code == 308:  # taken, but not all of it
                 raise ConnectionError("the store has only a part of the file")
             return True
 
-        # Asking how much is there and sending the rest changes nothing twice, so a lost answer needs no settling.
+        # Asking how much is there and sending the rest changes nothing twice, so a lost response needs no settling.
         return send(attempt, self.asked)
 
 
@@ -125,9 +125,9 @@ def _put(address: str, path: Path, start: int, size: int, advance: Advance) -> "
         return session.put(address, data=body, headers=headers, allow_redirects=False)
 
 
-def _is_final(answer: "Response") -> bool:
-    """Tell whether this upload is dead: expired or unknown (4xx), other than asked too often."""
-    return 400 <= answer.status_code < 500 and answer.status_code not in (408, 429)
+def _is_final(response: "Response") -> bool:
+    """Return whether this upload is lost: expired or unknown (4xx), other than 408 and 429."""
+    return 400 <= response.status_code < 500 and response.status_code not in (408, 429)
 
 
 class _Counted:
@@ -155,14 +155,14 @@ class _Counted:
         raise StopIteration
 
 
-def _received(answer: "Response") -> int:
+def _received(response: "Response") -> int:
     """Read how many bytes the store has; no header means none."""
-    header = answer.headers.get("Range", "")
+    header = response.headers.get("Range", "")
     if not header:
         return 0
     found = re.fullmatch(r"bytes=0-(\d+)", header.strip())
     if not found:
-        raise ConnectionError(f"the store tells what it has as {header!r}")
+        raise ConnectionError(f"the store's Range header is {header!r}")
     return int(found[1]) + 1
 
 

@@ -22,7 +22,7 @@ _left = 0  # requests that have left this process
 
 
 def is_local() -> bool:
-    """Tell whether the tests' stand-in takes Kaggle's place.
+    """Return whether the tests' stand-in takes Kaggle's place.
 
     Raises:
         UsageError: KAGGLE_API_ENVIRONMENT is neither empty, PROD nor LOCALHOST: the client would go to production

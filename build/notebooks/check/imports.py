@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from build.core.errors import Problem
-from build.core.image import ASKS_THE_INTERNET, IMPORTS, PYTHON_AUG_2026, REMOVED_STDLIB, ImagePackage
+from build.core.image import ASKS_THE_INTERNET, IMPORTS, PYTHON, REMOVED_STDLIB, ImagePackage
 from build.notebooks.check.checked_cells import Cell
 
 
@@ -32,7 +32,7 @@ def import_problems(cells: Sequence[Cell], root: Path, image: Mapping[str, Image
     problems = []
     for name, where in sorted(find_imports(cells).items()):
         if name in REMOVED_STDLIB:
-            what = f"{name} is gone from the standard library of Kaggle's Python {PYTHON_AUG_2026}"
+            what = f"{name} is gone from the standard library of Kaggle's Python {PYTHON}"
             problems.append(Problem(what=what, where=where, cure="do without it"))
         elif name.startswith(".") or (root / name / "__init__.py").is_file():
             what = f"{name} is ours and never reaches Kaggle: only the notebook is uploaded"

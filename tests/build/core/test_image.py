@@ -1,26 +1,33 @@
 """What Kaggle's image holds, and whether the local pins are the same."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from build.core.errors import CheckFailed
+from build.core.image import IMAGE as IMAGE_FILE
 from build.core.image import (
     IMPORTS,
+    LISTED,
     LOCAL_EXCEPTIONS,
     MACHINE_SHAPES,
     RETIRED_SHAPES,
     ImagePackage,
     assumed_versions,
     compare_pins,
+    read_image,
     read_pins,
 )
+from build.notebooks import stamp
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE = {
-    "numpy": ImagePackage(package="numpy", aug_2026="2.1.3"),
-    "sklearn": ImagePackage(package="scikit-learn", aug_2026="1.6.1"),
+    "numpy": ImagePackage(package="numpy", version="2.1.3"),
+    "sklearn": ImagePackage(package="scikit-learn", version="1.6.1"),
     "tqdm": ImagePackage(package="tqdm"),
-    "torch": ImagePackage(package="torch", aug_2026="2.11.0"),
+    "torch": ImagePackage(package="torch", version="2.11.0"),
 }
 EXCEPTIONS = {"torch": ("2.14.1", "installs from the registry")}
 
@@ -77,14 +84,41 @@ def test_our_own_pins_follow_the_image_for_everything_that_could_be_imported() -
     assert len(found.exceptions) == len(LOCAL_EXCEPTIONS)
 
 
-def test_both_rows_of_the_fact_sheet_are_recorded() -> None:
-    timm = IMPORTS["timm"]
-    assert (timm.may_2026, timm.aug_2026, timm.version) == ("1.0.26", "1.0.28", timm.live or "1.0.28")
-
-
-def test_what_a_preflight_saw_counts_for_more_than_the_lists() -> None:
-    assert ImagePackage(package="timm", aug_2026="1.0.28", live="1.0.29").version == "1.0.29"
+def test_the_published_lists_are_read_from_the_committed_file() -> None:
+    assert LISTED.versions["timm"] == "1.0.28" and LISTED.python == "3.13"
     assert assumed_versions()["timm"] == IMPORTS["timm"].version and "cv2" in assumed_versions()
+
+
+GOOD = {"time": "2026-08", "source": "a list", "python": "3.13", "layout": "", "gpus": [], "versions": {"timm": "1.0"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"lists": {}}', "cannot be read"),
+        (
+            json.dumps({"lists": GOOD | {"versions": {"timm": "new"}}, "preflight": None}),
+            "the version of timm is 'new'",
+        ),
+        (json.dumps({"lists": GOOD, "preflight": GOOD | {"gpus": ["T4"]}}), "a GPU is 'T4'"),
+        (json.dumps({"lists": GOOD | {"layout": "odd"}, "preflight": None}), "layout is 'odd'"),
+        (json.dumps({"lists": GOOD | {"source": "\u001b[2J"}, "preflight": None}), "source is"),
+    ],
+)
+def test_a_damaged_file_of_observations_is_refused_and_says_how_to_find_the_damage(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "image.json"
+    path.write_text(content)
+    with pytest.raises(CheckFailed, match=re.escape(said)) as failed:
+        read_image(path)
+    assert all("git diff" in problem.cure for problem in failed.value.problems)
+
+
+def test_an_accepted_preflight_makes_the_notebooks_stale() -> None:
+    assert IMAGE_FILE in stamp._kit_files()
 
 
 def test_no_machine_shape_is_both_known_and_retired() -> None:

@@ -267,7 +267,7 @@ def counts(bench: Bench, verb: str) -> str:
 
 def said(errors: str, folder: Path) -> str:
     """Return the first problem that was printed, and its cure, without what differs from run to run."""
-    chatter = r"\s*$|.*(trying again in|looking whether)|\d+ problems?$|`python -m build --help`"
+    chatter = r"\s*$|.*(trying again in|checking whether)|\d+ problems?$|`python -m build --help`"
     lines = [line.strip() for line in errors.splitlines() if not re.match(chatter, line)]
     if not lines:
         return "nothing"

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from build.core.image import IMPORTS, PYTHON_AUG_2026
+from build.core.image import IMPORTS, PYTHON
 
 AS_ASSUMED: dict[str, Any] = {
     "format": 1,
     "time": "2026-11-24T10:00:00Z",
-    "python": f"{PYTHON_AUG_2026}.1",
+    "python": f"{PYTHON}.1",
     "versions": {name: {known.package: known.version or "1.0"} for name, known in IMPORTS.items()},
     "machine": {
         "gpus": [{"name": "Tesla T4", "capability": "sm_75", "memory_gb": 15.6}] * 2,

@@ -87,7 +87,9 @@ def test_a_run_that_was_stopped_while_it_unpacked_needs_no_second_download(
 
 def test_rules_that_are_not_accepted_come_with_the_page(kaggle, site, data, folder: Path) -> None:
     site.rules_accepted = False
-    with pytest.raises(CheckFailed, match=f"not accepted yet → join and accept them at .*/competitions/{SLUG}/rules"):
+    with pytest.raises(
+        CheckFailed, match=f"not accepted the rules yet → join and accept them at .*/competitions/{SLUG}/rules"
+    ):
         fetch_data(kaggle, SLUG, folder, limit_bytes=LIMIT)
     assert not folder.exists()
 

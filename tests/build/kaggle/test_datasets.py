@@ -130,7 +130,7 @@ class TestWaiting:
 
     def test_processing_without_end_is_given_up_and_gone_on_with_later(self, push, server, site, bundle) -> None:
         site.dataset_states = ["BLOBS_RECEIVED"]
-        with pytest.raises(CheckFailed, match="still BLOBS_RECEIVED after.*goes on waiting"):
+        with pytest.raises(CheckFailed, match="still BLOBS_RECEIVED after.*continues to wait"):
             push(bundle, limit_s=0.2)
         site.datasets[REF].states = ["READY"]
         assert push(bundle).outcome == "already there" and site.summary()["datasets"] == {REF: 1}
@@ -252,7 +252,7 @@ class TestFolders:
 
     def test_an_empty_folder_and_none_at_all_are_refused(self, make_folder, tmp_path: Path) -> None:
         assert "nothing to upload" in self.refusals(make_folder("none", {}))
-        with pytest.raises(UsageError, match="is no folder"):
+        with pytest.raises(UsageError, match="is not a folder"):
             stage_dataset("i2b-toy-data", tmp_path / "nowhere", "kim")
 
     @pytest.mark.parametrize("slug", ["short", "Upper-Case-Slug", "../../etc/passwd", "x" * 51, "owner/i2b-toy-data"])

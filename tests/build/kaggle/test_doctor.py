@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from build.kaggle import doctor
+from build.kaggle.checks import next_quota_reset, next_submission_reset, until
 from build.kaggle.journal import Journal
 from build.kaggle.preparation import JOURNAL
-from build.kaggle.quota import next_quota_reset, next_submission_reset, until
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook
 from build.notebooks.metadata import kernel_slug
 from tests.build.kaggle.site import Dataset, Kernel
@@ -77,7 +77,7 @@ def test_what_was_never_pushed_is_counted_for_a_person_not_listed(
     doctor.run(False)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 15 and f"{len(all_cards())} more are not on Kaggle" in lines[-2]
-    assert lines[-1] == "nothing stands against a push"
+    assert lines[-1] == "nothing stops a push"
 
 
 def test_a_stale_token_that_hides_good_keys_is_named_and_not_printed(examine: Examine, home: Path) -> None:
@@ -120,7 +120,7 @@ def test_rules_not_accepted_fail_with_the_page(examine: Examine, site) -> None:
 
 @pytest.mark.parametrize(
     ("used_h", "total_h", "level", "said"),
-    [(30, 30, "fail", "wait until"), (29, 30, "warn", "hardly for a training"), (0, 30, "ok", "30.0 of 30")],
+    [(30, 30, "fail", "wait until"), (29, 30, "warn", "hardly for training"), (0, 30, "ok", "30.0 of 30")],
 )
 def test_the_gpu_hours_left(examine: Examine, site, used_h: int, total_h: int, level: str, said: str) -> None:
     site.gpu_used_s, site.gpu_total_s = used_h * 3600, total_h * 3600
@@ -164,7 +164,7 @@ def test_other_weights_on_the_site_than_here_are_a_warning(examine: Examine, ser
         (here / name).write_bytes(data + b"\n" if name == "manifest.json" else data)
     put_dataset(server, "i2b-v1-weights", bundle_files("i2b-v1-weights"))
     found = [line for line in examine()[1]["dataset"] if "i2b-v1-weights" in line[1]]
-    assert found[0][0] == "warn" and "the bundle that lies here is another" in found[0][1]
+    assert found[0][0] == "warn" and "the bundle on this machine is a different one" in found[0][1]
 
 
 def test_an_edit_in_the_browser_fails_and_a_mere_run_does_not(examine: Examine, server) -> None:
@@ -201,7 +201,7 @@ def test_what_was_begun_and_has_not_ended_is_named(examine: Examine) -> None:
 def test_a_variable_that_leads_to_production_fails(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
     ok, lines = examine()
-    assert not ok and lines["surroundings"][0][0] == "fail" and lines["sign-in"][0][0] == "fail"
+    assert not ok and lines["environment"][0][0] == "fail" and lines["sign-in"][0][0] == "fail"
 
 
 def test_it_changes_nothing_on_the_site(examine: Examine, server) -> None:

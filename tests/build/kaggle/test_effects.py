@@ -14,7 +14,7 @@ import pytest
 from build.core.errors import CheckFailed, UsageError
 from build.kaggle import effects
 from build.kaggle.datasets import push_dataset
-from build.kaggle.explain import AnswerLost
+from build.kaggle.explain import ResponseLost
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, push
 from build.kaggle.staging import Staged, stage
@@ -25,7 +25,7 @@ KERNEL, REF = "kim/i2b-demo-infer", "kim/i2b-demo-weights"
 
 
 class Killed(BaseException):
-    """The process dies at this point: nothing that comes after it is written."""
+    """The process is killed at this point: nothing that comes after it is written."""
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +135,7 @@ def test_an_effect_that_comes_long_after_the_answer_was_given_up_is_found_and_no
 def test_a_lost_request_ends_the_run_and_only_the_next_one_sends_again(act_of, server, name: str) -> None:
     act = act_of(name)
     server.fault(name, drop="before")
-    with pytest.raises(AnswerLost, match="nothing was sent twice.*run the same command"):
+    with pytest.raises(ResponseLost, match="nothing was sent twice.*run the same command"):
         act()
     assert server.names().count(name) == 1, "sent once, whatever the looks show"
     act()
@@ -155,7 +155,7 @@ def test_an_effect_that_comes_after_the_run_was_killed_is_waited_for_by_the_next
     with monkeypatch.context() as patch:
         patch.setenv("KIT_TIMEOUT_S", "0.15")
         server.fault(name, delay_s=0.8)
-        patch.setattr(effects, "look_until", kill)  # the process dies while nobody knows
+        patch.setattr(effects, "look_until", kill)  # the process is killed while nobody knows
         with pytest.raises(Killed):
             act()
     assert act.count() == wanted(name) - 1, "the effect is still to come"
@@ -193,7 +193,7 @@ def test_what_the_site_has_not_taken_is_sent_again(act_of, server, name: str, st
     act = act_of(name)
     server.fault(name, status=status)
     if (name, status) == ("CreateCodeSubmission", 503):  # nobody knows of a 503, and there are five a day
-        with pytest.raises(AnswerLost):
+        with pytest.raises(ResponseLost):
             act()
     act()
     assert (act.count(), server.names().count(name)) == (wanted(name), 2)
@@ -215,7 +215,7 @@ def test_a_site_that_cannot_even_be_asked_leaves_it_open(act_of, server, name: s
     looks = {"SaveKernel": "GetKernel", "CreateCodeSubmission": "ListSubmissions"}.get(name, "GetDatasetStatus")
     before = {"SaveKernel": 2, "CreateCodeSubmission": 1}.get(name, 1)
     server.fault(looks, nth=before + 1, status=400, body={"code": 400, "message": "out of order"})
-    with pytest.raises(AnswerLost, match="out of order"):
+    with pytest.raises(ResponseLost, match="out of order"):
         act()
     act()
     assert (act.count(), server.names().count(name)) == (wanted(name), 1)
@@ -253,7 +253,7 @@ def test_a_submission_that_kaggle_took_and_never_lists_is_not_made_again_by_itse
     act = act_of("CreateCodeSubmission")
     server.fault("ListSubmissions", body={"submissions": []}, times=99)
     for _ in range(2):
-        with pytest.raises(CheckFailed, match="took the submission 100 but does not list"):
+        with pytest.raises(CheckFailed, match="accepted the submission 100 but does not list"):
             act()
     assert server.names().count("CreateCodeSubmission") == 1
     server.faults.clear()
@@ -264,7 +264,7 @@ def test_a_version_that_kaggle_took_and_does_not_show_is_not_pushed_again(act_of
     act = act_of("SaveKernel")
     server.fault("GetKernel", nth=3, status=403, body={"code": 403, "message": "denied"}, times=99)
     for _ in range(2):
-        with pytest.raises(CheckFailed, match="took it, but does not show it"):
+        with pytest.raises(CheckFailed, match="accepted it, but does not show it"):
             act()
     server.faults.clear()
     assert act().number == 1 and server.names().count("SaveKernel") == 1

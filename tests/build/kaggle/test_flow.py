@@ -60,7 +60,7 @@ def test_from_sources_to_a_scored_submission_and_then_nothing_is_left_to_do(desk
     for number in range(1, 13):
         assert f"[{number}/12]" in done.stdout, "each step says when it starts"
     assert done.stdout.count("done in") == 12
-    assert "yes, as at the last check" in done.stdout, "nothing has changed since"
+    assert "yes, unchanged since the last check" in done.stdout, "nothing has changed since"
     for link in (f"/datasets/{WEIGHTS}", f"/code/{KERNEL}", "/competitions/csiro-biomass/submissions"):
         assert f"https://www.kaggle.com{link}" in done.stdout
     assert seconds < 20, f"{seconds:.1f} s besides rehearsal and polling"
@@ -81,7 +81,7 @@ def test_a_script_gets_one_json_object(desk: Desk) -> None:
 
 def test_submit_0_stops_with_verified_outputs_and_the_next_run_only_submits(desk: Desk, server, site) -> None:
     done = desk.shell("--no-submit")
-    assert done.returncode == 0 and "not submitted, as asked" in done.stdout, done.stderr
+    assert done.returncode == 0 and "not submitted, as requested" in done.stdout, done.stderr
     assert not site.submissions and (desk.folder / "out/push/outputs/i2b-demo-infer/v1/submission.csv").is_file()
     before = len(server.log)
     assert desk.shell().returncode == 0

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from build.core.errors import CheckFailed
-from build.kaggle import responses as answers
+from build.kaggle import responses
 from build.kaggle.archives import unpack
 from build.kaggle.downloads import conflicting_names, fetch_files, safe_path
 from build.kaggle.explain import Asked, BodyError, explain
 from build.kaggle.journal import Journal, only_push
-from build.kaggle.logs import explain_log, log_text
 from build.kaggle.outputs import verify_training
+from build.kaggle.runs import explain_log, log_text
 from build.run.rehearse.executed_cells import Cells
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -128,7 +128,7 @@ def test_a_compression_that_python_does_not_know_is_one_message(tmp_path: Path, 
     for signature, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
         data[data.find(signature) + at] = method
     (tmp_path / "x.zip").write_bytes(data)
-    with pytest.raises(CheckFailed, match="damaged, or of a kind that Python does not unpack"):
+    with pytest.raises(CheckFailed, match="damaged, or of a kind that Python cannot unpack"):
         unpack(tmp_path / "x.zip", tmp_path / "to", limit_bytes=10**6, advance=lambda done, total: None)
 
 
@@ -153,10 +153,10 @@ def test_no_output_of_a_kernel_is_written_outside_its_folder(ground: Path, names
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("build.kaggle.downloads.send", lambda attempt, asked: attempt())
 
-        def bring(place: Path, **limits: object):
+        def download(place: Path, **limits: object):
             return lambda response: place.write_bytes(b"x")
 
-        patch.setattr("build.kaggle.downloads.continue_download", bring)
+        patch.setattr("build.kaggle.downloads.continue_download", download)
         patch.setattr("build.kaggle.downloads.open_session", Session)
         try:
             fetch_files({name: "https://x" for name in names}, folder, Asked("list", "kernel"), limit_bytes=10**6)
@@ -178,7 +178,7 @@ class Session:
 def test_hidden_outputs_stay_on_the_site_and_that_is_said(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("build.kaggle.downloads.send", lambda attempt, asked: None)
     assert fetch_files({".virtual_documents/x": "https://x"}, tmp_path, Asked("l", "kernel"), limit_bytes=9) == {}
-    assert "hidden files stay on the site: '.virtual_documents/x'" in capsys.readouterr().err
+    assert "hidden files are not downloaded: '.virtual_documents/x'" in capsys.readouterr().err
 
 
 SPOKEN = st.lists(
@@ -198,8 +198,8 @@ def test_no_answer_of_the_site_puts_a_secret_or_a_control_character_into_a_messa
     for error in (requests.HTTPError(words, response=response), BodyError(words), ValueError(words), KeyError(words)):
         assert is_clean(str(explain(error, Asked("save it", "kernel", "kim/x"))))
     file = SimpleNamespace(name=words, total_bytes=1)
-    state = answers.kernel_state(SimpleNamespace(status=SimpleNamespace(name="ERROR"), failure_message=words))
-    listed = answers.listed_files(SimpleNamespace(error_message="", dataset_files=[file]))
+    state = responses.kernel_state(SimpleNamespace(status=SimpleNamespace(name="ERROR"), failure_message=words))
+    listed = responses.listed_files(SimpleNamespace(error_message="", dataset_files=[file]))
     assert is_clean(state.failure) and all(map(is_clean, listed))
 
 

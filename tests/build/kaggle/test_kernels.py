@@ -67,8 +67,8 @@ def restaged(tmp_path: Path, text: str, **metadata: object) -> Staged:
     return stage(write_notebook(tmp_path / "toy", text, **metadata), "kim", {"w": "aa"})
 
 
-def pushed(staged: Staged, kaggle, journal: Journal, tell=lambda state: None) -> Version:
-    return push(staged, kaggle.pull_kernel("kim", staged.slug), kaggle, journal, tell)
+def pushed(staged: Staged, kaggle, journal: Journal, show_state=lambda state: None) -> Version:
+    return push(staged, kaggle.pull_kernel("kim", staged.slug), kaggle, journal, show_state)
 
 
 def test_the_owner_is_filled_in_at_staging_and_nowhere_else(staged: Staged, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_both_gpu_sessions_busy_is_waited_for(staged: Staged, kaggle, journal: J
     server.fault("SaveKernel", body={"error": SESSIONS}, times=3)
     states: list[str] = []
     assert pushed(staged, kaggle, journal, states.append).number == 1
-    assert states[:3] == ["waiting: Kaggle runs no more GPU sessions of this account at once"] * 3
+    assert states[:3] == ["waiting: this account already runs as many GPU sessions as Kaggle allows"] * 3
     assert server.names().count("SaveKernel") == 4
 
 
@@ -321,7 +321,7 @@ def test_a_run_that_found_nothing_mounted_is_pushed_once_more(staged, kaggle, jo
     said: list[str] = []
     end, version, word = run_with_input(staged, pushed(staged, kaggle, journal), kaggle, journal, said.append)
     assert (end.attempt, version.number, word) == (1, 2, "COMPLETE, version 2: version 1 had found nothing mounted")
-    assert "version 1 found nothing mounted: the same notebook is pushed once more" in said
+    assert "version 1 found nothing mounted: pushing the same notebook once more" in said
     first, second = site.kernels["kim/i2b-toy-infer"].versions
     assert first == second
     assert current_attempt(staged, journal, again=False) == end and pushed_before(end, journal) == version
@@ -370,7 +370,7 @@ def test_an_edit_made_meanwhile_is_not_pushed_over(staged, kaggle, journal, site
 
 
 def test_a_failing_run_shows_its_traceback_in_kernel_src(staged, kaggle, journal, site, tmp_path: Path) -> None:
-    from tests.build.kaggle.test_logs import as_kaggle_logs_it
+    from tests.build.kaggle.test_runs import as_kaggle_logs_it
 
     site.kernel_states = ["RUNNING", "ERROR"]
     rule = "-" * 75
@@ -408,7 +408,7 @@ def test_a_cancelled_run_is_said_to_be_cancelled(staged: Staged, kaggle, journal
         follow(staged, version, kaggle, journal)
 
 
-def test_the_site_is_asked_no_more_often_than_wished(staged, kaggle, journal, server, monkeypatch) -> None:
+def test_the_site_is_asked_no_more_often_than_set(staged, kaggle, journal, server, monkeypatch) -> None:
     version = pushed(staged, kaggle, journal)
     monkeypatch.setenv("KIT_POLL_S", "0.2")
     start = time.monotonic()

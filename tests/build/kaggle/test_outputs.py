@@ -36,9 +36,9 @@ def test_any_images_will_do_and_no_other_file_is_needed(tmp_path: Path) -> None:
         (rows_of("ID1", Dry_Clover_g=-0.5, GDM_g=1.5, Dry_Total_g=2.5), "negative"),
         (rows_of("ID1", GDM_g=9.0, Dry_Total_g=10.0), "break GDM_g = Dry_Green_g + Dry_Clover_g"),
         (rows_of("ID1", Dry_Total_g=9.0), "break Dry_Total_g"),
-        ([*rows_of("ID1"), "ID2__Dry_Weight_g,1.0"], "are no <image_id>__<one of"),
+        ([*rows_of("ID1"), "ID2__Dry_Weight_g,1.0"], "are not <image_id>__<one of"),
         ([*rows_of("ID1"), "ID2"], "two fields"),
-        ([], "no row of any image"),
+        ([], "no row for any image"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, rows: list[str], said: str) -> None:
@@ -108,7 +108,7 @@ def test_a_training_that_predicts_no_number_is_refused(training: Path, value: st
         ("image_id,Dry_Green_g\nID1,nan\n", "1 lines have a prediction that is not a finite number"),
         ("image_id\n", "not a finite number"),
         ("image_id,GDM_g\nID1,1,2,3\n", "not a finite number"),
-        ('image_id,GDM_g\n"' + "x" * 200_000 + '",1\n', "is no CSV: field larger than field limit"),
+        ('image_id,GDM_g\n"' + "x" * 200_000 + '",1\n', "is not a CSV: field larger than field limit"),
     ],
 )
 def test_odd_predictions_of_a_training_are_one_message(training: Path, content: str, said: str) -> None:

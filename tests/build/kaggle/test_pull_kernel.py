@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
-from build.kaggle.pull import bring_pulled, run_pull, save_pulled
+from build.kaggle.pull import run_pull, save_pulled, sync_pulled
 from build.sync.notebook_sync import run_sync
 from tests.build.kaggle.desk import copy_kit
 from tests.build.sync.conftest import Toy
@@ -64,7 +64,7 @@ def test_what_comes_from_the_site_is_shown_and_written_only_once_somebody_has_ag
     assert "-print(both(4))\n+print(both(5))" in capsys.readouterr().out
     assert toy.sources == before and not (toy.root / "out/sync/backup").exists()
     pulled = f"out/sync/pulled/{SLUG}.ipynb"
-    assert f"`python -m build sync {pulled}` brings home what was shown" in str(refused.value)
+    assert f"`python -m build sync {pulled}` writes what was shown" in str(refused.value)
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "print(both(4))", "import os; os.system('rm -rf ~')"))  # meanwhile
     run_sync(toy.root / pulled, False, root=toy.root)
     assert "print(both(5))" in toy.text("infer") and "rm -rf" not in toy.text("infer")
@@ -79,7 +79,7 @@ def test_on_a_terminal_the_question_follows_the_diff(
     before = toy.sources
 
     def answered(question: str) -> str:
-        assert question == "Bring this home to kernel_src/? [y/N] "
+        assert question == "Write this to kernel_src/? [y/N] "
         if answer is None:
             raise EOFError
         return answer
@@ -87,7 +87,7 @@ def test_on_a_terminal_the_question_follows_the_diff(
     monkeypatch.setattr("builtins.input", answered)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    with nullcontext() if comes else pytest.raises(CheckFailed, match="nothing was brought home"):
+    with nullcontext() if comes else pytest.raises(CheckFailed, match="nothing was written to kernel_src"):
         run_pull("toy", "infer", False, root=toy.root)
     assert (toy.sources != before) is comes
 
@@ -117,7 +117,7 @@ def test_conflict_markers_are_written_into_a_source_only_once_somebody_has_agree
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "LIMIT = 3", "LIMIT = 5"))
     toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))
     before = toy.sources
-    with pytest.raises(CheckFailed, match="nothing was brought home"):
+    with pytest.raises(CheckFailed, match="nothing was written to kernel_src"):
         run_pull("toy", "infer", False, conflicts="source", root=toy.root)
     assert toy.sources == before
 
@@ -126,7 +126,7 @@ def test_conflict_markers_are_written_into_a_source_only_once_somebody_has_agree
 def test_a_kernel_that_is_no_notebook_is_named_in_one_line(server, site, source: str, tmp_path: Path) -> None:
     toy = Toy(tmp_path / "kit")
     with pytest.raises(UsageError, match=f"{SLUG}.ipynb is ") as refused:
-        bring_pulled(save_pulled(SLUG, source, toy.root), False, root=toy.root)
+        sync_pulled(save_pulled(SLUG, source, toy.root), False, root=toy.root)
     assert "\n" not in str(refused.value)
 
 
@@ -147,7 +147,7 @@ def test_a_kernel_that_is_not_on_the_site_is_named(server, tmp_path: Path) -> No
 
 
 @pytest.mark.full
-def test_the_command_brings_home_what_was_edited_on_the_site(server, site, tmp_path: Path) -> None:
+def test_the_command_syncs_what_was_edited_on_the_site(server, site, tmp_path: Path) -> None:
     kit = copy_kit(tmp_path / "kit")
 
     def build(*arguments: str) -> str:

@@ -172,9 +172,9 @@ def test_a_crash_of_the_kit_itself_shows_no_credentials(planted: Planted) -> Non
     program = (
         "import sys\n"
         "from build import cli\n"
-        "import build.kaggle.responses as answers\n"
+        "from build.kaggle import responses\n"
         "def broken(answer): raise RuntimeError(f'planned crash {answer}')\n"
-        "answers.pushed_kernel = broken\n"
+        "responses.pushed_kernel = broken\n"
         "sys.argv = ['build', 'push-inference', '--experiment', 'demo']\n"
         "cli.main()\n"
     )

@@ -98,7 +98,7 @@ def test_without_the_site_what_is_known_here_is_shown_and_the_exit_is_not_zero(
     with pytest.raises(CheckFailed, match="401"):
         status.run(False)
     printed = capsys.readouterr().out
-    assert "v7 pushed" in printed and "could not be asked" in printed
+    assert "v7 pushed" in printed and "could not be reached" in printed
 
 
 def test_asking_for_the_status_begins_no_journal_and_changes_nothing(ask: Ask, server) -> None:

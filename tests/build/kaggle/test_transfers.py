@@ -88,15 +88,15 @@ def test_data_comes_into_the_folder_of_the_competition(server, tmp_path) -> None
     ("arguments", "code", "message"),
     [
         (("push-data", "--experiment", "nothing"), 2, "no experiment 'nothing'"),
-        (("push-data", "--dir", "nowhere", "--slug", "i2b-toy-data"), 2, "is no folder"),
+        (("push-data", "--dir", "nowhere", "--slug", "i2b-toy-data"), 2, "is not a folder"),
         (("push-data", "--dir", "bundle"), 2, "give EXPERIMENT=… for its bundle, or DIR=… and SLUG=…"),
         (("push-data", "--slug", "i2b-toy-data"), 2, "give EXPERIMENT=… for its bundle, or DIR=… and SLUG=…"),
         (("push-data", "--experiment", "demo", "--slug", "i2b-toy-data"), 2, "give EXPERIMENT=… for its bundle, or"),
         (("push-data", "--experiment", "v1", "--dir", "bundle"), 1, "is the bundle of i2b-demo-weights"),
-        (("push-data", "--experiment", "demo", "--dir", "home"), 1, "is no bundle of this kit"),
+        (("push-data", "--experiment", "demo", "--dir", "home"), 1, "is not a bundle of this kit"),
     ],
 )
-def test_a_command_that_cannot_be_meant_says_so_before_any_request(
+def test_an_invalid_command_says_so_before_any_request(
     server, tmp_path, bundle, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     got, out, errors = run(tmp_path, *arguments)
@@ -121,7 +121,7 @@ def test_ctrl_c_says_how_to_go_on(server, tmp_path, bundle) -> None:
 
     server.hook = interrupt
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"`make push-data EXPERIMENT=demo DIR={bundle}` goes on" in errors
+    assert process.returncode == 130 and f"`make push-data EXPERIMENT=demo DIR={bundle}` continues" in errors
     server.site.datasets[REF].states = ["READY"]
     code, _, _ = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0 and server.site.summary()["datasets"] == {REF: 1}

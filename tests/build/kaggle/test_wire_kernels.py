@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed
-from build.kaggle.client import ABSENT, SessionLimitReached
-from build.kaggle.explain import AnswerLost, QuotaSpent
+from build.kaggle.explain import QuotaSpent, ResponseLost, SessionLimitReached
+from build.kaggle.responses import ABSENT
 from build.kaggle.sources import cells_sha256
 
 NAME = ("kim", "i2b-demo-infer")
@@ -312,14 +312,14 @@ class TestSubmissions:
         self, kaggle, server, site, fault: dict
     ) -> None:
         server.fault("CreateCodeSubmission", **fault)
-        with pytest.raises(AnswerLost, match="its answer is lost.*run the same command: it looks again"):
+        with pytest.raises(ResponseLost, match="the response was lost.*run the same command: it looks again"):
             submit(kaggle, "receipt 1")
         assert server.names().count("CreateCodeSubmission") == 1 and not site.submissions
 
     def test_a_submission_of_before_with_another_receipt_is_not_ours(self, kaggle, server, site) -> None:
         submit(kaggle, "receipt 1")
         server.fault("CreateCodeSubmission", drop="before")
-        with pytest.raises(AnswerLost):
+        with pytest.raises(ResponseLost):
             submit(kaggle, "receipt 2")
 
     def test_an_answer_without_a_number_is_still_an_answer(self, kaggle, server, site) -> None:
@@ -342,7 +342,7 @@ class TestSubmissions:
 
     def test_an_empty_answer_is_no_success(self, kaggle, server) -> None:
         server.fault("CreateCodeSubmission", body={})
-        with pytest.raises(CheckFailed, match="the answer is empty"):
+        with pytest.raises(CheckFailed, match="the response is empty"):
             submit(kaggle, "r")
 
     def test_rules_that_are_not_accepted_come_with_the_page(self, kaggle, site) -> None:

@@ -48,24 +48,24 @@ def test_a_fault_that_stays_ends_after_six_attempts_and_says_how_to_go_on(kaggle
     assert len(server.log) == retry.ATTEMPTS == 6
 
 
-def test_kaggles_wish_to_wait_is_honoured(kaggle, server, dataset) -> None:
+def test_a_retry_after_is_waited_for(kaggle, server, dataset) -> None:
     server.fault("GetDatasetStatus", status=429, headers={"Retry-After": "0.4"})
     start = time.monotonic()
     assert state(kaggle) == "READY"
     assert time.monotonic() - start >= 0.4
 
 
-def test_a_wish_given_as_a_date_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_after_given_as_a_date_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import UTC, datetime, timedelta
     from email.utils import format_datetime
 
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
-    wish = retry._retry_after(moment)
-    assert wish is not None and 95 < wish <= 100
+    wait_s = retry._retry_after(moment)
+    assert wait_s is not None and 95 < wait_s <= 100
     assert retry._retry_after("soon") is None
 
 
-def test_a_wish_for_an_hour_ends_the_run_at_once(kaggle, server, dataset) -> None:
+def test_a_retry_after_of_an_hour_ends_the_run_at_once(kaggle, server, dataset) -> None:
     server.fault("GetDatasetStatus", status=429, headers={"Retry-After": "3600"}, times=9)
     start = time.monotonic()
     with pytest.raises(CheckFailed, match="429"):
@@ -93,7 +93,7 @@ def test_a_refusal_is_not_repeated(kaggle, server, status: int) -> None:
 @pytest.mark.parametrize("code", [400, 403, 429, 500, 503])
 def test_an_error_in_the_body_of_a_200_is_never_repeated(kaggle, server, code: int) -> None:
     server.fault("GetAcceleratorQuotaStatistics", body={"code": code, "message": "it broke"}, times=9)
-    with pytest.raises(CheckFailed, match="did not tell the GPU hours: it broke"):
+    with pytest.raises(CheckFailed, match="did not show the GPU hours: it broke"):
         kaggle.quota()
     assert len(server.log) == 1
 
@@ -134,9 +134,9 @@ def test_every_page_of_a_list_is_read_also_when_one_breaks_off(kaggle, server, s
     assert server.names().count("ListDatasetFiles") == 5 + 1
 
 
-def test_a_list_that_goes_round_in_circles_ends(kaggle, server, dataset) -> None:
+def test_a_list_that_repeats_a_page_ends(kaggle, server, dataset) -> None:
     server.fault("ListDatasetFiles", edit={"nextPageToken": "1"}, times=99)
-    with pytest.raises(CheckFailed, match="circles"):
+    with pytest.raises(CheckFailed, match="repeats the same page"):
         kaggle.dataset_files(*REF)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.core.errors import CheckFailed
-from build.kaggle.records import Submission
+from build.kaggle.responses import Submission
 from build.scores.ledger import COLUMNS, Score, append_score, as_csv, read_scores, refresh
 
 ROOT = Path(__file__).resolve().parents[3]

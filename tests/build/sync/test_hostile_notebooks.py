@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from build.core.errors import CheckFailed, UsageError
-from build.kaggle.pull import bring_pulled, save_pulled
+from build.kaggle.pull import save_pulled, sync_pulled
 from build.notebooks.base import BUILDS, find, stitch_texts
 from build.notebooks.edited_cells import parse
 from build.notebooks.notebook_file import NotANotebook
@@ -104,7 +104,7 @@ def test_a_hash_that_is_a_path_overwrites_no_file(verb: str, tmp_path: Path) -> 
     notebook.write_bytes(saying(toy, EVIL))
     with nothing_outside(tmp_path), pytest.raises(CheckFailed, match="does not say which build it came from"):
         if verb == "pulled":
-            bring_pulled(save_pulled("i2b-toy-infer", notebook.read_text(), toy.root), False, root=toy.root, yes=True)
+            sync_pulled(save_pulled("i2b-toy-infer", notebook.read_text(), toy.root), False, root=toy.root, yes=True)
         else:
             (run_sync if verb == "sync" else run_diff)(notebook, False, root=toy.root)
     assert victim.read_text() == "mine\n"
@@ -398,7 +398,7 @@ def try_everything(outer: Path, content: bytes) -> None:
         refused(lambda: read_cells(notebook))
         assert tree(root) == before
         pulled = save_pulled("i2b-toy-infer", content.decode(errors="replace"), root)
-        refused(lambda: bring_pulled(pulled, False, root=root))
+        refused(lambda: sync_pulled(pulled, False, root=root))
         kept = {name: one for name, one in tree(root).items() if not name.startswith("out/")}
         assert kept == {name: one for name, one in before.items() if not name.startswith("out/")}
         refused(lambda: run_sync(notebook, False, root=root))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from build.kaggle.accept import read_seen
+from build.kaggle.preflight_report import read_seen
 from tests.kernel_src.kernels.running import lay_out_kaggle, run_notebook, run_script
 
 pytestmark = pytest.mark.full

@@ -186,7 +186,7 @@ def test_a_datasets_description_is_checked_and_must_be_there(root: Path) -> None
 def test_a_local_pin_that_differs_from_the_image_is_found(root: Path) -> None:
     change(root, "pyproject.toml", "2.1.3", "2.2.0")
     assert problems(root) == ["pyproject.toml: numpy==2.2.0, but Kaggle's image has 2.1.3 → "
-                              "pin numpy==2.1.3, or correct build/core/image.py"]  # fmt: skip
+                              "pin numpy==2.1.3, or correct build/core/image.json"]  # fmt: skip
 
 
 def test_all_problems_of_all_notebooks_come_in_one_go(root: Path) -> None:

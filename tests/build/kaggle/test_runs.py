@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from build.kaggle.logs import explain_log, log_text
+from build.kaggle.runs import explain_log, log_text
 from build.run.rehearse.executed_cells import Cells, read_cells
 
 # What papermill 2.7 and IPython print, as run on this machine (the command line's frames shortened).
