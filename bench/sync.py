@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 _TIMED = """
 import sys, time
 from pathlib import Path
-from build.sync.command import look, sync
+from build.sync.notebook_sync import look, sync
 import build.notebooks.metadata, build.notebooks.builder
 notebook, root = map(Path, sys.argv[1:])
 start = time.perf_counter()
@@ -70,7 +70,7 @@ def measure(quick: bool) -> dict[str, Any]:
             "one": _watch(root, demo, runs),
             "all": _watch(root, cards, runs),
         }
-    command = [sys.executable, "-m", "build", "diff", "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"]
+    command = [sys.executable, "-m", "build", "sync", "--dry-run", "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"]
     return {
         "sync": {
             "edit_s": amount(edited, "s") | {"notebooks": len(edited)},

@@ -7,33 +7,88 @@ where and the cure; nobody who is awake at one in the morning wants our tracebac
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown
-from build.verbs import local, notebooks, push, recipes, weights
-from build.verbs import regress as regress
-from build.verbs import scores as validation
-from build.verbs import sync as sync
+from build.kaggle import command as kaggle
+from build.notebooks import command as notebooks
+from build.report import command as report
+from build.run import command as run
+from build.scores import command as scores
+from build.search.regress import command as regress
+from build.search.tuning import command as tuning
+from build.sync import command as sync
+from build.weights import command as weights
 from kernel_src.recipes.experiment import ExperimentError
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError
 
+# Group of `--help` → its verbs, in the order in which a user needs them; `push_data_verb` is typed `push-data`.
+VERBS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Build": (
+        notebooks.notebooks_verb,
+        notebooks.check_verb,
+        notebooks.stitch_verb,
+        weights.experiments_verb,
+        weights.describe_verb,
+    ),
+    "Run": (run.demo_verb, run.rehearse_verb, run.infer_verb, run.notebook_run_verb),
+    "Train": (
+        kaggle.data_verb,
+        weights.weights_verb,
+        weights.external_verb,
+        weights.augment_verb,
+        run.train_verb,
+        tuning.tune_verb,
+        weights.pseudo_label_verb,
+        regress.features_verb,
+        regress.regress_verb,
+        weights.bundle_verb,
+    ),
+    "Push": (
+        kaggle.doctor_verb,
+        kaggle.preflight_verb,
+        kaggle.push_data_verb,
+        kaggle.push_training_verb,
+        kaggle.push_inference_verb,
+        kaggle.status_verb,
+    ),
+    "Edit": (sync.watch_verb, sync.lab_verb, sync.sync_verb, kaggle.pull_kernel_verb),
+    "Judge": (scores.compare_verb, scores.blend_verb, report.report_verb, report.scores_verb),
+}
+
+
+class Grouped(TyperGroup):
+    """Lists the verbs by group in plain text: typer's own panels need rich, whose import takes as long as all else."""
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Write one section for each group."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        for group in VERBS:
+            own = [one for one in self.commands.values() if getattr(one, "rich_help_panel", None) == group]
+            with formatter.section(group):
+                formatter.write_dl([(one.name, one.get_short_help_str(limit)) for one in own])
+
+
 app = typer.Typer(
     name="python -m build",
+    cls=Grouped,
     help="Plain Python in kernel_src/ becomes standalone Kaggle notebooks, rehearsed before they are pushed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (notebooks, recipes, weights, local, push, sync):
-    app.add_typer(group.verbs)
-for subject in (validation, regress):  # each a subject with verbs of its own
-    app.add_typer(subject.app)
+for group, verbs in VERBS.items():
+    for verb in verbs:
+        app.command(verb.__name__.removesuffix("_verb").replace("_", "-"), rich_help_panel=group)(verb)
 
 
 def written_at(error: ExperimentError) -> str:

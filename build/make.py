@@ -5,7 +5,7 @@ before its first character are lost: make drops them). A WORD with a NAME in cap
 
     --data=DATA              the option with DATA's value, or nothing where DATA is empty
     --data=DATA:out/demo     the same, with a default, which is said
-    --dir=DIR!               the same, and DIR must be given
+    --experiment=EXPERIMENT! the same, and EXPERIMENT must be given
     --weights=WEIGHTS...     once for each word of WEIGHTS, quoted as for a shell: 'a b' c
     --no-wait=WAIT=0         a switch, where WAIT is 0; 0 and 1 are the values there are
     EXPERIMENT:demo          an argument without a name, after `--`

@@ -1,29 +1,169 @@
-"""The verbs `push-inference` and `push-training`: one push at a time, resumable; the last line says what is next."""
+"""The verbs that speak with Kaggle: data, datasets, notebooks, submissions, and what is known of them."""
 
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from build.kaggle.flow import PushOptions, push_inference
-from build.kaggle.journal import Journal, only_push
-from build.kaggle.preparation import JOURNAL, PUSH_FOLDER
-from build.kaggle.training import push_training
+import typer
+
+from build.core.errors import UsageError
+from build.core.options import AsJson, Conflicts, Parameters
+
+if TYPE_CHECKING:
+    from build.kaggle.flow import PushOptions
+    from build.kaggle.journal import Journal
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Push over an edit made on the site.")]
 
 
-def run_inference(options: PushOptions) -> None:
-    """Push an experiment's inference and print what came of it."""
-    _run(options, "push-inference", push_inference)
+def data_verb(
+    competition: Annotated[str, typer.Option(help="Its slug; the kit's competition by default.")] = "",
+    folder: Annotated[Path | None, typer.Option(help="Where to; data/<competition> by default.")] = None,
+    limit_gb: Annotated[float, typer.Option(help="Refuse more than this.")] = 50.0,
+    as_json: AsJson = False,
+) -> None:
+    """Download the competition's files: resumed at the byte, checked, unpacked safely.
+
+    Example: python -m build data --folder /mnt/big/csiro-biomass
+    """
+    from build.kaggle.transfers import run_data
+    from kernel_src.competition.constants import SLUG
+
+    run_data(competition or SLUG, folder, limit_gb, as_json)
 
 
-def run_training(options: PushOptions) -> None:
-    """Push an experiment's training and print what came of it."""
-    _run(options, "push-training", push_training)
+def push_data_verb(
+    experiment: Annotated[
+        str, typer.Option(help="Push its bundle: out/bundles/<experiment>, or the one in --dir.")
+    ] = "",
+    folder: Annotated[Path | None, typer.Option("--dir", help="A flat folder of files.")] = None,
+    slug: Annotated[str, typer.Option(help="The dataset's name on Kaggle, e.g. i2b-resnet34-imagenet.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Upload a bundle or any flat folder as a private dataset, unless these bytes are there; wait until it is whole.
+
+    Example: python -m build push-data --experiment demo
+
+    Example: python -m build push-data --dir out/demo/pretrained --slug i2b-lite0-imagenet
+    """
+    from build.kaggle.transfers import run_push_data, run_push_weights
+
+    if experiment and not slug:
+        run_push_weights(experiment, folder, as_json)
+    elif slug and folder is not None and not experiment:
+        run_push_data(folder, slug, as_json)
+    else:
+        raise UsageError("give EXPERIMENT=… for its bundle, or DIR=… and SLUG=… for any flat folder")
 
 
-def _run(options: PushOptions, verb: str, flow: Callable[[PushOptions, Journal], dict[str, Any]]) -> None:
+def push_training_verb(
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    wait: Annotated[bool, typer.Option(help="Wait for the run and make the bundle.")] = True,
+    again: Annotated[bool, typer.Option("--again", help="Run once more what failed.")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train on Kaggle's GPUs and make a bundle of what comes of it; resumable.
+
+    Example: python -m build push-training --experiment v1
+    """
+    from build.kaggle.flow import PushOptions
+    from build.kaggle.training import push_training
+
+    options = PushOptions(experiment=experiment, wait=wait, again=again, overwrite=overwrite, quiet=as_json)
+    _push(options, "push-training", push_training)
+
+
+def push_inference_verb(
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    message: Annotated[str, typer.Option(help="For the submission's description and the ledger's note.")] = "",
+    submit: Annotated[bool, typer.Option(help="Submit; or stop once the outputs are verified.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait for the score; with --no-submit: for the run.")] = True,
+    again: Annotated[bool, typer.Option("--again", help="Once more what failed or was submitted already.")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """From sources to a scored submission: build, check, rehearse, push, wait, verify, submit, record; resumable.
+
+    Example: python -m build push-inference --experiment demo
+    """
+    from build.kaggle.flow import PushOptions, push_inference
+
+    options = PushOptions(
+        experiment=experiment,
+        message=message,
+        submit=submit,
+        wait=wait,
+        again=again,
+        overwrite=overwrite,
+        quiet=as_json,
+    )
+    _push(options, "push-inference", push_inference)
+
+
+def pull_kernel_verb(
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    parameters: Parameters = False,
+    conflicts: Conflicts = "file",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; the diff is shown all the same.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch what was edited on Kaggle, show the diff, and merge it into the sources once you agree.
+
+    Example: python -m build pull-kernel --experiment v1
+    """
+    from build.kaggle.pull import run_pull
+    from build.notebooks.builder import check_notebook
+
+    check_notebook(experiment, kernel)
+    run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts, yes=yes)
+
+
+def status_verb(as_json: AsJson = False) -> None:
+    """Show notebooks, weights and the last submission of every experiment, and what was left open.
+
+    Example: python -m build status
+    """
+    from build.kaggle.status import run
+
+    run(as_json)
+
+
+def doctor_verb(as_json: AsJson = False) -> None:
+    """Check whether a push would work now: credentials, client, quota, datasets, edits on the site.
+
+    Example: python -m build doctor
+    """
+    from build.kaggle.doctor import run
+
+    run(as_json)
+
+
+def preflight_verb(
+    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.py.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run it once more although its report is here.")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run five minutes on Kaggle: what its image really holds, beside what this kit assumes.
+
+    Example: python -m build preflight, then python -m build preflight --accept
+    """
+    from build.kaggle.preflight import run
+
+    run(as_json, accept=accept, again=again, overwrite=overwrite)
+
+
+def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Journal"], dict[str, Any]]) -> None:
+    """Push one at a time, resumable; the last line says what is next."""
+    from build.kaggle.flow import PushOptions
+    from build.kaggle.journal import Journal, only_push
+    from build.kaggle.preparation import JOURNAL, PUSH_FOLDER
+
     with only_push(PUSH_FOLDER):
         journal = Journal(JOURNAL)
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem
 from build.notebooks.metadata import kernel_slug
 from build.notebooks.writing import SYNC, recover
-from build.sync.command import ROOT, bring, look, show
+from build.sync.notebook_sync import ROOT, bring, look, show
 from kernel_src.runtime.files import write_atomically
 
 PULLED = SYNC / "pulled"
@@ -70,7 +70,7 @@ def bring_pulled(
     if writes and not yes and not (agreed or (lambda: _ask(as_json)))():
         words = ["sync", pulled.relative_to(root).as_posix(), *(["--parameters"] if parameters else [])]
         words += ["--conflicts", "source"] if conflicts == "source" else []
-        shown = f"`python -m build diff {shlex.quote(words[1])}`" if as_json else "the diff above"
+        shown = f"`python -m build sync --dry-run {shlex.quote(words[1])}`" if as_json else "the diff above"
         what = f"nothing was brought home: what comes from the site is code, and nobody agreed to {shown}"
         cure = f"`python -m build {shlex.join(words)}` brings home what was shown; --yes does at once"
         raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])

@@ -122,7 +122,7 @@ def push_command(slug: str) -> str:
     """Return the command that uploads a dataset of the kit."""
     for name in EXPERIMENTS:
         if bundle_slug(name) == slug:
-            return f"make push-weights EXPERIMENT={name}"
+            return f"make push-data EXPERIMENT={name}"
     return f"make push-data SLUG={slug} DIR=… with the folder of its {DATASET_METADATA}"
 
 

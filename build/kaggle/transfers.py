@@ -1,4 +1,4 @@
-"""The verbs `data`, `push-weights` and `push-data`: one line when it starts, one when it ends, or one JSON object."""
+"""The verbs `data` and `push-data`: one line when it starts, one when it ends, or one JSON object."""
 
 import json
 import shlex
@@ -69,7 +69,10 @@ def run_push_weights(experiment: str, bundle: Path | None, as_json: bool) -> Non
             raise CheckFailed([problem])
     else:
         goods = [Goods(slug, folder) for slug, folder in find_bundles(kernel_card(experiment, "infer")).items()]
-    _push(goods, "weights", f"make push-weights EXPERIMENT={experiment}", as_json)
+    command = f"make push-data EXPERIMENT={experiment}"
+    if bundle is not None:
+        command += f" DIR={shlex.quote(str(bundle))}"
+    _push(goods, "weights", command, as_json)
 
 
 def run_push_data(folder: Path, slug: str, as_json: bool) -> None:

@@ -36,6 +36,7 @@ from build.stitch.template import Template, parts_in, read_template
 from build.notebooks.base import read_sources, remember_all
 from build.notebooks.synced import is_synced
 from build.notebooks.pruning import prune
+from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.notebooks.writing import recover
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES
@@ -119,6 +120,23 @@ def build_missing(slug: str, root: Path = ROOT) -> Path:
     if not path.is_file() and card is not None and (root / KERNELS_FOLDER).is_dir():
         build([card], root)
     return path
+
+
+def notebook_of(slug: str, notebooks: Path) -> Path:
+    """Find the built notebook of a kernel; one of ours that is not there is built.
+
+    Raises:
+        UsageError: it is not there (the message names those that are), or is no notebook any more.
+    """
+    notebook = build_missing(slug, notebooks.parent)
+    if not notebook.is_file():
+        there = sorted(path.stem for path in notebooks.glob("*/*.ipynb"))
+        raise UsageError(f"{notebook} does not exist: run `make build` (built: {', '.join(there) or 'none'})")
+    try:
+        read_notebook(read_bytes(notebook))
+    except NotANotebook as error:
+        raise UsageError(f"{notebook} {error}") from None
+    return notebook
 
 
 def choose_cards(experiment: str | None, cards: Sequence[KernelCard]) -> list[KernelCard]:

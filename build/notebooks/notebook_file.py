@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from build.core.errors import UsageError
 from kernel_src.runtime.untrusted import checked_sha256, quoted
 
 LARGEST_BYTES = 512 << 20  # many times what Kaggle takes; a device or a film ends here

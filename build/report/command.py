@@ -1,24 +1,53 @@
-"""The verb `report`: one page on one experiment."""
+"""The verbs `report` and `scores`: one experiment on one page, and the ledger."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from build.report.page import judge, page
-from build.report.record import read_record
-from kernel_src.runtime.files import write_text
+import typer
+
+from build.core.errors import UsageError
+from build.core.options import AsJson
+
+if TYPE_CHECKING:
+    from build.scores.board import Board
 
 REPORTS = Path("out", "reports")
 
 
-def run(experiment: str, run_folder: Path | None, data: Path | None, out: Path | None, as_json: bool) -> None:
-    """Write the page and say the sentence that stands first in it.
+def report_verb(
+    subject: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT|RUN|OOF", help="Its name, a run's folder, or any out-of-fold CSV.")
+    ],
+    data: Annotated[Path | None, typer.Option(help="The competition's folder, for truth and photographs.")] = None,
+    submission: Annotated[Path | None, typer.Option(help="The same model's predictions on the test set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; out/reports/<experiment>.html by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained page on an experiment: verdict, scores, folds, curves, diagnostics, bundle, rehearsal.
 
-    Raises:
-        UsageError: nothing of the experiment is trained here, or a folder named is not what it should be.
-        CheckFailed: a file cannot be read, or the page does not keep what it promises.
+    A run's folder stands for that run. An out-of-fold CSV (NAME=PATH gives it a name) is diagnosed alone:
+    residuals, worst images, calibration, zeros, identities, shift, leaks, in short; --out writes the whole page.
+
+    Example: python -m build report demo
+
+    Example: python -m build report out/v5.csv --data data/csiro-biomass --out out/v5.html
     """
-    record = read_record(experiment, run_folder, data)
+    from build.report.page import judge, page
+    from build.report.places import experiment_of
+    from build.report.record import read_record
+    from kernel_src.recipes.ensembles import ENSEMBLES
+    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.runtime.files import write_text
+
+    path = Path(subject)
+    run_folder = path if path.is_dir() and subject not in {**EXPERIMENTS, **ENSEMBLES} else None
+    experiment = experiment_of(path) if run_folder else subject
+    if experiment is None or path.is_file() or path.suffix == ".csv" or "=" in subject:
+        _diagnose(subject, data, submission, out, as_json)
+        return
+    record = read_record(experiment, run_folder, data, submission=submission)
     verdict = judge(record)
     text = page(record, verdict)
     place = out or REPORTS / f"{experiment}.html"
@@ -34,8 +63,9 @@ def run(experiment: str, run_folder: Path | None, data: Path | None, out: Path |
             "run": str(record.run),
             "page": str(place),
             "bytes": len(text.encode()),
+            "diagnosis": record.diagnosis and record.diagnosis.as_json(),
         }
-        print(json.dumps(value, indent=2))
+        print(json.dumps(value, indent=2, allow_nan=False))
         return
     print(verdict.sentence)
     for one in record.missing:
@@ -43,3 +73,120 @@ def run(experiment: str, run_folder: Path | None, data: Path | None, out: Path |
     if verdict.next:
         print(f"next: {verdict.next}")
     print(f"written: {place} ({len(text.encode()) / 1e6:.1f} MB)")
+
+
+def _diagnose(oof: str, data: Path | None, submission: Path | None, out: Path | None, as_json: bool) -> None:
+    """Diagnose an out-of-fold file, whoever made it; its truth is the data's, or its own."""
+    from build.core.pages import require_place
+    from build.report.diagnostics.diagnosis import diagnose
+    from build.report.diagnostics.page import page
+    from build.report.diagnostics.summary import show
+    from build.report.places import data_tables
+    from kernel_src.competition.constants import TRAIN_FOLDER
+    from kernel_src.runtime.files import write_text
+
+    require_place(out)
+    table = data_tables(data)[0] if data else None
+    images = data / TRAIN_FOLDER if data and (data / TRAIN_FOLDER).is_dir() else None
+    diagnostics = diagnose(oof, table, images=images, test_predictions=submission)
+    if out is not None:
+        write_text(out, page(diagnostics))
+    if as_json:
+        print(json.dumps(diagnostics.as_json(), indent=2, allow_nan=False))
+        return
+    show(diagnostics)
+    print(f"written: {out}" if out is not None else "--out FILE writes all of it, with plots and photographs")
+
+
+def scores_verb(
+    board: Annotated[
+        bool, typer.Option("--board", help="Hold CV against public scores: what may a new model expect?")
+    ] = False,
+    cv: Annotated[float | None, typer.Option(help="With --board: out-of-fold score of a new model.")] = None,
+    experiment: Annotated[str, typer.Option(help="With --board, instead of --cv: an experiment trained here.")] = "",
+    html: Annotated[Path | None, typer.Option(help="With --board: write one self-contained page.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="With --board: another ledger than docs/scores.csv.")] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="With --board: another file than docs/published-scores.csv.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask Kaggle for scores that are out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the ledger docs/scores.csv, after asking for pending scores; --board: what a CV is worth in public.
+
+    Example: python -m build scores
+
+    Example: python -m build scores --board --experiment v7 --html board.html
+    """
+    if board:
+        _board(cv, experiment, html, ledger, published, as_json)
+        return
+    if cv is not None or experiment or html or ledger or published:
+        raise UsageError("--cv, --experiment, --html, --ledger and --published belong to --board: give it, too")
+    from build.kaggle.scores import run
+
+    run(as_json, offline=offline)
+
+
+def _board(
+    cv: float | None, experiment: str, html: Path | None, ledger: Path | None, published: Path | None, as_json: bool
+) -> None:
+    """Hold CV against public as the ledger has them, and say what a new model may expect."""
+    from build.core.pages import require_place
+    from build.report.places import find_run
+    from build.scores.board import PUBLISHED, board, read_published
+    from build.scores.board_page import page
+    from build.scores.cross_validation import cross_validation
+    from build.scores.ledger import LEDGER, read_scores
+    from kernel_src.runtime.files import write_text
+
+    if cv is not None and experiment:
+        raise UsageError("give --cv or --experiment, not both: an experiment has its CV in its bundle")
+    require_place(html)
+    formula = ""
+    if experiment:
+        found = cross_validation(find_run(experiment))
+        cv, formula = found.r2, found.formula
+    for named in (ledger, published):
+        if named is not None and not named.is_file():
+            raise UsageError(f"no file {named}")
+    others = published or PUBLISHED
+    result = board(read_scores(ledger or LEDGER), read_published(others) if others.is_file() else [], cv, formula)
+    if html is not None:
+        write_text(html, page(result))
+    if as_json:
+        print(json.dumps(result.as_json(), indent=2, allow_nan=False))
+        return
+    show_board(result)
+    if html is not None:
+        print(f"written: {html}")
+
+
+def show_board(result: "Board") -> None:
+    """Print the pairs, and last of all the expectation."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    pairs = Table(box=None, padding=(0, 1, 0, 0), title="CV against public")
+    pairs.add_column("model", overflow="fold")
+    for column in ("CV", "95 %", "public", "private", "public − CV"):
+        pairs.add_column(column, justify="right", no_wrap=True)
+    for one in result.points:
+        known = one.low is not None and one.high is not None
+        interval = f"[{one.low:.3f}, {one.high:.3f}]" if known else ""
+        pairs.add_row(one.name, f"{one.cv:.4f}", interval, f"{one.public:.4f}", "", f"{one.public - one.cv:+.3f}")
+    for other in result.published:
+        numbers = ["" if value is None else f"{value:.3f}" for value in (other.cv, other.public, other.private)]
+        gap = "" if other.cv is None or other.public is None else f"{other.public - other.cv:+.3f}"
+        pairs.add_row(f"({other.series}: {other.model})", numbers[0], "", *numbers[1:], gap, style="dim")
+    console.print(pairs)
+    lines = list(result.notes)
+    if result.by_others:
+        told = result.by_others
+        lines.append(
+            f"by the {told.points} published pairs alone: {told.estimate:.2f} [{told.low:.2f}, {told.high:.2f}]; other "
+            "models, other formulas: nothing is decided by that"
+        )
+    for line in (*lines, result.words()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

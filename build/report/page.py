@@ -128,7 +128,7 @@ def page(record: Record, verdict: Verdict) -> str:
     """
     from build.report.diagnostics.page import sections as diagnostic_sections
 
-    diagnostics, comparison, fields = record.diagnose(), record.comparison, record.config["experiment"]
+    diagnostics, comparison, fields = record.diagnosis, record.comparison, record.config["experiment"]
     rows = rows_of(comparison) if comparison else [Row(record.experiment, record.r2)]
     wanted = next((one.command for one in record.missing if "rehearsal" in one.what), "make rehearse")
     body = render(

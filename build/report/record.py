@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ class Record:
     rehearsal: Rehearsal | None
     scores: tuple[Score, ...]  # of the ledger, this experiment's
     board: Board
+    submission: Path | None  # this model's predictions on the test set
     missing: tuple[Missing, ...]
 
     @property
@@ -107,17 +109,25 @@ class Record:
         paths = {image: self.data / path for image, path in named}
         return {image: path for image, path in paths.items() if path.is_file()}
 
-    def diagnose(self) -> "Diagnostics | None":
-        """Diagnose the out-of-fold predictions, with the photographs at hand; None without a training table."""
+    @cached_property
+    def diagnosis(self) -> "Diagnostics | None":
+        """What the out-of-fold predictions get wrong, with the photographs at hand; None without a training table."""
         from build.report.diagnostics import diagnose
 
         if self.data is None:
             return None
         images = self.data / TRAIN_FOLDER if self.photographs else None
-        return diagnose(f"{self.experiment}={self.run / OOF_FILE}", self.data / TRAIN_CSV, images=images)
+        oof = f"{self.experiment}={self.run / OOF_FILE}"
+        return diagnose(oof, self.data / TRAIN_CSV, images=images, test_predictions=self.submission)
 
 
-def read_record(experiment: str, run: Path | None = None, data: Path | None = None, ledger: Path = LEDGER) -> Record:
+def read_record(
+    experiment: str,
+    run: Path | None = None,
+    data: Path | None = None,
+    ledger: Path = LEDGER,
+    submission: Path | None = None,
+) -> Record:
     """Gather everything about an experiment's run.
 
     Raises:
@@ -132,7 +142,7 @@ def read_record(experiment: str, run: Path | None = None, data: Path | None = No
     missing: list[Missing] = []
     log = read_log(folder / LOG_FILE) if (folder / LOG_FILE).is_file() else {}
     if not log:
-        missing.append(Missing(what="training curves: no log.csv", command="name the run itself with --run RUN"))
+        missing.append(Missing(what="training curves: no log.csv", command="python -m build report RUN_FOLDER"))
     tables = data_tables(data)
     train, comparison = _judged(experiment, folder, config, tables, missing)
     table = find_table(folder / OOF_FILE, tables) if comparison is not None else None
@@ -155,6 +165,7 @@ def read_record(experiment: str, run: Path | None = None, data: Path | None = No
         rehearsal=rehearsal,
         scores=tuple(scores),
         board=board(read_scores(ledger), published, float(config["oof"]["r2"]), str(config["oof"]["formula"])),
+        submission=submission,
         missing=tuple(missing),
     )
 

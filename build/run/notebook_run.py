@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook
+from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook, notebook_of
 from build.notebooks.metadata import kernel_slug
 from build.run.datasets import bundles_needed_by, match_datasets, needed_by
 from build.run.mock import dataset_slug, lay_out
-from build.run.rehearse.command import notebook_of
 from build.run.rehearse.page import render_html
 from build.run.session import only_one
 from kernel_src.competition.constants import SLUG

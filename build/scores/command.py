@@ -1,39 +1,83 @@
-"""The verb `compare`: a table for people, a page, or JSON for scripts."""
+"""The verbs `compare` and `blend`: a table for people, a page, or JSON for scripts."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from build.core.pages import require_place
-from build.scores.comparison import Comparison, compare_files, decision
-from build.scores.page import page
-from kernel_src.runtime.files import write_text
+import typer
 
+from build.core.options import AsJson
+
+if TYPE_CHECKING:
+    from build.scores.comparison import Comparison
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="A B …", help="Out-of-fold CSVs or run folders; NAME=PATH gives it a name.")
+]
+TrainCsv = Annotated[
+    Path | None, typer.Option(help="train.csv with the truth; not needed if a file holds truth, State and date.")
+]
 MOST_PAIRS = 15  # in the terminal; the page and the JSON have all
 
 
-def run(given: Sequence[str], train_csv: Path | None, as_json: bool, html: Path | None) -> None:
-    """Compare files.
+def compare_verb(
+    files: Files,
+    train_csv: TrainCsv = None,
+    constraints: Annotated[bool, typer.Option("--constraints", help="Also show what each constraint gains.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare out-of-fold files: official score, paired intervals over groups, leaks; which is better, and how surely.
 
-    Raises:
-        UsageError, CheckFailed: a file cannot be read, or the truth is missing.
+    Example: python -m build compare out/runs/v5/run out/runs/v7/run --train-csv data/csiro-biomass/train.csv
     """
+    from build.core.pages import require_place
+    from build.scores.comparison import compare_files
+    from build.scores.constraint_comparison import constraint_gains, gain_json, show_gains
+    from build.scores.page import page
+    from kernel_src.runtime.files import write_text
+
     require_place(html)
-    comparison = compare_files(given, train_csv)
+    comparison = compare_files(files, train_csv)
     if html is not None:
         write_text(html, page(comparison))
     if as_json:
-        print(json.dumps(comparison.as_json(), indent=2, allow_nan=False))
+        value = comparison.as_json()
+        if constraints:
+            value["constraints"] = [gain_json(gain) for gain in constraint_gains(comparison.validation)]
+        print(json.dumps(value, indent=2, allow_nan=False))
         return
-    show(comparison)
+    if constraints:
+        show_gains(constraint_gains(comparison.validation), len(comparison.models))
+    show_comparison(comparison)
     if html is not None:
         print(f"written: {html}")
 
 
-def show(comparison: Comparison) -> None:
+def blend_verb(
+    files: Files,
+    train_csv: TrainCsv = None,
+    constraint: Annotated[
+        Literal["none", "projection", "biological", "average"], typer.Option(help="Applied after the blend.")
+    ] = "projection",
+    write: Annotated[str, typer.Option(help="Make what is recommended an ensemble of this name.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Blend out-of-fold files: best single, mean and a nested blend, with what is gained and whether that is carried.
+
+    Example: python -m build blend v5=out/v5.csv v7=out/v7.csv --train-csv data/csiro-biomass/train.csv --write v5_v7
+    """
+    from build.scores.blend_command import run
+
+    run(files, train_csv, constraint, write, as_json)
+
+
+def show_comparison(comparison: "Comparison") -> None:
     """Print the tables, the warnings, and last of all the decision."""
     from rich.console import Console
     from rich.table import Table
+
+    from build.scores.comparison import decision
 
     console, names = Console(), comparison.validation.names
     images, groups = len(comparison.validation.image_ids), len(set(comparison.validation.groups))

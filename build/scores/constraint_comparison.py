@@ -4,16 +4,14 @@ Within a file the variants are compared as models are. Over several files the me
 groups at once, since the files err on the same photographs: twelve files are not twelve witnesses.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from build.scores.intervals import Interval, group_sums, jackknife, scores, scores_without_each
-from build.scores.oof_files import Validation, read_with_truth, validation_of
+from build.scores.oof_files import Validation
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weight_row
 from kernel_src.recipes.experiment import CONSTRAINTS
@@ -55,18 +53,12 @@ def constraint_gains(validation: Validation) -> list[ConstraintGain]:
     return gains
 
 
-def run(given: Sequence[str], train_csv: Path | None, as_json: bool) -> None:
-    """Print what each constraint gains; raises what reading raises."""
-    files, truth = read_with_truth(given, train_csv)
-    validation = validation_of(files, truth)
-    gains = constraint_gains(validation)
-    if as_json:
-        print(json.dumps({"files": len(files), "gains": [gain_json(gain) for gain in gains]}, indent=2))
-        return
+def show_gains(gains: Sequence[ConstraintGain], files: int) -> None:
+    """Print what each constraint gains."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 1, 0, 0), title=f"R², mean over {len(files)} files")
+    table = Table(box=None, padding=(0, 1, 0, 0), title=f"R², mean over {files} files")
     for column in ("constraint", "against"):
         table.add_column(column)
     for column in ("gain [95 %]", "better", "of one file"):

@@ -138,7 +138,7 @@ class Library:
             self.refuse(
                 module.at(node),
                 f"the names of this import are not there in a notebook without the part {part!r}",
-                f"write `import {source}`, and let that module enter itself where it is looked for",
+                f"write `import {source}`, and ask for them at run time",
             )
         if not node.level and not self.is_ours(source):
             return Imported(site, alias, bound, Meaning("outside", f"{source}.{alias.name}"))

@@ -18,7 +18,7 @@ from build.notebooks.stamp import SOURCES
 from build.notebooks.writing import recover
 from build.stitch.modules import uncollected
 from build.sync.cards import Cards
-from build.sync.command import ROOT, look, sync
+from build.sync.notebook_sync import ROOT, look, sync
 from kernel_src.recipes.kernel_cards import KernelCard
 from kernel_src.runtime.files import write_text
 

@@ -21,7 +21,7 @@ from kernel_src.models.backbones import check_backbone
 from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.experiment import Experiment, experiment_from_json
-from kernel_src.recipes.parts import optional_part, parts_to_predict, require_parts
+from kernel_src.recipes.parts import held_parts, optional_part, parts_to_predict, require_parts
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, config_entry, read_bundle_json
 
@@ -87,7 +87,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         raise BundleError(f"{folder}: config.json or manifest.json lacks {', '.join(lacking)}: make the bundle again")
     try:
         experiment = experiment_from_json(config["experiment"])
-        require_parts(parts_to_predict(experiment))
+        require_parts(parts_to_predict(experiment), held_parts())
         check_backbone(experiment.backbone)
         preprocessing = preprocessing_from_json(config["preprocessing"])
     except ValueError as error:

@@ -13,7 +13,7 @@ from kernel_src.models.frozen_features import load_frozen_features
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.regressor import load_regressor
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError, config_entry
 from kernel_src.runtime.weight_sources import find_weights
@@ -66,4 +66,10 @@ def frozen_line(recipe: Any, share: float) -> str:
     )
 
 
-offer("frozen", frozen_backbone=frozen_backbone, frozen_nets=frozen_nets, frozen_line=frozen_line)
+class FrozenParts(OptionalPart):
+    """What a bundle of frozen features asks for."""
+
+    part = "frozen"
+    frozen_backbone = staticmethod(frozen_backbone)
+    frozen_nets = staticmethod(frozen_nets)
+    frozen_line = staticmethod(frozen_line)

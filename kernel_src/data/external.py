@@ -28,7 +28,7 @@ from kernel_src.data.external_table import (
 from kernel_src.data.packed_photographs import packs_in, unpack_photographs
 from kernel_src.data.training_rows import EXTERNAL_COLUMN, training_only
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.mounts import find_dataset
 
 # How far a total may lie from the sum of its parts, in grams of the source: four weights rounded to 0.1 g stay below.
@@ -355,4 +355,9 @@ def join_external(train: pd.DataFrame, external: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([judged, external.assign(**{EXTERNAL_COLUMN: True})], ignore_index=True)
 
 
-offer("external", find_external=find_external, with_external=with_external)
+class ExternalParts(OptionalPart):
+    """What a training with external data asks for."""
+
+    part = "external"
+    find_external = staticmethod(find_external)
+    with_external = staticmethod(with_external)

@@ -15,7 +15,7 @@ import pandas as pd
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.training_rows import EXTERNAL_COLUMN
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.csv_table import read_csv
 from kernel_src.runtime.mounts import find_dataset
 from kernel_src.runtime.untrusted import quoted
@@ -130,9 +130,10 @@ def with_pseudo_labels(
     return pd.concat([judged, images.assign(**{EXTERNAL_COLUMN: True})], ignore_index=True)
 
 
-offer(
-    "pseudo_labels",
-    find_pseudo_labels=find_pseudo_labels,
-    pseudo_grams=pseudo_grams,
-    with_pseudo_labels=with_pseudo_labels,
-)
+class PseudoLabelParts(OptionalPart):
+    """What a training with pseudo-labels asks for."""
+
+    part = "pseudo_labels"
+    find_pseudo_labels = staticmethod(find_pseudo_labels)
+    pseudo_grams = staticmethod(pseudo_grams)
+    with_pseudo_labels = staticmethod(with_pseudo_labels)

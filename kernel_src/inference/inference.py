@@ -38,7 +38,7 @@ from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
 from kernel_src.inference.steps import steps_by_value
 from kernel_src.inference.worker_pool import Worker, WorkerPool
-from kernel_src.recipes.parts import OFFERED, MissingPart, optional_part
+from kernel_src.recipes.parts import MissingPart, held_parts, optional_part
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
 
@@ -139,13 +139,13 @@ def infer(
     folds = [0 if recipe is None else len(recipe.folds) for recipe in job.recipes]
     predictions = PredictionStore(len(job.paths), folds)
     grams, predicted = grams_now(job, predictions)
-    if refine_s and "refinement" not in OFFERED:
-        log.contain(Fault(part="refinement", what=str(MissingPart("refinement", OFFERED)), fallback="not refined"))
+    if refine_s and "refinement" not in held_parts():
+        log.contain(Fault(part="refinement", what=str(MissingPart("refinement", held_parts())), fallback="not refined"))
     outcome = InferenceResult(predictions=predictions, grams=grams, predicted=predicted)
     with log.contain_unexpected():
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
-        if refine_s and "refinement" in OFFERED:
+        if refine_s and "refinement" in held_parts():
             refine = optional_part("refinement").refine_predictions
             refine(
                 predictions,

@@ -20,7 +20,7 @@ from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.symmetries import views
 from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.models.model import BiomassNet
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.memory import is_out_of_memory
 from kernel_src.runtime.randomness import seed_at
@@ -188,4 +188,8 @@ def _head_z(heads: nn.ModuleList, features: torch.Tensor) -> torch.Tensor:
     return torch.cat([head(features) for head in heads], 1)
 
 
-offer("refinement", refine_predictions=refine_predictions)
+class RefinementParts(OptionalPart):
+    """What an inference with seconds to refine asks for."""
+
+    part = "refinement"
+    refine_predictions = staticmethod(refine_predictions)

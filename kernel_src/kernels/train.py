@@ -71,9 +71,6 @@ print(f"depth model: {depth_folder or 'none'}")
 # ## Photographs and labels
 
 # %%
-import kernel_src.data.external  # noqa: F401  # part: external
-import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
-
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
 external_folder = None

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from kernel_src.data.symmetries import UPRIGHT, apply_view
 from kernel_src.models.model import filled
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.untrusted import checked_text, parsed_json, quoted
 from kernel_src.runtime.weight_files import read_weights
@@ -197,4 +197,9 @@ class BatchDepth:
         return self._known[key]
 
 
-offer("depth", load_depth=load_depth, BatchDepth=BatchDepth)
+class DepthParts(OptionalPart):
+    """What prediction and training ask for where there is depth."""
+
+    part = "depth"
+    load_depth = staticmethod(load_depth)
+    BatchDepth = BatchDepth

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 
 DEPTH_FEATURES = 256
 FUSED_FEATURES = 512  # of add and attention, which need both vectors in one width
@@ -105,4 +105,8 @@ def depth_branch(experiment: Experiment, width: int) -> nn.ModuleDict:
     return nn.ModuleDict({"encoder": encoder, "fusion": fusion})
 
 
-offer("depth", depth_branch=depth_branch)
+class FusionParts(OptionalPart):
+    """What a network asks for where it has a depth branch."""
+
+    part = "depth"
+    depth_branch = staticmethod(depth_branch)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 
 DINOV2_MARK = "embeddings.patch_embeddings.projection.weight"
 # transformers' name → timm's, for what is not per layer.
@@ -71,4 +71,8 @@ def timm_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
-offer("hub_names", timm_names=timm_names)
+class HubNameParts(OptionalPart):
+    """What loading asks for where weights may have the hub's names."""
+
+    part = "hub_names"
+    timm_names = staticmethod(timm_names)

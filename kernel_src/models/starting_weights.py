@@ -14,7 +14,7 @@ from torch import nn
 import kernel_src.models.hub_names  # noqa: F401  # part: hub_names
 from kernel_src.models.backbones import PICTURE_CHANNELS, stem_weight_names, with_extra_channels
 from kernel_src.models.model import BUILD_ERRORS, BiomassNet, load_strictly
-from kernel_src.recipes.parts import OFFERED
+from kernel_src.recipes.parts import held_parts, optional_part
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import read_weights
 
@@ -49,7 +49,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
 
 def _as_timm_has_them(given: dict[str, torch.Tensor], backbone: nn.Module) -> dict[str, torch.Tensor]:
     """Give the tensors of a checkpoint the names and sizes of the backbone."""
-    renamed = OFFERED["hub_names"].timm_names(given) if "hub_names" in OFFERED else given
+    renamed = optional_part("hub_names").timm_names(given) if "hub_names" in held_parts() else given
     tensors = _without_classifier(renamed, backbone)
     # Each family of timm has a function of this name beside its nets, if its checkpoints need any work at all.
     convert = getattr(getattr(timm.models, _family(backbone)), "checkpoint_filter_fn", None)

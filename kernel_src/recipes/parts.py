@@ -1,7 +1,8 @@
 """## Optional parts
 
-What only some experiments use: depth, frozen features, external data, ... Each such module enters here what it offers,
-when it is imported. The package imports all of them; a notebook holds those that its experiment needs.
+What only some experiments use: depth, frozen features, external data, ... Nothing imports a name from such a module,
+since the notebook may be without; it is asked for what it has by the part's name. The package holds all parts, a
+notebook those that its experiment needs.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,7 +12,12 @@ from typing import Any
 from kernel_src.recipes.experiment import Experiment
 
 HUB_NAMED = "dinov2"  # in the name of a backbone whose weights the hub also has under names of its own
-OFFERED: dict[str, SimpleNamespace] = {}
+
+
+class OptionalPart:
+    """What one module adds to a part, as class attributes. To derive a class from this is all it takes to be found."""
+
+    part = ""  # its name; several modules may make up one
 
 
 class MissingPart(ValueError):
@@ -26,23 +32,23 @@ class MissingPart(ValueError):
         )
 
 
-def offer(name: str, **offered: Any) -> None:
-    """Enter functions or classes of a part; several modules may make up one."""
-    vars(OFFERED.setdefault(name, SimpleNamespace())).update(offered)
+def held_parts() -> set[str]:
+    """Name the optional parts that this notebook holds."""
+    return {found.part for found in OptionalPart.__subclasses__()}
 
 
 def optional_part(name: str) -> Any:
-    """Return what a part offers, each under its own name.
+    """Return what a part consists of, each under its own name.
 
     Raises:
         MissingPart: this notebook was built without it.
     """
-    if name not in OFFERED:
-        raise MissingPart(name, OFFERED)
-    return OFFERED[name]
+    require_parts([name], held_parts())
+    modules = [found for found in OptionalPart.__subclasses__() if found.part == name]
+    return SimpleNamespace(**{key: getattr(found, key) for found in modules for key in vars(found) if key[0] != "_"})
 
 
-def require_parts(names: Iterable[str], held: Collection[str] = OFFERED) -> None:
+def require_parts(names: Iterable[str], held: Collection[str]) -> None:
     """Make sure that parts are among those that this notebook holds.
 
     Raises:

@@ -24,7 +24,7 @@ from kernel_src.models.depth import (
     DepthEstimator,
     load_depth,
 )
-from kernel_src.recipes.parts import offer
+from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.files import sha256_of, write_atomically
 
 DEPTH_CACHE_GB = 20.0  # 357 pictures of 518 px take 0.2 GB; Kaggle's scratch disk has some 60 GB
@@ -115,10 +115,11 @@ def keep_depth_model(depth_folder: Path, folder: Path) -> dict[str, str]:
     }
 
 
-offer(
-    "depth",
-    cached_depth_maps=cached_depth_maps,
-    depth_weights_in=depth_weights_in,
-    keep_depth_model=keep_depth_model,
-    load_depth_from=load_depth_from,
-)
+class DepthMapParts(OptionalPart):
+    """What training asks for where there is depth."""
+
+    part = "depth"
+    cached_depth_maps = staticmethod(cached_depth_maps)
+    depth_weights_in = staticmethod(depth_weights_in)
+    keep_depth_model = staticmethod(keep_depth_model)
+    load_depth_from = staticmethod(load_depth_from)

@@ -1,17 +1,38 @@
 """The command line as a whole: each verb says how it is used, and asking for help loads nothing heavy."""
 
+import html
+import inspect
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import typer
 
+from build import cli
 from build.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "numpy", "pandas", "timm", "nbformat", "requests", "kaggle", "rich.progress", "sqlite3")
+HEAVY = ("torch", "numpy", "pandas", "timm", "nbformat", "requests", "kaggle", "rich", "sqlite3", "optuna")
 VERBS = typer.main.get_command(app).commands
+EXAMPLE = re.compile(r"\b(python -m build (.+?))(?:, then|$)")
+PAGE = ROOT / "docs" / "commands.md"
+PAGE_HEAD = """# Commands
+
+For whoever looks for a command: every verb of `python -m build`, in the groups of `python -m build --help`. Each verb's
+own `--help` has its options; `make help` lists the shorter doors to the usual ones. Written from the command line by
+tests/build/test_cli.py: do not edit.
+"""
+
+
+def examples(name: str) -> list[str]:
+    """Return the commands that a verb's help gives, each in one line."""
+    paragraphs = inspect.cleandoc(VERBS[name].help or "").split("\n\n")
+    lines = [" ".join(one.split()) for one in paragraphs if one.startswith("Example: ")]
+    return [command for line in lines for part in line.split(", then ") for command, _ in EXAMPLE.findall(part)]
 
 
 def test_help_lists_every_verb_and_loads_nothing_that_takes_time() -> None:
@@ -26,9 +47,47 @@ finally:
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
-    assert set(re.findall(r"^  ([a-z-]+) ", done.stdout, re.MULTILINE)) >= set(VERBS)
+    sections = dict(re.findall(r"^([A-Z][a-z]+):\n((?:  .*\n)+)", done.stdout, re.MULTILINE))
+    listed = {group: re.findall(r"^  ([a-z-]+) ", text, re.MULTILINE) for group, text in sections.items()}
+    del listed["Options"]
+    assert list(listed) == list(cli.VERBS) == ["Build", "Run", "Train", "Push", "Edit", "Judge"]
+    assert [name for names in listed.values() for name in names] == list(VERBS)
 
 
 def test_every_verb_has_an_example_that_begins_with_itself() -> None:
-    for name, verb in VERBS.items():
-        assert f"Example: python -m build {name}" in (verb.help or ""), name
+    for name in VERBS:
+        assert examples(name), name
+        assert all(shlex.split(one)[3] == name for one in examples(name)), name
+
+
+@pytest.mark.parametrize("example", [one for name in VERBS for one in examples(name)])
+def test_every_example_is_parsed_down_to_the_call(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *words = shlex.split(example)[3:]
+    calls: list[dict[str, Any]] = []
+    function = next(one.callback for one in app.registered_commands if one.name == name and one.callback)
+    monkeypatch.setattr(VERBS[name], "callback", lambda **values: calls.append(values))
+    VERBS[name].main(words, standalone_mode=False)
+    (given,) = calls
+    inspect.signature(function).bind(**given)
+
+
+def commands_page() -> str:
+    """Write the page: one table per group, of command, what it does, and an example."""
+    lines = [PAGE_HEAD]
+    for group, functions in cli.VERBS.items():
+        lines += [f"## {group}", "", "| command | what it does | example |", "|---|---|---|"]
+        for command in app.registered_commands:
+            if command.callback in functions:
+                first = inspect.cleandoc(VERBS[command.name or ""].help or "").partition("\n")[0]
+                shown = "<br>".join(f"`{one}`" for one in examples(command.name or ""))
+                lines.append(f"| `{command.name}` | {html.escape(first, quote=False)} | {shown} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def test_the_page_of_commands_is_what_the_command_line_says() -> None:
+    page = commands_page()
+    stale = not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page
+    if stale:
+        PAGE.write_text(page, encoding="utf-8")
+    assert not stale, "docs/commands.md was stale and is written anew: look at it, and commit it"

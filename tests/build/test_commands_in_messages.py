@@ -55,6 +55,9 @@ def strings(path: Path) -> Iterator[tuple[str, str, list[str]]]:
 def texts() -> list[tuple[str, str, list[str]]]:
     paths = (path for tree in TREES for path in sorted((ROOT / tree).rglob("*.py")))
     pages = [(page, (ROOT / page).read_text(encoding="utf-8"), []) for page in PAGES]
+    for path in (path for tree in TREES for path in sorted((ROOT / tree).rglob("*.jinja"))):
+        filled = re.sub(r"\{\{.*?\}\}", "X", path.read_text(encoding="utf-8"))
+        pages.append((str(path.relative_to(ROOT)), re.sub(r"</?code>", "`", filled), []))
     return [found for path in paths for found in strings(path)] + pages
 
 
@@ -155,9 +158,9 @@ def test_variables_that_messages_name_alone_exist() -> None:
         ("`make pull-kernel SLUG=i2b-v1-infer` fetches it", "it does not read SLUG"),
         ("run make pul-kernel EXPERIMENT=v1", "no such target"),
         ("`make everything`", "no such target"),
-        ("make push-data DIR=x", "it wants SLUG, too"),
+        ("make pull-kernel KERNEL=train", "it wants EXPERIMENT, too"),
         ("to make the bundle", ""),
-        ("make push-weights", ""),
+        ("make push-training", ""),
         ("`make train … PSEUDO=dir SET=pseudo_weight=0.25`", ""),
         ('make train SET="epochs=3 batch_size=4" FOLD=1', "it does not read FOLD"),
         ("```sh\nmake infr DATA=x\n```", "no such target"),

@@ -151,7 +151,7 @@ def test_every_target_that_reads_a_variable_is_known_here() -> None:
     assert len(TARGETS) >= 22
     named = set(re.findall(r"\b([A-Z]{3,})\b", " ".join(" ".join(words) for words in TARGETS.values())))
     assert named == {name for names in READ.values() for name in names}
-    assert {"DIR", "SLUG", "MESSAGE", "PSEUDO", "MODELS", "PARTS", "STORAGE", "SPACE", "RUN"} <= named
+    assert {"DIR", "SLUG", "MESSAGE", "PSEUDO", "MODELS", "PARTS", "STORAGE", "SPACE"} <= named
 
 
 def test_no_recipe_lets_make_or_a_shell_read_a_variable() -> None:
@@ -217,11 +217,9 @@ def test_a_value_that_is_one_folder_or_two_is_refused(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("push-data", "DIR=x"), "SLUG=… is missing"),
-        (("push-data", "SLUG=x"), "DIR=… is missing"),
         (("pull-kernel",), "EXPERIMENT=… is missing"),
         (("pull-kernel", "SLUG=i2b-v1-infer"), "SLUG: no variable of this target, it reads EXPERIMENT, KERNEL, YES"),
-        (("push-weights", "EXPERIMENT="), "EXPERIMENT=… is missing"),
+        (("push-training", "EXPERIMENT="), "EXPERIMENT=… is missing"),
         (("push-training", "EXPERIMENT=v1", "AGAIN=yes"), "AGAIN=yes: give 0 or 1"),
         (("train", "EXPERIMNT=v5"), "EXPERIMNT: no variable of this target"),
         (("status", "EXPERIMENT=v5"), "it reads none"),

@@ -9,7 +9,16 @@ from build.core.errors import CheckFailed, Problem
 from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
 from build.core.secret_scan import real_credentials
 from build.notebooks import builder as notebooks
-from build.notebooks.builder import ROOT, Built, build_notebook, edit_problem, find_edited, find_orphans, read_templates
+from build.notebooks.builder import (
+    ROOT,
+    Built,
+    Templates,
+    build_notebook,
+    edit_problem,
+    find_edited,
+    find_orphans,
+    read_templates,
+)
 from build.notebooks.check.checked_cells import Cell, cells_of, read_cells
 from build.notebooks.check.credentials import find_credentials
 from build.notebooks.check.imports import find_imports, import_problems

@@ -142,7 +142,7 @@ def edit_remark(notebook: Path, content: bytes) -> str:
     """Say that a notebook was edited since it was built, so that nobody takes its rehearsal for that of the build."""
     if is_untouched(content):
         return ""
-    shown = f"`python -m build diff {shlex.quote(str(notebook))}` shows the edits"
+    shown = f"`python -m build sync --dry-run {shlex.quote(str(notebook))}` shows the edits"
     return f"{notebook.name} differs from its build and is rehearsed as it lies; {shown}"
 
 

@@ -1,4 +1,4 @@
-"""`python -m build regress`: from features and weights to a report, out-of-fold predictions and a regressor.
+"""The verbs `features` and `regress`: from photographs to a report, out-of-fold predictions and a regressor.
 
 With an experiment's name it leaves a folder like a training's run: `python -m build bundle` makes the bundle of it.
 """
@@ -6,10 +6,14 @@ With an experiment's name it leaves a folder like a training's run: `python -m b
 import json
 import shlex
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from build.core.errors import UsageError
+from build.core.options import AsJson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,10 +21,83 @@ if TYPE_CHECKING:
 
     from build.search.regress.report import RegressionResult
 
+# typer wants an Enum where an option is repeated.
+Pooling = StrEnum("Pooling", ["own", "cls", "mean", "max", "min", "gem"])
+Part = StrEnum("Part", ["whole", "left", "right", "top", "bottom"])
 SEED = 42
 REGRESSORS = Path("out/regressors")
 REGRESSOR_FILE = "regressor.safetensors"
 FORMULA = "official weighted R2 over all rows, in grams, after the projection; each State+date group left out in turn"
+
+
+def features_verb(
+    experiment: Annotated[str, typer.Option(help="Whose backbone, size and normalisation; any experiment's.")],
+    out: Annotated[Path, typer.Option(help="The .npz to write: image_id, features, and what made them.")],
+    train_csv: Annotated[Path | None, typer.Option(help="train.csv; its photographs lie beside it.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of photographs; without train.csv, all in it.")] = None,
+    pretrained: Annotated[list[Path] | None, typer.Option(help="Folder of the backbone's weights dataset.")] = None,
+    height: Annotated[list[int] | None, typer.Option(help="A scale: the pictures' height in px; repeat.")] = None,
+    part: Annotated[list[Part] | None, typer.Option(help="Of the photograph, a picture of its own; repeat.")] = None,
+    layer: Annotated[list[int] | None, typer.Option(help="Counted from the last, which is 1; repeat.")] = None,
+    pooling: Annotated[list[Pooling] | None, typer.Option(help="Of each layer; own: the backbone's; repeat.")] = None,
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, e.g. backbone=…")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photographs at once.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Make frozen features of photographs, once through the backbone for each part and scale, for `regress` to read.
+
+    Example: python -m build features --experiment v7 --train-csv DIR/train.csv --part left --part right --pooling cls
+    --pooling mean --pretrained out/weights/i2b-vit-base-patch14-dinov2 --out out/features/v7.npz
+    """
+    from build.search.regress.extraction import run
+
+    run(
+        experiment,
+        train_csv=train_csv,
+        images=images,
+        out=out,
+        pretrained=pretrained or [],
+        heights_px=height or [],
+        parts=[str(one) for one in part or ()],
+        layers=layer or [],
+        poolings=[str(one) for one in pooling or ()],
+        set_values=set_values or [],
+        batch_size=batch_size,
+        as_json=as_json,
+    )
+
+
+def regress_verb(
+    features: Annotated[list[Path], typer.Option(help="An .npz of image_id and features; repeat to join several.")],
+    train_csv: Annotated[Path, typer.Option(help="The competition's train.csv.")],
+    report_file: Annotated[
+        Path, typer.Option("--report", help="The JSON to write; predictions go beside it, as .oof.csv.")
+    ],
+    experiment: Annotated[
+        str, typer.Option(help="Keep the regressor in out/regressors/NAME/, from which `bundle` makes a bundle.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Of the draws, the forest and the networks.")] = SEED,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Fit regressors on frozen features, everything chosen inside nested folds; write scores and their interval.
+
+    Example: python -m build regress --features F.npz --train-csv DIR/train.csv --report out/regress.json
+    """
+    report = regress(features, train_csv, report_file, experiment, seed=seed, jobs=jobs, quiet=as_json)
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    interval, floors = report["interval"], report["floors"]
+    print(
+        f"leave-group-out R² {report['leave_group_out_r2']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "
+        f"floor {floors['mean_of_other_groups']:.3f}\n"
+        f"GroupKFold(5)   R² {report['group_kfold5_r2']:.3f}\n"
+        f"random KFold(5) R² {report['random_kfold5_r2']:.3f}  (neighbours of each photograph were seen: optimistic)\n"
+        f"{len(report['chosen'])} members, {report['seconds']:.0f} s → {report_file}, {report['oof']}"
+    )
+    if "regressor" in report:
+        print(f"next: python -m build bundle {shlex.quote(str(Path(report['regressor']).parent))}")
 
 
 def regress(
@@ -121,21 +198,3 @@ def _keep_run(
         },
     }
     write_json(folder / CONFIG_FILE, config)
-
-
-def run(as_json: bool, **arguments: Any) -> None:
-    """Do it from the command line and say the scores beside their floor."""
-    report = regress(quiet=as_json, **arguments)
-    if as_json:
-        print(json.dumps(report, indent=2))
-        return
-    interval, floors = report["interval"], report["floors"]
-    print(
-        f"leave-group-out R² {report['leave_group_out_r2']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "
-        f"floor {floors['mean_of_other_groups']:.3f}\n"
-        f"GroupKFold(5)   R² {report['group_kfold5_r2']:.3f}\n"
-        f"random KFold(5) R² {report['random_kfold5_r2']:.3f}  (neighbours of each photograph were seen: optimistic)\n"
-        f"{len(report['chosen'])} members, {report['seconds']:.0f} s → {arguments['report_file']}, {report['oof']}"
-    )
-    if "regressor" in report:
-        print(f"next: python -m build bundle {shlex.quote(str(Path(report['regressor']).parent))}")

@@ -1,4 +1,4 @@
-"""`python -m build tune`: a search from the command line, to best.json, pictures and, if wanted, an experiment."""
+"""The verb `tune`: a search from the command line, to best.json, pictures and, if wanted, an experiment."""
 
 import json
 import shlex
@@ -6,9 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from build.core.errors import CheckFailed, Problem, UsageError
+from build.core.options import AsJson
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -34,6 +37,63 @@ class TuningReport:
     best: dict[str, Any]
     pictures: list[str]
     adopted: str  # the file that was written
+
+
+def tune_verb(
+    experiment: Annotated[str, typer.Option(help="The recipe to start from.")],
+    data: Annotated[Path, typer.Option(help="The competition's folder.")],
+    trials: Annotated[int, typer.Option(help="Finished trials wanted, over all processes.")] = 20,
+    storage: Annotated[str, typer.Option(help="sqlite:///FILE, a database's URL, or a journal's path.")] = "",
+    study: Annotated[str, typer.Option(help="Its name; EXPERIMENT-foldK by default.")] = "",
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, not searched.")] = None,
+    space: Annotated[list[str] | None, typer.Option(help="field=a,b or field=low..high; repeat.")] = None,
+    pretrained: Annotated[list[Path] | None, typer.Option(help="Folder of a dataset that it needs; repeat.")] = None,
+    outer_fold: Annotated[int, typer.Option(help="The fold that is never seen.")] = 0,
+    inner_folds: Annotated[
+        int, typer.Option(min=2, help="Group folds of the other rows; a trial's score is their mean.")
+    ] = 3,
+    pruner: Annotated[
+        Literal["median", "hyperband", "none"], typer.Option(help="How hopeless trials are stopped.")
+    ] = "median",
+    seed: Annotated[int | None, typer.Option(help="Of the sampler; give it to one process only.")] = None,
+    adopt: Annotated[str, typer.Option(help="Make the best trial an experiment of this name.")] = "",
+    out: Annotated[Path, typer.Option(help="Where the studies go.")] = TUNING,
+    as_json: AsJson = False,
+) -> None:
+    """Search hyper-parameters on inner group folds; give the command again to go on, or twice to use two processes.
+
+    Example: python -m build tune --experiment v5 --data DIR --trials 40 --space "loss=mse,log1p"
+    """
+    import contextlib
+    import os
+
+    os.environ["TQDM_DISABLE"] = "1"  # one line per epoch says more than a bar per pass
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        # Reading external data prints a report: a script gets its JSON alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            report = tune(
+                experiment,
+                data,
+                trials=trials,
+                storage=storage,
+                study_name=study,
+                set_values=set_values or [],
+                restrictions=space or [],
+                pretrained=pretrained or [],
+                outer_fold=outer_fold,
+                inner_folds=inner_folds,
+                pruner=pruner,
+                seed=seed,
+                adopt_as=adopt,
+                out=out,
+            )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on with the study", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report))
 
 
 def tune(
@@ -205,25 +265,6 @@ def count_states(study: "Study") -> dict[str, int]:
     """Count the trials by state."""
     states = [trial.state.name.lower() for trial in study.get_trials(deepcopy=False)]
     return {state: states.count(state) for state in sorted(set(states))}
-
-
-def run(as_json: bool, **arguments: Any) -> None:
-    """Search from the command line; interrupted, it keeps every finished trial."""
-    import contextlib
-    import os
-
-    os.environ["TQDM_DISABLE"] = "1"  # one line per epoch says more than a bar per pass
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        # Reading external data prints a report: a script gets its JSON alone.
-        with contextlib.redirect_stdout(sys.stderr):
-            report = tune(**arguments)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on with the study", file=sys.stderr)
-        raise SystemExit(130) from None
-    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report))
 
 
 def last_words(report: TuningReport) -> str:

@@ -86,8 +86,7 @@ class Bench:
         more = {
             "push-inference": ("--experiment", "demo"),
             "push-training": ("--experiment", "demo"),
-            "push-weights": ("--experiment", "demo"),
-            "push-data": ("--dir", "external", "--slug", "i2b-external"),
+            "push-data": () if "--dir" in arguments else ("--dir", "external", "--slug", "i2b-external"),
         }
         printed, errors = io.StringIO(), io.StringIO()
         self.patch.setattr(sys, "argv", ["build", verb, *more.get(verb, ()), *arguments])

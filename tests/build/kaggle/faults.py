@@ -14,7 +14,7 @@ def weights_before(bench: Bench) -> None:
     """Other weights are on the site, so that these become a new version."""
     bundle = bench.folder / "out" / "demo" / "bundle"
     write_bundle(bundle, weights=b"older weights")
-    assert bench.run("--bundle", str(bundle), verb="push-weights")[0] == 0
+    assert bench.run("--experiment", "demo", "--dir", str(bundle), verb="push-data")[0] == 0
     write_bundle(bundle)
 
 

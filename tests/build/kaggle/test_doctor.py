@@ -67,7 +67,7 @@ def test_with_everything_in_order_it_says_ok_and_what_is_not_there_yet(examine: 
     assert lines["rules"][0][0] == "ok"
     assert lines["quota"][0][0] == "ok" and "29.0 of 30 GPU hours left" in lines["quota"][0][1]
     assert "5 left today" in lines["submissions"][0][1]
-    assert ("warn", "kim/i2b-demo-weights is not on Kaggle → make push-weights EXPERIMENT=demo") in lines["dataset"]
+    assert ("warn", "kim/i2b-demo-weights is not on Kaggle → make push-data EXPERIMENT=demo") in lines["dataset"]
     assert [level for level, _ in lines["drift"]] == ["ok"] * len(all_cards())
 
 
@@ -144,7 +144,7 @@ def test_no_submissions_left_warns_when_there_are_more(examine: Examine, site) -
         ({}, "READY", "fail", "lists no file"),
         ({"fold0.safetensors": b"weights"}, "READY", "warn", "without manifest.json"),
         (bundle_files("i2b-v1-weights"), "NOT_YET_PERSISTED", "warn", "a push waits for it"),
-        (bundle_files("i2b-v1-weights"), "FAILED", "fail", "push-weights EXPERIMENT=v1"),
+        (bundle_files("i2b-v1-weights"), "FAILED", "fail", "push-data EXPERIMENT=v1"),
     ],
 )
 def test_the_state_of_a_dataset(examine: Examine, server, files: dict, state: str, level: str, said: str) -> None:

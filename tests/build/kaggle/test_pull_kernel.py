@@ -10,7 +10,7 @@ import pytest
 
 from build.core.errors import CheckFailed, UsageError
 from build.kaggle.pull import bring_pulled, run_pull, save_pulled
-from build.sync.command import run_sync
+from build.sync.notebook_sync import run_sync
 from tests.build.kaggle.desk import copy_kit
 from tests.build.sync.conftest import Toy
 
@@ -48,7 +48,7 @@ def test_an_edit_made_on_the_site_comes_home(server, site, tmp_path: Path, capsy
     assert "LIMIT = 4" in toy.text("tool")
     said = capsys.readouterr().out
     assert "changed     kernel_src/kernels/infer.py" in said
-    assert said.count("what came home is code that the next build, test or run executes") == 1
+    assert said.count("what was synced is code that the next build, test or run executes") == 1
     assert (toy.root / f"out/sync/pulled/{SLUG}.ipynb").is_file()
     assert [seen.name for seen in server.log if seen.name == "GetKernel"]
 
@@ -99,7 +99,7 @@ def test_a_script_that_asks_for_json_is_never_asked_anything(
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "print(both(4))", "print(both(5))"))
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    with pytest.raises(CheckFailed, match="python -m build diff out/sync/pulled"):
+    with pytest.raises(CheckFailed, match="python -m build sync --dry-run out/sync/pulled"):
         run_pull("toy", "infer", True, root=toy.root)
     assert capsys.readouterr().out == ""
     run_pull("toy", "infer", True, yes=True, root=toy.root)

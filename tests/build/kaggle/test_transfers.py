@@ -1,4 +1,4 @@
-"""`data`, `push-weights` and `push-data` as a user starts them: processes of their own, also killed in the middle."""
+"""`data` and `push-data` as a user starts them: processes of their own, also killed in the middle."""
 
 import json
 import os
@@ -49,18 +49,20 @@ def run(tmp_path: Path, *arguments: str | Path) -> tuple[int, str, str]:
     return process.wait(), out, errors
 
 
-def test_push_weights_tells_begin_end_and_link_and_the_second_time_has_nothing_to_do(server, tmp_path, bundle) -> None:
-    code, out, errors = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+def test_push_data_of_a_bundle_says_begin_end_and_link_and_the_second_time_has_nothing_to_do(
+    server, tmp_path, bundle
+) -> None:
+    code, out, errors = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0, errors
     lines = out.splitlines()
     assert lines[2].startswith("[2/2] weights:") and f"https://www.kaggle.com/datasets/{REF}" in lines[2]
     assert "created: kim/i2b-demo-weights version 1, ready with 3 files" in lines[-1]
-    code, out, _ = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+    code, out, _ = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0 and "already there" in out and server.site.summary()["datasets"] == {REF: 1}
 
 
 def test_json_is_one_object_and_nothing_else(server, tmp_path, bundle) -> None:
-    code, out, _ = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle, "--json")
+    code, out, _ = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle, "--json")
     value = json.loads(out)
     assert code == 0 and value["ok"] and value["datasets"][0]["version"] == 1
     code, out, _ = run(tmp_path, "push-data", "--dir", bundle.parent / "home", "--slug", "i2b-toy-data", "--json")
@@ -85,10 +87,13 @@ def test_data_comes_into_the_folder_of_the_competition(server, tmp_path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("push-weights", "--experiment", "nothing"), 2, "no experiment 'nothing'"),
+        (("push-data", "--experiment", "nothing"), 2, "no experiment 'nothing'"),
         (("push-data", "--dir", "nowhere", "--slug", "i2b-toy-data"), 2, "is no folder"),
-        (("push-weights", "--experiment", "v1", "--bundle", "bundle"), 1, "is the bundle of i2b-demo-weights"),
-        (("push-weights", "--experiment", "demo", "--bundle", "home"), 1, "is no bundle of this kit"),
+        (("push-data", "--dir", "bundle"), 2, "give EXPERIMENT=… for its bundle, or DIR=… and SLUG=…"),
+        (("push-data", "--slug", "i2b-toy-data"), 2, "give EXPERIMENT=… for its bundle, or DIR=… and SLUG=…"),
+        (("push-data", "--experiment", "demo", "--slug", "i2b-toy-data"), 2, "give EXPERIMENT=… for its bundle, or"),
+        (("push-data", "--experiment", "v1", "--dir", "bundle"), 1, "is the bundle of i2b-demo-weights"),
+        (("push-data", "--experiment", "demo", "--dir", "home"), 1, "is no bundle of this kit"),
     ],
 )
 def test_a_command_that_cannot_be_meant_says_so_before_any_request(
@@ -100,13 +105,13 @@ def test_a_command_that_cannot_be_meant_says_so_before_any_request(
 
 def test_a_failure_ends_with_one_and_the_reason(server, tmp_path, bundle) -> None:
     server.fault("CreateDataset", body={"status": "error", "error": "Invalid licence"})
-    code, _, errors = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+    code, _, errors = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 1 and "Invalid licence" in errors and "Traceback" not in errors
 
 
 def test_ctrl_c_says_how_to_go_on(server, tmp_path, bundle) -> None:
     server.site.dataset_states = ["BLOBS_RECEIVED"]
-    process = start(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+    process = start(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     seen = []
 
     def interrupt(phase: str, n: int, name: str) -> None:
@@ -116,9 +121,9 @@ def test_ctrl_c_says_how_to_go_on(server, tmp_path, bundle) -> None:
 
     server.hook = interrupt
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "`make push-weights EXPERIMENT=demo` goes on" in errors
+    assert process.returncode == 130 and f"`make push-data EXPERIMENT=demo DIR={bundle}` goes on" in errors
     server.site.datasets[REF].states = ["READY"]
-    code, _, _ = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+    code, _, _ = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0 and server.site.summary()["datasets"] == {REF: 1}
 
 
@@ -128,9 +133,9 @@ def test_no_credential_is_in_anything_written_or_printed(server, site, tmp_path,
     monkeypatch.setenv("KAGGLE_KEY", marker)
     monkeypatch.setenv("VERBOSE", "true")
     server.fault("CreateDataset", status=503, body={"code": 503, "message": f"key {marker}"}, times=2)
-    texts = list(run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)[1:])
+    texts = list(run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)[1:])
     server.fault("GetDatasetStatus", status=400, body={"code": 400, "message": f"key {marker}"}, times=99)
-    texts += run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)[1:]
+    texts += run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)[1:]
     assert "***" in texts[-1]
     texts += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     assert not [text for text in texts if marker in text or "signature=secret" in text]
@@ -159,11 +164,11 @@ def test_killed_at_any_request_and_run_again_there_is_one_version(
     if slow:
         site.dataset_states = ["403", "BLOBS_RECEIVED", "READY"]
     with server.lock:  # no request is answered before it is known which one kills
-        process = start(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+        process = start(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
         kill_at(server, process, boundary)
     process.wait()
     server.hook = lambda phase, n, name: None
-    code, out, errors = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+    code, out, errors = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0, errors
     assert site.summary()["datasets"] == {REF: 1}
     assert set(site.datasets[REF].versions[0]) == {"fold0.safetensors", "config.json", "manifest.json"}
@@ -174,12 +179,12 @@ def test_killed_after_an_effect_and_before_its_answer_there_is_one_version(
     server, site, tmp_path, bundle, request_name: str
 ) -> None:
     with server.lock:
-        process = start(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+        process = start(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
         kill_at(server, process, ("after", request_name))
     process.wait()
     assert process.returncode == -signal.SIGKILL
     server.hook = lambda phase, n, name: None
-    code, _, errors = run(tmp_path, "push-weights", "--experiment", "demo", "--bundle", bundle)
+    code, _, errors = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0, errors
     assert site.summary()["datasets"] == {REF: 1}
 
@@ -202,7 +207,7 @@ def test_the_stand_in_runs_as_a_process_that_outlives_its_clients(clean_environm
             "KIT_POLL_S": "0.05",
         }
         control(do="fault", match="CreateDataset", drop="after")
-        command = [sys.executable, "-m", "build", "push-weights", "--experiment", "demo", "--bundle", str(bundle)]
+        command = [sys.executable, "-m", "build", "push-data", "--experiment", "demo", "--dir", str(bundle)]
         for _ in range(2):
             subprocess.run(command, cwd=tmp_path, env=os.environ | environment | {"PYTHONPATH": str(ROOT)}, check=True)
         assert control(do="summary")["datasets"] == {REF: 1}

@@ -15,7 +15,7 @@ from build.notebooks.builder import build_missing, choose_cards, describe_datase
 from build.core.errors import CheckFailed, UsageError
 from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import STAMP
-from build.run.rehearse.command import notebook_of
+from build.notebooks.builder import notebook_of
 from kernel_src.recipes.kernel_cards import KernelCard
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,10 +11,10 @@ import pytest
 
 from build.notebooks.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook, sources_sha256, tags_of
 from build.core.errors import CheckFailed, UsageError
-from build.run.rehearse.command import notebook_of
+from build.notebooks.builder import notebook_of
 from build.run.rehearse.rehearsal import rehearse
 from build.notebooks.seal import has_outputs, is_untouched
-from build.sync.command import run_diff, run_sync
+from build.sync.notebook_sync import run_diff, run_sync
 from build.notebooks.synced import is_synced
 from tests.build.sync.conftest import Toy
 

@@ -16,11 +16,13 @@ import pytest
 from build.core.errors import CheckFailed, UsageError
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
-from build.report.command import run
+from build.report.command import report_verb
 from build.report.page import judge, page
 from build.report.places import find_run
 from build.report.record import read_record
 from build.scores.comparison import compare_files
+from kernel_src.competition.submission import write_submission
+from kernel_src.competition.tables import wide_to_long
 from tests.build.report.desk import (
     BUNDLE,
     GRAMS,
@@ -132,10 +134,35 @@ def test_the_command_writes_the_page_and_says_the_sentence(desk: Path, tmp_path:
 
 
 def test_the_page_stands_where_make_report_says(at: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(NAME, None, None, None, False)
+    report_verb(NAME)
     printed = capsys.readouterr().out
     assert "written: out/reports/v7.html" in printed and (at / "out/reports/v7.html").is_file()
     assert "missing: no submission yet: make push-inference EXPERIMENT=v7" in printed
+
+
+def test_a_run_is_reported_by_its_folder_with_its_diagnosis_and_its_test_predictions(
+    at: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(older := at / "out/runs/v7/older", predicted(TABLE, 9))
+    os.utime(older / "config.json", (1, 1))
+    submission = at / "submission.csv"
+    grams = wide_to_long(["T0"], GRAMS[:1])
+    write_submission(submission, list(grams), grams)
+    report_verb(str(older), submission=submission, as_json=True)
+    value = json.loads(capsys.readouterr().out)
+    assert (value["experiment"], value["run"]) == ("v7", str(older))
+    assert value["diagnosis"]["images"] == len(TABLE) and value["diagnosis"]["shift"]["images"] == 1
+
+
+def test_what_is_neither_an_experiment_nor_a_run_nor_a_file_is_refused(at: Path) -> None:
+    (at / "empty").mkdir()
+    for subject, said in (
+        ("v77", "no experiment 'v77'"),
+        ("empty", "no file empty/oof.csv"),
+        ("a.csv", "no file a.csv"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            report_verb(subject)
 
 
 # It holds itself.
@@ -275,7 +302,7 @@ def test_each_piece_that_is_missing_is_named_with_its_command(at: Path) -> None:
     found = said(at)
     text = Page(page(record := read_record(NAME), judge(record))).text
     for what, command in (
-        ("training curves", "--run RUN"),
+        ("training curves", "python -m build report RUN_FOLDER"),
         ("no bundle of this run", f"python -m build bundle {RUN}"),
         ("no rehearsal", "python -m build rehearse --experiment v7 --data DATA --weights BUNDLE --rerun"),
         ("no submission yet", "make push-inference EXPERIMENT=v7"),
@@ -348,7 +375,7 @@ def test_report_demo_finds_what_make_demo_leaves(
     make_bundle(place, demo / "bundle", slug="i2b-demo-weights", data=demo / "competition")
     report = json.loads(write_rehearsal_of_demo(demo).read_text())
     assert report["ok"]
-    run("demo", None, None, Path("demo.html"), True)
+    report_verb("demo", out=Path("demo.html"), as_json=True)
     record = read_record("demo")
     assert record.run == Path("out/demo/rehearsal-train/working/run") and record.bundle
     assert record.bundle.folder == Path("out/demo/bundle") and record.rehearsal and record.rehearsal.ok

@@ -1,4 +1,4 @@
-"""`python -m build board`: what a CV is worth on the board, with an interval that holds what it promises."""
+"""`python -m build scores --board`: what a CV is worth on the board, with an interval that holds what it promises."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ def pairs(*values: tuple[float, float]) -> list[Point]:
 def test_the_json_has_pairs_expectation_and_the_published_series(tmp_path: Path) -> None:
     ledger = tmp_path / "scores.csv"
     ledger.write_text(as_csv(FOUR))
-    done = build("board", "--scores", ledger, "--cv", 0.52, "--html", tmp_path / "board.html", "--json")
+    done = build("scores", "--board", "--ledger", ledger, "--cv", 0.52, "--html", tmp_path / "board.html", "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert [one["name"] for one in value["points"]] == ["v1", "v2", "v3", "v4"]
@@ -67,17 +67,19 @@ def test_the_json_has_pairs_expectation_and_the_published_series(tmp_path: Path)
 def test_an_empty_ledger_promises_nothing_and_says_what_the_others_pairs_are_worth(tmp_path: Path) -> None:
     ledger = tmp_path / "scores.csv"
     ledger.write_text(as_csv([]))
-    done = build("board", "--scores", ledger, "--cv", 0.5)
+    done = build("scores", "--board", "--ledger", ledger, "--cv", 0.5)
     assert done.returncode == 0, done.stderr
     assert "no submission has CV and a public score yet" in done.stdout
     assert "other models, other formulas: nothing is decided by that" in done.stdout
 
 
 def test_a_command_that_cannot_be_meant_is_told_so(tmp_path: Path) -> None:
-    done = build("board", "--cv", 0.5, "--experiment", "v1")
+    done = build("scores", "--board", "--cv", 0.5, "--experiment", "v1")
     assert done.returncode == 2 and "not both" in done.stderr
-    done = build("board", "--scores", tmp_path / "none.csv")
-    assert done.returncode == 2 and "no ledger" in done.stderr
+    done = build("scores", "--board", "--ledger", tmp_path / "none.csv")
+    assert done.returncode == 2 and "no file" in done.stderr
+    done = build("scores", "--cv", 0.5)
+    assert done.returncode == 2 and "belong to --board" in done.stderr
 
 
 # What a point is

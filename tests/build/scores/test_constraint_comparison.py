@@ -1,4 +1,4 @@
-"""`python -m build constraints`: what each gains, and that the default is the one that the real files speak for."""
+"""`python -m build compare --constraints`: what each gains, and that real files speak for the default."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from build.notebooks.builder import ROOT
-from build.scores.constraint_comparison import AS_IT_IS, constraint_gains, run
+from build.scores.command import compare_verb
+from build.scores.constraint_comparison import AS_IT_IS, constraint_gains
 from build.scores.oof_files import read_all, truth_table, validation_of
 from kernel_src.recipes.ensembles import Ensemble
 from kernel_src.recipes.experiments import BASE
@@ -18,11 +19,13 @@ TABLE = truth()
 
 def test_independent_errors_are_lessened_by_the_projection(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     given = [str(write_oof(tmp_path / f"{seed}.csv", TABLE, predicted(TABLE, seed))) for seed in (1, 2)]
-    run(given, write_train(tmp_path / "train.csv", TABLE), as_json=True)
+    train = write_train(tmp_path / "train.csv", TABLE)
+    compare_verb(given, train, constraints=True, as_json=True)
     value = json.loads(capsys.readouterr().out)
-    gains = {(one["constraint"], one["against"]): one for one in value["gains"]}
-    assert value["files"] == 2
+    gains = {(one["constraint"], one["against"]): one for one in value["constraints"]}
     assert gains["projection", AS_IT_IS]["low"] > 0 and gains["projection", "average"]["low"] > 0
+    compare_verb(given, train, constraints=True)
+    assert "R², mean over 2 files" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not (REAL / "oof").is_dir(), reason="no real predictions at ../shared: never committed")

@@ -11,7 +11,7 @@ import pytest
 from build.notebooks.base import read_sources, remember
 from build.notebooks.edited_cells import parse
 from build.stitch.assembly import stitch
-from build.sync.command import sync as write_home
+from build.sync.notebook_sync import sync as write_home
 from build.sync.sync_back import sync_back
 from build.sync.sync_result import SyncResult
 

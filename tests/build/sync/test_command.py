@@ -1,4 +1,4 @@
-"""`sync` and `diff` as they are typed: what is shown, what is written, and which exit code."""
+"""`sync` and `sync --dry-run` as they are typed: what is shown, what is written, and which exit code."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from build import cli
 from build.core.errors import CheckFailed
 from build.notebooks.base import BUILDS
-from build.sync import command
+from build.sync import notebook_sync
 from tests.build.sync.conftest import PARAMETERS, Toy
 
 Type = Callable[..., tuple[int, str, str]]
@@ -30,7 +30,7 @@ def copy(toy: Toy, tmp_path: Path) -> Path:
 @pytest.fixture
 def type_(toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
     """Type a command in the toy's folder; return exit code, stdout and stderr."""
-    for function in (command.run_sync, command.run_diff):
+    for function in (notebook_sync.run_sync, notebook_sync.run_diff):
         monkeypatch.setitem(function.__kwdefaults__, "root", toy.root)
 
     def typed(*words: str) -> tuple[int, str, str]:
@@ -47,7 +47,7 @@ def type_(toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 def test_diff_shows_each_modules_lines_and_writes_nothing(toy: Toy, copy: Path, type_: Type) -> None:
     before = toy.sources
-    code, out, _ = type_("diff", str(copy))
+    code, out, _ = type_("sync", "--dry-run", str(copy))
     assert code == 0 and toy.sources == before
     assert "--- kernel_src/data/tool.py" in out
     assert "-    return round(number, LIMIT)\n+    return round(number, LIMIT + 1)" in out
@@ -58,7 +58,7 @@ def test_diff_is_coloured_on_a_terminal(copy: Path, type_: Type, monkeypatch: py
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    _, out, _ = type_("diff", str(copy))
+    _, out, _ = type_("sync", "--dry-run", str(copy))
     assert "\x1b[32m+    return round(number, LIMIT + 1)" in out
     assert "\x1b[31m-    return round(number, LIMIT)" in out
 
@@ -67,7 +67,7 @@ def test_sync_tells_what_changed_and_diff_has_nothing_left_to_show(toy: Toy, cop
     code, out, _ = type_("sync", str(copy))
     assert code == 0 and "changed     kernel_src/data/tool.py\nbackup      out/sync/backup/0001" in out
     assert "LIMIT + 1" in toy.text("tool")
-    assert type_("diff", str(copy))[:2] == (0, f"{copy}: nothing to bring home\n")
+    assert type_("sync", "--dry-run", str(copy))[:2] == (0, f"{copy}: nothing to sync\n")
 
 
 def test_a_conflict_ends_with_1_and_says_where_its_markers_are(toy: Toy, copy: Path, type_: Type) -> None:
@@ -76,14 +76,14 @@ def test_a_conflict_ends_with_1_and_says_where_its_markers_are(toy: Toy, copy: P
     code, _, err = type_("sync", str(copy))
     assert code == 1 and toy.sources == before
     assert "resolve the <<<<<<< in out/sync/conflicts/kernel_src/data/tool.py.rej" in err
-    code, _, err = type_("diff", str(copy))
+    code, _, err = type_("sync", "--dry-run", str(copy))
     assert code == 1 and "changed the same lines differently" in err
     code, _, err = type_("sync", str(copy), "--conflicts", "source")
     assert code == 1 and "<<<<<<< sources" in toy.text("tool")
 
 
 def test_scripts_get_one_json_object(toy: Toy, copy: Path, type_: Type) -> None:
-    code, out, _ = type_("diff", str(copy), "--json")
+    code, out, _ = type_("sync", "--dry-run", str(copy), "--json")
     assert code == 0 and "+    return round(number, LIMIT + 1)" in json.loads(out)["diffs"]["kernel_src/data/tool.py"]
     code, out, _ = type_("sync", str(copy), "--json")
     assert code == 0 and json.loads(out)["changed"] == ["kernel_src/data/tool.py"]

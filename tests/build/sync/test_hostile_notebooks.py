@@ -23,8 +23,8 @@ from build.notebooks.notebook_file import NotANotebook
 from build.notebooks.pruning import LIMIT_S, prune
 from build.notebooks.writing import recover
 from build.run.rehearse.executed_cells import read_cells
-from build.sync import command
-from build.sync.command import look, run_diff, run_sync
+from build.sync import notebook_sync
+from build.sync.notebook_sync import look, run_diff, run_sync
 from tests.build.sync.conftest import MAIN, PARAMETERS, SOURCES, Toy
 
 EVIL = "../push/outputs/kernel/evil"  # from out/builds/: what a kernel left, as it was downloaded
@@ -261,7 +261,7 @@ def test_an_edit_is_not_written_through_a_link_that_leads_out_of_the_sources(lin
 def test_diff_writes_nothing_at_all_also_of_a_build_that_only_git_knows(
     toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "guesses", lambda name: [PARAMETERS])
+    monkeypatch.setattr(notebook_sync, "guesses", lambda name: [PARAMETERS])
     folder = toy.root / "notebooks/i2b-toy-infer"
     folder.mkdir(parents=True)
     notebook = folder / "i2b-toy-infer.ipynb"

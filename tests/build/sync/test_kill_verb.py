@@ -26,7 +26,7 @@ EDITS = {  # in the notebook, and so in these sources
 FORKS = """
 import os, signal, sys
 import build.cli, build.notebooks.metadata, build.notebooks.builder
-from build.sync.command import look
+from build.sync.notebook_sync import look
 from pathlib import Path
 
 look(Path(sys.argv[2]))  # reads; so each fork has the sources parsed

@@ -119,7 +119,7 @@ def test_a_notebook_whose_edits_are_written_back_is_built_over_and_any_other_is_
 
 def test_a_pulled_kernel_is_written_back(toy: Toy, notebook: Path) -> None:
     from build.kaggle.pull import save_pulled
-    from build.sync.command import run_sync
+    from build.sync.notebook_sync import run_sync
 
     pulled = notebook.read_text().replace("print(both(4))", "print(both(9))")
     run_sync(save_pulled("i2b-toy-infer", pulled, toy.root), as_json=False, root=toy.root)

@@ -8,8 +8,8 @@ MEAN, AS_IT_IS = "the training mean", "predicted as it is"
 OTHERS = "other folds, views and bundles, else the training mean"
 OTHER_BUNDLES = "the other bundles, else the training mean"
 ALL, SOME = IDS, ("some",)
-FIRST_SECOND = "The hidden test"  # the last heading above the first cell that does something
-REPORT = "The report of an inference"
+FIRST_SECOND = "A first submission"  # the last heading above the first cell that does something
+REPORT = "What was computed, and what was not"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Case:
     plant: Plant
     strict: str  # part of the error; empty: it is none
     strict_note: str = ""  # part of what is told where it is no error
-    strict_cell: str = "Inference within the time"  # the heading above the cell that fails
+    strict_cell: str = "Predict"  # the heading above the cell that fails
     rerun: tuple[Told, ...]
     rerun_error: str = ""  # part of the error, where not even the rerun can go on; the file on disk is valid
     unwritten: bool = False  # inference_report.json cannot tell: it is what went wrong

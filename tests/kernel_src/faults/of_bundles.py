@@ -128,7 +128,7 @@ BUNDLES = [
         _cut(ALONE, "fold0.safetensors"),
         Told(part="fold", what=ALONE, fallback="the other folds"),
         strict=f"fold: {ALONE}",
-        strict_cell="Inference within the time",
+        strict_cell="Predict",
         bundles=(ALONE,),
         by="fold 1",
     ),

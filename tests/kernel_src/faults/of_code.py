@@ -57,7 +57,7 @@ CODE = [
             before=BEFORE_LIBRARIES,
         ),
         strict="import of timm halted",
-        strict_cell="Networks and devices",
+        strict_cell=FIRST_SECOND,
         rerun=(),
         rerun_error="import of timm halted",
         mean=ALL,

@@ -28,9 +28,9 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.inference import device_folds, device_worker, inference
 from kernel_src.inference import worker_pool as workforce
 from kernel_src.inference.inference import InferenceResult, Job, infer
+from kernel_src.inference.refinement import RefinementParts
 from kernel_src.models.model import GramsNet
 from kernel_src.models.prediction import BatchWork
-from kernel_src.recipes.parts import OFFERED
 from kernel_src.runtime.faults import FaultLog, NotContained
 from kernel_src.runtime.manifest import read_manifest
 from tests.kernel_src.tiny import CPU
@@ -127,7 +127,7 @@ def test_everything_is_computed_and_is_what_the_plain_pass_computes(
 def test_refining_in_a_notebook_without_that_part_is_refused_and_in_the_rerun_left_out(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(OFFERED, "refinement")
+    monkeypatch.setattr(RefinementParts, "part", "another")
     with pytest.raises(NotContained, match="refinement: this needs the part 'refinement', which this notebook was"):
         run(job_of(paths, recipe), FaultLog(strict=True), refine_s=60)
     log = FaultLog(strict=False)

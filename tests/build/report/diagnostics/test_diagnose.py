@@ -1,4 +1,4 @@
-"""`python -m build diagnose`: what is planted in predictions is found, with the right number, and nothing else is."""
+"""`python -m build report OOF`: what is planted in predictions is found, with the right number, and nothing else is."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def diagnosed(
 # %%
 def test_through_the_command_line_the_json_and_the_page_say_the_same(tmp_path: Path, train: Path) -> None:
     file = write_oof(tmp_path / "a<b.csv", TABLE, predicted(TABLE, 1), group_folds(TABLE))
-    command = [sys.executable, "-m", "build", "diagnose", file, "--train-csv", train, "--html", tmp_path / "p.html"]
+    command = [sys.executable, "-m", "build", "report", file, "--data", train.parent, "--out", tmp_path / "p.html"]
     done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
@@ -82,12 +82,12 @@ def test_through_the_command_line_the_json_and_the_page_say_the_same(tmp_path: P
 
 def test_without_json_the_short_of_it_is_printed(tmp_path: Path, train: Path) -> None:
     file = write_oof(tmp_path / "m.csv", TABLE, predicted(TABLE, 1), group_folds(TABLE))
-    command = [sys.executable, "-m", "build", "diagnose", file, "--train-csv", train]
+    command = [sys.executable, "-m", "build", "report", f"m={file}", "--data", train.parent]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "140"}
     )
     assert done.returncode == 0, done.stderr
-    for words in ("m: official R²", "10 images hold", "Dry_Clover_g is 0 on", "fold 4", "--html FILE"):
+    for words in ("m: official R²", "10 images hold", "Dry_Clover_g is 0 on", "fold 4", "--out FILE"):
         assert words in done.stdout
 
 

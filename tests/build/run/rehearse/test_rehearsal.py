@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
+from build.run.command import rehearse_verb
 from build.run.mock import tree_sha256
 from build.run.rehearse import rehearse
-from build.run.rehearse.command import run
 from tests.build.run.rehearse.toys import WRITE, make_bundle, make_competition, make_notebook, rehearse_toy
 
 ROOT = Path(__file__).parents[4]
@@ -148,10 +148,16 @@ def test_the_verb_prints_progress_then_the_result_and_exits_0_1_or_2(tmp_path: P
     assert none.returncode == 2 and "no experiment 'none'; there are demo, " in none.stderr
 
 
-@pytest.mark.parametrize("wrong", [{"device": "tpu"}, {"layout": "flat"}, {"limit_s": -1.0}, {"memory_gb": 0.0}])
+@pytest.mark.parametrize("wrong", [{"limit_s": -1.0}, {"memory_gb": 0.0}])
 def test_an_option_that_means_nothing_is_refused_by_name(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
-        run(experiment="toy", kernel="infer", data=tmp_path, out=tmp_path, **wrong)
+        rehearse_verb(experiment="toy", data=tmp_path, out=tmp_path, **wrong)
+
+
+@pytest.mark.parametrize("wrong", ["--device tpu", "--layout flat"])
+def test_a_choice_that_there_is_not_is_refused_by_name(tmp_path: Path, wrong: str) -> None:
+    done = type_in(tmp_path, f"rehearse --experiment toy --data data {wrong}")
+    assert done.returncode == 2 and f"'{wrong.split()[0]}'" in done.stderr
 
 
 def test_a_failing_rehearsal_is_told_in_lines_that_end_with_where_to_look(tmp_path: Path) -> None:

@@ -59,9 +59,8 @@ def test_an_edited_notebook_is_named_before_it_is_rehearsed_and_a_built_one_is_n
     built, path = seal(stitch(script, tmp_path), {}), tmp_path / "toy.ipynb"
     assert edit_remark(path, built) == ""
     edited = built.replace(b"print(1)", b"print(2)")
-    remark = (
-        f"toy.ipynb differs from its build and is rehearsed as it lies; `python -m build diff {path}` shows the edits"
-    )
+    shown = f"`python -m build sync --dry-run {path}` shows the edits"
+    remark = f"toy.ipynb differs from its build and is rehearsed as it lies; {shown}"
     assert edit_remark(path, edited) == remark
     unsealed = json.loads(built)
     del unsealed["metadata"]["kit"]

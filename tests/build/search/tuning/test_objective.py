@@ -27,13 +27,13 @@ def test_the_outer_fold_is_never_seen_by_training_or_by_validation(
     tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A spy at the four places where rows enter: files that are opened, and rows that train, pick and judge."""
-    from kernel_src.data import images
+    from kernel_src.data import dataset
 
     train = read_train(tiny_competition / "train.csv")
     outer = set(train["image_id"][judged_folds(TRIAL, train) == OUTER])
     opened: set[str] = set()
     fold_rows: list[tuple[set[int], set[int], set[int]]] = []
-    real_read, real_train, real_judge = images.read_photograph, tuning.train_fold, tuning.DecodedPhotographs
+    real_read, real_train, real_judge = dataset.read_photograph, tuning.train_fold, tuning.DecodedPhotographs
     judged: list[set[int]] = []
 
     def read(path: Path, at_least_px: tuple[int, int]):
@@ -48,7 +48,7 @@ def test_the_outer_fold_is_never_seen_by_training_or_by_validation(
         judged.append(set(rows.tolist()))
         return real_judge(photographs, rows)
 
-    monkeypatch.setattr(images, "read_photograph", read)
+    monkeypatch.setattr(dataset, "read_photograph", read)
     monkeypatch.setattr(tuning, "train_fold", fit)
     monkeypatch.setattr(tuning, "DecodedPhotographs", judge)
     data = material(tiny_competition, tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import UsageError
-from build.stitch.command import run
+from build.notebooks.command import stitch_verb as run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FILES = {"p/m.py": "def f():\n    return 1\n", "main.py": "import numpy\nfrom p.m import f\nprint(f())\n"}
@@ -41,8 +41,17 @@ def test_a_refused_script_leaves_the_old_notebook_alone(package):
     run(made.root / "main.py", made.root, out, False)
     before = out.read_bytes()
     made.write({"main.py": "from p.m import *\n"})
-    code = "import sys; from pathlib import Path as P; from build.stitch.command import run; run(*map(P, sys.argv[1:]))"
-    command = [sys.executable, "-c", code, str(made.root / "main.py"), str(made.root), str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "stitch",
+        str(made.root / "main.py"),
+        "--root",
+        str(made.root),
+        "--out",
+        str(out),
+    ]
     failed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert failed.returncode == 1 and "main.py:1: star import" in failed.stderr
     assert out.read_bytes() == before

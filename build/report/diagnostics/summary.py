@@ -1,32 +1,7 @@
-"""The verb `diagnose`: the short of it for people, a page with the whole, or JSON for scripts."""
+"""The short of a diagnosis, as a terminal shows it."""
 
-import json
-from pathlib import Path
-
-from build.core.pages import require_place
-from build.report.diagnostics.diagnosis import Diagnostics, diagnose
-from build.report.diagnostics.page import page
+from build.report.diagnostics.diagnosis import Diagnostics
 from kernel_src.competition.constants import TARGETS
-from kernel_src.runtime.files import write_text
-
-
-def run(
-    given: str, train_csv: Path | None, images: Path | None, submission: Path | None, as_json: bool, html: Path | None
-) -> None:
-    """Diagnose one model.
-
-    Raises:
-        UsageError, CheckFailed: something cannot be read, or the truth is missing.
-    """
-    require_place(html)
-    diagnostics = diagnose(given, train_csv, images=images, test_predictions=submission)
-    if html is not None:
-        write_text(html, page(diagnostics))
-    if as_json:
-        print(json.dumps(diagnostics.as_json(), indent=2, allow_nan=False))
-        return
-    show(diagnostics)
-    print(f"written: {html}" if html is not None else "--html FILE writes all of it, with plots and photographs")
 
 
 def show(diagnostics: Diagnostics) -> None:

@@ -1,0 +1,67 @@
+"""The verbs of notebooks: stitched, built, checked."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from build.core.errors import UsageError
+from build.core.options import AsJson
+
+
+def notebooks_verb(
+    experiment: Annotated[str, typer.Option(help="Only this one; every experiment by default.")] = "",
+    overwrite: Annotated[bool, typer.Option(help="Replace notebooks edited by hand; copies are kept in out/.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build notebooks/<slug>/ from the sources; what is up to date is skipped.
+
+    Example: python -m build notebooks --experiment v1
+    """
+    from build.notebooks.builder import run
+
+    run(experiment or None, as_json, overwrite=overwrite)
+
+
+def check_verb(as_json: AsJson = False) -> None:
+    """Check that no notebook is stale, networked, oversized or mis-described.
+
+    Example: python -m build check
+    """
+    from build.notebooks.check import run
+
+    run(as_json)
+
+
+def stitch_verb(
+    main_script: Annotated[Path, typer.Argument(metavar="MAIN.py", help="The percent script to start from.")],
+    root: Annotated[Path, typer.Option(help="Folder whose packages are ours and are inlined.")],
+    out: Annotated[Path, typer.Option(help="The notebook to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Stitch one script and the modules it needs into one notebook.
+
+    Example: python -m build stitch kernel_src/kernels/infer.py --root . --out /tmp/infer.ipynb
+    """
+    from build.stitch import stitch
+    from kernel_src.runtime.files import write_atomically
+
+    if out.suffix != ".ipynb":
+        raise UsageError(f"{out} is not the name of a notebook: end it with .ipynb")
+    stitched = stitch(main_script, root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, lambda draft: draft.write_bytes(stitched.notebook))
+    if as_json:
+        value = {
+            "ok": True,
+            "notebook": out.as_posix(),
+            "bytes": len(stitched.notebook),
+            "source_sha256": stitched.source_sha256,
+            "sources": stitched.sources,
+            "third_party": stitched.third_party,
+        }
+        print(json.dumps(value))
+        return
+    size = f"{len(stitched.sources)} sources, {len(stitched.notebook)} bytes"
+    print(f"{out}: {size}, sha256 {stitched.source_sha256[:12]}…")

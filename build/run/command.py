@@ -1,0 +1,140 @@
+"""The verbs that run a kernel on this machine: as a script, as a notebook, as Kaggle would."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from build.core.errors import UsageError
+from build.core.options import AsJson
+from kernel_src.competition.constants import LIMIT_S, MEMORY_GB
+
+
+def demo_verb(
+    out: Annotated[Path, typer.Option(help="Where to.")] = Path("out/demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Paint a small competition, train on it, bundle, infer, score: everything, rehearsed as on Kaggle.
+
+    Example: python -m build demo
+    """
+    from build.run.demo import run
+
+    run(out, as_json)
+
+
+def rehearse_verb(
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    data: Annotated[Path, typer.Option(help="A folder in the competition's layout.")],
+    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    weights: Annotated[list[Path] | None, typer.Option(help="A folder to mount as dataset; repeat for more.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HANDLE=DIR", help="A Kaggle Model, owner/model/framework/variation/version=DIR; repeat."),
+    ] = None,
+    hidden: Annotated[Path | None, typer.Option(help="The hidden test that a rerun gets instead of data's.")] = None,
+    layout: Annotated[
+        Literal["new", "legacy"],
+        typer.Option(help="Where Kaggle mounts inputs: new (input/datasets/OWNER/SLUG) or legacy."),
+    ] = "new",
+    rerun: Annotated[bool, typer.Option("--rerun", help="As Kaggle's rerun on the hidden test.")] = False,
+    limit_s: Annotated[float, typer.Option(help="Stop after so many seconds; Kaggle's limit by default.")] = LIMIT_S,
+    memory_gb: Annotated[float, typer.Option(help="Stop beyond so much memory; Kaggle's by default.")] = MEMORY_GB,
+    device: Annotated[
+        Literal["real", "p100"], typer.Option(help="real, or p100: a GPU this torch has no kernels for.")
+    ] = "real",
+    isolation: Annotated[str, typer.Option(help="auto, bubblewrap, namespace, or guard: do without.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Where to; out/rehearsals/<slug> by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a built notebook as Kaggle would: network cut, input read-only, limits enforced, submission validated.
+
+    Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
+    """
+    from build.notebooks.builder import check_notebook, notebook_of
+    from build.notebooks.metadata import kernel_slug
+    from build.run.rehearse.plan import parse_models
+    from build.run.rehearse.rehearsal import rehearse
+
+    if limit_s <= 0 or memory_gb <= 0:
+        raise UsageError("--limit-s and --memory-gb must be above 0")
+    slug, notebooks = kernel_slug(experiment, kernel), Path("notebooks")
+    if not (notebooks / slug / f"{slug}.ipynb").is_file():
+        check_notebook(experiment, kernel)  # names what was typed, where there is no such notebook
+    progress = sys.stderr if as_json else sys.stdout
+    report = rehearse(
+        notebook_of(slug, notebooks),
+        data=data,
+        weights=weights or [],
+        models=parse_models(model or []),
+        hidden=hidden,
+        layout=layout,
+        rerun=rerun,
+        limit_s=limit_s,
+        memory_gb=memory_gb,
+        out=out or Path("out/rehearsals") / slug,
+        device=device,
+        isolation=isolation,
+        say=lambda line: print(line, file=progress, flush=True),
+    )
+    print(json.dumps(report.as_json(), indent=2, allow_nan=False) if as_json else "\n".join(report.as_lines()))
+    if not report.ok:
+        raise SystemExit(1)
+
+
+def notebook_run_verb(
+    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    data: Annotated[
+        Path | None, typer.Option(help="The competition's folder; the demo's by default, painted if missing.")
+    ] = None,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a bundle or dataset; repeat. By default what lies in out/.")
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random numbers where no bundle is at hand.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a built notebook in a session on this machine, on the mock in out/mock; `make lab` finds the same mock.
+
+    Example: python -m build notebook-run --experiment demo
+    """
+    from build.run.notebook_run import run
+
+    run(experiment, kernel, data, weights or [], random, as_json)
+
+
+def train_verb(
+    experiment: Annotated[str, typer.Option(help="Which recipe.")],
+    data: Annotated[Path, typer.Option(help="The competition's folder.")],
+    folds: Annotated[str, typer.Option(help="Only these folds, e.g. 0,1.")] = "",
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, or @best.json.")] = None,
+    pretrained: Annotated[list[Path] | None, typer.Option(help="Folder of a dataset that it mounts; repeat.")] = None,
+    pseudo_labels: Annotated[Path | None, typer.Option(help="Folder with pseudo_labels.csv.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("out/runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Train on this machine by the training kernel itself, on all its devices, and make the bundle; goes on if stopped.
+
+    Example: python -m build train --experiment demo --data out/demo/competition --folds 0 --set "epochs=3 batch_size=4"
+    """
+    from build.run.training import run
+
+    run(experiment, data, folds, set_values or [], pretrained or [], pseudo_labels, out, as_json)
+
+
+def infer_verb(
+    experiment: Annotated[str, typer.Option(help="Which recipe or ensemble.")],
+    data: Annotated[Path, typer.Option(help="The competition's folder.")],
+    weights: Annotated[list[Path] | None, typer.Option(help="Folder of a bundle; repeat for an ensemble.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("out/runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Predict on this machine by the inference kernel itself: bundles → a checked submission.csv.
+
+    Example: python -m build infer --experiment demo --data out/demo/competition --weights out/demo/bundle
+    """
+    from build.run.inference import run
+
+    run(experiment, data, weights or [], out, as_json)

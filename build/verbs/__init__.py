@@ -1,1 +1,0 @@
-"""The verbs of `python -m build`, by subject; each imports its part only when it is called."""
