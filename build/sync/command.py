@@ -21,7 +21,7 @@ def sync_verb(
 ) -> None:
     """Write a notebook's edits back into kernel_src/, all of them or none.
 
-    Example: python -m build sync notebooks/i2b-v1-infer/i2b-v1-infer.ipynb --dry-run
+    Example: python -m build sync notebooks/i2b-demo-infer/i2b-demo-infer.ipynb --dry-run
     """
     from build.sync.notebook_sync import run_diff, run_sync
 
