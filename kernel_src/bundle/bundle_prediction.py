@@ -28,7 +28,7 @@ def predict_bundles(
 ) -> list[np.ndarray]:
     """Predict photographs with every bundle: one array (folds, images, 5) in grams per bundle, unconstrained.
 
-    `after_first_batch` is told the projected seconds of the whole pass, and may refuse to go on.
+    `after_first_batch` gets the projected seconds of the whole pass, and may refuse to go on.
 
     Raises:
         FloatingPointError: a prediction or a depth map is not finite.

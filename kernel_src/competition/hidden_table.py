@@ -52,7 +52,7 @@ def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
             raise ValueError(f"no table names the rows of the test: {error}; {other}") from other
         fallback = f"the rows of {SAMPLE_CSV}, photographs from {TEST_FOLDER}/, targets from the ids"
         log.contain(Fault(part="table", what=str(error), fallback=fallback), error)
-        columns = [*columns, IMAGE_COLUMN, NAME_COLUMN]  # told already
+        columns = [*columns, IMAGE_COLUMN, NAME_COLUMN]  # reported already
     if not rows:
         fault = Fault(part="table", what=f"{path} has a heading and no rows", fallback="a submission without rows")
         log.contain(fault)

@@ -58,7 +58,7 @@ class DeviceFolds:
         half: bool,
         announce: Callable[[int, int], None],
     ) -> None:
-        """Load nothing yet; `order` names the usable folds by value, `announce` is told of each before it is loaded."""
+        """Load nothing yet; `order` names the usable folds by value, `announce` is called for each before it is loaded."""
         self.recipes, self.order, self.framings, self.device, self.half = recipes, order, framings, device, half
         self.announce = announce
         self.members: list[Member | None] = [None] * len(recipes)
@@ -166,7 +166,7 @@ class DeviceFolds:
         try:
             stored = _file_of(recipe, place[1]).stat().st_size
         except OSError:
-            return True  # which loading will tell of
+            return True  # which loading will report
         if stored < SMALL_BYTES:
             return True
         needed = stored * (1 if self.half and place not in self._in_full else 2)

@@ -235,7 +235,7 @@ class DeviceWorker:
         )
         self.in_the_making: Place | None = None
         self.most_at_once = sys.maxsize  # photographs; smaller once the memory was too small for more
-        self.overflowed: set[Place] = set()  # folds of which that has been told
+        self.overflowed: set[Place] = set()  # folds for which that was reported
         self.undecided = {
             place
             for place in self.folds.order
@@ -352,7 +352,7 @@ class DeviceWorker:
             on_steps_s += time.perf_counter() - step_begun_s
 
     def _is_loaded(self, step: Step) -> bool:
-        """Make sure that a step's fold is on the device; false, and told, if it cannot be."""
+        """Make sure that a step's fold is on the device; false, and reported, if it cannot be."""
         start = time.perf_counter()
         try:
             if self.folds.want(step.bundle, step.fold):

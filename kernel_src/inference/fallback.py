@@ -55,7 +55,7 @@ def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
         try:
             folder = find_dataset(slug, MANIFEST_FILE)
             manifest = read_manifest(folder)
-            # A config that is not as it was made is told of later; its means are not believed even now.
+            # A config that was changed is reported later; its means are not used even now.
             config = {name: entry for name, entry in manifest["files"].items() if name == CONFIG_FILE}
             means = None if damaged_files(folder, {"files": config}) else _means_of(folder)
         except (OSError, BundleError, KeyError, TypeError, ValueError) as error:

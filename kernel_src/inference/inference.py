@@ -250,7 +250,7 @@ class Inference:
                 return
             worker.heard_s = now_s
             if not worker.give(task):
-                self.schedule.on_end(task)  # the worker is dead, which its pipe will tell
+                self.schedule.on_end(task)  # the worker has ended: its pipe will say so
                 return
 
     # What the workers say
@@ -293,7 +293,7 @@ class Inference:
             case Crashed():
                 worker.error = f"{message.error}\n{message.where}"
             case None:
-                self._bury(worker)
+                self._replace(worker)
 
     def _take_ready(self, worker: Worker, message: Ready) -> None:
         self.schedule.on_ready(message.streamed, message.load_s)
@@ -302,7 +302,7 @@ class Inference:
         lost = {place for bundle, fold, _ in message.broken for place in self._places(bundle, fold)}
         usable = {(step.bundle, step.fold) for step in self.schedule.steps}
         if usable <= lost and worker.config.kind == "cuda" and len(self.pool.workers) == 1:
-            # Nothing can be loaded on the last GPU: the CPU tries, and tells what it cannot load either.
+            # Nothing can be loaded on the last GPU: the CPU tries, and reports what it cannot load either.
             what = f"nothing can be loaded on {worker.name}: {message.broken[0][2]}"
             self.log.contain(Fault(part="device", what=what, fallback="the work is done on CPU"))
             self.pool.replace_worker(worker, for_good=True)
@@ -375,7 +375,7 @@ class Inference:
 
     # Death
 
-    def _bury(self, worker: Worker, hung: bool = False) -> None:
+    def _replace(self, worker: Worker, hung: bool = False) -> None:
         tasks, step, at_once, smaller = list(worker.tasks), worker.step, worker.at_once, ""
         given_up: list[int] = []
         left_out, for_good, loading = None, False, worker.loading
@@ -437,7 +437,7 @@ class Inference:
             if hangs:
                 worker.error = "it hung" if worker.tasks else "it hung while it loaded the bundles"
                 worker.process.kill()
-                self._bury(worker, hung=True)  # its pipe will never tell if the driver holds it
+                self._replace(worker, hung=True)  # its pipe never closes if the driver holds it
 
     # Saving
 

@@ -84,7 +84,7 @@ def refine_predictions(
 ) -> None:
     """Put refined predictions in the place of a whole inference's, if there is everything to learn from.
 
-    All folds are loaded at once; `left_s` tells how many seconds are left.
+    All folds are loaded at once; `left_s` returns how many seconds are left.
     """
     usable = [recipe for recipe in recipes if recipe is not None]
     if any(recipe.experiment.is_frozen for recipe in usable):

@@ -2,7 +2,7 @@
 
 Which photographs go through which steps next, so that the time is used and never overrun:
 
-1. A few photographs are tried first, for a small part of the time: they tell how long a reading and a step take here.
+1. A few photographs are tried first, for a small part of the time: they show how long a reading and a step take here.
 2. From then on all photographs get as many steps, in the order of their value, as fit into the time that is left; what
    each batch really took corrects the estimate, so a device that becomes slower or faster half-way changes the plan.
 3. At any moment enough time is kept to bring the photographs that have no step yet through their first, even if the

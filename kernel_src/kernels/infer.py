@@ -28,7 +28,7 @@ PARTS = ("depth", "frozen", "hub_names", "refinement")  # the optional parts in 
 # ## A first submission
 #
 # Standard library only. Every file of every bundle is compared with its manifest now, not after forty minutes. Outside
-# Kaggle's rerun every oddity is an error; in the rerun it is contained, and told in the last cell.
+# Kaggle's rerun every oddity is an error; in the rerun it is contained, and listed in the last cell.
 
 # %%
 from kernel_src.competition.constants import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV, TRAINING_MEANS_G

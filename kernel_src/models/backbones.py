@@ -40,7 +40,7 @@ def build_backbone(experiment: Experiment) -> nn.Module:
     options: dict[str, Any] = {"num_classes": 0}
     if experiment.depth and experiment.depth_fusion == "rgbd":
         options["in_chans"] = PICTURE_CHANNELS + experiment.depth_channels
-    # Nets with position embeddings want to know the size of their input; the others refuse to be told.
+    # Nets with position embeddings need the size of their input; the others do not take it.
     config = timm.get_pretrained_cfg(experiment.backbone)
     if config is not None and config.fixed_input_size:
         backbone = _create_fixed_size(experiment, options)

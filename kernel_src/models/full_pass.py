@@ -65,7 +65,7 @@ def predict_members(
 ) -> list[np.ndarray]:
     """Predict with several experiments in one pass: per member (models, images, 5) in grams, unconstrained.
 
-    A batch holds uint8 pictures (B, 3, H, W) in each framing. `after_first_batch` is told the projected seconds of the
+    A batch holds uint8 pictures (B, 3, H, W) in each framing. `after_first_batch` gets the projected seconds of the
     whole pass, and may refuse to go on.
 
     Raises:
@@ -109,7 +109,7 @@ def predict_grams(
 ) -> np.ndarray:
     """Predict with several models of one experiment, averaged over the views: (models, images, 5) in grams.
 
-    See `predict_members` for what is raised and what `after_first_batch` is told.
+    See `predict_members` for what is raised and what `after_first_batch` gets.
     """
     member = Member(
         models=models,

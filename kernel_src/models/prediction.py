@@ -28,7 +28,7 @@ def forward_grams(
     """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
 
     A net that sees each photograph in several framings is given as many pictures. Pictures whose half-precision result
-    overflows are computed again in fp32, with their depth, and `on_overflow` is told how many. What is not finite then
+    overflows are computed again in fp32, with their depth, and `on_overflow` gets how many. What is not finite then
     either is returned as it is.
     """
     seen = [pictures] if isinstance(pictures, torch.Tensor) else pictures

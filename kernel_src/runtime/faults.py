@@ -42,7 +42,7 @@ class NotContained(Exception):
 
 
 class FaultLog:
-    """All faults of a run, those that differ only in their ids told once."""
+    """All faults of a run, those that differ only in their ids once."""
 
     def __init__(self, *, strict: bool) -> None:
         """Begin an empty log; `strict` makes every fault an error."""

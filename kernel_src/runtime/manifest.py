@@ -128,7 +128,7 @@ def _checked_companion(value: Any) -> None:
 def _checked_files(value: Any) -> None:
     for name, entry in value.items() if isinstance(value, dict) else ():
         checked_file_name(name)
-        if isinstance(entry, dict) and set(entry) >= ENTRY_KEYS:  # else it is told of where the manifest is read
+        if isinstance(entry, dict) and set(entry) >= ENTRY_KEYS:  # else it is reported where the manifest is read
             checked_count(entry["bytes"])
             checked_sha256(entry["sha256"])
 

@@ -141,9 +141,9 @@ class GradientSteps:
         if self.processes == 1:
             return mine[None]
         mine = mine.float().to(self.device)
-        told = [torch.empty_like(mine) for _ in range(self.processes)]
-        torch.distributed.all_gather(told, mine)
-        return torch.stack(told).double().cpu()
+        gathered = [torch.empty_like(mine) for _ in range(self.processes)]
+        torch.distributed.all_gather(gathered, mine)
+        return torch.stack(gathered).double().cpu()
 
     def _drop(self, buffers: dict[str, torch.Tensor]) -> None:
         """Forget a computation: its gradients, and what its photographs did to the batch norms."""
@@ -193,11 +193,11 @@ class GradientSteps:
 
     def _first_word(self, blames: Sequence[Blame]) -> Blame:
         """Return the first cause that any process knows, one in the labels before others."""
-        told: list[Any] = [[tuple(blame) for blame in blames]]  # as plain values, which a notebook can send
+        gathered: list[Any] = [[tuple(blame) for blame in blames]]  # as plain values, which a notebook can send
         if self.processes > 1:
-            mine, told = told[0], [None] * self.processes
-            torch.distributed.all_gather_object(told, mine)
-        known = [Blame(*blame) for said in told for blame in said if blame[0]]
+            mine, gathered = gathered[0], [None] * self.processes
+            torch.distributed.all_gather_object(gathered, mine)
+        known = [Blame(*blame) for blames_of_one in gathered for blame in blames_of_one if blame[0]]
         return max(known, key=lambda blame: blame.labels, default=Blame("the loss is not finite"))
 
     def _apply(self, batches: int) -> bool:

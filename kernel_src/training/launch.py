@@ -126,8 +126,8 @@ class _FoldQueue:
                 else:
                     self.failures[fold] = word
         if self.failures:
-            told = "; ".join(f"fold {fold}: its process {word}" for fold, word in sorted(self.failures.items()))
-            raise RuntimeError(f"{told}; see above, the other folds are kept")
+            ends = "; ".join(f"fold {fold}: its process {word}" for fold, word in sorted(self.failures.items()))
+            raise RuntimeError(f"{ends}; see above, the other folds are kept")
 
     def start(self, index: int, fold: int, side_by_side: int) -> None:
         """Train a fold on a device."""
