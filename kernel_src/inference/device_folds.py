@@ -58,7 +58,7 @@ class DeviceFolds:
         half: bool,
         announce: Callable[[int, int], None],
     ) -> None:
-        """Load nothing yet; `order` names the usable folds by value, `announce` is called for each before it is loaded."""
+        """Load nothing yet; `order` names the usable folds by value, `announce` is called before each is loaded."""
         self.recipes, self.order, self.framings, self.device, self.half = recipes, order, framings, device, half
         self.announce = announce
         self.members: list[Member | None] = [None] * len(recipes)
