@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -83,7 +84,16 @@ class Desk:
             return self.mother.start(*arguments, folder=self.folder)
         command, pipe = [sys.executable, "-m", "build", *arguments], subprocess.PIPE
         environment = dict(os.environ) | {"COLUMNS": "120"}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            # SIGINT is ignored where the tests run in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     def shell(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a push to its end."""

@@ -94,5 +94,5 @@ def test_a_name_that_is_taken_or_impossible_is_refused(root: Path, name: str) ->
 
 def test_a_file_broken_by_hand_is_not_overwritten(root: Path) -> None:
     (root / TUNED_FILE).write_text("TUNED: dict = {'a': make()}\n")
-    with pytest.raises(CheckFailed, match="no literal dictionary"):
+    with pytest.raises(CheckFailed, match="not a literal dictionary"):
         adopt("v1_tuned", BEST, root)
