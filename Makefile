@@ -26,7 +26,7 @@ check: setup ## no notebook is stale, networked, oversized or mis-described
 
 ##@ Run
 
-demo: setup ## the whole path on a painted competition: train, bundle, infer, score (8 minutes on busy cores)
+demo: setup ## the whole path on a painted competition: train, bundle, infer, score (3 to 8 minutes on 2 cores)
 	@$(KIT) demo
 
 rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=… [MODELS="handle=dir …"])
@@ -106,7 +106,7 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@$(KIT) check
 
 # One thread for each of two processes: more would wait for each other, and tests that look at a clock with them.
-test: setup ## the quick tests (about 6 minutes on 2 cores)
+test: setup ## the quick tests (about 5 minutes on 2 quiet cores)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
 test-full: setup ## the long proofs and whole matrices (about 50 minutes on 2 cores, estimated)
