@@ -173,10 +173,12 @@ def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> Templates:
     One that cannot be read is left out.
     """
     templates: Templates = {}
+    first: dict[str, Template] = {}
     for card in cards:
         if _template_key(card) not in templates:
             with suppress(CheckFailed):  # whoever builds the notebook meets it again
-                templates[_template_key(card)] = _read_template(card, root)
+                templates[_template_key(card)] = template = _read_template(card, root, first.get(card.kernel))
+                first.setdefault(card.kernel, template)
     return templates
 
 
@@ -319,9 +321,9 @@ def run(
     print(f"{len(outcomes)} notebooks: {written} written, {len(outcomes) - written} up to date, {seconds:.2f} s")
 
 
-def _read_template(card: KernelCard, root: Path) -> Template:
+def _read_template(card: KernelCard, root: Path, like: Template | None = None) -> Template:
     with uncollected():
-        return read_template(root / KERNELS_FOLDER / f"{card.kernel}.py", root, card.parameters)
+        return read_template(root / KERNELS_FOLDER / f"{card.kernel}.py", root, card.parameters, like=like)
 
 
 def _write(built: Built, root: Path, edited: Sequence[Path]) -> BuildResult:

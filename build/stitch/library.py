@@ -8,6 +8,7 @@ import ast
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from build.core.errors import Problem
 from build.stitch.modules import STANDARD_LIBRARY, Meaning, Module, empty_package, parse
@@ -26,7 +27,7 @@ class Imported:
     meaning: Meaning
     runs: tuple[str, ...] = ()
     target: str = ""  # the one of `runs` that must be complete, not merely begun
-    left_out: bool = False  # it is of a part that the notebook does not have, and runs nothing
+    part: str = ""  # the optional one that it belongs to; a notebook without it leaves the import out
 
 
 @dataclass(eq=False)
@@ -36,6 +37,7 @@ class Library:
     root: Path
     parts: frozenset[str] | None = None  # of the optional ones, those that the notebook has; None: all
     problems: list[Problem] = field(default_factory=list)
+    kept: dict[tuple[str, str], Any] = field(default_factory=dict)  # rule, module → what the sources alone decide
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
     _files: dict[str, Path | None] = field(default_factory=dict)
     _imports: dict[str, list[Imported]] = field(default_factory=dict)
@@ -50,6 +52,10 @@ class Library:
             self.problems.append(problem)
 
     # -- finding ----------------------------------------------------------------------------------------------------
+
+    def holds(self, part: str) -> bool:
+        """Whether the notebook has an optional part; what belongs to none it always has."""
+        return not part or self.parts is None or part in self.parts
 
     def locate(self, name: str) -> Path | None:
         """Return the file of a dotted name: `a/b.py`, `a/b/__init__.py`, or the folder of a namespace package."""
@@ -122,9 +128,9 @@ class Library:
             if not self._exists(module, node, alias.name):
                 return None
             meaning = Meaning("module", alias.name if alias.asname else bound)
-            part = self.part_of(module, node)
-            left_out = bool(part) and self.parts is not None and part not in self.parts
-            return Imported(site, alias, bound, meaning, with_parents(alias.name), alias.name, left_out)
+            return Imported(
+                site, alias, bound, meaning, with_parents(alias.name), alias.name, self.part_of(module, node)
+            )
         if node.module == "__future__" and not node.level:
             return None
         source = self._absolute(module, node)

@@ -151,7 +151,10 @@ class _Walk:
         return order
 
     def is_inert(self, module: Module) -> bool:
-        return all(is_inert(node, module, self.library) for node in module.tree.body)
+        key = ("inert", module.name)
+        if key not in self.library.kept:
+            self.library.kept[key] = all(is_inert(node, module, self.library) for node in module.tree.body)
+        return bool(self.library.kept[key])
 
     def gathers(self, module: Module) -> bool:
         return any(is_gathered(one) and is_third_party(one) for one in self.library.imports(module))
@@ -178,7 +181,7 @@ class _Walk:
     def run(self, module: Module, imported: Imported) -> list[Step]:
         """Return the modules that one import runs and that have not run yet."""
         steps: list[Step] = []
-        if imported.site.typing_only or imported.left_out:
+        if imported.site.typing_only or not self.library.holds(imported.part):
             return steps
         if imported.target in self.begun:
             circle = [*self.begun[self.begun.index(imported.target) :], imported.target]

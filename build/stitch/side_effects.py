@@ -6,6 +6,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from build.stitch.cells import first_line
 from build.stitch.imports import statements
@@ -38,6 +39,7 @@ def check_import_order(plan: Plan, library: Library) -> None:
     if not any(found.changes for found in mentions.values()):
         return
     tainted = _tainted_names(plan, mentions)
+    lines = {name: _changing_lines(found, tainted) for name, found in mentions.items()}
     seen: set[str] = set()
     changed = ""
     for module, statement in _from_gathering_on(plan):
@@ -52,7 +54,7 @@ def check_import_order(plan: Plan, library: Library) -> None:
                 )
             seen.add(imported.meaning.module)
         runs = not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom)
-        if not changed and runs and _mentions_change(statement, mentions[module.name], tainted):
+        if not changed and runs and _spans_one_of(lines[module.name], statement):
             changed = module.at(statement)
 
 
@@ -63,32 +65,33 @@ def _from_gathering_on(plan: Plan) -> Iterator[tuple[Module, ast.stmt]]:
 
 def _tainted_names(plan: Plan, mentions: dict[str, _Mentions]) -> set[Name]:
     """Return the functions and classes in which the surroundings are changed, directly or through one another."""
-    definitions = [
-        (module.name, statement)
-        for module in plan.everything
-        for statement in module.tree.body
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    ]
     tainted: set[Name] = set()
     while True:
         more = {
-            (module, statement.name)
-            for module, statement in definitions
-            if (module, statement.name) not in tainted and _mentions_change(statement, mentions[module], tainted)
+            (module.name, statement.name)
+            for module in plan.everything
+            if (lines := _changing_lines(mentions[module.name], tainted))
+            for statement in module.tree.body
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and _spans_one_of(lines, statement)
         }
-        if not more:
+        if more <= tainted:
             return tainted
         tainted |= more
 
 
-def _mentions_change(statement: ast.stmt, mentions: _Mentions, tainted: set[Name]) -> bool:
-    lines = range(first_line(statement), (statement.end_lineno or statement.lineno) + 1)
-    return any(line in lines for line in mentions.changes) or any(
-        line in lines and name in tainted for line, name in mentions.names
-    )
+def _changing_lines(mentions: _Mentions, tainted: set[Name]) -> list[int]:
+    return [*mentions.changes, *(line for line, name in mentions.names if name in tainted)]
+
+
+def _spans_one_of(lines: list[int], statement: ast.stmt) -> bool:
+    return any(first_line(statement) <= line <= (statement.end_lineno or statement.lineno) for line in lines)
 
 
 def _find(module: Module, library: Library) -> _Mentions:
+    key = ("side effects", module.name)
+    if key in library.kept:
+        return cast(_Mentions, library.kept[key])
     changes, names = [], []
     reads = _reading(module)
     for use in module.names.uses:
@@ -100,7 +103,8 @@ def _find(module: Module, library: Library) -> _Mentions:
             names.append((use.node.lineno, (meaning.module, meaning.name)))
         elif _changes(use, module, library, reads):
             changes.append(use.node.lineno)
-    return _Mentions(changes, names)
+    library.kept[key] = _Mentions(changes, names)
+    return library.kept[key]
 
 
 def _changes(use: Use, module: Module, library: Library, reads: set[int]) -> bool:

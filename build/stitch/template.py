@@ -91,11 +91,17 @@ class Template:
 
 
 def read_template(
-    main: Path, root: Path, parameters: Mapping[str, object] | None = None, *, built_before: bool = False
+    main: Path,
+    root: Path,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    built_before: bool = False,
+    like: Template | None = None,
 ) -> Template:
     """Read a script and what it needs; of sources that were built before no rule is asked again.
 
-    Of the optional parts it holds those that the parameter `PARTS` names, all where nothing is said.
+    Of the optional parts it holds those that the parameter `PARTS` names, all where nothing is said. What `like`, the
+    same script with other parts, has read and judged of the sources a moment ago is not read and judged again.
 
     What breaks a rule is said when the template is filled.
 
@@ -109,9 +115,11 @@ def read_template(
     if not main.is_file():
         raise UsageError(f"no script at {main}")
     parts = parts_in(parameters or {})
-    library = Library(root, None if parts is None else frozenset(parts))
+    library, judged = Library(root, None if parts is None else frozenset(parts)), set[Module]()
+    if like is not None and not like.library.problems:
+        library, judged = replace(like.library, parts=library.parts, problems=[]), set(like.plan.everything)
     package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
-    script = library.read(main, MAIN, package)
+    script = library.modules.get(MAIN) or library.read(main, MAIN, package)
     if script is None:
         raise _failure(library)
     library.modules[MAIN] = script
@@ -121,7 +129,8 @@ def read_template(
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
-            refuse_in(module, library)
+            if module not in judged:
+                refuse_in(module, library)
         refuse_collisions(plan, library)
         check_import_order(plan, library)
     standard, third = standard_library_lines(plan, library), third_party_lines(plan, library)
@@ -150,11 +159,7 @@ def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def _refuse_unknown_parts(plan: Plan, library: Library) -> None:
-    known = {
-        library.part_of(module, imported.site.node)
-        for module in plan.everything
-        for imported in library.imports(module)
-    } - {""}
+    known = {imported.part for module in plan.everything for imported in library.imports(module)} - {""}
     for part in sorted((library.parts or frozenset()) - known):
         library.refuse(
             f"{plan.main.where}:1",
