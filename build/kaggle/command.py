@@ -23,7 +23,9 @@ def data_verb(
     limit_gb: Annotated[float, typer.Option(help="Refuse more than this.")] = 50.0,
     as_json: AsJson = False,
 ) -> None:
-    """Download the competition's files: resumed at the byte, checked, unpacked safely.
+    """Download the competition's files.
+
+    Resumed at the byte, checked, unpacked safely.
 
     Example: python -m build data --folder /mnt/big/csiro-biomass
     """
@@ -41,7 +43,9 @@ def push_data_verb(
     slug: Annotated[str, typer.Option(help="The dataset's name on Kaggle, e.g. i2b-resnet34-imagenet.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Upload a bundle or any flat folder as a private dataset, unless these bytes are there; wait until it is whole.
+    """Upload a bundle or a flat folder as a private dataset.
+
+    Nothing is sent where these bytes are there already; waits until the dataset is whole.
 
     Example: python -m build push-data --experiment demo
 
@@ -64,7 +68,9 @@ def push_training_verb(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train on Kaggle's GPUs and make a bundle of what comes of it; resumable.
+    """Train on Kaggle's GPUs and make the bundle here.
+
+    Resumable.
 
     Example: python -m build push-training --experiment v1
     """
@@ -84,7 +90,9 @@ def push_inference_verb(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """From sources to a scored submission: build, check, rehearse, push, wait, verify, submit, record; resumable.
+    """Go from the sources to a scored submission.
+
+    Build, check, rehearse, push, wait, verify, submit, record; resumable.
 
     Example: python -m build push-inference --experiment demo
     """
@@ -110,7 +118,9 @@ def pull_kernel_verb(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; the diff is shown all the same.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch what was edited on Kaggle, show the diff, and merge it into the sources once you agree.
+    """Fetch what was edited on Kaggle, and merge it.
+
+    The diff is shown first; nothing is written until you agree.
 
     Example: python -m build pull-kernel --experiment v1
     """
@@ -122,7 +132,9 @@ def pull_kernel_verb(
 
 
 def status_verb(as_json: AsJson = False) -> None:
-    """Show notebooks, weights and the last submission of every experiment, and what was left open.
+    """Show each experiment's notebooks, weights, submission.
+
+    And what was left open.
 
     Example: python -m build status
     """
@@ -132,7 +144,9 @@ def status_verb(as_json: AsJson = False) -> None:
 
 
 def doctor_verb(as_json: AsJson = False) -> None:
-    """Check whether a push would work now: credentials, client, quota, datasets, edits on the site.
+    """Check whether a push would work now.
+
+    Looks at credentials, client, quota, datasets and edits on the site.
 
     Example: python -m build doctor
     """
@@ -147,7 +161,9 @@ def preflight_verb(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run five minutes on Kaggle: what its image really holds, beside what this kit assumes.
+    """See what Kaggle's image really holds, in five minutes.
+
+    Prints it beside what this kit assumes.
 
     Example: python -m build preflight, then python -m build preflight --accept
     """

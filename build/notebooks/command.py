@@ -15,7 +15,9 @@ def notebooks_verb(
     overwrite: Annotated[bool, typer.Option(help="Replace notebooks edited by hand; copies are kept in out/.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build notebooks/<slug>/ from the sources; what is up to date is skipped.
+    """Build notebooks/<slug>/ from the sources.
+
+    What is up to date is skipped.
 
     Example: python -m build notebooks --experiment v1
     """
@@ -25,7 +27,9 @@ def notebooks_verb(
 
 
 def check_verb(as_json: AsJson = False) -> None:
-    """Check that no notebook is stale, networked, oversized or mis-described.
+    """Check that no notebook is stale, networked or oversized.
+
+    Nor mis-described: identity, sources, accelerator, privacy.
 
     Example: python -m build check
     """
@@ -40,7 +44,7 @@ def stitch_verb(
     out: Annotated[Path, typer.Option(help="The notebook to write.")],
     as_json: AsJson = False,
 ) -> None:
-    """Stitch one script and the modules it needs into one notebook.
+    """Make one notebook of a script and the modules it needs.
 
     Example: python -m build stitch kernel_src/kernels/infer.py --root . --out /tmp/infer.ipynb
     """

@@ -25,7 +25,9 @@ def report_verb(
     out: Annotated[Path | None, typer.Option(help="The page; out/reports/<experiment>.html by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one self-contained page on an experiment: verdict, scores, folds, curves, diagnostics, bundle, rehearsal.
+    """Write one self-contained page on an experiment.
+
+    Verdict, scores, folds, curves, diagnostics, bundle, rehearsal.
 
     A run's folder stands for that run. An out-of-fold CSV (NAME=PATH gives it a name) is diagnosed alone:
     residuals, worst images, calibration, zeros, identities, shift, leaks, in short; --out writes the whole page.
@@ -112,7 +114,9 @@ def scores_verb(
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask Kaggle for scores that are out.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the ledger docs/scores.csv, after asking for pending scores; --board: what a CV is worth in public.
+    """Print the ledger of submissions and their scores.
+
+    Pending scores are asked for first; --board shows what a CV is worth in public.
 
     Example: python -m build scores
 

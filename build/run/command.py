@@ -16,7 +16,9 @@ def demo_verb(
     out: Annotated[Path, typer.Option(help="Where to.")] = Path("out/demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Paint a small competition, train on it, bundle, infer, score: everything, rehearsed as on Kaggle.
+    """Go the whole way on a small painted competition.
+
+    Paint, train, bundle, infer, score: everything rehearsed as on Kaggle.
 
     Example: python -m build demo
     """
@@ -49,7 +51,9 @@ def rehearse_verb(
     out: Annotated[Path | None, typer.Option(help="Where to; out/rehearsals/<slug> by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a built notebook as Kaggle would: network cut, input read-only, limits enforced, submission validated.
+    """Run a built notebook as Kaggle would.
+
+    Network cut, input read-only, limits enforced, submission validated.
 
     Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
     """
@@ -96,7 +100,9 @@ def notebook_run_verb(
     random: Annotated[bool, typer.Option("--random", help="Random numbers where no bundle is at hand.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a built notebook in a session on this machine, on the mock in out/mock; `make lab` finds the same mock.
+    """Run a built notebook in a session on this machine.
+
+    On the mock in out/mock, which `make lab` finds, too.
 
     Example: python -m build notebook-run --experiment demo
     """
@@ -115,7 +121,9 @@ def train_verb(
     out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("out/runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Train on this machine by the training kernel itself, on all its devices, and make the bundle; goes on if stopped.
+    """Train on this machine and make the bundle.
+
+    By the training kernel itself, on all devices of the machine; goes on if it was stopped.
 
     Example: python -m build train --experiment demo --data out/demo/competition --folds 0 --set "epochs=3 batch_size=4"
     """
@@ -131,7 +139,9 @@ def infer_verb(
     out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("out/runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Predict on this machine by the inference kernel itself: bundles → a checked submission.csv.
+    """Predict on this machine: bundles → submission.csv.
+
+    By the inference kernel itself; the submission is checked.
 
     Example: python -m build infer --experiment demo --data out/demo/competition --weights out/demo/bundle
     """

@@ -27,7 +27,9 @@ def compare_verb(
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare out-of-fold files: official score, paired intervals over groups, leaks; which is better, and how surely.
+    """Say which out-of-fold file is better, and how surely.
+
+    Official score, paired intervals over groups, leaks.
 
     Example: python -m build compare out/runs/v5/run out/runs/v7/run --train-csv data/csiro-biomass/train.csv
     """
@@ -63,7 +65,9 @@ def blend_verb(
     write: Annotated[str, typer.Option(help="Make what is recommended an ensemble of this name.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Blend out-of-fold files: best single, mean and a nested blend, with what is gained and whether that is carried.
+    """Blend out-of-fold files, and say what is gained.
+
+    Best single, mean and a nested blend; whether the gain is carried.
 
     Example: python -m build blend v5=out/v5.csv v7=out/v7.csv --train-csv data/csiro-biomass/train.csv --write v5_v7
     """

@@ -19,7 +19,9 @@ def sync_verb(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a notebook's edits back into kernel_src/, all of them or none.
+    """Write a notebook's edits back into kernel_src/.
+
+    All of them, or none.
 
     Example: python -m build sync notebooks/i2b-demo-infer/i2b-demo-infer.ipynb --dry-run
     """
@@ -36,7 +38,9 @@ def watch_verb(
         str, typer.Option(help="Build only this one's notebooks; every experiment's by default.")
     ] = "",
 ) -> None:
-    """Build when a source changes, sync when a notebook is saved; for VS Code and any other editor.
+    """Build and sync as files are saved, in any editor.
+
+    A changed source is built, a saved notebook synced: for VS Code and any other editor.
 
     Example: python -m build watch --experiment v1
     """
@@ -52,7 +56,7 @@ def lab_verb(
     experiment: Annotated[str, typer.Option(help="Open this one's inference notebook.")] = "",
     port: Annotated[int, typer.Option(help="On loopback.")] = 8888,
 ) -> None:
-    """Open JupyterLab on the built notebooks; each save is synced.
+    """Open JupyterLab on the built notebooks; saving syncs.
 
     Example: python -m build lab --experiment v1
     """

@@ -10,7 +10,9 @@ from build.core.options import AsJson
 
 
 def experiments_verb(as_json: AsJson = False) -> None:
-    """List the experiments: backbone, parameters, size, folds, bundle, projected T4 minutes, the seed's score.
+    """List the experiments: backbone, size, minutes, score.
+
+    With parameters, folds, bundle, projected minutes on T4s and the seed's score.
 
     Example: python -m build experiments
     """
@@ -27,7 +29,9 @@ def describe_verb(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count what an experiment is made of, from the network itself: layers, parameters, features, bundle bytes.
+    """Count an experiment's layers, parameters and bytes.
+
+    Counted from the network itself, as it is built.
 
     Example: python -m build describe v8 --json
 
@@ -53,7 +57,7 @@ def augment_verb(
     depth: Annotated[Path | None, typer.Option(help="Folder of a depth model: show the maps that turn along.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a contact sheet of what an experiment's augmentation makes of one photograph.
+    """Write a contact sheet of an experiment's augmentation.
 
     Example: python -m build augment --experiment v8 --image data/csiro-biomass/train/ID1011485656.jpg
     """
@@ -69,7 +73,9 @@ def weights_verb(
     part: Annotated[str, typer.Option(help="Which weights of a checkpoint that holds several.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List where pretrained weights come from, or make a downloaded file into the dataset that experiments name.
+    """Make a downloaded pretrained file into a dataset.
+
+    Without a file it lists where the weights of each experiment come from.
 
     Example: python -m build weights i2b-vit-base-patch14-dinov2 --from ~/Downloads/dinov2-base
     """
@@ -84,7 +90,9 @@ def external_verb(
     out: Annotated[Path | None, typer.Option(help="Where to; out/external/<slug> by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make downloaded external data (GrassClover) into the flat dataset that training mounts, and read it back.
+    """Make downloaded GrassClover into a flat dataset.
+
+    The dataset that training mounts; it is read back.
 
     Example: python -m build external --from ~/Downloads/GrassClover
     """
@@ -105,7 +113,9 @@ def pseudo_label_verb(
     max_spread_g: Annotated[float | None, typer.Option(help="Drop photographs on which the folds differ more.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label unweighed photographs with what a bundle predicts, fold by fold: pseudo_labels.csv for another training.
+    """Label unweighed photographs with a bundle.
+
+    Fold by fold: pseudo_labels.csv for another training.
 
     Example: python -m build pseudo-label --experiment demo --data out/demo/competition --bundle out/demo/bundle
     """
@@ -120,7 +130,9 @@ def bundle_verb(
     data: Annotated[Path | None, typer.Option(help="Competition folder: measure what half precision costs.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a training run into a flat folder ready for a Kaggle dataset: fp16 weights and a manifest.
+    """Make a training run into a folder for a dataset.
+
+    Weights in fp16, and a manifest.
 
     Example: python -m build bundle out/rehearsal/working/run --data data/csiro-biomass
     """

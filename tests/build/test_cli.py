@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from build import cli
 from build.cli import app
@@ -69,6 +70,12 @@ def test_every_example_is_parsed_down_to_the_call(example: str, monkeypatch: pyt
     VERBS[name].main(words, standalone_mode=False)
     (given,) = calls
     inspect.signature(function).bind(**given)
+
+
+def test_the_list_of_verbs_fits_a_terminal_of_80_columns() -> None:
+    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    assert all(f"  {name} " in listed for name in VERBS)
+    assert "..." not in listed.partition("Build:")[2], "a line was cut short"
 
 
 def commands_page() -> str:

@@ -44,7 +44,9 @@ def features_verb(
     batch_size: Annotated[int, typer.Option(min=1, help="Photographs at once.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Make frozen features of photographs, once through the backbone for each part and scale, for `regress` to read.
+    """Make frozen features of photographs, for `regress`.
+
+    Once through the backbone for each part and scale.
 
     Example: python -m build features --experiment v7 --train-csv DIR/train.csv --part left --part right --pooling cls
     --pooling mean --pretrained out/weights/i2b-vit-base-patch14-dinov2 --out out/features/v7.npz
@@ -80,7 +82,9 @@ def regress_verb(
     jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Fit regressors on frozen features, everything chosen inside nested folds; write scores and their interval.
+    """Fit regressors on frozen features, in nested folds.
+
+    Everything is chosen inside them; writes scores and their interval.
 
     Example: python -m build regress --features F.npz --train-csv DIR/train.csv --report out/regress.json
     """

@@ -60,7 +60,9 @@ def tune_verb(
     out: Annotated[Path, typer.Option(help="Where the studies go.")] = TUNING,
     as_json: AsJson = False,
 ) -> None:
-    """Search hyper-parameters on inner group folds; give the command again to go on, or twice to use two processes.
+    """Search hyper-parameters on inner group folds.
+
+    Give the command again to go on, or twice to use two processes.
 
     Example: python -m build tune --experiment v5 --data DIR --trials 40 --space "loss=mse,log1p"
     """
