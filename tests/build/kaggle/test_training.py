@@ -70,7 +70,7 @@ def test_a_training_on_kaggle_becomes_a_bundle_and_is_not_repeated(desk: Desk, s
 @pytest.mark.full
 def test_wait_0_pushes_and_goes_and_the_next_run_fetches(desk: Desk, site) -> None:
     done = desk.shell("--no-wait", verb="push-training")
-    assert done.returncode == 0 and "`make push-training EXPERIMENT=demo` goes on" in done.stdout, done.stderr
+    assert done.returncode == 0 and "`make push-training EXPERIMENT=demo` continues" in done.stdout, done.stderr
     assert desk.shell(verb="push-training").returncode == 0
     assert site.summary()["kernels"] == {KERNEL: 1}
 
