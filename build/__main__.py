@@ -2,4 +2,5 @@
 
 from build.cli import main
 
-main()
+if __name__ == "__main__":  # a process that measures imports this module, too
+    main()

@@ -70,10 +70,14 @@ def training_bytes(experiment: Experiment) -> int:
 
 
 @cache
+def _measuring() -> ProcessPoolExecutor:
+    """Start a fresh process: the fork of one that has trained aborts, and after measuring no fork can train."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+@cache
 def _measured(experiment: Experiment, images: int) -> int:
-    """Measure in a forked process: where fake tensors went backward, autograd refuses to train in a fork."""
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        return pool.submit(_measure, experiment, images).result()
+    return _measuring().submit(_measure, experiment, images).result()
 
 
 def _measure(experiment: Experiment, images: int) -> int:
