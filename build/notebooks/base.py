@@ -118,9 +118,9 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
     # Most notebooks are built on demand and in no commit; their sources are.
     for texts in chain([read_sources(root)], sources_in_history(root)) if len(guesses) <= GUESSES else ():
         for main, guess in ((main, guess) for main in texts if _KERNEL.fullmatch(main) for guess in guesses):
-            if all(f"\n{name} = " in texts[main] for name in guess):
-                if base := _stitched_before(texts, main, dict(guess), sha256):
-                    return base
+            named = all(f"\n{name} = " in texts[main] for name in guess)
+            if named and (base := _stitched_before(texts, main, dict(guess), sha256)):
+                return base
     raise CheckFailed(
         [
             Problem(

@@ -18,16 +18,9 @@ from build.stitch.placement import Rule
 from build.stitch.scopes import Names, Use, is_main_guard, is_typing_guard
 
 # Names of a module that a notebook has not, or has with another value.
-_MODULE_NAMES = {
-    "__file__",
-    "__spec__",
-    "__package__",
-    "__loader__",
-    "__path__",
-    "__doc__",
-    "__builtins__",
-    "__annotations__",
-}
+_MODULE_NAMES = frozenset(
+    "__file__ __spec__ __package__ __loader__ __path__ __doc__ __builtins__ __annotations__".split()
+)
 _TRICKS = {
     "globals": "read names directly",
     "eval": "write the code itself",
