@@ -11,6 +11,8 @@ import json
 import os
 import re
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,18 +21,26 @@ from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.stamp import SOURCES
-from build.stitch.assembly import compose_cells
+from build.stitch.assembly import compose
+from build.stitch.modules import decode
 from build.stitch.notebook import Cell
 from build.stitch.parameters import literal
-from build.notebooks.checked import decode, is_source_name, read_parameters
+from build.notebooks.checked import is_source_name, read_parameters
+from build.notebooks.edited_cells import built_from
 from build.notebooks.history import builds_in_history, sources_in_history
-from kernel_src.runtime.files import write_atomically
+from build.notebooks.writing import SYNC, put
 from kernel_src.runtime.untrusted import checked_sha256, quoted
 
 BUILDS = Path("out", "builds")
 GUESSES = 4  # a notebook's name leaves no more; those of all notebooks, for each commit, would take minutes
 _KERNEL = re.compile(rf"{SOURCES}/kernels/\w+\.py")
-TEXTS = "sources"  # its folder of sources, named by content
+_TEXTS = "sources"  # its folder of sources, named by content
+LIMIT_BYTES = 100 << 20
+LIMIT_S = 90 * 24 * 3600  # since it was built last
+YOUNG_S = 24 * 3600  # younger ones stay whatever they weigh: a copy may be open in some editor
+PUSHES = 3  # of each kernel: the site may or may not have a push whose answer was lost
+_PUSHED = Path("out", "push", "pushed")
+_LYING = ("notebooks/*/*.ipynb", "out/overwritten/*/*.ipynb", f"{SYNC}/kept/*.ipynb", f"{SYNC}/pulled/*.ipynb")
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object
 
 def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object]]], texts: Mapping[str, str]) -> None:
     """Do the same with several builds of the same sources, each a script and its parameters by their hash."""
-    with store_held(root):
+    with _store_held(root):
         entries = {sha256: root / BUILDS / f"{checked_sha256(sha256)}.json" for sha256 in builds}
         there = {sha256 for sha256, entry in entries.items() if _read_entry(entry) is not None}
         for sha256 in there:
@@ -67,16 +77,18 @@ def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object
         new = {sha256: entry for sha256, entry in entries.items() if sha256 not in there}
         blobs = {where: hashlib.sha256(text.encode()).hexdigest() for where, text in texts.items()} if new else {}
         for where, blob in blobs.items():
-            _put(root / BUILDS / TEXTS / blob, texts[where])
+            path, content = root / BUILDS / _TEXTS / blob, texts[where].encode()
+            if not path.is_file() or path.read_bytes() != content:
+                put(path, content)
         for sha256, entry in new.items():
             main, parameters = builds[sha256]
             # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
             noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
-            _put(entry, json.dumps(noted, indent=1) + "\n")
+            put(entry, (json.dumps(noted, indent=1) + "\n").encode())
 
 
 @contextmanager
-def store_held(root: Path) -> Iterator[None]:
+def _store_held(root: Path) -> Iterator[None]:
     """Hold out/builds/ for this process, so that nothing is thrown away that another one is about to name."""
     folder = root / BUILDS
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +105,7 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
     Raises:
         CheckFailed: neither out/builds/ nor git knows it.
     """
-    if (base := _from_store(root, sha256)) is not None:
+    if base := _from_store(root, sha256):
         return base
     for texts, main, parameters in builds_in_history(root, sha256):
         for guess in (*guesses, parameters):
@@ -101,16 +113,14 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
                 name: parameters.get(name, value) if name != "SOURCE_SHA256" else "" for name, value in guess.items()
             }
             for one in (values, dict(guess)):
-                base = _stitched_before(texts, main, one, sha256, built_before=False)
-                if base is not None:
+                if base := _stitched_before(texts, main, one, sha256):
                     return base
     # Most notebooks are built on demand and in no commit; their sources are.
     for texts in chain([read_sources(root)], sources_in_history(root)) if len(guesses) <= GUESSES else ():
         for main, guess in ((main, guess) for main in texts if _KERNEL.fullmatch(main) for guess in guesses):
-            if all(f"\n{name} = " in texts[main] for name in guess):
-                base = _stitched_before(texts, main, dict(guess), sha256, built_before=False)
-                if base is not None:
-                    return base
+            named = all(f"\n{name} = " in texts[main] for name in guess)
+            if named and (base := _stitched_before(texts, main, dict(guess), sha256)):
+                return base
     raise CheckFailed(
         [
             Problem(
@@ -143,12 +153,12 @@ def stitch_texts(
         if odd:
             what, cure = f"{quoted(odd[0])} is not the path of a source", "name it by a plain path below kernel_src/"
             raise CheckFailed([Problem(what=what, where=SOURCES, cure=cure)])
-        stitched, cells = compose_cells(folder / main, folder, parameters, built_before=built_before)
-    return Base(stitched.source_sha256, main, dict(parameters), dict(texts), cells)
+        stitched = compose(folder / main, folder, parameters, built_before=built_before)
+    return Base(stitched.source_sha256, main, dict(parameters), dict(texts), list(stitched.cells))
 
 
 def _stitched_before(
-    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], sha256: str, *, built_before: bool
+    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], sha256: str, *, built_before: bool = False
 ) -> Base | None:
     """Return the build if these sources make it; not those of another kit, which this one may be unable to stitch."""
     try:
@@ -166,7 +176,7 @@ def _from_store(root: Path, sha256: str) -> Base | None:
     texts = {}
     for where, blob in blobs.items():
         try:
-            content = (root / BUILDS / TEXTS / blob).read_bytes()
+            content = (root / BUILDS / _TEXTS / blob).read_bytes()
             texts[where] = content.decode()
         except (OSError, UnicodeDecodeError):
             return None
@@ -187,14 +197,56 @@ def _read_entry(entry: Path) -> tuple[str, dict[str, object], dict[str, str]] | 
     return (main, parameters, blobs) if main in blobs and all(map(is_source_name, blobs)) else None
 
 
-def blobs_of(entry: Path) -> set[str]:
+def _blobs_of(entry: Path) -> set[str]:
     """Return the hashes of the texts that a noted build has; of a damaged one nothing can be rebuilt."""
     noted = _read_entry(entry)
     return set(noted[2].values()) if noted else set()
 
 
-def _put(path: Path, text: str) -> None:
-    content = text.encode()
-    if not path.is_file() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda draft: draft.write_bytes(content))
+# -- out/builds/ stays small --------------------------------------------------------------------------------------
+
+
+def prune(root: Path, limit_bytes: int = LIMIT_BYTES, limit_s: float = LIMIT_S) -> list[str]:
+    """Forget builds that nothing needs, those that are old and the oldest where there is too much; return their hashes.
+
+    One that was committed is still found in git's history.
+    """
+    folder = root / BUILDS
+    now = time.time()
+    with _store_held(root):
+        entries = {path: path.stat() for path in folder.glob("*.json")}
+        sizes = {path.name: path.stat().st_size for path in (folder / _TEXTS).glob("*") if path.is_file()}
+        total = sum(sizes.values()) + sum(status.st_size for status in entries.values())
+        if total <= limit_bytes and all(now - status.st_mtime <= limit_s for status in entries.values()):
+            return []
+        needed = needed_builds(root)
+        blobs = {path: _blobs_of(path) for path in entries}
+        users = Counter(blob for names in blobs.values() for blob in names)
+        for blob in sizes.keys() - users.keys():  # left by a kill
+            (folder / _TEXTS / blob).unlink()
+            total -= sizes[blob]
+        deleted = []
+        for path, status in sorted(entries.items(), key=lambda item: item[1].st_mtime):
+            age_s = now - status.st_mtime
+            if path.stem in needed or not (age_s > limit_s or (total > limit_bytes and age_s > YOUNG_S)):
+                continue
+            path.unlink()  # first: a kill leaves texts without a build, never a build without its texts
+            deleted.append(path.stem)
+            total -= status.st_size
+            users.subtract(blobs[path])
+            for blob in blobs[path]:
+                if users[blob] == 0:
+                    (folder / _TEXTS / blob).unlink(missing_ok=True)
+                    total -= sizes.get(blob, 0)
+    return deleted
+
+
+def needed_builds(root: Path) -> set[str]:
+    """Return the hashes of the builds whose notebooks may still be edited.
+
+    They lie here (built, kept, pulled, overwritten), or are the last pushes of a kernel.
+    """
+    notebooks = [path for pattern in _LYING for path in root.glob(pattern)]
+    for kernel in (root / _PUSHED).glob("*"):
+        notebooks += sorted(kernel.glob("*.ipynb"), key=lambda path: path.stat().st_mtime)[-PUSHES:]
+    return {built_from(path.read_bytes()) for path in notebooks if path.is_file()} - {""}

@@ -33,15 +33,13 @@ from build.notebooks.seal import dump_metadata, has_outputs, is_untouched, seal,
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
 from build.stitch.template import Template, parts_in, read_template
-from build.notebooks.base import read_sources, remember_all
+from build.notebooks.base import prune, read_sources, remember_all
 from build.notebooks.synced import is_synced
-from build.notebooks.pruning import prune
 from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
-from build.notebooks.writing import recover
+from build.notebooks.writing import put, recover
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.runtime.files import write_atomically
 from kernel_src.recipes.kernel_cards import KernelCard, kernel_card, kernels_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -283,7 +281,7 @@ def describe_datasets(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Bu
     for slug in sorted({slug for card in cards for slug in card.datasets if "/" not in slug}):
         path = root / DATASETS_META / slug / DATASET_METADATA
         if not path.exists():
-            _put(path, dump_metadata(dataset_metadata(slug)))
+            put(path, dump_metadata(dataset_metadata(slug)))
             outcomes.append(BuildResult(_name(path, root), "written"))
     return outcomes
 
@@ -336,16 +334,11 @@ def _write(built: Built, root: Path, edited: Sequence[Path]) -> BuildResult:
         if there is not None and (path in edited or has_outputs(there)):
             # Named by content: a second overwriting cannot destroy the first copy.
             copy = root / OVERWRITTEN / built.slug / f"{hashlib.sha256(there).hexdigest()[:12]}-{path.name}"
-            _put(copy, there)
+            put(copy, there)
             saved.append(_name(copy, root))
-        _put(path, content)
+        put(path, content)
         state = "overwritten" if saved else "written"
     return BuildResult(_name(next(iter(built.files(root))), root), state, ", ".join(saved))
-
-
-def _put(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda draft: draft.write_bytes(content))
 
 
 def _name(path: Path, root: Path) -> str:

@@ -1,17 +1,12 @@
-"""What the store, a commit or a notebook's text says, checked where it enters: names of sources, values, texts."""
+"""What the store, a commit or a notebook's text says, checked where it enters: names of sources, and values."""
 
 import ast
 
 from build.notebooks.stamp import SOURCES
-from build.stitch.parameters import literal
+from build.stitch.parameters import assigned, literal
 from kernel_src.runtime.untrusted import checked_file_name, quoted
 
 LONGEST_LITERAL = 1 << 20  # characters; a notebook's whole parameters cell is far shorter
-
-
-def decode(content: bytes) -> str:
-    """Read a source: no byte-order mark, and one kind of line end."""
-    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_source_name(name: object) -> bool:
@@ -33,12 +28,8 @@ def read_values(text: str) -> dict[str, object]:
     """
     if len(text) > LONGEST_LITERAL:
         raise ValueError(f"{len(text):,} characters are too many for values")
-    values: dict[str, object] = {}
     try:
-        for node in ast.parse(text).body:
-            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and node.value is not None:
-                values[target.id] = ast.literal_eval(node.value)
+        values = {name: ast.literal_eval(value) for name, value in assigned(ast.parse(text).body).items()}
         literal(values)  # what cannot be written again is not what was built
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"{quoted(text)} is not made of plain values: {type(error).__name__}") from None

@@ -33,7 +33,7 @@ def check_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build check
     """
-    from build.notebooks.check import run
+    from build.notebooks.check.command import run
 
     run(as_json)
 

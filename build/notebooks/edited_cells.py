@@ -4,7 +4,6 @@ Ids, metadata, outputs, counts, line ends and trailing newlines may be gone or c
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from build.notebooks.notebook_file import NotANotebook, origin_of, read_notebook, sources_sha256, tags_of
@@ -96,11 +95,6 @@ def without_header(text: str) -> str:
 def without_note(text: str) -> str:
     """Return a built Markdown cell's text without the note on its sources."""
     return _NOTE.sub("", text).strip("\n")
-
-
-def claims(cells: Iterable[EditedCell]) -> set[str]:
-    """Return the sources that cells name."""
-    return {cell.claim for cell in cells if cell.claim}
 
 
 def _parts(cell: EditedCell) -> list[EditedCell]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from build.notebooks.notebook_file import NotANotebook, read_notebook, tags_of
 from build.notebooks.stamp import SOURCES
-from build.notebooks.checked import decode, is_source_name, read_values
+from build.notebooks.checked import is_source_name, read_values
+from build.stitch.modules import decode
 from kernel_src.runtime.untrusted import checked_sha256, quoted
 
 COMMITS = 100  # how far back the sources of a notebook that is not committed are looked for

@@ -61,7 +61,7 @@ def _look(notebook: bytes) -> _Look:
     content = read_object(notebook)
     sealed = _sealed(content)
     try:
-        untouched = bool(sealed.get("cells_sha256") == _cells_digest(content))
+        untouched = bool(sealed.get("cells_sha256") == _digest([_digested(cell) for cell in content["cells"]]))
     except (KeyError, TypeError, RecursionError):  # a notebook without cells, or with cells that are none
         untouched = False
     cells = content.get("cells")
@@ -83,10 +83,6 @@ def _sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     metadata = content.get("metadata")
     entry = metadata.get(SEAL) if isinstance(metadata, dict) else None
     return entry if isinstance(entry, dict) else {}
-
-
-def _cells_digest(content: Mapping[str, Any]) -> str:
-    return _digest([_digested(cell) for cell in content["cells"]])
 
 
 def _digested(cell: Mapping[str, Any]) -> list[Any]:

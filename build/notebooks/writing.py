@@ -40,9 +40,9 @@ def write_all(root: Path, texts: Mapping[str, str], notebook: bytes = b"") -> Pa
     names = {where: f"{number}.py" for number, where in enumerate(sorted(new))}
     for where, name in names.items():
         if (root / where).exists():
-            _put(folder / "old" / name, _read(root / where))
-        _put(folder / "new" / name, new[where])
-    _put(folder / "notebook.ipynb", notebook)
+            put(folder / "old" / name, _read(root / where))
+        put(folder / "new" / name, new[where])
+    put(folder / "notebook.ipynb", notebook)
     write_json(folder / _LIST, names)
     os.rename(folder, root / SYNC / "pending")
     return recover(root)
@@ -76,7 +76,7 @@ def recover(root: Path) -> Path | None:
     for where, content in contents.items():
         path = root / where
         if _read(path) != content:
-            _put(path, content)
+            put(path, content)
     backups = root / SYNC / "backup"
     backups.mkdir(parents=True, exist_ok=True)
     number = max([int(path.name) for path in backups.iterdir() if path.name.isdigit()], default=0) + 1
@@ -100,7 +100,7 @@ def refuse_pending(root: Path) -> None:
 def keep(root: Path, name: str, content: bytes) -> Path:
     """Keep a notebook whose edits were not all written back, named by its content."""
     path = root / SYNC / "kept" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name[-100:]}"
-    _put(path, content)
+    put(path, content)
     return path
 
 
@@ -141,6 +141,7 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() else b""
 
 
-def _put(path: Path, content: bytes) -> None:
+def put(path: Path, content: bytes) -> None:
+    """Write a file, atomically, in a folder that may not be there yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda draft: draft.write_bytes(content))

@@ -4,9 +4,9 @@
 - `cells`, `order`: where a source is cut, and the order in which Python would run the pieces.
 - `rules`, `placement`, `collisions`, `side_effects`: what a notebook would compute differently, and is refused.
 - `purity`: statements that may run at another moment; `module_context`: what one module sees.
-- `aliases`, `imports`, `parameters`, `drafts`: the edits; `proof` checks that the text says what was meant.
-- `notebook`, `chapters`, `ipython_differences`: cells, headings, bytes, and what IPython would do to them.
-- `template`: a script's notebooks but for their parameters; `assembly`: the whole way.
+- `aliases`, `imports`, `parameters`, `drafts`: the edits, and the proof that the text says what was meant.
+- `notebook`, `ipython_differences`: cells, bytes, and what IPython would do to them.
+- `template`: a script's notebooks but for their parameters, with their chapters; `assembly`: the whole way.
 """
 
 from build.stitch.assembly import compose, stitch

@@ -7,6 +7,7 @@
 """
 
 import ast
+import re
 
 from build.stitch.drafts import Draft, Edit
 from build.stitch.library import Imported, Library
@@ -120,17 +121,7 @@ def _replace_in_string(use: Use, attribute: ast.Attribute, module: Module, libra
 
 def _mentions(line: str, written: str) -> list[int]:
     """Return the columns where a dotted name stands by itself."""
-    found = []
-    column = line.find(written)
-    while column >= 0:
-        before, after = (
-            line[column - 1 : column] if column else "",
-            line[column + len(written) : column + len(written) + 1],
-        )
-        if not (before.isalnum() or before in {"_", "."}) and not (after.isalnum() or after == "_"):
-            found.append(column)
-        column = line.find(written, column + 1)
-    return found
+    return [found.start() for found in re.finditer(rf"(?<![\w.]){re.escape(written)}(?!\w)", line)]
 
 
 def _quoted(module: Module, library: Library) -> None:

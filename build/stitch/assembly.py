@@ -9,7 +9,7 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem
 from build.stitch.ipython_differences import is_suspicious, transformed
 from build.stitch.modules import uncollected
-from build.stitch.notebook import Cell, to_bytes
+from build.stitch.notebook import to_bytes
 from build.stitch.template import Stitched, Template, read_template
 
 
@@ -41,22 +41,15 @@ def stitch_from(template: Template, parameters: Mapping[str, object] | None = No
     return stitched
 
 
-def compose(main: Path, root: Path, parameters: Mapping[str, object] | None = None) -> Stitched:
-    """Do the same with the standard library alone: neither nbformat nor IPython is asked whether they agree."""
-    with uncollected():
-        return read_template(main, root, parameters).fill(parameters or {})
-
-
-def compose_cells(
+def compose(
     main: Path, root: Path, parameters: Mapping[str, object] | None = None, *, built_before: bool = False
-) -> tuple[Stitched, list[Cell]]:
-    """Do the same and return the cells, too, each with the lines that it shows: what the way back starts from.
+) -> Stitched:
+    """Do the same with the standard library alone: neither nbformat nor IPython is asked whether they agree.
 
     Sources that were built before, by their hash, are not asked again whether they break a rule.
     """
     with uncollected():
-        stitched = read_template(main, root, parameters, built_before=built_before).fill(parameters or {})
-    return stitched, list(stitched.cells)
+        return read_template(main, root, parameters, built_before=built_before).fill(parameters or {})
 
 
 # -- what others say -----------------------------------------------------------------------------------------------

@@ -62,14 +62,12 @@ def cut(module: Module, library: Library) -> list[Segment]:
 
 def markdown(module: Module, segment: Segment) -> str:
     """Return a Markdown cell's text: its comment lines without the `# `."""
-    text = [
-        line.removeprefix("# ") if line.startswith("# ") else line.removeprefix("#") for line in _body(module, segment)
-    ]
-    return "\n".join(text).strip("\n")
+    return "\n".join(map(uncommented, module.lines[segment.first - 1 : segment.last])).strip("\n")
 
 
-def _body(module: Module, segment: Segment) -> list[str]:
-    return module.lines[segment.first - 1 : segment.last]
+def uncommented(line: str) -> str:
+    """Return a line of Markdown without the `# ` that makes it a comment."""
+    return re.sub("^# ?", "", line)
 
 
 def _is_marker(comment: Comment, lines: list[str]) -> bool:

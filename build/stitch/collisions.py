@@ -7,7 +7,8 @@ another one does (a builtin, most often); a name is taken by `from … import` a
 import ast
 import builtins
 
-from build.stitch.library import Imported, Library
+from build.stitch.library import Library
+from build.stitch.module_context import named
 from build.stitch.modules import Meaning, Module
 from build.stitch.order import Plan, is_gathered
 from build.stitch.scopes import Binding
@@ -20,14 +21,13 @@ def refuse_collisions(plan: Plan, library: Library) -> None:
     for module in plan.everything:
         _rebound_imports(module, library)
         _snapshots(module, library)
-        _rebound_locals(module, library)
 
 
 def _different_meanings(plan: Plan, library: Library) -> None:
     homes: dict[str, dict[Meaning, tuple[Module, Binding]]] = {}
     for module in plan.everything:
         for name, bindings in module.names.module.bound.items():
-            meaning = library.named(module, name)
+            meaning = named(library, module, name)
             if meaning is None or (name == "__all__" and _is_plain_all(plan)):
                 continue
             own = meaning.kind == "name" and meaning.module == module.name
@@ -87,25 +87,13 @@ def _borrowed_names(plan: Plan, library: Library) -> None:
 def _rebound_imports(module: Module, library: Library) -> None:
     """A name that an import binds must keep that value: the import line moves or vanishes."""
     for imported in library.imports(module):
-        if imported.site.scope is not module.names.module or not (imported.runs or is_gathered(imported)):
-            continue
-        _refuse_rebound(module, library, imported, module.names.module.bound.get(imported.bound, []))
-
-
-def _rebound_locals(module: Module, library: Library) -> None:
-    """The same for an import of ours inside a function."""
-    for imported in library.imports(module):
-        if imported.runs and imported.site.scope is not module.names.module:
-            _refuse_rebound(module, library, imported, imported.site.scope.bound.get(imported.bound, []))
-
-
-def _refuse_rebound(module: Module, library: Library, imported: Imported, bindings: list[Binding]) -> None:
-    for binding in bindings:
-        same = binding.how == "import" and any(
-            other.site is binding.site and other.bound == imported.bound and other.meaning == imported.meaning
-            for other in library.imports(module)
-        )
-        if not same:
+        moves = imported.runs or is_gathered(imported)
+        for binding in imported.site.scope.bound.get(imported.bound, []) if moves else []:
+            if binding.how == "import" and any(
+                other.site is binding.site and other.bound == imported.bound and other.meaning == imported.meaning
+                for other in library.imports(module)
+            ):
+                continue
             verb = "deletes" if binding.how == "delete" else "rebinds"
             library.refuse(
                 module.at(binding.node),

@@ -10,6 +10,7 @@ from build.stitch.cells import first_line
 from build.stitch.library import Imported, Library
 from build.stitch.modules import Module
 from build.stitch.order import Part, Plan, is_gathered, is_third_party
+from build.stitch.purity import annotations
 
 LINE_LENGTH = 120
 
@@ -21,12 +22,12 @@ def standard_library_lines(plan: Plan, library: Library) -> list[str]:
     lines = _render(gathered)
     plain = sorted(line for line in lines if line.startswith("import "))
     froms = sorted((line for line in lines if not line.startswith("import ")), key=lambda line: line.split()[1])
-    return [*future, *([""] if future and lines else []), *_wrapped(plain + froms)]
+    return [*future, *([""] if future and lines else []), *wrapped(plain + froms)]
 
 
 def third_party_lines(plan: Plan, library: Library) -> list[str]:
     """Return the lines of the third-party cell, each import once, in the order of their first run."""
-    return _wrapped(_render([one for one in _gathered(plan, library) if is_third_party(one)]))
+    return wrapped(_render([one for one in _gathered(plan, library) if is_third_party(one)]))
 
 
 def third_party_names(plan: Plan, library: Library) -> tuple[str, ...]:
@@ -77,7 +78,8 @@ def _render(gathered: list[Imported]) -> list[str]:
     return [start + ", ".join(sorted(names)) for start, names in lines.items()]
 
 
-def _wrapped(lines: list[str]) -> list[str]:
+def wrapped(lines: list[str]) -> list[str]:
+    """Write each import that is too long for a line as the formatter would, one name a line."""
     result = []
     for line in lines:
         if len(line) <= LINE_LENGTH:
@@ -91,18 +93,15 @@ def _wrapped(lines: list[str]) -> list[str]:
 # -- from __future__ -----------------------------------------------------------------------------------------------
 
 
-def _has_future(module: Module) -> bool:
-    return any(
-        isinstance(node, ast.ImportFrom)
-        and node.module == "__future__"
-        and any(one.name == "annotations" for one in node.names)
-        for node in module.tree.body
-    )
-
-
 def _wants_future(plan: Plan, library: Library) -> bool:
     """Whether annotations are postponed: it holds for all cells, so all modules that have annotations must agree."""
-    with_it = [module for module in plan.everything if _has_future(module)]
+    futures = [
+        (module, site.node, {one.name for one in site.node.names})
+        for module in plan.everything
+        for site in module.names.sites
+        if isinstance(site.node, ast.ImportFrom) and site.node.module == "__future__"
+    ]
+    with_it = [module for module, _, names in futures if "annotations" in names]
     for module in plan.everything if with_it else []:
         annotation = next((node for node, _ in module.names.nodes if _is_annotated(node)), None)
         if module not in with_it and annotation is not None:
@@ -111,18 +110,13 @@ def _wants_future(plan: Plan, library: Library) -> bool:
                 f"annotations are evaluated here, but {with_it[0].where} postpones them for the whole notebook",
                 "add `from __future__ import annotations` here, or remove it there",
             )
-    for module in plan.everything:
-        for site in module.names.sites:
-            names = {one.name for one in site.node.names}
-            if isinstance(site.node, ast.ImportFrom) and site.node.module == "__future__" and "barry_as_FLUFL" in names:
-                library.refuse(module.at(site.node), "barry_as_FLUFL changes what != means", "remove it")
+    for module, statement, names in futures:
+        if "barry_as_FLUFL" in names:
+            library.refuse(module.at(statement), "barry_as_FLUFL changes what != means", "remove it")
     return bool(with_it)
 
 
 def _is_annotated(node: ast.AST) -> bool:
-    if isinstance(node, ast.AnnAssign):
-        return True
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
-        return node.returns is not None or any(arg is not None and arg.annotation is not None for arg in arguments)
-    return False
+        return bool(annotations(node))
+    return isinstance(node, ast.AnnAssign)

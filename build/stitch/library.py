@@ -60,16 +60,10 @@ class Library:
     def locate(self, name: str) -> Path | None:
         """Return the file of a dotted name: `a/b.py`, `a/b/__init__.py`, or the folder of a namespace package."""
         if name not in self._files:
-            self._files[name] = self._find(name)
+            base = self.root.joinpath(*name.split("."))
+            files = (base / "__init__.py", base.with_name(f"{base.name}.py"))
+            self._files[name] = next((file for file in files if file.is_file()), base if base.is_dir() else None)
         return self._files[name]
-
-    def _find(self, name: str) -> Path | None:
-        base = self.root.joinpath(*name.split("."))
-        if (base / "__init__.py").is_file():
-            return base / "__init__.py"
-        if base.with_name(base.name + ".py").is_file():
-            return base.with_name(base.name + ".py")
-        return base if base.is_dir() else None
 
     def is_ours(self, dotted: str) -> bool:
         """Whether the top-level name of an import lies under the root."""
@@ -237,15 +231,6 @@ class Library:
             result = found.pop() if len(found) == 1 else Meaning("name", source, name)
         self._meanings[key] = result
         return result
-
-    def named(self, module: Module, name: str) -> Meaning | None:
-        """Return what a module-level name means in this module, type-checking imports included."""
-        meaning = self.meaning(module.name, name)
-        if meaning is None:
-            for imported in self.imports(module):
-                if imported.bound == name and imported.site.scope is module.names.module:
-                    return imported.meaning
-        return meaning
 
     def home(self, meaning: Meaning) -> Module | None:
         """Return the module where a name's value is made."""

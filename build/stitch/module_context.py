@@ -21,11 +21,18 @@ class Meanings(Protocol):
     def meaning(self, source: str, name: str) -> Meaning | None:
         """Return what a module-level name means in a module."""
 
-    def named(self, module: Module, name: str) -> Meaning | None:
-        """Return the same, type-checking imports included."""
-
     def home(self, meaning: Meaning) -> Module | None:
         """Return the module where a name's value is made, where that module is seen."""
+
+
+def named(meanings: Meanings, module: Module, name: str) -> Meaning | None:
+    """Return what a module-level name means in a module, type-checking imports included."""
+    meaning = meanings.meaning(module.name, name)
+    if meaning is None:
+        for imported in meanings.imports(module):
+            if imported.bound == name and imported.site.scope is module.names.module:
+                return imported.meaning
+    return meaning
 
 
 @dataclass(frozen=True)
@@ -54,15 +61,6 @@ class ModuleContext:
             return self.meanings[name]
         made_here = any(binding.how == "value" for binding in self.module.runtime(name))
         return Meaning("name", source, name) if made_here else None
-
-    def named(self, module: Module, name: str) -> Meaning | None:
-        """Return the same, type-checking imports included."""
-        meaning = self.meaning(module.name, name)
-        if meaning is None:
-            for imported in self.imported:
-                if imported.bound == name and imported.site.scope is module.names.module:
-                    return imported.meaning
-        return meaning
 
     def home(self, meaning: Meaning) -> Module | None:
         """Return the module itself or nothing: of other modules its text is not known."""

@@ -98,10 +98,15 @@ def empty_package(path: Path, where: str, name: str) -> Module:
     return Module(name, where, path, name, "", tree, [], find_names(tree, True), is_package=True)
 
 
+def decode(content: bytes) -> str:
+    """Read a source: no byte-order mark, and one kind of line end."""
+    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def parse(path: Path, where: str, name: str, package: str, is_package: bool) -> Module | Problem:
     """Read a file and take it apart; what Python itself would refuse comes back as a problem."""
     try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        text = decode(path.read_bytes())
     except UnicodeDecodeError as error:
         return Problem(where=f"{where}:1", what=f"not UTF-8 (byte {error.start})", cure="save the file as UTF-8")
     try:

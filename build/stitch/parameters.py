@@ -3,7 +3,7 @@
 import ast
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from build.stitch.cells import Segment
 from build.stitch.drafts import Draft
@@ -31,6 +31,17 @@ def literal(value: object) -> str:
     raise ValueError(f"{value!r} cannot be written as a literal")
 
 
+def assigned(statements: Iterable[ast.stmt]) -> dict[str, ast.expr]:
+    """Return what `NAME = …` and `NAME: type = …` assign, by name."""
+    values: dict[str, ast.expr] = {}
+    for node in statements:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            values[node.targets[0].id] = node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            values[node.target.id] = node.value
+    return values
+
+
 def set_parameters(draft: Draft, segments: list[Segment], values: Mapping[str, object], library: Library) -> None:
     """Put values into the cell tagged `parameters`; a name that it does not assign is noted as a problem."""
     module = draft.module
@@ -41,22 +52,15 @@ def set_parameters(draft: Draft, segments: list[Segment], values: Mapping[str, o
         library.refuse(module.at(1), "no cell is tagged parameters", 'write `# %% tags=["parameters"]` above it')
     if not values or not cell:
         return
-    assigned: dict[str, ast.expr] = {}
-    for node in module.tree.body:
-        if not cell[0].first <= node.lineno <= cell[0].last:
-            continue
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            assigned[node.targets[0].id] = node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            assigned[node.target.id] = node.value
+    there = assigned(node for node in module.tree.body if cell[0].first <= node.lineno <= cell[0].last)
     for name, value in sorted(values.items()):
-        if name not in assigned:
-            known = ", ".join(sorted(assigned)) or "nothing"
+        if name not in there:
+            known = ", ".join(sorted(there)) or "nothing"
             library.refuse(
                 module.at(cell[0].marker), f"parameter {name} is not assigned here", f"this cell assigns {known}"
             )
             continue
-        old = assigned[name]
+        old = there[name]
         try:
             ast.literal_eval(old)
             text = literal(value)

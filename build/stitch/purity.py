@@ -53,7 +53,7 @@ class _Inert:
                 return (
                     all(map(self.harmless, node.decorator_list))
                     and all(map(self.value, defaults))
-                    and not any(isinstance(part, ast.Call) for one in _annotations(node) for part in ast.walk(one))
+                    and not any(isinstance(part, ast.Call) for one in annotations(node) for part in ast.walk(one))
                 )
             case ast.ClassDef():
                 return (
@@ -218,7 +218,8 @@ class _Inert:
         return home, None
 
 
-def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
+def annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
+    """Return the annotations of a function's arguments and of what it returns."""
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
     found = [argument.annotation for argument in arguments if argument is not None]
     return [one for one in [*found, node.returns] if one is not None]

@@ -11,23 +11,16 @@ from pathlib import PurePath
 
 from build.core.errors import Problem
 from build.stitch.library import Library
-from build.stitch.module_context import Meanings, ModuleContext, context_of
+from build.stitch.module_context import Meanings, ModuleContext, context_of, named
 from build.stitch.modules import Module
 from build.stitch.placement import RULES as PLACEMENT_RULES
 from build.stitch.placement import Rule
 from build.stitch.scopes import Names, Use, is_main_guard, is_typing_guard
 
 # Names of a module that a notebook has not, or has with another value.
-_MODULE_NAMES = {
-    "__file__",
-    "__spec__",
-    "__package__",
-    "__loader__",
-    "__path__",
-    "__doc__",
-    "__builtins__",
-    "__annotations__",
-}
+_MODULE_NAMES = frozenset(
+    "__file__ __spec__ __package__ __loader__ __path__ __doc__ __builtins__ __annotations__".split()
+)
 _TRICKS = {
     "globals": "read names directly",
     "eval": "write the code itself",
@@ -83,7 +76,7 @@ def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
         found = [one for one in meanings.imports(module) if one.bound == use.name and one.site.scope is holder]
         meaning = found[0].meaning if found else None
     else:
-        meaning = meanings.named(module, use.name)
+        meaning = named(meanings, module, use.name)
     if meaning is None or meaning.kind != "outside":
         return
     path = meaning.module
@@ -94,12 +87,8 @@ def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
 
 
 def _module_names(module: Module, context: ModuleContext) -> None:
-    guards = {id(node.test.left) for node, _ in module.names.nodes if is_main_guard(node)}  # type: ignore[attr-defined]
-    guards |= {
-        id(node.test.comparators[0])  # type: ignore[attr-defined]
-        for node, _ in module.names.nodes
-        if is_main_guard(node)
-    }
+    tests = [node.test for node, _ in module.names.nodes if is_main_guard(node)]  # type: ignore[attr-defined]
+    guards = {id(side) for test in tests for side in (test.left, test.comparators[0])}
     for use in module.names.uses:
         name = use.name
         if use.scope.holder(name).kind != "module":
@@ -152,16 +141,11 @@ def _ipython_names(module: Module, context: ModuleContext) -> None:
 
 def _outside(module: Module, context: ModuleContext) -> None:
     for imported in context.imports(module):
-        path = (
-            f"{imported.site.node.module}.{imported.alias.name}"
-            if isinstance(imported.site.node, ast.ImportFrom)
-            else ""
-        )
-        _judge(module, context, imported.site.node, path if not imported.runs else "")
-        if imported.meaning.kind == "outside" and not path:
-            top = imported.alias.name
-            if top.split(".")[0] in _OUTSIDE:
-                _judge(module, context, imported.site.node, top)
+        node, name = imported.site.node, imported.alias.name
+        if isinstance(node, ast.ImportFrom):
+            _judge(module, context, node, "" if imported.runs else f"{node.module}.{name}")
+        elif imported.meaning.kind == "outside" and name.split(".")[0] in _OUTSIDE:
+            _judge(module, context, node, name)
     for use in module.names.uses:
         for path in dotted(use, module, context):
             if _judge(module, context, use.node, path):
@@ -272,17 +256,18 @@ def _typing_flag(module: Module, context: ModuleContext) -> None:
         if "typing.TYPE_CHECKING" in dotted(use, module, context):
             context.refuse(module.at(use.node), "sets TYPE_CHECKING", "leave it to the type checker")
     roots = {
-        id(_root_name(node.test))
-        for node, _ in module.names.nodes
-        if isinstance(node, ast.If) and is_typing_guard(node)
+        id(root_of(node.test)) for node, _ in module.names.nodes if isinstance(node, ast.If) and is_typing_guard(node)
     }
     for use in module.names.uses:
         if id(use.node) in roots and "typing.TYPE_CHECKING" not in dotted(use, module, context):
             context.refuse(module.at(use.node), "TYPE_CHECKING is not typing's here", "import it from typing")
 
 
-def _root_name(node: ast.expr) -> ast.expr:
-    return node.value if isinstance(node, ast.Attribute) else node
+def root_of(node: ast.expr) -> ast.expr:
+    """Return what a chain of attributes begins with."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
 
 
 RULES: tuple[Rule, ...] = (

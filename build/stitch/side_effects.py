@@ -13,7 +13,7 @@ from build.stitch.imports import statements
 from build.stitch.library import Library
 from build.stitch.modules import Module
 from build.stitch.order import THIRD_PARTY, Plan, is_gathered, is_third_party
-from build.stitch.rules import dotted
+from build.stitch.rules import dotted, root_of
 from build.stitch.scopes import Use
 
 _SURROUNDINGS = frozenset(
@@ -121,13 +121,7 @@ def _reading(module: Module) -> set[int]:
     found = set()
     for node, _ in module.names.nodes:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-            found.add(id(_root(node.value)))
+            found.add(id(root_of(node.value)))
         elif isinstance(node, ast.Compare):
-            found |= {id(_root(side)) for side in node.comparators}
+            found |= {id(root_of(side)) for side in node.comparators}
     return found
-
-
-def _root(node: ast.expr) -> ast.expr:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node

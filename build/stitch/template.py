@@ -3,6 +3,8 @@
 The notebooks of one script differ by these alone, so sources are read, ordered, judged and cut into cells once.
 """
 
+import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,22 +12,21 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.aliases import rewrite
 from build.stitch.cells import Segment, cut, markdown
-from build.stitch.chapters import Chapters, docstring_cell
 from build.stitch.collisions import refuse_collisions
-from build.stitch.drafts import Draft, Line
+from build.stitch.drafts import Draft, Line, require_equal
 from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
 from build.stitch.library import Library
 from build.stitch.modules import MAIN, Module
-from build.stitch.notebook import Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
-from build.stitch.order import Part, Plan, make_plan
+from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
+from build.stitch.order import Part, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
-from build.stitch.proof import require_equal
 from build.stitch.rules import refuse_in
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
 PARTS = "PARTS"  # a parameter of this name lists the optional parts that the notebook holds
+_HEADING = re.compile(r"(#+) +(.+)")
 Proof = list[tuple[int, str]]  # a module's code cells: the line where each begins, and its text
 
 
@@ -137,7 +138,7 @@ def read_template(
     drafts = {module.name: rewrite(module, plan, library) for module in plan.everything}
     steps: list[tuple[Part | None, list[Cell], Proof]] = []
     proofs: dict[str, Proof] = {module.name: [] for module in plan.modules}
-    chapters = Chapters(plan, library)
+    chapters = _Chapters(plan, library)
     for number, step in enumerate(plan.layout):
         if isinstance(step, Module):
             cells, proofs[step.name] = _module_cells(step, drafts[step.name], library, chapters.title(step))
@@ -214,7 +215,7 @@ def _module_cells(module: Module, draft: Draft, library: Library, chapter: bool)
     """
     if all(id(node) in draft.gone and not draft.gone[id(node)] for node in module.tree.body):
         return [], []
-    cells, proof = [] if chapter and module.is_package else docstring_cell(module, lower=chapter), Proof()
+    cells, proof = [] if chapter and module.is_package else _docstring_cell(module, lower=chapter), Proof()
     for segment in cut(module, library):
         more, proved = _part_cells(Part(segment, 1, segment.first, segment.last), draft, library)
         cells += more
@@ -234,7 +235,7 @@ def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell],
     before: list[Cell] = []
     docstring = module.docstring
     if module.is_main and docstring is not None and part.first <= docstring.lineno <= part.last:
-        before = docstring_cell(module)
+        before = _docstring_cell(module)
     lines = draft.lines(part.first, part.last)
     if not lines:
         return before, []
@@ -247,3 +248,77 @@ def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell],
     id_, folded = make_id(module.where, *numbers), not module.is_main
     cell = code_cell(id_, module.where, lines, segment.ordinal, segment.tags, span, folded)
     return [*before, cell], proof
+
+
+# -- chapters ----------------------------------------------------------------------------------------------------------
+
+
+class _Chapters:
+    """Says, from the top of the notebook to its end, which chapter begins where.
+
+    A package whose docstring begins with a heading is a chapter, and its modules' headings are one level below. Without
+    it the modules stand in the notebook with the headings that they have.
+    """
+
+    def __init__(self, plan: Plan, library: Library) -> None:
+        """Begin above the first cell."""
+        self.plan = plan
+        self.library = library
+        self.inside = ""  # the package in which the notebook is
+        self.times: dict[str, int] = {}  # package → how often its chapter has begun
+
+    def title(self, module: Module) -> bool:
+        """Whether a module's package has a chapter."""
+        package = self.library.load(package_of(module))
+        return package is not None and package.is_package and bool(_heading(_docstring(package))[0])
+
+    def leave(self) -> None:
+        """Go on with the script."""
+        self.inside = ""
+
+    def heading(self, number: int) -> list[Cell]:
+        """Return the heading above a module, by its place in the notebook, where it begins or continues a chapter."""
+        module = self.plan.layout[number]
+        assert isinstance(module, Module)
+        package = self.library.load(package_of(module))
+        if package is None or package.name == self.inside:
+            return []
+        self.inside = package.name
+        if not self.title(module):
+            return []
+        times = self.times[package.name] = self.times.get(package.name, 0) + 1
+        text = _docstring(package)
+        folded = self._ends_by_heading(number, len(_heading(text)[0]))
+        if times == 1:
+            return _docstring_cell(package, folded=folded)
+        level, title = _heading(text)
+        id_ = make_id(package.where, 0, times)
+        return [Cell(id_, "markdown", f"{level} {title} (continued)", CHAPTERS, folded=folded)]
+
+    def _ends_by_heading(self, number: int, level: int) -> bool:
+        """Whether the script goes on below with a heading, so that a folded chapter hides nothing of the script."""
+        part = next((step for step in self.plan.layout[number:] if isinstance(step, Part)), None)
+        if part is None or part.segment.kind != "markdown":
+            return False
+        found = _heading(markdown(self.plan.main, part.segment))
+        return 0 < len(found[0]) <= level
+
+
+def _docstring_cell(module: Module, *, lower: bool = False, folded: bool = False) -> list[Cell]:
+    """Return the cell of a module's docstring, its heading one level lower if asked; none where there is no text."""
+    text = _docstring(module)
+    if module.docstring is None or not text.strip():
+        return []
+    text = f"#{text}" if lower and _heading(text)[0] else text
+    span = (module.docstring.lineno, module.docstring.end_lineno or 0)
+    return [Cell(make_id(module.where, 0), "markdown", text, module.where, span=span, folded=folded)]
+
+
+def _docstring(module: Module) -> str:
+    return ast.get_docstring(module.tree) or ""
+
+
+def _heading(text: str) -> tuple[str, str]:
+    """Return level and title of the heading that a text begins with, "" twice where it begins otherwise."""
+    found = _HEADING.match(text)
+    return (found[1], found[2].strip()) if found else ("", "")

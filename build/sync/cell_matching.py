@@ -263,7 +263,8 @@ class _Match:
         names: set[str] = set()
         for index, cell in enumerate(self.edited):
             if index in self.found.base_of and cell.kind == "code":
-                names |= {node.id for node in _nodes(cell.text) if isinstance(node, ast.Name)}
+                nodes = (node for statement in _body(cell.text) for node in ast.walk(statement))
+                names |= {node.id for node in nodes if isinstance(node, ast.Name)}
         return names
 
 
@@ -299,19 +300,16 @@ def _lines(text: str) -> Counter[str]:
     return Counter(line.strip() for line in text.split("\n") if line.strip())
 
 
-def _nodes(text: str) -> Iterator[ast.AST]:
+def _body(text: str) -> list[ast.stmt]:
     try:
-        return ast.walk(ast.parse(text))
+        return ast.parse(text).body
     except (SyntaxError, RecursionError, MemoryError):  # reported where the cell is written back
-        return iter(())
+        return []
 
 
 def _bound(text: str) -> tuple[set[str], bool]:
     """Return the names that a cell binds, and whether it does nothing but define."""
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, RecursionError, MemoryError):
-        return set(), False
+    body = _body(text)
     names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     only = bool(names) and all(
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from build.stitch.imports import wrapped
 from build.stitch.modules import STANDARD_LIBRARY, read_names
 from build.sync.mapping import is_marker
-
-LINE_LENGTH = 120
 
 
 @dataclass(frozen=True, order=True)
@@ -94,8 +93,7 @@ def add(text: str, clause: Clause, ours: str, script_line: int = 0) -> str:
     if before:
         at = before[-1].end_lineno or before[-1].lineno
         gap = [""] if _rank(clauses_of(before[-1])[0], ours)[0] != rank[0] else []
-        rest = lines[at:]
-        return "\n".join([*lines[:at], *gap, str(clause), *rest])
+        return "\n".join([*lines[:at], *gap, str(clause), *lines[at:]])
     if block:
         at = block[0].lineno - 1
         gap = [""] if _rank(clauses_of(block[0])[0], ours)[0] != rank[0] else []
@@ -153,10 +151,7 @@ def _statement(node: ast.stmt, clauses: list[Clause]) -> list[str]:
         return [str(clause) for clause in clauses]
     names = sorted(dict.fromkeys(clauses), key=lambda one: (_kind(one.name), one.name))
     written = [f"{one.name} as {one.alias}" if one.alias else one.name for one in names]
-    line = f"from {clauses[0].module} import {', '.join(written)}"
-    if len(line) <= LINE_LENGTH:
-        return [line]
-    return [f"from {clauses[0].module} import (", *(f"    {name}," for name in written), ")"]
+    return wrapped([f"from {clauses[0].module} import {', '.join(written)}"])
 
 
 def _kind(name: str) -> int:

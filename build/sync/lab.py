@@ -1,8 +1,9 @@
 """`make lab`: JupyterLab on the built notebooks; every save goes through the sync.
 
 JupyterLab has an environment of its own, `.venv-lab`: its extras would make each import of nbformat in `.venv` 0.8 s
-slower. Cells run in `.venv`. The configuration is a file below out/, named on the command line: nothing is read from or
-written to the user's own Jupyter folders. JupyterLab's own calls home, for news and newer versions, are off.
+slower. Cells run in `.venv`, as does what each save starts: this module, with the notebook's path. The configuration is
+a file below out/, named on the command line: nothing is read from or written to the user's own Jupyter folders.
+JupyterLab's own calls home, for news and newer versions, are off.
 """
 
 import os
@@ -12,6 +13,9 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem
 from build.environment import ROOT, VENV_LAB, lab_requirements, set_up_lab
 from build.notebooks.builder import NOTEBOOKS, build_missing
+from build.notebooks.metadata import kernel_slug
+from build.notebooks.stamp import SOURCES
+from build.sync.watch import sync_saved
 from kernel_src.runtime.files import write_json, write_text
 
 LAB = Path("out", "lab")
@@ -29,7 +33,7 @@ def after_save(model, os_path, contents_manager, **more):
     if model["type"] != "notebook":
         return
     try:
-        done = subprocess.run([PYTHON, "-m", "build.sync.saved", os_path], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run([PYTHON, "-m", "build.sync.lab", os_path], cwd=ROOT, capture_output=True, text=True)
         print(done.stdout + done.stderr, end="", file=sys.stderr, flush=True)
     except Exception as error:
         print(f"NOT SYNCED  {{os_path}}: {{error}}", file=sys.stderr, flush=True)
@@ -78,10 +82,22 @@ def run(experiment: str, port: int) -> None:
     command, environment = prepare()
     command += [f"--ServerApp.port={port}"]
     if experiment:
-        from build.notebooks.metadata import kernel_slug
-
         slug = kernel_slug(experiment, "infer")
         build_missing(slug)
         command += [f"--LabApp.default_url=/lab/tree/{slug}/{slug}.ipynb"]
     print("JupyterLab: open the address with the token below", flush=True)
     os.execve(command[0], command, environment)
+
+
+def after_save(notebook: Path) -> None:
+    """Sync a notebook that JupyterLab saved and say what became of it; never fails."""
+    root = notebook.parents[2]  # notebooks/<slug>/<slug>.ipynb
+    if not (root / SOURCES).is_dir():
+        print(f"NOT SYNCED  {notebook}: it is not in a notebooks/<slug>/ folder of the kit")
+        return
+    for line in sync_saved(notebook, root) or [f"synced      {notebook.name}: nothing new for the sources"]:
+        print(line)
+
+
+if __name__ == "__main__":
+    after_save(Path(sys.argv[1]).resolve())

@@ -7,13 +7,14 @@ lines the notebook never showed (imports, the docstring, blank lines) stay where
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from inspect import cleandoc
 
 from build.core.errors import Problem
 from build.notebooks.base import Base
 from build.notebooks.edited_cells import EditedCell, header
+from build.stitch.cells import uncommented
 from build.stitch.notebook import GENERATED, Cell
 from build.sync.cell_matching import CellMatching, base_text
 from build.sync.merging import merge_text
@@ -33,23 +34,14 @@ class Group:
     new: bool = False
 
 
-@dataclass
-class Mapped:
-    """The sources after the edit, before imports follow the names."""
-
-    texts: dict[str, str]
-    problems: list[Problem] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
-
-
-def apply(base: Base, edited: Sequence[EditedCell], matching: CellMatching) -> Mapped:
-    """Return the base's sources with the edits in them."""
-    mapped = Mapped(dict(base.texts))
+def apply(base: Base, edited: Sequence[EditedCell], matching: CellMatching, problems: list[Problem]) -> dict[str, str]:
+    """Return the base's sources with the edits in them, before imports follow the names; add what is wrong."""
+    texts = dict(base.texts)
     sources = {cell.where for cell in base.cells if cell.where not in GENERATED} | set(matching.added.values())
     for where in sorted(sources):
         if where not in base.texts:
             indices = [index for index, one in matching.added.items() if one == where]
-            mapped.problems.append(
+            problems.append(
                 Problem(
                     what=f"says it belongs to {where}, which is none of the notebook's sources",
                     where=edited[indices[0]].where,
@@ -57,21 +49,13 @@ def apply(base: Base, edited: Sequence[EditedCell], matching: CellMatching) -> M
                 )
             )
             continue
-        text = _Source(where, base, edited, matching, mapped.problems).text()
-        if text != base.texts[where]:
-            mapped.texts[where] = text
-            mapped.changed.add(where)
-    return mapped
+        texts[where] = _Source(where, base, edited, matching, problems).text()
+    return texts
 
 
 class _Source:
     def __init__(
-        self,
-        where: str,
-        base: Base,
-        edited: Sequence[EditedCell],
-        matching: CellMatching,
-        problems: list[Problem],
+        self, where: str, base: Base, edited: Sequence[EditedCell], matching: CellMatching, problems: list[Problem]
     ) -> None:
         self.where, self.base, self.edited, self.matching, self.problems = where, base, edited, matching, problems
         self.original = base.texts[where]
@@ -100,8 +84,7 @@ class _Source:
         lines = [line for slot in self.slots[:head] for line in slot]
         for number, group in enumerate(groups):
             self.join(lines, group, groups[number - 1] if number else None)
-        while lines and not lines[-1].strip():
-            lines.pop()
+        lines = strip_end(lines)
         return "\n".join(lines) + ("\n" if lines else "")
 
     def touched(self) -> bool:
@@ -194,13 +177,13 @@ class _Source:
         pieces = [index, *self.matching.pieces.get(index, [])]
         cells = [self.base.cells[atom] for atom in atoms]
         if cells[0].kind == "markdown":
-            lines = self.markdown(cells[0], [self.edited[piece].text for piece in pieces], first, last)
+            lines = self.markdown([self.edited[piece].text for piece in pieces], first, last)
         else:
-            lines = self.code(atoms, cells, pieces, first, last)
+            lines = self.code(cells, pieces, first, last)
         blank = len(lines) - len(lines := strip_end(lines))
         return Group(lines, blank, self.units[atoms[0]], self.units[atoms[-1]])
 
-    def code(self, atoms: list[int], cells: list[Cell], pieces: list[int], first: int, last: int) -> list[str]:
+    def code(self, cells: list[Cell], pieces: list[int], first: int, last: int) -> list[str]:
         """Return the lines of code cells: what changed in the notebook changes in the source."""
         shown: list[tuple[str, int]] = []  # the base's lines with their source lines
         for cell in cells:
@@ -285,8 +268,7 @@ class _Source:
         result: list[str] = []
         for line in lines:
             if line == _SPLIT:
-                while result and not result[-1].strip():
-                    result.pop()
+                result = strip_end(result)
                 while not result and before and not before[-1].strip():
                     before.pop()
                 result += ["", "", "# %%"] if self.where != self.base.main else ["", "# %%"]
@@ -294,13 +276,11 @@ class _Source:
                 result.append(line)
         return result
 
-    def markdown(self, cell: Cell, texts: list[str], first: int, last: int) -> list[str]:
+    def markdown(self, texts: list[str], first: int, last: int) -> list[str]:
         """Return the lines of a Markdown cell; those that say the same keep their spelling."""
         source = [line for slot in self.slots[first - 1 : last] for line in slot]
         marker, body = source[0], source[1:]
-        bare = [line.removeprefix("# ") if line.startswith("# ") else line.removeprefix("#") for line in body]
-        while bare and not bare[-1].strip():
-            bare.pop()
+        bare = strip_end([uncommented(line) for line in body])
         lead = next((n for n, line in enumerate(bare) if line.strip()), 0)
         result = [marker, *body[:lead]]
         new = texts[0].split("\n")

@@ -7,23 +7,14 @@ notebook's own imports or from the source that defines it; a name that an edit t
 import ast
 import builtins
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from build.core.errors import Problem
 from build.stitch.modules import read_names
 from build.stitch.scopes import Names
 from build.sync.imports import Clause, add, clauses_of, drop, top_level
+from build.sync.sync_result import SyncResult
 
 _GIVEN = {*dir(builtins), "__name__", "__doc__", "__file__", "__spec__", "__package__"}
-
-
-@dataclass
-class Followed:
-    """The sources with their imports corrected."""
-
-    texts: dict[str, str]
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def dotted(where: str) -> str:
@@ -43,8 +34,9 @@ def follow(
     known: Mapping[str, Clause],
     removed: set[Clause],
     needed: frozenset[str],
-) -> Followed:
-    """Correct the imports of every source that an edit concerns.
+    result: SyncResult,
+) -> dict[str, str]:
+    """Return the sources with the imports corrected in all that an edit concerns.
 
     Args:
         before: the base's sources.
@@ -53,9 +45,9 @@ def follow(
         known: the notebook's own imports, by the name they bind.
         removed: imports that were taken out of the notebook.
         needed: the notebook's sources: only among these names are found and imports dropped.
+        result: gets what is wrong, and notes.
     """
-    followed = Followed(dict(after))
-    texts = followed.texts
+    texts = dict(after)
     gone = _gone(before, after, main)
     for where in sorted(needed):
         for clause in removed & set(top_level(texts[where])):
@@ -79,7 +71,7 @@ def follow(
             elif name in homes and homes[name] != where:
                 clause = Clause(dotted(homes[name]), name)
             elif name in bound:
-                followed.problems.append(
+                result.problems.append(
                     Problem(
                         what=f"{name} was removed from the notebook but is still used",
                         where=f"{where}:{line}",
@@ -88,11 +80,11 @@ def follow(
                 )
                 continue
             else:
-                followed.notes.append(f"{where}:{line}: nothing defines {name}")
+                result.notes.append(f"{where}:{line}: nothing defines {name}")
                 continue
             now = unresolved(texts[where], where != main).get(name, 1)
             texts[where] = add(texts[where], clause, main.split("/")[0], now if where == main else 0)
-    return followed
+    return texts
 
 
 def left_behind(
@@ -148,9 +140,9 @@ def unresolved(text: str, library: bool) -> dict[str, int]:
     names = names_of(text, library)
     found: dict[str, int] = {}
     for use in names.uses:
-        if isinstance(use.node.ctx, ast.Load) and use.scope.holder(use.name).kind == "module":
-            if use.name not in names.module.bound and use.name not in _GIVEN:
-                found.setdefault(use.name, use.node.lineno)
+        known = use.name in names.module.bound or use.name in _GIVEN
+        if not known and isinstance(use.node.ctx, ast.Load) and use.scope.holder(use.name).kind == "module":
+            found.setdefault(use.name, use.node.lineno)
     return found
 
 

@@ -12,9 +12,8 @@ from build.notebooks.base import read_sources, remember
 from build.notebooks.edited_cells import parse
 from build.notebooks.notebook_file import NotANotebook, read_bytes
 from build.notebooks.seal import is_untouched
-from build.notebooks.synced import mark_synced
+from build.notebooks.synced import mark_synced, note
 from build.notebooks.writing import SYNC, keep, recover, refuse_pending, write_all
-from build.sync.last_sync import note
 from build.sync.sync_back import sync_back
 from build.sync.sync_result import SyncResult
 from kernel_src.runtime.files import write_text
@@ -61,11 +60,8 @@ def sync(
         CheckFailed: something was refused, or both sides changed the same lines; then the edit is kept in out/sync/.
     """
     problems = list(result.problems)
-    texts = dict(result.texts)
     if (base := result.base) is not None:  # also one that only git's history knew
         remember(root, base.sha256, base.main, base.parameters, base.texts)
-    if result.conflicts and conflicts_in_source:
-        texts |= result.conflicts
     for where, text in result.conflicts.items():
         written = where
         if not conflicts_in_source:
@@ -81,10 +77,9 @@ def sync(
                 + ("" if conflicts_in_source else ", copy it over the source; or sync with --conflicts source"),
             )
         )
-    if result.problems:
-        texts = {}
     lines = []
-    if not (problems and not (conflicts_in_source and not result.problems)):
+    if not result.problems and (conflicts_in_source or not result.conflicts):
+        texts = result.texts | result.conflicts
         backup = write_all(root, texts, content)
         if result.notebook is not None and base is not None and result.edited:
             note(root, result.notebook, base.sha256, result.theirs)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from build.core.errors import Problem
+from build.stitch.parameters import assigned
 from build.stitch.template import OWN_HASH, PARTS
 
 
@@ -18,14 +19,14 @@ class ParameterEdit:
 
 
 def split_parameters(
-    base: str, edited: str, given: Mapping[str, object], write: bool, where: str, main: str
+    base: str, edited: str, given: Mapping[str, object], write: bool, where: str
 ) -> tuple[str, list[ParameterEdit], list[Problem]]:
     """Return the cell's text with the values that stay as they were, the changed values, and those it cannot write.
 
     With `write`, values that the script itself gives are written back; those that an experiment gives (`given`) have
     their place in `kernel_src/recipes/`, and are refused with its name.
     """
-    old, new = _values(base), _values(edited)
+    old, new = (assigned(ast.parse(text).body) for text in (base, edited))
     edits, problems, back = [], list[Problem](), dict[str, str]()
     for name in [name for name in new if name in old]:
         before, after = (
@@ -39,10 +40,8 @@ def split_parameters(
             if name == OWN_HASH:
                 whose, cure = "the build's, which fills it in", ""
             if name == PARTS:
-                whose, cure = (
-                    "the kernel card's",
-                    "name the part in EXTRA_PARTS of kernel_src/recipes/kernel_cards.py, or ",
-                )
+                whose = "the kernel card's"
+                cure = "name the part in EXTRA_PARTS of kernel_src/recipes/kernel_cards.py, or "
             problems.append(
                 Problem(
                     what=f"{name} = {after}: this value is not the script's but {whose}",
@@ -60,13 +59,3 @@ def split_parameters(
         tail = lines[last].encode()[node.end_col_offset :].decode()
         lines[first : last + 1] = (head + back[name] + tail).split("\n")
     return "\n".join(lines), edits, problems
-
-
-def _values(text: str) -> dict[str, ast.expr]:
-    values: dict[str, ast.expr] = {}
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            values[node.targets[0].id] = node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            values[node.target.id] = node.value
-    return values

@@ -57,10 +57,9 @@ def prove(
     mine_imports = {shown.text for shown in wanted.get(IMPORTS, [])}
     got_imports = {shown.text for shown in got.get(IMPORTS, [])}
     for text in sorted(mine_imports - got_imports):
-        where = next((cell.where for cell in kept if text in cell.text), "")
-        what = f"no module uses `{text}`" if not text.startswith(f"from {base.main.split('/')[0]}") else ""
-        if what:
-            result.problems.append(Problem(what=what, where=where, cure="use it, or remove it"))
+        if not text.startswith(f"from {base.main.split('/')[0]}"):
+            where = next((cell.where for cell in kept if text in cell.text), "")
+            result.problems.append(Problem(what=f"no module uses `{text}`", where=where, cure="use it, or remove it"))
     for text in sorted(got_imports - mine_imports):
         what = f"`{text}` was removed from the notebook but is still used"
         result.problems.append(Problem(what=what, cure="put it back, or change what uses it"))

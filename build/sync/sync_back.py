@@ -5,6 +5,8 @@ cell. What does not is refused; so a mistake in finding the way back cannot writ
 """
 
 import ast
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +14,11 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem
 from build.notebooks.base import Base, find, read_sources, stitch_texts
 from build.notebooks.edited_cells import Edited, EditedCell
+from build.notebooks.synced import recall
 from build.stitch.modules import uncollected
 from build.stitch.notebook import CHAPTERS, GENERATED, IMPORTS
 from build.sync.cell_matching import CellMatching, base_text, match
-from build.sync.cell_problems import cell_problems, nesting
 from build.sync.imports import Clause, add, without_imports
-from build.sync.last_sync import recall
 from build.sync.mapping import apply
 from build.sync.merging import Merge, merge_text
 from build.sync.names import early_uses, follow, hoist, late_imports, left_behind
@@ -25,6 +26,9 @@ from build.sync.parameters import split_parameters
 from build.sync.proof import prove, shows_otherwise
 from build.sync.sync_result import SyncResult
 from kernel_src.runtime.untrusted import quoted
+
+MOST_BITS = 10_000  # of a whole number: Python writes no more than 4,300 digits
+_MAGIC = re.compile(r"\s*(%%?\w|!|\?\w|\w[\w.]*\?\??\s*$|[\w, ]+=\s*[!%])")
 
 
 def sync_back(
@@ -55,9 +59,8 @@ def sync_back(
         try:
             result = merge_back(edited, base, read_sources(root), earlier, parameters=parameters)
         except (RecursionError, MemoryError):
-            deepest = max(edited.cells, key=lambda cell: nesting(cell.text) if cell.kind == "code" else 0)
-            what, cure = "contains code that is nested too deeply to be read", "write it in several statements"
-            raise CheckFailed([Problem(what=what, where=deepest.where, cure=cure)]) from None
+            deepest = max(edited.cells, key=lambda cell: _nesting(cell.text) if cell.kind == "code" else 0)
+            raise CheckFailed([_nested(deepest)]) from None
     result.notebook, result.base = notebook, base
     return result
 
@@ -68,7 +71,7 @@ def merge_back(
     """Do the same with the base, the sources of today and what was written back earlier given."""
     result = SyncResult()
     matching = match(base.cells, edited.cells)
-    result.problems += matching.problems + cell_problems(edited.cells, matching)
+    result.problems += matching.problems + _cell_problems(edited.cells, matching)
     cells = list(edited.cells)
     result.scratch = [_described(cells[index]) for index in matching.scratch]
     if result.problems:
@@ -94,6 +97,74 @@ def merge_back(
     return result
 
 
+# -- cells that no module can hold -------------------------------------------------------------------------------
+
+
+def _cell_problems(edited: Sequence[EditedCell], matching: CellMatching) -> list[Problem]:
+    """Return what is wrong with cells to be written back; a new one with a magic is refused even without a claim."""
+    problems: list[Problem] = []
+    for index, cell in enumerate(edited):
+        home = index not in matching.scratch
+        if cell.kind == "markdown" and home and cell.attached:
+            problems.append(
+                Problem(what="contains a pasted picture", where=cell.where, cure="link to a picture on the web instead")
+            )
+        if cell.kind != "code" or "scratch" in cell.tags:
+            continue
+        if problem := _unreadable(cell, home):
+            problems.append(problem)
+    return problems
+
+
+def _unreadable(cell: EditedCell, home: bool) -> Problem | None:
+    try:
+        numbers = [node.value for node in ast.walk(ast.parse(cell.text)) if isinstance(node, ast.Constant)]
+        if home and any(isinstance(number, int) and number.bit_length() > MOST_BITS for number in numbers):
+            return Problem(what="contains a number that is too long to be written", where=cell.where, cure="compute it")
+        return None
+    except (RecursionError, MemoryError):
+        return _nested(cell) if home else None
+    except (SyntaxError, ValueError) as error:
+        lines = cell.text.split("\n")
+        magic = next((line for line in lines if _MAGIC.match(line) and not _parses(line)), None)
+        if magic is not None:
+            cure = "a module cannot contain magics: tag the cell `scratch`, or write it as Python"
+            return Problem(what=f"IPython's own line {quoted(magic.strip())}", where=cell.where, cure=cure)
+        if not home:
+            return None
+        number = getattr(error, "lineno", None) or 1
+        text = lines[number - 1].strip() if number <= len(lines) else ""
+        what = f"syntax error: {getattr(error, 'msg', error)} in {quoted(text)}"
+        return Problem(what=what, where=f"{cell.where}, line {number + bool(cell.claim)}", cure="correct it")
+
+
+def _nested(cell: EditedCell) -> Problem:
+    what, cure = "contains code that is nested too deeply to be read", "write it in several statements"
+    return Problem(what=what, where=cell.where, cure=cure)
+
+
+def _parses(line: str) -> bool:
+    try:
+        ast.parse(line.strip())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _nesting(text: str) -> float:
+    """Return how deeply a cell's code is nested, in nodes of its tree; infinite where Python cannot tell."""
+    try:
+        level: list[ast.AST] = [ast.parse(text)]
+    except SyntaxError:
+        return 0
+    except (ValueError, RecursionError, MemoryError):
+        return math.inf
+    depth = 0
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
+
+
 # -- the edited sources --------------------------------------------------------------------------------------------
 
 
@@ -101,12 +172,7 @@ def _parameters(cells: list[EditedCell], base: Base, matching: CellMatching, res
     for index, number in matching.base_of.items():
         if number >= 0 and "parameters" in base.cells[number].tags:
             text, edits, problems = split_parameters(
-                base_text(base.cells[number]),
-                cells[index].text,
-                base.parameters,
-                write,
-                cells[index].where,
-                base.main,
+                base_text(base.cells[number]), cells[index].text, base.parameters, write, cells[index].where
             )
             cells[index] = replace(cells[index], text=text)
             result.parameters, result.written_parameters = edits, write
@@ -136,11 +202,10 @@ def _edited_sources(cells: list[EditedCell], base: Base, matching: CellMatching,
         return dict(base.texts)
     original = {clause for cell in base.cells if cell.where == IMPORTS for clause in without_imports(cell.source)[1]}
     known = {clause.bound: clause for clause in original & there} | known
-    mapped = apply(base, cells, matching)
-    result.problems += mapped.problems
-    texts = mapped.texts
+    texts = apply(base, cells, matching, result.problems)
+    changed = [where for where, text in texts.items() if text != base.texts[where]]
     try:
-        for where in mapped.changed:
+        for where in changed:
             ast.parse(texts[where])
             if where in extra:
                 late = [clause for clause in late_imports(texts[where]) if clause in extra[where]]
@@ -151,22 +216,16 @@ def _edited_sources(cells: list[EditedCell], base: Base, matching: CellMatching,
         what = f"the edit leaves a source that Python cannot read: {error.msg} in line {error.lineno}"
         result.problems.append(Problem(what=what, where=where, cure="edit the source instead"))
         return texts
-    needed = frozenset({*library, base.main} | {w for w in base.texts if _is_used(w, base)})
-    followed = follow(base.texts, texts, base.main, known, original - there, needed)
-    result.problems += followed.problems
-    result.notes += followed.notes
-    for where in mapped.changed:
+    packages = {where for where in base.texts if where.endswith("/__init__.py")}  # of imports alone: without cells
+    needed = frozenset({*library, base.main, *packages})
+    texts = follow(base.texts, texts, base.main, known, original - there, needed, result)
+    for where in changed:
         old = early_uses(base.texts[where])
-        for name, line in early_uses(followed.texts[where]).items():
+        for name, line in early_uses(texts[where]).items():
             if name not in old:
                 what = f"{name} is used above the cell that defines it"
                 result.problems.append(Problem(what=what, where=f"{where}:{line}", cure="move the cells back"))
-    return followed.texts
-
-
-def _is_used(where: str, base: Base) -> bool:
-    """Whether a source without cells of its own (imports only) may be part of the notebook."""
-    return where.endswith("/__init__.py")
+    return texts
 
 
 def _is_piece(index: int, matching: CellMatching) -> bool:

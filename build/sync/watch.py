@@ -5,24 +5,39 @@ the first edit waits no longer than the others, and what is broken, stale or edi
 not all written back is left as it is, and its reasons lie beside it as `<slug>.sync-error.txt` until a save has none.
 """
 
+import ast
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from build.core.errors import CheckFailed, UsageError
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_source
-from build.notebooks.builder import NOTEBOOKS, build_notebook, edit_problem, find_edited, read_templates
+from build.notebooks.builder import (
+    NOTEBOOKS,
+    all_cards,
+    build_notebook,
+    choose_cards,
+    edit_problem,
+    find_edited,
+    read_templates,
+)
 from build.notebooks.builder import build as build_notebooks
 from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import SOURCES
 from build.notebooks.writing import recover
 from build.stitch.modules import uncollected
-from build.sync.cards import Cards
 from build.sync.notebook_sync import ROOT, look, sync
 from kernel_src.recipes.kernel_cards import KernelCard
 from kernel_src.runtime.files import write_text
 
 EVERY_S = 0.1
+_ASK = """
+from build.notebooks.builder import all_cards
+from build.stitch.parameters import literal
+print(literal([vars(card) for card in all_cards()]))
+"""
 Stamp = tuple[int, int]  # of a file: when it was changed, in ns, and its bytes
 State = dict[Path, Stamp]
 
@@ -45,6 +60,54 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
 def errors_beside(notebook: Path) -> Path:
     """Return the file that says why a notebook was not synced."""
     return notebook.with_name(f"{notebook.stem}.sync-error.txt")
+
+
+class Cards:
+    """The cards of one experiment or of all as the sources are now, or those that are given, which nothing changes.
+
+    Experiments are modules of the sources. A process imports each once, so when one of those that it holds was edited,
+    another process is asked.
+    """
+
+    def __init__(self, root: Path, experiment: str = "", cards: Sequence[KernelCard] | None = None) -> None:
+        """Start with the cards that this process knows.
+
+        Raises:
+            UsageError: there is no such experiment.
+        """
+        self.root, self.experiment, self.given = root, experiment, cards
+        self.cards = choose_cards(experiment, all_cards()) if cards is None else cards
+        self._read = self._imported()
+
+    def follow(self) -> Sequence[KernelCard]:
+        """Return the cards of now.
+
+        Raises:
+            CheckFailed: the experiments cannot be read.
+            UsageError: there is no such experiment any more.
+        """
+        now = self._imported()
+        if self.given is None and now != self._read:
+            self.cards = choose_cards(self.experiment, self._ask())
+            self._read = now
+        return self.cards
+
+    def _imported(self) -> dict[Path, bytes]:
+        """Return the sources among the modules of this process, with what is in them now."""
+        files = {
+            getattr(module, "__file__", None) for name, module in [*sys.modules.items()] if name.startswith(SOURCES)
+        }
+        paths = sorted(Path(file) for file in files if file and Path(file).is_relative_to(self.root / SOURCES))
+        return {path: path.read_bytes() for path in paths if path.is_file()}
+
+    def _ask(self) -> list[KernelCard]:
+        asked = subprocess.run([sys.executable, "-c", _ASK], cwd=self.root, capture_output=True)
+        if asked.returncode:
+            lines = asked.stderr.decode(errors="replace").strip().splitlines()
+            what = f"the experiments cannot be read: {lines[-1] if lines else f'exit code {asked.returncode}'}"
+            raise CheckFailed([Problem(what=what, where=f"{SOURCES}/recipes/", cure="correct the last edit")])
+        # As Python's text: JSON would turn tuples into lists.
+        return [KernelCard(**fields) for fields in ast.literal_eval(asked.stdout.decode().splitlines()[-1])]
 
 
 def watch(

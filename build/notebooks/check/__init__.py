@@ -1,10 +1,6 @@
 """`make check`: refuses stale, networked, oversized or mis-described notebooks.
 
-checked_cells → parse; offline, imports, mounts, credentials → a set of rules each; command → all of them over all
+checked_cells → parse; offline, dependencies, credentials → a set of rules each; command → all of them over all
 notebooks. The rules find in a second what is written out. The rehearsal, with the network really cut, is the second
 layer, `enable_internet: false` on Kaggle the third.
 """
-
-from build.notebooks.check.command import run
-
-__all__ = ["run"]

@@ -34,14 +34,9 @@ class Cell:
         return f"{place} line {line}" if line else place
 
     @cached_property
-    def tree(self) -> ast.Module:
-        """The syntax tree of a code cell, without the lines that are no Python (`faults` has them)."""
-        return parse_cell(self.text)[0] if self.kind == "code" else ast.Module(body=[], type_ignores=[])
-
-    @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """Every node of the tree, outer ones first."""
-        return parse_cell(self.text)[1] if self.kind == "code" else ()
+        """Every node of a code cell's syntax tree, outer ones first, but for the lines that are no Python: see `faults`."""
+        return _parse_cell(self.text)[0] if self.kind == "code" else ()
 
     @cached_property
     def prose(self) -> set[int]:
@@ -53,7 +48,7 @@ class Cell:
         """IPython's lines and syntax errors."""
         if self.kind != "code":
             return []
-        return [Problem(what=what, where=self.where(line), cure=cure) for line, what, cure in parse_cell(self.text)[2]]
+        return [Problem(what=what, where=self.where(line), cure=cure) for line, what, cure in _parse_cell(self.text)[1]]
 
 
 def read_cells(path: Path, name: str) -> list[Cell]:
@@ -82,11 +77,10 @@ def _read_cell(name: str, number: int, raw: dict[str, Any]) -> Cell:
 
 
 @cache  # the library's cells are the same in every notebook
-def parse_cell(text: str) -> tuple[ast.Module, tuple[ast.AST, ...], list[tuple[int, str, str]]]:
-    """Parse a code cell: its tree, all nodes of it, and what is no Python as (line, what, cure)."""
+def _parse_cell(text: str) -> tuple[tuple[ast.AST, ...], list[tuple[int, str, str]]]:
+    """Parse a code cell: all nodes of its tree, and what is no Python as (line, what, cure)."""
     faults: list[tuple[int, str, str]] = []
-    tree = _parse(text.split("\n"), faults)
-    return tree, tuple(ast.walk(tree)), faults
+    return tuple(ast.walk(_parse(text.split("\n"), faults))), faults
 
 
 def _parse(lines: list[str], faults: list[tuple[int, str, str]]) -> ast.Module:

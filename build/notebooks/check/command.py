@@ -21,8 +21,7 @@ from build.notebooks.builder import (
 )
 from build.notebooks.check.checked_cells import Cell, cells_of, read_cells
 from build.notebooks.check.credentials import find_credentials
-from build.notebooks.check.imports import find_imports, import_problems
-from build.notebooks.check.mounts import mount_problems
+from build.notebooks.check.dependencies import find_imports, import_problems, mount_problems
 from build.notebooks.check.offline import find_online
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
 from build.notebooks.notebook_file import read_notebook
@@ -68,10 +67,9 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     verdict = Verdict(problems=real_credentials(root, _SENT_OR_COMMITTED))
     imported: set[str] = set()
     known = {kernel_slug(card.experiment, card.kernel): card for card in cards}
-    templates = read_templates([card for slug, card in known.items() if slug == only or not only], root)
-    for slug, card in known.items():
-        if only and slug != only:
-            continue
+    wanted = [card for slug, card in known.items() if only in ("", slug)]
+    templates = read_templates(wanted, root)
+    for card in wanted:
         try:
             fresh = build_notebook(card, root, templates)
         except CheckFailed as failed:

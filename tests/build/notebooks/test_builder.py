@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import build.notebooks.builder
-from build.notebooks.builder import build as build_notebooks
-from build.notebooks.builder import build_missing, choose_cards, describe_datasets, find_orphans, run
 from build.core.errors import CheckFailed, UsageError
+from build.notebooks.builder import ROOT, all_cards, build_missing, choose_cards, describe_datasets, find_orphans
+from build.notebooks.builder import build as build_notebooks
+from build.notebooks.builder import notebook_of, run
 from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import STAMP
-from build.notebooks.builder import notebook_of
-from kernel_src.recipes.kernel_cards import KernelCard
+from build.stitch import stitch
+from kernel_src.recipes.kernel_cards import KernelCard, kernel_card
 
-ROOT = Path(__file__).resolve().parents[3]
 LIBRARY = '"""## The tool\n\nIt doubles.\n"""\n\n\ndef double(number):\n    return 2 * number\n'
 KERNEL = """# %% [markdown]
 # # Toy
@@ -219,19 +219,19 @@ def test_an_interrupted_build_does_not_look_like_an_edit(root: Path, monkeypatch
     states(root)
     change_library(root)
     changed = [replace(card, machine_shape="NvidiaL4") for card in CARDS]
-    real = build.notebooks.builder.write_atomically
+    real = build.notebooks.builder.put
     written: list[Path] = []
 
-    def fail_at_the_second(path: Path, write) -> None:
+    def fail_at_the_second(path: Path, content: bytes) -> None:
         written.append(path)
         if len(written) == 2:
             raise OSError("disk full")
-        real(path, write)
+        real(path, content)
 
-    monkeypatch.setattr(build.notebooks.builder, "write_atomically", fail_at_the_second)
+    monkeypatch.setattr(build.notebooks.builder, "put", fail_at_the_second)
     with pytest.raises(OSError, match="disk full"):
         states(root, changed)
-    monkeypatch.setattr(build.notebooks.builder, "write_atomically", real)
+    monkeypatch.setattr(build.notebooks.builder, "put", real)
     assert states(root, changed) == ["written", "written"]
 
 
@@ -315,3 +315,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
     *_, heavy, seconds = done.stdout.splitlines()
     assert heavy == "[]" and float(seconds) < 0.5, done.stdout
     assert "2 up to date" in done.stdout
+
+
+def test_an_ensemble_is_built_as_one_inference_notebook() -> None:
+    assert [(card.experiment, card.kernel) for card in choose_cards("v6", all_cards())] == [("v6", "infer")]
+
+
+def test_the_inference_notebook_imports_nothing_that_only_training_needs() -> None:
+    stitched = stitch(ROOT / "kernel_src" / "kernels" / "infer.py", ROOT, kernel_card("v6", "infer").parameters)
+    assert not {"albumentations", "accelerate", "sklearn"} & set(stitched.third_party)
+    trained_with = {"augmentation", "training", "losses", "optimization", "external", "launch", "runs"}
+    modules = {Path(source).stem for source in stitched.sources}
+    assert "inference" in modules and not trained_with & modules

@@ -63,6 +63,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
         "contains git's conflict markers",
     ),
     "an answer of a server": (b'{"code": 404, "message": "Not found"}', "is JSON, but not a notebook: it holds 'code'"),
+    "an empty object": (b"{}", "is JSON, but not a notebook: it holds nothing"),
     "a list": (b"[1, 2]", "is JSON, but a list"),
     "a number": (b"7", "is JSON, but a number"),
     "format 3": (

@@ -1,7 +1,6 @@
 """Files as real tools write them: what they drop and change besides the edit does not matter."""
 
 import copy
-import io
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import jupytext
 import nbformat
 import pytest
 
-from build.notebooks.edited_cells import parse
 from tests.build.sync.conftest import Toy
 
 Change = Callable[[dict[str, Any], Path], dict[str, Any]]
@@ -154,11 +152,3 @@ def test_cells_that_may_be_several_are_refused_and_listed(toy: Toy) -> None:
 def test_a_pasted_picture_is_refused(toy: Toy) -> None:
     toy.cell("## Work")["attachments"] = {"a.png": {"image/png": "iVBO"}}
     assert "contains a pasted picture" in toy.refusals()
-
-
-def test_what_is_no_notebook_is_wrong_use() -> None:
-    from build.core.errors import UsageError
-
-    for text in (b"", b"[]", b"{}", b'{"nbformat": 3}', b'{"nbformat": 4, "cells": [1]}', io.BytesIO().read()):
-        with pytest.raises(UsageError):
-            parse(text)

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from build.core.errors import CheckFailed, UsageError
 from build.kaggle.pull import save_pulled, sync_pulled
-from build.notebooks.base import BUILDS, find, stitch_texts
+from build.notebooks.base import BUILDS, LIMIT_S, find, prune, stitch_texts
 from build.notebooks.edited_cells import parse
 from build.notebooks.notebook_file import NotANotebook
-from build.notebooks.pruning import LIMIT_S, prune
 from build.notebooks.writing import recover
 from build.run.rehearse.executed_cells import read_cells
 from build.sync import notebook_sync

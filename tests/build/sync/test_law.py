@@ -274,14 +274,14 @@ def test_a_write_interrupted_between_two_sources_is_finished_by_the_next_command
     new = {where: content.decode() + "# more\n" for where, content in old.items() if content}
     from build.notebooks import writing
 
-    put = writing._put
+    put = writing.put
 
     def die_at_the_script(path: Path, content: bytes) -> None:
         if path == tmp_path / MAIN:
             raise KeyboardInterrupt
         put(path, content)
 
-    monkeypatch.setattr(writing, "_put", die_at_the_script)
+    monkeypatch.setattr(writing, "put", die_at_the_script)
     with pytest.raises(KeyboardInterrupt):
         write_all(tmp_path, new)
     monkeypatch.undo()

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed
-from build.notebooks.base import BUILDS, find
-from build.notebooks.pruning import LIMIT_S, YOUNG_S, needed_builds, prune
+from build.notebooks.base import BUILDS, LIMIT_S, YOUNG_S, find, needed_builds, prune
 from tests.build.sync.conftest import MAIN, Toy
 
 

@@ -9,9 +9,8 @@ import pytest
 from build.core.errors import CheckFailed
 from build.core.image import SOURCE_LIMIT_BYTES
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, describe_datasets
-from build.notebooks.check import run
 from build.notebooks.check.checked_cells import read_cells
-from build.notebooks.check.command import check, notebook_problems, size_problems
+from build.notebooks.check.command import check, notebook_problems, run, size_problems
 from build.notebooks.stamp import STAMP
 from kernel_src.recipes.kernel_cards import KernelCard
 

@@ -1,13 +1,14 @@
-"""Imports: what Kaggle's image holds, and nothing else."""
+"""Imports: what Kaggle's image holds, and nothing else. Mounts: what the metadata lists, and nothing else."""
 
 from pathlib import Path
 
 import pytest
 
 from build.core.image import ImagePackage
-from build.notebooks.check.imports import find_imports, import_problems
+from build.notebooks.check.dependencies import find_imports, import_problems, mount_problems
 
 IMAGE = {name: ImagePackage(package=name) for name in ("numpy", "torch", "albumentations")}
+METADATA = {"dataset_sources": ["OWNER/w-one", "OWNER/w-two"], "competition_sources": ["the-cup"]}
 
 
 def problems_of(cells, root: Path) -> list[str]:
@@ -75,3 +76,37 @@ def test_each_import_is_found_with_its_first_place(cells_of) -> None:
         "numpy": "notebooks/n/n.ipynb cell 1 (kernel_src/data/thing.py:11)",
         "torch": "notebooks/n/n.ipynb cell 2 (kernel_src/data/thing.py:12)",
     }
+
+
+def mount_problems_of(cells_of, *texts: str) -> list[str]:
+    return [str(problem) for problem in mount_problems(cells_of(*texts), METADATA)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "find_dataset('w-one', '')\nfind_dataset(slug='w-two', sentinel='')\nfind_competition('the-cup', 'train.csv')",
+        "a = '/kaggle/input/datasets/OWNER/w-one/x.csv'\nb = '/kaggle/input/competitions/the-cup'",
+        "a = '/kaggle/input/w-one'\nb = '/kaggle/input/the-cup/train.csv'",
+        '"""/kaggle/input/other/ is looked into."""\nprint("see /kaggle/input/other")',
+        "find_dataset(slug, 's')\nfind_dataset(recipe.depth, 's')\nfind_dataset()\nfind_dataset('', 's')",
+    ],
+)
+def test_what_is_listed_or_only_known_when_the_notebook_runs_is_fine(cells_of, text: str) -> None:
+    assert mount_problems_of(cells_of, text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("find_dataset('w-three', '')", "w-three is not listed in dataset_sources"),
+        ("kit.find_dataset(slug='w-three', sentinel='')", "w-three is not listed in dataset_sources"),
+        ("find_competition('w-one', '')", "w-one is not listed in competition_sources"),
+        ("x = '/kaggle/input/other/train.csv'", "other is not listed in dataset_sources or competition_sources"),
+        ("x = '/kaggle/input/datasets/me/w-one'", "me/w-one is not listed in dataset_sources"),
+        ("x = '/kaggle/input/competitions/cup/x'", "cup is not listed in competition_sources"),
+    ],
+)
+def test_a_mount_that_is_not_listed_is_found_with_its_line(cells_of, text: str, what: str) -> None:
+    (found,) = mount_problems_of(cells_of, "x = 1", text)
+    assert found.startswith(f"notebooks/n/n.ipynb cell 2 (kernel_src/data/thing.py:11): {what}, so it is not there")
