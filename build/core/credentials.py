@@ -19,6 +19,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from build.core.errors import Problem
+from build.core.untrusted import object_in
 
 TOKEN_PAGE = "https://www.kaggle.com/settings/api"
 SHORTEST_SECRET = 4  # shorter ones are ordinary letters; Kaggle's have 32 and more
@@ -121,7 +122,7 @@ def secrets() -> set[str]:
     for path in credential_files():
         text = _any_text(path)
         if path.suffix == ".json":
-            found = _object_of(text)
+            found = object_in(text)
             values |= {str(found[name]).strip() for name in _FIELDS if name in found}
             values |= set(_FIELD.findall(text))
         else:
@@ -134,7 +135,7 @@ def users() -> set[str]:
     """Return the names that stand before a secret in `user:secret`: of the account, and of proxies."""
     names = {os.environ.get("KAGGLE_USERNAME", "").strip()}
     for path in credential_files():
-        if path.suffix == ".json" and isinstance(name := _object_of(_any_text(path)).get("username"), str):
+        if path.suffix == ".json" and isinstance(name := object_in(_any_text(path)).get("username"), str):
             names.add(name.strip())
     return {name for name in names | {user for user, _ in proxy_logins()} if name}
 
@@ -342,7 +343,7 @@ def _is_there(path: Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:
+    except (OSError, ValueError):  # a token, not a path: longer than a file name may be
         return False
 
 
@@ -355,11 +356,7 @@ def _may_exist(value: str) -> bool:
 
 def _file_named(value: str) -> Path | None:
     """Return the file that KAGGLE_API_TOKEN names, None where it is the token itself."""
-    try:
-        path = Path(value) if value else None
-        return path if path and path.is_file() else None
-    except (OSError, ValueError):
-        return None
+    return Path(value) if value and _is_file(Path(value)) else None
 
 
 def _any_text(path: Path) -> str:
@@ -372,11 +369,3 @@ def _any_text(path: Path) -> str:
     encoding = next((encoding for bom, encoding in _BOMS if data.startswith(bom)), "utf-8")
     text = data.decode(encoding, errors="replace")
     return text.replace("\0", "")
-
-
-def _object_of(text: str) -> dict[str, object]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

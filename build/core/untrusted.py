@@ -1,33 +1,18 @@
-"""What comes from outside this machine, beyond a bundle's own names: folders inside an archive, slugs, foreign text.
+"""What comes from outside this machine, beyond a bundle's own names: folders inside an archive, foreign text, JSON.
 
 Each is checked where it enters, once. `kernel_src/runtime/untrusted.py` has the checks that a notebook needs as well.
 """
 
+import json
 import re
 import unicodedata
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kernel_src.runtime.untrusted import checked_file_name, quoted
-from kernel_src.runtime.untrusted import checked_slug as checked_slug  # for those who look for it here
 
-_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,48}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KEPT = "\n\t"
-
-
-def checked_ref(value: object) -> str:
-    """Return the value if it is `owner/slug`.
-
-    Raises:
-        ValueError: it is anything else.
-    """
-    owner, _, slug = value.partition("/") if isinstance(value, str) else ("", "", "")
-    try:
-        if not _OWNER.fullmatch(owner):
-            raise ValueError(owner)
-        return f"{owner}/{checked_slug(slug)}"
-    except ValueError:
-        raise ValueError(f"{quoted(value)} is not owner/slug") from None
 
 
 def inside(folder: Path, name: object) -> Path:
@@ -46,6 +31,15 @@ def inside(folder: Path, name: object) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{quoted(name)} leads out of {folder} by a link")
     return path
+
+
+def object_in(text: str) -> dict[str, Any]:
+    """Return the JSON object that a text holds; an empty one where it holds none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def plain_text(text: str) -> str:

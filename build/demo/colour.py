@@ -1,4 +1,4 @@
-"""Colour: what a picture's colours alone say, as a check of the painter and as the baseline a network must beat.
+"""Colour: what a picture's colours alone say, the baseline that a network must beat.
 
 The statistics are those of the real competition's published table `train_image_colour_stats.csv`. Its formulas were
 found by recomputation: `contrast`, `brightness`, `ExG` and `green_ratio` follow exactly from its own means and
@@ -9,27 +9,11 @@ single levels of the JPEG.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-# 2.5, 50 and 97.5 % quantiles over the 357 real training photographs.
-REAL_QUANTILES: dict[str, tuple[float, float, float]] = {
-    "mean_R": (0.3161, 0.4420, 0.5651),
-    "mean_G": (0.3648, 0.5050, 0.6011),
-    "mean_B": (0.1974, 0.2971, 0.4789),
-    "std_R": (0.1654, 0.2389, 0.2970),
-    "std_G": (0.1668, 0.2392, 0.2950),
-    "std_B": (0.1514, 0.2240, 0.2845),
-    "green_ratio": (0.3382, 0.4004, 0.4791),
-    "ExG": (0.0221, 0.2500, 0.5400),
-    "VARI": (-0.1264, 0.1270, 0.3244),
-    "GR_ratio": (9.109, 9794.0, 159200.0),
-    "brightness": (0.3042, 0.4151, 0.5113),
-    "contrast": (0.1741, 0.2569, 0.3007),
-}
 # On standardised statistics; scores .384 on the 357 real photographs under GroupKFold(5) by state and date (.384 at 10,
 # .336 at 100).
 RIDGE_ALPHA = 1.0
@@ -77,43 +61,11 @@ def file_statistics(path: Path) -> dict[str, float]:
     return colour_statistics(np.asarray(image, np.uint8))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColourRow:
-    """One statistic: its real and painted 2.5, 50, 97.5 % quantiles, the share of painted ones inside the real."""
-
-    statistic: str
-    real: tuple[float, float, float]
-    painted: tuple[float, float, float]
-    inside: float
-
-
-def colour_table(statistics: Sequence[Mapping[str, float]]) -> list[ColourRow]:
-    """Hold the statistics of painted photographs against the real quantiles, one row per statistic."""
-    rows = []
-    for name, real in REAL_QUANTILES.items():
-        values = np.array([one[name] for one in statistics])
-        low, middle, high = (float(value) for value in np.quantile(values, (0.025, 0.5, 0.975)))
-        inside = float(np.mean((values >= real[0]) & (values <= real[2])))
-        rows.append(ColourRow(statistic=name, real=real, painted=(low, middle, high), inside=inside))
-    return rows
-
-
-def format_colour_table(rows: Sequence[ColourRow]) -> str:
-    """Lay the table out in Markdown, as the notes on the issues want it."""
-
-    def numbers(values: tuple[float, float, float]) -> str:
-        return " / ".join(f"{value:.3f}" if abs(value) < 5 else f"{value:.0f}" for value in values)
-
-    lines = ["| statistic | real 2.5 / 50 / 97.5 % | painted 2.5 / 50 / 97.5 % | inside |", "|---|---|---|---|"]
-    lines += [f"| {row.statistic} | {numbers(row.real)} | {numbers(row.painted)} | {row.inside:.0%} |" for row in rows]
-    return "\n".join(lines)
-
-
 def colour_features(statistics: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
     """Stack statistics into (images, 12); GR_ratio enters by its logarithm because it spans five decades."""
-    columns = [[one[name] for one in statistics] for name in REAL_QUANTILES]
-    features = np.array(columns, float).T
-    ratio = list(REAL_QUANTILES).index("GR_ratio")
+    names = list(statistics[0])
+    features = np.array([[one[name] for one in statistics] for name in names], float).T
+    ratio = names.index("GR_ratio")
     features[:, ratio] = np.log10(np.maximum(features[:, ratio], 1e-3))
     return features
 
@@ -122,7 +74,6 @@ def out_of_fold(
     statistics: Sequence[Mapping[str, float]],
     grams: NDArray[np.float64],
     folds: Sequence[int] | NDArray[np.int_],
-    alpha: float = RIDGE_ALPHA,
 ) -> NDArray[np.float64]:
     """Predict grams out of fold by Ridge on the colour statistics alone: (images, targets), clipped at 0.
 
@@ -132,7 +83,7 @@ def out_of_fold(
     predicted = np.zeros_like(grams)
     for fold in np.unique(numbers):
         held = numbers == fold
-        predicted[held] = ridge_predict(features[~held], grams[~held], features[held], alpha)
+        predicted[held] = ridge_predict(features[~held], grams[~held], features[held])
     return predicted
 
 
@@ -143,24 +94,11 @@ def colour_baseline(
     return out_of_fold([file_statistics(path) for path in photographs], grams, folds)
 
 
-def colour_baseline_r2(
-    photographs: Sequence[Path], grams: NDArray[np.float64], folds: Sequence[int] | NDArray[np.int_]
-) -> tuple[float, NDArray[np.float64]]:
-    """Score `colour_baseline` with the competition's metric: (R², out-of-fold predictions (images, 5)).
-
-    The columns of `grams` are in the order of `TARGETS`.
-    """
-    from kernel_src.competition.metric import weighted_r2
-
-    predicted = colour_baseline(photographs, grams, folds)
-    return float(weighted_r2(grams, predicted)), predicted
-
-
 def ridge_predict(
-    features: NDArray[np.float64], grams: NDArray[np.float64], unseen: NDArray[np.float64], alpha: float = RIDGE_ALPHA
+    features: NDArray[np.float64], grams: NDArray[np.float64], unseen: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Fit Ridge on standardised features (n, f), predict the grams of `unseen` (m, f), clipped at 0: (m, targets)."""
     mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
     x, level = (features - mean) / scale, grams.mean(axis=0)
-    weights = np.linalg.solve(x.T @ x + alpha * np.eye(x.shape[1]), x.T @ (grams - level))
+    weights = np.linalg.solve(x.T @ x + RIDGE_ALPHA * np.eye(x.shape[1]), x.T @ (grams - level))
     return np.asarray(np.maximum((unseen - mean) / scale @ weights + level, 0.0))

@@ -8,7 +8,6 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.progress import Steps
-from build.core.untrusted import checked_slug
 from build.kaggle.client import Kaggle, open_client
 from build.kaggle.competition_data import fetch_data
 from build.kaggle.dataset_folders import read_manifest, stage_dataset
@@ -20,6 +19,7 @@ from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.manifest import MANIFEST_FILE
+from kernel_src.runtime.untrusted import checked_slug
 
 DATA = Path("data")
 

@@ -1,10 +1,9 @@
 """Which folders a kernel needs beside the competition's data, held against those that were given."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from build.core.errors import UsageError
+from build.core.errors import Problem, UsageError
 from build.run.mock import dataset_slug
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.weight_sources import SOURCE_OF, how_to_get
@@ -38,30 +37,50 @@ def bundles_needed_by(name: str) -> dict[str, str]:
 
 
 def match_datasets(needed: Mapping[str, str], folders: Sequence[Path], option: str) -> dict[str, Path]:
-    """Give each needed dataset its folder, found by the slug that the folder's own files name, or its own name.
-
-    The weights that the package registry carries are made where they are needed and not given.
+    """Give each needed dataset its folder; the weights that the package registry carries are made where none is given.
 
     Raises:
         UsageError: with every dataset that lacks a folder and where to get it, and every folder that nothing asks for.
     """
     from build.weights.pretrained import LITE0_SLUG, lite0_dataset
 
-    reasons = [f"{folder} does not exist: {option} is for folders" for folder in folders if not folder.is_dir()]
-    given = {dataset_slug(folder): folder for folder in folders if folder.is_dir()}
-    if LITE0_SLUG in needed and LITE0_SLUG not in given:
-        given[LITE0_SLUG] = lite0_dataset(Path("out/weights") / LITE0_SLUG)
-    for slug, what in needed.items():
-        if slug not in given:
-            close = difflib.get_close_matches(slug, given, n=1)
-            hint = f" ({given[close[0]]} is called {close[0]!r})" if close else ""
-            cure = f"{how_to_get(slug)}; then " if slug in SOURCE_OF else ""
-            reasons.append(f"no folder for the dataset {slug}, {what}{hint} → {cure}give {option}DIR")
-    reasons += [
-        f"{folder} is the dataset {slug!r}, which nothing here asks for; asked for: {', '.join(needed) or 'none'}"
-        for slug, folder in given.items()
-        if slug not in needed
-    ]
-    if reasons:
-        raise UsageError("\n".join(reasons))
+    if LITE0_SLUG in needed and LITE0_SLUG not in {dataset_slug(folder) for folder in folders}:
+        folders = [*folders, lite0_dataset(Path("out/weights") / LITE0_SLUG)]
+    given, problems = match_folders(needed, folders, option)
+    if problems:
+        raise UsageError("\n".join(map(str, problems)))
     return given
+
+
+def match_folders(
+    needed: Mapping[str, str], folders: Sequence[Path], option: str, metadata: Path | None = None
+) -> tuple[dict[str, Path], list[Problem]]:
+    """Map the slug that each folder's own files name, or its own name, to the folder; and say what does not fit.
+
+    `needed` maps each slug to what it is for; `metadata` is the file that lists them, where one does.
+    """
+    where, cure = str(metadata or ""), f"leave this {option.strip(' =')} out"
+    if metadata:
+        cure = f"Kaggle would not mount it either: name it among the kernel's datasets and run `make build`, or {cure}"
+    given: dict[str, Path] = {}
+    problems = []
+    for folder in folders:
+        slug = dataset_slug(folder)
+        if not folder.is_dir():
+            problems.append(Problem(what=f"{folder} does not exist: {option} is for folders"))
+        elif slug in given:
+            problems.append(
+                Problem(what=f"{given[slug]} and {folder} are both dataset {slug!r}", cure="pass one of them")
+            )
+        else:
+            given[slug] = folder
+    there = f" (given: {', '.join(given)})" if given else ""
+    for slug in [slug for slug in needed if slug not in given]:
+        source = f"{how_to_get(slug)}; then " if slug in SOURCE_OF else ""
+        how = f"whose dataset-metadata.json or manifest.json names {slug!r}, or called so itself"
+        what = f"no folder for the dataset {slug}, {needed[slug]}{there}"
+        problems.append(Problem(what=what, where=where, cure=f"{source}give {option}DIR, {how}"))
+    for slug in [slug for slug in given if slug not in needed]:
+        what = f"{given[slug]} is the dataset {slug!r}, which nothing here asks for"
+        problems.append(Problem(what=f"{what}; asked for: {', '.join(needed) or 'none'}", where=where, cure=cure))
+    return given, problems

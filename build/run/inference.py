@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem, UsageError
+from build.core.errors import CheckFailed, Problem
 from build.notebooks.builder import check_notebook
 from build.run.datasets import bundles_needed_by, match_datasets
 from build.run.session import RUNS, LocalRun, only_one, run_kernel
+from build.run.training import check_competition
 from kernel_src.competition.constants import SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV
 from kernel_src.competition.submission import read_column, submission_problems
 from kernel_src.recipes.kernel_cards import kernel_card
@@ -41,8 +42,7 @@ def infer(
     """
     started = time.perf_counter()
     check_notebook(experiment, "infer")
-    if not (data / TEST_CSV).is_file():
-        raise UsageError(f"{data}: no {TEST_CSV}: DATA= is the competition's folder, unpacked")
+    check_competition(data, TEST_CSV)
     run = LocalRun(
         kernel="infer",
         experiment=experiment,

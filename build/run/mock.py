@@ -31,6 +31,7 @@ from kernel_src.competition.submission import read_column
 from kernel_src.runtime.untrusted import checked_slug, parsed_json
 
 Layout = Literal["new", "legacy"]
+MOCK_OWNER = "owner"  # of a dataset that is named without one
 HIDDEN_IMAGES = 37  # of a hidden test that is made up: unlike any public test, so that no count can be right by chance
 # Kaggle's client does not upload these, and the site unpacks archives.
 NOT_UPLOADED = {"dataset-metadata.json", "datapackage.json", "kernel-metadata.json", "model-metadata.json"}
@@ -74,7 +75,6 @@ def lay_out(
     layout: Layout,
     rerun: bool = False,
     hidden: Path | None = None,
-    owner: str = "owner",
     protected: bool = False,
     subfolders: bool = False,
 ) -> MockKaggle:
@@ -112,7 +112,7 @@ def lay_out(
             notes.append(_make_hidden_test(data, mount, protected=protected))
     for name, folder in sorted(datasets.items()):
         own, _, slug = name.rpartition("/")
-        mount = mock.input / "datasets" / (own or owner) / slug if layout == "new" else mock.input / slug
+        mount = mock.input / "datasets" / (own or MOCK_OWNER) / slug if layout == "new" else mock.input / slug
         mount.mkdir(parents=True)
         left_out = []
         for entry in sorted(folder.iterdir()):

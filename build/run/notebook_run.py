@@ -20,7 +20,10 @@ from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook, notebook_of
 from build.notebooks.metadata import kernel_slug
 from build.run.datasets import bundles_needed_by, match_datasets, needed_by
 from build.run.mock import dataset_slug, lay_out
+from build.run.rehearse.executed_cells import read_cells
+from build.run.rehearse.failure import explain_error
 from build.run.rehearse.page import render_html
+from build.run.rehearse.runner import CELL_FAILED, KERNEL_DIED, OK, execute
 from build.run.session import only_one
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -82,7 +85,12 @@ def run_notebook(
             say(f"note: {note}")
         executed = root / RUNS / f"{slug}.ipynb"
         started = time.perf_counter()
-        _execute(notebook, executed, mock.working, say)
+        say(f"{notebook.name} runs in {mock.working}")
+        status, message = execute(
+            notebook, executed, cwd=mock.working, kernel_name="python3", progress_bar=sys.stderr.isatty()
+        )
+        if status != OK:
+            raise CheckFailed([_problem(status, message, executed)])
         page = executed.with_suffix(".html")
         render_html(executed, page)
         return NotebookRun(
@@ -98,11 +106,20 @@ def run_notebook(
 
 def first_words(executed: Path) -> str:
     """Return the first line that a notebook printed, "" when it printed nothing."""
-    for cell in json.loads(executed.read_bytes())["cells"]:
-        for output in cell.get("outputs", []):
-            if output.get("name") == "stdout":
-                return "".join(output["text"]).partition("\n")[0]
+    for output in (output for cell in read_cells(executed).cells for output in cell.outputs):
+        if output.get("name") == "stdout":
+            return "".join(output["text"]).partition("\n")[0]
     return ""
+
+
+def _problem(status: int, message: str, executed: Path) -> Problem:
+    """Say which cell failed, and where that is in kernel_src; or how else the run ended."""
+    cells = read_cells(executed) if status == CELL_FAILED else None
+    if cells and (cell := cells.failing()) and (failure := explain_error(cells)):
+        what, cure = f"cell {cell.index + 1} failed: {failure.error}", f"see the traceback there, at {failure.source}"
+        return Problem(what=what, where=str(executed), cure=cure)
+    how = "the kernel crashed" if status == KERNEL_DIED else "the notebook could not be run"
+    return Problem(what=f"{how}: {message}", where=str(executed))
 
 
 def run(experiment: str, kernel: str, data: Path | None, weights: Sequence[Path], random: bool, as_json: bool) -> None:
@@ -129,7 +146,8 @@ def _datasets(
     given = list(weights)
     if not given:
         places = [root / "out" / "demo" / "bundle", *(root / "out" / "bundles" / name for name in trained.values())]
-        given = [place for place in places if place.is_dir() and dataset_slug(place) in needed]
+        found = {dataset_slug(place): place for place in places if place.is_dir()}
+        given = [place for slug, place in found.items() if slug in needed]
     nets = {slug: name for slug, name in trained.items() if not EXPERIMENTS[name].is_frozen}
     if random:
         there = {dataset_slug(place) for place in given}
@@ -165,27 +183,3 @@ def _painted(root: Path, say: Say) -> Path:
         say(f"painting the demo's competition → {root / DEMO_DATA} (half a minute, once)")
         paint_competition(root / DEMO_DATA.parent)
     return root / DEMO_DATA
-
-
-# -- running -------------------------------------------------------------------------------------------------------
-
-
-def _execute(notebook: Path, executed: Path, working: Path, say: Say) -> None:
-    """Run a notebook; what has run is on disk at every moment.
-
-    Raises:
-        CheckFailed: a cell failed, or the kernel crashed.
-    """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-
-    say(f"{notebook.name} runs in {working}")
-    try:
-        papermill.execute_notebook(
-            notebook, executed, cwd=working, kernel_name="python3", progress_bar=sys.stderr.isatty()
-        )
-    except papermill.PapermillExecutionError as error:
-        what = f"cell {error.cell_index + 1} failed: {error.ename}: {error.evalue}"
-        raise CheckFailed([Problem(what=what, where=str(executed), cure="see the traceback there")]) from None
-    except DeadKernelError as error:
-        raise CheckFailed([Problem(what=f"the kernel crashed: {error}", where=str(executed))]) from None

@@ -94,14 +94,14 @@ def files_sha256(paths: Iterable[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
-def parameterised(kernel: str, values: Mapping[str, object], root: Path = ROOT) -> str:
+def parameterised(kernel: str, values: Mapping[str, object]) -> str:
     """Return the source of a kernel script with other values in its cell tagged `parameters`, line by line the same.
 
     Raises:
         CheckFailed: the script does not parse, or its cell does not assign one of the names.
     """
-    library = Library(root)
-    path = root / KERNELS_FOLDER / f"{kernel}.py"
+    library = Library(ROOT)
+    path = ROOT / KERNELS_FOLDER / f"{kernel}.py"
     script = library.read(path, MAIN, ".".join(KERNELS_FOLDER.parts))
     if script is None:
         raise CheckFailed(library.problems)

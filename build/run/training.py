@@ -121,14 +121,14 @@ def train(
     return result
 
 
-def check_competition(data: Path) -> None:
+def check_competition(data: Path, table: str = TRAIN_CSV) -> None:
     """Refuse a folder that is not there, before anything is hashed.
 
     Raises:
         UsageError: it is not the competition's.
     """
-    if not (data / TRAIN_CSV).is_file():
-        raise UsageError(f"{data}: no {TRAIN_CSV}: DATA= is the competition's folder, unpacked")
+    if not (data / table).is_file():
+        raise UsageError(f"{data}: no {table}: DATA= is the competition's folder, unpacked")
 
 
 def run(

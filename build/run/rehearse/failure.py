@@ -1,9 +1,8 @@
 """What a failing notebook shows: the cell, its last lines, and the traceback in terms of `kernel_src/`."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from build.core.foreign_text import hide_secrets, shown
 from build.run.rehearse.executed_cells import Cells, CodeCell, error_of
@@ -36,10 +35,6 @@ class Failure:
             object.__setattr__(self, name, shown(getattr(self, name)))
         for name in ("traceback", "last_lines"):
             object.__setattr__(self, name, tuple(map(shown, getattr(self, name))))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the same as a dictionary."""
-        return asdict(self)
 
     def as_text(self) -> str:
         """Write it out for a terminal, the line that says most last."""

@@ -1,13 +1,12 @@
 """What came of a run: network attempts, the failure, the times, the submission, each read from what the run left."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from build.core.errors import CheckFailed, Problem
-from build.core.untrusted import plain_text
+from build.core.untrusted import object_in, plain_text
 from build.run.rehearse.executed_cells import Cells, CodeCell
 from build.run.rehearse.failure import Failure, explain_error, explain_stop
 from build.run.rehearse.report import CellTime, NetworkAttempt, SubmissionCheck
@@ -33,14 +32,6 @@ LARGEST_NOTE = 16 << 20  # bytes, of any file in which a run notes how it goes
 SCALE_IMAGES = 800  # about the size of the competition's hidden test
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a run may use."""
-
-    limit_s: float
-    memory_gb: float
-
-
 def read_text(path: Path) -> str:
     """Read what a run left in the box, which the notebook can write to: "" where it is no plain file."""
     try:
@@ -51,22 +42,13 @@ def read_text(path: Path) -> str:
 
 def read_lines(path: Path, **fields: type) -> list[dict[str, Any]]:
     """Read JSON lines that have these fields, of these types; others, and a last line cut short, are left out."""
-    entries = map(read_json, read_text(path).split("\n")[:-1])
+    entries = map(object_in, read_text(path).split("\n")[:-1])
     return [
         entry
         for entry in entries
         if all(isinstance(entry.get(name), kind) and not isinstance(entry[name], bool) for name, kind in fields.items())
         and math.isfinite(entry.get("time", 0.0))
     ]
-
-
-def read_json(text: str) -> dict[str, Any]:
-    """Read a JSON object; an empty one where the text is none."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _read_progress(scratch: Scratch) -> list[dict[str, Any]]:
@@ -118,7 +100,9 @@ def _running_at(time: float, scratch: Scratch, cells: Cells) -> CodeCell | None:
     return cells.at(begun[-1]) if begun else None
 
 
-def find_failure(watched: Watched, scratch: Scratch, cells: Cells, limits: Limits) -> Failure | None:
+def find_failure(
+    watched: Watched, scratch: Scratch, cells: Cells, *, limit_s: float, memory_gb: float
+) -> Failure | None:
     """Explain why the notebook did not run to its end; None if it did."""
     cell = last_started(scratch, cells)
     where = f" in cell In[{cell.number}]" if cell else " before the first cell"
@@ -128,12 +112,12 @@ def find_failure(watched: Watched, scratch: Scratch, cells: Cells, limits: Limit
         return explain_stop(kind, error, cells, cell, output=output, stacks=read_text(scratch.stacks))
 
     if watched.stopped_by == "time":
-        return stop("time", f"time limit of {limits.limit_s:g} s exceeded{where} after {watched.seconds:.1f} s")
+        return stop("time", f"time limit of {limit_s:g} s exceeded{where} after {watched.seconds:.1f} s")
     if watched.stopped_by == "memory":
-        return stop("memory", f"memory limit of {limits.memory_gb:g} GB exceeded{where}: {watched.peak_gb:.2f} GB")
+        return stop("memory", f"memory limit of {memory_gb:g} GB exceeded{where}: {watched.peak_gb:.2f} GB")
     if error := setup_error(scratch):
         return stop("setup", f"the sandbox could not be set up: {error}")
-    result = read_json(read_text(scratch.result))
+    result = object_in(read_text(scratch.result))
     if not isinstance(result.get("message"), str):
         error = f"papermill itself came to an end{where} (status {watched.exit_status})"
         return stop("killed", error, output=read_text(scratch.log))
@@ -201,7 +185,7 @@ def check_submission(working: Path, expected: Expected) -> SubmissionCheck:
 
 def inference_report(working: Path) -> dict[str, Any]:
     """Read what the notebook says of its own prediction; nothing if it says nothing usable."""
-    return read_json(read_text(working / INFERENCE_REPORT))
+    return object_in(read_text(working / INFERENCE_REPORT))
 
 
 def stated_device(said: dict[str, Any]) -> dict[str, Any]:

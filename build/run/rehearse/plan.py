@@ -11,11 +11,11 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.metadata import MODEL_FORM, MODEL_HANDLE
-from build.run.mock import dataset_slug
+from build.run.datasets import match_folders
+from build.run.mock import MOCK_OWNER
 
 METADATA_FILE = "kernel-metadata.json"
 PLACEHOLDER_OWNER = "OWNER"  # committed metadata has this where the account goes
-MOCK_OWNER = "owner"
 
 
 @dataclass(frozen=True)
@@ -76,34 +76,9 @@ def read_plan(metadata: Path, weights: Sequence[Path], models: Mapping[str, Path
                 cure="list one",
             )
         )
-    given: dict[str, Path] = {}
-    for folder in weights:
-        slug = dataset_slug(folder)
-        if slug in given:
-            problems.append(
-                Problem(what=f"{given[slug]} and {folder} are both dataset {slug!r}", cure="pass one of them")
-            )
-        given[slug] = folder
     listed = {name.rpartition("/")[2]: name for name in content.get("dataset_sources") or []}
-    problems += [
-        Problem(
-            what=f"dataset {slug!r} is listed, but no folder was given for it"
-            + (f" (given: {', '.join(given)})" if given else ""),
-            where=str(metadata),
-            cure=f"pass --weights DIR whose dataset-metadata.json or manifest.json names {slug!r}, or called so itself",
-        )
-        for slug in listed
-        if slug not in given
-    ]
-    problems += [
-        Problem(
-            what=f"dataset {slug!r} ({folder}) is not listed, so Kaggle would not mount it",
-            where=str(metadata),
-            cure=f"name {slug!r} among the kernel's datasets and run `make build`, or leave this --weights out",
-        )
-        for slug, folder in given.items()
-        if slug not in listed
-    ]
+    given, unmatched = match_folders(dict.fromkeys(listed, "which is listed"), weights, "--weights ", metadata)
+    problems += unmatched
     problems += _model_problems(content.get("model_sources") or [], models, metadata)
     if problems:
         raise CheckFailed(problems)

@@ -12,7 +12,7 @@ from build.notebooks.notebook_file import NotANotebook, read_bytes, read_noteboo
 from build.notebooks.seal import is_untouched
 from build.run.mock import Layout, MockKaggle, competition_folder, lay_out, tree_sha256
 from build.run.rehearse.executed_cells import Cells, read_cells
-from build.run.rehearse.findings import Limits, cell_times, read_expected
+from build.run.rehearse.findings import cell_times, read_expected
 from build.run.rehearse.keepsakes import describe_odd_files, find_odd_files, keep_executed, keep_working
 from build.run.rehearse.page import render_html
 from build.run.rehearse.plan import METADATA_FILE, read_plan
@@ -42,13 +42,12 @@ def rehearse(
     memory_gb: float = MEMORY_GB,
     out: Path,
     device: Device = "real",
-    metadata: Path | None = None,
     isolation: str = "auto",
     say: Say = lambda line: None,
 ) -> Report:
     """Run a built notebook as Kaggle would, and report; what the notebook does wrong is in the report, never raised.
 
-    Mounts what `metadata` (kernel-metadata.json beside the notebook by default) lists: the competition from `data`, the
+    Mounts what kernel-metadata.json beside the notebook lists: the competition from `data`, the
     datasets from the `weights` folders, each Kaggle Model from the folder that `models` has for its handle. Leaves in
     `out`: report.json, <slug>.executed.ipynb, <slug>.html and working/, which is what the notebook wrote. `say` is
     called with each line of progress.
@@ -63,7 +62,7 @@ def rehearse(
         cells, content = read_cells(notebook), read_bytes(notebook)
     except NotANotebook as error:
         raise UsageError(f"{notebook} {error}") from None
-    plan = read_plan(metadata or notebook.with_name(METADATA_FILE), weights, models)
+    plan = read_plan(notebook.with_name(METADATA_FILE), weights, models)
     chosen = choose_isolation(isolation)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -111,7 +110,8 @@ def rehearse(
             mock=mock,
             scratch=scratch,
             watched=watched,
-            limits=Limits(limit_s=limit_s, memory_gb=memory_gb),
+            limit_s=limit_s,
+            memory_gb=memory_gb,
             isolation=chosen,
             layout=layout,
             rerun=rerun,

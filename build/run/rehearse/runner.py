@@ -1,4 +1,4 @@
-"""Execute one notebook with papermill, as Kaggle does; a script, run in a fresh process inside the sandbox.
+"""Execute one notebook with papermill, as Kaggle does. A rehearsal runs this file as a script inside the sandbox.
 
 `python -P runner.py SETTINGS.json` with `{notebook, executed, cwd, progress, output, result}`. The partial notebook is
 on disk at every moment, `progress` gets one JSON line when a cell starts and one when it ends, and `output` holds what
@@ -14,11 +14,25 @@ from typing import Any
 OK, CELL_FAILED, KERNEL_DIED, OTHER = 0, 1, 3, 4
 
 
-def main(settings: dict[str, str]) -> int:
-    """Run the notebook; return the exit status and write the same in words to `result`."""
+def execute(notebook: str | Path, executed: str | Path, **options: Any) -> tuple[int, str]:
+    """Run a notebook to its end, or to its first error; return how it ended: OK, CELL_FAILED, …, and in words."""
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
+
+    try:
+        papermill.execute_notebook(notebook, executed, **options)
+    except papermill.PapermillExecutionError as error:
+        return CELL_FAILED, f"{error.ename}: {error.evalue}"
+    except DeadKernelError as error:
+        return KERNEL_DIED, str(error)
+    except (NoSuchKernel, OSError, RuntimeError, ValueError, papermill.exceptions.PapermillException) as error:
+        return OTHER, f"{type(error).__name__}: {error}"
+    return OK, "every cell ran"
+
+
+def main(settings: dict[str, str]) -> int:
+    """Run the notebook; return the exit status and write the same in words to `result`."""
     from papermill.engines import NBClientEngine, papermill_engines
 
     progress = Path(settings["progress"])
@@ -45,34 +59,23 @@ def main(settings: dict[str, str]) -> int:
             super().execute_managed_notebook(nb_man, kernel_name, **options)
 
     papermill_engines.register("rehearsal", ReportingEngine)
-    try:
-        papermill.execute_notebook(
-            settings["notebook"],
-            settings["executed"],
-            engine_name="rehearsal",
-            cwd=settings["cwd"],
-            progress_bar=False,
-            stdout_file=output,
-            stderr_file=output,
-        )
-    except papermill.PapermillExecutionError as error:
-        return _finish(settings, CELL_FAILED, f"{error.ename}: {error.evalue}")
-    except DeadKernelError as error:
-        return _finish(settings, KERNEL_DIED, str(error))
-    except (NoSuchKernel, OSError, RuntimeError, ValueError, papermill.exceptions.PapermillException) as error:
-        return _finish(settings, OTHER, f"{type(error).__name__}: {error}")
-    return _finish(settings, OK, "every cell ran")
+    status, message = execute(
+        settings["notebook"],
+        settings["executed"],
+        engine_name="rehearsal",
+        cwd=settings["cwd"],
+        progress_bar=False,
+        stdout_file=output,
+        stderr_file=output,
+    )
+    Path(settings["result"]).write_text(json.dumps({"status": status, "message": message}))
+    return status
 
 
 def _append(progress: Path, cell: Any, index: int | None, state: str) -> None:
     if cell.cell_type == "code":
         with progress.open("a") as handle:
             handle.write(json.dumps({"index": index, "state": state, "time": time.time()}) + "\n")
-
-
-def _finish(settings: dict[str, str], status: int, message: str) -> int:
-    Path(settings["result"]).write_text(json.dumps({"status": status, "message": message}))
-    return status
 
 
 if __name__ == "__main__":

@@ -251,6 +251,3 @@ def setup_error(scratch: Scratch) -> str:
     if "started" in said:
         return ""
     return scratch.log.read_text(errors="replace").strip()[-500:] or "the launcher reported nothing"
-
-
-__all__ = ["Device", "Isolation", "Scratch", "best_isolation", "choose_isolation", "start_notebook"]

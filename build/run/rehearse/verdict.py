@@ -15,7 +15,6 @@ from build.run.rehearse.failure import Failure
 from build.run.rehearse.findings import (
     INFERENCE_REPORT,
     Expected,
-    Limits,
     cell_times,
     check_submission,
     find_failure,
@@ -43,7 +42,8 @@ class Run:
     mock: MockKaggle
     scratch: Scratch
     watched: Watched
-    limits: Limits
+    limit_s: float
+    memory_gb: float
     isolation: Isolation
     layout: Layout
     rerun: bool
@@ -58,7 +58,7 @@ class Run:
 def judge(run: Run) -> Report:
     """Look at everything that the run left behind."""
     cells = read_cells(run.executed)
-    failure = find_failure(run.watched, run.scratch, cells, run.limits)
+    failure = find_failure(run.watched, run.scratch, cells, limit_s=run.limit_s, memory_gb=run.memory_gb)
     attempts = network_attempts(run.scratch, cells)
     said = inference_report(run.mock.working)
     training = is_training(run.notebook)
@@ -94,9 +94,9 @@ def judge(run: Run) -> Report:
         rerun=run.rerun,
         layout=run.layout,
         seconds=round(run.watched.seconds, 3),
-        limit_s=run.limits.limit_s,
+        limit_s=run.limit_s,
         peak_rss_gb=round(run.watched.peak_gb, 3),
-        memory_gb=run.limits.memory_gb,
+        memory_gb=run.memory_gb,
         isolation=run.isolation.as_json(),
         network_attempts=len(attempts),
         network=attempts,

@@ -9,6 +9,7 @@ import json
 import os
 import unicodedata
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -210,7 +211,7 @@ def test_no_log_does_either(pieces: list[tuple[str, str]], message: str) -> None
     for text in (log, "".join(data for _, data in pieces)):
         assert is_clean(log_text(text))
         failure = explain_log(text, Cells(()), message)
-        assert is_clean(failure.as_text()) and is_clean(json.dumps(failure.as_json(), ensure_ascii=False))
+        assert is_clean(failure.as_text()) and is_clean(json.dumps(asdict(failure), ensure_ascii=False))
 
 
 def test_a_key_cut_in_two_by_another_stream_is_found() -> None:

@@ -33,6 +33,12 @@ def test_a_folder_is_known_by_the_slug_that_its_files_name(tmp_path: Path) -> No
     assert match_datasets({"i2b-x": "x"}, [here], "--pretrained ") == {"i2b-x": here}
 
 
+def test_two_folders_of_one_dataset_are_refused(tmp_path: Path) -> None:
+    twins = [folder(tmp_path / "one", "i2b-x"), folder(tmp_path / "two", "i2b-x")]
+    with pytest.raises(UsageError, match="one and .*two are both dataset 'i2b-x' → pass one of them"):
+        match_datasets({"i2b-x": "x"}, twins, "WEIGHTS=")
+
+
 def test_what_is_missing_says_where_it_comes_from_and_what_is_too_much_is_named(tmp_path: Path) -> None:
     needed = needed_by(EXPERIMENTS["v7"])
     other = folder(tmp_path / "other", "i2b-other")

@@ -44,10 +44,10 @@ def images_of(table: Path) -> list[str]:
 
 
 def test_the_new_layout_sorts_mounts_by_kind_and_owner(tmp_path: Path, data: Path, bundle: Path) -> None:
-    mock = mock_of(tmp_path, data, datasets={"i2b-toy-weights": bundle, "someone/backbones": bundle}, owner="me")
+    mock = mock_of(tmp_path, data, datasets={"i2b-toy-weights": bundle, "someone/backbones": bundle})
     assert (mock.input / "competitions" / SLUG / "train.csv").is_file()
     assert (mock.input / "competitions" / SLUG / "test" / "ID1010000.jpg").is_file()
-    assert (mock.input / "datasets/me/i2b-toy-weights/fold0.bin").is_file()
+    assert (mock.input / "datasets/owner/i2b-toy-weights/fold0.bin").is_file()
     assert (mock.input / "datasets/someone/backbones/fold0.bin").is_file()
     assert mock.working.is_dir() and not list(mock.working.iterdir())
 

@@ -53,6 +53,7 @@ def test_a_cell_that_fails_is_named_and_what_ran_is_kept(tmp_path: Path, tiny_co
     with pytest.raises(CheckFailed, match="cell 2 failed: ZeroDivisionError") as failed:
         run_notebook("demo", "infer", data=tiny_competition, weights=[write_bundle(tmp_path / "bundle")], root=tmp_path)
     assert first_words(Path(failed.value.problems[0].where)) == "first"
+    assert "In[2], line 1" in failed.value.problems[0].cure
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,10 @@ def test_only_what_the_metadata_lists_can_be_mounted(tmp_path: Path) -> None:
         rehearse(notebook, data=data, weights=[given], out=tmp_path / "out")
     text = str(failed.value)
     assert len(failed.value.problems) == 3, text
-    assert "'i2b-listed' is listed, but no folder was given for it (given: i2b-given)" in text
-    assert "pass --weights DIR" in text and "'i2b-given'" in text and "would not mount it" in text
+    assert (
+        f"{notebook.with_name('kernel-metadata.json')}: no folder for the dataset i2b-listed, which is listed" in text
+    )
+    assert "(given: i2b-given) → give --weights DIR" in text and "'i2b-given'" in text and "would not mount it" in text
     assert "OWNER/other" in text and "carry it in a dataset" in text
 
 
