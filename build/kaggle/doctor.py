@@ -89,10 +89,10 @@ def as_findings(about: str, failed: CheckFailed) -> Iterator[Finding]:
         yield Finding("fail", text, problem.cure, about)
 
 
-def as_line(finding: Finding, terminal: bool | None = None) -> str:
+def as_line(finding: Finding) -> str:
     """Write a finding on one line, coloured where it goes to a terminal; a second look for secrets costs nothing."""
     level = finding.level.ljust(4)
-    if sys.stdout.isatty() if terminal is None else terminal:
+    if sys.stdout.isatty():
         level = f"\x1b[{COLOURS[finding.level]}m{level}\x1b[0m"
     cure = f" → {finding.cure}" if finding.cure else ""
     return f"{level}  {shown(f'{finding.about:<12} {finding.text}{cure}')}"

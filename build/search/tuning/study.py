@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "journal.log"
-PRUNERS = ("median", "hyperband", "none")
 BUSY_S = 60  # that SQLite waits for another process
 CREATING_TRIES = 5
 HEARTBEAT_S = 60  # a database forgets a machine that has not been heard of for some of these
