@@ -1,7 +1,8 @@
 """The verbs that speak with Kaggle: data, datasets, notebooks, submissions, and what is known of them."""
 
-import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from build.core.errors import UsageError
 from build.core.options import AsJson, Conflicts, Parameters
+from build.core.printing import print_json
 
 if TYPE_CHECKING:
     from build.kaggle.flow import PushOptions
@@ -150,9 +152,24 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build doctor
     """
-    from build.kaggle.doctor import run
+    from build.core.foreign_text import shown_value
+    from build.kaggle.doctor import Finding, as_line, examine
 
-    run(as_json)
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json and not finding.absent:
+            print(as_line(finding), flush=True)
+    failed = sum(finding.level == "fail" for finding in findings)
+    if as_json:
+        print_json({"ok": not failed, "findings": shown_value([asdict(finding) for finding in findings])})
+    else:
+        for about, count in Counter(finding.about for finding in findings if finding.absent).items():
+            cure = "push-inference and push-training upload what they need; --json names each"
+            print(as_line(Finding("ok", f"{count} more are not on Kaggle (yet)", cure, about)))
+        print(f"{failed} of {len(findings)} would stop a push" if failed else "nothing stops a push")
+    if failed:
+        raise SystemExit(1)
 
 
 def preflight_verb(
@@ -167,9 +184,15 @@ def preflight_verb(
 
     Example: python -m build preflight, then python -m build preflight --accept
     """
-    from build.kaggle.preflight import run
+    from build.kaggle.preflight import accept_latest, look, show
+    from build.kaggle.preparation import one_push
 
-    run(as_json, accept=accept, again=again, overwrite=overwrite)
+    if accept:
+        accept_latest(as_json)
+        return
+    with one_push("make preflight") as journal:
+        report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
+    show(report, result, as_json)
 
 
 def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Journal"], dict[str, Any]]) -> None:
@@ -180,7 +203,7 @@ def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Jou
     with one_push(options.command(verb)) as journal:
         result = flow(options, journal)
     if options.quiet:
-        print(json.dumps({"ok": True, **result}, indent=2))
+        print_json({"ok": True, **result})
     elif result.get("nothing_left_to_do"):
         print("nothing left to do; --again (make: AGAIN=1) would submit once more")
     elif "next" in result:

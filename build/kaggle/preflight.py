@@ -14,11 +14,12 @@ from typing import Any
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_value
 from build.core.image import IMAGE
+from build.core.printing import print_json
 from build.core.progress import Steps, watching
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import current_attempt, pushed_before
 from build.kaggle.preflight_report import Compared, accept_report, as_lines, compare, read_seen
-from build.kaggle.preparation import account, one_push, push_unless_edited
+from build.kaggle.preparation import account, push_unless_edited
 from build.kaggle.runs import download, wait_for_run
 from build.kaggle.staging import Staged, stage
 from build.notebooks.builder import NOTEBOOKS, ROOT, build, preflight_card
@@ -31,21 +32,6 @@ LATEST = Path("out", "push", REPORT)  # the newest report, until it is accepted 
 LARGEST_BYTES = 10**7
 STEPS = 6
 ACCEPT = "python -m build preflight --accept"
-
-
-def run(as_json: bool, *, accept: bool = False, again: bool = False, overwrite: bool = False) -> None:
-    """Look at the live image and print the comparison, or take the last one over.
-
-    Raises:
-        CheckFailed: a step failed, or the report is not what it should be.
-        UsageError: nothing to accept, or another push is running here.
-    """
-    if accept:
-        _accept(as_json)
-        return
-    with one_push("make preflight") as journal:
-        report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
-    _show(report, result, as_json)
 
 
 def look(journal: Journal, *, again: bool, overwrite: bool, quiet: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -113,12 +99,13 @@ def _read_safely(path: Path) -> Iterator[None]:
         raise CheckFailed([Problem(what=what, where=str(path), cure="run the preflight with --again")]) from None
 
 
-def _show(report: dict[str, Any], result: dict[str, Any], as_json: bool) -> None:
+def show(report: dict[str, Any], result: dict[str, Any], as_json: bool) -> None:
+    """Print the comparison of a report with what the kit assumes."""
     compared = compare(report)
     news = [one for one in compared if one.verdict != "ok"]
     if as_json:
         lines = [asdict(one) for one in compared]
-        print(json.dumps({"ok": True, **result, "compared": lines, "report": str(LATEST)}, indent=2))
+        print_json({"ok": True, **result, "compared": lines, "report": str(LATEST)})
         return
     print("\n".join(as_lines(compared)))
     print(f"whole report: {LATEST}")
@@ -130,7 +117,12 @@ def _count(news: list[Compared]) -> str:
     return f"{differ} differ from what the kit assumes, {len(news) - differ} learnt" if news else "all as assumed"
 
 
-def _accept(as_json: bool) -> None:
+def accept_latest(as_json: bool) -> None:
+    """Take the last report over.
+
+    Raises:
+        UsageError: there is none.
+    """
     if not LATEST.is_file():
         raise UsageError(f"{LATEST} does not exist: run `make preflight` first, and look at what it prints")
     report = read_report(LATEST.parent)

@@ -10,7 +10,9 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.parameters import literal
+from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiment import ExperimentError, checked_experiment_name
+from kernel_src.recipes.experiments import EXPERIMENTS
 
 LINE_LENGTH = 120
 
@@ -34,16 +36,24 @@ def read_entries(path: Path, variable: str) -> dict[str, dict[str, Any]]:
     )
 
 
-def check_name(name: str, option: str) -> None:
-    """Make sure that a recipe can have this name.
+def check_free(name: str, option: str, written: Mapping[str, Any]) -> None:
+    """Make sure that a recipe can have this name; `written` are the entries that may be replaced.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot, or a recipe written by hand has it.
     """
     try:
         checked_experiment_name(name)
     except ExperimentError as error:
         raise UsageError(f"{option}: {error}") from None
+    if name in {**EXPERIMENTS, **ENSEMBLES} and name not in written:
+        raise UsageError(f"{option} {name}: there is such an experiment, written by hand; choose another name")
+
+
+def module_source(heading: str, variable: str, entries: Mapping[str, Any]) -> str:
+    """Write the module, sorted by name, in the formatter's style."""
+    head = f"{variable}: dict[str, dict[str, Any]] = "
+    return f"{heading}{head}{formatted(dict(sorted(entries.items())), used=len(head))}\n"
 
 
 def formatted(value: object, indent: int = 0, used: int = 0) -> str:

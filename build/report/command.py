@@ -1,6 +1,5 @@
 """The verbs `report` and `scores`: one experiment on one page, and the ledger."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +8,10 @@ import typer
 
 from build.core.errors import UsageError
 from build.core.options import AsJson
+from build.core.printing import print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from build.report.diagnostics.diagnosis import Diagnostics
     from build.scores.board import Board
 
 REPORTS = Path("out", "reports")
@@ -67,7 +68,7 @@ def report_verb(
             "bytes": len(text.encode()),
             "diagnosis": record.diagnosis and record.diagnosis.as_json(),
         }
-        print(json.dumps(value, indent=2, allow_nan=False))
+        print_json(value)
         return
     print(verdict.sentence)
     for one in record.missing:
@@ -82,7 +83,6 @@ def _diagnose(oof: str, data: Path | None, submission: Path | None, out: Path | 
     from build.core.pages import require_place
     from build.report.diagnostics.diagnosis import diagnose
     from build.report.diagnostics.page import page
-    from build.report.diagnostics.summary import show
     from build.report.places import data_tables
     from kernel_src.competition.constants import TRAIN_FOLDER
     from kernel_src.runtime.files import write_text
@@ -94,9 +94,9 @@ def _diagnose(oof: str, data: Path | None, submission: Path | None, out: Path | 
     if out is not None:
         write_text(out, page(diagnostics))
     if as_json:
-        print(json.dumps(diagnostics.as_json(), indent=2, allow_nan=False))
+        print_json(diagnostics.as_json())
         return
-    show(diagnostics)
+    show_diagnostics(diagnostics)
     print(f"written: {out}" if out is not None else "--out FILE writes all of it, with plots and photographs")
 
 
@@ -159,7 +159,7 @@ def _board(
     if html is not None:
         write_text(html, page(result))
     if as_json:
-        print(json.dumps(result.as_json(), indent=2, allow_nan=False))
+        print_json(result.as_json())
         return
     show_board(result)
     if html is not None:
@@ -168,29 +168,70 @@ def _board(
 
 def show_board(result: "Board") -> None:
     """Print the pairs, and last of all the expectation."""
-    from rich.console import Console
-    from rich.table import Table
+    from build.core.pages import fmt, interval
 
-    console = Console()
-    pairs = Table(box=None, padding=(0, 1, 0, 0), title="CV against public")
-    pairs.add_column("model", overflow="fold")
-    for column in ("CV", "95 %", "public", "private", "public − CV"):
-        pairs.add_column(column, justify="right", no_wrap=True)
+    own = []
     for one in result.points:
-        known = one.low is not None and one.high is not None
-        interval = f"[{one.low:.3f}, {one.high:.3f}]" if known else ""
-        pairs.add_row(one.name, f"{one.cv:.4f}", interval, f"{one.public:.4f}", "", f"{one.public - one.cv:+.3f}")
+        reach = f"[{one.low:.3f}, {one.high:.3f}]" if one.low is not None and one.high is not None else ""
+        own.append((one.name, f"{one.cv:.4f}", reach, f"{one.public:.4f}", "", f"{one.public - one.cv:+.3f}"))
+    published = []
     for other in result.published:
-        numbers = ["" if value is None else f"{value:.3f}" for value in (other.cv, other.public, other.private)]
+        cv, *scores = (fmt(value, ".3f", "") for value in (other.cv, other.public, other.private))
         gap = "" if other.cv is None or other.public is None else f"{other.public - other.cv:+.3f}"
-        pairs.add_row(f"({other.series}: {other.model})", numbers[0], "", *numbers[1:], gap, style="dim")
-    console.print(pairs)
-    lines = list(result.notes)
-    if result.by_others:
-        told = result.by_others
-        lines.append(
-            f"by the {told.points} published pairs alone: {told.estimate:.2f} [{told.low:.2f}, {told.high:.2f}]; other "
-            "models, other formulas: nothing is decided by that"
+        published.append((f"({other.series}: {other.model})", cv, "", *scores, gap))
+    columns = ["CV", "95 %", "public", "private", "public − CV"]
+    print_table("CV against public", ["model"], columns, own, dim=published)
+    for note in result.notes:
+        print_line(note)
+    if others := result.by_others:
+        print_line(
+            f"by the {others.points} published pairs alone: {interval(others, '.2f')}; other models, other formulas: "
+            "nothing is decided by that"
         )
-    for line in (*lines, result.words()):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_line(result.words())
+
+
+def show_diagnostics(diagnostics: "Diagnostics") -> None:
+    """Print the short of a diagnosis; the warnings last."""
+    from build.core.pages import interval
+    from kernel_src.competition.constants import TARGETS
+
+    score, worst = diagnostics.comparison.models[0], diagnostics.worst
+    print_line(
+        f"{diagnostics.subject.name}: official R² {interval(score, '.3f')}, "
+        f"{len(diagnostics.subject.validation.image_ids)} images of {score.groups} groups"
+    )
+    targets = []
+    for one in diagnostics.targets:
+        r2 = "–" if one.r2 is None else f"{one.r2.estimate:.3f}"
+        targets.append((one.target, r2, f"{one.bias_g:+.2f}", f"{one.rmse_g:.1f}", f"{one.share:.0%}"))
+    share = "share of the squared error"
+    print_table("errors in g", ["target"], ["R²", "bias", "RMSE", share], targets, wrap=True)
+    parts = [
+        (f"{kind}{part.name}", str(part.images), f"{part.bias_g[-1]:+.1f}", f"{part.error_g:.1f}", f"{part.share:.0%}")
+        for kind, rows in (("", diagnostics.states), ("", diagnostics.species), ("fold ", diagnostics.folds))
+        for part in rows or ()
+    ]
+    print_table("", ["part"], ["images", "bias of Total, g", "error, g", share], parts, wrap=True)
+    costs = []
+    for image in worst.images:
+        i = TARGETS.index(image.costliest)
+        grams = f"{image.predicted_g[i]:.0f}", f"{image.truth_g[i]:.0f}"
+        costs.append((image.image_id, image.group, image.costliest, *grams, f"{image.share:.1%}"))
+    columns = ["of", "costliest", "predicted", "truth, g", "share"]
+    print_table("the worst images", ["image"], columns, costs, wrap=True)
+    print_line(
+        f"{len(worst.images)} images hold {worst.share:.0%} of the squared error; {worst.hold_half} hold half of it"
+    )
+    for zero in diagnostics.zeros:
+        print_line(
+            f"{zero.target} is 0 on {zero.images} images: predicted {zero.predicted_g:.1f} g there on average, "
+            f"at a cost of {zero.cost_r2:.4f} R²"
+        )
+    if diagnostics.shift is not None:
+        far = [one.target for one in diagnostics.shift.targets if one.unusual]
+        few = "too few to compare" if not diagnostics.shift.targets else "none is further off than visits are"
+        words = f"unlike for {', '.join(far)}" if far else few
+        print_line(f"test predictions ({diagnostics.shift.images} images): {words}")
+    for warning in diagnostics.warnings:
+        print_line(f"warning: {warning}", "yellow")

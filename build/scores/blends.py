@@ -13,6 +13,7 @@ Stacking on out-of-fold predictions: Wolpert, Neural Networks 5, 1992; non-negat
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -148,6 +149,16 @@ class BlendResult:
     def gain(self, a: str, b: str) -> Interval:
         """Return the score of one rung minus that of another."""
         return self.comparison.pair(RUNGS.index(a), RUNGS.index(b))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `--json` prints: as `compare`, and the choice."""
+        return {
+            **self.comparison.as_json(),
+            "single": self.single,
+            "choices": dict(self.choices),
+            "naive_r2": self.naive_r2,
+            "recommended": self.recommended,
+        }
 
 
 SINGLE, MEAN, NESTED = RUNGS = ("best single", "mean", "nested blend")

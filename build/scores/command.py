@@ -1,15 +1,19 @@
 """The verbs `compare` and `blend`: a table for people, a page, or JSON for scripts."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.options import AsJson
+from build.core.printing import print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from build.scores.blends import BlendResult
     from build.scores.comparison import Comparison
+    from build.scores.constraint_comparison import ConstraintGain
 
 Files = Annotated[
     list[str], typer.Argument(metavar="A B …", help="Out-of-fold CSVs or run folders; NAME=PATH gives it a name.")
@@ -35,7 +39,7 @@ def compare_verb(
     """
     from build.core.pages import require_place
     from build.scores.comparison import compare_files
-    from build.scores.constraint_comparison import constraint_gains, gain_json, show_gains
+    from build.scores.constraint_comparison import constraint_gains
     from build.scores.page import page
     from kernel_src.runtime.files import write_text
 
@@ -46,8 +50,8 @@ def compare_verb(
     if as_json:
         value = comparison.as_json()
         if constraints:
-            value["constraints"] = [gain_json(gain) for gain in constraint_gains(comparison.validation)]
-        print(json.dumps(value, indent=2, allow_nan=False))
+            value["constraints"] = [gain.as_json() for gain in constraint_gains(comparison.validation)]
+        print_json(value)
         return
     if constraints:
         show_gains(constraint_gains(comparison.validation), len(comparison.models))
@@ -71,61 +75,116 @@ def blend_verb(
 
     Example: python -m build blend v5=out/v5.csv v7=out/v7.csv --train-csv data/csiro-biomass/train.csv --write v5_v7
     """
-    from build.scores.blend_command import run
+    from build.scores.blends import SINGLE, blend_files
+    from build.scores.ensemble_file import check_ensemble, write_ensemble
+    from build.scores.oof_files import read_with_truth, validation_of
+    from build.scores.warnings import find_warnings
 
-    run(files, train_csv, constraint, write, as_json)
+    if len(files) < 2:
+        raise UsageError("a blend needs at least two files")
+    read, truth = read_with_truth(files, train_csv)
+    if write:
+        check_ensemble(write, [file.name for file in read])
+    validation = validation_of(read, truth)
+    warnings = find_warnings(read, truth, validation)
+    result = blend_files(validation, constraint)
+    if as_json:
+        print_json(result.as_json() | {"warnings": warnings})
+    else:
+        show_blend(result, warnings)
+    if not write:
+        return
+    if result.recommended == SINGLE:
+        what = f"{write} is not written: no blend is better than {result.single} by more than its interval"
+        raise CheckFailed([Problem(what=what, cure=f"submit {result.single}, or add a model that errs differently")])
+    path = write_ensemble(write, validation.names, result, constraint)
+    if not as_json:
+        print(f"written: {write} in {path}; `python -m build notebooks` makes its notebook")
 
 
 def show_comparison(comparison: "Comparison") -> None:
     """Print the tables, the warnings, and last of all the decision."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from build.core.pages import interval, short
     from build.scores.comparison import decision
 
-    console, names = Console(), comparison.validation.names
+    names, ranking = comparison.validation.names, comparison.ranking
+    by_target = [[f"{one.estimate:.3f}" for one in values] for values in comparison.targets.values()]
     images, groups = len(comparison.validation.image_ids), len(set(comparison.validation.groups))
-    table = Table(box=None, padding=(0, 1, 0, 0), title=f"official R², {images} images of {groups} groups")
-    table.add_column("model", overflow="fold")
-    table.add_column("R² [95 %]", justify="right", no_wrap=True)
-    for target in comparison.targets:
-        table.add_column(target.removeprefix("Dry_").removesuffix("_g"), justify="right", no_wrap=True)
-    for i in comparison.ranking:
-        model = comparison.models[i]
-        own = [f"{values[i].estimate:.3f}" for values in comparison.targets.values()]
-        table.add_row(names[i], f"{model.estimate:.3f} [{model.low:.3f}, {model.high:.3f}]", *own)
-    for name, value in comparison.floors.items():
-        table.add_row(f"({name})", f"{value:.3f}", style="dim")
-    console.print(table)
-    slices = Table(box=None, padding=(0, 1, 0, 0), title="error by state, g (share of the squared error)")
-    for column in ("state", "images", *(names[i] for i in comparison.ranking[:3])):
-        slices.add_column(column, justify="left" if column == "state" else "right", overflow="fold")
-    for one in comparison.states:
-        shown = [f"{one.errors_g[i]:.1f} ({one.shares[i]:.0%})" for i in comparison.ranking[:3]]
-        slices.add_row(one.name, str(one.images), *shown)
-    console.print(slices)
-    worst = sorted(comparison.dates, key=lambda one: -one.shares[comparison.ranking[0]])[:3]
-    best = comparison.ranking[0]
-    console.print(
+    print_table(
+        f"official R², {images} images of {groups} groups",
+        ["model"],
+        ["R² [95 %]", *map(short, comparison.targets)],
+        [(names[i], interval(comparison.models[i], ".3f"), *(values[i] for values in by_target)) for i in ranking],
+        dim=[(f"({name})", f"{value:.3f}") for name, value in comparison.floors.items()],
+    )
+    print_table(
+        "error by state, g (share of the squared error)",
+        ["state"],
+        ["images", *(names[i] for i in ranking[:3])],
+        [
+            (one.name, str(one.images), *(f"{one.errors_g[i]:.1f} ({one.shares[i]:.0%})" for i in ranking[:3]))
+            for one in comparison.states
+        ],
+        wrap=True,
+    )
+    best = ranking[0]
+    worst = sorted(comparison.dates, key=lambda one: -one.shares[best])[:3]
+    print_line(
         f"dates that cost {names[best]} most: "
-        + ", ".join(f"{one.name} {one.shares[best]:.0%} of its squared error ({one.images} images)" for one in worst),
-        highlight=False,
-        markup=False,
+        + ", ".join(f"{one.name} {one.shares[best]:.0%} of its squared error ({one.images} images)" for one in worst)
     )
     if len(names) > 1:
-        pairs = Table(box=None, padding=(0, 1, 0, 0), title="pairs: R² of b minus R² of a")
-        for column in ("a", "b"):
-            pairs.add_column(column, overflow="fold")
-        for column in ("difference [95 %]", "b better"):
-            pairs.add_column(column, justify="right", no_wrap=True)
-        for pair in comparison.pairs[:MOST_PAIRS]:
-            d = pair.difference
-            numbers = f"{d.estimate:+z.4f} [{d.low:+z.4f}, {d.high:+z.4f}]"
-            pairs.add_row(names[pair.a], names[pair.b], numbers, f"{d.probability:.1%}")
-        console.print(pairs)
-        if left := len(comparison.pairs) - MOST_PAIRS:
-            if left > 0:
-                console.print(f"{left} more pairs: --json or --html show all")
+        print_table(
+            "pairs: R² of b minus R² of a",
+            ["a", "b"],
+            ["difference [95 %]", "b better"],
+            [
+                (names[p.a], names[p.b], interval(p.difference, "+z.4f"), f"{p.difference.probability:.1%}")
+                for p in comparison.pairs[:MOST_PAIRS]
+            ],
+        )
+        if (left := len(comparison.pairs) - MOST_PAIRS) > 0:
+            print_line(f"{left} more pairs: --json or --html show all")
     for warning in comparison.warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    console.print(decision(comparison), style="bold", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"warning: {warning}", "yellow")
+    print_line(decision(comparison), "bold")
+
+
+def show_gains(gains: "Sequence[ConstraintGain]", files: int) -> None:
+    """Print what each constraint gains."""
+    from build.core.pages import interval
+
+    print_table(
+        f"R², mean over {files} files",
+        ["constraint", "against"],
+        ["gain [95 %]", "better", "of one file"],
+        [
+            (
+                one.constraint,
+                one.against,
+                interval(one.gain, "+z.4f"),
+                f"{one.gain.probability:.1%}",
+                f"{one.least:+z.4f} to {one.most:+z.4f}",
+            )
+            for one in gains
+        ],
+    )
+
+
+def show_blend(result: "BlendResult", warnings: Sequence[str]) -> None:
+    """Print the three rungs, the choices, the warnings, and the recommendation."""
+    from build.core.pages import interval
+    from build.scores.blends import MEAN, NESTED, RUNGS, SINGLE
+    from build.scores.comparison import decision_line
+
+    rungs = [f"{SINGLE}: {result.single}", *RUNGS[1:]]
+    shown = [interval(model, ".4f") for model in result.comparison.models]
+    print_table("", [""], ["R² [95 %]"], zip(rungs, shown, strict=True))
+    folds = ", ".join(f"{name} in {count}" for name, count in result.choices.most_common())
+    print_line(f"the outer folds chose: {folds}; on all rows: {result.final}")
+    print_line(f"fitted and scored on the same rows it would seem {result.naive_r2:.4f}: not to be believed")
+    for warning in warnings:
+        print_line(f"warning: {warning}")
+    for a, b in ((SINGLE, MEAN), (SINGLE, NESTED), (MEAN, NESTED)):
+        print_line(decision_line(a, b, result.gain(a, b)))
+    print_line(f"recommended: {result.single if result.recommended == SINGLE else result.recommended}")

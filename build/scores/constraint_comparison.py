@@ -4,7 +4,6 @@ Within a file the variants are compared as models are. Over several files the me
 groups at once, since the files err on the same photographs: twelve files are not twelve witnesses.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,19 @@ class ConstraintGain:
     least: float  # of one file
     most: float
 
+    def as_json(self) -> dict[str, Any]:
+        """Return one row for scripts."""
+        return {
+            "constraint": self.constraint,
+            "against": self.against,
+            "gain": self.gain.estimate,
+            "low": self.gain.low,
+            "high": self.gain.high,
+            "probability": self.gain.probability,
+            "least": self.least,
+            "most": self.most,
+        }
+
 
 def constraint_gains(validation: Validation) -> list[ConstraintGain]:
     """Compare every constraint with the predictions as they are, and the other two projections with the default."""
@@ -51,39 +63,3 @@ def constraint_gains(validation: Validation) -> list[ConstraintGain]:
             )
         )
     return gains
-
-
-def show_gains(gains: Sequence[ConstraintGain], files: int) -> None:
-    """Print what each constraint gains."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1, 0, 0), title=f"R², mean over {files} files")
-    for column in ("constraint", "against"):
-        table.add_column(column)
-    for column in ("gain [95 %]", "better", "of one file"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for one in gains:
-        numbers = f"{one.gain.estimate:+z.4f} [{one.gain.low:+z.4f}, {one.gain.high:+z.4f}]"
-        table.add_row(
-            one.constraint,
-            one.against,
-            numbers,
-            f"{one.gain.probability:.1%}",
-            f"{one.least:+z.4f} to {one.most:+z.4f}",
-        )
-    Console().print(table)
-
-
-def gain_json(one: ConstraintGain) -> dict[str, Any]:
-    """Return one row for scripts."""
-    return {
-        "constraint": one.constraint,
-        "against": one.against,
-        "gain": one.gain.estimate,
-        "low": one.gain.low,
-        "high": one.gain.high,
-        "probability": one.gain.probability,
-        "least": one.least,
-        "most": one.most,
-    }

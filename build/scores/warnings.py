@@ -7,7 +7,7 @@
   whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image (docs/validation.md).
   Other photographs have other figures (the demo's painted ones 2.0, whole groups left out): there a file is suspected
   only if it hides its folds.
-- Means of folds that are met too exactly, or overshot (overshoot.py): whoever scales by the target statistics of the
+- Means of folds that are met too exactly, or overshot (`overshoot`): whoever scales by the target statistics of the
   validation fold has one or the other.
 - Errors as small as on training images.
 """
@@ -19,7 +19,6 @@ import pandas as pd
 
 from build.scores.cross_validation import is_competitions_own
 from build.scores.oof_files import OofFile, Validation
-from build.scores.overshoot import overshoot
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.metric import weight_row, weighted_r2
 from kernel_src.competition.tables import target_array
@@ -29,7 +28,7 @@ SHUFFLES = 1000
 HONEST_RATIO, HONEST_VISIT_IMAGES = 3.7, 11.8
 ACCUSED_WRONGLY = 0.02  # share of such models; the whole real table is then suspected below 2.0
 TOO_EXACT = 0.002  # share of shuffles with means as exact as these
-TOO_FAR = 0.002  # share of random cuts whose folds overshoot as far
+CUTS, TOO_FAR = 1000, 0.002  # share of random cuts whose folds overshoot as far
 FOLLOWED_R2, FOLLOWED_IMAGES = 0.998, 20  # squared correlation with one target; twelve real files reach .86
 TRAINING_R2, TRAINING_ERROR = 0.95, 0.03  # the best published CV is .86, with a median error of Total of 14 %
 
@@ -225,3 +224,52 @@ def mean_exactness(residuals: np.ndarray, parts: np.ndarray, shuffles: int = SHU
     shuffled = np.array([between(random.permutation(len(numbers))) for _ in range(shuffles)])
     average = float(shuffled.mean())
     return (own / average if average > 0 else 1.0), float((shuffled <= own).mean())
+
+
+# %%
+def overshoot(
+    truth: np.ndarray, predicted: np.ndarray, folds: np.ndarray, groups: np.ndarray, cuts: int = CUTS
+) -> tuple[float, float]:
+    """Return the slope of rule 2 and the share of random cuts whose slope is at least as large.
+
+    The seed's own leak: outputs scaled by the training rows, given back the validation fold's mean and deviation. A
+    model that has not seen a fold is drawn towards what it was trained on: a fold heavier than the rest is predicted
+    too light. With the leak the scale already moves the fold by all of its distance from the rest, and the model moves
+    it once more: the heavier the fold, the more it is predicted *too heavy*.
+
+    1. Of each fold: the distance of its mean truth from that of the others, and its mean error (prediction minus
+       truth).
+    2. The slope of error on distance over all folds and targets, by metric weight and images: below 0 for an honest
+       model, 0 for a perfect one.
+    3. The same for the same errors and visits under random cuts into folds of as many visits: an honest model's errors
+       do not know the cut. The leak is named where the slope is above 0 and hardly any random cut reaches it.
+
+    Folds of a single visit cannot be dealt otherwise: there the leak is not seen.
+
+    `truth` and `predicted` are grams (images, 5); `folds` and `groups` (images,). Where folds split groups, images are
+    dealt instead of groups.
+    """
+    numbers = np.unique(folds, return_inverse=True)[1]
+    units = np.unique(groups, return_inverse=True)[1]
+    first = np.zeros(int(units.max()) + 1, int)
+    first[units] = numbers
+    if (first[units] != numbers).any():  # a group lies in several folds
+        units, first = np.arange(len(numbers)), numbers
+    sizes = np.bincount(units).astype(float)
+    sums = np.stack([np.bincount(units, column) for column in np.hstack([truth, predicted - truth]).T], 1)
+    own = _slope(first, sizes, sums)
+    random = np.random.default_rng(0)
+    reached = sum(_slope(random.permutation(first), sizes, sums) >= own - 1e-12 for _ in range(cuts))
+    return own, (reached + 1) / (cuts + 1)
+
+
+def _slope(fold_of: np.ndarray, sizes: np.ndarray, sums: np.ndarray) -> float:
+    """Return the slope for units (units,) of these sizes with sums (units, 10) of truth and error."""
+    folds = int(fold_of.max()) + 1
+    images = np.bincount(fold_of, sizes, minlength=folds)[:, None]
+    inside = np.stack([np.bincount(fold_of, column, minlength=folds) for column in sums.T], 1)
+    half = sums.shape[1] // 2
+    distance = inside[:, :half] / images - (sums[:, :half].sum(0) - inside[:, :half]) / (images.sum() - images)
+    weights = images * weight_row()
+    spread = float((weights * distance**2).sum())
+    return float((weights * distance * inside[:, half:] / images).sum()) / spread if spread > 0 else 0.0

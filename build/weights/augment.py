@@ -4,11 +4,9 @@ The pictures come out of the very class that feeds the training, with the seeds 
 seen here is what the network sees. With a depth model its maps stand below the pictures they were turned along with.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build.core.errors import UsageError
 from kernel_src.recipes.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -89,34 +87,3 @@ def _grid(tiles: "list[np.ndarray]") -> "np.ndarray":
         x = GAP_PX + number % columns * (width + GAP_PX)
         sheet[y : y + height, x : x + width] = tile
     return sheet
-
-
-def run(name: str, image: Path, out: Path, count: int, depth: Path | None, as_json: bool) -> None:
-    """Write the contact sheet of an experiment and say where it is.
-
-    Raises:
-        UsageError: there is no such experiment, the photograph cannot be read, or `out` is no PNG.
-    """
-    import cv2
-
-    from kernel_src.data.images import ImageError, read_rgb
-    from kernel_src.recipes.experiments import EXPERIMENTS
-    from kernel_src.runtime.files import WeightsError, write_atomically
-
-    if name not in EXPERIMENTS:
-        raise UsageError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
-    if count < 1 or out.suffix.lower() != ".png":
-        raise UsageError(f"--count {count} must be at least 1, and --out {out} must end in .png")
-    experiment = EXPERIMENTS[name]
-    try:
-        sheet = contact_sheet(experiment, read_rgb(image), count, depth)
-    except (ImageError, FileNotFoundError, WeightsError) as error:
-        raise UsageError(str(error)) from None
-    out.parent.mkdir(parents=True, exist_ok=True)
-    encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    write_atomically(out, lambda draft: draft.write_bytes(encoded.tobytes()))
-    result = {"file": str(out), "experiment": name, "augmentation": experiment.augmentation, "pictures": count}
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        print(f"{out}: the original and {count} pictures of the preset {experiment.augmentation}")

@@ -7,10 +7,9 @@ fold. What `python -m build regress` leaves is a run as well: its regressor goes
 `kernel_src/bundle/bundles.py` is the reading side and refuses whatever does not fit.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,18 +236,6 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
         raise CheckFailed([problem])
     change = (after[list(TARGETS)] - before[list(TARGETS)]).abs().to_numpy().max()
     return {"r2": out_of_fold_r2(experiment, train, after), "largest_change_g": round(float(change), 6)}
-
-
-def run(run_folder: Path, out: Path | None, data: Path | None, as_json: bool) -> None:
-    """Make a bundle from the command line: print what it holds and what half precision cost."""
-    from kernel_src.recipes.kernel_cards import bundle_slug
-
-    if not (run_folder / CONFIG_FILE).is_file():
-        raise UsageError(f"{run_folder} holds no finished training run (no {CONFIG_FILE})")
-    name = read_bundle_json(run_folder, CONFIG_FILE)["experiment"]["name"]
-    target = out or Path("out/bundles") / name
-    report = make_bundle(run_folder, target, slug=bundle_slug(name), data=data)
-    print(json.dumps(asdict(report)) if as_json else summary(report))
 
 
 def summary(report: BundleReport) -> str:

@@ -4,10 +4,9 @@
 `model.safetensors`, `manifest.json` and `dataset-metadata.json`. The file must fit the network to its last tensor.
 """
 
-import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,30 +156,3 @@ def _store_depth(path: Path, tensors: "dict[str, torch.Tensor]", folder: Path) -
     save_tensors(folder / DEPTH_WEIGHTS_FILE, tensors)
     load_depth(folder / DEPTH_WEIGHTS_FILE, folder / DEPTH_CONFIG_FILE)
     return [DEPTH_CONFIG_FILE]
-
-
-def table() -> list[dict[str, object]]:
-    """Return the rows of the table of weights, for people and for `--json`."""
-    return [asdict(source) for source in SOURCE_OF.values()]
-
-
-def run(slug: str, source: Path | None, out: Path | None, part: str, as_json: bool) -> None:
-    """Make a dataset of weights from the command line; without a slug, list what there is."""
-    if not slug:
-        if as_json:
-            print(json.dumps(table(), indent=2))
-            return
-        for row in SOURCE_OF.values():
-            handles = ", ".join(f"{m.handle} ({m.file})" for m in row.models) or "none found"
-            print(f"{row.dataset}\n  serves {', '.join(row.serves)}; {row.hub} ({row.licence})\n  on Kaggle: {handles}")
-            print("".join([f"  seen: {m.seen}\n" for m in row.models]) + (f"  {row.note}" if row.note else ""))
-        return
-    if source is None:
-        raise UsageError(f"where do the weights of {slug} lie? add --from DIR")
-    report = make_weights(slug, source, out, part)
-    if as_json:
-        print(json.dumps(asdict(report), indent=2))
-    else:
-        if report.taken:
-            print(f"taken from {report.converted_from}: {report.taken}")
-        print(f"{report.folder}: {report.tensors} tensors, {report.bytes / 1e6:.0f} MB → PRETRAINED={report.folder}")

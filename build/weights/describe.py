@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.core.errors import UsageError
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import write_json
 
@@ -235,58 +234,3 @@ def _sources() -> str:
     for path in sorted(path for folder in SOURCES for path in (ROOT / folder).glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-# %%
-def run_describe(name: str, as_json: bool) -> None:
-    """Print the description of one experiment.
-
-    Raises:
-        UsageError: there is no such experiment.
-    """
-    from kernel_src.recipes.ensembles import ENSEMBLES
-    from kernel_src.recipes.experiments import EXPERIMENTS
-
-    if name in ENSEMBLES:
-        members = ", ".join(ENSEMBLES[name].shares)
-        raise UsageError(f"{name} is an ensemble of {members}: describe each of them")
-    if name not in EXPERIMENTS:
-        raise UsageError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
-    (d,) = descriptions([EXPERIMENTS[name]], quiet=as_json, with_memory=True)
-    if as_json:
-        times = {"t4_minutes_800": round(d.t4_minutes, 1), "t4_minutes_formula": TIME_FORMULA}
-        print(json.dumps(asdict(d) | times, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("part", "kind", "parameters", "trained", "output", title=f"{name}: {d.backbone}")
-    for layer in d.layers:
-        output = " x ".join(map(str, layer.output)) if layer.output else "–"
-        table.add_row(layer.name, layer.kind, f"{layer.parameters:,}", f"{layer.parameters_trained:,}", output)
-    console = Console()
-    console.print(table)
-    seen_by, bundle = "the heads", f"bundle of {d.folds} folds: {d.bundle_bytes_fp16 / 1e9:.3f} GB in fp16"
-    if EXPERIMENTS[name].is_frozen:
-        seen_by, bundle = "the regressor", "bundle: the regressor alone, some MB, known once it is fitted"
-    console.print(
-        f"{d.parameters_total:,} parameters, {d.parameters_trained:,} trained; {d.image_px[0]} x {d.image_px[1]} px, "
-        f"mean {d.mean}, std {d.std}, {d.interpolation}\n"
-        f"{d.backbone_dim} features from the backbone, {d.feature_dim} seen by {seen_by}\n"
-        f"{bundle}\n"
-        f"{_training_line(d, EXPERIMENTS[name])}\n"
-        f"{d.t4_minutes:.1f} min for {IMAGES} images ({TIME_FORMULA})",
-        highlight=False,
-    )
-
-
-def _training_line(description: Description, experiment: Experiment) -> str:
-    """Say what a training takes of each GPU."""
-    if not description.training_bytes:
-        return "training: no GPU is needed"
-    steps = experiment.accumulate_steps
-    return (
-        f"training: {description.training_bytes / 1e9:.1f} GB of each GPU ({experiment.machine_shape}) with "
-        f"{description.images_at_once} photographs at once{f', {steps} batches a step' * (steps > 1)}; measured on "
-        "fake tensors, without the CUDA context and workspaces of about 1 GB"
-    )

@@ -6,7 +6,6 @@ the way, so 261 photographs go neither flat nor in images/. The folder is read b
 give the very rows that the download gives.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -178,9 +177,3 @@ def _read_alike(source: Path, made: Path, table: "ExternalTable") -> "ExternalRe
             [Problem(what=what, where=str(source), cure="a fault of this kit: report it with both lines")]
         )
     return of_dataset
-
-
-def run(slug: str, source: Path, out: Path | None, as_json: bool) -> None:
-    """Make the dataset from the command line."""
-    made = make_external(slug, source, out)
-    print(json.dumps(made.as_json(), indent=2) if as_json else "\n".join(made.as_lines()))

@@ -6,7 +6,6 @@ two folds are ever mixed: fold k of the next training may only hear what fold k 
 averaged fold by fold, which is as safe as one where all divided the same photographs into the same folds.
 """
 
-import json
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -255,26 +254,6 @@ def _notes(found: Unweighed, folds: Sequence[int]) -> list[str]:
             "dataset: upload with `kaggle datasets create --dir-mode zip`; a rehearsal leaves folders out"
         )
     return notes
-
-
-def run(
-    experiment: str,
-    data: Path,
-    bundles: Sequence[Path],
-    images: Sequence[Path],
-    out: Path | None,
-    set_values: Sequence[str],
-    max_spread_g: float | None,
-    as_json: bool,
-) -> None:
-    """Label from the command line."""
-    from build.core.settings import apply_changes, find_experiment, parse_changes
-    from kernel_src.recipes.kernel_cards import PREFIX
-
-    changed = apply_changes(find_experiment(experiment), parse_changes(set_values))
-    target = out or PSEUDO / f"{PREFIX}-{experiment.replace('_', '-')}-pseudo-labels"
-    report = label(changed, data, bundles, images, target, max_spread_g=max_spread_g)
-    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report, data))
 
 
 def last_words(report: PseudoLabelReport, data: Path) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from build.core.errors import CheckFailed, UsageError
 from build.core.settings import apply_changes, parse_folds
 from build.kaggle.transfers import run_data, run_push_data
-from build.notebooks.adoption import check_name
+from build.notebooks.adoption import check_free
 from build.notebooks.builder import ROOT, build, check_notebook, pull_command
 from build.notebooks.metadata import dataset_metadata, dataset_problems, kernel_metadata, kernel_problems, kernel_slug
 from build.report.places import find_run
@@ -52,7 +52,7 @@ def test_an_impossible_name_is_refused_with_the_rule(name: str) -> None:
         checked_experiment_name(said.rpartition("e.g. ")[2].strip("'"))  # what is proposed is possible
     for option in ("--adopt", "--write"):
         with pytest.raises(UsageError, match=f"{option}: the name"):
-            check_name(name, option)
+            check_free(name, option, {})
 
 
 @given(name=st.from_regex(r"[a-z0-9]+([_-][a-z0-9]+)*", fullmatch=True) | st.text(max_size=45))

@@ -7,14 +7,22 @@ from typing import Any
 
 from build.report.diagnostics.adversarial import Separation, separations
 from build.report.diagnostics.calibration import Calibration, calibrations
-from build.report.diagnostics.identities import IdentityCheck, identity_checks
 from build.report.diagnostics.photographs import Twins, find_photographs, find_twins, twin_warnings
-from build.report.diagnostics.residuals import Part, TargetErrors, WorstImages, parts, target_errors, worst_images
+from build.report.diagnostics.residuals import (
+    IdentityCheck,
+    Part,
+    TargetErrors,
+    WorstImages,
+    identity_checks,
+    parts,
+    target_errors,
+    worst_images,
+)
 from build.report.diagnostics.shift import Shift, read_test_predictions, shift
 from build.report.diagnostics.subject import Subject, read_subject
 from build.report.diagnostics.zeros import Zeros, zeros
 from build.scores.comparison import Comparison, compare
-from build.scores.constraint_comparison import ConstraintGain, constraint_gains, gain_json
+from build.scores.constraint_comparison import ConstraintGain, constraint_gains
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +70,7 @@ class Diagnostics:
             "calibration": _rows(self.calibration),
             "zeros": _rows(self.zeros),
             "identities": _rows(self.identities),
-            "constraints": [gain_json(gain) for gain in self.constraints],
+            "constraints": [gain.as_json() for gain in self.constraints],
             "shift": None if self.shift is None else asdict(self.shift),
             "fold_separations": _rows(self.fold_separations),
             "state_separations": _rows(self.state_separations),

@@ -3,7 +3,6 @@
 With an experiment's name it leaves a folder like a training's run: `python -m build bundle` makes the bundle of it.
 """
 
-import json
 import shlex
 from collections.abc import Sequence
 from enum import StrEnum
@@ -14,6 +13,7 @@ import typer
 
 from build.core.errors import UsageError
 from build.core.options import AsJson
+from build.core.printing import print_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,21 +51,39 @@ def features_verb(
     Example: python -m build features --experiment v7 --train-csv DIR/train.csv --part left --part right --pooling cls
     --pooling mean --pretrained out/weights/i2b-vit-base-patch14-dinov2 --out out/features/v7.npz
     """
-    from build.search.regress.extraction import run
+    import timm
 
-    run(
-        experiment,
-        train_csv=train_csv,
-        images=images,
-        out=out,
-        pretrained=pretrained or [],
-        heights_px=height or [],
-        parts=[str(one) for one in part or ()],
-        layers=layer or [],
-        poolings=[str(one) for one in pooling or ()],
-        set_values=set_values or [],
-        batch_size=batch_size,
-        as_json=as_json,
+    from build.core.settings import find_recipe, parse_changes
+    from build.run.datasets import match_datasets
+    from build.search.regress.extraction import frozen_recipe, make_features, photographs_of
+    from kernel_src.runtime.weight_sources import WEIGHTS_FILE
+
+    if out.suffix != ".npz":
+        raise UsageError(f"--out {out}: features are an .npz")
+    chosen = {
+        "feature_heights_px": height,
+        "feature_parts": [str(one) for one in part or ()],
+        "feature_layers": layer,
+        "feature_poolings": [str(one) for one in pooling or ()],
+    }
+    changes = parse_changes(set_values or []) | {field: values for field, values in chosen.items() if values}
+    recipe = frozen_recipe(find_recipe(experiment, "to take features from"), changes)
+    if not timm.is_model(recipe.backbone):
+        raise UsageError(f"timm knows no backbone {recipe.backbone!r}")
+    photographs = photographs_of(train_csv, images)
+    needed = {recipe.starting_weights: f"pretrained weights of {recipe.backbone}"}
+    folder = match_datasets(needed, pretrained or [], "--pretrained ")[recipe.starting_weights]
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise UsageError(f"{folder} holds no {WEIGHTS_FILE}: `python -m build weights` makes such a folder")
+    made = make_features(recipe, photographs, folder / WEIGHTS_FILE, out, batch_size=batch_size, quiet=as_json)
+    if as_json:
+        print_json({"ok": True, "out": str(out), **made})
+        return
+    print(
+        f"{out}: {made['features']} features of {made['images']} photographs, {recipe.backbone}, {made['device']}\n"
+        f"  {'; '.join(made['blocks'])}\n"
+        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report … "
+        f"--experiment {recipe.name}"
     )
 
 
@@ -90,7 +108,7 @@ def regress_verb(
     """
     report = regress(features, train_csv, report_file, experiment, seed=seed, jobs=jobs, quiet=as_json)
     if as_json:
-        print(json.dumps(report, indent=2))
+        print_json(report)
         return
     interval, floors = report["interval"], report["floors"]
     print(

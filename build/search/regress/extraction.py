@@ -1,7 +1,6 @@
 """`python -m build features`: photographs → an .npz of frozen features, by the very network that the notebook has."""
 
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -149,54 +148,3 @@ def make_features(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda draft: np.savez(draft, **arrays))
     return provenance
-
-
-def run(
-    experiment_name: str,
-    *,
-    train_csv: Path | None,
-    images: Path | None,
-    out: Path,
-    pretrained: Sequence[Path],
-    heights_px: Sequence[int],
-    parts: Sequence[str],
-    layers: Sequence[int],
-    poolings: Sequence[str],
-    set_values: Sequence[str],
-    batch_size: int,
-    as_json: bool,
-) -> None:
-    """Make features from the command line."""
-    import timm
-
-    from build.core.settings import find_recipe, parse_changes
-    from build.run.datasets import match_datasets
-    from kernel_src.runtime.weight_sources import WEIGHTS_FILE
-
-    if out.suffix != ".npz":
-        raise UsageError(f"--out {out}: features are an .npz")
-    chosen = {
-        "feature_heights_px": list(heights_px),
-        "feature_parts": list(parts),
-        "feature_layers": list(layers),
-        "feature_poolings": list(poolings),
-    }
-    changes = parse_changes(set_values) | {field: values for field, values in chosen.items() if values}
-    experiment = frozen_recipe(find_recipe(experiment_name, "to take features from"), changes)
-    if not timm.is_model(experiment.backbone):
-        raise UsageError(f"timm knows no backbone {experiment.backbone!r}")
-    photographs = photographs_of(train_csv, images)
-    needed = {experiment.starting_weights: f"pretrained weights of {experiment.backbone}"}
-    folder = match_datasets(needed, pretrained, "--pretrained ")[experiment.starting_weights]
-    if not (folder / WEIGHTS_FILE).is_file():
-        raise UsageError(f"{folder} holds no {WEIGHTS_FILE}: `python -m build weights` makes such a folder")
-    told = make_features(experiment, photographs, folder / WEIGHTS_FILE, out, batch_size=batch_size, quiet=as_json)
-    if as_json:
-        print(json.dumps({"ok": True, "out": str(out), **told}, indent=2))
-        return
-    print(
-        f"{out}: {told['features']} features of {told['images']} photographs, {experiment.backbone}, {told['device']}\n"
-        f"  {'; '.join(told['blocks'])}\n"
-        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report … "
-        f"--experiment {experiment.name}"
-    )

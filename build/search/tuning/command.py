@@ -1,9 +1,8 @@
 """The verb `tune`: a search from the command line, to best.json, pictures and, if wanted, an experiment."""
 
-import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,15 +11,23 @@ import typer
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.options import AsJson
+from build.core.printing import print_json
 
 if TYPE_CHECKING:
-    from optuna import Study
-
     from build.search.tuning.objective import TuningData
     from kernel_src.recipes.experiment import Experiment
 
 TUNING = Path("out/tuning")
 BEST_FILE = "best.json"
+TUNED_FILE = Path("kernel_src/recipes/tuned_experiments.py")
+HEADING = '''"""## Tuned experiments
+
+What a search found, as changes to an experiment of the list: written by `python -m build tune … --adopt NAME`.
+"""
+
+from typing import Any
+
+'''
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +102,10 @@ def tune_verb(
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the study", file=sys.stderr)
         raise SystemExit(130) from None
-    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report))
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print(last_words(report))
 
 
 def tune(
@@ -122,11 +132,17 @@ def tune(
         CheckFailed: a photograph cannot be read.
     """
     from build.core.settings import apply_changes, find_experiment, parse_changes
-    from build.search.tuning.adopt import adopt
     from build.search.tuning.objective import objective
-    from build.search.tuning.plots import draw_study
     from build.search.tuning.space import space_for
-    from build.search.tuning.study import make_pruner, open_storage, open_study, optimize
+    from build.search.tuning.study import (
+        best_of,
+        count_states,
+        draw_study,
+        make_pruner,
+        open_storage,
+        open_study,
+        optimize,
+    )
     from kernel_src.data.images import ImageError
     from kernel_src.runtime.files import write_json
     from kernel_src.runtime.memory import keep_freed_memory
@@ -235,38 +251,33 @@ def prepare(
     )
 
 
-def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict[str, Any]:
-    """Return the best complete trial as changes to the experiment; nothing if no trial is complete.
+def adopt(name: str, best: Mapping[str, Any]) -> Path:
+    """Write a trial's changes as the experiment `name`; return the file.
 
-    What picked the epoch of its trainings is told apart, as `search_only`: it is no part of the experiment.
+    The experiment keeps its last epoch, whatever picked that of the trials; who wants a picker writes it into the file.
+
+    Raises:
+        UsageError: the name cannot be one, or an experiment written by hand has it.
     """
-    from optuna.trial import TrialState
-
+    from build.notebooks.adoption import check_free, read_entries
+    from build.notebooks.builder import ROOT
     from build.search.tuning.space import PICKER
+    from kernel_src.runtime.files import write_text
 
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
-        return {}
-    trial = study.best_trial
-    about = study.user_attrs["about"]
-    changes = fixed | trial.user_attrs["changes"]
-    finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
-    return {
-        "experiment": experiment_name,
-        "changes": {name: value for name, value in changes.items() if name not in PICKER},
-        "search_only": {name: value for name, value in changes.items() if name in PICKER and value},
-        "r2": trial.value,
-        "inner_r2": trial.user_attrs["inner_r2"],
-        "trial": trial.number,
-        "found_by": f"study {study.study_name}: trial {trial.number}, best of {finished}, mean R² {trial.value:.4f} "
-        f"over {about['inner_folds']} inner folds; outer fold {about['outer_fold']} not seen",
-    }
+    path = ROOT / TUNED_FILE
+    tuned = read_entries(path, "TUNED")
+    check_free(name, "--adopt", tuned)
+    changes = {field: value for field, value in sorted(best["changes"].items()) if field not in PICKER}
+    tuned[name] = {"base": best["experiment"], "changes": changes, "found_by": best["found_by"]}
+    write_text(path, tuned_source(tuned))
+    return path
 
 
-def count_states(study: "Study") -> dict[str, int]:
-    """Count the trials by state."""
-    states = [trial.state.name.lower() for trial in study.get_trials(deepcopy=False)]
-    return {state: states.count(state) for state in sorted(set(states))}
+def tuned_source(tuned: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the file."""
+    from build.notebooks.adoption import module_source
+
+    return module_source(HEADING, "TUNED", tuned)
 
 
 def last_words(report: TuningReport) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.core.errors import UsageError
+from build.search.tuning.space import PICKER
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "journal.log"
-PRUNERS = ("median", "hyperband", "none")
 BUSY_S = 60  # that SQLite waits for another process
 CREATING_TRIES = 5
 HEARTBEAT_S = 60  # a database forgets a machine that has not been heard of for some of these
@@ -163,3 +163,74 @@ def optimize(study: "Study", run_trial: "Callable[[Trial], float]", trials: int,
         return
     # Too large a batch is the trial's fault; anything else is ours and stops the search.
     study.optimize(begin, callbacks=[tell, MaxTrialsCallback(trials, states=counted)], catch=(torch.OutOfMemoryError,))
+
+
+# -- results -------------------------------------------------------------------------------------------------------
+
+
+def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict[str, Any]:
+    """Return the best complete trial as changes to the experiment; nothing if no trial is complete.
+
+    What picked the epoch of its trainings is told apart, as `search_only`: it is no part of the experiment.
+    """
+    from optuna.trial import TrialState
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        return {}
+    trial = study.best_trial
+    about = study.user_attrs["about"]
+    changes = fixed | trial.user_attrs["changes"]
+    finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    return {
+        "experiment": experiment_name,
+        "changes": {name: value for name, value in changes.items() if name not in PICKER},
+        "search_only": {name: value for name, value in changes.items() if name in PICKER and value},
+        "r2": trial.value,
+        "inner_r2": trial.user_attrs["inner_r2"],
+        "trial": trial.number,
+        "found_by": f"study {study.study_name}: trial {trial.number}, best of {finished}, mean R² {trial.value:.4f} "
+        f"over {about['inner_folds']} inner folds; outer fold {about['outer_fold']} not seen",
+    }
+
+
+def count_states(study: "Study") -> dict[str, int]:
+    """Count the trials by state."""
+    states = [trial.state.name.lower() for trial in study.get_trials(deepcopy=False)]
+    return {state: states.count(state) for state in sorted(set(states))}
+
+
+def draw_study(study: "Study", folder: Path) -> list[Path]:
+    """Draw what can be drawn of a study with at least two complete trials; return the pictures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import optuna.visualization.matplotlib as drawing
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.trial import TrialState
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < 2:
+        return []
+    draw: dict[str, Callable[[Study], object]] = {
+        "history": drawing.plot_optimization_history,
+        "intermediate": drawing.plot_intermediate_values,
+        "slice": drawing.plot_slice,
+        "parallel": drawing.plot_parallel_coordinate,
+    }
+    # Importance is the share of the scores' variance that a field explains: equal scores have none.
+    if len({trial.value for trial in complete}) > 1:
+        draw["importances"] = drawing.plot_param_importances
+    pictures = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # the module is marked so as a whole
+        warnings.simplefilter("ignore", UserWarning)  # of layouts
+        for name, function in draw.items():
+            function(study)
+            figure = plt.gcf()
+            figure.set_size_inches(max(7.0, 2.4 * len(figure.axes)), 4.8)
+            pictures.append(folder / f"{name}.png")
+            figure.savefig(pictures[-1], dpi=110, bbox_inches="tight")
+            plt.close("all")
+    return pictures

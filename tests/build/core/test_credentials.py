@@ -10,7 +10,7 @@ import pytest
 
 from build.core import credentials
 from build.core.errors import CheckFailed
-from build.kaggle.checks import credential_findings
+from build.kaggle.doctor import credential_findings
 from build.kaggle.session import sign_in
 
 FAULTS = Path(__file__).resolve().parents[4] / "shared" / "faults" / "14"

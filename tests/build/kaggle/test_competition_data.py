@@ -9,7 +9,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle.archives import unpack
-from build.kaggle.competition_data import fetch_data
+from build.kaggle.transfers import fetch_data
 
 SLUG = "csiro-biomass"
 FILES = {
@@ -74,7 +74,7 @@ def test_a_run_that_was_stopped_while_it_unpacked_needs_no_second_download(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("build.kaggle.competition_data.unpack", stop)
+    monkeypatch.setattr("build.kaggle.transfers.unpack", stop)
     with pytest.raises(KeyboardInterrupt):
         fetch_data(kaggle, SLUG, folder, limit_bytes=LIMIT)
     monkeypatch.undo()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from build.kaggle import doctor
-from build.kaggle.checks import next_quota_reset, next_submission_reset, until
+from build.kaggle.command import doctor_verb
+from build.kaggle.doctor import next_quota_reset, next_submission_reset, until
 from build.kaggle.journal import Journal
 from build.kaggle.preparation import JOURNAL
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook
@@ -28,7 +28,7 @@ def examine(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def run():
         code = 0
         try:
-            doctor.run(True)
+            doctor_verb(as_json=True)
         except SystemExit as ended:
             code = ended.code
         printed = capsys.readouterr()
@@ -74,7 +74,7 @@ def test_with_everything_in_order_it_says_ok_and_what_is_not_there_yet(examine: 
 def test_what_was_never_pushed_is_counted_for_a_person_not_listed(
     examine: Examine, capsys: pytest.CaptureFixture
 ) -> None:
-    doctor.run(False)
+    doctor_verb()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 15 and f"{len(all_cards())} more are not on Kaggle" in lines[-2]
     assert lines[-1] == "nothing stops a push"
@@ -216,7 +216,7 @@ def test_the_lines_for_a_person_hold_the_same(
     monkeypatch.chdir(tmp_path)
     server.site.gpu_used_s = server.site.gpu_total_s
     with pytest.raises(SystemExit):
-        doctor.run(False)
+        doctor_verb()
     printed = capsys.readouterr().out
     assert "fail  quota" in printed and "1 of " in printed.splitlines()[-1]
 

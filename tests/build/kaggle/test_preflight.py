@@ -9,6 +9,7 @@ import pytest
 from build.core.errors import CheckFailed, UsageError
 from build.core.image import IMAGE, IMPORTS, read_image
 from build.kaggle import preflight
+from build.kaggle.command import preflight_verb
 from tests.build.kaggle.preflight_report import AS_ASSUMED
 
 SLUG = "i2b-preflight"
@@ -30,20 +31,20 @@ def leave(site, report: object) -> None:
 
 
 def test_the_live_image_is_looked_at_compared_and_accepted(site, server, tmp_path: Path, capsys) -> None:
-    preflight.run(False)
+    preflight_verb()
     printed = capsys.readouterr().out
     assert [line.split() for line in printed.splitlines() if "timm" in line] == [
         ["differs", "timm", IMPORTS["timm"].version, "9.9.9"]
     ]
     assert "1 differ" in printed and "preflight --accept" in printed
-    preflight.run(False, accept=True)
+    preflight_verb(accept=True)
     assert '+      "timm": "9.9.9",' in capsys.readouterr().out
     _, seen = read_image(tmp_path / "image.json")
     assert (seen.versions["timm"], seen.layout, seen.source) == ("9.9.9", "new", f"kim/{SLUG} version 1")
 
 
 def test_it_is_pushed_private_offline_and_on_the_right_machine(site, server) -> None:
-    preflight.run(True)
+    preflight_verb(as_json=True)
     (body,) = server.bodies("SaveKernel")
     assert (body["slug"], body["machineShape"], body["enableGpu"]) == (f"kim/{SLUG}", "NvidiaTeslaT4", True)
     assert body["isPrivate"] is True and not body.get("enableInternet", False)
@@ -52,11 +53,11 @@ def test_it_is_pushed_private_offline_and_on_the_right_machine(site, server) -> 
 
 def test_a_second_call_pushes_nothing_and_again_looks_once_more(site, server, capsys) -> None:
     for _ in range(2):
-        preflight.run(True)
+        preflight_verb(as_json=True)
     assert server.names().count("SaveKernel") == 1
-    preflight.run(True, again=True)
+    preflight_verb(again=True, as_json=True)
     assert server.names().count("SaveKernel") == 2
-    preflight.run(True)
+    preflight_verb(as_json=True)
     assert server.names().count("SaveKernel") == 2
     last = capsys.readouterr().out.split("\n}\n")[-2] + "}"
     assert json.loads(last)["version"] == 2
@@ -66,8 +67,8 @@ def test_again_after_an_interruption_goes_on_instead_of_pushing_twice(site, serv
     with monkeypatch.context() as patch:
         patch.setattr("build.kaggle.preflight.wait_for_run", interrupt)
         with pytest.raises(SystemExit, match="130"):
-            preflight.run(True)
-    preflight.run(True, again=True)
+            preflight_verb(as_json=True)
+    preflight_verb(again=True, as_json=True)
     assert server.names().count("SaveKernel") == 1
 
 
@@ -77,7 +78,7 @@ def interrupt(*_: object) -> None:
 
 def test_nothing_to_accept_says_what_to_run_first(site) -> None:
     with pytest.raises(UsageError, match="make preflight"):
-        preflight.run(False, accept=True)
+        preflight_verb(accept=True)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +96,13 @@ def test_a_report_that_is_none_ends_with_a_message_and_is_not_accepted(site, tmp
     before = (tmp_path / "image.json").read_text()
     leave(site, report)
     with pytest.raises(CheckFailed):
-        preflight.run(True)
+        preflight_verb(as_json=True)
     with pytest.raises(UsageError):
-        preflight.run(True, accept=True)
+        preflight_verb(accept=True, as_json=True)
     assert (tmp_path / "image.json").read_text() == before
 
 
 def test_a_run_without_a_report_says_so(site) -> None:
     site.outputs[SLUG] = {"other.txt": b""}
     with pytest.raises(CheckFailed, match="without it"):
-        preflight.run(True)
+        preflight_verb(as_json=True)

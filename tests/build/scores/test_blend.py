@@ -11,8 +11,9 @@ import pytest
 
 from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
-from build.scores.blend_command import BLENDED_FILE, blended_source, run
 from build.scores.blends import CANDIDATES, MEAN, NESTED, SINGLE, applied, blend_files, nested, ridge
+from build.scores.command import blend_verb
+from build.scores.ensemble_file import BLENDED_FILE, blended_source
 from build.scores.oof_files import Validation
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.floors import group_out_floor
@@ -91,9 +92,10 @@ def test_a_biased_model_makes_fitted_weights_worth_it() -> None:
 
 # %%
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "kernel_src", tree / "kernel_src", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("build.scores.ensemble_file.ROOT", tree)
     return tree
 
 
@@ -109,7 +111,7 @@ def test_what_is_carried_becomes_an_ensemble_whose_notebook_can_be_stitched(root
     from build.stitch import compose
 
     given, train = files(tmp_path, [predicted(TABLE, 1), predicted(TABLE, 2), 2.5 * predicted(TABLE, 3)])
-    run(given, train, "projection", "v5_v7_v8", as_json=True, root=root)
+    blend_verb(given, train, write="v5_v7_v8", as_json=True)
     code = (
         "import json; from kernel_src.recipes.kernel_cards import kernel_card as k; "
         "print(json.dumps(k('v5_v7_v8', 'infer').parameters))"
@@ -129,7 +131,7 @@ def test_what_is_not_carried_is_refused_and_nothing_is_written(root: Path, tmp_p
     given, train = files(tmp_path, [good, good + np.random.default_rng(0).normal(0, 30, good.shape)])
     before = (root / BLENDED_FILE).read_bytes()
     with pytest.raises(CheckFailed, match="no blend is better than v5 by more than its interval"):
-        run(given, train, "projection", "v5_v7", as_json=True, root=root)
+        blend_verb(given, train, write="v5_v7", as_json=True)
     assert (root / BLENDED_FILE).read_bytes() == before
 
 
@@ -137,11 +139,11 @@ def test_names_that_cannot_be_are_refused_before_anything_is_computed(root: Path
     given, train = files(tmp_path, [predicted(TABLE, 1), predicted(TABLE, 2)])
     for name, words in (("V5", "lower-case"), ("v6", "written by hand"), ("v5", "written by hand")):
         with pytest.raises(UsageError, match=words):
-            run(given, train, "projection", name, as_json=True, root=root)
+            blend_verb(given, train, write=name, as_json=True)
     with pytest.raises(UsageError, match="mine is no experiment"):
-        run([given[0], given[1].replace("v7=", "mine=")], train, "projection", "both", as_json=True, root=root)
+        blend_verb([given[0], given[1].replace("v7=", "mine=")], train, write="both", as_json=True)
     with pytest.raises(UsageError, match="at least two"):
-        run(given[:1], train, "projection", "", as_json=True, root=root)
+        blend_verb(given[:1], train, as_json=True)
 
 
 def test_the_file_is_written_as_the_formatter_would(tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_the_file_is_written_as_the_formatter_would(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (REAL / "oof").is_dir(), reason="no real predictions at ../shared: never committed")
 def test_on_the_real_files_no_blend_is_carried(capsys: pytest.CaptureFixture) -> None:
     given = [str(path) for path in sorted((REAL / "oof").glob("*.csv"))]
-    run(given, REAL / "train.csv", "projection", "", as_json=True)
+    blend_verb(given, REAL / "train.csv", as_json=True)
     value = json.loads(capsys.readouterr().out)
     nested_r2 = value["models"][2]["r2"]
     assert value["single"].startswith("oof_21") and value["recommended"] == SINGLE and nested_r2 < value["naive_r2"]

@@ -7,7 +7,7 @@ import pytest
 
 from build.notebooks.builder import ROOT
 from build.scores.comparison import compare_files
-from build.scores.overshoot import overshoot
+from build.scores.warnings import overshoot
 from kernel_src.competition.constants import TARGETS
 from tests.build.scores.painted import group_folds, truth, visits, write_oof, write_train
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from build.core.errors import UsageError
-from build.weights.augment import GAP_PX, contact_sheet, run
+from build.weights.augment import GAP_PX, contact_sheet
+from build.weights.command import augment_verb
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import TINY, TINY_VIT
 from tests.tiny_depth import write_tiny_depth
@@ -69,7 +70,7 @@ def test_the_verb_writes_a_png_and_says_where(
     monkeypatch.setitem(EXPERIMENTS, "tiny", TINY)
     cv2.imwrite(str(tmp_path / "a.jpg"), PICTURE)
     out = tmp_path / "sheets/tiny.png"
-    run("tiny", tmp_path / "a.jpg", out, 3, None, True)
+    augment_verb("tiny", tmp_path / "a.jpg", out, 3, as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed == {"file": str(out), "experiment": "tiny", "augmentation": "moderate", "pictures": 3}
     assert cv2.imread(str(out)).shape == (32 + 2 * GAP_PX, 4 * (64 + GAP_PX) + GAP_PX, 3)
@@ -84,4 +85,4 @@ def test_a_wrong_name_file_or_ending_is_a_wrong_use(tmp_path: Path) -> None:
         ("v1", tmp_path / "no.jpg", tmp_path / "a.gif", "must end in .png"),
     ):
         with pytest.raises(UsageError, match=message):
-            run(name, image, out, 3, None, False)
+            augment_verb(name, image, out, 3)

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from build.core.errors import CheckFailed, UsageError
-from build.weights.bundle import half_precision, make_bundle, run, summary
+from build.weights.bundle import half_precision, make_bundle, summary
+from build.weights.command import bundle_verb
 from kernel_src.competition.constants import TARGETS
 from kernel_src.runtime.files import sha256_of
 
@@ -64,7 +65,7 @@ def test_a_notebook_that_is_rebuilt_after_the_training_changes_nothing_in_what_t
     rebuilt.parent.mkdir(parents=True)
     rebuilt.write_text(json.dumps({"metadata": {"stitch": {"source_sha256": "ef" * 32}}}))
     monkeypatch.setattr("build.notebooks.builder.ROOT", tmp_path / "root")
-    run(trained_run, tmp_path / "bundle", None, False)
+    bundle_verb(trained_run, tmp_path / "bundle")
     assert json.loads((tmp_path / "bundle/manifest.json").read_text())["source_sha256"] == SOURCE
     assert f"trained from sources {SOURCE[:12]}" in capsys.readouterr().out
 
@@ -363,7 +364,7 @@ def test_an_empty_folder_may_be_filled(trained_run: Path, tmp_path: Path) -> Non
 def test_the_command_prints_one_json_object_for_scripts(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(trained_run, tmp_path / "bundle", None, True)
+    bundle_verb(trained_run, tmp_path / "bundle", as_json=True)
     assert json.loads(capsys.readouterr().out)["files"] == 5
     manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
     assert manifest["dataset"] == "i2b-tiny-weights"

@@ -10,9 +10,10 @@ import torch
 
 from build.core.errors import CheckFailed
 from build.weights.bundle import make_bundle
-from build.weights.bundle_sizes import SEED_GB, run, size_problems, table
+from build.weights.command import describe_verb
 from build.weights.describe import Description, describe
 from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
+from build.weights.sizes import SEED_GB, size_problems, table
 from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
 from kernel_src.models.model import load_fold
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -70,9 +71,10 @@ def test_the_command_writes_the_table_and_refuses_broken_promises(
     v8: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     heavy = [replace(v8, experiment=name) for name in SEED_GB]
-    monkeypatch.setattr("build.weights.bundle_sizes.descriptions", lambda *_, **__: heavy)
+    monkeypatch.setattr("build.weights.sizes.descriptions", lambda *_, **__: heavy)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckFailed, match="3.720 GB together"):
-        run(True, tmp_path)
+        describe_verb(bundle_sizes=True, as_json=True)
     value = json.loads(capsys.readouterr().out)
     assert value["total_bytes"] == 4 * v8.bundle_bytes_fp16 and value["seed_total_gb"] == 17.05
     assert (tmp_path / "docs/bundle-sizes.md").is_file()
@@ -84,7 +86,7 @@ def test_the_real_bundles_keep_the_promise_and_the_committed_table_is_theirs(
 ) -> None:
     committed = (Path(__file__).parents[3] / "docs/bundle-sizes.md").read_text()
     monkeypatch.chdir(tmp_path)
-    run(True)
+    describe_verb(bundle_sizes=True, as_json=True)
     assert Path("docs/bundle-sizes.md").read_text() == committed, "run `describe --bundle-sizes`"
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from build.core.errors import UsageError
 from build.weights import describe as module
-from build.weights.describe import Description, describe, descriptions, run_describe
-from build.weights.experiment_list import run as run_list
+from build.weights.command import describe_verb, experiments_verb
+from build.weights.describe import Description, describe, descriptions
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -175,28 +175,28 @@ def test_describe_prints_every_promised_key_as_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run_describe("demo", as_json=True)
+    describe_verb("demo", as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed.keys() >= KEYS and printed["experiment"] == "demo" and printed["image_px"] == [160, 320]
     monkeypatch.setattr("rich.console.Console", lambda: Console(width=200))
-    run_describe("demo", as_json=False)
+    describe_verb("demo", as_json=False)
     shown = capsys.readouterr().out
     assert f"{printed['parameters_total']:,} parameters" in shown and "backbone.blocks" in shown
 
 
 def test_describing_what_there_is_not_names_what_there_is() -> None:
     with pytest.raises(UsageError, match="no experiment 'v99'; there are demo, v1"):
-        run_describe("v99", as_json=True)
+        describe_verb("v99", as_json=True)
     with pytest.raises(UsageError, match="v6 is an ensemble of v4, v5: describe each"):
-        run_describe("v6", as_json=True)
+        describe_verb("v6", as_json=True)
 
 
 @pytest.mark.full
 def test_the_list_names_every_experiment_and_ensemble(
     all_described: dict[str, Description], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("build.weights.experiment_list.descriptions", lambda *_, **__: list(all_described.values()))
-    run_list(as_json=True)
+    monkeypatch.setattr("build.weights.sizes.descriptions", lambda *_, **__: list(all_described.values()))
+    experiments_verb(as_json=True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows.keys() == {*EXPERIMENTS, *ENSEMBLES}
     v8 = rows["v8"]
@@ -205,7 +205,7 @@ def test_the_list_names_every_experiment_and_ensemble(
     assert v8["bundle_bytes"] == all_described["v8"].bundle_bytes_fp16 and v8["t4_minutes_800"] > 0
     assert rows["v6"]["bundle_bytes"] == rows["v4"]["bundle_bytes"] + rows["v5"]["bundle_bytes"]
     assert rows["siglip"]["seed_public_r2"] is None
-    run_list(as_json=False)
+    experiments_verb(as_json=False)
     shown = capsys.readouterr().out
     assert all(name in shown for name in rows) and "computed, not measured" in shown
     assert max(len(line) for line in shown.splitlines() if line.startswith(("v", "eva"))) <= 80

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from build.search.regress.blending import blend_weights
 from build.search.regress.candidates import Family
-from build.search.regress.nested import guesses, nested_predictions, one_thread
+from build.search.regress.nested import blend_weights, guesses, nested_predictions, one_thread
 from build.search.regress.rows import TrainingRows, ValuesElsewhere
 from kernel_src.competition.constants import IDENTITIES, TARGETS
 from kernel_src.competition.metric import weighted_r2

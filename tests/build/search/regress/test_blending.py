@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from build.search.regress.blending import GREEDY_STEPS, blend_weights, error_products, greedy
+from build.search.regress.nested import GREEDY_STEPS, blend_weights, error_products, greedy
 
 RANDOM = np.random.default_rng(0)
 GROUPS = np.repeat([f"group {i}" for i in range(12)], 10)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
+from build.notebooks.adoption import read_entries
 from build.notebooks.builder import ROOT
-from build.search.tuning.adopt import TUNED_FILE, adopt, read_tuned, tuned_source
+from build.search.tuning.command import TUNED_FILE, adopt, tuned_source
 
 BEST = {
     "experiment": "v1",
@@ -20,7 +21,8 @@ BEST = {
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("build.notebooks.builder.ROOT", tmp_path)
     shutil.copytree(ROOT / "kernel_src", tmp_path / "kernel_src", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -36,7 +38,7 @@ def listed(root: Path) -> dict:
 
 def test_an_adopted_trial_is_an_experiment_and_only_one_file_changed(root: Path) -> None:
     before = {path: path.read_bytes() for path in root.rglob("*.py")}
-    written = adopt("v1_tuned", BEST, root)
+    written = adopt("v1_tuned", BEST)
     changed = [path for path in root.rglob("*.py") if path.read_bytes() != before.get(path)]
     assert changed == [written] == [root / TUNED_FILE]
     experiments = listed(root)
@@ -46,7 +48,7 @@ def test_an_adopted_trial_is_an_experiment_and_only_one_file_changed(root: Path)
 def test_the_notebook_of_an_adopted_experiment_can_be_stitched(root: Path) -> None:
     from build.stitch import compose
 
-    adopt("v1_tuned", BEST, root)
+    adopt("v1_tuned", BEST)
     try:
         notebook = compose(root / "kernel_src/kernels/train.py", root, {"EXPERIMENT": "v1_tuned"}).notebook
     except CheckFailed as failed:
@@ -57,16 +59,16 @@ def test_the_notebook_of_an_adopted_experiment_can_be_stitched(root: Path) -> No
 
 def test_what_picked_the_epoch_of_the_trials_is_no_part_of_the_adopted_experiment(root: Path) -> None:
     picked = {**BEST["changes"], "inner_folds": 8, "patience_epochs": 10}
-    adopt("v1_tuned", {**BEST, "changes": picked}, root)
+    adopt("v1_tuned", {**BEST, "changes": picked})
     experiments = listed(root)
     assert experiments["v1_tuned"] == {**experiments["v1"], **BEST["changes"], "name": "v1_tuned"}
 
 
 def test_adopting_again_replaces_the_entry_and_keeps_the_others(root: Path) -> None:
-    adopt("v1_tuned", BEST, root)
-    adopt("v1_other", {**BEST, "changes": {"epochs": 3}}, root)
-    adopt("v1_tuned", {**BEST, "changes": {"epochs": 9}}, root)
-    tuned = read_tuned(root / TUNED_FILE)
+    adopt("v1_tuned", BEST)
+    adopt("v1_other", {**BEST, "changes": {"epochs": 3}})
+    adopt("v1_tuned", {**BEST, "changes": {"epochs": 9}})
+    tuned = read_entries(root / TUNED_FILE, "TUNED")
     assert {name: entry["changes"] for name, entry in tuned.items()} == {
         "v1_other": {"epochs": 3},
         "v1_tuned": {"epochs": 9},
@@ -83,16 +85,16 @@ def test_the_file_is_written_as_the_formatter_would(tmp_path: Path) -> None:
             text=True,
         )
         assert done.returncode == 0, path.read_text()
-    assert tuned_source({}) == (ROOT / TUNED_FILE).read_text() or read_tuned(ROOT / TUNED_FILE)
+    assert tuned_source({}) == (ROOT / TUNED_FILE).read_text() or read_entries(ROOT / TUNED_FILE, "TUNED")
 
 
 @pytest.mark.parametrize("name", ["v5", "v6", "V5 tuned", "x" * 60])
 def test_a_name_that_is_taken_or_impossible_is_refused(root: Path, name: str) -> None:
     with pytest.raises(UsageError):
-        adopt(name, BEST, root)
+        adopt(name, BEST)
 
 
 def test_a_file_broken_by_hand_is_not_overwritten(root: Path) -> None:
     (root / TUNED_FILE).write_text("TUNED: dict = {'a': make()}\n")
     with pytest.raises(CheckFailed, match="not a literal dictionary"):
-        adopt("v1_tuned", BEST, root)
+        adopt("v1_tuned", BEST)

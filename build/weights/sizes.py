@@ -1,14 +1,15 @@
-"""What the bundles of the seed's versions weigh, beside the seed's own datasets: docs/bundle-sizes.md.
+"""What the experiments weigh: the list of all, and docs/bundle-sizes.md.
 
-The bytes are those of the experiments' descriptions, counted from the tensors' shapes. A test writes one fold of each
-architecture and finds the same bytes in the files.
+That page has the bundles of the seed's versions beside the seed's own datasets. The bytes are those of the experiments'
+descriptions, counted from the tensors' shapes. A test writes one fold of each architecture and finds the same bytes in
+the files.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from build.core.errors import CheckFailed, Problem
+from build.core.errors import Problem
 from build.weights.describe import Description, descriptions
 from kernel_src.runtime.files import write_text
 
@@ -59,26 +60,42 @@ Promised: at most {TOTAL_LIMIT_GB} GB together, v8 at most {LIMITS_GB["v8"]} GB.
 """
 
 
-def run(as_json: bool, root: Path = Path()) -> None:
-    """Count the bundles of the seed's versions, write docs/bundle-sizes.md, and print it.
-
-    Raises:
-        CheckFailed: a bundle is larger than promised.
-    """
+def write_sizes(quiet: bool) -> tuple[list[Description], str]:
+    """Count the bundles of the seed's versions and write docs/bundle-sizes.md; return them and its text."""
     from kernel_src.recipes.experiments import EXPERIMENTS
 
-    described = descriptions([EXPERIMENTS[name] for name in SEED_GB], quiet=as_json)
+    described = descriptions([EXPERIMENTS[name] for name in SEED_GB], quiet=quiet)
     text = table(described)
-    (root / TABLE).parent.mkdir(parents=True, exist_ok=True)
-    write_text(root / TABLE, text)
-    fields = ("experiment", "backbone", "folds", "run_bytes", "bundle_bytes_fp16", "depth_bytes_fp16")
-    result = {
-        "total_bytes": sum(d.bundle_bytes_fp16 for d in described),
-        "seed_total_gb": round(sum(SEED_GB.values()), 2),
-        "bundles": [
-            {name: getattr(d, name) for name in fields} | {"seed_gb": SEED_GB[d.experiment]} for d in described
-        ],
-    }
-    print(json.dumps(result, indent=2) if as_json else text)
-    if problems := size_problems(described):
-        raise CheckFailed(problems)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    write_text(TABLE, text)
+    return described, text
+
+
+# %%
+def list_rows(quiet: bool) -> list[dict[str, Any]]:
+    """Return a row for each experiment and each ensemble, which is the sum of its members."""
+    from kernel_src.recipes.ensembles import ENSEMBLES
+    from kernel_src.recipes.experiments import EXPERIMENTS, SEED_PUBLIC_R2
+
+    counted = descriptions(list(EXPERIMENTS.values()), quiet=quiet, with_memory=True)
+    described = {d.experiment: d for d in counted}
+    shares = {name: {name: 1.0} for name in EXPERIMENTS} | {name: e.shares for name, e in ENSEMBLES.items()}
+    rows = []
+    for name, parts in shares.items():
+        members = [described[member] for member in parts]
+        alone = members[0] if name in EXPERIMENTS else None
+        backbone = alone.backbone if alone else " + ".join(f"{share:g} {member}" for member, share in parts.items())
+        row = {
+            "name": name,
+            "backbone": backbone,
+            "parameters": sum(d.parameters_total for d in members),
+            "image_px": list(alone.image_px) if alone else None,  # an ensemble's members have a size each
+            "folds": sum(d.folds for d in members),
+            "bundle_bytes": sum(d.bundle_bytes_fp16 for d in members),
+            "training_bytes": max(d.training_bytes or 0 for d in members),
+            # Where members share a size and a depth model, one pass serves both: the sum is an upper bound.
+            "t4_minutes_800": round(sum(d.t4_minutes for d in members), 1),
+            "seed_public_r2": SEED_PUBLIC_R2.get(name),
+        }
+        rows.append(row if alone else row | {"members": dict(parts)})
+    return rows
