@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.board import SLOPES, simulate
 from build.core.errors import CheckFailed
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
-from build.scores.board import LINE, OFFSET, PUBLISHED, Point, board, expect, points_of, read_published
+from build.scores.board import LINE, OFFSET, PUBLISHED, Expectation, Point, board, expect, points_of, read_published
 from build.scores.board_page import chart, page
 from build.scores.ledger import Score, as_csv
 
@@ -106,6 +105,36 @@ def test_a_cv_of_another_formula_is_drawn_but_never_counted() -> None:
 
 
 # What is expected
+
+SLOPES = {"by a constant": 1.0, "by half": 0.5, "not at all": 0.0}
+CV_MEAN, CV_DEVIATION, SCATTER = 0.55, 0.08, 0.03
+
+
+def draw(random: np.random.Generator, slope: float, count: int) -> list[Point]:
+    """Models with CV and public score; a pair scatters by about the group bootstrap of one score for one split."""
+    cv = random.normal(CV_MEAN, CV_DEVIATION, count)
+    public = CV_MEAN + 0.08 + slope * (cv - CV_MEAN) + random.normal(0, SCATTER, count)
+    return [Point(name=str(i), cv=float(x), public=float(y)) for i, (x, y) in enumerate(zip(cv, public, strict=True))]
+
+
+def simulate(slope: float, count: int, draws: int, seed: int = 0) -> dict[str, float]:
+    """Coverage for one model more, error of the rule taken and of each by itself, and how often the line is taken."""
+    random = np.random.default_rng(seed)
+    held, lines, errors = 0, 0, {"taken": 0.0, OFFSET: 0.0, LINE: 0.0}
+    for _ in range(draws):
+        *known, new = draw(random, slope, count + 1)
+        found = expect(known, new.cv)
+        assert isinstance(found, Expectation)
+        held += found.low <= new.public <= found.high
+        lines += found.rule == LINE
+        errors["taken"] += (found.estimate - new.public) ** 2
+        errors[OFFSET] += (new.cv + found.offset - new.public) ** 2
+        if count > 2:
+            x, y = (np.array([getattr(one, name) for one in known]) for name in ("cv", "public"))
+            fitted = np.polynomial.Polynomial.fit(x, y, 1)
+            errors[LINE] += float(fitted(new.cv) - new.public) ** 2
+    rms = {name: (value / draws) ** 0.5 for name, value in errors.items()}
+    return {"coverage": held / draws, "lines": lines / draws, **rms}
 
 
 @pytest.mark.parametrize("law", SLOPES)
