@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from build.notebooks.builder import ROOT
 from build.scores.board import LINE, OFFSET, PUBLISHED, Expectation, Point, board, expect, points_of, read_published
 from build.scores.board_page import chart, page
 from build.scores.ledger import Score, as_csv
+from tests.build.typing_in import type_in
 
 DONE = Score(
     time="2026-11-24T10:00:00+00:00",
@@ -37,11 +36,6 @@ FOUR = [
 ]
 
 
-def build(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "build", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
-
-
 def pairs(*values: tuple[float, float]) -> list[Point]:
     return [Point(name=str(i), cv=cv, public=public) for i, (cv, public) in enumerate(values)]
 
@@ -49,7 +43,7 @@ def pairs(*values: tuple[float, float]) -> list[Point]:
 def test_the_json_has_pairs_expectation_and_the_published_series(tmp_path: Path) -> None:
     ledger = tmp_path / "scores.csv"
     ledger.write_text(as_csv(FOUR))
-    done = build("scores", "--board", "--ledger", ledger, "--cv", 0.52, "--html", tmp_path / "board.html", "--json")
+    done = type_in("scores", "--board", "--ledger", ledger, "--cv", 0.52, "--html", tmp_path / "board.html", "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert [one["name"] for one in value["points"]] == ["v1", "v2", "v3", "v4"]
@@ -66,18 +60,18 @@ def test_the_json_has_pairs_expectation_and_the_published_series(tmp_path: Path)
 def test_an_empty_ledger_promises_nothing_and_says_what_the_others_pairs_are_worth(tmp_path: Path) -> None:
     ledger = tmp_path / "scores.csv"
     ledger.write_text(as_csv([]))
-    done = build("scores", "--board", "--ledger", ledger, "--cv", 0.5)
+    done = type_in("scores", "--board", "--ledger", ledger, "--cv", 0.5)
     assert done.returncode == 0, done.stderr
     assert "no submission has CV and a public score yet" in done.stdout
     assert "other models, other formulas: nothing is decided by that" in done.stdout
 
 
 def test_a_command_that_cannot_be_meant_is_told_so(tmp_path: Path) -> None:
-    done = build("scores", "--board", "--cv", 0.5, "--experiment", "v1")
+    done = type_in("scores", "--board", "--cv", 0.5, "--experiment", "v1")
     assert done.returncode == 2 and "not both" in done.stderr
-    done = build("scores", "--board", "--ledger", tmp_path / "none.csv")
+    done = type_in("scores", "--board", "--ledger", tmp_path / "none.csv")
     assert done.returncode == 2 and "no file" in done.stderr
-    done = build("scores", "--cv", 0.5)
+    done = type_in("scores", "--cv", 0.5)
     assert done.returncode == 2 and "belong to --board" in done.stderr
 
 
