@@ -10,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from bench.timing import plan, speedup
+
 IMAGES, BATCH = 32, 8
 STEP_IMAGES = 8  # the step takes far longer than the reading
 STEP_BACKBONE = "tf_efficientnet_lite0"  # of the demo; a larger net only hides the reading more
@@ -21,9 +23,7 @@ def measure(quick: bool) -> dict[str, Any]:
     import torch
     from torch.utils.data import DataLoader
 
-    from bench.budget import plan
-    from bench.pairs import speedup
-    from bench.photographs import painted_photographs, real_photographs
+    from bench.material import painted_photographs, real_photographs
     from kernel_src.data.dataset import decoded_photographs
     from kernel_src.data.images import read_rgb, resize_rgb
     from kernel_src.data.preprocessing import framing_of, preprocessing_of

@@ -15,11 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.material import SMALL, bundle, competition
-from bench.pairs import speedup
-from bench.photographs import painted_photographs, real_photographs
-from bench.rounds import in_turn
+from bench.material import SMALL, bundle, competition, painted_photographs, real_photographs
 from bench.sides import Apart, Floor, Timed, Work, folds_apart, our_inference, seeds_way
+from bench.timing import in_turn, speedup
 from kernel_src.bundle.bundles import load_recipe
 from kernel_src.data.dataset import decoded_photographs
 from kernel_src.data.images import read_rgb, resize_rgb

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from build.core.pages import render, web_page
-from build.core.plots import INK, MARK, MILD, dots, plot
+from build.core.plots import INK, MARK, plot
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 
 
 def page(results: Mapping[str, Any], targets: Sequence[Target], parts: Sequence[Part]) -> str:
-    """Lay all results out: targets first, then every group of figures as bars, lines as plots, notes, the machine."""
+    """Lay all results out: targets first, then every group of figures as bars, notes, the machine."""
     measured, says = dict(_figures(results)), {part.name: part.says for part in parts}
     groups = []
     for name, found in results.items():
         if name in ("machine", "runs", "targets") or not isinstance(found, dict):
             continue
         drawn = [("", bars(group, f"{name} {unit}")) for unit, group in _by_unit({name: found}).items()]
-        drawn += [line(key, points) for key, points in _lines({name: found})]
         groups.append((name, drawn, list(dict.fromkeys(_notes(found)))))
     body = render(
         "bench/page.html.jinja",
@@ -54,21 +53,6 @@ def bars(group: Mapping[str, Mapping[str, Any]], label: str) -> Markup:
     return plot(draw, label, width=900, height=24 * len(group) + 44, left=300)
 
 
-def line(key: str, drawn: Mapping[str, Any]) -> tuple[str, Markup]:
-    """Draw measured points and, where it is given as `fit` {slope, intercept}, their line; with a caption."""
-    fit = drawn.get("fit")
-    caption = key + (f": {fit['intercept']:.3g} + {fit['slope']:.3g} per {drawn['x_label']}" if fit else "")
-
-    def draw(axes: Axes) -> None:
-        top = max(drawn["x"]) or 1
-        if fit:
-            axes.plot((0, top), (fit["intercept"], fit["intercept"] + fit["slope"] * top), color=MILD)
-        dots(axes, drawn["x"], drawn["y"], MARK, 8)
-        axes.set(xlim=(0, None), ylim=(0, None))
-
-    return caption, plot(draw, caption, drawn["x_label"], drawn["y_label"], width=640, height=300)
-
-
 # %%
 def _figures(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     from bench.run import figures
@@ -84,19 +68,11 @@ def _by_unit(results: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
     return groups
 
 
-def _lines(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, found in results.items():
-        if isinstance(found, dict) and {"x", "y"} <= found.keys():
-            yield f"{prefix}{name}", found
-        elif isinstance(found, dict):
-            yield from _lines(found, f"{prefix}{name}.")
-
-
 def _notes(found: Mapping[str, Any]) -> Iterator[str]:
     for name, value in found.items():
         if isinstance(value, str):
             yield f"{name}: {value}"
-        elif isinstance(value, dict) and not {"value", "n"} <= value.keys() and "x" not in value:
+        elif isinstance(value, dict) and not {"value", "n"} <= value.keys():
             yield from _notes(value)
 
 

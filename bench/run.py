@@ -4,16 +4,16 @@
     .venv/bin/python -m bench.run --only decode,cache [--quick]
 
 The 25 minutes are one budget: each part, in a process of its own, gets its share of what is left, repeats each
-measurement as often as fits, at least once, and leaves its figures with n beside them (bench/budget.py). A slower
+measurement as often as fits, at least once, and leaves its figures with n beside them (bench/timing.py). A slower
 machine so gives fewer rounds, not fewer figures. A figure is judged against its target where n suffices. A part that
 fails is named, the others still run, and the exit code is 1, as it is when a figure misses its target (a quick run,
 with few pairs, judges nothing). Parts that are not asked for keep their last results, marked with their own time.
 
 A part is a module of this folder with `measure(quick: bool) -> dict`, or one that has parts of its own,
-`measure(quick: bool, of: str)`. What it returns is merged into results.json under
-the names it chose: nested dicts, whose leaves are objects with `value`, `n`, `spread` [low, high] and, where it is not
-a ratio, `unit` (bench/pairs.py makes them); a line is `{"x": […], "y": […], "x_label": …, "y_label": …}`; anything
-else is kept as a note. To add one: write the module, add a line to PARTS and, where something is promised, to TARGETS.
+`measure(quick: bool, of: str)`. What it returns is merged into results.json under the names it chose: nested dicts,
+whose leaves are objects with `value`, `n`, `spread` [low, high] and, where it is not a ratio, `unit` (bench/timing.py
+makes them); anything else is kept as a note. To add one: write the module, add a line to PARTS and, where something is
+promised, to TARGETS.
 """
 
 import argparse
@@ -26,11 +26,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from bench.timing import allow
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out" / "bench"
@@ -48,7 +50,6 @@ class Part:
     name: str  # bench/<module>.py, or <module>.<what of it>
     says: str
     share: int  # of the whole budget, relative to the other parts: seconds on 2 quick cores
-    gpu_share: int | None = None  # where a GPU takes another number of photographs
 
     @property
     def module(self) -> str:
@@ -80,15 +81,11 @@ class Target:
 PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
-    Part("build_times", "stitching 60 modules, building all notebooks, the start of the command line", 50),
-    Part("validation", "comparing two files of out-of-fold predictions, the whole process", 15),
+    Part("build_times", "stitching 60 modules, building all notebooks, the command's start, comparing two files", 65),
     Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 120),
     Part("seed_way", "our inference against the seed's way", 180),
-    Part("memory", "peak memory and time against photographs, folds and views", 80),
-    Part("startup", "the inference notebook from cold to the first batch, rehearsed", 95),
-    Part("training_speed", "epochs with and without the cache; two processes against one", 50),
-    Part("precision", "forward passes in fp32, fp16 and bf16", 20, 90),
-    Part("minutes", "800 photographs of each experiment: measured on a GPU, else computed from FLOPs", 20, 400),
+    Part("memory", "peak memory against the number of photographs", 40),
+    Part("two_processes", "training with two processes against one", 20),
     # The longest last: what others did not need is theirs.
     Part("overhead.v7", "our whole inference over the forward passes alone, v7", 320),
     Part("overhead.v5", "the same, v5", 440),
@@ -248,8 +245,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.part:
-        from bench.budget import allow
-
         allow(asked.seconds)
         module, _, of = asked.part.partition(".")
         measured = import_module(f"bench.{module}").measure(asked.quick, *([of] if of else []))
@@ -259,8 +254,6 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := set(names) - {name for part in PARTS for name in (part.name, part.module)}:
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in PARTS)}")
     chosen = [part for part in PARTS if not names or {part.name, part.module} & set(names)]
-    if machine()["gpus"]:
-        chosen = [replace(part, share=part.gpu_share or part.share) for part in chosen]
     results = run_parts(chosen, asked.quick, asked.out)
     for key, figure in figures(results):
         low, high = figure["spread"]

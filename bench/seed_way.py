@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.timing import in_turn, plan, ratio
+
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
 FOLDS = 2
@@ -24,7 +26,6 @@ VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `seed_way.<experiment>`: speedup at 8 views, by views, and peak memory."""
-    from bench.budget import plan
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.memory import keep_freed_memory
 
@@ -46,8 +47,6 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def of_views(name: str, tta: str) -> dict[str, Any]:
     """Compare both at one number of views; how many times faster ours is."""
-    from bench.pairs import ratio
-    from bench.rounds import in_turn
     from bench.sides import Apart, Timed, our_inference
 
     with tempfile.TemporaryDirectory() as out:

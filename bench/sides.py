@@ -43,15 +43,12 @@ class Work:
     recipes: Sequence[BundleRecipe]
     device: DeviceReport
     out: Path  # for submissions
-    images: int | None = None  # the first so many; None: all
     loading_s: list[float] = field(default_factory=list)  # of our inference, which is not counted
     grams: np.ndarray | None = None  # what our inference answered
 
     def test(self) -> HiddenTest:
         """Read the table, as the notebook does."""
-        test = read_hidden_test(self.competition, FaultLog(strict=True))
-        kept = dict(list(test.photographs.items())[: self.images])
-        return HiddenTest(tuple(i for i in test.sample_ids if i.split("__")[0] in kept), kept, test.unknown)
+        return read_hidden_test(self.competition, FaultLog(strict=True))
 
     def paths(self) -> list[Path]:
         """Return the photographs' files."""
@@ -82,12 +79,12 @@ class Apart:
     sleep, and on a busy machine the spinning one was ten times slower (docs/performance.md).
     """
 
-    def __init__(self, make: Callable[[], Callable[[], Any]], threads: int | None = None) -> None:
+    def __init__(self, make: Callable[[], Callable[[], Any]]) -> None:
         """Start; `make` prepares everything there and returns what is to be timed."""
         self.wall_s: list[float] = []
         self.cpu_s: list[float] = []
         self.answer: Any = None  # of the last call
-        self._threads = threads or torch.get_num_threads()
+        self._threads = torch.get_num_threads()
         context = get_context("fork")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=self._serve, args=(theirs, make), daemon=True)
@@ -131,13 +128,6 @@ class Apart:
 
 def our_inference(work: Work) -> InferenceResult:
     """Run what the notebook runs, from the table to the last submission.csv; `work` keeps how long the loading took."""
-    outcome = _our_outcome(work)
-    work.loading_s.append(outcome.seconds["loading"])
-    work.grams = outcome.grams
-    return outcome
-
-
-def _our_outcome(work: Work) -> InferenceResult:
     test, path = work.test(), work.out / "submission.csv"
     save_predictions(path, test, [], MEANS)
     outcome = infer(
@@ -159,6 +149,8 @@ def _our_outcome(work: Work) -> InferenceResult:
     )
     if problems := submission_problems(path, list(test.sample_ids)):
         raise ValueError("\n".join(problems))
+    work.loading_s.append(outcome.seconds["loading"])
+    work.grams = outcome.grams
     return outcome
 
 
@@ -188,15 +180,6 @@ class Floor:
             parts = [slice(i, i + BATCH_SIZE) for i in range(0, len(pictures), BATCH_SIZE)]
             turned = [[apply_view(normalised[part], view).contiguous() for view in symmetries] for part in parts]
             self.jobs.append((bundle, symmetries, [pictures[part] for part in parts], turned))
-
-    @property
-    def passes(self) -> int:
-        """Count the pictures that go through a fold, those of the depth model not counted."""
-        return sum(
-            len(pictures) * len(symmetries) * len(bundle.models)
-            for bundle, symmetries, parts, _ in self.jobs
-            for pictures in parts
-        )
 
     def ready(self) -> Callable[[], None]:
         """Warm up and return what is to be timed."""

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.timing import amount, plan, rounds
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = "kernel_src/runtime/mounts.py"
 LINE = "TREE_LINES = "
@@ -44,8 +46,6 @@ assert all(outcome.state == "written" for outcome in outcomes)
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return seconds of a sync with an edit and without, of one whole command, and from a save to what comes of it."""
-    from bench.budget import plan, rounds
-    from bench.pairs import amount
     from build.notebooks.builder import all_cards, choose_cards
     from build.notebooks.metadata import kernel_slug
 
@@ -112,7 +112,6 @@ def _edited(notebook: Path, root: Path) -> float:
 
 def _watch(root: Path, cards: Any, runs: int) -> tuple[list[float], list[float]]:
     """Return seconds from a saved source to every notebook, and from a saved notebook to its source."""
-    from bench.budget import rounds
     from build.notebooks.metadata import kernel_slug
     from build.sync.watch import watch
 

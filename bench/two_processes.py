@@ -1,21 +1,20 @@
 """How two processes share a training faster: every batch cut between them, or a fold for each.
 
-Run `python bench/two_processes.py [--backbone test_efficientnet] [--image-px 96] [--images 128] [--epochs 3] [--json]`.
 Two folds of synthetic photographs are trained on the CPU three ways: one process on one thread (a device), two of them
 cutting batches (accelerate over gloo), two of them with a fold each. One run of each; samples per second of the whole
 training, starting the processes and saving included, imports not. What it says of two T4s: the order, not the numbers.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from bench.timing import ratio
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.device import DeviceReport
@@ -45,7 +44,7 @@ def train(device: DeviceReport, folds: tuple[int, ...], experiment: Experiment, 
         train_fold(experiment, fold, data, device=device, starting_weights=None, folder=folder)
 
 
-def measure(device: DeviceReport, spread: str, experiment: Experiment, data: FoldData) -> float:
+def samples_per_s(device: DeviceReport, spread: str, experiment: Experiment, data: FoldData) -> float:
     """Return the samples per second of two folds."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -53,37 +52,15 @@ def measure(device: DeviceReport, spread: str, experiment: Experiment, data: Fol
         return 2 * experiment.epochs * len(data.grams) / (time.perf_counter() - start)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbone", default="test_efficientnet")
-    parser.add_argument("--image-px", type=int, default=96)
-    parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+def measure(quick: bool) -> dict[str, Any]:
+    """Return `training.two_processes`: how many times as fast as one, once per way."""
     keep_freed_memory()
     experiment = Experiment(
-        name="bench",
-        backbone=asked.backbone,
-        image_height_px=asked.image_px,
-        image_width_px=asked.image_px,
-        epochs=asked.epochs,
-        batch_size=16,
+        name="bench", backbone="test_efficientnet", image_height_px=96, image_width_px=96, epochs=3, batch_size=16
     )
-    data = synthetic(asked.images, asked.image_px)
+    data = synthetic(32 if quick else 128, 96)
     # The processes are forked before this one has computed anything: OpenMP's threads do not survive a fork.
-    per_s = {
-        "two processes, batches": measure(TWO, "batch", experiment, data),
-        "two processes, folds": measure(TWO, "folds", experiment, data),
-        "one process": measure(ONE, "batch", experiment, data),
-    }
-    if asked.json:
-        print(json.dumps({"images": asked.images, "samples_per_s": per_s}))
-    else:
-        for how, rate in per_s.items():
-            print(f"{how}: {rate:.1f} samples/s, {rate / per_s['one process']:.2f} x one process")
-
-
-if __name__ == "__main__":
-    main()
+    batches = samples_per_s(TWO, "batch", experiment, data)
+    folds = samples_per_s(TWO, "folds", experiment, data)
+    one = samples_per_s(ONE, "batch", experiment, data)
+    return {"training": {"two_processes": {"batches": ratio([batches], [one]), "folds": ratio([folds], [one])}}}

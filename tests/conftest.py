@@ -108,3 +108,13 @@ def trained_run(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory
     oof = predict_out_of_fold(TINY, train, tiny_competition, folder, cache, CPU)
     finish_run(TINY, train, oof, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that run; read it, never write it."""
+    from build.weights.bundle import make_bundle
+
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    make_bundle(trained_run, out, slug="i2b-tiny-weights")
+    return out

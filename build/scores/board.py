@@ -9,7 +9,7 @@
    so the luck of CV and that of the public photographs are in it already, and CV's own interval is not added again.
 5. No R² is above 1: what the rule puts there is cut off, which costs no coverage, and said.
 
-Chosen by simulation, bench/board.py; argued in docs/validation.md.
+Chosen by simulation; table in docs/validation.md.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ group out costs one subtraction, the mean in D included.
    groups: its t has `2G/(κ − (G − 3)/(G − 1))` degrees of freedom, at most G − 1, with κ the kurtosis of θ₋g: the
    Satterthwaite (1946) approximation, since the variance of a sample variance is `σ⁴ (κ − (G − 3)/(G − 1))/G`.
 
-Chosen by simulation with the real group sizes, bench/validation.py: table in docs/validation.md.
+Chosen by simulation with the real group sizes: table in docs/validation.md.
 """
 
 from dataclasses import dataclass

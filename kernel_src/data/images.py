@@ -70,7 +70,7 @@ def largest_px(framings: Sequence[Framing]) -> tuple[int, int]:
     """Return the height and the width that a photograph must have at least to serve all framings.
 
     Beside a larger one, a framing of 384 px comes from full scale although it was trained from half: 1 grey level, 4 %
-    of the distance between two photographs in ImageNet features (bench/decode.py); not antialiasing would be 42 %.
+    of the distance between two photographs in ImageNet features (docs/performance.md); not antialiasing would be 42 %.
     """
     heights, widths = zip(*(framing.photograph_px for framing in framings), strict=True)
     return max(heights), max(widths)
@@ -113,7 +113,7 @@ MARKER, MARKER_BUT_RESTART = re.compile(rb"\xff[^\x00\xff]"), re.compile(rb"\xff
 def read_photograph(path: Path, at_least_px: tuple[int, int] | None = None) -> Photograph:
     """Decode one photograph; a JPEG at the smallest DCT scale whose height and width are still `at_least_px`.
 
-    OpenCV's decoder was the fastest of those in Kaggle's image (bench/decode.py), and refuses truncated files.
+    OpenCV's decoder was the fastest of those in Kaggle's image (docs/performance.md), and refuses truncated files.
 
     Raises:
         ImageError: the file cannot be read, is empty, truncated, no picture, or would not fit into memory.

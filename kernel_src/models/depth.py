@@ -182,7 +182,7 @@ class BatchDepth:
         """Return the maps (B, C, H, W) that belong to the turned pictures of a member that has an estimator.
 
         "shared" turns the one map together with the picture. The depth model is not exactly equivariant, so that is an
-        approximation (bench/depth_views.py measures it); "exact" looks at each turned picture, once for all folds.
+        approximation (docs/seed-differences.md); "exact" looks at each turned picture, once for all folds.
         """
         if member.depth_views == "exact":
             return self._estimated(member.estimator, member, view)

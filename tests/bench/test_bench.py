@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 import bench.run as run
-from bench.budget import Budget
 from bench.decode import our_tensor, usual_tensor
-from bench.pairs import alternate, amount, ratio, speedup
 from bench.run import PARTS, TARGETS, Part, Target, figures, judge, main, merge, run_part
+from bench.timing import Budget, alternate, amount, ratio, speedup
 
 
 def test_a_ratio_is_that_of_the_medians_with_the_quartiles_of_the_pairs() -> None:
@@ -72,8 +71,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         common = {"quick": quick, "seconds": 1.0, "load_before": 0.5, "at": "now"}
         if part.name == "broken":
             return {**common, "failed": "exit code 1: <boom>"}
-        points = {"x": [1, 2], "y": [1.0, 2.0], "x_label": "images", "y_label": "s"}
-        return {**common, "results": {"toy": {"speedup": ratio([3.0] * 3, [1.0] * 3), "line": points, "note": "a & b"}}}
+        return {**common, "results": {"toy": {"speedup": ratio([3.0] * 3, [1.0] * 3), "note": "a & b"}}}
 
     monkeypatch.setattr(run, "run_part", measured)
     return tmp_path
@@ -116,7 +114,7 @@ def test_a_measurement_is_repeated_as_often_as_its_share_allows_and_at_least_onc
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("bench.budget.time.monotonic", lambda: now)
+    monkeypatch.setattr("bench.timing.time.monotonic", lambda: now)
 
     def rounds_of(budget: Budget, seconds: float, most: int) -> int:
         nonlocal now
@@ -136,7 +134,7 @@ def test_a_measurement_is_repeated_as_often_as_its_share_allows_and_at_least_onc
 
 @pytest.mark.full
 def test_a_part_with_no_time_at_all_still_leaves_its_figures() -> None:
-    found = run_part(Part("precision", "", 1), quick=True, share_s=0.0, left_s=300)
+    found = run_part(Part("build_times", "", 1), quick=True, share_s=0.0, left_s=300)
     assert "failed" not in found, found
     each = dict(figures(found["results"]))
     assert each and all(figure["n"] == 1 for figure in each.values())
@@ -163,7 +161,7 @@ def test_a_missed_target_fails_a_run_but_not_a_quick_one(toy: Path, monkeypatch:
 def test_the_page_asks_for_nothing_outside_itself_and_escapes_what_it_shows(toy: Path) -> None:
     main(["--out", str(toy)])
     text = (toy / "index.html").read_text().replace('<link rel="icon" href="data:,">', "")
-    assert text.count("<svg") == 2 and "3 (n 3), met" in text and "&lt;boom&gt;" in text and "a &amp; b" in text
+    assert text.count("<svg") == 1 and "3 (n 3), met" in text and "&lt;boom&gt;" in text and "a &amp; b" in text
     assert not any(word in text for word in ("http", "src=", "href=", "<script"))
 
 

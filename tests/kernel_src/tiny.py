@@ -1,8 +1,11 @@
 """The smallest real training: timm's own test nets on a handful of coloured pictures."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.experiment import Experiment
@@ -38,3 +41,11 @@ def fold_data(images: int = 12, inner: int = 0, size_px: tuple[int, int] = (32, 
     return FoldData(
         photographs=pictures, grams=grams, train_rows=rows[: images - inner], inner_rows=rows[images - inner :]
     )
+
+
+def train_tiny(experiment: Experiment, table: pd.DataFrame, competition: Path, folder: Path, **options: Any) -> None:
+    """Train a run on the CPU from random weights; the photographs' cache lies beside its folder."""
+    from kernel_src.training.runs import train_run
+
+    options = {"cache": folder.parent / "cache", **options}
+    train_run(experiment, table, competition, device=CPU, starting_weights=None, folder=folder, **options)

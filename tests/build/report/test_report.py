@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from tests.build.report.desk import (
     write_run,
 )
 from tests.build.scores.painted import predicted, write_oof
+from tests.build.typing_in import type_in
 
 
 class Page(HTMLParser):
@@ -121,10 +120,7 @@ def said(root: Path, **more: Any) -> dict[str, Any]:
 @pytest.mark.full
 def test_the_command_writes_the_page_and_says_the_sentence(desk: Path, tmp_path: Path) -> None:
     out = tmp_path / "v7.html"
-    command = [sys.executable, "-m", "build", "report", NAME, "--out", str(out), "--json"]
-    done = subprocess.run(
-        command, cwd=desk, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
-    )
+    done = type_in("report", NAME, "--out", out, "--json", folder=desk)
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["ready"] and value["missing"] == [] and value["page"] == str(out)

@@ -16,6 +16,7 @@ from build.run.inference import infer
 from build.run.training import forget_caches, train
 from kernel_src.competition.submission import read_column, submission_problems
 from kernel_src.recipes.experiments import EXPERIMENTS
+from tests.build.typing_in import type_in
 from tests.kernel_src.kernels.twins import tiny_twin, twin_datasets
 
 TINY = (
@@ -113,8 +114,7 @@ def test_without_the_competition_nothing_starts(tmp_path: Path) -> None:
 
 
 def test_a_wrong_word_ends_with_exit_code_2_and_no_traceback(tiny_competition: Path) -> None:
-    command = [sys.executable, "-m", "build", "train", "--experiment", "demo", "--data", str(tiny_competition)]
-    done = subprocess.run([*command, "--set", "epoch=3"], cwd=ROOT, capture_output=True, text=True)
+    done = type_in("train", "--experiment", "demo", "--data", tiny_competition, "--set", "epoch=3")
     assert done.returncode == 2 and "did you mean epochs?" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -3,21 +3,19 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.board import SLOPES, simulate
 from build.core.errors import CheckFailed
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
-from build.scores.board import LINE, OFFSET, PUBLISHED, Point, board, expect, points_of, read_published
+from build.scores.board import LINE, OFFSET, PUBLISHED, Expectation, Point, board, expect, points_of, read_published
 from build.scores.board_page import chart, page
 from build.scores.ledger import Score, as_csv
+from tests.build.typing_in import type_in
 
 DONE = Score(
     time="2026-11-24T10:00:00+00:00",
@@ -38,11 +36,6 @@ FOUR = [
 ]
 
 
-def build(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "build", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
-
-
 def pairs(*values: tuple[float, float]) -> list[Point]:
     return [Point(name=str(i), cv=cv, public=public) for i, (cv, public) in enumerate(values)]
 
@@ -50,7 +43,7 @@ def pairs(*values: tuple[float, float]) -> list[Point]:
 def test_the_json_has_pairs_expectation_and_the_published_series(tmp_path: Path) -> None:
     ledger = tmp_path / "scores.csv"
     ledger.write_text(as_csv(FOUR))
-    done = build("scores", "--board", "--ledger", ledger, "--cv", 0.52, "--html", tmp_path / "board.html", "--json")
+    done = type_in("scores", "--board", "--ledger", ledger, "--cv", 0.52, "--html", tmp_path / "board.html", "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert [one["name"] for one in value["points"]] == ["v1", "v2", "v3", "v4"]
@@ -67,18 +60,18 @@ def test_the_json_has_pairs_expectation_and_the_published_series(tmp_path: Path)
 def test_an_empty_ledger_promises_nothing_and_says_what_the_others_pairs_are_worth(tmp_path: Path) -> None:
     ledger = tmp_path / "scores.csv"
     ledger.write_text(as_csv([]))
-    done = build("scores", "--board", "--ledger", ledger, "--cv", 0.5)
+    done = type_in("scores", "--board", "--ledger", ledger, "--cv", 0.5)
     assert done.returncode == 0, done.stderr
     assert "no submission has CV and a public score yet" in done.stdout
     assert "other models, other formulas: nothing is decided by that" in done.stdout
 
 
 def test_a_command_that_cannot_be_meant_is_told_so(tmp_path: Path) -> None:
-    done = build("scores", "--board", "--cv", 0.5, "--experiment", "v1")
+    done = type_in("scores", "--board", "--cv", 0.5, "--experiment", "v1")
     assert done.returncode == 2 and "not both" in done.stderr
-    done = build("scores", "--board", "--ledger", tmp_path / "none.csv")
+    done = type_in("scores", "--board", "--ledger", tmp_path / "none.csv")
     assert done.returncode == 2 and "no file" in done.stderr
-    done = build("scores", "--cv", 0.5)
+    done = type_in("scores", "--cv", 0.5)
     assert done.returncode == 2 and "belong to --board" in done.stderr
 
 
@@ -106,6 +99,36 @@ def test_a_cv_of_another_formula_is_drawn_but_never_counted() -> None:
 
 
 # What is expected
+
+SLOPES = {"by a constant": 1.0, "by half": 0.5, "not at all": 0.0}
+CV_MEAN, CV_DEVIATION, SCATTER = 0.55, 0.08, 0.03
+
+
+def draw(random: np.random.Generator, slope: float, count: int) -> list[Point]:
+    """Models with CV and public score; a pair scatters by about the group bootstrap of one score for one split."""
+    cv = random.normal(CV_MEAN, CV_DEVIATION, count)
+    public = CV_MEAN + 0.08 + slope * (cv - CV_MEAN) + random.normal(0, SCATTER, count)
+    return [Point(name=str(i), cv=float(x), public=float(y)) for i, (x, y) in enumerate(zip(cv, public, strict=True))]
+
+
+def simulate(slope: float, count: int, draws: int, seed: int = 0) -> dict[str, float]:
+    """Coverage for one model more, error of the rule taken and of each by itself, and how often the line is taken."""
+    random = np.random.default_rng(seed)
+    held, lines, errors = 0, 0, {"taken": 0.0, OFFSET: 0.0, LINE: 0.0}
+    for _ in range(draws):
+        *known, new = draw(random, slope, count + 1)
+        found = expect(known, new.cv)
+        assert isinstance(found, Expectation)
+        held += found.low <= new.public <= found.high
+        lines += found.rule == LINE
+        errors["taken"] += (found.estimate - new.public) ** 2
+        errors[OFFSET] += (new.cv + found.offset - new.public) ** 2
+        if count > 2:
+            x, y = (np.array([getattr(one, name) for one in known]) for name in ("cv", "public"))
+            fitted = np.polynomial.Polynomial.fit(x, y, 1)
+            errors[LINE] += float(fitted(new.cv) - new.public) ** 2
+    rms = {name: (value / draws) ** 0.5 for name, value in errors.items()}
+    return {"coverage": held / draws, "lines": lines / draws, **rms}
 
 
 @pytest.mark.parametrize("law", SLOPES)

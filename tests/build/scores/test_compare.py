@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,18 +19,13 @@ from kernel_src.competition.constraints import component_matrix
 from kernel_src.competition.metric import weighted_r2
 from tests.browser import INSTALL, Browser, find_chromium
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train
+from tests.build.typing_in import type_in
 
 ROOT = Path(__file__).resolve().parents[3]
 REAL = ROOT.parent / "shared" / "data"
 needs_real = pytest.mark.skipif(not (REAL / "oof").is_dir(), reason="no real predictions at ../shared: never committed")
 TABLE = truth()
 GRAMS = TABLE[list(TARGETS)].to_numpy(float)
-
-
-def build(*words: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "build", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
 
 
 @pytest.fixture
@@ -51,7 +44,7 @@ def warnings(files: list[str], train: Path) -> str:
 def test_the_json_is_what_a_script_was_promised(tmp_path: Path, train: Path) -> None:
     bad, good = predicted(TABLE, 1), predicted(TABLE, 2, 5, 4)
     files = [oof(tmp_path, "bad", bad, group_folds(TABLE)), oof(tmp_path, "good", good, group_folds(TABLE))]
-    done = build("compare", *files, "--train-csv", train, "--json")
+    done = type_in("compare", *files, "--train-csv", train, "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert list(value) == ["models", "pairs", "warnings"] and value["warnings"] == []
@@ -66,7 +59,7 @@ def test_the_json_is_what_a_script_was_promised(tmp_path: Path, train: Path) -> 
 
 def test_one_line_says_which_is_better_or_that_it_cannot_be_told(tmp_path: Path, train: Path) -> None:
     a, b = oof(tmp_path, "a", predicted(TABLE, 1)), oof(tmp_path, "b", predicted(TABLE, 2, 5, 4))
-    line = build("compare", b, a, "--train-csv", train).stdout.strip().splitlines()[-1]
+    line = type_in("compare", b, a, "--train-csv", train).stdout.strip().splitlines()[-1]
     assert re.fullmatch(r"b is better than a: \+0\.\d{3} \[0\.\d{3}, 0\.\d{3}\], (9\d(\.\d)?|> 99\.9) %", line), line
     twin = oof(tmp_path, "twin", predicted(TABLE, 4))
     line = decision(compare_files([a, twin], train))
@@ -218,7 +211,7 @@ def test_scores_on_training_images_missing_rows_and_other_folds_are_named(tmp_pa
 # %%
 def test_the_page_holds_itself_and_the_floors(tmp_path: Path, train: Path) -> None:
     files = [oof(tmp_path, "a<b", predicted(TABLE, 1)), oof(tmp_path, "good", predicted(TABLE, 2, 5, 4))]
-    done = build("compare", *files, "--train-csv", train, "--html", tmp_path / "page.html")
+    done = type_in("compare", *files, "--train-csv", train, "--html", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "page.html").read_text()
     assert not re.search(r"https?://|<script|src=|@import|url\(", text) and "a&lt;b" in text and "a<b" not in text
@@ -254,7 +247,7 @@ def test_every_name_and_score_of_the_drawing_is_in_the_window(tmp_path: Path, tr
 def test_the_real_files_are_compared_with_the_reference_points_as_floors_in_under_3_seconds(tmp_path: Path) -> None:
     files = sorted((REAL / "oof").glob("*.csv"))
     began = time.perf_counter()
-    done = build("compare", files[0], files[7], "--train-csv", REAL / "train.csv", "--html", tmp_path / "page.html")
+    done = type_in("compare", files[0], files[7], "--train-csv", REAL / "train.csv", "--html", tmp_path / "page.html")
     seconds = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "page.html").read_text()

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from bench.validation import LAWS, kit_rates, method_rates
 from build.scores.intervals import (
     difference_interval,
     group_sums,
@@ -15,6 +14,7 @@ from build.scores.intervals import (
 )
 from kernel_src.competition.metric import weight_row, weighted_r2
 from tests.build.scores.painted import predicted, truth, visits
+from tests.build.scores.simulated import rates
 
 TABLE = truth()
 GRAMS = TABLE.iloc[:, 1:6].to_numpy(float)
@@ -71,20 +71,19 @@ def test_one_group_has_no_interval() -> None:
 
 
 def test_intervals_cover_and_the_paired_test_has_its_size() -> None:
-    rates = kit_rates(LAWS["main"], draws=600, seed=5)  # standard error .009
-    assert 0.91 <= rates["score"] <= 0.98 and 0.92 <= rates["difference"] <= 0.98
-    assert 0.02 <= rates["null rejected"] <= 0.08
+    found = rates(draws=600, seed=5)  # standard error .009
+    assert 0.91 <= found["score"] <= 0.98 and 0.92 <= found["difference"] <= 0.98
+    assert 0.02 <= found["null rejected"] <= 0.08
 
 
 @pytest.mark.full
 def test_intervals_cover_95_within_2_and_the_paired_test_has_size_5_within_2() -> None:
-    rates = kit_rates(LAWS["main"], draws=8000, seed=6)  # standard error .0024
-    assert 0.93 <= rates["score"] <= 0.97 and 0.93 <= rates["difference"] <= 0.97
-    assert 0.03 <= rates["null rejected"] <= 0.07
+    found = rates(draws=8000, seed=6)  # standard error .0024
+    assert 0.93 <= found["score"] <= 0.97 and 0.93 <= found["difference"] <= 0.97
+    assert 0.03 <= found["null rejected"] <= 0.07
 
 
 @pytest.mark.full
 def test_the_percentile_bootstrap_would_cover_too_little() -> None:
-    rates = method_rates(LAWS["main"], draws=1500, seed=7)
-    chosen, bootstrap = rates["group jackknife, t with kurtosis"], rates["percentile group bootstrap"]
-    assert chosen[0] > 0.92 and bootstrap[0] < 0.90
+    found = rates(draws=1500, seed=7, bootstrapped=True)
+    assert found["score"] > 0.92 and found["bootstrapped score"] < 0.90

@@ -1,21 +1,18 @@
 """A download of external data becomes a dataset of a few flat files that training reads like the download."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import build.weights.external
 from build.core.errors import CheckFailed, UsageError
-from build.notebooks.builder import ROOT
 from build.run.mock import dataset_slug
 from build.weights.external import make_external
 from kernel_src.data.external import read_external
 from kernel_src.data.external_table import GRASSCLOVER
 from kernel_src.runtime.manifest import verify_manifest
+from tests.build.typing_in import type_in
 from tests.kernel_src.data.test_external import HEADER, ROWS, flattened, write_grassclover, write_photograph
 
 SLUG = "i2b-grassclover"
@@ -76,16 +73,10 @@ def test_a_flat_download_serves_as_well_and_no_scratch_copy_is_left(tmp_path: Pa
     assert not [path for path in scratch.rglob("*") if path.is_file()]
 
 
-def type_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "build", "external", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.full
 def test_the_verb_says_what_was_kept_and_what_the_mean_is(tmp_path: Path) -> None:
     messy_download(tmp_path / "download")
-    typed = type_in(tmp_path, "--from", "download")
+    typed = type_in("external", "--from", "download", folder=tmp_path)
     assert typed.returncode == 0, typed.stderr
     lines = typed.stdout.splitlines()
     assert lines[0].startswith(f"{tmp_path / 'out/external' / SLUG}: 6 photographs in 2 files")
@@ -93,7 +84,7 @@ def test_the_verb_says_what_was_kept_and_what_the_mean_is(tmp_path: Path) -> Non
     # 0.84 x (100 + 10 + 45 + 15) / 4, by hand
     assert lines[2] == "mean total 35.7 g per quadrat (the competition's photographs: 45.32 g)"
     assert "WARNING" not in typed.stdout and f"rehearse --weights {tmp_path / 'out/external' / SLUG}" in lines[-1]
-    printed = json.loads(type_in(tmp_path, "--from", "download", "--json").stdout)
+    printed = json.loads(type_in("external", "--from", "download", "--json", folder=tmp_path).stdout)
     assert printed["mean_total_g"] == pytest.approx(35.7) and printed["read"]["kept"] == 4 and printed["ok"] is True
 
 

@@ -9,20 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from build.weights.bundle import make_bundle
-from build.weights.random_weights import random_run
 from kernel_src.bundle.bundle_prediction import load_bundle, load_bundles
 from kernel_src.runtime.files import WeightsError, sha256_of
 from kernel_src.runtime.manifest import BundleError, file_entry
 from tests.kernel_src.tiny import TINY
-from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
-
-
-@pytest.fixture(scope="session")
-def whole_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("bundles") / "tiny"
-    make_bundle(trained_run, out, slug="i2b-tiny-weights")
-    return out
+from tests.tiny_depth import write_tiny_depth
 
 
 @pytest.fixture
@@ -148,14 +139,6 @@ def test_a_dataset_of_starting_weights_is_no_bundle(tmp_path: Path) -> None:
 
 
 # The depth model
-
-
-@pytest.fixture(scope="session")
-def whole_depth_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("depth-bundles")
-    random_run(folder / "run", TINY_DEPTH, write_tiny_depth(folder / "hub"))
-    make_bundle(folder / "run", folder / "bundle", slug="i2b-tiny-depth-weights")
-    return folder / "bundle"
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from build.weights.bundle import make_bundle
-from build.weights.random_weights import random_run
 from kernel_src.bundle.bundle_prediction import load_bundle
 from kernel_src.bundle.bundles import read_recipe
 from kernel_src.inference.bundle_recipes import read_recipes
@@ -24,23 +22,15 @@ from kernel_src.models.depth import load_depth
 from kernel_src.runtime.faults import FaultLog
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError, file_entry, read_manifest, verify_manifest
-from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
+from tests.tiny_depth import write_tiny_depth
 
 OPENED: list[str] = []
 sys.addaudithook(lambda event, args: OPENED.append(str(args[0])) if event in ("open", "socket.connect") else None)
 
 
-@pytest.fixture(scope="session")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hostile")
-    random_run(folder / "run", TINY_DEPTH, write_tiny_depth(folder / "hub"))
-    make_bundle(folder / "run", folder / "bundle", slug="i2b-tiny-weights")
-    return folder / "bundle"
-
-
 @pytest.fixture
-def bundle(honest: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(honest, tmp_path / "bundle"))
+def bundle(whole_depth_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole_depth_bundle, tmp_path / "bundle"))
 
 
 def write(bundle: Path, config: Any = None, manifest: Any = None) -> None:
@@ -96,11 +86,11 @@ JSON = st.recursive(
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_value_in_any_place_is_a_bundle_error_or_a_recipe(
-    honest: Path, tmp_path: Path, data: st.DataObject
+    whole_depth_bundle: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
     bundle = tmp_path / "one" / "bundle"
     shutil.rmtree(bundle.parent, ignore_errors=True)
-    shutil.copytree(honest, bundle, copy_function=os.link)
+    shutil.copytree(whole_depth_bundle, bundle, copy_function=os.link)
     for name in ("config.json", "manifest.json"):  # not the honest one's own
         text = (bundle / name).read_text()
         (bundle / name).unlink()

@@ -87,15 +87,6 @@ def run(
     return outcome
 
 
-@pytest.fixture(scope="module")
-def whole_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from build.weights.bundle import make_bundle
-
-    out = tmp_path_factory.mktemp("bundles") / "tiny"
-    make_bundle(trained_run, out, slug="i2b-tiny-weights")
-    return out
-
-
 @pytest.fixture
 def plain(whole_bundle: Path, paths: list[Path]) -> np.ndarray:
     """What the folds predict, (folds, images, 5), in one plain pass in this process."""

@@ -10,13 +10,6 @@ from kernel_src.runtime.mounts import MOCK, find_competition, find_dataset, fold
 CUP, WEIGHTS = "csiro-biomass", "i2b-v1-weights"
 
 
-@pytest.fixture
-def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("KIT_KAGGLE_ROOT", str(tmp_path))
-    (tmp_path / "kaggle" / "input").mkdir(parents=True)
-    return tmp_path / "kaggle" / "input"
-
-
 def put(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()

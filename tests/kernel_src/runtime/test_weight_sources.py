@@ -24,13 +24,6 @@ ES = "i2b-tf-efficientnet-es-imagenet"  # the row whose Kaggle Model holds safet
 HANDLE = "timm/tf-efficientnet/pytorch/tf-efficientnet-es/1"
 
 
-@pytest.fixture
-def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("KIT_KAGGLE_ROOT", str(tmp_path))
-    (tmp_path / "kaggle" / "input").mkdir(parents=True)
-    return tmp_path / "kaggle" / "input"
-
-
 def put(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()

@@ -12,20 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from build.weights.bundle import half_precision
-from kernel_src.competition.tables import read_train
 from kernel_src.models.depth import DepthEstimator, estimate_depth, load_depth
 from kernel_src.runtime.files import sha256_of
-from kernel_src.training.runs import finish_run, predict_out_of_fold, train_run
+from kernel_src.training.runs import finish_run, predict_out_of_fold
 from kernel_src.training.training_data import training_pictures
-from tests.kernel_src.tiny import CPU
+from tests.kernel_src.tiny import CPU, train_tiny
 from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 
 EXPERIMENT = replace(TINY_DEPTH, epochs=2, inner_folds=2, depth_channels=2)
-
-
-@pytest.fixture
-def train(tiny_competition: Path) -> pd.DataFrame:
-    return read_train(tiny_competition / "train.csv")
 
 
 @pytest.fixture
@@ -48,16 +42,7 @@ def test_a_run_with_depth_estimates_it_once_per_photograph_and_keeps_the_depth_m
     depth = write_tiny_depth(tmp_path / "depth")
     run, cache = tmp_path / "run", tmp_path / "cache"
     for _ in range(2):  # the second finds everything done
-        train_run(
-            EXPERIMENT,
-            train,
-            tiny_competition,
-            device=CPU,
-            starting_weights=None,
-            folder=run,
-            cache=cache,
-            depth_folder=depth,
-        )
+        train_tiny(EXPERIMENT, train, tiny_competition, run, cache=cache, depth_folder=depth)
         assert passes["photographs"] == len(train), "2 folds of 2 epochs, and one pass"
     oof = predict_out_of_fold(EXPERIMENT, train, tiny_competition, run, cache, CPU, depth)
     assert passes["photographs"] == 2 * len(train), "8 views, and one pass more"
@@ -76,16 +61,8 @@ def test_the_depth_decides_what_is_learnt(tmp_path: Path, tiny_competition: Path
     logs = []
     for seed in (0, 1):
         run = tmp_path / f"run{seed}"
-        train_run(
-            replace(EXPERIMENT, train_folds=(0,)),
-            train,
-            tiny_competition,
-            device=CPU,
-            starting_weights=None,
-            folder=run,
-            cache=tmp_path / "cache",
-            depth_folder=write_tiny_depth(tmp_path / f"depth{seed}", seed),
-        )
+        depth = write_tiny_depth(tmp_path / f"depth{seed}", seed)
+        train_tiny(replace(EXPERIMENT, train_folds=(0,)), train, tiny_competition, run, depth_folder=depth)
         logs.append((run / "log0.csv").read_text().splitlines()[1].split(",")[2:4])
     assert logs[0][0] != logs[1][0] and logs[0][1] != logs[1][1], "training loss and inner loss"
 
@@ -128,15 +105,13 @@ def test_depth_that_is_asked_for_must_be_there(tmp_path: Path, tiny_competition:
 
 def test_another_depth_model_is_another_run(tmp_path: Path, tiny_competition: Path, train: pd.DataFrame) -> None:
     def start(seed: int) -> None:
-        train_run(
+        depth = write_tiny_depth(tmp_path / f"depth{seed}", seed)
+        train_tiny(
             replace(EXPERIMENT, epochs=1, train_folds=(0,)),
             train,
             tiny_competition,
-            device=CPU,
-            starting_weights=None,
-            folder=tmp_path / "run",
-            cache=tmp_path / "cache",
-            depth_folder=write_tiny_depth(tmp_path / f"depth{seed}", seed),
+            tmp_path / "run",
+            depth_folder=depth,
         )
 
     start(0)

@@ -184,19 +184,25 @@ def test_folds_spread_over_two_devices_are_those_of_one_bit_for_bit(tmp_path: Pa
         assert one == two
 
 
-@pytest.mark.full
-def test_two_processes_see_the_losses_of_one_and_stop_at_the_same_epoch(tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
+def run_script(code: str, folder: Path, *arguments: object) -> str:
+    """Run a script in a process of its own, its first argument the folder, and return what it prints."""
+    script = folder / "script.py"
+    script.write_text(code)
     done = subprocess.run(
-        [sys.executable, script, tmp_path],
+        [sys.executable, script, folder, *arguments],
         cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(folder)},
         capture_output=True,
         text=True,
         timeout=150,  # a process that waits for ever for the other is the failure
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.full
+def test_two_processes_see_the_losses_of_one_and_stop_at_the_same_epoch(tmp_path: Path) -> None:
+    run_script(TWO_PROCESSES, tmp_path)
     first, second = (json.loads((tmp_path / f"log{rank}.json").read_text()) for rank in (0, 1))
     assert first["processes"] == 2
 
@@ -218,11 +224,10 @@ from pathlib import Path
 from kernel_src.training.launch import launch
 from kernel_src.training.runs import train_run
 from kernel_src.training.session import Session
-from kernel_src.training.session import Session
 from kernel_src.competition.tables import read_train
 from tests.kernel_src.tiny import CPU, TINY_VIT
 
-competition, out, limit_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+out, competition, limit_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 launch(
     train_run,
     replace(CPU, count=2),
@@ -243,20 +248,8 @@ launch(
 def test_two_processes_stop_together_at_the_sessions_end_and_go_on_together(
     tmp_path: Path, tiny_competition: Path
 ) -> None:
-    script = tmp_path / "sessions.py"
-    script.write_text(SESSIONS)
-
     def session(limit_s: float) -> str:
-        done = subprocess.run(
-            [sys.executable, script, tiny_competition, tmp_path, str(limit_s)],
-            cwd=ROOT,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=150,  # a process that waits for ever for the other is the failure
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        return run_script(SESSIONS, tmp_path, tiny_competition, str(limit_s))
 
     assert session(0.001).count("fold 0: stopped in epoch 1 of 2, batch 1") == 2
     assert (tmp_path / "run/checkpoint0.safetensors").exists()

@@ -14,10 +14,9 @@ from kernel_src.competition.tables import read_train
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training
-from kernel_src.training.runs import train_run
 from kernel_src.training.session import Session, SessionEnded, session_of
 from kernel_src.training.training import FoldTraining, train_fold
-from tests.kernel_src.tiny import CPU, TINY, fold_data
+from tests.kernel_src.tiny import CPU, TINY, fold_data, train_tiny
 
 pytestmark = pytest.mark.full
 
@@ -143,15 +142,7 @@ def test_killed_again_and_again_it_still_ends_bit_equal(tmp_path: Path, whole: d
 @pytest.mark.parametrize("after", [True, False], ids=["after the first fold's weights", "in the second fold"])
 def test_a_run_killed_between_its_folds_ends_bit_equal(tmp_path: Path, tiny_competition: Path, after: bool) -> None:
     def run(folder: Path) -> None:
-        train_run(
-            TINY,
-            read_train(tiny_competition / "train.csv"),
-            tiny_competition,
-            device=CPU,
-            starting_weights=None,
-            folder=folder,
-            cache=tmp_path / "cache",
-        )
+        train_tiny(TINY, read_train(tiny_competition / "train.csv"), tiny_competition, folder)
 
     def work() -> None:
         (die_renaming("fold0", 1, after=True) if after else die_renaming("checkpoint1", 1))()
@@ -190,18 +181,23 @@ def test_no_saved_batch_is_trained_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert seen[0] == (1, 2) and len(seen) == 24 - 8
 
 
+def batches_take(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[float]:
+    """Give training a clock on which each batch takes so long; return the time, which may be changed."""
+    now, train_batch = [0.0], FoldTraining.train_batch
+
+    def take(self: FoldTraining, *batch: Any) -> Any:
+        now[0] += seconds
+        return train_batch(self, *batch)
+
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(FoldTraining, "train_batch", take)
+    return now
+
+
 def test_within_an_epoch_a_checkpoint_comes_every_ten_minutes_and_not_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    train_batch = FoldTraining.train_batch
-
-    def take_four_minutes(self: FoldTraining, *batch: Any) -> Any:
-        now[0] += 240
-        return train_batch(self, *batch)
-
-    monkeypatch.setattr(FoldTraining, "train_batch", take_four_minutes)
+    batches_take(monkeypatch, 240)
     saved: list[tuple[int, int]] = []
     save = training.save_checkpoint
     monkeypatch.setattr(training, "save_checkpoint", lambda *a: (saved.append((a[3].epoch, a[3].batch)), save(*a)))
@@ -213,21 +209,14 @@ def test_within_an_epoch_a_checkpoint_comes_every_ten_minutes_and_not_before(
 def test_after_an_epoch_a_checkpoint_takes_a_fiftieth_of_the_time_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saving_s: float, saved_epochs: list[int]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    train_batch, save = FoldTraining.train_batch, training.save_checkpoint
+    now, save = batches_take(monkeypatch, 10), training.save_checkpoint
     saved: list[int] = []
-
-    def take_ten_seconds(self: FoldTraining, *batch: Any) -> Any:
-        now[0] += 10
-        return train_batch(self, *batch)
 
     def take_long(*given: Any) -> None:
         saved.append(given[3].epoch)
         now[0] += saving_s
         save(*given)
 
-    monkeypatch.setattr(FoldTraining, "train_batch", take_ten_seconds)
     monkeypatch.setattr(training, "save_checkpoint", take_long)
     train(replace(PLAIN, epochs=6), tmp_path)  # six batches an epoch: a minute
     assert saved == saved_epochs
@@ -242,15 +231,7 @@ def test_sessions_that_end_in_time_add_up_to_one_uninterrupted_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[Experiment, Any], experiment: Experiment, batches: int
 ) -> None:
     """A clock on which each batch takes a second, and sessions of so many."""
-    now = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    train_batch = FoldTraining.train_batch
-
-    def take_a_second(self: FoldTraining, *batch: Any) -> Any:
-        now[0] += 1
-        return train_batch(self, *batch)
-
-    monkeypatch.setattr(FoldTraining, "train_batch", take_a_second)
+    now = batches_take(monkeypatch, 1)
     sessions = 0
     while not (tmp_path / "fold0.safetensors").exists():
         sessions += 1

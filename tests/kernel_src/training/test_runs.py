@@ -16,7 +16,7 @@ from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.competition.tables import group_labels, read_train, target_array
+from kernel_src.competition.tables import group_labels, target_array
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.device import DeviceReport
@@ -32,28 +32,10 @@ from kernel_src.training.runs import (
     missing_folds,
     out_of_fold_r2,
     predict_out_of_fold,
-    train_run,
 )
 from kernel_src.training.session import Session
 from kernel_src.training.training_data import folds_to_train
-from tests.kernel_src.tiny import CPU, TINY, TINY_VIT
-
-
-@pytest.fixture
-def train(tiny_competition: Path) -> pd.DataFrame:
-    return read_train(tiny_competition / "train.csv")
-
-
-def start(experiment: Experiment, train: pd.DataFrame, competition: Path, folder: Path) -> None:
-    train_run(
-        experiment,
-        train,
-        competition,
-        device=CPU,
-        starting_weights=None,
-        folder=folder,
-        cache=folder.parent / "cache",
-    )
+from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, train_tiny
 
 
 @pytest.fixture
@@ -76,7 +58,7 @@ def test_no_visit_lies_in_two_of_training_inner_and_outer_rows(
 ) -> None:
     """A picture that is scored must not have trained the weights, nor picked the epoch; nor one of the same visit."""
     experiment = replace(TINY_VIT, folds=3, inner_folds=2)
-    start(experiment, train, tiny_competition, tmp_path / "run")
+    train_tiny(experiment, train, tiny_competition, tmp_path / "run")
     groups = group_labels(train)
     fold_of = fold_numbers("group", groups, target_array(train).sum(1), 3, experiment.split_seed)
     assert set(no_training) == {0, 1, 2}
@@ -90,7 +72,7 @@ def test_no_visit_lies_in_two_of_training_inner_and_outer_rows(
 def test_without_inner_folds_all_other_rows_train(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData]
 ) -> None:
-    start(TINY_VIT, train, tiny_competition, tmp_path / "run")
+    train_tiny(TINY_VIT, train, tiny_competition, tmp_path / "run")
     assert sum(len(data.train_rows) for data in no_training.values()) == len(train)
     assert all(len(data.inner_rows) == 0 for data in no_training.values())
     assert no_training[0].photographs.shape == (20, 32, 32, 3)
@@ -101,15 +83,15 @@ def test_a_resumed_run_trains_only_what_is_missing_and_its_log_holds_every_fold(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData]
 ) -> None:
     run = tmp_path / "run"
-    start(TINY_VIT, train, tiny_competition, run)
+    train_tiny(TINY_VIT, train, tiny_competition, run)
     assert folds_left(TINY_VIT, train, run) == ()
     (run / "fold1.safetensors").unlink()
     assert folds_left(TINY_VIT, train, run) == (1,)
     no_training.clear()
-    start(TINY_VIT, train, tiny_competition, run)
+    train_tiny(TINY_VIT, train, tiny_competition, run)
     assert set(no_training) == {1}
     no_training.clear()
-    start(TINY_VIT, train, tiny_competition, run)
+    train_tiny(TINY_VIT, train, tiny_competition, run)
     assert not no_training
     for _ in range(2):
         collect_log(run)
@@ -120,12 +102,12 @@ def test_what_a_fold_killed_at_its_very_end_has_left_behind_is_cleared(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData]
 ) -> None:
     run = tmp_path / "run"
-    start(TINY_VIT, train, tiny_competition, run)
+    train_tiny(TINY_VIT, train, tiny_competition, run)
     left = ("checkpoint0.safetensors", ".checkpoint0.123.safetensors", "checkpoint1.safetensors")
     for name in left:
         (run / name).write_text("")
     (run / "fold1.safetensors").unlink()
-    start(TINY_VIT, train, tiny_competition, run)
+    train_tiny(TINY_VIT, train, tiny_competition, run)
     assert [name for name in left if (run / name).exists()] == ["checkpoint1.safetensors"]
 
 
@@ -133,10 +115,10 @@ def test_the_same_data_mounted_elsewhere_is_the_same_run_and_the_session_limit_i
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData]
 ) -> None:
     run, elsewhere = tmp_path / "run", tmp_path / "mounted"
-    start(TINY_VIT, train, tiny_competition, run)
+    train_tiny(TINY_VIT, train, tiny_competition, run)
     elsewhere.symlink_to(tiny_competition)
     moved = train.assign(image_path=[str(elsewhere / path) for path in train["image_path"]])
-    start(replace(TINY_VIT, session_limit_s=60.0, machine_shape="NvidiaL4"), moved, Path("/"), run)
+    train_tiny(replace(TINY_VIT, session_limit_s=60.0, machine_shape="NvidiaL4"), moved, Path("/"), run)
 
 
 @pytest.mark.parametrize("other", ["experiment", "data", "no record"])
@@ -144,7 +126,7 @@ def test_a_folder_with_another_run_is_refused(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData], other: str
 ) -> None:
     run = tmp_path / "run"
-    start(TINY_VIT, train, tiny_competition, run)
+    train_tiny(TINY_VIT, train, tiny_competition, run)
     no_training.clear()
     experiment, table = TINY_VIT, train
     if other == "experiment":
@@ -154,7 +136,7 @@ def test_a_folder_with_another_run_is_refused(
     else:
         (run / "fingerprint.json").unlink()
     with pytest.raises(ValueError, match="run holds a run of another experiment or of other data: choose an empty"):
-        start(experiment, table, tiny_competition, run)
+        train_tiny(experiment, table, tiny_competition, run)
     assert not no_training
 
 
@@ -246,7 +228,7 @@ def test_a_single_trained_fold_is_scored_on_its_own_images(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path
 ) -> None:
     experiment = replace(TINY_VIT, folds=3, train_folds=(1,), epochs=1)
-    start(experiment, train, tiny_competition, tmp_path / "run")
+    train_tiny(experiment, train, tiny_competition, tmp_path / "run")
     oof = predict_out_of_fold(experiment, train, tiny_competition, tmp_path / "run", tmp_path / "cache", CPU)
     config = finish_run(experiment, train, oof, tmp_path / "run")
     fold_of = fold_numbers("group", group_labels(train), target_array(train).sum(1), 3, 0)
@@ -288,7 +270,7 @@ def test_a_fold_that_diverges_costs_no_other_fold_and_nothing_takes_the_run_for_
 ) -> None:
     experiment, run = replace(TINY_VIT, folds=3, epochs=1), tmp_path / "run"
     one_fold_diverges(monkeypatch)
-    start(experiment, train, tiny_competition, run)
+    train_tiny(experiment, train, tiny_competition, run)
     assert {path.name for path in run.glob("fold*")} == {"fold0.safetensors", "fold2.safetensors"}
     assert "fold 1 is given up: the loss is not finite" in capsys.readouterr().out
     assert folds_left(experiment, train, run) == (), "the recipe would fail again"
@@ -327,16 +309,7 @@ def test_the_runs_folder_never_holds_more_than_finished_weights_until_the_sessio
 
     monkeypatch.setattr(os, "replace", measure)
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
-    train_run(
-        replace(TINY, ema_decay=0.9),
-        train,
-        tiny_competition,
-        device=CPU,
-        starting_weights=None,
-        folder=run,
-        cache=tmp_path / "cache",
-        scratch=scratch,
-    )
+    train_tiny(replace(TINY, ema_decay=0.9), train, tiny_competition, run, scratch=scratch, cache=tmp_path / "cache")
     weights = sum(path.stat().st_size for path in run.glob("fold*.safetensors"))
     assert max(sizes) < 1.05 * weights, "fingerprint and logs are all that may come on top"
     assert len(checkpoints) > 4 and all(path.startswith(str(scratch)) for path in checkpoints)
@@ -347,17 +320,9 @@ def test_a_session_that_ends_hands_over_and_the_next_one_goes_on_bit_for_bit(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path
 ) -> None:
     def session(folder: Path, scratch: Path, limit_s: float = 0.0) -> None:
-        train_run(
-            TINY,
-            train,
-            tiny_competition,
-            device=CPU,
-            starting_weights=None,
-            folder=folder,
-            cache=tmp_path / "cache",
-            scratch=scratch,
-            session=Session(started_s=0.0, limit_s=limit_s),
-        )
+        limit = Session(started_s=0.0, limit_s=limit_s)
+        cache = tmp_path / "cache"
+        train_tiny(TINY, train, tiny_competition, folder, cache=cache, scratch=scratch, session=limit)
 
     session(tmp_path / "whole", tmp_path / "scratch0")
     first, second = tmp_path / "input/notebooks/me/i2b/run", tmp_path / "second"

@@ -11,7 +11,7 @@ import pytest
 
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.splits import fold_numbers, split_sha256
-from kernel_src.competition.tables import group_labels, read_train, target_array
+from kernel_src.competition.tables import group_labels, target_array
 from kernel_src.data.external_table import external_table_for
 from kernel_src.data.images import ImageError
 from kernel_src.data.pseudo_labels import pseudo_table
@@ -24,11 +24,6 @@ from tests.kernel_src.tiny import CPU, TINY_VIT
 WITH_EXTERNAL = replace(TINY_VIT, folds=3, external_data="someone-grassclover-biomass")
 WITH_PSEUDO = replace(TINY_VIT, folds=3, pseudo_weight=0.25)
 NO_PICTURES = np.zeros(0)
-
-
-@pytest.fixture
-def train(tiny_competition: Path) -> pd.DataFrame:
-    return read_train(tiny_competition / "train.csv")
 
 
 def data_of(

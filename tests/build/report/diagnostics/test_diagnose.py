@@ -1,10 +1,7 @@
 """`python -m build report OOF`: what is planted in predictions is found, with the right number, and nothing else is."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.submission import write_submission
 from kernel_src.competition.tables import wide_to_long
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train
+from tests.build.typing_in import type_in
 from tests.conftest import write_competition
 
 REAL = ROOT.parent / "shared" / "data"
@@ -60,8 +58,7 @@ def diagnosed(
 # %%
 def test_through_the_command_line_the_json_and_the_page_say_the_same(tmp_path: Path, train: Path) -> None:
     file = write_oof(tmp_path / "a<b.csv", TABLE, predicted(TABLE, 1), group_folds(TABLE))
-    command = [sys.executable, "-m", "build", "report", file, "--data", train.parent, "--out", tmp_path / "p.html"]
-    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = type_in("report", file, "--data", train.parent, "--out", tmp_path / "p.html", "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["r2"] == pytest.approx(weighted_r2(GRAMS, predicted(TABLE, 1))) and value["low"] < value["r2"]
@@ -82,10 +79,7 @@ def test_through_the_command_line_the_json_and_the_page_say_the_same(tmp_path: P
 
 def test_without_json_the_short_of_it_is_printed(tmp_path: Path, train: Path) -> None:
     file = write_oof(tmp_path / "m.csv", TABLE, predicted(TABLE, 1), group_folds(TABLE))
-    command = [sys.executable, "-m", "build", "report", f"m={file}", "--data", train.parent]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "140"}
-    )
+    done = type_in("report", f"m={file}", "--data", train.parent, COLUMNS="140")
     assert done.returncode == 0, done.stderr
     for words in ("m: official R²", "10 images hold", "Dry_Clover_g is 0 on", "fold 4", "--out FILE"):
         assert words in done.stdout

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from build.run.command import rehearse_verb
 from build.run.mock import tree_sha256
 from build.run.rehearse import rehearse
 from tests.build.run.rehearse.toys import WRITE, make_bundle, make_competition, make_notebook, rehearse_toy
+from tests.build.typing_in import type_in
 
 ROOT = Path(__file__).parents[4]
 LOOK_AROUND = """
@@ -123,30 +122,23 @@ def test_what_cannot_be_meant_is_refused_with_what_to_type(tmp_path: Path) -> No
         rehearse(notebook, data=data, out=out)
 
 
-def type_in(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """Type a command into a shell, as a user would."""
-    words = [sys.executable, "-m", "build", *command.split()]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 def test_the_verb_prints_progress_then_the_result_and_exits_0_1_or_2(tmp_path: Path) -> None:
     make_competition(tmp_path / "data")
     slow = "import time\ntime.sleep(0.6)"
     make_notebook(tmp_path / "notebooks" / "i2b-toy-infer", [slow, WRITE])
     make_notebook(tmp_path / "notebooks" / "i2b-bad-infer", ["1 / 0"], slug="i2b-bad-infer")
-    good = type_in(tmp_path, "rehearse --experiment toy --data data --out out/good")
+    good = type_in(*"rehearse --experiment toy --data data --out out/good".split(), folder=tmp_path)
     lines = good.stdout.splitlines()
     assert good.returncode == 0 and lines[0].startswith("i2b-toy-infer: csiro-biomass")
     assert lines[1].startswith("  i2b-toy-infer.ipynb differs from its build"), "no build has sealed this one"
     assert lines[2].startswith("  In[2]") and "In[1]" not in good.stdout, "only cells that took time are told of"
     assert lines[-1].startswith("rehearsal ok (")
     assert lines[-1].endswith(str(tmp_path / "out" / "good" / "report.json"))
-    bad = type_in(tmp_path, "rehearse --experiment bad --data data --out out/bad --json")
+    bad = type_in(*"rehearse --experiment bad --data data --out out/bad --json".split(), folder=tmp_path)
     printed = json.loads(bad.stdout)
     assert bad.returncode == 1 and printed == json.loads((tmp_path / "out/bad/report.json").read_text())
     assert printed["ok"] is False and printed["failure"]["error"] == "ZeroDivisionError: division by zero"
-    none = type_in(tmp_path, "rehearse --experiment none --data data")
+    none = type_in(*"rehearse --experiment none --data data".split(), folder=tmp_path)
     assert none.returncode == 2 and "no experiment 'none'; there are demo, " in none.stderr
 
 
@@ -158,7 +150,7 @@ def test_an_option_that_means_nothing_is_refused_by_name(tmp_path: Path, wrong: 
 
 @pytest.mark.parametrize("wrong", ["--device tpu", "--layout flat"])
 def test_a_choice_that_there_is_not_is_refused_by_name(tmp_path: Path, wrong: str) -> None:
-    done = type_in(tmp_path, f"rehearse --experiment toy --data data {wrong}")
+    done = type_in(*f"rehearse --experiment toy --data data {wrong}".split(), folder=tmp_path)
     assert done.returncode == 2 and f"'{wrong.split()[0]}'" in done.stderr
 
 
