@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 from torch import nn
 
 import kernel_src.bundle.frozen_bundle  # noqa: F401  # part: frozen
@@ -17,13 +18,13 @@ import kernel_src.models.depth  # noqa: F401  # part: depth
 from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing, framings_of, preprocessing_from_json
 from kernel_src.data.symmetries import views
-from kernel_src.models.backbones import check_backbone
 from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.experiment import Experiment, experiment_from_json
 from kernel_src.recipes.parts import held_parts, optional_part, parts_to_predict, require_parts
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, config_entry, read_bundle_json
+from kernel_src.runtime.untrusted import quoted
 
 DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights
 
@@ -111,6 +112,20 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         oof_r2=config["oof"]["r2"],
         source_sha256=manifest["source_sha256"],
     )
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a backbone that this timm does not know; nothing is built.
+
+    Raises:
+        ValueError: no network has the name, or the network no such weights after the point.
+    """
+    try:
+        known = timm.is_model(name) and timm.get_pretrained_cfg(name) is not None
+    except RuntimeError as error:
+        raise ValueError(f"backbone={quoted(name)}: {error}") from None
+    if not known:
+        raise ValueError(f"backbone={quoted(name)} is not a network of timm {timm.__version__}")
 
 
 # %%

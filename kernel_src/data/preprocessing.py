@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import timm
 import torch
 
 from kernel_src.data.images import INTERPOLATIONS, Framing
@@ -54,19 +53,6 @@ class Preprocessing:
         return pictures.float().div_(255).sub_(mean).div_(std)  # in place: 2.4 times faster than three new tensors
 
 
-def preprocessing_of(backbone: str) -> Preprocessing:
-    """Ask timm for the data config that a backbone, a timm model's name, was pretrained with.
-
-    Raises:
-        ValueError: timm names an interpolation that this kit cannot do.
-    """
-    known = timm.get_pretrained_cfg(backbone)
-    config = timm.data.resolve_data_config(pretrained_cfg=known.to_dict() if known else {})
-    return Preprocessing(
-        mean=tuple(config["mean"]), std=tuple(config["std"]), interpolation=str(config["interpolation"])
-    )
-
-
 def preprocessing_from_json(values: Mapping[str, Any]) -> Preprocessing:
     """Rebuild it from its JSON.
 
@@ -96,8 +82,3 @@ def framings_of(experiment: Experiment, preprocessing: Preprocessing) -> tuple[F
     height, width = experiment.image_size_px
     sizes = [(scale, scale * width // height) for scale in experiment.feature_heights_px or (height,)]
     return tuple(preprocessing.framing(size)._replace(part=part) for size in sizes for part in experiment.feature_parts)
-
-
-def framing_of(experiment: Experiment) -> Framing:
-    """Say how an experiment's photographs become pictures."""
-    return preprocessing_of(experiment.backbone).framing(experiment.image_size_px)

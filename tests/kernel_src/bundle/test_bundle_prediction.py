@@ -12,12 +12,12 @@ from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle
 from kernel_src.data import dataset
 from kernel_src.data.images import read_rgb, resize_rgb
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.data.symmetries import ALL, apply_view, views
 from kernel_src.models.depth import DepthEstimator, estimate_depth
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.prediction import forward_grams
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from tests.kernel_src.tiny import CPU, TINY
 from tests.tiny_depth import TINY_DEPTH, tiny_estimator

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kernel_src.data.dataset import DecodedPhotographs, PhotographFiles, decoded_photographs
+from kernel_src.bundle.bundle_prediction import PhotographFiles
+from kernel_src.data.dataset import DecodedPhotographs, decoded_photographs
 from kernel_src.data.images import Framing, ImageError, picture_tensor, read_rgb
 
 

@@ -6,7 +6,8 @@ import pytest
 import timm
 import torch
 
-from kernel_src.data.preprocessing import Preprocessing, preprocessing_from_json, preprocessing_of
+from kernel_src.data.preprocessing import Preprocessing, preprocessing_from_json
+from kernel_src.models.starting_weights import preprocessing_of
 
 
 @pytest.mark.parametrize(

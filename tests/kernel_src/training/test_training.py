@@ -91,8 +91,8 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     experiment = replace(LONG, epochs=1, head_dropout=0.5)
     data = fold_data(12, inner=5, size_px=experiment.image_size_px)
     (row,) = train(experiment, tmp_path, data)
-    from kernel_src.data.preprocessing import preprocessing_of
     from kernel_src.models.model import load_fold
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.training.losses import loss_of
 
     model = load_fold(experiment, tmp_path / "fold0.safetensors")
