@@ -202,8 +202,8 @@ def _painted(folder: Path) -> tuple[list[Path], Path]:
     """Write a table of visits as large as the real ones, and two files of predictions."""
     import pandas as pd
 
+    from build.core.long_tables import wide_to_long
     from kernel_src.competition.constants import TARGETS
-    from kernel_src.competition.tables import wide_to_long
 
     random = np.random.default_rng(0)
     visits = np.repeat(np.arange(len(REAL_SIZES)), REAL_SIZES)

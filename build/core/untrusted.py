@@ -1,6 +1,6 @@
 """What comes from outside this machine, beyond a bundle's own names: folders inside an archive, slugs, foreign text.
 
-Each is checked where it enters, once. `kernel_src/runtime/untrusted.py` has the checks that a notebook needs as well.
+Each is checked where it enters, once. `kernel_src/runtime/manifest.py` and `untrusted.py` have the checks that a notebook needs as well.
 """
 
 import errno
@@ -10,8 +10,9 @@ import stat
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from kernel_src.runtime.untrusted import checked_file_name, quoted
-from kernel_src.runtime.untrusted import checked_slug as checked_slug  # for those who look for it here
+from kernel_src.runtime.manifest import checked_file_name
+from kernel_src.runtime.manifest import checked_slug as checked_slug  # for those who look for it here
+from kernel_src.runtime.untrusted import quoted
 
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,48}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

@@ -28,7 +28,8 @@ from kernel_src.competition.constants import (
     TRAIN_CSV,
     sample_id,
 )
-from kernel_src.runtime.untrusted import checked_slug, parsed_json
+from kernel_src.runtime.manifest import checked_slug
+from kernel_src.runtime.untrusted import parsed_json
 
 Layout = Literal["new", "legacy"]
 HIDDEN_IMAGES = 37  # of a hidden test that is made up: unlike any public test, so that no count can be right by chance

@@ -89,7 +89,7 @@ def describe(experiment: Experiment) -> Description:
     from transformers import DepthAnythingConfig
 
     from build.weights.random_weights import DEPTH_SMALL
-    from kernel_src.data.preprocessing import framings_of
+    from kernel_src.bundle.bundles import framings_of
     from kernel_src.data.symmetries import views
     from kernel_src.models.depth import DepthEstimator
     from kernel_src.models.frozen_features import FrozenFeatures

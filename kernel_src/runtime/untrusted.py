@@ -6,15 +6,10 @@ they are what they seem, and no later line has to look at them again.
 
 import json
 import math
-import re
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
-LONGEST_NAME = 200  # bytes of a file name, which most disks limit to 255
 LONGEST_TEXT = 1000  # characters of a text in a bundle
 DEEPEST_JSON = 32  # lists and dictionaries inside one another
 LARGEST_JSON = 64 << 20  # bytes; a manifest of a thousand files has a tenth of a megabyte
@@ -25,17 +20,6 @@ def quoted(value: object, longest: int = 80) -> str:
     """Return a value from outside as it may stand in a message: on one line, short, control characters escaped."""
     text = repr(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def checked_sha256(value: object) -> str:
-    """Return the value if it is a sha256 in hex.
-
-    Raises:
-        ValueError: it is anything else.
-    """
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is not a sha256 (64 hex digits)")
-    return value
 
 
 def checked_count(value: object) -> int:
@@ -49,35 +33,6 @@ def checked_count(value: object) -> int:
     return value
 
 
-def checked_file_name(value: object) -> str:
-    """Return the value if it names a file of a flat folder, and that folder only.
-
-    Raises:
-        ValueError: it is empty, hidden, too long, begins like an option, leads elsewhere (`/`, `..`), holds control
-            characters, or can be written in two ways (Unicode that is not in its composed form).
-    """
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{quoted(value)} is not a file name")
-    if value[0] in ".-" or "/" in value or "\\" in value or ":" in value:
-        raise ValueError(f"{quoted(value)} is not the name of a file in this folder")
-    if len(value.encode(errors="surrogatepass")) > LONGEST_NAME:
-        raise ValueError(f"{quoted(value)} is too long for a file name")
-    if not value.isprintable() or unicodedata.normalize("NFC", value) != value:
-        raise ValueError(f"{quoted(value)} is not a plain file name")
-    return value
-
-
-def checked_slug(value: object) -> str:
-    """Return the value if it is a slug as Kaggle makes them: lower-case letters, digits and hyphens inside.
-
-    Raises:
-        ValueError: it is anything else.
-    """
-    if not isinstance(value, str) or not _SLUG.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is not a slug (a-z, 0-9, hyphens inside)")
-    return value
-
-
 def checked_text(value: object) -> str:
     """Return the value if it is one line of text without control characters, perhaps empty.
 
@@ -87,17 +42,6 @@ def checked_text(value: object) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
         raise ValueError(f"{quoted(value)} is not a line of text")
     return value
-
-
-def checked_number(value: object) -> float:
-    """Return the value as a float if it is a finite number.
-
-    Raises:
-        ValueError: it is anything else; `"1"`, `True` and NaN are not numbers here.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{quoted(value)} is not a finite number")
-    return float(value)
 
 
 # %%

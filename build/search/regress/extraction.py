@@ -75,8 +75,8 @@ def extract(
     import torch
 
     from kernel_src.bundle.bundle_prediction import PhotographFiles
+    from kernel_src.bundle.bundles import framings_of
     from kernel_src.data.images import ImageError
-    from kernel_src.data.preprocessing import framings_of
     from kernel_src.models.frozen_features import load_frozen_features
     from kernel_src.models.full_pass import batch_loader
     from kernel_src.models.prediction import not_finite

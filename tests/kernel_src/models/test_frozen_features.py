@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 
-from kernel_src.data.preprocessing import framings_of
+from kernel_src.bundle.bundles import framings_of
 from kernel_src.models.frozen_features import FrozenFeatures, feature_blocks, generalised_mean, load_frozen_features
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.prediction import forward_grams
