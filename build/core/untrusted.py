@@ -1,6 +1,7 @@
 """What comes from outside this machine, beyond a bundle's own names: folders inside an archive, slugs, foreign text.
 
-Each is checked where it enters, once. `kernel_src/runtime/manifest.py` and `untrusted.py` have the checks that a notebook needs as well.
+Each is checked where it enters, once. `manifest.py` and `untrusted.py` of kernel_src/runtime have the checks that a
+notebook needs as well.
 """
 
 import errno

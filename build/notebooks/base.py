@@ -25,7 +25,7 @@ from build.stitch.parameters import literal
 from build.notebooks.checked import decode, is_source_name, read_parameters
 from build.notebooks.history import builds_in_history, sources_in_history
 from kernel_src.runtime.files import write_atomically
-from kernel_src.runtime.untrusted import (quoted)
+from kernel_src.runtime.untrusted import quoted
 from kernel_src.runtime.manifest import checked_sha256
 
 BUILDS = Path("out", "builds")

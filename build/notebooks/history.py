@@ -15,7 +15,7 @@ from pathlib import Path
 from build.notebooks.notebook_file import NotANotebook, read_notebook, tags_of
 from build.notebooks.stamp import SOURCES
 from build.notebooks.checked import decode, is_source_name, read_values
-from kernel_src.runtime.untrusted import (quoted)
+from kernel_src.runtime.untrusted import quoted
 from kernel_src.runtime.manifest import checked_sha256
 
 COMMITS = 100  # how far back the sources of a notebook that is not committed are looked for
