@@ -91,6 +91,7 @@ def _resample_to_oblong(tensors: dict[str, torch.Tensor], backbone: nn.Module) -
         tensors["pos_embed"] = resample_abs_pos_embed(given, list(grid), num_prefix_tokens=prefix)
 
 
+# %%
 def stem_weight_names(backbone: nn.Module) -> tuple[str, ...]:
     """Name the weights of the first convolutions, whose second axis counts the input's channels."""
     first = backbone.pretrained_cfg["first_conv"]  # type: ignore[index]  # timm's dict
