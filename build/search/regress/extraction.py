@@ -124,8 +124,9 @@ def make_features(
         CheckFailed, UsageError: see `extract`.
     """
     from build.core.progress import counting
-    from kernel_src.data.preprocessing import framings_of, preprocessing_of
+    from kernel_src.bundle.bundles import framings_of
     from kernel_src.models.frozen_features import feature_blocks
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.files import sha256_of, write_atomically
 
