@@ -26,9 +26,9 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench.material import painted_photographs, real_photographs
     from kernel_src.data.dataset import decoded_photographs
     from kernel_src.data.images import read_rgb, resize_rgb
-    from kernel_src.data.preprocessing import framing_of, preprocessing_of
     from kernel_src.data.training_photographs import TrainingPhotographs
     from kernel_src.models.model import BiomassNet
+    from kernel_src.models.starting_weights import framing_of, preprocessing_of
     from kernel_src.recipes.experiments import EXPERIMENTS
     from kernel_src.runtime.memory import keep_freed_memory
 

@@ -21,7 +21,7 @@ from bench.timing import in_turn, speedup
 from kernel_src.bundle.bundles import load_recipe
 from kernel_src.data.dataset import decoded_photographs
 from kernel_src.data.images import read_rgb, resize_rgb
-from kernel_src.data.preprocessing import framing_of
+from kernel_src.models.starting_weights import framing_of
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 import torch
 
+from build.core.submission_file import submission_problems
 from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.hidden_table import HiddenTest, read_hidden_test, save_predictions
-from kernel_src.competition.submission import submission_problems
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.data.symmetries import apply_view, views
 from kernel_src.inference.inference import InferenceResult, Job, infer

@@ -1,15 +1,20 @@
 """What comes from outside this machine, beyond a bundle's own names: folders inside an archive, foreign text, JSON.
 
-Each is checked where it enters, once. `kernel_src/runtime/untrusted.py` has the checks that a notebook needs as well.
+Each is checked where it enters, once. `manifest.py` and `untrusted.py` of kernel_src/runtime have the checks that a
+notebook needs as well.
 """
 
+import errno
 import json
+import os
 import re
+import stat
 import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kernel_src.runtime.untrusted import checked_file_name, quoted
+from kernel_src.runtime.manifest import checked_file_name
+from kernel_src.runtime.untrusted import quoted
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KEPT = "\n\t"
@@ -55,3 +60,42 @@ def _visible(character: str) -> str:
     if character.isprintable() or character in _KEPT or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode()
+
+
+_KINDS = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+
+
+def read_foreign_file(path: Path, limit_bytes: int) -> bytes:
+    """Read a file that somebody else's code left: a plain one with this name only, and not beyond a size.
+
+    Of anything else not a byte is read: a link, or a second name of a file elsewhere, may lead to what that code could
+    not see itself, and a pipe would keep its reader waiting.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: what is there is no such file; the message says what it is.
+    """
+    try:
+        _refuse_odd_file(os.lstat(path), limit_bytes)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    with open(handle, "rb") as file:
+        _refuse_odd_file(os.fstat(handle), limit_bytes)  # it may have been exchanged meanwhile
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise ValueError(f"has more than {limit_bytes:,} bytes")
+    return content
+
+
+def _refuse_odd_file(seen: os.stat_result, limit_bytes: int) -> None:
+    if not stat.S_ISREG(seen.st_mode):
+        raise ValueError(f"is {next((name for fits, name in _KINDS if fits(seen.st_mode)), 'a device')}, not a file")
+    if seen.st_nlink > 1:
+        raise ValueError("is a file with a second name elsewhere (a hard link)")
+    if seen.st_size > limit_bytes:
+        raise ValueError(f"has {seen.st_size:,} bytes, more than {limit_bytes:,}")

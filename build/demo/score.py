@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from build.core.long_tables import long_to_wide
 from build.scores.intervals import group_sums, score_intervals
 from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGET_COLUMN, TRAIN_CSV
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.floors import group_out_floor, mean_floor
 from kernel_src.competition.metric import r2_per_target, weight_row, weighted_r2
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.competition.tables import group_labels, long_to_wide, read_train, target_array
+from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.recipes.experiments import EXPERIMENTS
 
 

@@ -27,8 +27,7 @@ from build.notebooks.metadata import TITLE_CHARS, slugify
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
-from kernel_src.runtime.manifest import MANIFEST_FILE
-from kernel_src.runtime.untrusted import checked_slug
+from kernel_src.runtime.manifest import MANIFEST_FILE, checked_slug
 
 DATA = Path("data")
 SPARE_BYTES = 10**8  # of the disk that are left free

@@ -29,7 +29,8 @@ from build.notebooks.checked import is_source_name, read_parameters
 from build.notebooks.edited_cells import built_from
 from build.notebooks.history import builds_in_history, sources_in_history
 from build.notebooks.writing import SYNC, put
-from kernel_src.runtime.untrusted import checked_sha256, quoted
+from kernel_src.runtime.manifest import checked_sha256
+from kernel_src.runtime.untrusted import quoted
 
 BUILDS = Path("out", "builds")
 GUESSES = 4  # a notebook's name leaves no more; those of all notebooks, for each commit, would take minutes

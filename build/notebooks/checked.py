@@ -4,7 +4,8 @@ import ast
 
 from build.notebooks.stamp import SOURCES
 from build.stitch.parameters import assigned, literal
-from kernel_src.runtime.untrusted import checked_file_name, quoted
+from kernel_src.runtime.manifest import checked_file_name
+from kernel_src.runtime.untrusted import quoted
 
 LONGEST_LITERAL = 1 << 20  # characters; a notebook's whole parameters cell is far shorter
 

@@ -16,7 +16,8 @@ from build.notebooks.notebook_file import NotANotebook, read_notebook, tags_of
 from build.notebooks.stamp import SOURCES
 from build.notebooks.checked import is_source_name, read_values
 from build.stitch.modules import decode
-from kernel_src.runtime.untrusted import checked_sha256, quoted
+from kernel_src.runtime.manifest import checked_sha256
+from kernel_src.runtime.untrusted import quoted
 
 COMMITS = 100  # how far back the sources of a notebook that is not committed are looked for
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

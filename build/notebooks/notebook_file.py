@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from build.core.errors import UsageError
-from kernel_src.runtime.untrusted import checked_sha256, quoted
+from kernel_src.runtime.untrusted import quoted
+from kernel_src.runtime.manifest import checked_sha256
 
 LARGEST_BYTES = 512 << 20  # many times what Kaggle takes; a device or a film ends here
 _CONFLICT = re.compile(rb"^(<<<<<<< |>>>>>>> )", re.MULTILINE)

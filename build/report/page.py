@@ -20,8 +20,9 @@ from build.report.record import Record
 from build.scores.board import Expectation
 from build.scores.board_page import chart
 from build.scores.page import Row, forest, rows_of
+from build.scores.reference_points import REFERENCE_POINTS
 from kernel_src.competition.constants import LIMIT_S, TARGETS
-from kernel_src.competition.floors import REFERENCE_POINTS, score_caveat
+from kernel_src.competition.floors import score_caveat
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.manifest import missing_folds_text

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
+from build.core.submission_file import read_column, submission_problems
 from build.notebooks.builder import check_notebook
 from build.run.datasets import bundles_needed_by, match_datasets
 from build.run.session import RUNS, LocalRun, only_one, run_kernel
 from build.run.training import check_competition
 from kernel_src.competition.constants import SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV
-from kernel_src.competition.submission import read_column, submission_problems
 from kernel_src.recipes.kernel_cards import kernel_card
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from build.core.errors import CheckFailed, Problem, UsageError
+from build.core.submission_file import read_column
 from kernel_src.competition.constants import (
     ID_COLUMN,
     IMAGE_COLUMN,
@@ -27,8 +28,8 @@ from kernel_src.competition.constants import (
     TRAIN_CSV,
     sample_id,
 )
-from kernel_src.competition.submission import read_column
-from kernel_src.runtime.untrusted import checked_slug, parsed_json
+from kernel_src.runtime.manifest import checked_slug
+from kernel_src.runtime.untrusted import parsed_json
 
 Layout = Literal["new", "legacy"]
 MOCK_OWNER = "owner"  # of a dataset that is named without one

@@ -19,9 +19,9 @@ from build.scores.intervals import (
     score_intervals,
 )
 from build.scores.oof_files import Validation, read_with_truth, validation_of
+from build.scores.reference_points import reference_points
 from build.scores.warnings import find_warnings
 from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.floors import reference_points
 from kernel_src.competition.metric import weight_row, weighted_r2
 
 

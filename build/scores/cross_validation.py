@@ -105,8 +105,8 @@ def find_table(oof: Path, tables: Sequence[Path]) -> Path | None:
 def _with_interval(known: CrossValidation, oof_path: Path, constraint: str, table: Path) -> CrossValidation:
     from build.scores.intervals import group_sums, score_intervals
     from build.scores.oof_files import read_oof
+    from build.scores.reference_points import reference_points
     from kernel_src.competition.constraints import constrain
-    from kernel_src.competition.floors import reference_points
     from kernel_src.competition.metric import weight_row
     from kernel_src.competition.tables import group_labels, read_train, target_array
 

@@ -29,9 +29,9 @@ def contact_sheet(
 
     from kernel_src.competition.constants import TARGETS
     from kernel_src.data.images import resize_rgb
-    from kernel_src.data.preprocessing import preprocessing_of
     from kernel_src.data.training_photographs import TrainingPhotographs
     from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.randomness import seed_at
 
     preprocessing = preprocessing_of(experiment.backbone)

@@ -88,11 +88,12 @@ def describe(experiment: Experiment) -> Description:
     from transformers import DepthAnythingConfig
 
     from build.weights.random_weights import DEPTH_SMALL
-    from kernel_src.data.preprocessing import framings_of, preprocessing_of
+    from kernel_src.bundle.bundles import framings_of
     from kernel_src.data.symmetries import views
     from kernel_src.models.depth import DepthEstimator
     from kernel_src.models.frozen_features import FrozenFeatures
     from kernel_src.models.model import BiomassNet
+    from kernel_src.models.starting_weights import preprocessing_of
 
     preprocessing, symmetries = preprocessing_of(experiment.backbone), len(views(experiment))
     size_px, channels = experiment.image_size_px, experiment.depth_channels

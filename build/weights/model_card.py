@@ -12,8 +12,8 @@ from typing import Any
 
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE
 from build.scores.cross_validation import CrossValidation, is_competitions_own, is_frozen
+from build.scores.reference_points import REFERENCE_POINTS
 from kernel_src.competition import constants
-from kernel_src.competition.floors import REFERENCE_POINTS
 from kernel_src.runtime.manifest import missing_folds_text
 from kernel_src.runtime.weight_sources import SOURCE_OF
 

@@ -113,7 +113,6 @@ def random_run(
     import torch
 
     from kernel_src.competition.constants import TARGETS
-    from kernel_src.data.preprocessing import preprocessing_of
     from kernel_src.models.depth import (
         BUNDLED_DEPTH_CONFIG,
         BUNDLED_DEPTH_WEIGHTS,
@@ -121,6 +120,7 @@ def random_run(
         DEPTH_WEIGHTS_FILE,
     )
     from kernel_src.models.model import BiomassNet
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of
     from kernel_src.training.checkpoint import save_tensors
     from kernel_src.training.runs import OOF_FILE

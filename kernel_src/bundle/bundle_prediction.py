@@ -8,16 +8,37 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from kernel_src.bundle.bundles import Bundle, load_recipe, member_of, read_recipe
-from kernel_src.data.dataset import PhotographFiles
+from kernel_src.data.images import Framing, largest_px, picture_tensor, read_rgb, resize_rgb
 from kernel_src.models.full_pass import batch_loader, predict_members
 from kernel_src.models.half_precision import keep_in_half
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.manifest import verify_manifest
 
 
+class PhotographFiles(Dataset[tuple[torch.Tensor, ...]]):
+    """Photographs read from disk one by one, each decoded exactly once per pass, whatever framings are wanted."""
+
+    def __init__(self, paths: Sequence[Path], framings: Sequence[Framing]) -> None:
+        """Serve `paths` in their order, each in every framing."""
+        self.paths, self.framings = list(paths), list(framings)
+
+    def __len__(self) -> int:
+        """Count the photographs."""
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
+        """Return one picture (3, H, W) uint8 per framing, in their order."""
+        photograph = read_rgb(self.paths[i], largest_px(self.framings))
+        # Each from the one decoding: a picture resized twice is not what the network was trained on.
+        return tuple(picture_tensor(resize_rgb(photograph, framing)) for framing in self.framings)
+
+
+# %%
 def predict_bundles(
     bundles: Sequence[Bundle],
     paths: Sequence[Path],

@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 from torch import nn
 
 import kernel_src.bundle.frozen_bundle  # noqa: F401  # part: frozen
 import kernel_src.models.depth  # noqa: F401  # part: depth
 from kernel_src.data.images import Framing
-from kernel_src.data.preprocessing import Preprocessing, framings_of, preprocessing_from_json
+from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import views
-from kernel_src.models.backbones import check_backbone
 from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.experiment import Experiment, experiment_from_json
 from kernel_src.recipes.parts import held_parts, optional_part, parts_to_predict, require_parts
 from kernel_src.runtime.files import CONFIG_FILE
-from kernel_src.runtime.manifest import BundleError, config_entry, read_bundle_json
+from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
+from kernel_src.runtime.untrusted import checked_text, quoted
 
 DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights
 
@@ -111,6 +112,52 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         oof_r2=config["oof"]["r2"],
         source_sha256=manifest["source_sha256"],
     )
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a backbone that this timm does not know; nothing is built.
+
+    Raises:
+        ValueError: no network has the name, or the network no such weights after the point.
+    """
+    try:
+        known = timm.is_model(name) and timm.get_pretrained_cfg(name) is not None
+    except RuntimeError as error:
+        raise ValueError(f"backbone={quoted(name)}: {error}") from None
+    if not known:
+        raise ValueError(f"backbone={quoted(name)} is not a network of timm {timm.__version__}")
+
+
+# %%
+def preprocessing_from_json(values: Mapping[str, Any]) -> Preprocessing:
+    """Rebuild it from its JSON.
+
+    Raises:
+        ValueError: an entry is missing or impossible.
+    """
+    if lacking := [name for name in ("mean", "std", "interpolation") if name not in values]:
+        raise ValueError(f"preprocessing lacks {', '.join(lacking)}: written by an older kit, make the bundle again")
+    return Preprocessing(
+        mean=_three_numbers(values["mean"]),
+        std=_three_numbers(values["std"]),
+        interpolation=checked_text(values["interpolation"]),
+    )
+
+
+def _three_numbers(values: Any) -> tuple[float, float, float]:
+    if not isinstance(values, list | tuple) or len(values) != 3:
+        raise ValueError(f"{quoted(values)} is not three numbers")
+    red, green, blue = map(checked_number, values)
+    return red, green, blue
+
+
+def framings_of(experiment: Experiment, preprocessing: Preprocessing) -> tuple[Framing, ...]:
+    """Return the pictures that a network sees of a photograph: one, or for frozen features each part at each scale."""
+    if not experiment.is_frozen:
+        return (preprocessing.framing(experiment.image_size_px),)
+    height, width = experiment.image_size_px
+    sizes = [(scale, scale * width // height) for scale in experiment.feature_heights_px or (height,)]
+    return tuple(preprocessing.framing(size)._replace(part=part) for size in sizes for part in experiment.feature_parts)
 
 
 # %%

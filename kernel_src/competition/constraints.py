@@ -8,8 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from kernel_src.competition.constants import IDENTITIES, TARGETS
-from kernel_src.competition.metric import weight_row
+from kernel_src.competition.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS
 
 # The targets that no identity sums up: Green, Dead, Clover.
 COMPONENTS = tuple(target for target in TARGETS if target not in IDENTITIES)
@@ -29,7 +28,7 @@ def project(grams: np.ndarray) -> np.ndarray:
     Nearest in the metric's own weights: min Σ w (B c − ŷ)² over c ≥ 0, exactly, by trying which components are zero
     (Lawson & Hanson, Solving Least Squares Problems, 1974, ch. 23: the optimum is a free fit on its own support).
     """
-    root = np.sqrt(weight_row())
+    root = np.sqrt([TARGET_WEIGHTS[target] for target in TARGETS])
     matrix, wanted = component_matrix() * root[:, None], grams * root
     best, best_cost = np.zeros((len(grams), len(COMPONENTS))), (wanted**2).sum(1)
     for size in range(1, len(COMPONENTS) + 1):

@@ -44,9 +44,3 @@ def r2_per_target(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     squares = ((truth - truth.mean(0)) ** 2).sum(0)
     errors = ((truth - predicted) ** 2).sum(0)
     return {t: float(1 - e / s) if s > 0 else float("nan") for t, e, s in zip(TARGETS, errors, squares, strict=True)}
-
-
-def seed_log_r2(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the variant the seed tracked: weighted mean of per-target R² of log1p grams. Not the official score."""
-    logs = r2_per_target(np.log1p(truth), np.log1p(np.clip(predicted, 0, None)))
-    return float(sum(TARGET_WEIGHTS[target] * value for target, value in logs.items()))

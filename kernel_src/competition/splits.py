@@ -6,7 +6,7 @@ out like cards leave folds of 44 and of 107: they are dealt so that every fold h
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -77,14 +77,6 @@ def quantile_bins(values: np.ndarray) -> np.ndarray:
     """Cut values (images,) into quartiles numbered 0 to 3."""
     edges = np.quantile(values, np.linspace(0, 1, QUANTILE_BINS + 1)[1:-1])
     return np.digitize(values, edges)
-
-
-def repeated_fold_numbers(
-    split: str, groups: np.ndarray, strata: np.ndarray, folds: int, seeds: range
-) -> Iterator[np.ndarray]:
-    """Yield `fold_numbers` once per seed: the spread between them is the luck of one split."""
-    for seed in seeds:
-        yield fold_numbers(split, groups, strata, folds, seed)
 
 
 # %%

@@ -20,22 +20,9 @@ from kernel_src.competition.constants import (
     split_sample_id,
 )
 from kernel_src.runtime.files import write_text
-from kernel_src.runtime.untrusted import quoted, read_foreign_file
+from kernel_src.runtime.untrusted import quoted
 
-LARGEST_SUBMISSION = 16 << 20  # bytes; 800 photographs make 0.2 MB
 MOST_LINES = 20  # of a list of problems
-
-
-def read_column(path: Path, column: str) -> list[str]:
-    """Read one column of a CSV as text.
-
-    Raises:
-        ValueError: it is no table, or the column is not there; the message names those that are.
-    """
-    columns, rows = read_named_rows(path)
-    if column not in columns:
-        raise ValueError(f"{path}: no column {column!r}, it has {', '.join(columns) or 'nothing'}")
-    return [row[column] or "" for row in rows]
 
 
 def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -55,21 +42,6 @@ def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise ValueError(f"{path} is no table: {error}") from None
 
 
-def read_rows(path: Path) -> list[list[str]]:
-    """Read a submission's rows, heading included.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: no plain file (a link, a pipe, too large), or no CSV; the message has nothing of its content.
-    """
-    # What is no UTF-8 then shows as a wrong name or number instead of ending the check.
-    text = read_foreign_file(path, LARGEST_SUBMISSION).decode("utf-8", errors="replace")
-    try:
-        return list(csv.reader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise ValueError(f"is no CSV: {error}") from None
-
-
 def write_submission(path: Path, sample_ids: list[str], grams_of: Mapping[str, float]) -> None:
     """Write `sample_id,target` in the order of `sample_ids`, atomically.
 
@@ -83,17 +55,23 @@ def write_submission(path: Path, sample_ids: list[str], grams_of: Mapping[str, f
 
 
 # %%
-def submission_problems(path: Path, expected_ids: list[str]) -> list[str]:
-    """Say everything that is wrong with a submission, nothing if it may be submitted.
+def rows_of(text: str) -> list[list[str]]:
+    """Split a submission into its rows, heading included.
+
+    Raises:
+        ValueError: it is no CSV; the message has nothing of its content.
+    """
+    try:
+        return list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"is no CSV: {error}") from None
+
+
+def row_problems(path: Path, rows: list[list[str]], expected_ids: list[str]) -> list[str]:
+    """Say everything that is wrong with the rows of a submission, nothing if it may be submitted.
 
     `expected_ids` are the `sample_id`s of the sample submission (or of test.csv); their order does not matter.
     """
-    try:
-        rows = read_rows(path)
-    except FileNotFoundError:
-        return [f"{path} does not exist: the notebook ended without writing a submission"]
-    except ValueError as error:
-        return [f"{path} {error}: nothing of it is shown"]
     if not rows or rows[0] != [ID_COLUMN, TARGET_COLUMN]:
         found = _shown(",".join(rows[0])) if rows else "none"
         return [f"{path}: the columns must be {ID_COLUMN},{TARGET_COLUMN}, not {found}"]

@@ -19,14 +19,12 @@ from kernel_src.competition.constants import (
     STATE_COLUMN,
     TARGET_COLUMN,
     TARGETS,
-    sample_id,
-    split_sample_id,
 )
 from kernel_src.competition.visits import tidy_visits
 from kernel_src.runtime.csv_table import read_csv
 
 
-def _read_long(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_long(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a long table and make sure that it has the columns."""
     try:
         table = read_csv(path)
@@ -55,7 +53,7 @@ def read_train(path: Path) -> pd.DataFrame:
         ValueError: a column or a target is missing, doubled, not finite or negative, the message names the image; or
             which photographs were taken on one visit cannot be told.
     """
-    long = _read_long(path, [ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGET_COLUMN, STATE_COLUMN, DATE_COLUMN])
+    long = read_long(path, [ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGET_COLUMN, STATE_COLUMN, DATE_COLUMN])
     if (doubled := long.duplicated(["image_id", NAME_COLUMN])).any():
         raise ValueError(f"{path}: {long[ID_COLUMN][doubled].iloc[0]} appears twice")
     long[TARGET_COLUMN] = pd.to_numeric(long[TARGET_COLUMN], errors="coerce")  # not a number: reported as not finite
@@ -71,17 +69,6 @@ def read_train(path: Path) -> pd.DataFrame:
     return metadata.join(wide, on="image_id").reset_index(drop=True)
 
 
-def read_test(path: Path) -> pd.DataFrame:
-    """Read test.csv as one row per image: `image_id`, `image_path`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a column is missing, or a target is unknown.
-    """
-    long = _read_long(path, [ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN])
-    return long[["image_id", IMAGE_COLUMN]].drop_duplicates("image_id").reset_index(drop=True)
-
-
 # %%
 def group_labels(train: pd.DataFrame) -> np.ndarray:
     """Name the visit of each image, State and Sampling_Date: its photographs never part."""
@@ -91,25 +78,3 @@ def group_labels(train: pd.DataFrame) -> np.ndarray:
 def target_array(train: pd.DataFrame) -> np.ndarray:
     """Return the five targets in grams, (images, 5), in the order of `TARGETS`."""
     return train[list(TARGETS)].to_numpy(float, copy=True)  # pandas 3 would give a view that cannot be written to
-
-
-def wide_to_long(image_ids: Sequence[str], grams: np.ndarray) -> dict[str, float]:
-    """Turn predictions (images, 5) into grams by sample id."""
-    assert grams.shape == (len(image_ids), len(TARGETS))
-    return {
-        sample_id(image_id, target): float(value)
-        for image_id, row in zip(image_ids, grams, strict=True)
-        for target, value in zip(TARGETS, row, strict=True)
-    }
-
-
-def long_to_wide(grams_of: dict[str, float], image_ids: Sequence[str]) -> np.ndarray:
-    """Undo `wide_to_long`.
-
-    Raises:
-        KeyError: a target of one of the images is missing.
-        ValueError: a sample id is malformed.
-    """
-    for name in grams_of:
-        split_sample_id(name)
-    return np.array([[grams_of[sample_id(image_id, target)] for target in TARGETS] for image_id in image_ids])

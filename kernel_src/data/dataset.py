@@ -19,31 +19,11 @@ from kernel_src.data.images import (
     READING_VERSION,
     Framing,
     ImageError,
-    largest_px,
     picture_tensor,
     read_photograph,
-    read_rgb,
     resize_rgb,
 )
 from kernel_src.runtime.files import write_atomically
-
-
-class PhotographFiles(Dataset[tuple[torch.Tensor, ...]]):
-    """Photographs read from disk one by one, each decoded exactly once per pass, whatever framings are wanted."""
-
-    def __init__(self, paths: Sequence[Path], framings: Sequence[Framing]) -> None:
-        """Serve `paths` in their order, each in every framing."""
-        self.paths, self.framings = list(paths), list(framings)
-
-    def __len__(self) -> int:
-        """Count the photographs."""
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, ...]:
-        """Return one picture (3, H, W) uint8 per framing, in their order."""
-        photograph = read_rgb(self.paths[i], largest_px(self.framings))
-        # Each from the one decoding: a picture resized twice is not what the network was trained on.
-        return tuple(picture_tensor(resize_rgb(photograph, framing)) for framing in self.framings)
 
 
 class DecodedPhotographs(Dataset[torch.Tensor]):

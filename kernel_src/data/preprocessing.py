@@ -4,16 +4,12 @@ Each backbone was pretrained with its own mean, standard deviation and interpola
 training time and saved with the weights, so that inference cannot use others.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import timm
 import torch
 
 from kernel_src.data.images import INTERPOLATIONS, Framing
-from kernel_src.recipes.experiment import Experiment
-from kernel_src.runtime.untrusted import checked_number, checked_text, quoted
 
 LEAST_STD = 1e-4  # of pictures in units of 0 to 1; one level of 256 is forty times as much
 
@@ -52,52 +48,3 @@ class Preprocessing:
         mean = torch.tensor(self.mean, device=pictures.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pictures.device).view(3, 1, 1)
         return pictures.float().div_(255).sub_(mean).div_(std)  # in place: 2.4 times faster than three new tensors
-
-
-def preprocessing_of(backbone: str) -> Preprocessing:
-    """Ask timm for the data config that a backbone, a timm model's name, was pretrained with.
-
-    Raises:
-        ValueError: timm names an interpolation that this kit cannot do.
-    """
-    known = timm.get_pretrained_cfg(backbone)
-    config = timm.data.resolve_data_config(pretrained_cfg=known.to_dict() if known else {})
-    return Preprocessing(
-        mean=tuple(config["mean"]), std=tuple(config["std"]), interpolation=str(config["interpolation"])
-    )
-
-
-def preprocessing_from_json(values: Mapping[str, Any]) -> Preprocessing:
-    """Rebuild it from its JSON.
-
-    Raises:
-        ValueError: an entry is missing or impossible.
-    """
-    if lacking := [name for name in ("mean", "std", "interpolation") if name not in values]:
-        raise ValueError(f"preprocessing lacks {', '.join(lacking)}: written by an older kit, make the bundle again")
-    return Preprocessing(
-        mean=_three_numbers(values["mean"]),
-        std=_three_numbers(values["std"]),
-        interpolation=checked_text(values["interpolation"]),
-    )
-
-
-def _three_numbers(values: Any) -> tuple[float, float, float]:
-    if not isinstance(values, list | tuple) or len(values) != 3:
-        raise ValueError(f"{quoted(values)} is not three numbers")
-    red, green, blue = map(checked_number, values)
-    return red, green, blue
-
-
-def framings_of(experiment: Experiment, preprocessing: Preprocessing) -> tuple[Framing, ...]:
-    """Return the pictures that a network sees of a photograph: one, or for frozen features each part at each scale."""
-    if not experiment.is_frozen:
-        return (preprocessing.framing(experiment.image_size_px),)
-    height, width = experiment.image_size_px
-    sizes = [(scale, scale * width // height) for scale in experiment.feature_heights_px or (height,)]
-    return tuple(preprocessing.framing(size)._replace(part=part) for size in sizes for part in experiment.feature_parts)
-
-
-def framing_of(experiment: Experiment) -> Framing:
-    """Say how an experiment's photographs become pictures."""
-    return preprocessing_of(experiment.backbone).framing(experiment.image_size_px)

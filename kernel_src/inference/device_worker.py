@@ -49,7 +49,7 @@ class WorkerConfig:
     not_at_start: tuple[Place, ...] = ()  # folds that are only loaded when they are needed: a worker ended over them
 
 
-# Its messages; every one but the first and the last belongs to a task.
+# Its messages; every one but the first and the last belongs to the oldest task.
 class Ready(NamedTuple):
     """The bundles are loaded, but for these (bundle, fold or WHOLE_BUNDLE, why)."""
 
@@ -95,7 +95,6 @@ class Decided(NamedTuple):
 class Read(NamedTuple):
     """The photographs of a task are read, but for these (row, why); some are (row, unusual in this way)."""
 
-    task: int
     unreadable: tuple[tuple[int, str], ...]
     unusual: tuple[tuple[int, str], ...]
     seconds: float  # that the arithmetic had to wait
@@ -104,7 +103,6 @@ class Read(NamedTuple):
 class Computed(NamedTuple):
     """One step of some of a task's photographs: grams (rows, 5), not finite where it failed, and why."""
 
-    task: int
     step: int
     rows: tuple[int, ...]
     grams: np.ndarray
@@ -115,15 +113,12 @@ class Computed(NamedTuple):
 class OutOfMemory(NamedTuple):
     """So many photographs at once were too many for the device's memory."""
 
-    task: int
     rows: int
     what: str
 
 
 class Ended(NamedTuple):
-    """A task has ended, all its steps done or its time over."""
-
-    task: int
+    """The task has ended, all its steps done or its time over."""
 
 
 # %%
@@ -263,7 +258,7 @@ class DeviceWorker:
         while (item := waiting.get()) is not None:
             task, futures = item
             self.compute(task, futures)
-            send(self.pipe, Ended(task.number))
+            send(self.pipe, Ended())
 
     def _listen(self, waiting: "queue.Queue[tuple[Task, list[Future[DecodedPhoto]] | None] | None]") -> None:
         try:
@@ -282,7 +277,7 @@ class DeviceWorker:
             readings = [future.result() for future in futures]
         unreadable = tuple((reading.row, reading.fault) for reading in readings if reading.fault)
         unusual = tuple((reading.row, text) for reading in readings for text in reading.unusual)
-        send(self.pipe, Read(task.number, unreadable, unusual, time.perf_counter() - start))
+        send(self.pipe, Read(unreadable, unusual, time.perf_counter() - start))
         good = [reading for reading in readings if not reading.fault]
         if not good:
             return
@@ -296,16 +291,16 @@ class DeviceWorker:
                 if not is_out_of_memory(error) or (at_once == 1 and not self._has_others()):
                     raise
             # Outside the handler, which would keep the tensors of the failed attempt alive.
-            self._make_room(task, at_once)
+            self._make_room(at_once)
 
     def _has_others(self) -> bool:
         """Tell whether there is a fold on the device that could make room for the one in the making."""
         return self.in_the_making is not None and self.folds.has_others(self.in_the_making)
 
-    def _make_room(self, task: Task, at_once: int) -> None:
+    def _make_room(self, at_once: int) -> None:
         """Halve the batch; where a photograph is too much for the memory give up another fold's place."""
         if at_once > 1:
-            send(self.pipe, OutOfMemory(task.number, at_once, f"{at_once} photographs at once"))
+            send(self.pipe, OutOfMemory(at_once, f"{at_once} photographs at once"))
             self.most_at_once = at_once // 2
         elif self.in_the_making is not None:
             self.folds.give_way(keep=self.in_the_making)
@@ -345,7 +340,7 @@ class DeviceWorker:
                 if len(parts) > 1:
                     batch.forget_pictures()
                 seconds = time.perf_counter() - start
-                send(self.pipe, Computed(task.number, number, rows, grams, seconds, why))
+                send(self.pipe, Computed(number, rows, grams, seconds, why))
                 done.update((number, row) for row in rows)
                 if batch.overflows:
                     self._take_overflows(step, len(part), batch.overflows)

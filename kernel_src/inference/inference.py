@@ -312,12 +312,11 @@ class Inference:
             self._take_unloadable(worker, bundle, fold, why)
 
     def _take_unloadable(self, worker: Worker, bundle: int, fold: int, why: str) -> None:
-        recipe = self.job.recipes[bundle]
-        assert recipe is not None
+        name = self._name(bundle, WHOLE_BUNDLE)
         for place in self._places(bundle, fold):
             self.schedule.cannot(worker.device, *place)
         whole = fold == WHOLE_BUNDLE
-        what = f"{recipe.folder.name} cannot be loaded: {why}" if whole else f"{recipe.folder.name}: {why}"
+        what = f"{name} cannot be loaded: {why}" if whole else f"{name}: {why}"
         fallback = "the other bundles, else " + FALLBACK if whole else "the other folds"
         self.log.contain(Fault(part="bundle" if whole else "fold", what=what, fallback=fallback))
 
@@ -356,8 +355,7 @@ class Inference:
         bad = self.outcome.predictions.record(step, message.rows, message.grams)
         self._is_new = True
         if bad:
-            recipe = self.job.recipes[step.bundle]
-            what = f"{recipe.folder.name if recipe else ''}, fold {step.fold}, view {step.view}: {message.why}"
+            what = f"{self._name(step.bundle, step.fold)}, view {step.view}: {message.why}"
             ids = tuple(self.job.image_ids[row] for row in bad)
             self.log.contain(
                 Fault(part="fold", what=what, fallback=f"other folds, views and bundles, else {FALLBACK}", ids=ids)
@@ -373,7 +371,7 @@ class Inference:
             worker.rows_done = 0
             worker.skipped.add(message.step)
 
-    # Death
+    # What becomes of a worker that ended
 
     def _replace(self, worker: Worker, hung: bool = False) -> None:
         tasks, step, at_once, smaller = list(worker.tasks), worker.step, worker.at_once, ""
@@ -407,8 +405,7 @@ class Inference:
                 Fault(part="photograph", what=what, fallback=f"what is there of it, else {FALLBACK}", ids=names)
             )
         if left_out is not None:
-            recipe = self.job.recipes[left_out.bundle]
-            what = f"{recipe.folder.name if recipe else ''}, fold {left_out.fold}: kills its workers"
+            what = f"{self._name(left_out.bundle, left_out.fold)}: kills its workers"
             self.log.contain(Fault(part="fold", what=what, fallback="the other folds"))
 
     def _blame_loading(self, worker: Worker, tasks: Sequence[Task]) -> bool:
@@ -474,7 +471,7 @@ class Inference:
         self._name_unpredicted(passes)
 
     def _name_unpredicted(self, passes: np.ndarray) -> None:
-        """Tell of the photographs that have no prediction, if no fault has named them yet."""
+        """Note the photographs that have no prediction, if no fault has named them yet."""
         named = {name for fault in self.log.faults for name in fault.ids if fault.fallback.endswith(FALLBACK)}
         named |= {name for fault in self.log.faults for name in fault.ids if fault.part == "time"}
         without = (name for name, done in zip(self.job.image_ids, passes, strict=True) if not done)

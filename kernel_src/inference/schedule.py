@@ -428,10 +428,6 @@ class BatchSize:
 
     def on_cause(self) -> None:
         """Take up that a photograph or a fold was to blame for the crashes, and not the size."""
-        if self.before_crash is not None:
-            self.size, self.largest, self.grows = (
-                self.before_crash.size,
-                self.before_crash.largest,
-                self.before_crash.grows,
-            )
+        if (before := self.before_crash) is not None:
+            self.size, self.largest, self.grows = before.size, before.largest, before.grows
             self.before_crash = None

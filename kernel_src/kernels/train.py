@@ -42,14 +42,14 @@ from kernel_src.competition.floors import floor_scores, score_caveat
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.data.charts import grams_caption, photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
-from kernel_src.recipes.experiments import EXPERIMENTS, changed
-from kernel_src.recipes.parts import optional_part, parts_to_train, require_parts
-from kernel_src.runtime.device import check_device, refuse_fault
+from kernel_src.recipes.experiments import EXPERIMENTS, changed, parts_to_train
+from kernel_src.recipes.parts import optional_part, require_parts
+from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
 from kernel_src.runtime.provenance import note_sources
 from kernel_src.runtime.weight_sources import find_weights
-from kernel_src.training.launch import fold_rounds, launch
+from kernel_src.training.launch import fold_rounds, launch, refuse_fault
 from kernel_src.training.resumption import continue_previous_run, hand_over
 from kernel_src.training.runs import finish_run, folds_left, missing_folds, predict_out_of_fold, train_run
 from kernel_src.training.session import session_of

@@ -7,27 +7,11 @@ experiment says at what size it looks, whether depth enters through its stem, an
 from typing import Any
 
 import timm
-import torch
 from torch import nn
 
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.runtime.untrusted import quoted
 
 PICTURE_CHANNELS = 3
-
-
-def check_backbone(name: str) -> None:
-    """Refuse a backbone that this timm does not know; nothing is built.
-
-    Raises:
-        ValueError: no network has the name, or the network no such weights after the point.
-    """
-    try:
-        known = timm.is_model(name) and timm.get_pretrained_cfg(name) is not None
-    except RuntimeError as error:
-        raise ValueError(f"backbone={quoted(name)}: {error}") from None
-    if not known:
-        raise ValueError(f"backbone={quoted(name)} is not a network of timm {timm.__version__}")
 
 
 def build_backbone(experiment: Experiment) -> nn.Module:
@@ -112,15 +96,3 @@ def hold_frozen_statistics(module: nn.Module) -> None:
         own = list(layer.parameters(recurse=False))
         if own and not any(parameter.requires_grad for parameter in own):
             layer.training = False  # not eval(), which would reach into layers below
-
-
-def stem_weight_names(backbone: nn.Module) -> tuple[str, ...]:
-    """Name the weights of the first convolutions, whose second axis counts the input's channels."""
-    first = backbone.pretrained_cfg["first_conv"]  # type: ignore[index]  # timm's dict
-    return tuple(f"{name}.weight" for name in ((first,) if isinstance(first, str) else first))
-
-
-def with_extra_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """Extend (out, 3, …) to `channels` inputs with zeros: the net begins as the pretrained one and learns the rest."""
-    extra = weight.new_zeros(weight.shape[0], channels - weight.shape[1], *weight.shape[2:])
-    return torch.cat([weight, extra], 1)

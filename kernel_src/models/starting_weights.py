@@ -12,8 +12,11 @@ from timm.layers import resample_abs_pos_embed
 from torch import nn
 
 import kernel_src.models.hub_names  # noqa: F401  # part: hub_names
-from kernel_src.models.backbones import PICTURE_CHANNELS, stem_weight_names, with_extra_channels
+from kernel_src.data.images import Framing
+from kernel_src.data.preprocessing import Preprocessing
+from kernel_src.models.backbones import PICTURE_CHANNELS
 from kernel_src.models.model import BUILD_ERRORS, BiomassNet, load_strictly
+from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.parts import held_parts, optional_part
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import read_weights
@@ -86,3 +89,34 @@ def _resample_to_oblong(tensors: dict[str, torch.Tensor], backbone: nn.Module) -
     prefix = own.shape[1] - grid[0] * grid[1]
     if given.shape == own.shape and int((given.shape[1] - prefix) ** 0.5) ** 2 == given.shape[1] - prefix:
         tensors["pos_embed"] = resample_abs_pos_embed(given, list(grid), num_prefix_tokens=prefix)
+
+
+# %%
+def stem_weight_names(backbone: nn.Module) -> tuple[str, ...]:
+    """Name the weights of the first convolutions, whose second axis counts the input's channels."""
+    first = backbone.pretrained_cfg["first_conv"]  # type: ignore[index]  # timm's dict
+    return tuple(f"{name}.weight" for name in ((first,) if isinstance(first, str) else first))
+
+
+def with_extra_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """Extend (out, 3, …) to `channels` inputs with zeros: the net begins as the pretrained one and learns the rest."""
+    extra = weight.new_zeros(weight.shape[0], channels - weight.shape[1], *weight.shape[2:])
+    return torch.cat([weight, extra], 1)
+
+
+def preprocessing_of(backbone: str) -> Preprocessing:
+    """Ask timm for the data config that a backbone, a timm model's name, was pretrained with.
+
+    Raises:
+        ValueError: timm names an interpolation that this kit cannot do.
+    """
+    known = timm.get_pretrained_cfg(backbone)
+    config = timm.data.resolve_data_config(pretrained_cfg=known.to_dict() if known else {})
+    return Preprocessing(
+        mean=tuple(config["mean"]), std=tuple(config["std"]), interpolation=str(config["interpolation"])
+    )
+
+
+def framing_of(experiment: Experiment) -> Framing:
+    """Say how an experiment's photographs become pictures."""
+    return preprocessing_of(experiment.backbone).framing(experiment.image_size_px)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from kernel_src.recipes.experiment import Experiment, ExperimentError, experiment_from_json
+from kernel_src.recipes.parts import HUB_NAMED
 from kernel_src.recipes.tuned_experiments import TUNED
 
 
@@ -263,3 +264,14 @@ EXPERIMENTS |= {
 
 # Public leaderboard R² of the seed's versions, for the list that `python -m build experiments` prints; its README.
 SEED_PUBLIC_R2 = {"v1": 0.30, "v2": 0.42, "v3": 0.46, "v4": 0.50, "v5": 0.57, "v6": 0.57, "v7": 0.58, "v8": 0.62}
+
+
+def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
+    """Name the parts that training an experiment needs."""
+    needed = {
+        "depth": experiment.depth,
+        "external": experiment.external_data,
+        "hub_names": experiment.starting_weights and HUB_NAMED in experiment.backbone,
+        "pseudo_labels": experiment.pseudo_weight,
+    }
+    return tuple(name for name, is_needed in needed.items() if is_needed)

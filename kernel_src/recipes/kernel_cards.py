@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiment import Experiment, ExperimentError
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.parts import parts_to_predict, parts_to_train
+from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
+from kernel_src.recipes.parts import parts_to_predict
 from kernel_src.runtime.weight_sources import kaggle_models
 
 PREFIX = "i2b"  # opens every slug of this kit on Kaggle

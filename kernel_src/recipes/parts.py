@@ -67,14 +67,3 @@ def parts_to_predict(experiment: Experiment) -> tuple[str, ...]:
         "hub_names": experiment.is_frozen and HUB_NAMED in experiment.backbone,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)
-
-
-def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
-    """Name the parts that training an experiment needs."""
-    needed = {
-        "depth": experiment.depth,
-        "external": experiment.external_data,
-        "hub_names": experiment.starting_weights and HUB_NAMED in experiment.backbone,
-        "pseudo_labels": experiment.pseudo_weight,
-    }
-    return tuple(name for name, is_needed in needed.items() if is_needed)

@@ -169,16 +169,3 @@ def has_kernels(major: int, minor: int, built_for: Sequence[str]) -> bool:
     """
     plain = [int(name[3:]) for name in built_for if name.startswith("sm_") and name[3:].isdigit()]
     return any(number // 10 == major and number % 10 <= minor for number in plain)
-
-
-def refuse_fault(device: DeviceReport) -> None:
-    """Refuse to train on the CPU in place of a GPU that is there and cannot compute; no GPU at all is a choice.
-
-    Raises:
-        RuntimeError: with the fault, which names the cure.
-    """
-    if device.fault and device.kind == "cpu":
-        raise RuntimeError(
-            f"not trained: the CPU in place of this GPU would compute until the session's limit. {device.fault}. "
-            "To train on the CPU all the same, hide the GPU: CUDA_VISIBLE_DEVICES=-1"
-        )

@@ -58,36 +58,6 @@ def find_dataset(slug: str, sentinel: str) -> Path:
     return _find(inputs, [*new, inputs / slug], sentinel, f"the dataset {slug}")
 
 
-def find_model(handle: str, sentinel: str) -> Path:
-    """Return the folder of a Kaggle Model; `handle` is owner/model/framework/variation/version.
-
-    In the old layout the owner is not part of the path.
-
-    Raises:
-        FileNotFoundError: it is not mounted; the message shows what is, and what to attach.
-    """
-    inputs = kaggle_root() / "input"
-    owner, *rest = handle.casefold().split("/")
-    # Framework names are written pyTorch, PyTorch and pytorch; their folder was always seen in lower case, which may be
-    # no rule. So the letters' case is left out of the comparison; owner and version are not.
-    places = (["models", owner, *rest], rest)
-    mounted = [
-        folder
-        for folder in _folders_below(inputs)
-        if [part.casefold() for part in folder.relative_to(inputs).parts] in places
-    ]
-    for place in mounted:
-        if (place / sentinel).is_file():
-            return place
-    _refuse_empty(inputs, f"the Model {handle}")
-    lacking = f" (it is at {', '.join(map(str, mounted))}, without that file)" if mounted else ""
-    raise FileNotFoundError(
-        f"the Model {handle} with {sentinel} is not mounted below {inputs}{lacking}.\n"
-        f"Cure: in the notebook's editor choose Add Input, Models, and attach {handle}, or list it under model_sources "
-        f"in kernel-metadata.json.\nMounted are:\n{folder_tree(inputs)}"
-    )
-
-
 # %%
 def _find(inputs: Path, places: list[Path], sentinel: str, wanted: str) -> Path:
     for place in places:
@@ -95,12 +65,12 @@ def _find(inputs: Path, places: list[Path], sentinel: str, wanted: str) -> Path:
             return place
     # Neither layout: an unpacked archive may have added a folder. Only a single hit is safe to take, and only one below
     # its own name: another bundle with the same sentinel would predict without a word.
-    hits = [folder for folder in _folders_below(inputs) if (folder / sentinel).is_file()]
+    hits = [folder for folder in folders_below(inputs) if (folder / sentinel).is_file()]
     named = [folder for folder in hits if places[-1].name in folder.relative_to(inputs).parts]
     if len(named) == 1:
         print(f"{wanted} is at neither of its usual places; taking {named[0]}, the only such folder with {sentinel}")
         return named[0]
-    _refuse_empty(inputs, wanted)
+    refuse_empty(inputs, wanted)
     found = f"{sentinel} lies in {', '.join(map(str, hits))}" if hits else f"no folder holds {sentinel}"
     raise FileNotFoundError(
         f"{wanted} is not mounted below {inputs} ({found}).\n"
@@ -109,7 +79,7 @@ def _find(inputs: Path, places: list[Path], sentinel: str, wanted: str) -> Path:
     )
 
 
-def _refuse_empty(inputs: Path, wanted: str) -> None:
+def refuse_empty(inputs: Path, wanted: str) -> None:
     """Raise where the input folder is empty: Kaggle's first run after an attachment sometimes begins before it is."""
     if not inputs.is_dir() or not any(inputs.iterdir()):
         raise FileNotFoundError(
@@ -119,7 +89,8 @@ def _refuse_empty(inputs: Path, wanted: str) -> None:
         )
 
 
-def _folders_below(root: Path) -> Iterator[Path]:
+def folders_below(root: Path) -> Iterator[Path]:
+    """Yield a folder and all below it down to `SEARCH_DEPTH`, sorted by name."""
     for folder, names, _ in os.walk(root):
         here = Path(folder)
         names.sort()
@@ -133,7 +104,7 @@ def folder_tree(root: Path) -> str:
     if not root.is_dir():
         return f"(nothing: {root} does not exist)"
     lines = []
-    for folder in _folders_below(root):
+    for folder in folders_below(root):
         files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
         more = f" … {len(files)} files" if len(files) > 3 else ""
         depth = len(folder.relative_to(root).parts)

@@ -8,7 +8,7 @@ guessed. Notebooks open safetensors only, so a Kaggle Model that holds a pickle 
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel_src.runtime.mounts import find_dataset, find_model
+from kernel_src.runtime.mounts import find_dataset, folder_tree, folders_below, kaggle_root, refuse_empty
 
 WEIGHTS_FILE = "model.safetensors"  # as the hub names it
 DEPTH_ANYTHING = "Depth Anything V2 Small"  # what a row serves that is no backbone
@@ -142,6 +142,36 @@ SOURCE_OF = {source.dataset: source for source in WEIGHT_SOURCES}
 
 
 # %%
+def find_model(handle: str, sentinel: str) -> Path:
+    """Return the folder of a Kaggle Model; `handle` is owner/model/framework/variation/version.
+
+    In the old layout the owner is not part of the path.
+
+    Raises:
+        FileNotFoundError: it is not mounted; the message shows what is, and what to attach.
+    """
+    inputs = kaggle_root() / "input"
+    owner, *rest = handle.casefold().split("/")
+    # Framework names are written pyTorch, PyTorch and pytorch; their folder was always seen in lower case, which may be
+    # no rule. So the letters' case is left out of the comparison; owner and version are not.
+    places = (["models", owner, *rest], rest)
+    mounted = [
+        folder
+        for folder in folders_below(inputs)
+        if [part.casefold() for part in folder.relative_to(inputs).parts] in places
+    ]
+    for place in mounted:
+        if (place / sentinel).is_file():
+            return place
+    refuse_empty(inputs, f"the Model {handle}")
+    lacking = f" (it is at {', '.join(map(str, mounted))}, without that file)" if mounted else ""
+    raise FileNotFoundError(
+        f"the Model {handle} with {sentinel} is not mounted below {inputs}{lacking}.\n"
+        f"Cure: in the notebook's editor choose Add Input, Models, and attach {handle}, or list it under model_sources "
+        f"in kernel-metadata.json.\nMounted are:\n{folder_tree(inputs)}"
+    )
+
+
 def kaggle_models(dataset: str) -> tuple[str, ...]:
     """Return the handles of the Kaggle Models that can be mounted instead of a dataset."""
     source = SOURCE_OF.get(dataset)

@@ -161,3 +161,16 @@ class _FoldQueue:
         """End what still works, when the notebook is interrupted."""
         for process, _ in self.busy.values():
             process.terminate()
+
+
+def refuse_fault(device: DeviceReport) -> None:
+    """Refuse to train on the CPU in place of a GPU that is there and cannot compute; no GPU at all is a choice.
+
+    Raises:
+        RuntimeError: with the fault, which names the cure.
+    """
+    if device.fault and device.kind == "cpu":
+        raise RuntimeError(
+            f"not trained: the CPU in place of this GPU would compute until the session's limit. {device.fault}. "
+            "To train on the CPU all the same, hide the GPU: CUDA_VISIBLE_DEVICES=-1"
+        )

@@ -21,10 +21,10 @@ from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.splits import split_sha256
 from kernel_src.competition.tables import target_array
 from kernel_src.data.dataset import DecodedPhotographs, decoded_photographs
-from kernel_src.data.preprocessing import framing_of, preprocessing_of
 from kernel_src.data.symmetries import views
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import load_fold
+from kernel_src.models.starting_weights import framing_of, preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.parts import optional_part
 from kernel_src.runtime.device import DeviceReport

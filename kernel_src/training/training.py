@@ -17,12 +17,11 @@ from accelerate import Accelerator, DataLoaderConfiguration
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.data.training_photographs import FoldData, SeededOrder, TrainingBatch, TrainingPhotographs
 from kernel_src.models.full_pass import loading_processes
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.precision import COMPARED_PHOTOGRAPHS, choose_precision
-from kernel_src.models.starting_weights import load_starting_weights
+from kernel_src.models.starting_weights import load_starting_weights, preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import write_text

@@ -21,9 +21,9 @@ from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
 from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competition.tables import group_labels, target_array
 from kernel_src.data.dataset import decoded_photographs
-from kernel_src.data.preprocessing import framing_of
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.data.training_rows import folds_with_external, training_only
+from kernel_src.models.starting_weights import framing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.parts import optional_part
 from kernel_src.runtime.device import DeviceReport

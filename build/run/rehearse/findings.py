@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from build.core.errors import CheckFailed, Problem
-from build.core.untrusted import object_in, plain_text
+from build.core.submission_file import read_column, read_rows, submission_problems
+from build.core.untrusted import object_in, plain_text, read_foreign_file
 from build.run.rehearse.executed_cells import Cells, CodeCell
 from build.run.rehearse.failure import Failure, explain_error, explain_stop
 from build.run.rehearse.report import CellTime, NetworkAttempt, SubmissionCheck
@@ -23,8 +24,6 @@ from kernel_src.competition.constants import (
     TEST_CSV,
     TRAIN_CSV,
 )
-from kernel_src.competition.submission import read_column, read_rows, submission_problems
-from kernel_src.runtime.untrusted import read_foreign_file
 
 # {"images": n, "predict_seconds": s, "device": {…}}, in /kaggle/working if the notebook writes it
 INFERENCE_REPORT = "inference_report.json"

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from build.core.untrusted import read_foreign_file
 from build.notebooks.notebook_file import read_notebook
-from kernel_src.runtime.untrusted import quoted, read_foreign_file
+from kernel_src.runtime.untrusted import quoted
 
 LARGEST_NOTEBOOK = 512 << 20  # bytes, outputs and pictures included
 

@@ -73,12 +73,13 @@ def extract(
     """
     import torch
 
-    from kernel_src.data.dataset import PhotographFiles
+    from kernel_src.bundle.bundle_prediction import PhotographFiles
+    from kernel_src.bundle.bundles import framings_of
     from kernel_src.data.images import ImageError
-    from kernel_src.data.preprocessing import framings_of, preprocessing_of
     from kernel_src.models.frozen_features import load_frozen_features
     from kernel_src.models.full_pass import batch_loader
     from kernel_src.models.prediction import not_finite
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.files import WeightsError
 
@@ -122,8 +123,9 @@ def make_features(
         CheckFailed, UsageError: see `extract`.
     """
     from build.core.progress import counting
-    from kernel_src.data.preprocessing import framings_of, preprocessing_of
+    from kernel_src.bundle.bundles import framings_of
     from kernel_src.models.frozen_features import feature_blocks
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.files import sha256_of, write_atomically
 

@@ -19,11 +19,11 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.tables import target_array
 from kernel_src.data.dataset import DecodedPhotographs
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.data.symmetries import UPRIGHT, views
 from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import BiomassNet, load_fold, load_strictly
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.training.fold_files import FoldFiles

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.core.untrusted import inside, object_in, plain_text
-from kernel_src.runtime.untrusted import checked_slug
+from kernel_src.runtime.manifest import checked_slug
 
 
 @given(st.text() | st.from_regex(r"(\.\.?/|/|a|\\|-){1,8}"))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
+from build.core.long_tables import wide_to_long
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
 from build.report.command import report_verb
@@ -20,7 +21,6 @@ from build.report.places import find_run
 from build.report.record import read_record
 from build.scores.comparison import compare_files
 from kernel_src.competition.submission import write_submission
-from kernel_src.competition.tables import wide_to_long
 from tests.build.report.desk import (
     BUNDLE,
     GRAMS,

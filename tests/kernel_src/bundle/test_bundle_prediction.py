@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from kernel_src.bundle import bundle_prediction
 from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle
-from kernel_src.data import dataset
 from kernel_src.data.images import read_rgb, resize_rgb
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.data.symmetries import ALL, apply_view, views
 from kernel_src.models.depth import DepthEstimator, estimate_depth
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.prediction import forward_grams
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from tests.kernel_src.tiny import CPU, TINY
 from tests.tiny_depth import TINY_DEPTH, tiny_estimator
@@ -77,7 +77,7 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> Counter:
         count[path] += 1
         return read_rgb(path, at_least_px)
 
-    monkeypatch.setattr(dataset, "read_rgb", counting)
+    monkeypatch.setattr(bundle_prediction, "read_rgb", counting)
     return count
 
 
@@ -182,7 +182,7 @@ def test_training_and_inference_predict_alike(paths: list[Path], depth_count: De
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
 
     class OneSize(torch.utils.data.Dataset):
-        files = dataset.PhotographFiles(paths, list(bundle.framings))
+        files = bundle_prediction.PhotographFiles(paths, list(bundle.framings))
 
         def __len__(self) -> int:
             return len(self.files)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kernel_src.data.dataset import DecodedPhotographs, PhotographFiles, decoded_photographs
+from kernel_src.bundle.bundle_prediction import PhotographFiles
+from kernel_src.data.dataset import DecodedPhotographs, decoded_photographs
 from kernel_src.data.images import Framing, ImageError, picture_tensor, read_rgb
 
 
@@ -26,7 +27,7 @@ def test_every_framing_comes_from_one_decoding_and_is_nearly_what_it_would_be_al
     alone = [PhotographFiles(paths, [framing])[1][0] for framing in framings]
     decoded: list[Path] = []
     monkeypatch.setattr(
-        "kernel_src.data.dataset.read_rgb", lambda path, px: (decoded.append(path), read_rgb(path, px))[1]
+        "kernel_src.bundle.bundle_prediction.read_rgb", lambda path, px: (decoded.append(path), read_rgb(path, px))[1]
     )
     together = PhotographFiles(paths, framings)[1]
     assert decoded == [paths[1]]

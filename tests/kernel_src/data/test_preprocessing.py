@@ -6,7 +6,9 @@ import pytest
 import timm
 import torch
 
-from kernel_src.data.preprocessing import Preprocessing, preprocessing_from_json, preprocessing_of
+from kernel_src.bundle.bundles import preprocessing_from_json
+from kernel_src.data.preprocessing import Preprocessing
+from kernel_src.models.starting_weights import preprocessing_of
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.competition.submission import read_column, submission_problems
+from build.core.submission_file import read_column, submission_problems
 from tests.kernel_src.faults.forking import Forked, run_cells
 from tests.kernel_src.faults.planting import ALONE, Plant, Stage, planted_notebook, rehearse_planted
 from tests.kernel_src.kernels.running import lay_out_kaggle

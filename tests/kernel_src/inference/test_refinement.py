@@ -11,9 +11,9 @@ import torch
 
 from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.inference import refinement
 from kernel_src.inference.refinement import refine_on_test
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.training.training import new_model
 from tests.kernel_src.tiny import CPU, TINY, fold_data

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from build.core.errors import UsageError
+from build.core.submission_file import read_column, submission_problems
 from build.notebooks.metadata import kernel_metadata, kernel_problems
 from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import project
-from kernel_src.competition.submission import read_column, submission_problems
 from kernel_src.models.regressor import load_regressor
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.kernel_cards import kernel_card

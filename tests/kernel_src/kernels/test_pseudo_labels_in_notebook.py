@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from build.core.submission_file import read_column, submission_problems
 from build.weights.bundle import make_bundle
-from kernel_src.competition.submission import read_column, submission_problems
 from tests.kernel_src.kernels.running import lay_out_kaggle, run_notebook
 
 

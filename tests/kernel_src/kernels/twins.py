@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from build.core.submission_file import read_column, submission_problems
 from build.stitch import stitch
 from build.weights.bundle import make_bundle
-from kernel_src.competition.submission import read_column, submission_problems
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, changed

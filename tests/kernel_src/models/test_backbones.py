@@ -8,9 +8,9 @@ import timm
 import torch
 from torch import nn
 
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.models.backbones import build_backbone, layer_groups
 from kernel_src.models.model import BiomassNet
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.training.optimization import build_optimizer

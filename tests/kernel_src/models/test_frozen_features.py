@@ -8,11 +8,12 @@ import pytest
 import timm
 import torch
 
-from kernel_src.data.preprocessing import framings_of, preprocessing_of
+from kernel_src.bundle.bundles import framings_of
 from kernel_src.models.frozen_features import FrozenFeatures, feature_blocks, generalised_mean, load_frozen_features
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.prediction import forward_grams
 from kernel_src.models.regressor import Basis, Regressor, RegressorMember
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import WeightsError

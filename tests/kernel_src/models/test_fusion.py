@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.models.fusion import DEPTH_FEATURES, FUSED_FEATURES, FUSIONS, DepthEncoder
 from kernel_src.models.model import BiomassNet
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import DEPTH_FUSIONS, Experiment
 from kernel_src.training.optimization import build_optimizer
 from tests.kernel_src.tiny import TINY, TINY_VIT

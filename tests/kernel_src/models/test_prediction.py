@@ -8,11 +8,11 @@ import torch
 from torch.utils.data import Dataset
 
 from kernel_src.data.dataset import DecodedPhotographs
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.data.symmetries import ALL, UPRIGHT, apply_view
 from kernel_src.models.full_pass import loading_processes, predict_grams
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.prediction import forward_grams
+from kernel_src.models.starting_weights import preprocessing_of
 from tests.kernel_src.tiny import CPU, TINY_VIT, fold_data
 
 DATA = fold_data(7)

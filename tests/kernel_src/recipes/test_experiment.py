@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
+from kernel_src.bundle.bundles import framings_of
 from kernel_src.competition.tables import read_train, target_array
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
-from kernel_src.data.preprocessing import framings_of, preprocessing_of
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import (
     AUGMENTATIONS,
     CONSTRAINTS,

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from kernel_src.runtime import device
-from kernel_src.runtime.device import DeviceReport, check_device, has_kernels, refuse_fault
+from kernel_src.runtime.device import DeviceReport, check_device, has_kernels
+from kernel_src.training.launch import refuse_fault
 
 ROOT = Path(__file__).resolve().parents[3]
 CU128 = ["sm_70", "sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]  # Kaggle's build of torch

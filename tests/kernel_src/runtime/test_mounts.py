@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.runtime import mounts
+from kernel_src.runtime import mounts, weight_sources
 from kernel_src.runtime.mounts import MOCK, find_competition, find_dataset, folder_tree, kaggle_root, working_folder
 
 CUP, WEIGHTS = "csiro-biomass", "i2b-v1-weights"
@@ -131,7 +131,7 @@ def test_an_empty_input_folder_is_named_as_such(inputs: Path) -> None:
     for find in (
         lambda: find_competition(CUP, "test.csv"),
         lambda: find_dataset(WEIGHTS, "manifest.json"),
-        lambda: mounts.find_model("o/m/pyTorch/v/1", "model.safetensors"),
+        lambda: weight_sources.find_model("o/m/pyTorch/v/1", "model.safetensors"),
     ):
         with pytest.raises(FileNotFoundError, match=mounts.NOTHING_MOUNTED) as missing:
             find()

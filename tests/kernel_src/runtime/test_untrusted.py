@@ -2,7 +2,8 @@
 
 import pytest
 
-from kernel_src.runtime.untrusted import checked_count, checked_file_name, checked_sha256, quoted
+from kernel_src.runtime.manifest import checked_file_name, checked_sha256
+from kernel_src.runtime.untrusted import checked_count, quoted
 
 
 @pytest.mark.parametrize("value", ["", "a" * 63, "A" * 64, "a" * 64 + "\n", "../" + "a" * 61, "-O" + "a" * 62, None, 7])

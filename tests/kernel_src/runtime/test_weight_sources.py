@@ -9,12 +9,12 @@ import timm
 from build.notebooks.metadata import kernel_metadata, kernel_problems
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card
-from kernel_src.runtime.mounts import find_model
 from kernel_src.runtime.weight_sources import (
     DEPTH_ANYTHING,
     SOURCE_OF,
     WEIGHT_SOURCES,
     WEIGHTS_FILE,
+    find_model,
     find_weights,
     how_to_get,
     kaggle_models,

@@ -91,8 +91,8 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     experiment = replace(LONG, epochs=1, head_dropout=0.5)
     data = fold_data(12, inner=5, size_px=experiment.image_size_px)
     (row,) = train(experiment, tmp_path, data)
-    from kernel_src.data.preprocessing import preprocessing_of
     from kernel_src.models.model import load_fold
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.training.losses import loss_of
 
     model = load_fold(experiment, tmp_path / "fold0.safetensors")
@@ -127,7 +127,7 @@ def test_the_log_tells_loss_and_learning_rate_of_every_epoch(tmp_path: Path) -> 
 
 def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> None:
     """One batch, and a rate too small to move anything: the log must tell the loss of the untrained model."""
-    from kernel_src.data.preprocessing import preprocessing_of
+    from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.training.losses import loss_of
 
     data = fold_data(8)

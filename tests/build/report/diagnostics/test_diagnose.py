@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
+from build.core.long_tables import wide_to_long
 from build.notebooks.builder import ROOT
 from build.report.diagnostics import Diagnostics, diagnose
 from build.report.diagnostics.page import page, sections
@@ -16,7 +17,6 @@ from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import component_matrix
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.submission import write_submission
-from kernel_src.competition.tables import wide_to_long
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train
 from tests.build.typing_in import type_in
 from tests.conftest import write_competition

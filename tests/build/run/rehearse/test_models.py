@@ -9,7 +9,7 @@ import pytest
 from build.core.errors import CheckFailed, UsageError
 from build.run.mock import lay_out
 from build.run.rehearse.plan import parse_models, read_plan
-from kernel_src.runtime.mounts import find_model
+from kernel_src.runtime.weight_sources import find_model
 from tests.build.run.rehearse.test_rehearsal import type_in
 from tests.build.run.rehearse.toys import WRITE, make_bundle, make_competition, make_notebook
 

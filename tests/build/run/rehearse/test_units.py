@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ipykernel.compiler import get_file_name
 
+from build.core.submission_file import submission_problems
 from build.notebooks.seal import seal
 from build.run.rehearse.cures import cure_of_error, cure_of_submission
 from build.run.rehearse.executed_cells import read_cells
@@ -18,7 +19,6 @@ from build.run.rehearse.guard.kit_network import _command_target, _network_targe
 from build.run.rehearse.rehearsal import edit_remark
 from build.run.rehearse.verdict import is_training, script_of
 from build.stitch.assembly import stitch
-from kernel_src.competition.submission import submission_problems
 from tests.build.run.rehearse.toys import make_notebook
 
 

@@ -12,7 +12,7 @@ from build.core.errors import CheckFailed, UsageError
 from build.search.regress.command import regress
 from build.search.regress.extraction import frozen_recipe, make_features, photographs_of
 from build.search.regress.features import features_for, provenance_for
-from kernel_src.data import dataset
+from kernel_src.bundle import bundle_prediction
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
 from tests.kernel_src.kernels.frozen import NAME, TWIN, WEIGHTS_SLUG, write_weights
@@ -57,8 +57,8 @@ def test_the_same_photographs_give_the_same_bytes_and_each_is_read_once(
     weights: Path, tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    real = dataset.read_rgb
-    monkeypatch.setattr(dataset, "read_rgb", lambda path, px: read.append(path) or real(path, px))
+    real = bundle_prediction.read_rgb
+    monkeypatch.setattr(bundle_prediction, "read_rgb", lambda path, px: read.append(path) or real(path, px))
     experiment = replace(TWIN, feature_heights_px=(32, 64))
     photographs = photographs_of(tiny_competition / "train.csv", None)
     for name in ("first.npz", "second.npz"):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.competition.submission import LARGEST_SUBMISSION, submission_problems
-from kernel_src.runtime.untrusted import read_foreign_file
+from build.core.submission_file import LARGEST_SUBMISSION, submission_problems
+from build.core.untrusted import read_foreign_file
 
 SECRET = "secret-key-71c9"
 
