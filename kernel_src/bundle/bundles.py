@@ -72,6 +72,7 @@ class Bundle:
         return framings_of(self.experiment, self.preprocessing)
 
 
+# %%
 def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
     """Read what a bundle holds; `manifest` is its own, and covers every file that the config names.
 

@@ -16,7 +16,7 @@ from tests.kernel_src.kernels.running import ROOT
 DEPTH = {"models/depth", "models/fusion"}
 FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net", "models/regressor"}
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
-REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "data/dataset", "models/full_pass"}
+REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "models/full_pass"}
 REFINEMENT |= {"runtime/randomness"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}

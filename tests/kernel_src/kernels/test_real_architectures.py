@@ -13,12 +13,12 @@ import torch
 
 from build.weights.random_weights import DEPTH_SMALL, random_depth
 from kernel_src.data.dataset import DecodedPhotographs
-from kernel_src.data.preprocessing import preprocessing_of
 from kernel_src.data.symmetries import UPRIGHT
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import load_fold
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory

@@ -213,7 +213,10 @@ def test_asking_for_the_device_leaves_cuda_to_forked_processes() -> None:
     """
     code = """
 import os, torch
-from kernel_src.data import bundles, charts, launch, runs
+from kernel_src.bundle import bundles
+from kernel_src.data import charts
+from kernel_src.inference import inference
+from kernel_src.training import launch, runs
 from kernel_src.runtime.device import check_device
 check_device()
 pid = os.fork()

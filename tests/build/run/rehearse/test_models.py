@@ -10,8 +10,8 @@ from build.core.errors import CheckFailed, UsageError
 from build.run.mock import lay_out
 from build.run.rehearse.plan import parse_models, read_plan
 from kernel_src.runtime.weight_sources import find_model
-from tests.build.run.rehearse.test_rehearsal import type_in
 from tests.build.run.rehearse.toys import WRITE, make_bundle, make_competition, make_notebook
+from tests.build.typing_in import type_in
 
 HANDLE = "timm/tf-efficientnet/pyTorch/tf-efficientnet-es/1"
 PLACES = {
@@ -45,9 +45,9 @@ def test_the_verb_mounts_a_model_where_kaggle_does(tmp_path: Path, model: Path, 
     cells = [LOOK, WRITE]
     make_notebook(tmp_path / "notebooks/i2b-toy-infer", cells, datasets=["i2b-toy-weights"], model_sources=[HANDLE])
     command = f"rehearse --experiment toy --data data --weights bundle --layout {layout} --out out"
-    lacking = type_in(tmp_path, command)
+    lacking = type_in(*command.split(), folder=tmp_path)
     assert lacking.returncode == 1 and f"pass --model {HANDLE}=DIR" in lacking.stderr
-    typed = type_in(tmp_path, f"{command} --model {HANDLE}={model}")
+    typed = type_in(*command.split(), "--model", f"{HANDLE}={model}", folder=tmp_path)
     assert typed.returncode == 0, typed.stdout + typed.stderr
     seen = json.loads((tmp_path / "out" / "working" / "seen.json").read_text())
     assert seen == [f"{PLACES[layout]}/model.safetensors"]
