@@ -87,7 +87,11 @@ class Mother:
     def close(self) -> None:
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(10)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:  # it has nothing to save, and its libraries may take long to end
+            self._process.kill()
+            self._process.wait()
 
 
 def serve() -> None:

@@ -35,7 +35,7 @@ def test_a_gpu_that_cannot_compute_stops_the_training_in_its_first_seconds(
     assert not report.ok
     (problem,) = [problem for problem in report.problems if "not trained" in problem.what]
     assert "Tesla P100" in problem.what and "CUDA_VISIBLE_DEVICES=-1" in problem.what and "T4 x2" in str(problem)
-    assert problem.where.startswith("kernel_src/runtime/device.py:")
+    assert problem.where.startswith("kernel_src/training/launch.py:")
     assert not (tmp_path / "out/working/run").exists(), "nothing was trained"
 
 
