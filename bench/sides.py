@@ -109,7 +109,7 @@ class Apart:
         try:
             return self._pipe.recv()
         except EOFError:
-            raise RuntimeError("a side of the comparison has died: its error stands above") from None
+            raise RuntimeError("a side of the comparison has ended: its error stands above") from None
 
     def _serve(self, pipe: Connection, make: Callable[[], Callable[[], Any]]) -> None:
         with ThreadPoolExecutor(1) as thread:

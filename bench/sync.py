@@ -104,7 +104,7 @@ def _edited(notebook: Path, root: Path) -> float:
     notebook.write_text(text.replace(f"{LINE}60", f"{LINE}61"))
     seconds = _sync(notebook, root)
     if f"{LINE}61" not in source.read_text():
-        raise RuntimeError(f"the edit in {notebook} did not come home")
+        raise RuntimeError(f"the edit in {notebook} was not written back")
     source.write_text(before)
     notebook.write_text(text)
     return seconds

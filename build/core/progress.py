@@ -1,6 +1,6 @@
 """What a person sees while something takes longer than two seconds: a bar, or a line with the time that has passed.
 
-Where the output is no terminal (a log, CI) nothing is redrawn: lines are printed as they come.
+Where the output is not a terminal (a log, CI) nothing is redrawn: lines are printed as they come.
 """
 
 import time

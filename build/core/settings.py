@@ -87,7 +87,7 @@ def parse_value(name: str, text: str) -> Any:
     """Read a field's value by its type.
 
     Raises:
-        ValueError: the text is no such value.
+        ValueError: the text is not such a value.
     """
     kind = FIELD_TYPES[name]
     if kind is str:
@@ -121,7 +121,7 @@ def read_changes_file(path: Path) -> dict[str, Any]:
         raise ValueError(f"@{path} is not JSON") from None
     values = content.get("changes", content) if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping):
-        raise ValueError(f"@{path} is not a JSON object of field: value")
+        raise ValueError(f"@{path} is not JSON object of field: value")
     return {check_field(name): value for name, value in values.items()}
 
 

@@ -12,7 +12,7 @@ def read_column(path: Path, column: str) -> list[str]:
     """Read one column of a CSV as text.
 
     Raises:
-        ValueError: it is no table, or the column is not there; the message names those that are.
+        ValueError: it is not a table, or the column is not there; the message names those that are.
     """
     columns, rows = read_named_rows(path)
     if column not in columns:
@@ -25,9 +25,9 @@ def read_rows(path: Path) -> list[list[str]]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: no plain file (a link, a pipe, too large), or no CSV; the message has nothing of its content.
+        ValueError: not a plain file (a link, a pipe, too large), or not a CSV; the message has nothing of its content.
     """
-    # What is no UTF-8 then shows as a wrong name or number instead of ending the check.
+    # What is not UTF-8 then shows as a wrong name or number instead of ending the check.
     return rows_of(read_foreign_file(path, LARGEST_SUBMISSION).decode("utf-8", errors="replace"))
 
 

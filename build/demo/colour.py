@@ -51,7 +51,7 @@ def file_statistics(path: Path) -> dict[str, float]:
     """Compute the statistics of one picture file.
 
     Raises:
-        ValueError: the file is no picture.
+        ValueError: the file is not a picture.
     """
     import cv2
 

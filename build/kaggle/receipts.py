@@ -49,7 +49,7 @@ def find_receipt(slug: str, source_sha256: str, manifests: Mapping[str, str]) ->
 def vouches_for(report: Mapping[str, Any], source_sha256: str, manifests: Mapping[str, str]) -> bool:
     """Return whether a report is of a whole, faultless rerun of these sources on these weights.
 
-    A run that is no rerun saw the public test set only, whose few rows hide what breaks on the hidden one.
+    A run that is not a rerun saw the public test set only, whose few rows hide what breaks on the hidden one.
     """
     return (
         source_sha256 != ""  # a notebook that does not say its sources vouches for nothing

@@ -68,7 +68,7 @@ GIVEN_UP = (500, 503)  # by the site itself; any other 5xx is a gateway's, and t
 
 @dataclass(frozen=True)
 class Failure:
-    """What a failed attempt tells about another one."""
+    """What a failed attempt says about another one."""
 
     again: bool  # a question may be asked again
     fate: Fate  # what became of the request: it had no effect; perhaps one, if any; or it may have one even later
@@ -79,7 +79,7 @@ def timeout_s() -> float:
     """Return how long the server may keep silent: KIT_TIMEOUT_S, 120 by default; saving 1 MB takes a while.
 
     Raises:
-        UsageError: KIT_TIMEOUT_S is no time.
+        UsageError: KIT_TIMEOUT_S is not a time.
     """
     return seconds_of("KIT_TIMEOUT_S", TIMEOUT_S, 3600.0)
 

@@ -133,7 +133,7 @@ def _refuse_superseded(staged: Staged, version: Version, client: Kaggle) -> None
 
 
 def _failure(staged: Staged, version: Version, client: Kaggle, state: str, message: str) -> Problem:
-    """Say why a run failed, as far as its log tells."""
+    """Say why a run failed, as far as its log shows it."""
     again = "to run it once more: --again (make: AGAIN=1)"
     if state == ABSENT:
         return Problem(what="the run never appeared on the site", where=version.url, cure=again)
@@ -193,7 +193,7 @@ _AFTERWARDS = re.compile(r"^(?:\[NbConvertApp\]|.*jupyter nbconvert|.*/nbconvert
 
 
 def log_text(log: str) -> str:
-    """Return the log as it may be kept and shown, line by line; one that is no JSON is taken as text."""
+    """Return the log as it may be kept and shown, line by line; one that is not JSON is taken as text."""
     return shown(_joined(log).replace("\r\n", "\n").replace("\r", "\n"))
 
 

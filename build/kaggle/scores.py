@@ -111,7 +111,7 @@ def print_table(scores: Sequence[Score]) -> None:
         table.add_column(name, justify=justify, no_wrap=name != "note")
     for score in scores:
         table.add_row(*_cells(score))
-    # Where the output is no terminal rich would cut the table to 80 columns.
+    # Where the output is not a terminal rich would cut the table to 80 columns.
     width = None if sys.stdout.isatty() else WIDTH
     Console(width=width, highlight=False, markup=False).print(table)
 

@@ -1,7 +1,7 @@
 """One submission per kernel version, whatever happens on the way.
 
 Its description opens with an id of ours, made from the kernel's version and the number of the attempt. So the site's
-own list tells whether a submission was made: when a response was lost, when the journal is gone, on another machine.
+own list shows whether a submission was made: when a response was lost, when the journal is gone, on another machine.
 """
 
 import hashlib

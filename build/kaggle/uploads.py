@@ -131,7 +131,7 @@ def _is_final(response: "Response") -> bool:
 
 
 class _Counted:
-    """A file that tells how much of it was read; requests takes `len` for the Content-Length."""
+    """A file with the count of what was read of it; requests takes `len` for the Content-Length."""
 
     def __init__(self, handle: object, start: int, size: int, advance: Advance) -> None:
         self._handle, self._done, self._size, self._advance = handle, start, size, advance

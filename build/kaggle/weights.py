@@ -29,7 +29,7 @@ def find_bundles(card: KernelCard) -> dict[str, Path]:
         UsageError: one is missing or damaged; says how to make it.
     """
     found = {slug: find_folder(slug, card.experiment) for slug in card.datasets if "/" not in slug}
-    # The backbone of frozen features is no bundle: `python -m build weights` left it under its own name.
+    # The backbone of frozen features is not a bundle: `python -m build weights` left it under its own name.
     found |= {slug: WEIGHTS_FOLDER / slug for slug in found if _dataset_of(WEIGHTS_FOLDER / slug) == slug}
     if missing := [slug for slug, folder in found.items() if folder is None]:
         raise UsageError("\n".join(_how_to_make(slug, card) for slug in missing))

@@ -21,7 +21,7 @@ def read_entries(path: Path, variable: str) -> dict[str, dict[str, Any]]:
     """Return the entries of the file; none if it is not there.
 
     Raises:
-        CheckFailed: the variable is no literal.
+        CheckFailed: the variable is not a literal.
     """
     if not path.is_file():
         return {}

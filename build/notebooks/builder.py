@@ -124,7 +124,7 @@ def notebook_of(slug: str, notebooks: Path) -> Path:
     """Find the built notebook of a kernel; one of ours that is not there is built.
 
     Raises:
-        UsageError: it is not there (the message names those that are), or is no notebook any more.
+        UsageError: it is not there (the message names those that are), or is not a notebook any more.
     """
     notebook = build_missing(slug, notebooks.parent)
     if not notebook.is_file():

@@ -42,7 +42,7 @@ class EditedCell:
 class Edited:
     """A notebook as somebody left it."""
 
-    sha256: str  # of the sources it was built from; "" when it does not say, or says what is no hash
+    sha256: str  # of the sources it was built from; "" when it does not say, or says what is not a hash
     cells: list[EditedCell]
 
 

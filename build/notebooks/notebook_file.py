@@ -1,4 +1,4 @@
-"""The border for notebooks from outside: what is no notebook of format 4 is named in one line, with what to do.
+"""The border for notebooks from outside: what is not a notebook of format 4 is named in one line, with what to do.
 
 Notebooks come by mail, from a site, from editors and from pull requests. Here alone it is decided whether a file is
 one; behind it `cells` is a list of objects whose kind and text are text, and metadata and outputs have their types.

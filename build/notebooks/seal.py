@@ -32,7 +32,7 @@ def seal(stitched: Stitched, metadata: Mapping[str, Any]) -> bytes:
 
 
 def is_untouched(notebook: bytes) -> bool:
-    """Tell whether the cells are still those that were sealed; False also for what is no sealed notebook."""
+    """Tell whether the cells are still those that were sealed; False also for what is not a sealed notebook."""
     return _look(notebook).untouched
 
 

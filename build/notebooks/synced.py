@@ -30,7 +30,7 @@ def is_synced(root: Path, content: bytes) -> bool:
     """Tell whether every edit of this notebook was brought into the sources; outputs do not count."""
     try:
         return (root / HOME).is_dir() and (root / HOME / _digest(content)).is_file()
-    except UsageError:  # what is no notebook brings nothing home
+    except UsageError:  # what is not a notebook brings nothing home
         return False
 
 

@@ -57,10 +57,10 @@ def judge(record: Record) -> Verdict:
     assert record.rehearsal is not None
     report = record.rehearsal.report
     seconds = report.get("projected_seconds_800") or report.get("seconds") or 0.0
-    told = f"; {_expected(record.board.expected)}" if record.board.expected else ""
+    expected = f"; {_expected(record.board.expected)}" if record.board.expected else ""
     sentence = (
         f"{name}: {score}; ready to submit: the bundle is whole, its rehearsal went well and would take "
-        f"{seconds / 60:.0f} of {LIMIT_S / 60:.0f} minutes{told}."
+        f"{seconds / 60:.0f} of {LIMIT_S / 60:.0f} minutes{expected}."
     )
     return Verdict(ready=True, sentence=sentence, next=f"make push-inference EXPERIMENT={name}")
 

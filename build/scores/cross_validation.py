@@ -39,7 +39,7 @@ def cross_validation(folder: Path, tables: Sequence[Path] = TRAIN_TABLES) -> Cro
 
     Raises:
         BundleError: the config cannot be read.
-        KeyError: it is no config of a run or a bundle.
+        KeyError: it is not a config of a run or a bundle.
     """
     config = read_bundle_json(folder, CONFIG_FILE)
     experiment, oof = config["experiment"], config["oof"]

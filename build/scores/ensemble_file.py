@@ -27,12 +27,12 @@ def check_ensemble(name: str, members: Sequence[str]) -> None:
     """Make sure that an ensemble of this name and these members can be.
 
     Raises:
-        UsageError: the name is taken by a recipe written by hand, or a member is no experiment.
+        UsageError: the name is taken by a recipe written by hand, or a member is not an experiment.
     """
     check_free(name, "--write", read_entries(ROOT / BLENDED_FILE, "BLENDED"))
     if strangers := [member for member in members if member not in EXPERIMENTS]:
         raise UsageError(
-            f"--write: {', '.join(strangers)} is no experiment, and an ensemble mounts bundles of experiments: "
+            f"--write: {', '.join(strangers)} is not an experiment, and an ensemble mounts bundles of experiments: "
             "say which each file is of, e.g. v5=out/v5.csv"
         )
 

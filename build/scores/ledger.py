@@ -71,7 +71,7 @@ def read_scores(path: Path = LEDGER) -> list[Score]:
     """Read the ledger, oldest first; none yet is an empty one.
 
     Raises:
-        CheckFailed: lines that are no rows of it (a merge conflict, a spreadsheet's rewriting), each with its number.
+        CheckFailed: lines that are not rows of it (a merge conflict, a spreadsheet's rewriting), each with its number.
     """
     if not path.exists():
         return []

@@ -149,7 +149,7 @@ def integer_of(cell: str) -> int:
 
 
 def times_of(cells: list[str]) -> list[str]:
-    """Return a column of times in ISO 8601, UTC; what is no time of a known notation stays as it is.
+    """Return a column of times in ISO 8601, UTC; what is not a time of a known notation stays as it is.
 
     Raises:
         ValueError: day and month could be either, in every one of them.
@@ -188,7 +188,7 @@ def _time_of(cell: str, day_first: bool | None) -> str:
         if zone not in ("", "Z", "UTC"):
             moment = datetime.fromisoformat(f"{moment:%Y-%m-%dT%H:%M:%S}{zone}").astimezone(UTC)
     except ValueError:
-        raise ValueError(f"time is {cell!r}, which is no date") from None
+        raise ValueError(f"time is {cell!r}, which is not a date") from None
     return moment.isoformat()
 
 

@@ -67,7 +67,7 @@ def read_oof(given: str, known: Collection[str] = ()) -> OofFile:
 
     Raises:
         UsageError: there is no such file.
-        CheckFailed: it is no table, a column is missing or can be meant in two ways, an image is doubled, or a number
+        CheckFailed: it is not a table, a column is missing or can mean two things, an image is doubled, or a number
             is not finite.
     """
     label, _, text = given.rpartition("=") if not Path(given).exists() else ("", "", given)

@@ -164,7 +164,7 @@ def _refuse_unknown_parts(plan: Plan, library: Library) -> None:
     for part in sorted((library.parts or frozenset()) - known):
         library.refuse(
             f"{plan.main.where}:1",
-            f"{PARTS} names {part!r}, which is no optional part",
+            f"{PARTS} names {part!r}, which is not an optional part",
             f"there are {', '.join(sorted(known)) or 'none'}",
         )
 

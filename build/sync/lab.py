@@ -33,9 +33,10 @@ def after_save(model, os_path, contents_manager, **more):
     if model["type"] != "notebook":
         return
     try:
-        done = subprocess.run([PYTHON, "-m", "build.sync.lab", os_path], cwd=ROOT, capture_output=True, text=True)
+        command = [PYTHON, "-m", "build.sync.lab", os_path]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")
         print(done.stdout + done.stderr, end="", file=sys.stderr, flush=True)
-    except Exception as error:
+    except OSError as error:  # no process can be started
         print(f"NOT SYNCED  {{os_path}}: {{error}}", file=sys.stderr, flush=True)
 
 

@@ -89,7 +89,7 @@ def make_bundle(run: Path, out: Path, *, slug: str, data: Path | None = None) ->
             "a regressor is bundled as it is, in full precision, so there is nothing to measure: leave --data out"
         )
     if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there and is no bundle, so it is not replaced: name another --out")
+        raise UsageError(f"{out} is there and is not a bundle, so it is not replaced: name another --out")
     draft = out.with_name(f".{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

@@ -85,12 +85,12 @@ def make_external(slug: str, source: Path, out: Path | None = None) -> ExternalD
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not source.is_dir():
-        raise UsageError(f"{source} is no folder: unpack the download and name its folder")
+        raise UsageError(f"{source} is not a folder: unpack the download and name its folder")
     out = (out or EXTERNAL_FOLDER / slug).resolve()
     if out == source.resolve() or out in source.resolve().parents or source.resolve() in out.parents:
         raise UsageError(f"{out} and the download's folder {source} lie in each other: name another --out")
     if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there and is no dataset of this kit, so it is not replaced: name another --out")
+        raise UsageError(f"{out} is there and is not a dataset of this kit, so it is not replaced: name another --out")
     draft = out.with_name(f".{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

@@ -100,7 +100,7 @@ def folds_of(folders: Sequence[Path], split: str) -> list[int]:
     """Return the folds that every bundle holds, in the order of the first.
 
     Raises:
-        UsageError: a folder is no bundle.
+        UsageError: a folder is not a bundle.
         CheckFailed: a bundle's folds are not those of the split, or the bundles differ.
     """
     problems, held = [], {}

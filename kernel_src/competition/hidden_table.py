@@ -89,7 +89,7 @@ def _named_rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
     """Read the columns and the rows of a table.
 
     Raises:
-        ValueError: no column names the rows, or the file is no table.
+        ValueError: no column names the rows, or the file is not a table.
     """
     columns, rows = read_named_rows(path)
     if ID_COLUMN not in columns:

@@ -29,7 +29,7 @@ def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Read the headings and the rows of one of Kaggle's CSVs as text.
 
     Raises:
-        ValueError: it is no table, or not text in UTF-8.
+        ValueError: it is not a table, or not text in UTF-8.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -37,9 +37,9 @@ def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             return list(reader.fieldnames or ()), list(reader)
     except UnicodeDecodeError:
         what = "it is not text in UTF-8; download it again, or save it as CSV in UTF-8"
-        raise ValueError(f"{path} is no table: {what}") from None
+        raise ValueError(f"{path} is not a table: {what}") from None
     except csv.Error as error:
-        raise ValueError(f"{path} is no table: {error}") from None
+        raise ValueError(f"{path} is not a table: {error}") from None
 
 
 def write_submission(path: Path, sample_ids: list[str], grams_of: Mapping[str, float]) -> None:
@@ -59,12 +59,12 @@ def rows_of(text: str) -> list[list[str]]:
     """Split a submission into its rows, heading included.
 
     Raises:
-        ValueError: it is no CSV; the message has nothing of its content.
+        ValueError: it is not a CSV; the message has nothing of its content.
     """
     try:
         return list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
-        raise ValueError(f"is no CSV: {error}") from None
+        raise ValueError(f"is not a CSV: {error}") from None
 
 
 def row_problems(path: Path, rows: list[list[str]], expected_ids: list[str]) -> list[str]:

@@ -96,7 +96,8 @@ def _tidy_dates(column: pd.Series, where: str) -> list[str]:
     if bad := [text for text, day in found.items() if day is None]:
         counted = ", the number of a day in a spreadsheet" if re.fullmatch(r"\d{5}(\.0)?", bad[0]) else ""
         raise ValueError(
-            f"{where}: {DATE_COLUMN} has {_some(bad)}, which is no date that can be read{counted}: write it as 2015/9/4"
+            f"{where}: {DATE_COLUMN} has {_some(bad)}, which is not a date that can be read{counted}: "
+            "write it as 2015/9/4"
         )
     return [f"{day.year}/{day.month}/{day.day}" for text in texts if (day := found[text])]
 

@@ -42,14 +42,16 @@ def unpack_photographs(packs: Sequence[Path]) -> Path:
     draft.mkdir(parents=True)
     for pack in packs:
         with open_weights(pack, "np") as photographs:
-            for name in photographs.keys():  # noqa: SIM118  (safe_open is no mapping)
+            for name in photographs.keys():  # noqa: SIM118  (safe_open is not a mapping)
                 path = Path(os.path.abspath(draft / name))
                 if not path.is_relative_to(draft) or path == draft or "\0" in name:
                     raise ValueError(
                         f"{pack} has {quoted(name)}, which leads out of the folder: make the dataset again"
                     )
                 if photographs.get_slice(name).get_dtype() != "U8":
-                    raise ValueError(f"{pack} has {quoted(name)}, which is no file's bytes: make the dataset again")
+                    raise ValueError(
+                        f"{pack} has {quoted(name)}, which is not the bytes of a file: make the dataset again"
+                    )
                 path.parent.mkdir(parents=True, exist_ok=True)
                 photographs.get_tensor(name).tofile(path)
     try:

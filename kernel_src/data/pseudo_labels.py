@@ -41,7 +41,7 @@ def read_pseudo_labels(path: Path, share: float = CONFIDENT_SHARE) -> pd.DataFra
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such table, or a value is not a number; the message names the image.
+        ValueError: it is not such a table, or a value is not a number; the message names the image.
 
     Photographs that lie beside the table are named by their whole path; the others are the competition's.
     """

@@ -34,7 +34,7 @@ def stack_from_json(value: Mapping[str, Any], bundle_count: int) -> Stack:
         try:
             arrays[name] = np.array(value[name], float)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{name} of the stack is no table of numbers: {error}") from None
+            raise ValueError(f"{name} of the stack is not a table of numbers: {error}") from None
         if arrays[name].shape != shape:
             raise ValueError(
                 f"{name} of the stack has shape {arrays[name].shape}, not {shape}: "

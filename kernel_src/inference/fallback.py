@@ -71,7 +71,7 @@ def _means_of(folder: Path) -> dict[str, float]:
     """Read a bundle's training means, grams by target."""
     means = {target: float(read_bundle_json(folder, CONFIG_FILE)["target_mean_g"][target]) for target in TARGETS}
     if not all(0 <= grams < math.inf for grams in means.values()):
-        raise BundleError(f"{folder / CONFIG_FILE}: target_mean_g {means} are no grams: make the bundle again")
+        raise BundleError(f"{folder / CONFIG_FILE}: target_mean_g {means} are not grams: make the bundle again")
     return means
 
 

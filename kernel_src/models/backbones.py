@@ -19,7 +19,7 @@ def build_backbone(experiment: Experiment) -> nn.Module:
 
     Raises:
         RuntimeError: timm does not know the name.
-        ValueError: the picture is no whole number of patches, or the net cannot do what the experiment asks of it.
+        ValueError: the picture is not a whole number of patches, or the net cannot do what the experiment asks of it.
     """
     options: dict[str, Any] = {"num_classes": 0}
     if experiment.depth and experiment.depth_fusion == "rgbd":
@@ -44,7 +44,7 @@ def _create_fixed_size(experiment: Experiment, options: dict[str, Any]) -> nn.Mo
     """Build for the experiment's size, oblong or not; where timm offers it, other sizes can be fed as well.
 
     At the size it is built for, a dynamic net computes what a static one does: its embeddings are resampled only for
-    others. Without `dynamic_img_size` a picture that is no whole number of patches silently loses its border.
+    others. Without `dynamic_img_size` a picture that is not a whole number of patches silently loses its border.
     """
     options = options | {"img_size": experiment.image_size_px}
     try:
@@ -57,7 +57,7 @@ def _create_fixed_size(experiment: Experiment, options: dict[str, Any]) -> nn.Mo
     if any(size % patch for size, patch in zip(experiment.image_size_px, patch_px, strict=True)):
         raise ValueError(
             f"{experiment.name}: {experiment.backbone} cuts pictures into patches of {patch_px[0]} x {patch_px[1]} px, "
-            f"{experiment.image_height_px} x {experiment.image_width_px} px is no whole number of them"
+            f"{experiment.image_height_px} x {experiment.image_width_px} px is not a whole number of them"
         )
     return backbone
 

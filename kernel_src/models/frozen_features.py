@@ -82,7 +82,7 @@ class FrozenFeatures(nn.Module):
             patch_px = self.backbone.patch_embed.patch_size
             for height, width in sorted(sizes):
                 if height % patch_px[0] or width % patch_px[1]:
-                    yield f"cuts patches of {patch_px} px, {height} x {width} px is no whole number of them"
+                    yield f"cuts patches of {patch_px} px, {height} x {width} px is not a whole number of them"
 
     def forward(self, *pictures: torch.Tensor) -> torch.Tensor:
         """Map normalised pictures (B, 3, H, W), one for each framing, to features (B, F) in fp32."""

@@ -65,7 +65,7 @@ class BiomassNet(GramsNet):
     def __init__(self, experiment: Experiment) -> None:
         """Build with random weights, exactly as the experiment says.
 
-        The frozen depth model is no part of it: all folds share one.
+        The frozen depth model is not part of it: all folds share one.
 
         Raises:
             RuntimeError: timm does not know the backbone.

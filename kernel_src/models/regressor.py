@@ -177,7 +177,7 @@ def load_regressor(path: Path) -> Regressor:
     """Read what `save_regressor` wrote.
 
     Raises:
-        WeightsError: the file is no safetensors file, or damaged.
+        WeightsError: the file is not a safetensors file, or damaged.
         ValueError: it holds something else, other targets, or arrays that do not fit one another.
     """
     with open_weights(path, "np") as handle:
@@ -195,7 +195,7 @@ def load_regressor(path: Path) -> Regressor:
         _check_fit(regressor)
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is no regressor for {', '.join(TARGETS)} ({error}): make it by `python -m build regress`"
+            f"{path} is not a regressor for {', '.join(TARGETS)} ({error}): make it by `python -m build regress`"
         ) from None
     return regressor
 
@@ -243,7 +243,7 @@ def _check_fit(regressor: Regressor) -> None:
             raise ValueError("mean and scale of the features do not fit, or a scale is 0")
         five = (len(TARGETS),)
         if (member.ceiling_g < 0).any() or member.ceiling_g.shape != five or member.intercept.shape != five:
-            raise ValueError("ceiling_g is no grams of the targets")
+            raise ValueError("ceiling_g is not grams of the targets")
         if member.basis.kind == "leaves":
             _check_trees(arrays)
     width = len(regressor.members[0].basis.arrays["mean"])
@@ -257,7 +257,7 @@ def _check_trees(arrays: dict[str, np.ndarray]) -> None:
     for name, end in (("feature", width), ("left", nodes), ("right", nodes)):
         array = arrays[name]
         if array.shape != arrays["threshold"].shape or array.dtype.kind not in "iu" or not array.size:
-            raise ValueError(f"the trees' {name} is no table of whole numbers")
+            raise ValueError(f"the trees' {name} is not a table of whole numbers")
         if array.min() < 0 or array.max() >= end:
             raise ValueError(f"the trees' {name} leads out of them")
     if not 0 <= int(arrays["depth"]) <= nodes:

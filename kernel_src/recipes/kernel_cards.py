@@ -42,11 +42,11 @@ def members_of(name: str) -> list[Experiment]:
     """Return the experiments that an inference blends: those of an ensemble, or the one of this name.
 
     Raises:
-        ExperimentError: an ensemble blends what is no experiment.
+        ExperimentError: an ensemble blends what is not an experiment.
     """
     names = tuple(ENSEMBLES[name].shares) if name in ENSEMBLES else (name,)
     if unknown := [member for member in names if member not in EXPERIMENTS]:
-        raise ExperimentError(f"{name}: {', '.join(unknown)} is no experiment; there are {', '.join(EXPERIMENTS)}")
+        raise ExperimentError(f"{name}: {', '.join(unknown)} is not an experiment; there are {', '.join(EXPERIMENTS)}")
     return [EXPERIMENTS[member] for member in names]
 
 

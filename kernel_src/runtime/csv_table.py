@@ -52,7 +52,7 @@ def read_csv(path: Path, dtype: Mapping[Hashable, type[str]] | None = None) -> p
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such table; the message names the file, what it is, and what to do.
+        ValueError: it is not such a table; the message names the file, what it is, and what to do.
     """
     try:
         raw = path.read_bytes()

@@ -129,7 +129,7 @@ def _kind_of_safetensors(path: Path, size: int, head: bytes) -> FileKind:
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         wanted = 8 + length + max(ends, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return whole._replace(what="a safetensors file with a header that is no table of tensors", cure=AGAIN)
+        return whole._replace(what="a safetensors file with a header that is not a table of tensors", cure=AGAIN)
     if wanted > size:
         return whole._replace(what=f"a safetensors file cut short: {size:,} bytes of {wanted:,}", cure=AGAIN)
     return whole
@@ -207,7 +207,7 @@ COUNTER_KINDS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, 
 
 
 def odd_tensors(tensors: dict[str, torch.Tensor]) -> str:
-    """Say which tensors are no weights or hold NaN or infinity; empty if all are as they should be."""
+    """Say which tensors are not weights or hold NaN or infinity; empty if all are as they should be."""
     foreign = [f"{name} ({tensor.dtype})" for name, tensor in tensors.items() if not _is_plain(tensor)]
     if foreign:
         return f"no plain weights are {_listed(foreign)}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from kernel_src.runtime.mounts import find_dataset, folder_tree, folders_below, kaggle_root, refuse_empty
 
 WEIGHTS_FILE = "model.safetensors"  # as the hub names it
-DEPTH_ANYTHING = "Depth Anything V2 Small"  # what a row serves that is no backbone
+DEPTH_ANYTHING = "Depth Anything V2 Small"  # what a row serves that is not a backbone
 
 
 @dataclass(frozen=True, kw_only=True)

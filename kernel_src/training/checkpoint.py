@@ -72,7 +72,7 @@ def load_checkpoint(
     """Put a checkpoint back into a model, an optimiser and an average that were built the same way.
 
     Raises:
-        WeightsError: the file is no checkpoint, or damaged; it belongs to another model, or to a training with or
+        WeightsError: the file is not a checkpoint, or damaged; it belongs to another model, or to a training with or
             without an average.
     """
     weights: dict[str, torch.Tensor] = {}
@@ -80,12 +80,12 @@ def load_checkpoint(
     states: dict[int, dict[str, torch.Tensor]] = {}
     with open_weights(path) as file:
         progress = read_progress(file, path)
-        for key in file.keys():  # noqa: SIM118  (safe_open is no mapping)
+        for key in file.keys():  # noqa: SIM118  (safe_open is not a mapping)
             kind, _, name = key.partition(".")
             if kind == "optimizer":
                 index, _, slot = name.partition(".")
                 if not index.isascii() or not index.isdigit() or not slot:
-                    raise WeightsError(f"{path} is no checkpoint of a training: it holds {quoted(key)}")
+                    raise WeightsError(f"{path} is not a checkpoint of a training: it holds {quoted(key)}")
                 states.setdefault(int(index), {})[slot] = file.get_tensor(key)
             elif kind != "best":
                 (weights if kind == "model" else averages)[name] = file.get_tensor(key)
@@ -112,14 +112,14 @@ def read_progress(file: Any, path: Path) -> Progress:
         return progress
     except (TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path} is no checkpoint of a training ({error}): delete it, the fold begins anew"
+            f"{path} is not a checkpoint of a training ({error}): delete it, the fold begins anew"
         ) from None
 
 
 def load_best(path: Path) -> dict[str, torch.Tensor]:
     """Return the weights of the best epoch that a checkpoint knows, empty if none was judged."""
     with open_weights(path) as file:
-        keys = [key for key in file.keys() if key.startswith("best.")]  # noqa: SIM118  (safe_open is no mapping)
+        keys = [key for key in file.keys() if key.startswith("best.")]  # noqa: SIM118  (safe_open is not a mapping)
         return {key.removeprefix("best."): file.get_tensor(key) for key in keys}
 
 

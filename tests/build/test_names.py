@@ -99,7 +99,7 @@ def test_names_that_differ_only_on_this_machine_are_named() -> None:
 
 def test_an_ensemble_of_what_is_no_experiment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENSEMBLES, "mix", Ensemble(name="mix", shares={"v4": 0.5, "v44": 0.5}))
-    with pytest.raises(ExperimentError, match="mix: v44 is no experiment"):
+    with pytest.raises(ExperimentError, match="mix: v44 is not an experiment"):
         frozen_backbones("mix")
     with pytest.raises(ExperimentError, match="without shares"):
         Ensemble(name="mix", shares={})

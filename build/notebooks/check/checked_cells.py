@@ -55,7 +55,7 @@ def read_cells(path: Path, name: str) -> list[Cell]:
     """Read a notebook's cells; `name` stands for it in messages.
 
     Raises:
-        CheckFailed: it is no notebook of format 4.
+        CheckFailed: it is not a notebook of format 4.
     """
     try:
         notebook = read_notebook(read_bytes(path))

@@ -59,7 +59,7 @@ _BETWEEN_WORDS = re.compile(r"[\s;|&()$`\"'<>=]+")
 class Names:
     """What the names of a notebook mean: one namespace, so the imports of all cells are read together.
 
-    A name that nobody imports is no module: a list called `requests` is only a list.
+    A name that nobody imports is not a module: a list called `requests` is only a list.
     """
 
     modules: dict[str, str] = field(default_factory=dict)  # bound name → dotted name

@@ -32,7 +32,7 @@ SCALE_IMAGES = 800  # about the size of the competition's hidden test
 
 
 def read_text(path: Path) -> str:
-    """Read what a run left in the box, which the notebook can write to: "" where it is no plain file."""
+    """Read what a run left in the box, which the notebook can write to: "" where it is not a plain file."""
     try:
         return read_foreign_file(path, LARGEST_NOTE).decode("utf-8", errors="replace")
     except (FileNotFoundError, ValueError):

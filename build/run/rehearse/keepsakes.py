@@ -26,14 +26,14 @@ def keep_executed(left: Path, notebook: Path, kept: Path) -> list[str]:
         content = read_foreign_file(left, LARGEST_NOTEBOOK)
         value = json.loads(content)
         if not isinstance(value, dict) or value.get("nbformat") != 4:
-            raise ValueError("is no notebook of version 4")
+            raise ValueError("is not a notebook of version 4")
         read_notebook(content)
         nbformat.validate(value)
     except FileNotFoundError:
         found = "there is none: the run ended before the first cell"
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
-        # what nbformat raises on its way to saying that something is no notebook
-        found = f"it is no notebook ({quoted(str(error).partition(chr(10))[0], 120)})"
+        # what nbformat raises on its way to saying that something is not a notebook
+        found = f"it is not a notebook ({quoted(str(error).partition(chr(10))[0], 120)})"
     else:
         kept.write_bytes(content)
         return []

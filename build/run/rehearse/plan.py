@@ -126,7 +126,7 @@ def _read(metadata: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UsageError(f"{metadata}:{error.lineno}: not JSON ({error.msg}): run `make build`") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{metadata}: not a JSON object: run `make build`")
+        raise UsageError(f"{metadata}: not JSON object: run `make build`")
     return content
 
 

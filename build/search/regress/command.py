@@ -184,7 +184,7 @@ def _keep_run(
     oof: "pd.DataFrame",
     grams: "np.ndarray",
 ) -> None:
-    """Write what a training leaves: config.json last, so that a folder without it is no finished run."""
+    """Write what a training leaves: config.json last, so that a folder without it is not a finished run."""
     import platform
     from importlib.metadata import version
 

@@ -39,7 +39,7 @@ def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Pat
     if train_csv is None and images is None:
         raise UsageError("features of which photographs? Give --train-csv FILE, --images DIR, or both")
     if images is not None and not images.is_dir():
-        raise UsageError(f"--images {images} is no folder")
+        raise UsageError(f"--images {images} is not a folder")
     if train_csv is None:
         assert images is not None
         found = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}

@@ -71,7 +71,7 @@ def inner_experiment(experiment: Experiment, inner_folds: int, seed: int) -> Exp
 def score_trial(experiment: Experiment, data: TuningData, report: Report) -> list[float]:
     """Train an experiment on the inner folds and return the official R² of each, of the weights that training keeps.
 
-    `report` is told the mean so far after each epoch of each fold, without test-time augmentation, and may raise.
+    `report` gets the mean so far after each epoch of each fold, without test-time augmentation, and may raise.
     """
     trial = inner_experiment(experiment, data.inner_folds, data.outer_fold)
     table = training_table(trial, data.train, data.external_folder, None)
@@ -94,7 +94,7 @@ def score_trial(experiment: Experiment, data: TuningData, report: Report) -> lis
                 device=data.device,
                 starting_weights=data.weights.get(trial.backbone) if trial.starting_weights else None,
                 folder=Path(scratch),
-                on_epoch=judge.tell(report, scores),
+                on_epoch=judge.on_each_epoch(report, scores),
             )
             scores.append(judge.score(load_fold(trial, files.weights), views(trial)))
     return scores
@@ -132,7 +132,9 @@ class _Judge:
         )[0]
         return weighted_r2(self.truth, constrain(grams, experiment.constraint))
 
-    def tell(self, report: Report, scores: list[float]) -> Callable[[int, dict[str, Any], Mapping[str, Any]], None]:
+    def on_each_epoch(
+        self, report: Report, scores: list[float]
+    ) -> Callable[[int, dict[str, Any], Mapping[str, Any]], None]:
         """Return what training calls after each epoch: it scores the weights so far and reports the mean."""
         before = list(scores)
 

@@ -171,7 +171,7 @@ def optimize(study: "Study", run_trial: "Callable[[Trial], float]", trials: int,
 def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict[str, Any]:
     """Return the best complete trial as changes to the experiment; nothing if no trial is complete.
 
-    What picked the epoch of its trainings is told apart, as `search_only`: it is no part of the experiment.
+    What picked the epoch of its trainings is told apart, as `search_only`: it is not part of the experiment.
     """
     from optuna.trial import TrialState
 

@@ -45,7 +45,7 @@ def test_a_file_stands_for_the_changes_in_it(tmp_path: Path) -> None:
     best.write_text(json.dumps({"experiment": "v1", "changes": {"epochs": 7, "loss": "mse"}}))
     assert parse_changes([f"@{best} epochs=2"]) == {"epochs": 2, "loss": "mse"}
     best.write_text("[]")
-    with pytest.raises(UsageError, match="not a JSON object"):
+    with pytest.raises(UsageError, match="not JSON object"):
         parse_changes([f"@{best}"])
     with pytest.raises(UsageError, match="no such file"):
         parse_changes([f"@{tmp_path / 'other.json'}"])

@@ -1,4 +1,4 @@
-"""A file that is no notebook of format 4 is named in one line: what it is, what was expected, what to do."""
+"""A file that is not a notebook of format 4 is named in one line: what it is, what was expected, what to do."""
 
 import gzip
 import io

@@ -85,7 +85,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_very_same_weights(
     process.communicate()
     again = train("demo", tiny_competition, folds="1", set_values=[TINY], out=out, quiet=True)
     first, second = (Path(run.folder) / "fold1.safetensors" for run in (report, again))
-    assert again.hash == report.hash, "the place of the output is no part of the identity"
+    assert again.hash == report.hash, "the place of the output is not part of the identity"
     assert first.read_bytes() == second.read_bytes()
 
 

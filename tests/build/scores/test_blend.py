@@ -140,7 +140,7 @@ def test_names_that_cannot_be_are_refused_before_anything_is_computed(root: Path
     for name, words in (("V5", "lower-case"), ("v6", "written by hand"), ("v5", "written by hand")):
         with pytest.raises(UsageError, match=words):
             blend_verb(given, train, write=name, as_json=True)
-    with pytest.raises(UsageError, match="mine is no experiment"):
+    with pytest.raises(UsageError, match="mine is not an experiment"):
         blend_verb([given[0], given[1].replace("v7=", "mine=")], train, write="both", as_json=True)
     with pytest.raises(UsageError, match="at least two"):
         blend_verb(given[:1], train, as_json=True)

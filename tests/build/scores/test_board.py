@@ -218,7 +218,7 @@ def test_a_name_for_which_the_drawing_has_no_room_is_told_below_it() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("series,model\na,b\n".encode("utf-16"), "is no table: it is not text in UTF-8"),
+        ("series,model\na,b\n".encode("utf-16"), "is not a table: it is not text in UTF-8"),
         (b"series;model\na;b\n", "the heading lacks series"),
         (b"\xef\xbb\xbfseries,model,cv,cv_formula,public,private,source\na,b\n", "the row names no source"),
         (b"series,model,cv,cv_formula,public,private,source\na,b,inf,,,,s\n", "cv is 'inf', not a finite number"),

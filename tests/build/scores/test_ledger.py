@@ -264,7 +264,7 @@ class TestSpreadsheets:
             ("cv", "07. Dez", "not a number"),
             ("cv", "1.234,5", "not a number"),
             ("time", "03/04/2026 14:03", "nothing says which is the month"),
-            ("time", "31.02.2026 14:03", "which is no date"),
+            ("time", "31.02.2026 14:03", "which is not a date"),
         ],
     )
     def test_what_is_lost_or_can_be_read_in_two_ways_is_said_and_nothing_is_written(

@@ -78,7 +78,7 @@ def test_the_same_sources_with_other_parts_have_another_hash(package) -> None:
 def test_a_part_that_no_import_is_marked_with_is_refused_with_those_that_there_are(package) -> None:
     made: Package = package(TOY)
     (reason,) = made.refusals(parameters={"PARTS": ("jumping", "sining")})
-    assert "PARTS names 'sining', which is no optional part" in reason and "there are jumping, singing" in reason
+    assert "PARTS names 'sining', which is not an optional part" in reason and "there are jumping, singing" in reason
 
 
 def test_a_part_whose_names_are_imported_is_refused(package) -> None:

@@ -347,7 +347,7 @@ def test_what_is_no_bundle_is_never_replaced(run_folder: Path, tmp_path: Path, k
     else:
         out = run_folder
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError, match="is there and is no bundle, so it is not replaced: name another --out"):
+    with pytest.raises(UsageError, match="is there and is not a bundle, so it is not replaced: name another --out"):
         make(run_folder, out)
     assert sorted(tmp_path.rglob("*")) == before
 

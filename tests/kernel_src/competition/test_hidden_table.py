@@ -62,7 +62,7 @@ def test_an_oddity_is_an_error_and_in_the_rerun_it_is_told(
     [
         (lambda path: path.write_text("image_path\ntest/A.jpg\n"), "no column 'sample_id', it has image_path"),
         (lambda path: path.write_bytes(b""), "no column 'sample_id', it has nothing"),
-        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is no table: "),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is not a table: "),
         (lambda path: path.unlink(), "No such file"),
     ],
     ids=["no ids", "empty", "not UTF-8", "missing"],

@@ -111,5 +111,5 @@ def test_read_column_names_the_columns_there_are(tmp_path: Path) -> None:
 
 def test_a_column_of_what_is_no_text_is_refused_without_a_codec(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_bytes("sample_id\na\n".encode("utf-16"))
-    with pytest.raises(ValueError, match=r"test.csv is no table: it is not text in UTF-8; download it again"):
+    with pytest.raises(ValueError, match=r"test.csv is not a table: it is not text in UTF-8; download it again"):
         read_column(tmp_path / "test.csv", "sample_id")

@@ -177,10 +177,10 @@ BUNDLES = [
         by="no bundle",
     ),
     _bundle(
-        "training means that are no grams",
+        "training means that are not grams",
         _config(ALONE, lambda config: config["target_mean_g"].update(GDM_g=-1.0)),
-        Told(part="bundle", what="are no grams", fallback=OTHER_BUNDLES),
-        strict="are no grams",
+        Told(part="bundle", what="are not grams", fallback=OTHER_BUNDLES),
+        strict="are not grams",
         bundles=(ALONE,),
         mean=ALL,
         by="no bundle",

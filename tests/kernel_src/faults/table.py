@@ -65,7 +65,7 @@ def rerun_row(case: Case) -> tuple[str, ...]:
         outcome = f"the notebook ends ({case.rerun_error}), the file on disk stands"
         return case.fault, "rerun", outcome, shown(case.mean), "the training mean"
     if not case.rerun:
-        return case.fault, "rerun", "nothing to tell", "–", "–"
+        return case.fault, "rerun", "nothing to report", "–", "–"
     parts = [
         list(dict.fromkeys(values))
         for values in (

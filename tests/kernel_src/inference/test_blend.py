@@ -46,8 +46,8 @@ def test_a_stack_of_the_shares_is_the_blend_by_shares() -> None:
     [
         ({"weights": [[1, 0]] * 4}, r"weights of the stack has shape \(4, 2\), not \(5, 2\): one row per target"),
         ({"weights": [[1]] * 5}, r"shape \(5, 1\), not \(5, 2\).*one column per bundle"),
-        ({"weights": [[1, 0]] * 4 + [[1]]}, "weights of the stack is no table of numbers"),
-        ({"weights": "much"}, "weights of the stack is no table of numbers"),
+        ({"weights": [[1, 0]] * 4 + [[1]]}, "weights of the stack is not a table of numbers"),
+        ({"weights": "much"}, "weights of the stack is not a table of numbers"),
         ({"intercept_g": [0] * 4}, r"intercept_g of the stack has shape \(4,\), not \(5,\)"),
         ({"intercept_g": [0, 0, 0, 0, float("nan")]}, "intercept_g of the stack is not finite"),
         ({"ridge": 1.0}, "has intercept_g, ridge, weights"),

@@ -81,7 +81,7 @@ def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pyt
     assert REFINEMENT <= modules_in("v7", "infer")
     monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("refinment",))
     with pytest.raises(
-        CheckFailed, match="PARTS names 'refinment', which is no optional part → there are .*refinement"
+        CheckFailed, match="PARTS names 'refinment', which is not an optional part → there are .*refinement"
     ):
         modules_in("v7", "infer")
 

@@ -63,7 +63,7 @@ def test_a_net_of_fixed_size_without_dynamic_sizes_is_built_for_the_size() -> No
 
 def test_a_picture_that_is_no_whole_number_of_patches_is_refused() -> None:
     """timm's static nets cut the border off without a word: 384 px under patches of 14 lose 6 px."""
-    with torch.device("meta"), pytest.raises(ValueError, match="patches of 14 x 14 px, 384 x 384 px is no whole"):
+    with torch.device("meta"), pytest.raises(ValueError, match="patches of 14 x 14 px, 384 x 384 px is not a whole"):
         build_backbone(replace(EXPERIMENTS["v7"], image_height_px=384, image_width_px=384))
 
 

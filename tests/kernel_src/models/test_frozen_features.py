@@ -104,7 +104,7 @@ def test_the_backbone_of_frozen_dinov2_gives_as_many_features_as_its_blocks_say(
         (replace(RESNET, feature_poolings=("cls",)), "test_resnet has no CLS token: pool by own or by mean"),
         (replace(VIT, backbone="test_vit3"), "test_vit3 has no CLS token"),
         (replace(RESNET, feature_layers=(6,)), r"has 5 layers, feature_layers=\(6,\) asks for more"),
-        (replace(VIT, feature_heights_px=(32, 40)), r"40 x 40 px is no whole number of them"),
+        (replace(VIT, feature_heights_px=(32, 40)), r"40 x 40 px is not a whole number of them"),
     ],
 )
 def test_what_a_backbone_cannot_do_is_refused_by_its_name(experiment: Experiment, said: str) -> None:
