@@ -1,0 +1,106 @@
+"""## What predicts
+
+The part of an experiment that inference needs: what the network sees, what it is made of, and how its answers become
+grams. Its JSON travels with the weights, and inference rebuilds the very same network from it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kernel_src.recipes.network import DenseHead, Depth, Encoder, Head, PooledHead, RegressorHead, not_one_of
+from kernel_src.recipes.pictures import Mean, Pictures, SideBySide, Sum
+from kernel_src.recipes.spec import ExperimentError, Spec
+
+TTA_SETS = ("trained", "flips", "none")
+CONSTRAINTS = ("none", "projection", "biological", "average")
+LONGEST_EXPERIMENT_NAME = 38  # the dataset of its weights, i2b-NAME-weights, may have 50 characters on Kaggle
+_EXPERIMENT_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+
+
+def checked_experiment_name(name: object) -> str:
+    """Return the name of an experiment or ensemble if every name on Kaggle can be made from it.
+
+    Raises:
+        ExperimentError: it cannot; names the rule, and the nearest name that follows it.
+    """
+    if isinstance(name, str) and _EXPERIMENT_NAME.fullmatch(name) and len(name) <= LONGEST_EXPERIMENT_NAME:
+        return name
+    words = re.findall(r"[a-z0-9]+", str(name).lower())
+    near = "_".join(words)[:LONGEST_EXPERIMENT_NAME].strip("_") or "v7_mine"
+    raise ExperimentError(
+        f"the name {name!r} cannot be an experiment's: lower-case letters and digits, with single _ or - between them, "
+        f"{LONGEST_EXPERIMENT_NAME} characters at most, since Kaggle's slugs are made of it; e.g. {near!r}"
+    )
+
+
+# %%
+@dataclass(frozen=True)
+class Predict(Spec):
+    """How predictions are made of what the network answers."""
+
+    tta: str = "trained"  # symmetries averaged: all that the augmentation showed in training, its flips, or none
+    constraint: str = "projection"  # how the two identities are enforced
+
+    def check(self) -> Iterator[str]:
+        """Known words."""
+        yield from not_one_of("tta", self.tta, TTA_SETS)
+        yield from not_one_of("constraint", self.constraint, CONSTRAINTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor(Spec):
+    """What inference needs of an experiment."""
+
+    name: str  # as typed in EXPERIMENT=…, part of every slug: `checked_experiment_name` has the rule
+    encoder: Encoder
+    pictures: Pictures = field(default_factory=Pictures)
+    head: Head = field(default_factory=PooledHead)
+    depth: Depth | None = None
+    predict: Predict = field(default_factory=Predict)
+
+    def __post_init__(self) -> None:
+        """Refuse a name that Kaggle would not take, and parts that do not go together.
+
+        Raises:
+            ExperimentError: names the experiment and the field.
+        """
+        checked_experiment_name(self.name)
+        try:
+            super().__post_init__()
+        except ExperimentError as error:
+            raise ExperimentError(f"{self.name}: {str(error).removeprefix(f'{type(self).__name__}: ')}") from None
+
+    def check(self) -> Iterator[str]:
+        """What two parts together cannot mean."""
+        yield from self._check_head()
+        if self.depth and self.pictures.count > 1:
+            yield f"depth joins one picture, and pictures has {self.pictures.count}"
+        if self.depth and not (isinstance(self.head, PooledHead) and self.head.pool == ("own",)):
+            yield 'depth joins the pooled picture: head must be PooledHead(pool=("own",))'
+
+    def _check_head(self) -> Iterator[str]:
+        head, join = self.head, self.pictures.join
+        if isinstance(head, RegressorHead):
+            if not self.encoder.weights:
+                yield "frozen features need pretrained weights: name them in encoder.weights"
+            if self.depth or self.encoder.freeze:
+                yield "frozen features have no depth branch, and encoder.freeze has no meaning"
+            if self.pictures.count > 1 and not isinstance(join, SideBySide):
+                yield "frozen features stand side by side: pictures.join must be SideBySide()"
+            if self.pictures.crop_bottom:
+                yield "pictures.crop_bottom is for networks that are trained"
+        if isinstance(head, PooledHead) and head.pool == ("own",) and self.encoder.layers != (1,):
+            yield f'encoder.layers={self.encoder.layers}: the pooling "own" sees the last layer only'
+        if isinstance(head, DenseHead) and join and not isinstance(join, Sum if head.reduce == "sum" else Mean):
+            yield f"a dense head with reduce={head.reduce!r} joins pictures by {head.reduce.capitalize()}()"
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a regressor on frozen features predicts instead of fine-tuned networks."""
+        return isinstance(self.head, RegressorHead)
+
+    @property
+    def image_size_px(self) -> tuple[int, int]:
+        """Height and width that photographs are decoded to; parts are cut from them."""
+        return self.pictures.canvas_px
