@@ -35,9 +35,9 @@ class Preprocessing:
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation={self.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
 
-    def framing(self, size_px: tuple[int, int]) -> Framing:
+    def framing(self, size_px: tuple[int, int], part: str = "whole", crop_bottom: float = 0.0) -> Framing:
         """Say how a photograph becomes a picture of (height, width)."""
-        return Framing(*size_px, self.interpolation)
+        return Framing(*size_px, self.interpolation, part, crop_bottom)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""

@@ -5,11 +5,13 @@ shows the network some of them, as its augmentation says; test-time augmentation
 turn that training never showed makes another picture, not another look at the same one.
 """
 
+import json
 from dataclasses import dataclass
 
 import torch
 
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.untrusted import quoted
 
 # (number of quarter turns, mirrored): the dihedral group of the square.
 UPRIGHT = (0, False)
@@ -60,13 +62,35 @@ def _one_after_other(first: tuple[int, bool], then: tuple[int, bool]) -> tuple[i
 def views(experiment: Experiment) -> tuple[tuple[int, bool], ...]:
     """Return the symmetries that predictions are averaged over, upright first.
 
-    `all` of those that the augmentation showed in training, the `flips` among them, or `none` beside the upright one. A
-    regressor on frozen features was fitted on upright photographs, so that it has no others.
+    All that were `trained`, by the augmentation; the `flips` among them; or `none` beside the upright one. A regressor
+    on frozen features was fitted on upright photographs, so that it has no others.
     """
-    if experiment.tta == "none" or experiment.is_frozen:
+    if experiment.predict.tta == "none" or experiment.is_frozen:
         return (UPRIGHT,)
-    trained = trained_symmetries(experiment.augmentation, experiment.image_size_px)
-    return trained if experiment.tta == "all" else tuple(view for view in trained if view in FLIPS)
+    trained = trained_symmetries(experiment.augment.preset, experiment.pictures.canvas_px)
+    return trained if experiment.predict.tta == "trained" else tuple(view for view in trained if view in FLIPS)
+
+
+def views_from_json(values: object, size_px: tuple[int, int]) -> tuple[tuple[int, bool], ...]:
+    """Read the views of a bundle, whose pictures are (height, width): `[[quarter turns, mirrored], …]`.
+
+    Raises:
+        ValueError: something else is there, none, one twice, or a quarter turn of pictures that are not square.
+    """
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"views={quoted(values)} is not a list of [quarter turns, mirrored]: make the bundle again")
+    found: list[tuple[int, bool]] = []
+    for value in values:
+        view = _SYMMETRY_OF.get(json.dumps(value))
+        if view is None or view in found:
+            raise ValueError(f"views: {quoted(value)} is not a symmetry, or is there twice: make the bundle again")
+        if view not in FLIPS and size_px[0] != size_px[1]:
+            raise ValueError(f"views: {value} would turn {size_px[0]} x {size_px[1]} px on end: make the bundle again")
+        found.append(view)
+    return tuple(found)
+
+
+_SYMMETRY_OF = {json.dumps(view): view for view in ALL}  # in JSON 1 is not true, in Python it equals it
 
 
 def apply_view(pictures: torch.Tensor, view: tuple[int, bool]) -> torch.Tensor:
