@@ -20,7 +20,6 @@ def marked(augment: Augment, seed: int, picture: np.ndarray = GREY) -> np.ndarra
 STAMPED, LIT = Augment("none", stamps_p=1.0), Augment("none", spots_p=1.0)
 
 
-
 def test_digits_are_those_of_a_display_with_seven_bars() -> None:
     """One column and three rows of each cell, read at the middle of the bars, tell all ten digits apart."""
     lit = {}

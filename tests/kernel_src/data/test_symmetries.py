@@ -1,14 +1,17 @@
 """Test-time views: the symmetries that training showed and that the shape allows, each once."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-from kernel_src.data.symmetries import FLIPS, TURNINGS, UPRIGHT, Turning, apply_view, views
+from kernel_src.data.symmetries import ALL, FLIPS, TURNINGS, UPRIGHT, Turning, apply_view, views, views_from_json
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiment import AUGMENTATIONS, TTA_SETS
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.pictures import Pictures, SideBySide
+from kernel_src.recipes.predictor import TTA_SETS, Predict
+from kernel_src.recipes.training_data import AUGMENTATIONS, Augment
 from tests.kernel_src.tiny import TINY
 
 SQUARE = torch.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
@@ -16,17 +19,16 @@ OBLONG = torch.arange(2 * 3 * 4 * 8).reshape(2, 3, 4, 8)
 
 
 def asked(tta: str, augmentation: str, size_px: tuple[int, int]) -> tuple[tuple[int, bool], ...]:
-    height, width = size_px
-    return views(replace(TINY, tta=tta, augmentation=augmentation, image_height_px=height, image_width_px=width))
+    return views(replace(TINY, predict=Predict(tta), augment=Augment(augmentation), pictures=Pictures(*size_px)))
 
 
 @pytest.mark.parametrize(
     ("tta", "augmentation", "size_px", "count"),
     [
-        ("all", "moderate", (4, 4), 8),
-        ("all", "moderate", (4, 8), 4),
-        ("all", "conservative", (4, 4), 4),  # no quarter turn was ever shown
-        ("all", "none", (4, 4), 1),
+        ("trained", "moderate", (4, 4), 8),
+        ("trained", "moderate", (4, 8), 4),
+        ("trained", "conservative", (4, 4), 4),  # no quarter turn was ever shown
+        ("trained", "none", (4, 4), 1),
         ("flips", "moderate", (4, 4), 4),
         ("flips", "moderate", (4, 8), 4),
         ("flips", "none", (4, 4), 1),
@@ -60,7 +62,7 @@ def test_another_preset_gives_other_views(
     turning: Turning, square: int, oblong: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TURNINGS, "moderate", turning)
-    assert len(asked("all", "moderate", (4, 4))) == square and len(asked("all", "moderate", (4, 8))) == oblong
+    assert len(asked("trained", "moderate", (4, 4))) == square and len(asked("trained", "moderate", (4, 8))) == oblong
     assert set(asked("flips", "moderate", (4, 4))) <= set(FLIPS)
 
 
@@ -74,14 +76,14 @@ def test_v2_to_v4_get_no_quarter_turns_and_an_ensemble_gives_each_member_its_own
 
 def test_a_regressor_that_was_fitted_on_upright_photographs_sees_no_others() -> None:
     frozen = EXPERIMENTS["frozen_dinov2"]
-    assert all(views(replace(frozen, tta=tta)) == (UPRIGHT,) for tta in TTA_SETS)
+    assert all(views(replace(frozen, predict=Predict(tta))) == (UPRIGHT,) for tta in TTA_SETS)
 
 
 @pytest.mark.parametrize("pictures", [SQUARE, OBLONG])
 def test_the_views_are_a_group_so_their_mean_does_not_depend_on_how_the_picture_was_held(
     pictures: torch.Tensor,
 ) -> None:
-    symmetries = asked("all", "moderate", (pictures.shape[2], pictures.shape[3]))
+    symmetries = asked("trained", "moderate", (pictures.shape[2], pictures.shape[3]))
 
     def mean_score(held: torch.Tensor) -> float:
         random = torch.rand(held.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -94,3 +96,35 @@ def test_a_view_turns_height_and_width_not_channels_or_batch() -> None:
     turned = apply_view(SQUARE, (1, False))
     assert torch.equal(turned[1, 2], torch.rot90(SQUARE[1, 2]))
     assert torch.equal(apply_view(SQUARE, (0, True))[0, 0, 0], SQUARE[0, 0, 0].flip(0))
+
+
+# What a bundle holds
+
+
+def test_the_views_of_a_bundle_are_read_as_they_were_written() -> None:
+    for symmetries in (ALL, FLIPS, (UPRIGHT,)):
+        assert views_from_json(json.loads(json.dumps(symmetries)), (4, 4)) == symmetries
+
+
+@pytest.mark.parametrize(
+    "values",
+    [None, [], {}, "flips", [0, False], [[4, False]], [[-1, True]], [[0, 0]], [[True, False]], [[0, False, 1]]]
+    + [[[0.0, False]], [["0", False]], [[0, False], [0, False]], [[0, None]], [[float("nan"), False]], [[[0], False]]],
+    ids=repr,
+)
+def test_what_is_not_a_list_of_symmetries_is_refused(values: object) -> None:
+    with pytest.raises(ValueError, match="views.*make the bundle again"):
+        views_from_json(values, (4, 4))
+
+
+def test_a_quarter_turn_of_an_oblong_picture_is_refused() -> None:
+    assert views_from_json([[0, False], [2, True]], (4, 8)) == (UPRIGHT, (2, True))
+    with pytest.raises(ValueError, match="would turn 4 x 8 px on end"):
+        views_from_json([[0, False], [1, True]], (4, 8))
+
+
+def test_two_halves_side_by_side_are_seen_in_the_views_of_the_photograph_that_they_make_up() -> None:
+    """Mirrored, what stood on the left stands on the right: the halves change places with their contents."""
+    halves = Pictures(4, 4, parts=("left", "right"), join=SideBySide())
+    experiment = replace(TINY, pictures=halves)
+    assert views(experiment) == FLIPS, "a canvas of 4 x 8 px is not turned on end"
