@@ -522,6 +522,7 @@ def test_the_strip_at_the_bottom_is_cut_before_anything_else() -> None:
     whole, left = Framing(45, 90, crop_bottom=0.1), Framing(90, 100, part="left", crop_bottom=0.1)
     assert np.array_equal(resize_rgb(image, whole), resize_rgb(image[:90], Framing(45, 90)))
     assert np.array_equal(resize_rgb(image, left), image[:90, :100])
+    assert np.array_equal(resize_rgb(image, Framing(45, 200, part="bottom", crop_bottom=0.1)), image[45:90])
     assert np.array_equal(without_bottom(image, 0.0), image)
     assert without_bottom(image, 0.999).shape == (1, 200, 3)
 
