@@ -12,7 +12,7 @@ import numpy as np
 
 PHOTOGRAPH_ASPECT = 2.0  # width over height of the competition's photographs: a squeezed picture gets squeezed marks
 STAMP_YEARS = (2010, 2025)
-STAMP_HEIGHT = (0.03, 0.055)  # of a digit, share of the photograph's height
+STAMP_HEIGHT = (0.035, 0.07)  # of a digit, share of the photograph's height
 STAMP_MARGIN = (0.03, 0.09)  # from the lower edge and the side, share of the photograph's height
 SPOT_RADIUS = (0.02, 0.1)  # standard deviation of the light, share of the photograph's height
 SPOT_STRENGTH = (0.4, 0.9)  # how much of the distance to white is left out at its middle
