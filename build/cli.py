@@ -26,7 +26,7 @@ from build.search.regress import command as regress
 from build.search.tuning import command as tuning
 from build.sync import command as sync
 from build.weights import command as weights
-from kernel_src.recipes.experiment import ExperimentError
+from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError
 

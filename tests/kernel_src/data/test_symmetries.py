@@ -1,13 +1,13 @@
 """Test-time views: the symmetries that training showed and that the shape allows, each once."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from kernel_src.data.symmetries import FLIPS, TURNINGS, UPRIGHT, Turning, apply_view, views
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiment import AUGMENTATIONS, TTA_SETS
+from kernel_src.recipes.training_data import AUGMENTATIONS
+from kernel_src.recipes.predictor import TTA_SETS
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import TINY
 
@@ -17,7 +17,17 @@ OBLONG = torch.arange(2 * 3 * 4 * 8).reshape(2, 3, 4, 8)
 
 def asked(tta: str, augmentation: str, size_px: tuple[int, int]) -> tuple[tuple[int, bool], ...]:
     height, width = size_px
-    return views(replace(TINY, tta=tta, augmentation=augmentation, image_height_px=height, image_width_px=width))
+    return views(
+        changed(
+            TINY,
+            {
+                "predict.tta": tta,
+                "augment.preset": augmentation,
+                "pictures.height_px": height,
+                "pictures.width_px": width,
+            },
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +84,7 @@ def test_v2_to_v4_get_no_quarter_turns_and_an_ensemble_gives_each_member_its_own
 
 def test_a_regressor_that_was_fitted_on_upright_photographs_sees_no_others() -> None:
     frozen = EXPERIMENTS["frozen_dinov2"]
-    assert all(views(replace(frozen, tta=tta)) == (UPRIGHT,) for tta in TTA_SETS)
+    assert all(views(changed(frozen, {"predict.tta": tta})) == (UPRIGHT,) for tta in TTA_SETS)
 
 
 @pytest.mark.parametrize("pictures", [SQUARE, OBLONG])
