@@ -12,7 +12,8 @@ from kernel_src.bundle import bundle_prediction
 from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle
 from kernel_src.data.images import read_rgb, resize_rgb
-from kernel_src.data.symmetries import ALL, apply_view, views
+from kernel_src.data.symmetries import ALL, apply_view
+from kernel_src.data.trained_views import views
 from kernel_src.models.depth import DepthEstimator, estimate_depth
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import BiomassNet

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from kernel_src.competition.splits import fold_numbers, quantile_bins
 
+SPLITS = ("group", "stratified_group", "leave_group_out")
+
 GROUPS = np.repeat([f"g{i}" for i in range(12)], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3, 3])
 GRAMS = np.random.default_rng(0).gamma(2.0, 20.0, len(GROUPS))
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from kernel_src.data.symmetries import FLIPS, TURNINGS, UPRIGHT, Turning, apply_view, views
+from kernel_src.data.symmetries import FLIPS, UPRIGHT, apply_view
+from kernel_src.data.trained_views import TURNINGS, Turning, views
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.training_data import AUGMENTATIONS

@@ -149,7 +149,7 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
 
     from build.weights.describe import descriptions
     from kernel_src.data.dataset import DecodedPhotographs
-    from kernel_src.data.symmetries import views
+    from kernel_src.data.trained_views import views
     from kernel_src.models.full_pass import predict_grams
     from kernel_src.models.model import load_fold
     from kernel_src.recipes.experiments import V7
