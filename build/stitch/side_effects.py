@@ -6,7 +6,6 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from build.stitch.cells import first_line
 from build.stitch.imports import statements
@@ -35,7 +34,7 @@ class _Mentions:
 
 def check_import_order(plan: Plan, library: Library) -> None:
     """Refuse a third-party import that the gathered cell would run before code that changes its surroundings."""
-    mentions = {module.name: _find(module, library) for module in plan.everything}
+    mentions = {module.name: library.once(_find, module) for module in plan.everything}
     if not any(found.changes for found in mentions.values()):
         return
     tainted = _tainted_names(plan, mentions)
@@ -89,9 +88,6 @@ def _spans_one_of(lines: list[int], statement: ast.stmt) -> bool:
 
 
 def _find(module: Module, library: Library) -> _Mentions:
-    key = ("side effects", module.name)
-    if key in library.kept:
-        return cast(_Mentions, library.kept[key])
     changes, names = [], []
     reads = _reading(module)
     for use in module.names.uses:
@@ -103,8 +99,7 @@ def _find(module: Module, library: Library) -> _Mentions:
             names.append((use.node.lineno, (meaning.module, meaning.name)))
         elif _changes(use, module, library, reads):
             changes.append(use.node.lineno)
-    library.kept[key] = _Mentions(changes, names)
-    return library.kept[key]
+    return _Mentions(changes, names)
 
 
 def _changes(use: Use, module: Module, library: Library, reads: set[int]) -> bool:
