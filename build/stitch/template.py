@@ -14,7 +14,7 @@ from build.stitch.aliases import refuse_absent, rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
 from build.stitch.drafts import Draft, Line, require_equal
-from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
+from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
 from build.stitch.library import Library
 from build.stitch.modules import MAIN, Module
@@ -133,7 +133,8 @@ def read_template(
             library.once(refuse_in, module)
         refuse_collisions(plan, library)
         check_import_order(plan, library)
-    standard, third = standard_library_lines(plan, library), third_party_lines(plan, library)
+    gathered = gathered_imports(plan, library)
+    standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)
     for module in plan.everything:
         refuse_absent(library.once(rewrite, module), plan, library)
     draft = library.once(rewrite, script)
