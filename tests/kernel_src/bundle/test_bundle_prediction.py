@@ -43,6 +43,7 @@ def bundle_of(experiment: Experiment, estimator: DepthEstimator | None = None, f
         folder=Path("nowhere"),
         experiment=experiment,
         preprocessing=preprocessing_of(experiment.encoder.timm),
+        symmetries=views(experiment),
         models=models,
         oof_r2=0.0,
         source_sha256="",

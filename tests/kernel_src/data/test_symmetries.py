@@ -34,10 +34,10 @@ def asked(tta: str, augmentation: str, size_px: tuple[int, int]) -> tuple[tuple[
 @pytest.mark.parametrize(
     ("tta", "augmentation", "size_px", "count"),
     [
-        ("all", "moderate", (4, 4), 8),
-        ("all", "moderate", (4, 8), 4),
-        ("all", "conservative", (4, 4), 4),  # no quarter turn was ever shown
-        ("all", "none", (4, 4), 1),
+        ("trained", "moderate", (4, 4), 8),
+        ("trained", "moderate", (4, 8), 4),
+        ("trained", "conservative", (4, 4), 4),  # no quarter turn was ever shown
+        ("trained", "none", (4, 4), 1),
         ("flips", "moderate", (4, 4), 4),
         ("flips", "moderate", (4, 8), 4),
         ("flips", "none", (4, 4), 1),
@@ -71,7 +71,7 @@ def test_another_preset_gives_other_views(
     turning: Turning, square: int, oblong: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TURNINGS, "moderate", turning)
-    assert len(asked("all", "moderate", (4, 4))) == square and len(asked("all", "moderate", (4, 8))) == oblong
+    assert len(asked("trained", "moderate", (4, 4))) == square and len(asked("trained", "moderate", (4, 8))) == oblong
     assert set(asked("flips", "moderate", (4, 4))) <= set(FLIPS)
 
 
@@ -92,7 +92,7 @@ def test_a_regressor_that_was_fitted_on_upright_photographs_sees_no_others() -> 
 def test_the_views_are_a_group_so_their_mean_does_not_depend_on_how_the_picture_was_held(
     pictures: torch.Tensor,
 ) -> None:
-    symmetries = asked("all", "moderate", (pictures.shape[2], pictures.shape[3]))
+    symmetries = asked("trained", "moderate", (pictures.shape[2], pictures.shape[3]))
 
     def mean_score(held: torch.Tensor) -> float:
         random = torch.rand(held.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -136,7 +136,7 @@ def test_more_frozen_groups_than_there_are_is_refused_with_their_number() -> Non
         not p.requires_grad
         for p in BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(groups)})).backbone.parameters()
     )
-    with pytest.raises(ValueError, match=f"frozen_groups=99, test_vit has {groups}"):
+    with pytest.raises(ValueError, match=rf"encoder.freeze=FirstGroups\(groups=99\), test_vit has {groups}"):
         BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(99)}))
 
 

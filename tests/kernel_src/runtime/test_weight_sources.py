@@ -36,7 +36,7 @@ def test_every_experiment_finds_its_weights_and_depth_model_in_the_table(name: s
     experiment = EXPERIMENTS[name]
     assert experiment.encoder.timm in SOURCE_OF[experiment.encoder.weights].serves
     if experiment.depth:
-        assert SOURCE_OF[experiment.depth].serves == (DEPTH_ANYTHING,)
+        assert SOURCE_OF[experiment.depth.weights].serves == (DEPTH_ANYTHING,)
 
 
 def test_every_row_says_where_from_and_where_seen_and_serves_what_timm_knows() -> None:
