@@ -15,7 +15,7 @@ import numpy as np
 
 from kernel_src.data.camera_marks import DateStamp, LightSpots
 from kernel_src.data.cropping import CropPart, ShrinkAndPad
-from kernel_src.data.symmetries import TURNINGS
+from kernel_src.data.trained_views import TURNINGS
 from kernel_src.recipes.training_data import Augment
 
 DEPTH_KEY = "depth"

@@ -7,7 +7,8 @@ import torch
 
 from kernel_src.data import augmentation as augmentation_module
 from kernel_src.data.augmentation import augmentation, reseed
-from kernel_src.data.symmetries import apply_view, trained_symmetries
+from kernel_src.data.symmetries import apply_view
+from kernel_src.data.trained_views import trained_symmetries
 from kernel_src.recipes.training_data import AUGMENTATIONS, Augment
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 96, 3), np.uint8)

@@ -1,17 +1,15 @@
 """Test-time views: the symmetries that training showed and that the shape allows, each once."""
 
-import json
-from dataclasses import replace
-
 import pytest
 import torch
 
-from kernel_src.data.symmetries import ALL, FLIPS, TURNINGS, UPRIGHT, Turning, apply_view, views, views_from_json
+from kernel_src.data.symmetries import FLIPS, UPRIGHT, apply_view
+from kernel_src.data.trained_views import TURNINGS, Turning, views
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.training_data import AUGMENTATIONS
+from kernel_src.recipes.predictor import TTA_SETS
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.pictures import Pictures, SideBySide
-from kernel_src.recipes.predictor import TTA_SETS, Predict
-from kernel_src.recipes.training_data import AUGMENTATIONS, Augment
 from tests.kernel_src.tiny import TINY
 
 SQUARE = torch.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
@@ -19,7 +17,18 @@ OBLONG = torch.arange(2 * 3 * 4 * 8).reshape(2, 3, 4, 8)
 
 
 def asked(tta: str, augmentation: str, size_px: tuple[int, int]) -> tuple[tuple[int, bool], ...]:
-    return views(replace(TINY, predict=Predict(tta), augment=Augment(augmentation), pictures=Pictures(*size_px)))
+    height, width = size_px
+    return views(
+        changed(
+            TINY,
+            {
+                "predict.tta": tta,
+                "augment.preset": augmentation,
+                "pictures.height_px": height,
+                "pictures.width_px": width,
+            },
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,7 @@ def test_v2_to_v4_get_no_quarter_turns_and_an_ensemble_gives_each_member_its_own
 
 def test_a_regressor_that_was_fitted_on_upright_photographs_sees_no_others() -> None:
     frozen = EXPERIMENTS["frozen_dinov2"]
-    assert all(views(replace(frozen, predict=Predict(tta))) == (UPRIGHT,) for tta in TTA_SETS)
+    assert all(views(changed(frozen, {"predict.tta": tta})) == (UPRIGHT,) for tta in TTA_SETS)
 
 
 @pytest.mark.parametrize("pictures", [SQUARE, OBLONG])
@@ -96,35 +105,3 @@ def test_a_view_turns_height_and_width_not_channels_or_batch() -> None:
     turned = apply_view(SQUARE, (1, False))
     assert torch.equal(turned[1, 2], torch.rot90(SQUARE[1, 2]))
     assert torch.equal(apply_view(SQUARE, (0, True))[0, 0, 0], SQUARE[0, 0, 0].flip(0))
-
-
-# What a bundle holds
-
-
-def test_the_views_of_a_bundle_are_read_as_they_were_written() -> None:
-    for symmetries in (ALL, FLIPS, (UPRIGHT,)):
-        assert views_from_json(json.loads(json.dumps(symmetries)), (4, 4)) == symmetries
-
-
-@pytest.mark.parametrize(
-    "values",
-    [None, [], {}, "flips", [0, False], [[4, False]], [[-1, True]], [[0, 0]], [[True, False]], [[0, False, 1]]]
-    + [[[0.0, False]], [["0", False]], [[0, False], [0, False]], [[0, None]], [[float("nan"), False]], [[[0], False]]],
-    ids=repr,
-)
-def test_what_is_not_a_list_of_symmetries_is_refused(values: object) -> None:
-    with pytest.raises(ValueError, match="views.*make the bundle again"):
-        views_from_json(values, (4, 4))
-
-
-def test_a_quarter_turn_of_an_oblong_picture_is_refused() -> None:
-    assert views_from_json([[0, False], [2, True]], (4, 8)) == (UPRIGHT, (2, True))
-    with pytest.raises(ValueError, match="would turn 4 x 8 px on end"):
-        views_from_json([[0, False], [1, True]], (4, 8))
-
-
-def test_two_halves_side_by_side_are_seen_in_the_views_of_the_photograph_that_they_make_up() -> None:
-    """Mirrored, what stood on the left stands on the right: the halves change places with their contents."""
-    halves = Pictures(4, 4, parts=("left", "right"), join=SideBySide())
-    experiment = replace(TINY, pictures=halves)
-    assert views(experiment) == FLIPS, "a canvas of 4 x 8 px is not turned on end"
