@@ -46,7 +46,9 @@ class Preprocessing:
 
     def part_framings(self, pictures: Pictures) -> tuple[Framing, ...]:
         """Say how a photograph becomes pictures that are made one by one: each part at each size."""
-        return tuple(self.framing(size, part, pictures.crop_bottom) for size in pictures.sizes_px for part in pictures.parts)
+        return tuple(
+            self.framing(size, part, pictures.crop_bottom) for size in pictures.sizes_px for part in pictures.parts
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
