@@ -18,10 +18,10 @@ from build.notebooks.metadata import dataset_metadata, dataset_problems, kernel_
 from build.report.places import find_run
 from build.search.tuning.command import tune
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.predictor import LONGEST_EXPERIMENT_NAME, checked_experiment_name
-from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.experiments import DEMO, EXPERIMENTS, by_name, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
+from kernel_src.recipes.predictor import LONGEST_EXPERIMENT_NAME, checked_experiment_name
+from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.training_data import PseudoLabels
 from tests.build.kaggle.desk import copy_kit
 
