@@ -13,7 +13,7 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem
 from build.notebooks.metadata import kernel_slug
 from build.notebooks.writing import SYNC, recover
-from build.sync.notebook_sync import ROOT, bring, look, show
+from build.sync.notebook_sync import ROOT, look, show, sync_found
 from kernel_src.runtime.files import write_atomically
 
 PULLED = SYNC / "pulled"
@@ -63,7 +63,7 @@ def sync_pulled(
         what = f"nothing was written to kernel_src/: what comes from the site is code, and nobody agreed to {shown}"
         cure = f"`python -m build {shlex.join(words)}` writes what was shown; --yes does so at once"
         raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
-    bring(pulled, content, result, as_json, conflicts=conflicts, root=root)
+    sync_found(pulled, content, result, as_json, conflicts=conflicts, root=root)
 
 
 def save_pulled(slug: str, source: str, root: Path = ROOT) -> Path:

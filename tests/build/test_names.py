@@ -130,7 +130,7 @@ def test_a_kernel_or_experiment_that_is_not_there_is_named_as_typed() -> None:
         find_run("exp 2")
 
 
-def test_the_command_that_brings_an_edit_home_names_the_notebook() -> None:
+def test_the_command_that_fetches_an_edit_names_the_notebook() -> None:
     for name in EXPERIMENTS:
         assert pull_command(kernel_slug(name, "infer")) == f"make pull-kernel EXPERIMENT={name} KERNEL=infer"
     assert pull_command("i2b-preflight") == "python -m build pull-kernel --experiment '' --kernel preflight"

@@ -1,4 +1,4 @@
-"""An edit made in Kaggle's editor comes home, through the real client."""
+"""An edit made in Kaggle's editor is written back into the sources, through the real client."""
 
 import json
 import subprocess
@@ -42,7 +42,9 @@ def pull(toy: Toy, *, as_json: bool = False, yes: bool = False, conflicts: str =
     sync_pulled(fetch_pulled("toy", "infer", toy.root), as_json, yes=yes, conflicts=conflicts, root=toy.root)
 
 
-def test_an_edit_made_on_the_site_comes_home(server, site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_edit_made_on_the_site_is_written_back(
+    server, site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     toy = Toy(tmp_path / "kit")
     put(site, SLUG, json.dumps(toy.notebook))
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "print(both(4))", "print(both(5), both(6))"))
