@@ -30,7 +30,7 @@ def data_verb(
 
     Resumed at the byte, checked, unpacked safely.
 
-    Example: python -m build data --folder /mnt/big/csiro-biomass
+    Example: python -m build data
     """
     from build.core.progress import Steps
     from build.kaggle.preparation import resumable
@@ -96,7 +96,7 @@ def push_training_verb(
 
     Resumable.
 
-    Example: python -m build push-training --experiment v1
+    Example: python -m build push-training --experiment demo
     """
     from build.kaggle.flow import PushOptions
     from build.kaggle.training import push_training
@@ -146,7 +146,7 @@ def pull_kernel_verb(
 
     The diff is shown first; nothing is written until you agree.
 
-    Example: python -m build pull-kernel --experiment v1
+    Example: python -m build pull-kernel --experiment demo
     """
     from build.kaggle.pull import fetch_pulled, sync_pulled
     from build.notebooks.builder import check_notebook

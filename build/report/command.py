@@ -120,7 +120,7 @@ def scores_verb(
 
     Example: python -m build scores
 
-    Example: python -m build scores --board --experiment v7 --html board.html
+    Example: python -m build scores --board --experiment v7 --html out/board.html
     """
     if board:
         _board(cv, experiment, html, ledger, published, as_json)
