@@ -132,34 +132,6 @@ def check_competition(data: Path, table: str = TRAIN_CSV) -> None:
         raise UsageError(f"{data}: no {table}: DATA= is the competition's folder, unpacked")
 
 
-def run(
-    experiment: str,
-    data: Path,
-    folds: str,
-    set_values: Sequence[str],
-    pretrained: Sequence[Path],
-    pseudo_labels: Path | None,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Train from the command line."""
-    try:
-        report = train(
-            experiment,
-            data,
-            folds=folds,
-            set_values=set_values,
-            pretrained=pretrained,
-            pseudo_labels=pseudo_labels,
-            out=out,
-            quiet=as_json,
-        )
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
-    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report, data))
-
-
 def last_words(report: TrainingReport, data: Path) -> str:
     """Say where everything is and what comes next."""
     if not report.finished:
