@@ -48,7 +48,10 @@ def figure() -> Image.Image:
 
 
 def _tile(photograph: np.ndarray, name: str, augment: Augment) -> Image.Image:
-    one = [TrainingPhotographs(photograph[None], np.ones((1, 5)), np.arange(1), augment, 4, density=d) for d in (0, 1)]
+    one = [
+        TrainingPhotographs(photograph[None], np.ones((1, 5)), np.arange(1), augment, 4, density=d)
+        for d in (False, True)
+    ]
     for epoch in count():
         for served in one:
             served.epoch = epoch

@@ -40,7 +40,7 @@ def contact_sheet(
     if depth_folder is not None:
         estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
         raw = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
-        maps = estimator(raw, experiment.depth_channels).numpy()
+        maps = estimator(raw, experiment.depth_channels or 1).numpy()
     tiles = [_tile(picture, None if maps is None else maps[0])]
     served = TrainingPhotographs(
         picture[None],

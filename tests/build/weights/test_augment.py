@@ -34,7 +34,9 @@ def test_the_first_picture_is_the_original_and_the_others_are_what_the_training_
     assert sheet.shape == (2 * (32 + GAP_PX) + GAP_PX, 4 * (64 + GAP_PX) + GAP_PX, 3)
     small = resize_rgb(PICTURE, Framing(32, 64))
     assert np.array_equal(tile(sheet, 0, (32, 64)), small)
-    served = TrainingPhotographs(small[None], np.zeros((1, 5)), np.arange(1), Augment("moderate"), seed_at(42, "fold", 0))
+    served = TrainingPhotographs(
+        small[None], np.zeros((1, 5)), np.arange(1), Augment("moderate"), seed_at(42, "fold", 0)
+    )
     for epoch in range(6):
         served.epoch = epoch
         wanted = served[0]["picture"].numpy().transpose(1, 2, 0)
