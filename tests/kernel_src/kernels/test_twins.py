@@ -252,7 +252,7 @@ def test_a_training_that_starts_from_a_kaggle_model_is_rehearsed_and_lacks_it_wh
     save_tensors(tmp_path / "download" / "model.safetensors", timm.create_model(backbone).state_dict())
     recipe = changed(EXPERIMENTS["demo"], {"encoder.timm": backbone, "encoder.weights": slug})
     monkeypatch.setitem(EXPERIMENTS, "demo", recipe)  # for the card; the notebook gets the same as changes
-    changes = tiny_twin(recipe) | {"backbone": backbone, "starting_weights": slug}
+    changes = tiny_twin(recipe) | {"encoder.timm": backbone, "encoder.weights": slug}
     parameters = {"EXPERIMENT": "demo", "CHANGES": changes}
     attached = {"models": {handle: tmp_path / "download"}, "layout": layout}
     working = rehearse_twin("demo", "train", parameters, tiny_competition, [], tmp_path, **attached)
