@@ -59,7 +59,7 @@ with fault_log.contain_unexpected():
 # %%
 import matplotlib.pyplot as plt
 
-from kernel_src.competition.submission import row_problems, rows_of
+from kernel_src.competition.submission import check_submission
 from kernel_src.data.charts import grams_caption, photograph_gallery
 from kernel_src.inference.blend import stack_from_json
 from kernel_src.inference.bundle_recipes import constraint_of, read_recipes
@@ -106,9 +106,7 @@ with fault_log.contain_unexpected():
         refine_s=PSEUDO_LABEL_SECONDS,
         save=lambda grams: save_predictions(submission_csv, hidden_test, grams, means),
     )
-    written = rows_of(submission_csv.read_bytes().decode())
-    if problems := row_problems(submission_csv, written, list(hidden_test.sample_ids)):
-        raise ValueError("\n".join(problems))
+    check_submission(submission_csv, hidden_test.sample_ids)
 
 # %% [markdown]
 # ## Something to look at
