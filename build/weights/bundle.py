@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build.core.bundle_files import file_entry, missing_folds_text
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.scores.cross_validation import TRAIN_TABLES, cross_validation, is_frozen
 from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of, write_json, write_text
-from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry, missing_folds_text, read_bundle_json
+from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 if TYPE_CHECKING:
     import torch
