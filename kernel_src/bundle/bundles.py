@@ -21,9 +21,10 @@ from kernel_src.data.symmetries import views
 from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.experiment import Experiment, experiment_from_json
-from kernel_src.recipes.parts import held_parts, optional_part, parts_to_predict, require_parts
+from kernel_src.recipes.parts import parts_to_predict
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
+from kernel_src.runtime.parts import held_parts, optional_part, require_parts
 from kernel_src.runtime.untrusted import checked_text, quoted
 
 DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights

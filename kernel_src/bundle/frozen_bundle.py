@@ -13,9 +13,9 @@ from kernel_src.models.frozen_features import load_frozen_features
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.regressor import load_regressor
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError, config_entry
+from kernel_src.runtime.parts import OptionalPart
 from kernel_src.runtime.weight_sources import find_weights
 
 BACKBONE_ENTRIES = ("dataset", "sha256")  # of the config's "backbone", where nothing is fine-tuned

@@ -28,8 +28,8 @@ from kernel_src.data.external_table import (
 from kernel_src.data.packed_photographs import packs_in, unpack_photographs
 from kernel_src.data.training_rows import EXTERNAL_COLUMN, training_only
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.mounts import find_dataset
+from kernel_src.runtime.parts import OptionalPart
 
 # How far a total may lie from the sum of its parts, in grams of the source: four weights rounded to 0.1 g stay below.
 TOTAL_TOLERANCE_G = 0.5

@@ -15,9 +15,9 @@ import pandas as pd
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.training_rows import EXTERNAL_COLUMN
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.csv_table import read_csv
 from kernel_src.runtime.mounts import find_dataset
+from kernel_src.runtime.parts import OptionalPart
 from kernel_src.runtime.untrusted import quoted
 
 PSEUDO_LABELS_FILE = "pseudo_labels.csv"

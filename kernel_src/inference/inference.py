@@ -14,11 +14,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import kernel_src.inference.refinement  # noqa: F401  # part: refinement
+import kernel_src.inference.stacking  # noqa: F401  # part: stack
 from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.data.symmetries import views
-from kernel_src.inference.blend import Stack
 from kernel_src.inference.device_folds import WHOLE_BUNDLE
 from kernel_src.inference.device_worker import (
     READ_AHEAD,
@@ -38,9 +38,9 @@ from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
 from kernel_src.inference.steps import steps_by_value
 from kernel_src.inference.worker_pool import Worker, WorkerPool
-from kernel_src.recipes.parts import MissingPart, held_parts, optional_part
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
+from kernel_src.runtime.parts import MissingPart, held_parts, optional_part
 
 SAVING_SHARE = 0.05  # of the time may go into saving what is there
 LEAST_SAVE_S = 0.5  # between two saves
@@ -60,7 +60,7 @@ class Job:
     recipes: tuple[BundleRecipe | None, ...]  # None: a bundle that cannot be used
     damaged: tuple[frozenset[str], ...]  # per bundle, files that must not be used
     shares: tuple[float, ...]
-    stack: Stack | None
+    stack: Any | None  # a Stack of the part `stack`; None: blended by the shares
     constraint: str
     means: Mapping[str, float]  # grams by target, for photographs without any prediction
 

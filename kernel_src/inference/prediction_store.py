@@ -5,11 +5,11 @@ mean of what is there, and the training mean where nothing is.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from kernel_src.competition.constants import TARGETS
-from kernel_src.inference.blend import Stack, blend
 from kernel_src.inference.steps import Step
 
 
@@ -48,7 +48,7 @@ class PredictionStore:
         """Tell whether every fold has predicted every photograph in at least one view."""
         return all((counts > 0).all() for counts in self._counts)
 
-    def blended(self, shares: Sequence[float], stack: Stack | None) -> np.ndarray:
+    def blended(self, shares: Sequence[float], stack: Any | None) -> np.ndarray:
         """Blend what is there to (images, 5), unconstrained; NaN for photographs without any prediction.
 
         A bundle that has not predicted a photograph is replaced by the others: by their shares in a mean, in a stack
@@ -56,8 +56,6 @@ class PredictionStore:
         """
         by_bundle = np.stack([_mean_of_folds(self.fold_grams(bundle)) for bundle in range(len(self._sums))])
         there = np.isfinite(by_bundle).all(2)  # (bundles, images)
-        if there.all():
-            return blend(list(by_bundle), shares, stack)
         weights = np.asarray(shares, float)[:, None] * there
         # A bundle of share 0 still knows more than the training mean.
         weights = np.where(weights.sum(0) > 0, weights, there)
@@ -66,7 +64,8 @@ class PredictionStore:
         mean = np.where(total[:, None] > 0, mean / np.maximum(total, 1e-12)[:, None], np.nan)
         if stack is None:
             return mean
-        return blend(list(np.where(there[..., None], by_bundle, mean)), shares, stack)
+        stacked: np.ndarray = stack.blended(np.where(there[..., None], by_bundle, mean))
+        return stacked
 
 
 def _mean_of_folds(grams: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ PSEUDO_LABEL_SECONDS = 0  # for refining the heads on the test's own predictions
 PREDICT_SECONDS = 0  # for loading and predicting; 0: what is left of Kaggle's nine hours, less a reserve
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end
-PARTS = ("depth", "frozen", "hub_names", "refinement")  # the optional parts in this notebook; the build chooses
+# The optional parts in this notebook; the build chooses.
+PARTS = ("depth", "frozen", "hub_names", "refinement", "seed_constraints", "stack")
 
 # %% [markdown]
 # ## A first submission
@@ -61,11 +62,11 @@ import matplotlib.pyplot as plt
 
 from kernel_src.competition.submission import check_submission
 from kernel_src.data.charts import grams_caption, photograph_gallery
-from kernel_src.inference.blend import stack_from_json
 from kernel_src.inference.bundle_recipes import constraint_of, read_recipes
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.inference.report import inference_report, print_report
 from kernel_src.runtime.device import check_device
+from kernel_src.runtime.parts import optional_part
 
 print(f"attached: {', '.join(BUNDLES)}; optional parts in this notebook: {', '.join(PARTS) or 'none'}")
 
@@ -85,7 +86,7 @@ with fault_log.contain_unexpected():
     if device.fault:
         fault_log.note(Fault(part="device", what=device.fault, fallback=f"predicted on {device.count} x {device.name}"))
     recipes = read_recipes(attached, fault_log)
-    stack = stack_from_json(STACK, len(attached)) if STACK else None
+    stack = optional_part("stack").stack_from_json(STACK, len(attached)) if STACK else None
     constraint = CONSTRAINT or constraint_of(recipes)
     print(f"{'stacked' if stack else 'blended by shares'}, then constraint {constraint}")
     outcome = infer(
