@@ -1,7 +1,7 @@
 """## The two identities
 
-Five heads do not know that some targets are the sums of others. The default moves each target as little as the metric's
-weights allow.
+Five heads predict five targets, of which two are sums of others. The default moves each target as little as the
+metric's weights allow.
 """
 
 from itertools import combinations

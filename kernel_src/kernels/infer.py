@@ -17,7 +17,7 @@ import time
 # %% tags=["parameters"]
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
 STACK = {}  # instead of shares: {"weights": five rows of one number per bundle, "intercept_g": five grams}
-CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as the first bundle's experiment says
+CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as in the first bundle's experiment
 PSEUDO_LABEL_SECONDS = 0  # for refining the heads on the test's own predictions, by the part `refinement`; 0: not done
 PREDICT_SECONDS = 0  # for loading and predicting; 0: what is left of Kaggle's nine hours, less a reserve
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
@@ -112,7 +112,7 @@ with fault_log.contain_unexpected():
 # %% [markdown]
 # ## Something to look at
 #
-# Not in the rerun, where nobody looks.
+# Not in the rerun, which nobody sees.
 
 # %%
 if not is_rerun():

@@ -4,7 +4,7 @@
 # > One run of this notebook leaves a folder `run/` with the weights of every fold, the out-of-fold predictions and a
 # > score that a submission can be compared with. Internet stays off.
 #
-# Attach the competition's data and, where the experiment asks for them, the datasets with the pretrained weights, the
+# Attach the competition's data and, where the experiment needs them, the datasets with the pretrained weights, the
 # depth model, external data and pseudo-labels. A long training stops itself before Kaggle does: run the notebook again
 # with this notebook's own output attached, and it goes on where it stopped.
 
@@ -101,7 +101,7 @@ if device.fault:
 # %% [markdown]
 # ## Train
 #
-# A run of the same recipe among the inputs is taken up; what it has trained is kept. Checkpoints lie in a scratch
+# A run of the same recipe among the inputs is continued; what it has trained is kept. Checkpoints lie in a scratch
 # folder until this session ends. Whatever ends the training early, the notebook ends well if something is trained: of
 # one that fails Kaggle keeps nothing.
 

@@ -64,11 +64,7 @@ def read_bundle_json(folder: Path, name: str) -> dict[str, Any]:
 
 # %%
 def checked_sha256(value: object) -> str:
-    """Return the value if it is a sha256 in hex.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Return a sha256 in hex; ValueError for anything else."""
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise ValueError(f"{quoted(value)} is not a sha256 (64 hex digits)")
     return value
@@ -93,22 +89,14 @@ def checked_file_name(value: object) -> str:
 
 
 def checked_slug(value: object) -> str:
-    """Return the value if it is a slug as Kaggle makes them: lower-case letters, digits and hyphens inside.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Return a slug as Kaggle makes them, lower-case letters, digits and hyphens inside; else ValueError."""
     if not isinstance(value, str) or not _SLUG.fullmatch(value):
         raise ValueError(f"{quoted(value)} is not a slug (a-z, 0-9, hyphens inside)")
     return value
 
 
 def checked_number(value: object) -> float:
-    """Return the value as a float if it is a finite number.
-
-    Raises:
-        ValueError: it is anything else; `"1"`, `True` and NaN are not numbers here.
-    """
+    """Return a finite number as a float; ValueError for anything else, `"1"`, `True` and NaN too."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{quoted(value)} is not a finite number")
     return float(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class OptionalPart:
-    """What one module adds to a part, as class attributes. To derive a class from this is all it takes to be found."""
+    """What one module adds to a part, as class attributes. A class that derives from this is found."""
 
     part = ""  # its name; several modules may make up one
 
@@ -20,7 +20,7 @@ class MissingPart(ValueError):
     """Something needs an optional part that this notebook was built without."""
 
     def __init__(self, name: str, held: Iterable[str]) -> None:
-        """Say which part, and how to have it; `held` are those that there are."""
+        """Name the part, and how to get it; `held` are those that there are."""
         super().__init__(
             f"this needs the part {name!r}, which this notebook was built without (it has "
             f"{', '.join(sorted(held)) or 'none'}): run the notebook that was built for it, or name the part in "

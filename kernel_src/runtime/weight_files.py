@@ -74,7 +74,7 @@ def _listed(names: list[str]) -> str:
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Tell whether every number is finite in fp32: its extremes are, and NaN would be one. 0.05 s for 350 MB."""
+    """Return whether every number is finite in fp32: its extremes are, and NaN would be one. 0.05 s for 350 MB."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     low, high = torch.aminmax(tensor)
