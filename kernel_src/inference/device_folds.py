@@ -18,7 +18,7 @@ from torch import nn
 from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe, member_of
 from kernel_src.data.images import Framing
 from kernel_src.models.half_precision import keep_in_full, keep_in_half
-from kernel_src.models.model import GramsNet
+from kernel_src.models.model import GramsNet, refill_fold
 from kernel_src.models.prediction import Member
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError
@@ -112,6 +112,10 @@ class DeviceFolds:
         """Return whether another fold is on the device."""
         return bool(self._on_device - {keep})
 
+    def net(self, bundle: int, fold: int) -> GramsNet:
+        """Return a fold that is on the device."""
+        return self._nets[bundle][fold]
+
     def compute_in_full(self, bundle: int, fold: int) -> bool:
         """From now on compute a fold in fp32, and keep its weights so; false where memory is short even alone."""
         place, net = (bundle, fold), self._nets[bundle][fold]
@@ -137,15 +141,19 @@ class DeviceFolds:
         # Outside inference mode: what is made in it can never be written to again outside.
         with torch.inference_mode(mode=False):
             why = self._load_beside(place) if self._has_room(place) else "no room beside the others"
-            if why:
-                self.streamed.add(place)
-                self._is_full.add(place[0])
-            if not why or only_beside:
+            if not why:
                 return
-            while why and (others := [other for other in self.order if other in self._on_device]):
+            self.streamed.add(place)
+            self._is_full.add(place[0])
+            if only_beside:
+                return
+            if self._load_over_another(place):
+                return
+            while others := [other for other in self.order if other in self._on_device]:
                 self._drop(others[-1])
-                why = self._load_beside(place)
-            if not why or not (why := self._load_beside(place)):  # now that all is tidied up it may fit
+                if not (why := self._load_beside(place)):
+                    return
+            if not (why := self._load_beside(place)):  # what did not fit before may fit now that all is tidied up
                 return
         raise self._failure_of(place, f"fold {place[1]} finds no room on the device, not even alone: {why}")
 
@@ -194,6 +202,36 @@ class DeviceFolds:
         self._check_that_it_computes()
         raise self._failure_of((bundle, WHOLE_BUNDLE) if whole else place, why)
 
+    def _load_over_another(self, place: Place) -> bool:
+        """Read a fold's weights into the net of another fold of its bundle, which takes no memory.
+
+        Raises:
+            CannotLoad: the file is broken.
+        """
+        bundle, fold = place
+        recipe = self.recipes[bundle]
+        others = [other for other in self.order if other in self._on_device and other[0] == bundle]
+        if recipe is None or recipe.backbone is not None or not others:
+            return False
+        net = self._drop(others[-1])
+        try:
+            refill_fold(net, recipe.folder / recipe.folds[fold])
+            self._fit_precision(place, net)
+            self._put(place, net)
+            return True
+        except WeightsError as error:  # nothing has been overwritten
+            self._put(others[-1], net)
+            self.streamed.discard(others[-1])
+            raise self._fails(place, str(error)) from None
+        except LOADING_ERRORS as error:
+            is_memory, why = is_out_of_memory(error), _said(error)
+        del net
+        self._tidy()
+        if is_memory:
+            return False
+        self._make_sure_that_it_works()
+        raise self._fails(place, why)
+
     def _open(self, bundle: int) -> BundleRecipe:
         """Load what all folds of a bundle need, its depth model, if that is not there yet."""
         recipe = self.recipes[bundle]
@@ -223,11 +261,13 @@ class DeviceFolds:
         self._nets[place[0]][place[1]] = net
         self._on_device.add(place)
 
-    def _drop(self, place: Place) -> None:
+    def _drop(self, place: Place) -> GramsNet:
+        net = self._nets[place[0]][place[1]]
         self._nets[place[0]][place[1]] = GramsNet()
         self._on_device.discard(place)
         self.streamed.add(place)
         self._tidy()
+        return net
 
     def _tidy(self) -> None:
         gc.collect()

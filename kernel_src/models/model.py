@@ -236,6 +236,18 @@ def load_fold(experiment: Experiment, path: Path) -> BiomassNet:
     return model.eval()
 
 
+def refill_fold(model: GramsNet, path: Path) -> None:
+    """Put the weights of another fold into a network, in its own precision; nothing is overwritten if they do not fit.
+
+    Raises:
+        WeightsError: as for `load_fold`.
+    """
+    tensors = read_weights(path)
+    _refuse(misfits(model.state_dict(), tensors), str(path))
+    _refuse_divisors(tensors, path)
+    model.load_state_dict(tensors, strict=True)
+
+
 def _refuse_divisors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Refuse numbers that are divided by and are not above 0."""
     if not bool((tensors["scaling.std"] > 0).all()):

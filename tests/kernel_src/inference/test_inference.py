@@ -483,21 +483,6 @@ def alter_loading(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], objec
     monkeypatch.setattr(torch.nn.Module, "to", altered)
 
 
-def leave_room_for_one(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Let no net be brought to a device on which another one is alive."""
-    alive: weakref.WeakSet = weakref.WeakSet()
-    to = torch.nn.Module.to
-
-    def altered(self: torch.nn.Module, *some: object, **more: object) -> torch.nn.Module:
-        if isinstance(self, GramsNet) and some:
-            if len(alive - {self}) > 0:
-                raise error
-            alive.add(self)
-        return to(self, *some, **more)
-
-    monkeypatch.setattr(torch.nn.Module, "to", altered)
-
-
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("error", SPELLINGS, ids=spelt)
 def test_a_fold_that_finds_no_room_beside_the_others_is_loaded_anew_when_it_is_needed(
@@ -508,7 +493,7 @@ def test_a_fold_that_finds_no_room_beside_the_others_is_loaded_anew_when_it_is_n
     paths: list[Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    leave_room_for_one(monkeypatch, error)
+    alter_loading(monkeypatch, lambda number: raise_(error) if number else None)
     log = FaultLog(strict=True)
     outcome = run(job_of(paths, recipe), log, devices=devices)
     assert {fault.part for fault in log.faults} == {"memory"}
@@ -527,7 +512,18 @@ def test_two_bundles_on_a_device_with_room_for_one_fold(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    leave_room_for_one(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    """A net of another bundle cannot take the weights: the one that is there has to go."""
+    alive: weakref.WeakSet = weakref.WeakSet()
+    to = torch.nn.Module.to
+
+    def altered(self: torch.nn.Module, *some: object, **more: object) -> torch.nn.Module:
+        if isinstance(self, GramsNet) and some:
+            if len(alive - {self}) > 0:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            alive.add(self)
+        return to(self, *some, **more)
+
+    monkeypatch.setattr(torch.nn.Module, "to", altered)
     other = replace(recipe, folder=Path(shutil.copytree(whole_bundle, tmp_path / "other")))
     log = FaultLog(strict=True)
     outcome = run(job_of(paths, recipe, other, shares=(0.5, 0.5)), log, devices=devices)
