@@ -76,9 +76,6 @@ class DeviceFolds:
         for place in self.order:
             if place in not_yet:
                 continue
-            if self._on_device and not self._has_room(place):
-                self.streamed.add(place)
-                continue
             try:
                 self._load_fold(place, only_beside=bool(self._on_device))
             except CannotLoad as error:
@@ -111,10 +108,6 @@ class DeviceFolds:
     def has_others(self, keep: Place) -> bool:
         """Return whether another fold is on the device."""
         return bool(self._on_device - {keep})
-
-    def net(self, bundle: int, fold: int) -> GramsNet:
-        """Return a fold that is on the device."""
-        return self._nets[bundle][fold]
 
     def compute_in_full(self, bundle: int, fold: int) -> bool:
         """From now on compute a fold in fp32, and keep its weights so; false where memory is short even alone."""
@@ -222,15 +215,15 @@ class DeviceFolds:
         except WeightsError as error:  # nothing has been overwritten
             self._put(others[-1], net)
             self.streamed.discard(others[-1])
-            raise self._fails(place, str(error)) from None
+            raise self._failure_of(place, str(error)) from None
         except LOADING_ERRORS as error:
-            is_memory, why = is_out_of_memory(error), _said(error)
+            is_memory, why = is_out_of_memory(error), _error_text(error)
         del net
         self._tidy()
         if is_memory:
             return False
-        self._make_sure_that_it_works()
-        raise self._fails(place, why)
+        self._check_that_it_computes()
+        raise self._failure_of(place, why)
 
     def _open(self, bundle: int) -> BundleRecipe:
         """Load what all folds of a bundle need, its depth model, if that is not there yet."""
