@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.untrusted import parsed_json
 
 HEAD_BYTES = 4096
@@ -52,6 +53,17 @@ BEGINNINGS = (
     (b"\xff\xd8\xff", "a JPEG picture", SOURCE_PAGE),
     (b"%PDF", "a PDF document", SOURCE_PAGE),
 )
+
+
+def check_kind(path: Path) -> None:
+    """Make sure that a file is safetensors, and whole.
+
+    Raises:
+        WeightsError: it is something else; says what, and the cure.
+    """
+    kind = kind_of_file(path)
+    if kind.key != "safetensors" or kind.cure:
+        raise WeightsError(f"{path} is {kind.what}, wanted are weights as safetensors → {kind.cure}")
 
 
 def kind_of_file(path: Path) -> FileKind:
