@@ -9,10 +9,10 @@ from kernel_src.bundle.bundles import BundleRecipe, read_recipe
 from kernel_src.data.symmetries import views
 from kernel_src.inference.fallback import Attached
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import optional_part
 from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError
+from kernel_src.runtime.parts import optional_part
 
 
 def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleRecipe | None]:

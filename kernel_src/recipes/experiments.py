@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from kernel_src.recipes.experiment import Experiment, ExperimentError, experiment_from_json
-from kernel_src.recipes.parts import HUB_NAMED
+from kernel_src.recipes.parts import HUB_NAMED, SEED_CONSTRAINTS
 from kernel_src.recipes.tuned_experiments import TUNED
 
 
@@ -273,5 +273,6 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
         "external": experiment.external_data,
         "hub_names": experiment.starting_weights and HUB_NAMED in experiment.backbone,
         "pseudo_labels": experiment.pseudo_weight,
+        "seed_constraints": experiment.constraint in SEED_CONSTRAINTS,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kernel_src.inference.blend import stack_from_json
+from kernel_src.inference.stacking import stack_from_json
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiment import CONSTRAINTS
 from kernel_src.recipes.experiments import EXPERIMENTS

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from build.core.bundle_files import missing_folds_text
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
@@ -21,7 +22,6 @@ from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import missing_folds_text
 from kernel_src.training import runs, training
 from kernel_src.training.gradient_steps import TrainingDiverged
 from kernel_src.training.resumption import continue_previous_run, hand_over
