@@ -1,7 +1,7 @@
 """## Where pretrained weights come from
 
 One row per set of weights: which backbones it serves, the dataset of this kit that carries it, where it is published,
-and which Kaggle Models hold it already. A handle stands here only if somebody was seen using it; nobody's handle is
+and which Kaggle Models hold it already. A handle is listed only if it was seen in use; none is
 guessed. Notebooks open safetensors only, so a Kaggle Model that holds a pickle is named and not mounted.
 """
 
@@ -198,10 +198,10 @@ def find_weights(dataset: str) -> Path:
 
 
 def how_to_get(dataset: str) -> str:
-    """Say in words where a dataset's weights come from and how it is made."""
+    """Describe where a dataset's weights come from and how it is made."""
     source = SOURCE_OF.get(dataset)
     if source is None:
-        return f"the dataset {dataset} is your own, this kit does not know where it comes from"
+        return f"the dataset {dataset} is your own: this kit has no source for it"
     usable = kaggle_models(dataset)
     parts = [f"on Kaggle attach the Model {' or '.join(usable)}"] if usable else []
     parts.append(

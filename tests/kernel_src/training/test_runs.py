@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from build.core.bundle_files import missing_folds_text
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
@@ -22,9 +23,9 @@ from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import EMA, InnerFold
+from kernel_src.recipes.training_data import LeaveGroupOut
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
-from kernel_src.runtime.manifest import missing_folds_text
 from kernel_src.training import runs, training
 from kernel_src.training.gradient_steps import TrainingDiverged
 from kernel_src.training.resumption import continue_previous_run, hand_over
@@ -145,10 +146,11 @@ def test_a_folder_with_another_run_is_refused(
 
 def test_only_the_asked_folds_are_trained_and_a_fold_that_is_not_there_is_refused() -> None:
     fold_of = np.array([0, 1, 2, 3, 4])
-    assert folds_to_train(TINY, fold_of) == (0, 1, 2, 3, 4)
-    assert folds_to_train(changed(TINY, {"data.train_folds": (3,)}), fold_of) == (3,)
+    of_groups = changed(TINY, {"data.split": LeaveGroupOut()})
+    assert folds_to_train(of_groups, fold_of) == (0, 1, 2, 3, 4)
+    assert folds_to_train(changed(of_groups, {"data.train_folds": (3,)}), fold_of) == (3,)
     with pytest.raises(ValueError, match=r"train_folds names \[5, 7\], the split has folds 0 to 4"):
-        folds_to_train(changed(TINY, {"data.train_folds": (5, 1, 7)}), fold_of)
+        folds_to_train(changed(of_groups, {"data.train_folds": (5, 1, 7)}), fold_of)
 
 
 # The real thing, on the tiny competition
