@@ -19,6 +19,7 @@ FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net",
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
 REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "models/full_pass"}
 REFINEMENT |= {"runtime/randomness"}
+MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
 STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competition/seed_constraints"}
@@ -28,9 +29,12 @@ TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = TRAINING | EXTERNAL | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
+NEVER_IN_INFERENCE = (
+    TRAINING | MARKS | CROPPING | ROW_RULES | EXTERNAL | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
+)
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
 NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | SEED_CONSTRAINTS
+NEVER_IN_TRAINING |= MARKS | CROPPING | ROW_RULES  # where nothing asks for them
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
@@ -92,6 +96,19 @@ def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: py
     monkeypatch.setitem(EXPERIMENTS, "second", second)
     assert kernel_card("second", "train").parameters["PARTS"] == ("pseudo_labels",)
     assert kernel_card("second", "infer").parameters["PARTS"] == ()
+
+
+def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {
+        "camera_marks": {"augment.stamps_p": 0.1},
+        "cropping": {"augment.rescale": (0.7, 1.0)},
+        "row_rules": {"data.drop": ("wa_without_green",)},
+    }
+    for (part, change), modules in zip(changes.items(), (MARKS, CROPPING, ROW_RULES), strict=True):
+        monkeypatch.setitem(EXPERIMENTS, "third", changed(EXPERIMENTS["v1"], {"name": "third"} | change))
+        assert kernel_card("third", "train").parameters["PARTS"] == (part,)
+        assert kernel_card("third", "infer").parameters["PARTS"] == ()
+        assert modules_in("third", "train") >= modules
 
 
 def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
