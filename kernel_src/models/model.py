@@ -110,6 +110,20 @@ class BiomassNet(GramsNet):
             features = self.depth_branch["fusion"](self.backbone(pictures), self.depth_branch["encoder"](depth))
         return torch.cat([head(features) for head in self.heads], 1)
 
+    @property
+    def loss_scaling(self):
+        return self.scaling
+
+    def fit(self, grams):
+        self.scaling.fit(grams)
+
+    def to_loss_z(self, answers):
+        return answers
+
+    def with_features(self, pictures, depth=None, mix_tokens=None):
+        features = self.backbone(pictures)
+        return torch.cat([head(features) for head in self.heads], 1), features
+
 
 # %%
 def _perceptron(width: int, head: Perceptron) -> nn.Sequential:
