@@ -4,8 +4,8 @@ Decoded photographs with their targets, augmented and shuffled by seeds that dep
 takes every turn and shift that its photograph takes; both keep their shape.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 import numpy as np
@@ -27,6 +27,7 @@ class FoldData:
     train_rows: np.ndarray  # indices
     inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
     pseudo: np.ndarray | None = None  # (images,) of bool: the grams were predicted, not weighed
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # (images,) each, for auxiliary targets
 
 
 class TrainingExample(TypedDict):
