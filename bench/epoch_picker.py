@@ -95,13 +95,15 @@ def train_and_predict(
         features = (features - features[rows].mean(0)) / features[rows].std(0).clamp_min(1e-6)
     model = FeatureHeads(experiment, features.shape[1])
     model.scaling.fit(data.grams[data.train_rows])
-    optimizer = build_optimizer(model, experiment)  # type: ignore[arg-type]  # heads and a backbone, as it needs
+    optimizer = build_optimizer(model, experiment.optimizer)  # type: ignore[arg-type]  # heads and a backbone, as it needs
     order = SeededOrder(len(rows), seed_at(experiment.seed, "fold", fold))
     size = experiment.batch.size * experiment.batch.accumulate
     steps_per_epoch = -(-len(rows) // size)
 
     def loss(chosen: torch.Tensor) -> torch.Tensor:
-        return loss_of(model(features[chosen]), model.scaling.to_z(grams[chosen]), experiment, scaling=model.scaling)
+        return loss_of(
+            model(features[chosen]), model.scaling.to_z(grams[chosen]), experiment.loss, scaling=model.scaling
+        )
 
     def predict() -> np.ndarray:
         model.eval()
@@ -114,7 +116,7 @@ def train_and_predict(
         order.epoch = epoch
         for number, chosen in enumerate(rows[torch.tensor(list(order))].split(size)):
             step = epoch * steps_per_epoch + number
-            set_learning_rates(optimizer, learning_rate_factor(experiment, step, steps_per_epoch))
+            set_learning_rates(optimizer, learning_rate_factor(experiment.schedule, step, steps_per_epoch))
             torch.manual_seed(seed_at(experiment.seed, "dropout", fold, step))
             optimizer.zero_grad()
             loss(chosen).backward()

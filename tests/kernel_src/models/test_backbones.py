@@ -114,7 +114,7 @@ def test_frozen_groups_are_the_first_layers_and_the_rest_is_trained() -> None:
     assert {"pos_embed", "cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= frozen
     assert not any(name.startswith("blocks.1") for name in frozen)
     assert all(p.requires_grad for p in model.heads.parameters())
-    taught = {id(p) for group in build_optimizer(model, TINY_VIT).param_groups for p in group["params"]}
+    taught = {id(p) for group in build_optimizer(model, TINY_VIT.optimizer).param_groups for p in group["params"]}
     assert taught == {id(p) for p in model.parameters() if p.requires_grad}
 
 
