@@ -17,7 +17,7 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import InnerFold, Last
 from kernel_src.runtime.files import sha256_of
-from kernel_src.training import training
+from kernel_src.training import training, training_batches
 from kernel_src.training.gradient_steps import GradientSteps, TrainingDiverged
 from kernel_src.training.training import new_model, train_fold
 from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
@@ -154,12 +154,12 @@ def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> 
 def test_every_epoch_augments_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[int, set[int]] = {}
 
-    class Recording(training.TrainingPhotographs):
+    class Recording(training_batches.TrainingPhotographs):
         def __getitem__(self, i: int) -> Any:
             seen.setdefault(self.epoch, set()).add(i)
             return super().__getitem__(i)
 
-    monkeypatch.setattr(training, "TrainingPhotographs", Recording)
+    monkeypatch.setattr(training_batches, "TrainingPhotographs", Recording)
     train(changed(TINY_VIT, {"schedule.epochs": 3}), tmp_path)
     assert seen == {epoch: set(range(12)) for epoch in range(3)}
 
@@ -201,7 +201,7 @@ def test_an_exploding_learning_rate_stops_the_training_with_the_rate_and_the_cur
     experiment = changed(
         TINY_VIT, {"optimizer.lr": 1e30, "schedule": "Constant", "optimizer": "RMSprop", "schedule.epochs": 4}
     )
-    with pytest.raises(TrainingDiverged, match=r"learning rate 1e\+30. Cure: a lower learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"learning rate 1e\+30. Cure: a lower optimizer.lr"):
         train(experiment, tmp_path)
     assert not (tmp_path / "fold0.safetensors").exists()
 
@@ -429,7 +429,7 @@ def test_the_last_group_of_an_epoch_is_a_step_of_the_batches_that_are_there(
 
 def test_loading_processes_that_live_on_see_the_epoch(tmp_path: Path) -> None:
     data = fold_data(8)
-    served = training.TrainingPhotographs(data.photographs, data.grams, np.arange(8), "moderate", 5)
+    served = training_batches.TrainingPhotographs(data.photographs, data.grams, np.arange(8), "moderate", 5)
     loader = torch.utils.data.DataLoader(served, 4, num_workers=1, persistent_workers=True)
     for epoch in (0, 1, 4):
         served.epoch = epoch
