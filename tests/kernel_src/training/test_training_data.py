@@ -17,7 +17,7 @@ from kernel_src.data.pseudo_labels import pseudo_table
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import InnerFold
+from kernel_src.recipes.learning import Bins, Classify, InnerFold, Regress
 from kernel_src.recipes.training_data import External, PseudoLabels
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table
 from tests.kernel_src.data.test_external import write_grassclover
@@ -170,7 +170,9 @@ def test_a_table_of_another_split_seed_is_refused(train: pd.DataFrame) -> None:
 
 
 def test_a_weight_without_labels_is_refused_and_not_trained_without(train: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="pseudo_weight=0.25 and there are no pseudo-labels.*field pseudo_labels"):
+    with pytest.raises(
+        ValueError, match="data.pseudo=PseudoLabels.* and there are no pseudo-labels: name"
+    ):
         training_table(WITH_PSEUDO, train, None, None)
 
 
@@ -201,3 +203,52 @@ def test_a_stratified_split_balances_the_total_and_not_the_sum_of_the_targets() 
     by_total, by_sum = dealt(green + dead), dealt(target_array(table).sum(1))
     assert by_total != by_sum, "the table tells the two apart"
     assert judged_folds(experiment, table).tolist() == by_total
+
+
+# --- rows that do not train, and columns ----------------------------------------------------------------------------
+
+
+def test_dropped_rows_train_no_fold_pick_no_epoch_and_are_judged(
+    train: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = train.copy()
+    broken = [3, 11]
+    train.loc[broken, "Dry_Total_g"] += 5
+    plain = changed(TINY_VIT, {"data.split.folds": 3, "keep": InnerFold(2)})
+    experiment = changed(plain, {"data.drop": ("broken_identity",)})
+    table = training_table(experiment, train, None, None)
+    assert "by the rule broken_identity: 2 of 20 photographs" in capsys.readouterr().out
+    assert np.array_equal(table.fold_of, judged_folds(plain, train))
+    for fold in range(3):
+        data = data_of(experiment, train, fold, None)
+        wanted = set(np.flatnonzero(table.fold_of != fold)) - set(broken)
+        assert {*data.train_rows, *data.inner_rows} == wanted
+
+
+def test_external_rows_are_dropped_by_no_rule(train: pd.DataFrame, tmp_path: Path) -> None:
+    experiment = changed(WITH_EXTERNAL, {"data.drop": ("broken_identity", "wa_without_green")})
+    data = data_of(experiment, train, 0, write_grassclover(tmp_path))
+    assert set(data.train_rows) >= {20, 21, 22}
+
+
+def test_a_rule_that_does_not_exist_is_refused(train: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="no rule 'bad_rows' .* there are wa_without_green"):
+        training_table(changed(TINY_VIT, {"data.drop": ("bad_rows",)}), train, None, None)
+
+
+def test_a_fold_gets_the_columns_of_its_auxiliary_targets_and_other_peoples_rows_have_none(
+    train: pd.DataFrame, tmp_path: Path
+) -> None:
+    values = np.arange(20.0)
+    experiment = changed(WITH_EXTERNAL, {"auxiliary": (Bins(), Regress("Pre_GSHH_NDVI"), Classify("State"))})
+    data = data_of(experiment, train.assign(Pre_GSHH_NDVI=values), 0, write_grassclover(tmp_path))
+    assert data.columns["Pre_GSHH_NDVI"][:20].tolist() == values.tolist()
+    assert np.isnan(data.columns["Pre_GSHH_NDVI"][20:]).all()
+    assert data.columns["State"][:20].tolist() == train["State"].tolist()
+    assert data_of(WITH_EXTERNAL, train, 0, tmp_path).columns == {}
+
+
+def test_a_column_that_train_csv_lacks_is_refused_before_any_photograph_is_decoded(train: pd.DataFrame) -> None:
+    experiment = changed(TINY_VIT, {"auxiliary": (Regress("Height"),)})
+    with pytest.raises(ValueError, match=r"Regress\('Height'\) needs a column that train.csv has not; it has image_"):
+        training_table(experiment, train, None, None)
