@@ -240,10 +240,10 @@ def test_a_fold_gets_the_columns_of_its_auxiliary_targets_and_other_peoples_rows
     train: pd.DataFrame, tmp_path: Path
 ) -> None:
     values = np.arange(20.0)
-    experiment = changed(WITH_EXTERNAL, {"auxiliary": (Bins(), Regress("Pre_GSHH_NDVI"), Classify("State"))})
-    data = data_of(experiment, train.assign(Pre_GSHH_NDVI=values), 0, write_grassclover(tmp_path))
-    assert data.columns["Pre_GSHH_NDVI"][:20].tolist() == values.tolist()
-    assert np.isnan(data.columns["Pre_GSHH_NDVI"][20:]).all()
+    experiment = changed(WITH_EXTERNAL, {"auxiliary": (Bins(), Regress("Soil_moisture"), Classify("State"))})
+    data = data_of(experiment, train.assign(Soil_moisture=values), 0, write_grassclover(tmp_path))
+    assert data.columns["Soil_moisture"][:20].tolist() == values.tolist()
+    assert np.isnan(data.columns["Soil_moisture"][20:]).all()
     assert data.columns["State"][:20].tolist() == train["State"].tolist()
     assert data_of(WITH_EXTERNAL, train, 0, tmp_path).columns == {}
 
