@@ -205,9 +205,11 @@ SEED_PUBLIC_R2 = {"v1": 0.30, "v2": 0.42, "v3": 0.46, "v4": 0.50, "v5": 0.57, "v
 def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     """Name the parts that training an experiment needs."""
     needed = {
+        "auxiliary": experiment.auxiliary,
         "depth": experiment.depth,
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
+        "mixing": experiment.augment.mix,
         "pseudo_labels": experiment.data.pseudo,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

@@ -11,7 +11,8 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
-from kernel_src.recipes.training_data import PseudoLabels
+from kernel_src.recipes.learning import Bins
+from kernel_src.recipes.training_data import Mixup, PseudoLabels
 from tests.kernel_src.kernels.running import ROOT
 
 DEPTH = {"models/depth", "models/fusion"}
@@ -22,6 +23,7 @@ REFINEMENT |= {"runtime/randomness"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
 HUB_NAMES, DEPTH_IN_TRAINING = {"models/hub_names"}, {"training/depth_maps"}
+MIXING = {"training/auxiliary", "training/mixing"}
 ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/*.py")}
 TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
@@ -39,8 +41,14 @@ MUST_NOT_HOLD = {
     ("v8", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
     ("v6", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
     ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | REFINEMENT,
-    ("v1", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
-    ("v7", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
+    ("v1", "train"): NEVER_IN_TRAINING
+    | MIXING
+    | DEPTH
+    | DEPTH_IN_TRAINING
+    | EXTERNAL
+    | PSEUDO_LABELS
+    | HUB_NAMES,
+    ("v7", "train"): NEVER_IN_TRAINING | MIXING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("v8", "train"): NEVER_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("v5", "train"): NEVER_IN_TRAINING | PSEUDO_LABELS | HUB_NAMES,
 }
@@ -73,6 +81,14 @@ def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: py
     second = changed(EXPERIMENTS["v1"], {"name": "second", "data.pseudo": PseudoLabels("i2b-pseudo", weight=0.25)})
     monkeypatch.setitem(EXPERIMENTS, "second", second)
     assert kernel_card("second", "train").parameters["PARTS"] == ("pseudo_labels",)
+    assert kernel_card("second", "infer").parameters["PARTS"] == ()
+
+
+def test_auxiliary_targets_and_mixing_come_with_the_experiment_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"name": "second", "auxiliary": (Bins(),), "augment.mix": Mixup()}
+    monkeypatch.setitem(EXPERIMENTS, "second", changed(EXPERIMENTS["v1"], changes))
+    assert kernel_card("second", "train").parameters["PARTS"] == ("auxiliary", "mixing")
+    assert modules_in("second", "train") >= MIXING
     assert kernel_card("second", "infer").parameters["PARTS"] == ()
 
 

@@ -25,7 +25,7 @@ from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
 
 def train(experiment: Experiment, folder: Path, data: FoldData | None = None, **options: Any) -> list[dict[str, Any]]:
     folder.mkdir(exist_ok=True, parents=True)
-    data = data or fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.pictures.canvas_px)
+    data = data or fold_data(12, inner=4 if experiment.keep.picks_epoch else 0, size_px=experiment.pictures.canvas_px)
     options = {"device": CPU, "starting_weights": None} | options
     return train_fold(experiment, 0, data, folder=folder, **options)
 
@@ -102,9 +102,8 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     with torch.inference_mode():
         z = model(preprocessing_of(experiment.encoder.timm).normalise(pictures))
         truth = model.scaling.to_z(torch.from_numpy(data.grams[data.inner_rows]).float())
-    assert row["inner_loss"] == pytest.approx(
-        float(loss_of(z, truth, experiment.loss, scaling=model.scaling)), rel=1e-5
-    )
+    expected = float(loss_of(z, truth, experiment.loss, scaling=model.scaling))
+    assert row["inner_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_neither_inner_nor_foreign_rows_touch_the_weights(tmp_path: Path) -> None:
@@ -333,7 +332,7 @@ def test_a_training_that_went_on_in_fp32_stays_so_when_it_is_resumed(
 def test_what_fp32_cannot_train_either_has_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     breaking(monkeypatch, lambda *_: True)
     with pytest.raises(TrainingDiverged, match="fold 0, epoch 1, batch 1 .*the network's output is not"):
-        train(replace(TINY, precision="fp16"), tmp_path, SIX_BATCHES, device=HALF)
+        train(changed(TINY, {"encoder.precision": "fp16"}), tmp_path, SIX_BATCHES, device=HALF)
 
 
 @pytest.mark.parametrize(("factor", "chosen"), [(1.0, "fp16"), (1.5, "fp32"), (float("nan"), "fp32")])
