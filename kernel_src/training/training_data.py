@@ -19,7 +19,6 @@ import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
 import kernel_src.training.depth_maps  # noqa: F401  # part: depth
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
-from kernel_src.competition.row_rules import drop_lines, dropped_rows
 from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competition.tables import group_labels, target_array
 from kernel_src.data.dataset import decoded_photographs
@@ -28,9 +27,9 @@ from kernel_src.data.training_rows import folds_with_external, training_only
 from kernel_src.models.starting_weights import framing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import InnerFold
-from kernel_src.recipes.parts import optional_part
 from kernel_src.recipes.training_data import GroupSplit, Split
 from kernel_src.runtime.device import DeviceReport
+from kernel_src.runtime.parts import optional_part
 
 
 def judged_folds(experiment: Experiment, train: pd.DataFrame) -> np.ndarray:
@@ -73,7 +72,6 @@ class TrainingTable:
     rows: pd.DataFrame  # the competition's, then external, then pseudo-labelled ones
     fold_of: np.ndarray  # (rows,), NEVER_VALIDATED for the others
     pseudo: np.ndarray  # (rows,) of bool
-    dropped: np.ndarray  # (rows,) of bool: they are judged and train nothing
     pseudo_labels: pd.DataFrame | None
 
     def grams_for(self, fold: int) -> np.ndarray:
@@ -90,7 +88,7 @@ class TrainingTable:
         """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only."""
         grams = self.grams_for(fold)
         judged = ~training_only(self.rows)
-        rows, inner = np.flatnonzero(judged & ~self.dropped & (self.fold_of != fold)), np.zeros(0, int)
+        rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
         if isinstance(experiment.keep, InnerFold):
             groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
             inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
@@ -125,8 +123,8 @@ def training_table(
     """Put the rows together; `train` is the competition's table.
 
     Raises:
-        ValueError: the experiment wants external data or pseudo-labels and there are none, or they cannot be used; a
-            rule in `data.drop` does not exist, or a column that an auxiliary target needs.
+        ValueError: the experiment wants external data or pseudo-labels and there are none, or they cannot be used; or
+            a column that an auxiliary target needs.
     """
     fold_of = judged_folds(experiment, train)
     rows = train
@@ -145,16 +143,11 @@ def training_table(
             rows, used, split, folds_to_train(experiment, fold_of), pseudo.weight
         )
     _columns(experiment, rows)  # now, not when all photographs are decoded
-    for line in drop_lines(experiment.data.drop, train):
-        print(line)
-    dropped = np.zeros(len(rows), bool)
-    dropped[: len(train)] = dropped_rows(experiment.data.drop, train)
     return TrainingTable(
         rows=rows,
         fold_of=folds_with_external(fold_of, training_only(rows)),
         pseudo=np.arange(len(rows)) >= labelled,
         pseudo_labels=used,
-        dropped=dropped,
     )
 
 

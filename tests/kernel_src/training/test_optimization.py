@@ -18,6 +18,7 @@ from kernel_src.training.optimization import (
 )
 
 
+<<<<<<< HEAD
 class Net(nn.Module):
     """An encoder of timm and a head, as the networks have them."""
 
@@ -38,6 +39,17 @@ def test_every_schedule_that_can_be_written_down_can_be_followed() -> None:
 
 def test_constant_is_constant() -> None:
     assert factors(Constant(epochs=2)) == [1.0] * 4
+=======
+def factors(experiment: Experiment, steps_per_epoch: int = 2) -> list[float]:
+    return [
+        learning_rate_factor(experiment, step, steps_per_epoch)
+        for step in range(experiment.schedule.epochs * steps_per_epoch)
+    ]
+
+
+def test_constant_is_constant() -> None:
+    assert factors(changed(TINY, {"schedule": "Constant"})) == [1.0] * 4
+>>>>>>> recipes
 
 
 def test_cosine_falls_from_one_towards_zero_step_by_step() -> None:

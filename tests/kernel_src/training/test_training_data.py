@@ -171,7 +171,7 @@ def test_a_table_of_another_split_seed_is_refused(train: pd.DataFrame) -> None:
 
 def test_a_weight_without_labels_is_refused_and_not_trained_without(train: pd.DataFrame) -> None:
     with pytest.raises(
-        ValueError, match="data.pseudo=PseudoLabels.* and there are no pseudo-labels: name"
+        ValueError, match="data.pseudo=PseudoLabels\\(dataset='', weight=0.25\\) and there are no pseudo-labels"
     ):
         training_table(WITH_PSEUDO, train, None, None)
 
@@ -205,35 +205,7 @@ def test_a_stratified_split_balances_the_total_and_not_the_sum_of_the_targets() 
     assert judged_folds(experiment, table).tolist() == by_total
 
 
-# --- rows that do not train, and columns ----------------------------------------------------------------------------
-
-
-def test_dropped_rows_train_no_fold_pick_no_epoch_and_are_judged(
-    train: pd.DataFrame, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train = train.copy()
-    broken = [3, 11]
-    train.loc[broken, "Dry_Total_g"] += 5
-    plain = changed(TINY_VIT, {"data.split.folds": 3, "keep": InnerFold(2)})
-    experiment = changed(plain, {"data.drop": ("broken_identity",)})
-    table = training_table(experiment, train, None, None)
-    assert "by the rule broken_identity: 2 of 20 photographs" in capsys.readouterr().out
-    assert np.array_equal(table.fold_of, judged_folds(plain, train))
-    for fold in range(3):
-        data = data_of(experiment, train, fold, None)
-        wanted = set(np.flatnonzero(table.fold_of != fold)) - set(broken)
-        assert {*data.train_rows, *data.inner_rows} == wanted
-
-
-def test_external_rows_are_dropped_by_no_rule(train: pd.DataFrame, tmp_path: Path) -> None:
-    experiment = changed(WITH_EXTERNAL, {"data.drop": ("broken_identity", "wa_without_green")})
-    data = data_of(experiment, train, 0, write_grassclover(tmp_path))
-    assert set(data.train_rows) >= {20, 21, 22}
-
-
-def test_a_rule_that_does_not_exist_is_refused(train: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="no rule 'bad_rows' .* there are wa_without_green"):
-        training_table(changed(TINY_VIT, {"data.drop": ("bad_rows",)}), train, None, None)
+# --- columns ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_fold_gets_the_columns_of_its_auxiliary_targets_and_other_peoples_rows_have_none(
