@@ -160,11 +160,8 @@ def _three_numbers(values: Any) -> tuple[float, float, float]:
 def framings_of(experiment: Predictor, preprocessing: Preprocessing) -> tuple[Framing, ...]:
     """Return the pictures that a network sees of a photograph: one, or for frozen features each part at each scale."""
     if not experiment.is_frozen:
-        return (preprocessing.framing(experiment.pictures.canvas_px),)
-    pictures = experiment.pictures
-    return tuple(
-        preprocessing.framing(size)._replace(part=part) for size in pictures.sizes_px for part in pictures.parts
-    )
+        return (preprocessing.canvas_framing(experiment.pictures),)
+    return preprocessing.part_framings(experiment.pictures)
 
 
 # %%

@@ -44,6 +44,7 @@ import traceback
 from kernel_src.competition.constants import SLUG, TRAIN_CSV
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.floors import floor_scores, score_caveat
+from kernel_src.competition.row_rules import drop_lines
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.data.charts import grams_caption, photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
@@ -79,6 +80,8 @@ print(f"depth model: {depth_folder or 'none'}")
 # %%
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
+for line in drop_lines(experiment.data.drop, train_table):
+    print(line)
 external_folder = None
 if experiment.data.external:
     external_folder = optional_part("external").find_external(experiment.data.external.dataset)

@@ -27,8 +27,9 @@ class TrainingBatches:
             data.photographs,
             data.grams,
             data.train_rows,
-            experiment.augment.preset,
+            experiment.augment,
             seed,
+            density=experiment.predicts_density,
             depth_maps=data.depth_maps,
             weights=row_weights(experiment, data),
         )

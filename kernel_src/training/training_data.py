@@ -19,6 +19,7 @@ import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
 import kernel_src.training.depth_maps  # noqa: F401  # part: depth
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
+from kernel_src.competition.row_rules import dropped_rows
 from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competition.tables import group_labels, target_array
 from kernel_src.data.dataset import decoded_photographs
@@ -85,7 +86,10 @@ class TrainingTable:
     def fold_data(
         self, experiment: Experiment, fold: int, photographs: np.ndarray, depth_maps: np.ndarray | None
     ) -> FoldData:
-        """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only."""
+        """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only.
+
+        Rows that the experiment drops pick and judge as all others; they only do not train.
+        """
         grams = self.grams_for(fold)
         judged = ~training_only(self.rows)
         rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
@@ -93,6 +97,7 @@ class TrainingTable:
             groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
             inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
+        rows = rows[~dropped_rows(experiment.data.drop, self.rows.iloc[rows])]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
         return FoldData(
             photographs=photographs,

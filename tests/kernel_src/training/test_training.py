@@ -16,6 +16,7 @@ from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import InnerFold, Last
+from kernel_src.recipes.training_data import Augment
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training, training_batches
 from kernel_src.training.gradient_steps import GradientSteps, TrainingDiverged
@@ -428,7 +429,7 @@ def test_the_last_group_of_an_epoch_is_a_step_of_the_batches_that_are_there(
 
 def test_loading_processes_that_live_on_see_the_epoch(tmp_path: Path) -> None:
     data = fold_data(8)
-    served = training_batches.TrainingPhotographs(data.photographs, data.grams, np.arange(8), "moderate", 5)
+    served = training_batches.TrainingPhotographs(data.photographs, data.grams, np.arange(8), Augment("moderate"), 5)
     loader = torch.utils.data.DataLoader(served, 4, num_workers=1, persistent_workers=True)
     for epoch in (0, 1, 4):
         served.epoch = epoch
