@@ -43,10 +43,10 @@ notebook-run: setup ## run a built notebook on this machine, on a mock that `mak
 data: setup ## the competition's files into data/, resumed, checked, unpacked safely
 	@$(KIT) data
 
-train: setup ## train on this machine: EXPERIMENT=v5 DATA=… [FOLDS=0,1] [SET="epochs=3 batch_size=4"] [PRETRAINED="dir …"]
+train: setup ## train on this machine: EXPERIMENT=v5 DATA=… [FOLDS=0,1] [SET="schedule.epochs=3 batch.size=4"] [PRETRAINED="dir …"]
 	@$(KIT) train --experiment=EXPERIMENT:demo --data=DATA:out/demo/competition --folds=FOLDS --set=SET --pretrained=PRETRAINED... --pseudo-labels=PSEUDO
 
-tune: setup ## search hyper-parameters: EXPERIMENT=v5 DATA=… TRIALS=40 [SPACE="loss=mse,log1p"] [PRETRAINED="dir …"] [STORAGE=url]
+tune: setup ## search hyper-parameters: EXPERIMENT=v5 DATA=… TRIALS=40 [SPACE="loss=SquaredError,Log1pError"] [PRETRAINED="dir …"] [STORAGE=url]
 	@$(KIT) tune --experiment=EXPERIMENT:demo --data=DATA:out/demo/competition --trials=TRIALS --set=SET --space=SPACE --storage=STORAGE --pretrained=PRETRAINED...
 
 pseudo-label: setup ## label unweighed photographs: EXPERIMENT=v5 DATA=… WEIGHTS="bundle …" [IMAGES="dir …"], then train with PSEUDO=dir

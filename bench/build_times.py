@@ -76,12 +76,13 @@ def measure(quick: bool) -> dict[str, Any]:
         for card in cards:
             build_notebook(card)  # nothing is written
         whole.append(time.perf_counter() - start)
-    started = [_seconds([*VERB, "--help"])[0] for _ in rounds(runs)]
+    walls, processors = zip(*(seconds_of([*VERB, "--help"]) for _ in rounds(runs)), strict=True)
     return {
         "build": {
             "process_s": amount(chain["process_s"], "s"),
             "stitch_s": amount(chain["stitch_s"], "s"),
-            "cli_start_s": amount(started, "s"),
+            "cli_start_s": amount(walls, "s"),
+            "cli_start_processor_s": amount(processors, "s"),
             "all_notebooks_s": amount(whole, "s") | {"notebooks": len(cards)},
         },
         "validation": compared(1 if quick else 5),
@@ -99,7 +100,7 @@ def stitched(runs: int) -> dict[str, list[float]]:
         write_chain(root)
         command = [*VERB, "stitch", str(root / "main.py"), "--root", folder, "--out", str(root / "out.ipynb")]
         for _ in rounds(runs):
-            whole_s, cpu_s = _seconds(command)
+            whole_s, cpu_s = seconds_of(command)
             found["process_s"].append(whole_s)
             found["process_cpu_s"].append(cpu_s)
             timed = [sys.executable, "-c", _STITCHED, folder]
@@ -114,7 +115,7 @@ def compared(runs: int) -> dict[str, Any]:
         real = sorted((DATA / "oof").glob("*.csv"))[:2]
         files, train = (real, DATA / "train.csv") if len(real) == 2 else _painted(Path(scratch))
         command = [*VERB, "compare", *map(str, files), "--train-csv", str(train)]
-        walls, processors = zip(*(_seconds(command) for _ in rounds(runs)), strict=True)
+        walls, processors = zip(*(seconds_of(command) for _ in rounds(runs)), strict=True)
     return {
         "compare_s": amount(walls, "s") | {"files": "real" if len(real) == 2 else "painted"},
         "compare_processor_s": amount(processors, "s"),
@@ -130,7 +131,7 @@ def _painted(folder: Path) -> tuple[list[Path], Path]:
     return files, write_train(folder / "train.csv", table)
 
 
-def _seconds(command: list[str]) -> tuple[float, float]:
+def seconds_of(command: list[str]) -> tuple[float, float]:
     """Run it and return its seconds on the clock and of the processor."""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.timing import plan, speedup
+from kernel_src.recipes.changes import changed
 
 IMAGES, BATCH = 32, 8
 STEP_IMAGES = 8  # the step takes far longer than the reading
@@ -51,7 +52,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
     def epoch(source: Any, step: Any = None) -> None:
         rows = np.arange(images if step is None else STEP_IMAGES)
-        data = TrainingPhotographs(source, grams, rows, experiment.augmentation, 0)
+        data = TrainingPhotographs(source, grams, rows, experiment.augment.preset, 0)
         for batch in DataLoader(data, BATCH):
             if step is not None:
                 step(batch["picture"])
@@ -88,6 +89,5 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def _with_backbone(experiment: Any) -> Any:
-    from dataclasses import replace
 
-    return replace(experiment, backbone=STEP_BACKBONE, depth="")
+    return changed(experiment, {"encoder.timm": STEP_BACKBONE, "depth": None})

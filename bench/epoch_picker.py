@@ -43,6 +43,7 @@ from kernel_src.competition.metric import weighted_r2  # noqa: E402
 from kernel_src.competition.tables import read_train, target_array  # noqa: E402
 from kernel_src.data.training_photographs import SeededOrder  # noqa: E402
 from kernel_src.models.model import GramsNet, TargetScaling, _head  # noqa: E402
+from kernel_src.recipes.changes import changed  # noqa: E402
 from kernel_src.recipes.experiment import Experiment  # noqa: E402
 from kernel_src.recipes.experiments import EXPERIMENTS  # noqa: E402
 from kernel_src.runtime.randomness import seed_at  # noqa: E402
@@ -96,7 +97,7 @@ def train_and_predict(
     model.scaling.fit(data.grams[data.train_rows])
     optimizer = build_optimizer(model, experiment)  # type: ignore[arg-type]  # heads and a backbone, as it needs
     order = SeededOrder(len(rows), seed_at(experiment.seed, "fold", fold))
-    size = experiment.batch_size * experiment.accumulate_steps
+    size = experiment.batch.size * experiment.batch.accumulate
     steps_per_epoch = -(-len(rows) // size)
 
     def loss(chosen: torch.Tensor) -> torch.Tensor:
@@ -108,7 +109,7 @@ def train_and_predict(
             return model.scaling.to_grams(model(features[held])).double().numpy()
 
     picked, best, best_epoch = predict(), float("inf"), 0
-    for epoch in range(experiment.epochs):
+    for epoch in range(experiment.schedule.epochs):
         model.train()
         order.epoch = epoch
         for number, chosen in enumerate(rows[torch.tensor(list(order))].split(size)):
@@ -117,8 +118,8 @@ def train_and_predict(
             torch.manual_seed(seed_at(experiment.seed, "dropout", fold, step))
             optimizer.zero_grad()
             loss(chosen).backward()
-            if experiment.clip_norm:
-                nn.utils.clip_grad_norm_(model.parameters(), experiment.clip_norm)
+            if experiment.optimizer.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), experiment.optimizer.clip_norm)
             optimizer.step()
         if len(inner) and epoch - best_epoch < experiment.patience_epochs:
             model.eval()
@@ -140,13 +141,13 @@ def scores(
     epochs = []
     for way, recipe in ((WAYS[1], replace(experiment, **PICKER)), (WAYS[2], experiment)):
         table = training_table(recipe, train, None, None)
-        for fold in range(recipe.folds):
+        for fold in range(recipe.data.folds_trained):
             last, picked, epoch = train_and_predict(recipe, table, fold, features, grams, standardise)
             predicted[way][table.fold_of == fold] = last
             if recipe.inner_folds:
                 predicted[WAYS[0]][table.fold_of == fold] = picked
                 epochs.append(epoch)
-    r2 = {way: weighted_r2(truth, constrain(grams_, experiment.constraint)) for way, grams_ in predicted.items()}
+    r2 = {way: weighted_r2(truth, constrain(grams_, experiment.predict.constraint)) for way, grams_ in predicted.items()}
     return r2 | {"picked epoch, mean": float(np.mean(epochs))}
 
 
@@ -163,13 +164,13 @@ def main() -> int:
         return 0
     torch.set_num_threads(1)
     train, started = read_train(SHARED / "train.csv"), time.monotonic()
-    base = replace(EXPERIMENTS[name], external_data="", split="group", train_folds=())
-    base = replace(base, accumulate_steps=1) if arguments.more_steps else base
+    base = changed(EXPERIMENTS[name], {"data.external": None, "data.split": "GroupSplit", "data.train_folds": ()})
+    base = changed(base, {"batch.accumulate": 1}) if arguments.more_steps else base
     rows = []
     for file, seeds in FILES.items():
         embeddings = read_features(SHARED / "features" / f"{file}.npz")
         for seed in seeds:
-            found = scores(replace(base, split_seed=seed), train, embeddings, arguments.more_steps)
+            found = scores(changed(base, {"data.split.seed": seed}), train, embeddings, arguments.more_steps)
             rows.append({"embeddings": file, "split seed": seed, **found})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     print(f"| embeddings | split seed | {' | '.join(WAYS)} | picked epoch, mean |\n|---|---|---|---|---|---|")
@@ -178,7 +179,7 @@ def main() -> int:
         print(f"| `{row['embeddings']}` | {row['split seed']} | {figures} | {row['picked epoch, mean']:.0f} |")
     more = ", more steps" if arguments.more_steps else ""
     facts = (
-        f"heads of {name}{more}, {len(train)} images, {base.folds} group folds, {base.epochs} epochs, n = 1 each; "
+        f"heads of {name}{more}, {len(train)} images, {base.data.folds_trained} group folds, {base.schedule.epochs} epochs, n = 1 each; "
         f"Python {platform.python_version()}, torch {version('torch')}, {os.cpu_count()} cores, one used, "
         f"{time.monotonic() - started:.0f} s"
     )

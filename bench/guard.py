@@ -9,7 +9,6 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +21,16 @@ from kernel_src.bundle.bundles import load_recipe
 from kernel_src.data.dataset import decoded_photographs
 from kernel_src.data.images import read_rgb, resize_rgb
 from kernel_src.models.starting_weights import framing_of
+from kernel_src.recipes.changes import changed
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 
 IMAGES, ROUNDS = 16, 3
 PAIRS = 30
 MOST_OVERHEAD, LEAST_OVER_SEED, LEAST_READ_SPEEDUP = 2.0, 1.6, 10.0
-GUARDED = replace(SMALL, name="guarded", image_height_px=256, image_width_px=256, tta="all")
+GUARDED = changed(
+    SMALL, {"name": "guarded", "pictures.height_px": 256, "pictures.width_px": 256, "predict.tta": "trained"}
+)
 
 
 def ratios() -> dict[str, float]:

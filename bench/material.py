@@ -7,11 +7,14 @@ import csv
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from kernel_src.bundle.bundles import BundleRecipe, read_recipe
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import Encoder, PooledHead
+from kernel_src.recipes.pictures import Pictures
+from kernel_src.recipes.training_data import Data, GroupSplit
 from kernel_src.runtime.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,11 +25,10 @@ REAL = ROOT.parent / "shared" / "data" / "photos" / "ID1088965591.jpg"  # as Kag
 
 SMALL = Experiment(
     name="small",
-    backbone="test_efficientnet",
-    image_height_px=96,
-    image_width_px=96,
-    head_hidden=(8,),
-    folds=2,
+    encoder=Encoder("test_efficientnet"),
+    pictures=Pictures(96, 96),
+    head=PooledHead((8,)),
+    data=Data(split=GroupSplit(2)),
 )
 _PAINT = """
 import sys
@@ -99,8 +101,8 @@ def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:
     from build.weights.bundle import make_bundle
     from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 
-    experiment = replace(experiment, folds=max(2, folds), train_folds=tuple(range(folds)))
-    out = MATERIAL / f"bundle-{experiment.name}-{folds}-{experiment.tta}"
+    experiment = changed(experiment, {"data.split.folds": max(2, folds), "data.train_folds": tuple(range(folds))})
+    out = MATERIAL / f"bundle-{experiment.name}-{folds}-{experiment.predict.tta}"
     if not out.is_dir():
         run = MATERIAL / f"run-{experiment.name}"
         depth = random_depth(MATERIAL / "depth", DEPTH_SMALL) if experiment.depth else None

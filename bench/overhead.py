@@ -6,11 +6,11 @@ seconds of the processor, which other work on the machine cannot stretch.
 """
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.timing import amount, in_turn, ratio
+from kernel_src.recipes.changes import changed
 
 ROUNDS = 3
 FOLDS = 2
@@ -31,7 +31,11 @@ def measure(quick: bool, of: str) -> dict[str, Any]:
 
     keep_freed_memory()
     device = check_device()
-    experiment = replace(SMALL, tta="all") if quick else replace(EXPERIMENTS[of], tta=SYMMETRIES[of])
+    experiment = (
+        changed(SMALL, {"predict.tta": "trained"})
+        if quick
+        else changed(EXPERIMENTS[of], {"predict.tta": SYMMETRIES[of]})
+    )
     images = 64 if quick else IMAGES if device.kind == "cpu" else IMAGES_GPU
     recipe = bundle(experiment, FOLDS)
     with tempfile.TemporaryDirectory() as out:

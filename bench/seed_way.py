@@ -9,19 +9,19 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.timing import in_turn, plan, ratio
+from kernel_src.recipes.changes import changed
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
 FOLDS = 2
 IMAGES = {"v5": 1, "small": 16}
 IMAGES_GPU = 32  # one would only measure how long CUDA takes to start
-VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.tta → number of views
+VIEWS = {"none": 1, "flips": 4, "all": 8}  # experiment.predict.tta → number of views
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _work(name: str, tta: str, out: Path) -> Any:
     from kernel_src.recipes.experiments import EXPERIMENTS
     from kernel_src.runtime.device import check_device
 
-    experiment = replace(SMALL if name == "small" else EXPERIMENTS[name], tta=tta)
+    experiment = changed(SMALL if name == "small" else EXPERIMENTS[name], {"predict.tta": tta})
     recipe, device = bundle(experiment, FOLDS), check_device()
     return Work(competition=competition(images_of(name, device)), recipes=[recipe], device=device, out=out)
 

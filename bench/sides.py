@@ -23,7 +23,8 @@ from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.hidden_table import HiddenTest, read_hidden_test, save_predictions
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
-from kernel_src.data.symmetries import apply_view, views
+from kernel_src.data.symmetries import apply_view
+from kernel_src.data.trained_views import views
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.models.depth import estimate_depth
 from kernel_src.models.prediction import forward_grams
@@ -175,7 +176,7 @@ class Floor:
                 bundle.depth.to(target)
             pixels = [picture_tensor(resize_rgb(read_rgb(path), bundle.framings[0])) for path in work.paths()]
             pictures = torch.stack(pixels).to(target)
-            symmetries = views(bundle.experiment)
+            symmetries = bundle.symmetries
             normalised = bundle.preprocessing.normalise(pictures)
             parts = [slice(i, i + BATCH_SIZE) for i in range(0, len(pictures), BATCH_SIZE)]
             turned = [[apply_view(normalised[part], view).contiguous() for view in symmetries] for part in parts]
@@ -239,7 +240,7 @@ def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.n
     for view in views(experiment):
         answers = []
         for path in paths:
-            pixels = picture_tensor(full_size_picture(path, experiment.image_size_px))[None].to(work.device.kind)
+            pixels = picture_tensor(full_size_picture(path, experiment.pictures.canvas_px))[None].to(work.device.kind)
             picture = apply_view(pixels, view)
             depth = bundle.depth(picture, experiment.depth_channels) if bundle.depth is not None else None
             answers.append(forward_grams(model, bundle.preprocessing.normalise(picture), False, depth).cpu().numpy())
@@ -249,7 +250,7 @@ def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.n
 
 def folds_apart(recipe: BundleRecipe, device: DeviceReport) -> list[Bundle]:
     """Load every fold with a depth model of its own, as the seed's checkpoints held it."""
-    bundles = [load_recipe(recipe, folds=[fold]) for fold in range(len(recipe.folds))]
+    bundles = [load_recipe(recipe, folds=[fold]) for fold in range(len(recipe.data.folds_trained))]
     for bundle in bundles:
         for net in (*bundle.models, *([bundle.depth] if bundle.depth is not None else [])):
             net.to(device.kind)

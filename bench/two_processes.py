@@ -17,6 +17,9 @@ import torch
 from bench.timing import ratio
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import Batch, Cosine
+from kernel_src.recipes.network import Encoder
+from kernel_src.recipes.pictures import Pictures
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.training.launch import launch
@@ -49,14 +52,18 @@ def samples_per_s(device: DeviceReport, spread: str, experiment: Experiment, dat
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         launch(train, device, spread=spread, folds=(0, 1), experiment=experiment, data=data, folder=Path(folder))
-        return 2 * experiment.epochs * len(data.grams) / (time.perf_counter() - start)
+        return 2 * experiment.schedule.epochs * len(data.grams) / (time.perf_counter() - start)
 
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return `training.two_processes`: how many times as fast as one, once per way."""
     keep_freed_memory()
     experiment = Experiment(
-        name="bench", backbone="test_efficientnet", image_height_px=96, image_width_px=96, epochs=3, batch_size=16
+        name="bench",
+        encoder=Encoder("test_efficientnet"),
+        pictures=Pictures(96, 96),
+        schedule=Cosine(epochs=3),
+        batch=Batch(16),
     )
     data = synthetic(32 if quick else 128, 96)
     # The processes are forked before this one has computed anything: OpenMP's threads do not survive a fork.

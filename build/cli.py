@@ -4,6 +4,8 @@ Exit codes: 0 done, 1 something was checked and is not right, 2 invalid command.
 where and the cure; nobody who is awake at one in the morning wants our traceback.
 """
 
+import atexit
+import gc
 import json
 import sys
 import traceback
@@ -16,7 +18,6 @@ import typer
 from typer.core import TyperGroup
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.core.foreign_text import shown
 from build.kaggle import command as kaggle
 from build.notebooks import command as notebooks
 from build.report import command as report
@@ -26,9 +27,6 @@ from build.search.regress import command as regress
 from build.search.tuning import command as tuning
 from build.sync import command as sync
 from build.weights import command as weights
-from kernel_src.recipes.experiment import ExperimentError
-from kernel_src.runtime.files import WeightsError
-from kernel_src.runtime.manifest import BundleError
 
 # Group of `--help` → its verbs, in the order in which a user needs them; `push_data_verb` is typed `push-data`.
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -91,7 +89,20 @@ for group, verbs in VERBS.items():
         app.command(verb.__name__.removesuffix("_verb").replace("_", "-"), rich_help_panel=group)(verb)
 
 
-def written_at(error: ExperimentError) -> str:
+def found_by_sources(error: Exception) -> Problem | None:
+    """Return the problem that an error of kernel_src/ is; None if nobody expected it."""
+    from kernel_src.recipes.spec import ExperimentError
+    from kernel_src.runtime.files import WeightsError
+    from kernel_src.runtime.manifest import BundleError
+
+    if isinstance(error, ExperimentError):
+        return Problem(what=str(error), where=written_at(error))
+    if isinstance(error, BundleError | WeightsError):  # what a folder or a file is instead, with its name and the cure
+        return Problem(what=str(error))
+    return None
+
+
+def written_at(error: Exception) -> str:
     """Return file:line of the list in kernel_src/recipes/ whose entry raised this, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).name in ("experiments.py", "ensembles.py")]
@@ -102,13 +113,17 @@ def main() -> None:
     """Run the command line and turn what was found into an exit code."""
     as_json = "--json" in sys.argv
     sys.excepthook = _show_crash
+    atexit.register(gc.freeze)  # all of a process is freed with it: looking for garbage takes a quarter of a build
     try:
         try:
             app()
-        except (BundleError, WeightsError) as error:  # what a folder or a file is instead, with its name and the cure
-            raise CheckFailed([Problem(what=str(error))]) from None
-        except ExperimentError as error:
-            raise CheckFailed([Problem(what=str(error), where=written_at(error))]) from None
+        except (CheckFailed, UsageError):
+            raise
+        except Exception as error:
+            problem = found_by_sources(error)
+            if problem is None:
+                raise
+            raise CheckFailed([problem]) from None
     except CheckFailed as failed:
         if as_json:
             print(json.dumps({"ok": False, "problems": [problem.as_json() for problem in failed.problems]}, indent=2))
@@ -118,10 +133,14 @@ def main() -> None:
         print(f"{count} problem{'s' if count != 1 else ''}", file=sys.stderr)
         raise SystemExit(1) from None
     except UsageError as wrong:
+        from build.core.foreign_text import shown
+
         print(f"{shown(wrong)}\n`python -m build --help` lists the verbs", file=sys.stderr)
         raise SystemExit(2) from None
 
 
 def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback of what nobody expected, without credentials."""
+    from build.core.foreign_text import shown
+
     print(shown("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)

@@ -1,6 +1,5 @@
 """A depth model of two layers and 20,000 random parameters: the real code, in the hub's layout."""
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,9 +7,11 @@ from typing import Any
 
 from build.weights.random_weights import DEPTH_SMALL, random_depth
 from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, DepthEstimator, load_depth
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.network import Depth
 from tests.kernel_src.tiny import TINY_VIT
 
-TINY_DEPTH = replace(TINY_VIT, name="tiny-depth", depth="i2b-depth-anything")
+TINY_DEPTH = changed(TINY_VIT, {"name": "tiny-depth", "depth": Depth(weights="i2b-depth-anything")})
 DEPTH_TINY: dict[str, Any] = DEPTH_SMALL | {
     "backbone_config": DEPTH_SMALL["backbone_config"]
     | {

@@ -1,18 +1,28 @@
-"""`SET="epochs=3 batch_size=4"`: changes to an experiment as people type them, read by each field's own type."""
+"""`SET="schedule.epochs=3 loss=SmoothL1(beta=5)"`: changes to an experiment as people type them, read by their type."""
 
+import ast
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from build.core.errors import UsageError
+from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS, changed
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.spec import KIND, field_types, kinds_of, spec_class
 
-FIELD_TYPES: dict[str, Any] = {field.name: field.type for field in fields(Experiment) if field.name != "name"}
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+NONE_WORDS = ("", "none", "None")
+
+
+@cache
+def paths() -> dict[str, Any]:
+    """Return every path that may be changed, with its declared type."""
+    return {path: kind for path, kind in known_paths().items() if path != "name"}
 
 
 def find_experiment(name: str) -> Experiment:
@@ -43,10 +53,12 @@ def find_recipe(name: str, purpose: str) -> Experiment:
     raise UsageError(f"no experiment {name!r} {purpose}; there are {', '.join(EXPERIMENTS)}.{hint}")
 
 
+# %%
 def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
-    """Read `field=value` words; `@best.json` stands for the changes in a file, e.g. the one that tuning leaves.
+    """Read `path=value` words; `@best.json` stands for the changes in a file, e.g. the one that tuning leaves.
 
-    A list is written with commas (`head_hidden=256,64`), an empty text by nothing (`starting_weights=`).
+    A list is written with commas (`head.hidden=256,64`), an alternative by its class (`keep=EMA`, or with its fields
+    `keep=EMA(decay=0.99)`), nothing by `none`.
 
     Raises:
         UsageError: with every invalid value.
@@ -64,49 +76,114 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _one(word: str) -> dict[str, Any]:
-    name, equals, text = word.partition("=")
+    path, equals, text = word.partition("=")
     if not equals:
-        raise ValueError(f'{word!r} is not field=value: write e.g. SET="epochs=3 batch_size=4"')
-    return {check_field(name): parse_value(name, text)}
+        raise ValueError(f'{word!r} is not path=value: write e.g. SET="schedule.epochs=3 batch.size=4"')
+    return {check_path(path): parse_value(path, text)}
 
 
-def check_field(name: str) -> str:
-    """Return the name if an experiment has such a field that may be changed.
+def check_path(path: str) -> str:
+    """Return the path if an experiment can have such a field.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it cannot; names the nearest.
     """
-    if name not in FIELD_TYPES:
-        close = difflib.get_close_matches(name, FIELD_TYPES, n=1)
-        hint = f", did you mean {close[0]}?" if close else f"; there are {', '.join(FIELD_TYPES)}"
-        raise ValueError(f"an experiment has no field {name!r}{hint}")
-    return name
+    if path not in paths():
+        ends = [known for known in paths() if known.rpartition(".")[2] == path]
+        close = ends or difflib.get_close_matches(path, paths(), n=1)
+        top = ", ".join(name for name in paths() if "." not in name)
+        hint = f", did you mean {' or '.join(close[:3])}?" if close else f"; it begins with one of {top}"
+        raise ValueError(f"an experiment has no field {path!r}{hint}")
+    return path
 
 
-def parse_value(name: str, text: str) -> Any:
-    """Read a field's value by its type.
+def parse_value(path: str, text: str) -> Any:
+    """Read the value of a field by its type, as `changed` takes it.
 
     Raises:
         ValueError: the text is not such a value.
     """
-    kind = FIELD_TYPES[name]
-    if kind is str:
-        return text
-    if kind is bool:
-        if text.lower() in (*TRUE_WORDS, *FALSE_WORDS):
-            return text.lower() in TRUE_WORDS
-        raise ValueError(f"{name}={text!r} is neither true nor false")
-    if kind == tuple[str, ...]:
-        return [part.strip() for part in text.split(",") if part.strip()]
     try:
-        if kind in (int, float):
-            return kind(text)
-        return [int(part) for part in text.split(",") if part.strip()]
+        return _read(paths()[path], text)
+    except ValueError as error:
+        raise ValueError(f"{path}={text!r} {error}") from None
+
+
+def _read(kind: Any, text: str) -> Any:
+    """Read text as a type.
+
+    Raises:
+        ValueError: it is not; the message goes on after the text itself.
+    """
+    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if type(None) in options and text in NONE_WORDS:
+        return None
+    kind = options[0]
+    if spec_class(kind) is not None:
+        return _read_alternative(kind, text)
+    if get_origin(kind) is tuple:
+        if spec_class(item := get_args(kind)[0]) is not None:
+            return [_read_alternative(item, part) for part in _elements(text)]
+        return [_read(item, part.strip()) for part in text.split(",") if part.strip()]
+    if kind is bool:
+        if text.lower() not in (*TRUE_WORDS, *FALSE_WORDS):
+            raise ValueError("is neither true nor false")
+        return text.lower() in TRUE_WORDS
+    try:
+        return kind(text)
     except ValueError:
-        wanted = {int: "a whole number", float: "a number"}.get(kind, "whole numbers with commas between them")
-        raise ValueError(f"{name}={text!r} is not {wanted}") from None
+        raise ValueError(f"is not {'a whole number' if kind is int else 'a number'}") from None
 
 
+def _elements(text: str) -> list[str]:
+    """Cut `Bins(7),Regress("Height_Ave_cm")` at the commas between its calls.
+
+    Raises:
+        ValueError: it is not such a list.
+    """
+    if not text:
+        return []
+    try:
+        value = ast.parse(f"({text},)", mode="eval").body
+    except SyntaxError:
+        raise ValueError("is not a list such as Bins(7),Classify('State')") from None
+    return [ast.unparse(one) for one in value.elts] if isinstance(value, ast.Tuple) else [text]
+
+
+def _read_alternative(kind: Any, text: str) -> Any:
+    """Read `EMA` as its name, `EMA(decay=0.99)` as JSON.
+
+    Raises:
+        ValueError: there is no such class, or it is not written as a call with plain values.
+    """
+    base = spec_class(kind)
+    assert base is not None
+    try:
+        call = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        call = None
+    if isinstance(call, ast.Name) and call.id in kinds_of(base):
+        return call.id
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds_of(base):
+        cls = kinds_of(base)[call.func.id]
+        given = dict(zip(field_types(cls), call.args, strict=False))
+        given |= {one.arg: one.value for one in call.keywords if one.arg}
+        values = {}
+        for name, node in given.items():
+            inner = spec_class(field_types(cls).get(name))
+            if inner is not None and not isinstance(node, ast.Constant):
+                value = _read_alternative(inner, ast.unparse(node))
+                values[name] = {KIND: value} if isinstance(value, str) and inner.abstract else value
+            else:
+                try:
+                    values[name] = ast.literal_eval(node)
+                except ValueError:
+                    raise ValueError(f"holds {name}={ast.unparse(node)}, which is not a plain value") from None
+        return ({KIND: cls.__name__} if base.abstract else {}) | values
+    raise ValueError(f"is not one of {', '.join(kinds_of(base))}, perhaps with fields: {next(iter(kinds_of(base)))}(…)")
+
+
+# %%
 def read_changes_file(path: Path) -> dict[str, Any]:
     """Return the changes in a JSON file: the object itself, or what stands under its key `changes`.
 
@@ -121,8 +198,8 @@ def read_changes_file(path: Path) -> dict[str, Any]:
         raise ValueError(f"@{path} is not JSON") from None
     values = content.get("changes", content) if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping):
-        raise ValueError(f"@{path} is not JSON object of field: value")
-    return {check_field(name): value for name, value in values.items()}
+        raise ValueError(f"@{path} is not a JSON object of path: value")
+    return {check_path(name): value for name, value in values.items()}
 
 
 def apply_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
@@ -132,14 +209,9 @@ def apply_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
         UsageError: a value is impossible.
     """
     try:
-        result = changed(experiment, changes)
+        return changed(experiment, changes)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{error}: check SET and FOLDS") from None
-    wrong = [fold for fold in result.train_folds if not 0 <= fold < result.folds]
-    if wrong and result.split != "leave_group_out":  # there each group is a fold, which the data alone knows
-        numbers = ",".join(map(str, wrong))
-        raise UsageError(f"FOLDS={numbers}: {result.name} has the folds 0 to {result.folds - 1}")
-    return result
 
 
 def parse_folds(text: str) -> dict[str, Any]:
@@ -149,6 +221,6 @@ def parse_folds(text: str) -> dict[str, Any]:
         UsageError: these are not numbers.
     """
     try:
-        return {"train_folds": parse_value("train_folds", text)} if text else {}
+        return {"data.train_folds": parse_value("data.train_folds", text)} if text else {}
     except ValueError:
         raise UsageError(f"FOLDS={text!r} are not fold numbers: write e.g. FOLDS=0,1") from None

@@ -15,6 +15,7 @@ from kernel_src.competition.metric import r2_per_target, weight_row, weighted_r2
 from kernel_src.competition.splits import fold_numbers
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.training_data import GroupSplit
 
 
 def read_submission(path: Path, image_ids: list[str]) -> np.ndarray:
@@ -34,11 +35,13 @@ def score_demo(demo: Path) -> dict[str, Any]:
     from build.demo.colour import colour_baseline
 
     experiment = EXPERIMENTS["demo"]
+    split = experiment.data.split
+    assert isinstance(split, GroupSplit)
     train = read_train(demo / "competition" / TRAIN_CSV)
     grams, groups = target_array(train), group_labels(train)
-    folds = fold_numbers(experiment.split, groups, grams.sum(1), experiment.folds, experiment.split_seed)
+    folds = fold_numbers(split.rule, groups, grams.sum(1), split.folds, split.seed)
     oof = pd.read_csv(demo / "bundle" / "oof.csv").set_index("image_id").loc[train["image_id"]]
-    oof_grams = constrain(target_array(oof), experiment.constraint)
+    oof_grams = constrain(target_array(oof), experiment.predict.constraint)
 
     hidden = read_train(demo / "hidden" / "labels.csv")
     hidden_grams = target_array(hidden)
@@ -54,5 +57,5 @@ def score_demo(demo: Path) -> dict[str, Any]:
         "floor_group_r2": group_out_floor(grams, groups),
         "colour_baseline_r2": weighted_r2(grams, colour),
         "images": {"train": len(train), "hidden": len(hidden)},
-        "folds": experiment.folds,
+        "folds": int(folds.max()) + 1,
     }

@@ -11,8 +11,9 @@ from typing import Any
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.parameters import literal
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiment import ExperimentError, checked_experiment_name
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.predictor import checked_experiment_name
+from kernel_src.recipes.spec import ExperimentError
 
 LINE_LENGTH = 120
 

@@ -171,12 +171,12 @@ def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> Templates:
     One that cannot be read is left out.
     """
     templates: Templates = {}
-    first: dict[str, Template] = {}
+    latest: dict[str, Template] = {}  # by kernel
     for card in cards:
         if _template_key(card) not in templates:
             with suppress(CheckFailed):  # whoever builds the notebook meets it again
-                templates[_template_key(card)] = template = _read_template(card, root, first.get(card.kernel))
-                first.setdefault(card.kernel, template)
+                template = _read_template(card, root, latest.get(card.kernel))
+                templates[_template_key(card)] = latest[card.kernel] = template
     return templates
 
 
@@ -202,6 +202,7 @@ def build_notebook(card: KernelCard, root: Path = ROOT, templates: Templates | N
     return Built(slug, sealed, metadata, stitched.source_sha256, main.as_posix(), card.parameters)
 
 
+@uncollected()
 def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = False) -> list[BuildResult]:
     """Bring the notebooks of `cards` up to date; one outcome per notebook, in their order.
 

@@ -19,6 +19,7 @@ from build.core.plots import dots, log_scale, plot
 from build.report.record import Record
 from build.scores.board import Expectation
 from build.scores.board_page import chart
+from build.scores.cross_validation import split_text
 from build.scores.page import Row, forest, rows_of
 from build.scores.reference_points import REFERENCE_POINTS
 from kernel_src.competition.constants import LIMIT_S, TARGETS
@@ -187,8 +188,8 @@ def _plain(value: Any) -> str:
 def _folds(record: Record) -> dict[str, Any]:
     """Return what lies in each fold, and which groups are split over several."""
     fields, comparison = record.config["experiment"], record.comparison
-    cut = f"{fields['folds']} folds by {fields['split']}, seed {fields['split_seed']}"
-    trained = fields.get("train_folds")
+    cut = split_text(fields)
+    trained = fields["data"]["train_folds"]
     cut += f", of which {_plain(trained)} trained" if trained else ""
     cut += f". {missing}" if (missing := missing_folds_text(record.config)) else ""
     folds = comparison.validation.folds[0] if comparison else None

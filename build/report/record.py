@@ -188,7 +188,7 @@ def _judged(
     own = truth.loc[[image for image in truth.index if image in file.table.index]]  # a run may train some folds only
     try:
         validation = validation_of([file], own)
-        constraint = config["experiment"]["constraint"]
+        constraint = config["experiment"]["predict"]["constraint"]
         constrained = constrain(validation.predictions[0], constraint)[None]
         comparison = compare(replace(validation, predictions=constrained), find_warnings([file], own, validation))
     except CheckFailed as failed:

@@ -125,7 +125,8 @@ def train_verb(
 
     By the training kernel itself, on all devices of the machine; goes on if it was stopped.
 
-    Example: python -m build train --experiment demo --data out/demo/competition --folds 0 --set "epochs=3 batch_size=4"
+    Example: python -m build train --experiment demo --data out/demo/competition --folds 0
+    --set "schedule.epochs=3 batch.size=4"
     """
     from build.run.training import run
 

@@ -59,7 +59,7 @@ def draw_scatter(run: Path, data: Path, picture: Path) -> None:
     config = json.loads((run / "config.json").read_bytes())
     oof = pd.read_csv(run / "oof.csv", dtype={"image_id": str})
     seen = read_train(data / TRAIN_CSV).set_index("image_id").loc[oof["image_id"]]
-    grams = constrain(oof[list(TARGETS)].to_numpy(float), config["experiment"]["constraint"])
+    grams = constrain(oof[list(TARGETS)].to_numpy(float), config["experiment"]["predict"]["constraint"])
     figure = scatter_per_target(target_array(seen), grams)
     figure.savefig(picture, dpi=110)
     plt.close(figure)

@@ -11,13 +11,15 @@ from kernel_src.runtime.weight_sources import SOURCE_OF, how_to_get
 
 def needed_by(experiment: Experiment) -> dict[str, str]:
     """Map the slug of each dataset that training mounts to what it is for."""
-    needed = {
-        experiment.starting_weights: f"starting weights of {experiment.backbone}",
-        experiment.depth: "the frozen depth model",
-        experiment.external_data: "external photographs, which "
-        f"`python -m build external {experiment.external_data} --from DOWNLOAD` makes",
-        experiment.pseudo_labels: "what `python -m build pseudo-label` leaves",
-    }
+    depth, external, pseudo = experiment.depth, experiment.data.external, experiment.data.pseudo
+    needed = {experiment.encoder.weights: f"starting weights of {experiment.encoder.timm}"}
+    if depth:
+        needed[depth.weights] = "the frozen depth model"
+    if external:
+        made_by = f"`python -m build external {external.dataset} --from DOWNLOAD`"
+        needed[external.dataset] = f"external photographs, which {made_by} makes"
+    if pseudo:
+        needed[pseudo.dataset] = "what `python -m build pseudo-label` leaves"
     return {slug: what for slug, what in needed.items() if slug}
 
 

@@ -223,5 +223,5 @@ def _failure(kernel: str, code: int, log: Path) -> Problem:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     cure = "correct the cause and give the same command again: what is trained is kept"
     if code == -9:
-        cure = f'probably out of memory: SET="batch_size=…" smaller; {cure}'
+        cure = f'probably out of memory: SET="batch.size=…" smaller; {cure}'
     return Problem(what=f"the {kernel} kernel {how}; its last lines:\n{tail}\n", where=str(log), cure=cure)

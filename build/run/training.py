@@ -70,7 +70,8 @@ def train(
     base = find_experiment(experiment_name)
     changes = parse_changes(set_values) | parse_folds(folds)
     if pseudo_labels is not None:
-        changes["pseudo_labels"] = dataset_slug(pseudo_labels)
+        slug = dataset_slug(pseudo_labels)
+        changes |= {"data.pseudo.dataset": slug} if base.data.pseudo else {"data.pseudo": {"dataset": slug}}
     experiment = apply_changes(base, changes)
     folders = [*pretrained, *([pseudo_labels] if pseudo_labels is not None else [])]
     datasets = match_datasets(needed_by(experiment), folders, "PRETRAINED=" if not quiet else "--pretrained ")
@@ -92,7 +93,7 @@ def train(
         if not (folder / CONFIG_FILE).is_file():
             forget_caches(run.cache)
             # Kaggle's session limit does not concern this machine, unless it is asked for.
-            values = {**parameters, "CHANGES": {"session_limit_s": 0.0, **changes}, "SOURCE_SHA256": run.sources}
+            values = {**parameters, "CHANGES": {"machine.limit_s": 0.0, **changes}, "SOURCE_SHA256": run.sources}
             run_kernel(run, values, links={"run": folder}, checkpoints=folder / CHECKPOINTS)
         finished = (folder / CONFIG_FILE).is_file()
         report: dict[str, Any] = {"oof_r2": None, "incomplete": "", "bundle": ""}

@@ -13,7 +13,7 @@ from build.scores.intervals import Interval, group_sums, jackknife, scores, scor
 from build.scores.oof_files import Validation
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weight_row
-from kernel_src.recipes.experiment import CONSTRAINTS
+from kernel_src.recipes.predictor import CONSTRAINTS
 
 AS_IT_IS = "as it is"
 

@@ -52,21 +52,31 @@ def cross_validation(folder: Path, tables: Sequence[Path] = TRAIN_TABLES) -> Cro
     if not (folder / OOF_FILE).is_file():
         return known
     table = find_table(folder / OOF_FILE, tables)
-    return known if table is None else _with_interval(known, folder / OOF_FILE, experiment["constraint"], table)
+    if table is None:
+        return known
+    return _with_interval(known, folder / OOF_FILE, experiment["predict"]["constraint"], table)
 
 
 def _folds(config: Mapping[str, Any]) -> str:
     experiment = config["experiment"]
     if is_frozen(experiment):
         return "every State+Sampling_Date group left out once, everything chosen inside the others"
-    total = f"{experiment['folds']} {experiment['split']} folds (seed {experiment['split_seed']})"
+    total = split_text(experiment)
     missing = ", ".join(config.get("missing_folds") or ())
     return f"{len(config['folds'])} of {total}{f', without fold {missing}, which could not be trained' * bool(missing)}"
 
 
+def split_text(experiment: Mapping[str, Any]) -> str:
+    """Say how a recipe, as JSON holds it, divides the rows into folds."""
+    split = experiment["data"]["split"]
+    if "folds" not in split:
+        return f"folds by {split['kind']}"
+    return f"{split['folds']} folds by {split['kind']}, seed {split['seed']}"
+
+
 def is_frozen(experiment: Mapping[str, Any]) -> bool:
     """Whether of a recipe, as JSON holds it, a regressor on frozen features predicts (build/search/regress/)."""
-    return bool(experiment.get("feature_poolings"))
+    return bool(experiment["head"].get("kind") == "RegressorHead")
 
 
 def is_competitions_own(means_g: Mapping[str, float]) -> bool:

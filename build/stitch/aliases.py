@@ -17,16 +17,23 @@ from build.stitch.placement import removable
 from build.stitch.scopes import Scope, Use
 
 
-def rewrite(module: Module, plan: Plan, library: Library) -> Draft:
+def rewrite(module: Module, library: Library) -> Draft:
     """Return the module's text without its imports of ours and with every name as the notebook has it."""
     draft = Draft(module)
-    modules = {found.name for found in plan.modules}
     aliases = {one.bound for one in library.imports(module) if one.meaning.kind == "module"}
     for use in (use for use in module.names.uses if use.name in aliases):
-        _follow(use, module, library, modules, draft)
+        _follow(use, module, library, draft)
     _quoted(module, library)
     _remove(module, library, draft)
     return draft
+
+
+def refuse_absent(draft: Draft, plan: Plan, library: Library) -> None:
+    """A module whose names are taken is in the notebook only where something imports it."""
+    there = {module.name for module in plan.modules}
+    for name, node in draft.named:
+        if name not in there:
+            library.refuse(draft.module.at(node), f"{name} is used but never imported", f"import {name}")
 
 
 # -- attribute access ----------------------------------------------------------------------------------------------
@@ -40,7 +47,7 @@ def _alias_of(name: str, use_scope: Scope, module: Module, library: Library) -> 
     return None
 
 
-def _follow(use: Use, module: Module, library: Library, modules: set[str], draft: Draft) -> None:
+def _follow(use: Use, module: Module, library: Library, draft: Draft) -> None:
     name = use.name
     imported = _alias_of(name, use.scope.holder(name), module, library)
     if imported is None or imported.site.typing_only or not isinstance(use.node.ctx, ast.Load):
@@ -54,9 +61,8 @@ def _follow(use: Use, module: Module, library: Library, modules: set[str], draft
         if meaning.kind == "module":
             current = meaning.module
             continue
-        if current not in modules:
-            library.refuse(module.at(use.node), f"{current} is used but never imported", f"import {current}")
-        elif not isinstance(attribute.ctx, ast.Load):
+        draft.named.append((current, use.node))
+        if not isinstance(attribute.ctx, ast.Load):
             library.refuse(
                 module.at(use.node),
                 f"changes {current}.{attribute.attr} from outside",

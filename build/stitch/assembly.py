@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
 from build.stitch.ipython_differences import is_suspicious, transformed
 from build.stitch.modules import uncollected
-from build.stitch.notebook import to_bytes
+from build.stitch.notebook import Cell, to_bytes
 from build.stitch.template import Stitched, Template, read_template
 
 
@@ -59,8 +58,9 @@ def _validate(stitched: Stitched) -> None:
     """Ask nbformat whether the file is a notebook, and IPython whether it would leave every cell as it is."""
     problems = []
     # The schema asks of a text only that it is one: notebooks that differ by their texts alone are asked about once.
-    bare = [replace(cell, source="", lines=()) for cell in stitched.cells]
-    refusal = _refusal(to_bytes(bare, stitched.sources[-1], ""))
+    refusal = _refusal(
+        tuple((one.id, one.kind, one.where, one.ordinal, one.tags, one.folded) for one in stitched.cells)
+    )
     if refusal:
         problems.append(Problem(what=f"nbformat refuses the notebook: {refusal}", where=stitched.sources[-1]))
     for cell in stitched.cells:
@@ -79,12 +79,13 @@ def _validate(stitched: Stitched) -> None:
 
 
 @lru_cache(maxsize=64)
-def _refusal(notebook: bytes) -> str:
-    """Return why nbformat refuses a notebook; nothing when it takes it."""
+def _refusal(cells: tuple[tuple[str, str, str, int, tuple[str, ...], bool], ...]) -> str:
+    """Return why nbformat refuses a notebook of cells such as these, but for their text; nothing when it takes it."""
     import nbformat
 
+    bare = [Cell(id_, kind, "", where, ordinal, tags, folded=fold) for id_, kind, where, ordinal, tags, fold in cells]
     try:
-        nbformat.validate(json.loads(notebook))
+        nbformat.validate(json.loads(to_bytes(bare, "", "")))
     except nbformat.ValidationError as error:
         return str(error.message)
     return ""

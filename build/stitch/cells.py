@@ -93,7 +93,7 @@ def _is_free(comment: Comment, module: Module, library: Library) -> bool:
 def first_line(statement: ast.stmt) -> int:
     """Return a statement's first line, decorators included."""
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
-    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+    return decorators[0].lineno if decorators else statement.lineno
 
 
 def _body_start(lines: list[str]) -> int:

@@ -11,7 +11,7 @@ from build.stitch.library import Library
 from build.stitch.module_context import named
 from build.stitch.modules import Meaning, Module
 from build.stitch.order import Plan, is_gathered
-from build.stitch.scopes import Binding
+from build.stitch.scopes import Binding, Use
 
 
 def refuse_collisions(plan: Plan, library: Library) -> None:
@@ -19,20 +19,16 @@ def refuse_collisions(plan: Plan, library: Library) -> None:
     _different_meanings(plan, library)
     _borrowed_names(plan, library)
     for module in plan.everything:
-        _rebound_imports(module, library)
-        _snapshots(module, library)
+        library.once(_rebound_imports, module)
+        library.once(_snapshots, module)
 
 
 def _different_meanings(plan: Plan, library: Library) -> None:
     homes: dict[str, dict[Meaning, tuple[Module, Binding]]] = {}
     for module in plan.everything:
-        for name, bindings in module.names.module.bound.items():
-            meaning = named(library, module, name)
-            if meaning is None or (name == "__all__" and _is_plain_all(plan)):
-                continue
-            own = meaning.kind == "name" and meaning.module == module.name
-            place = next((one for one in bindings if own and one.how == "value"), bindings[0])
-            homes.setdefault(name, {}).setdefault(meaning, (module, place))
+        for name, meaning, place in library.once(_bound_meanings, module):
+            if name != "__all__" or not _is_plain_all(plan):
+                homes.setdefault(name, {}).setdefault(meaning, (module, place))
     for name, meanings in homes.items():
         if len(meanings) < 2:
             continue
@@ -44,6 +40,18 @@ def _different_meanings(plan: Plan, library: Library) -> None:
             else:
                 what = f"{name} means {_say(meaning)} here and {_say(first_meaning)} in {first.at(first_binding.node)}"
             library.refuse(where, what, "rename one of them")
+
+
+def _bound_meanings(module: Module, library: Library) -> list[tuple[str, Meaning, Binding]]:
+    """Return each name that a module binds, with what it means and where it is bound."""
+    found = []
+    for name, bindings in module.names.module.bound.items():
+        meaning = named(library, module, name)
+        if meaning is not None:
+            own = meaning.kind == "name" and meaning.module == module.name
+            place = next((one for one in bindings if own and one.how == "value"), bindings[0])
+            found.append((name, meaning, place))
+    return found
 
 
 def _say(meaning: Meaning) -> str:
@@ -67,13 +75,9 @@ def _borrowed_names(plan: Plan, library: Library) -> None:
             if bindings and name != "__all__":
                 owners.setdefault(name, (module, bindings[0]))
     for module in plan.everything:
-        for use in module.names.uses:
+        for use in library.once(_unbound_uses, module):
             name = use.name
-            if name not in owners or use.typing_only or name in module.names.module.bound:
-                continue
-            scope = use.scope.holder(name)
-            # A class body that binds the name still reads the module's until it does.
-            if scope.kind != "module" and not (scope.kind == "class" and isinstance(use.node.ctx, ast.Load)):
+            if name not in owners:
                 continue
             owner, binding = owners[name]
             kind = "the builtin" if hasattr(builtins, name) else "a name that this module does not define"
@@ -82,6 +86,19 @@ def _borrowed_names(plan: Plan, library: Library) -> None:
                 f"{name} is {kind} here, but in the notebook it is the one of {owner.at(binding.node)}",
                 "rename that one, or import it",
             )
+
+
+def _unbound_uses(module: Module, library: Library) -> list[Use]:
+    """Return where a module mentions names of the module level that it does not bind: builtins, or nothing."""
+    found = []
+    for use in module.names.uses:
+        if use.typing_only or use.name in module.names.module.bound:
+            continue
+        scope = use.scope.holder(use.name)
+        # A class body that binds the name still reads the module's until it does.
+        if scope.kind == "module" or (scope.kind == "class" and isinstance(use.node.ctx, ast.Load)):
+            found.append(use)
+    return found
 
 
 def _rebound_imports(module: Module, library: Library) -> None:

@@ -45,6 +45,7 @@ class Draft:
     gone: dict[int, list[str]] = field(default_factory=dict)
     renamed: dict[int, str] = field(default_factory=dict)
     values: dict[int, str] = field(default_factory=dict)
+    named: list[tuple[str, ast.Name]] = field(default_factory=list)  # modules of which names are taken, and where
 
     def replace(self, node: ast.AST, text: str) -> None:
         """Replace an expression."""

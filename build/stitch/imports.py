@@ -4,9 +4,8 @@ The order of third-party imports is kept because some packages change others whe
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from build.stitch.cells import first_line
 from build.stitch.library import Imported, Library
 from build.stitch.modules import Module
 from build.stitch.order import Part, Plan, is_gathered, is_third_party
@@ -15,19 +14,30 @@ from build.stitch.purity import annotations
 LINE_LENGTH = 120
 
 
-def standard_library_lines(plan: Plan, library: Library) -> list[str]:
+def gathered_imports(plan: Plan, library: Library) -> list[Imported]:
+    """Return the imports that move to the gathered cells, in the order in which they run."""
+    found: list[Imported] = []
+    for step in plan.steps:
+        if isinstance(step, Module):
+            found += filter(is_gathered, library.imports(step))
+        elif isinstance(step, Part):
+            own = [one for one in library.imports(plan.main) if step.first <= one.site.node.lineno <= step.last]
+            found += filter(is_gathered, own)
+    return found
+
+
+def standard_library_lines(gathered: Iterable[Imported], plan: Plan, library: Library) -> list[str]:
     """Return the lines of the first code cell: `from __future__` first, then each import once, sorted."""
-    gathered = [one for one in _gathered(plan, library) if not is_third_party(one)]
     future = ["from __future__ import annotations"] if _wants_future(plan, library) else []
-    lines = _render(gathered)
+    lines = _render([one for one in gathered if not is_third_party(one)])
     plain = sorted(line for line in lines if line.startswith("import "))
     froms = sorted((line for line in lines if not line.startswith("import ")), key=lambda line: line.split()[1])
     return [*future, *([""] if future and lines else []), *wrapped(plain + froms)]
 
 
-def third_party_lines(plan: Plan, library: Library) -> list[str]:
+def third_party_lines(gathered: Iterable[Imported]) -> list[str]:
     """Return the lines of the third-party cell, each import once, in the order of their first run."""
-    return wrapped(_render([one for one in _gathered(plan, library) if is_third_party(one)]))
+    return wrapped(_render([one for one in gathered if is_third_party(one)]))
 
 
 def third_party_names(plan: Plan, library: Library) -> tuple[str, ...]:
@@ -39,28 +49,6 @@ def third_party_names(plan: Plan, library: Library) -> tuple[str, ...]:
         if not one.runs and not one.site.typing_only and is_third_party(one)
     }
     return tuple(sorted(names))
-
-
-def _gathered(plan: Plan, library: Library) -> list[Imported]:
-    """Return the gathered imports in the notebook's order."""
-    found = []
-    for module, statement in statements(plan):
-        for imported in library.imports(module):
-            if imported.site.node is statement and is_gathered(imported):
-                found.append(imported)
-    return found
-
-
-def statements(plan: Plan) -> Iterator[tuple[Module, ast.stmt]]:
-    """Yield every module-level statement in the order in which the notebook runs it."""
-    for step in plan.steps:
-        if isinstance(step, Module):
-            for node in step.tree.body:
-                yield step, node
-        elif isinstance(step, Part):
-            for node in plan.main.tree.body:
-                if step.first <= first_line(node) <= step.last and step.segment.kind == "code":
-                    yield plan.main, node
 
 
 def _render(gathered: list[Imported]) -> list[str]:
@@ -103,7 +91,7 @@ def _wants_future(plan: Plan, library: Library) -> bool:
     ]
     with_it = [module for module, _, names in futures if "annotations" in names]
     for module in plan.everything if with_it else []:
-        annotation = next((node for node, _ in module.names.nodes if _is_annotated(node)), None)
+        annotation = next((node for node in module.names.nodes if _is_annotated(node)), None)
         if module not in with_it and annotation is not None:
             library.refuse(
                 module.at(annotation),

@@ -6,14 +6,16 @@ same in both.
 
 import ast
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from build.core.errors import Problem
 from build.stitch.modules import STANDARD_LIBRARY, Meaning, Module, empty_package, parse
 from build.stitch.scopes import Site
 
+T = TypeVar("T")
 _OF_A_PART = re.compile(r"# part: (\w+)$")  # behind an import: the notebook has it only where it has the part
 
 
@@ -37,8 +39,8 @@ class Library:
     root: Path
     parts: frozenset[str] | None = None  # of the optional ones, those that the notebook has; None: all
     problems: list[Problem] = field(default_factory=list)
-    kept: dict[tuple[str, str], Any] = field(default_factory=dict)  # rule, module → what the sources alone decide
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
+    _found: dict[tuple[Callable[..., Any], str], Any] = field(default_factory=dict)  # by `once`
     _files: dict[str, Path | None] = field(default_factory=dict)
     _imports: dict[str, list[Imported]] = field(default_factory=dict)
     _ours: dict[str, bool] = field(default_factory=dict)
@@ -50,6 +52,13 @@ class Library:
         problem = Problem(what=what, where=where, cure=cure)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def once(self, find: Callable[[Module, "Library"], T], module: Module) -> T:
+        """Return what `find` says of a module, asked once: it may depend on the sources, not on the parts or a plan."""
+        key = (find, module.name)
+        if key not in self._found:
+            self._found[key] = find(module, self)
+        return cast(T, self._found[key])
 
     # -- finding ----------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,10 @@ def _is_markdown(step: Step) -> bool:
     return isinstance(step, Part) and step.segment.kind == "markdown"
 
 
+def _does_nothing(module: Module, library: Library) -> bool:
+    return all(is_inert(node, module, library) for node in module.tree.body)
+
+
 def make_plan(library: Library, main: Module, segments: list[Segment]) -> Plan:
     """Walk the script's statements; everything that the order forbids is noted as a problem."""
     walk = _Walk(library, main)
@@ -130,7 +134,7 @@ class _Walk:
         for step in steps:
             names = self.needs[step.name] if isinstance(step, Module) else set()
             needs[step] = {one for one in steps if isinstance(one, Module) and one.name in names}
-            if not isinstance(step, Module) or not self.is_inert(step):
+            if not isinstance(step, Module) or not self.library.once(_does_nothing, step):
                 needs[step] |= last
                 last = {step}
             elif self.gathers(step):
@@ -149,12 +153,6 @@ class _Walk:
             order.append(step)
             left.remove(step)
         return order
-
-    def is_inert(self, module: Module) -> bool:
-        key = ("inert", module.name)
-        if key not in self.library.kept:
-            self.library.kept[key] = all(is_inert(node, module, self.library) for node in module.tree.body)
-        return bool(self.library.kept[key])
 
     def gathers(self, module: Module) -> bool:
         return any(is_gathered(one) and is_third_party(one) for one in self.library.imports(module))

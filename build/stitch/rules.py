@@ -87,7 +87,7 @@ def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
 
 
 def _module_names(module: Module, context: ModuleContext) -> None:
-    tests = [node.test for node, _ in module.names.nodes if is_main_guard(node)]  # type: ignore[attr-defined]
+    tests = [node.test for node in module.names.nodes if is_main_guard(node)]  # type: ignore[attr-defined]
     guards = {id(side) for test in tests for side in (test.left, test.comparators[0])}
     for use in module.names.uses:
         name = use.name
@@ -104,14 +104,14 @@ def _module_names(module: Module, context: ModuleContext) -> None:
 
 
 def _attributes(module: Module, context: ModuleContext) -> None:
-    for node, _ in module.names.nodes:
+    for node in module.names.nodes:
         attribute = node.attr if isinstance(node, ast.Attribute) else None
         if attribute in {"__module__", "__globals__", "f_globals"}:
             context.refuse(module.at(node), f".{attribute} differs in a notebook", "write the value as text")
 
 
 def _tricks(module: Module, context: ModuleContext) -> None:
-    called = {id(node.func): node for node, _ in module.names.nodes if isinstance(node, ast.Call)}
+    called = {id(node.func): node for node in module.names.nodes if isinstance(node, ast.Call)}
     for use in module.names.uses:
         name = use.name
         if use.scope.holder(name).kind != "module" or module.runtime(name):
@@ -166,7 +166,7 @@ def _judge(module: Module, context: ModuleContext, node: ast.AST, path: str) -> 
 
 def _arguments(module: Module, context: ModuleContext) -> None:
     """`parser.parse_args()` reads the kernel's own command line."""
-    for node, _ in module.names.nodes:
+    for node in module.names.nodes:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -203,13 +203,13 @@ def _paths_in(tree: ast.Module, names: Names) -> list[tuple[int, str, str]]:
     """Return each text that may be a path relative to the sources: its line, as it is written, in its usual form."""
     documented = {
         id(node.body[0].value)
-        for node, _ in [*names.nodes, (tree, None)]
+        for node in [tree, *names.nodes]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
     found = []
-    for node, _ in names.nodes:
+    for node in names.nodes:
         text = _path_text(node)
         if text is None or id(node) in documented:
             continue
@@ -241,7 +241,7 @@ def _hooks(module: Module, context: ModuleContext) -> None:
 
 
 def _new_syntax(module: Module, context: ModuleContext) -> None:
-    for node, _ in module.names.nodes:
+    for node in module.names.nodes:
         if getattr(node, "type_params", None) or type(node).__name__ == "TypeAlias":
             context.refuse(
                 module.at(node), "type parameters need Python 3.12; the kit runs from 3.11 on", "use TypeVar"
@@ -256,7 +256,7 @@ def _typing_flag(module: Module, context: ModuleContext) -> None:
         if "typing.TYPE_CHECKING" in dotted(use, module, context):
             context.refuse(module.at(use.node), "sets TYPE_CHECKING", "leave it to the type checker")
     roots = {
-        id(root_of(node.test)) for node, _ in module.names.nodes if isinstance(node, ast.If) and is_typing_guard(node)
+        id(root_of(node.test)) for node in module.names.nodes if isinstance(node, ast.If) and is_typing_guard(node)
     }
     for use in module.names.uses:
         if id(use.node) in roots and "typing.TYPE_CHECKING" not in dotted(use, module, context):

@@ -44,7 +44,7 @@ class Scope:
         return scope
 
 
-@dataclass(eq=False, frozen=True)
+@dataclass(eq=False, frozen=True, slots=True)
 class Site:
     """One import statement and what surrounds it."""
 
@@ -65,7 +65,7 @@ class Site:
         return any(isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef) for parent in self.parents)
 
 
-@dataclass(eq=False, frozen=True)
+@dataclass(eq=False, frozen=True, slots=True)
 class Binding:
     """One place where a scope gives a name a value (or deletes it)."""
 
@@ -78,7 +78,7 @@ class Binding:
     through_global: bool = False  # by a function that declares the name global
 
 
-@dataclass(eq=False, frozen=True)
+@dataclass(eq=False, frozen=True, slots=True)
 class Use:
     """One mention of a name, with the attributes that follow it: `p.mod.score` is `p` with [`mod`, `score`]."""
 
@@ -98,7 +98,7 @@ class Names:
     module: Scope
     sites: list[Site] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
-    nodes: list[tuple[ast.AST, Scope]] = field(default_factory=list)
+    nodes: list[ast.AST] = field(default_factory=list)
     guards: list[ast.If] = field(default_factory=list)  # `if __name__ == "__main__"` at module level
     quoted: list[tuple[ast.Constant, Scope, bool]] = field(default_factory=list)  # annotations in quotes, typing-only?
 

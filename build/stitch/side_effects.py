@@ -6,13 +6,12 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from itertools import chain
 
 from build.stitch.cells import first_line
-from build.stitch.imports import statements
 from build.stitch.library import Library
 from build.stitch.modules import Module
-from build.stitch.order import THIRD_PARTY, Plan, is_gathered, is_third_party
+from build.stitch.order import THIRD_PARTY, Part, Plan, is_gathered, is_third_party
 from build.stitch.rules import dotted, root_of
 from build.stitch.scopes import Use
 
@@ -20,6 +19,7 @@ _SURROUNDINGS = frozenset(
     "os.environ os.putenv os.unsetenv os.chdir os.system sys.path sys.meta_path sys.path_hooks site.addsitedir "
     "subprocess resource.setrlimit".split()
 )
+_PACKAGES = frozenset(path.split(".")[0] for path in _SURROUNDINGS)
 _READING = frozenset("get keys items values copy".split())
 
 Name = tuple[str, str]  # module, name
@@ -30,12 +30,12 @@ class _Mentions:
     """What concerns the surroundings in one module, by line."""
 
     changes: list[int]  # lines that change them
-    names: list[tuple[int, Name]]  # lines that mention a name of ours
+    names: dict[Name, list[int]]  # lines that mention a name of ours
 
 
 def check_import_order(plan: Plan, library: Library) -> None:
     """Refuse a third-party import that the gathered cell would run before code that changes its surroundings."""
-    mentions = {module.name: _find(module, library) for module in plan.everything}
+    mentions = {module.name: library.once(_find, module) for module in plan.everything}
     if not any(found.changes for found in mentions.values()):
         return
     tainted = _tainted_names(plan, mentions)
@@ -43,7 +43,8 @@ def check_import_order(plan: Plan, library: Library) -> None:
     seen: set[str] = set()
     changed = ""
     for module, statement in _from_gathering_on(plan):
-        for imported in library.imports(module):
+        is_import = isinstance(statement, ast.Import | ast.ImportFrom)
+        for imported in library.imports(module) if is_import else []:
             if imported.site.node is not statement or not is_gathered(imported) or not is_third_party(imported):
                 continue
             if changed and imported.meaning.module not in seen:
@@ -53,14 +54,20 @@ def check_import_order(plan: Plan, library: Library) -> None:
                     "move the import, or that code, before the first third-party import",
                 )
             seen.add(imported.meaning.module)
-        runs = not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom)
-        if not changed and runs and _spans_one_of(lines[module.name], statement):
+        runs = not is_import and not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
+        if lines[module.name] and not changed and runs and _spans_one_of(lines[module.name], statement):
             changed = module.at(statement)
 
 
 def _from_gathering_on(plan: Plan) -> Iterator[tuple[Module, ast.stmt]]:
-    if THIRD_PARTY in plan.steps:
-        yield from statements(Plan(plan.main, plan.modules, plan.steps[plan.steps.index(THIRD_PARTY) :]))
+    """Yield every module-level statement below the third-party imports, in the order in which they run."""
+    first = plan.steps.index(THIRD_PARTY) if THIRD_PARTY in plan.steps else len(plan.steps)
+    for step in plan.steps[first:]:
+        if isinstance(step, Module):
+            yield from ((step, node) for node in step.tree.body)
+        elif isinstance(step, Part):
+            own = (node for node in plan.main.tree.body if step.first <= first_line(node) <= step.last)
+            yield from ((plan.main, node) for node in own)
 
 
 def _tainted_names(plan: Plan, mentions: dict[str, _Mentions]) -> set[Name]:
@@ -81,7 +88,7 @@ def _tainted_names(plan: Plan, mentions: dict[str, _Mentions]) -> set[Name]:
 
 
 def _changing_lines(mentions: _Mentions, tainted: set[Name]) -> list[int]:
-    return [*mentions.changes, *(line for line, name in mentions.names if name in tainted)]
+    return [*mentions.changes, *chain.from_iterable(mentions.names[name] for name in mentions.names.keys() & tainted)]
 
 
 def _spans_one_of(lines: list[int], statement: ast.stmt) -> bool:
@@ -89,22 +96,19 @@ def _spans_one_of(lines: list[int], statement: ast.stmt) -> bool:
 
 
 def _find(module: Module, library: Library) -> _Mentions:
-    key = ("side effects", module.name)
-    if key in library.kept:
-        return cast(_Mentions, library.kept[key])
-    changes, names = [], []
-    reads = _reading(module)
+    changes, names = list[int](), dict[Name, list[int]]()
+    outside = {one.bound for one in library.imports(module) if one.meaning.module.split(".")[0] in _PACKAGES}
+    reads = _reading(module) if outside else set()
     for use in module.names.uses:
         meaning = library.meaning(module.name, use.name)
         if meaning is not None and meaning.kind != "outside":
             for attribute in use.attributes:
                 if meaning.kind == "module":
                     meaning = library.attribute(meaning.module, attribute.attr) or meaning
-            names.append((use.node.lineno, (meaning.module, meaning.name)))
-        elif _changes(use, module, library, reads):
+            names.setdefault((meaning.module, meaning.name), []).append(use.node.lineno)
+        elif use.name in outside and _changes(use, module, library, reads):
             changes.append(use.node.lineno)
-    library.kept[key] = _Mentions(changes, names)
-    return library.kept[key]
+    return _Mentions(changes, names)
 
 
 def _changes(use: Use, module: Module, library: Library, reads: set[int]) -> bool:
@@ -119,7 +123,7 @@ def _changes(use: Use, module: Module, library: Library, reads: set[int]) -> boo
 def _reading(module: Module) -> set[int]:
     """Return the names at the root of what is only read: `os.environ["X"]`, `"X" in os.environ`."""
     found = set()
-    for node, _ in module.names.nodes:
+    for node in module.names.nodes:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
             found.add(id(root_of(node.value)))
         elif isinstance(node, ast.Compare):

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.stitch.aliases import rewrite
+from build.stitch.aliases import refuse_absent, rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
 from build.stitch.drafts import Draft, Line, require_equal
-from build.stitch.imports import standard_library_lines, third_party_lines, third_party_names
+from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
 from build.stitch.library import Library
 from build.stitch.modules import MAIN, Module
@@ -102,7 +102,7 @@ def read_template(
     """Read a script and what it needs; of sources that were built before no rule is asked again.
 
     Of the optional parts it holds those that the parameter `PARTS` names, all where nothing is said. What `like`, the
-    same script with other parts, has read and judged of the sources a moment ago is not read and judged again.
+    same script with other parts, has read, judged and rewritten of the sources a moment ago is taken as it is.
 
     What breaks a rule is said when the template is filled.
 
@@ -116,9 +116,9 @@ def read_template(
     if not main.is_file():
         raise UsageError(f"no script at {main}")
     parts = parts_in(parameters or {})
-    library, judged = Library(root, None if parts is None else frozenset(parts)), set[Module]()
-    if like is not None and not like.library.problems:
-        library, judged = replace(like.library, parts=library.parts, problems=[]), set(like.plan.everything)
+    library = Library(root, None if parts is None else frozenset(parts))
+    if like is not None and not like.library.problems:  # which are said once
+        library = replace(like.library, parts=library.parts, problems=[])
     package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
     script = library.modules.get(MAIN) or library.read(main, MAIN, package)
     if script is None:
@@ -130,27 +130,26 @@ def read_template(
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
-            if module not in judged:
-                refuse_in(module, library)
+            library.once(refuse_in, module)
         refuse_collisions(plan, library)
         check_import_order(plan, library)
-    standard, third = standard_library_lines(plan, library), third_party_lines(plan, library)
-    drafts = {module.name: rewrite(module, plan, library) for module in plan.everything}
+    gathered = gathered_imports(plan, library)
+    standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)
+    for module in plan.everything:
+        refuse_absent(library.once(rewrite, module), plan, library)
+    draft = library.once(rewrite, script)
     steps: list[tuple[Part | None, list[Cell], Proof]] = []
-    proofs: dict[str, Proof] = {module.name: [] for module in plan.modules}
     chapters = _Chapters(plan, library)
     for number, step in enumerate(plan.layout):
         if isinstance(step, Module):
-            cells, proofs[step.name] = _module_cells(step, drafts[step.name], library, chapters.title(step))
+            cells = library.once(_module_cells, step)
             steps.append((None, [*(chapters.heading(number) if cells else []), *cells], []))
         elif isinstance(step, Part):
             chapters.leave()
-            steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, drafts[MAIN], library))))
+            steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, draft, library))))
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
-    for module in plan.modules if not library.problems else []:
-        require_equal(drafts[module.name], proofs[module.name], library)
-    return Template(library, plan, segments, drafts[MAIN], steps, standard, third_party_names(plan, library))
+    return Template(library, plan, segments, draft, steps, standard, third_party_names(plan, library))
 
 
 def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -208,19 +207,22 @@ def _has_parameters(part: Part) -> bool:
     return "parameters" in part.segment.tags
 
 
-def _module_cells(module: Module, draft: Draft, library: Library, chapter: bool) -> tuple[list[Cell], Proof]:
+def _module_cells(module: Module, library: Library) -> list[Cell]:
     """Return a library module's cells: its docstring, then its code; nothing when nothing but imports is left.
 
     In a chapter a module's heading is one level below it, and a package's own docstring is the chapter's.
     """
+    draft, chapter = library.once(rewrite, module), _has_chapter(module, library)
     if all(id(node) in draft.gone and not draft.gone[id(node)] for node in module.tree.body):
-        return [], []
+        return []
     cells, proof = [] if chapter and module.is_package else _docstring_cell(module, lower=chapter), Proof()
     for segment in cut(module, library):
         more, proved = _part_cells(Part(segment, 1, segment.first, segment.last), draft, library)
         cells += more
         proof += proved
-    return cells, proof
+    if not library.problems:
+        require_equal(draft, proof, library)
+    return cells
 
 
 def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell], Proof]:
@@ -267,11 +269,6 @@ class _Chapters:
         self.inside = ""  # the package in which the notebook is
         self.times: dict[str, int] = {}  # package → how often its chapter has begun
 
-    def title(self, module: Module) -> bool:
-        """Whether a module's package has a chapter."""
-        package = self.library.load(package_of(module))
-        return package is not None and package.is_package and bool(_heading(_docstring(package))[0])
-
     def leave(self) -> None:
         """Go on with the script."""
         self.inside = ""
@@ -284,7 +281,7 @@ class _Chapters:
         if package is None or package.name == self.inside:
             return []
         self.inside = package.name
-        if not self.title(module):
+        if not _has_chapter(module, self.library):
             return []
         times = self.times[package.name] = self.times.get(package.name, 0) + 1
         text = _docstring(package)
@@ -302,6 +299,12 @@ class _Chapters:
             return False
         found = _heading(markdown(self.plan.main, part.segment))
         return 0 < len(found[0]) <= level
+
+
+def _has_chapter(module: Module, library: Library) -> bool:
+    """Whether a module's package has a chapter."""
+    package = library.load(package_of(module))
+    return package is not None and package.is_package and bool(_heading(_docstring(package))[0])
 
 
 def _docstring_cell(module: Module, *, lower: bool = False, folded: bool = False) -> list[Cell]:

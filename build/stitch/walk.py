@@ -90,7 +90,7 @@ class _Walker:
             self.names.guards.append(node)
             self.visit_all(node.orelse, node)
             return
-        self.names.nodes.append((node, self.scope))
+        self.names.nodes.append(node)
         method = getattr(self, f"_{type(node).__name__}", None)
         if method is not None:
             method(node)
@@ -129,7 +129,7 @@ class _Walker:
         while isinstance(chain[0].value, ast.Attribute):
             chain.insert(0, chain[0].value)
         if isinstance(chain[0].value, ast.Name):
-            self.names.nodes.extend((link, self.scope) for link in chain[:-1])
+            self.names.nodes += chain[:-1]
             self.use(chain[0].value, tuple(chain))
         else:
             self.visit(node.value)

@@ -185,8 +185,7 @@ def _synced(before: State, root: Path, say: Callable[[str], object]) -> State:
 
 def _build(followed: Cards, root: Path) -> list[str]:
     try:
-        with uncollected():
-            outcomes = build_notebooks(followed.follow(), root)
+        outcomes = build_notebooks(followed.follow(), root)
     except (CheckFailed, UsageError) as wrong:
         return [f"NOT BUILT   {line}" for line in str(wrong).splitlines()]
     return [f"{outcome.state:<11} {outcome.path}" for outcome in outcomes if outcome.state != "up to date"]

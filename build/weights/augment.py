@@ -34,8 +34,8 @@ def contact_sheet(
     from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.randomness import seed_at
 
-    preprocessing = preprocessing_of(experiment.backbone)
-    picture = resize_rgb(photograph, preprocessing.framing(experiment.image_size_px))
+    preprocessing = preprocessing_of(experiment.encoder.timm)
+    picture = resize_rgb(photograph, preprocessing.framing(experiment.pictures.canvas_px))
     maps = None
     if depth_folder is not None:
         estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
@@ -46,7 +46,7 @@ def contact_sheet(
         picture[None],
         np.zeros((1, len(TARGETS))),
         np.arange(1),
-        experiment.augmentation,
+        experiment.augment.preset,
         seed_at(experiment.seed, "fold", 0),
         depth_maps=maps,
     )

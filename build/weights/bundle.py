@@ -170,11 +170,12 @@ def check_depth(config: Mapping[str, Any], run: Path) -> None:
     lacking = [key for key in ("weights", "config", "sha256") if not entry.get(key)]
     if lacking:
         raise UsageError(f"{run / CONFIG_FILE}: the entry depth lacks {', '.join(lacking)}: let the training finish")
+    source = config["experiment"]["depth"]["weights"]
     if lost := [name for name in (entry["weights"], entry["config"]) if not (run / name).is_file()]:
-        raise UsageError(f"{run} lacks {', '.join(lost)}: copy it from the dataset {config['experiment']['depth']}")
+        raise UsageError(f"{run} lacks {', '.join(lost)}: copy it from the dataset {source}")
     if (found := sha256_of(run / entry["weights"])) != entry["sha256"]:
         what = f"sha256 {found[:12]}…, the folds were trained beside {entry['sha256'][:12]}…"
-        cure = f"put back the file of the dataset {config['experiment']['depth']} that the training used"
+        cure = f"put back the file of the dataset {source} that the training used"
         raise CheckFailed([Problem(what=what, where=str(run / entry["weights"]), cure=cure)])
 
 
@@ -213,11 +214,11 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
     from kernel_src.competition.constants import TARGETS, TRAIN_CSV
     from kernel_src.competition.tables import read_train
     from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE
-    from kernel_src.recipes.experiment import experiment_from_json
+    from kernel_src.recipes.experiment import Experiment
     from kernel_src.runtime.device import check_device
     from kernel_src.training.runs import OOF_FILE, out_of_fold_r2, predict_out_of_fold
 
-    experiment = experiment_from_json(config["experiment"])
+    experiment = Experiment.from_json(config["experiment"])
     train = read_train(data / TRAIN_CSV)
     before = pd.read_csv(run / OOF_FILE)
     with tempfile.TemporaryDirectory() as scratch:

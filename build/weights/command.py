@@ -112,9 +112,9 @@ def _print_description(d: "Description", experiment: "Experiment") -> None:
         seen_by, bundle = "the regressor", "bundle: the regressor alone, some MB, known once it is fitted"
     training = "training: no GPU is needed"
     if d.training_bytes:
-        steps = experiment.accumulate_steps
+        steps = experiment.batch.accumulate
         training = (
-            f"training: {d.training_bytes / 1e9:.1f} GB of each GPU ({experiment.machine_shape}) with "
+            f"training: {d.training_bytes / 1e9:.1f} GB of each GPU ({experiment.machine.shape}) with "
             f"{d.images_at_once} photographs at once{f', {steps} batches a step' * (steps > 1)}; measured on "
             "fake tensors, without the CUDA context and workspaces of about 1 GB"
         )
@@ -180,7 +180,7 @@ def augment_verb(
     place.parent.mkdir(parents=True, exist_ok=True)
     encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
     write_atomically(place, lambda draft: draft.write_bytes(encoded.tobytes()))
-    preset = EXPERIMENTS[experiment].augmentation
+    preset = EXPERIMENTS[experiment].augment.preset
     if as_json:
         print_json({"file": str(place), "experiment": experiment, "augmentation": preset, "pictures": count})
     else:

@@ -121,14 +121,14 @@ def _store_backbone(row: WeightSource, tensors: "dict[str, torch.Tensor]", folde
     from kernel_src.models.hub_names import timm_names
     from kernel_src.models.model import BiomassNet
     from kernel_src.models.starting_weights import load_starting_weights
-    from kernel_src.recipes.experiment import Experiment
+    from kernel_src.recipes.network import Encoder
+    from kernel_src.recipes.pictures import Pictures
+    from kernel_src.recipes.predictor import Predictor
     from kernel_src.runtime.files import WeightsError
     from kernel_src.training.checkpoint import save_tensors
 
     size_px = _native_size_px(row.serves[0])
-    model = BiomassNet(
-        Experiment(name="weights", backbone=row.serves[0], image_height_px=size_px, image_width_px=size_px)
-    )
+    model = BiomassNet(Predictor(name="weights", encoder=Encoder(row.serves[0]), pictures=Pictures(size_px, size_px)))
     try:
         named = timm_names(tensors)
     except RuntimeError as error:  # parts that belong together and have other sizes

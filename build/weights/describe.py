@@ -89,14 +89,14 @@ def describe(experiment: Experiment) -> Description:
 
     from build.weights.random_weights import DEPTH_SMALL
     from kernel_src.bundle.bundles import framings_of
-    from kernel_src.data.symmetries import views
+    from kernel_src.data.trained_views import views
     from kernel_src.models.depth import DepthEstimator
     from kernel_src.models.frozen_features import FrozenFeatures
     from kernel_src.models.model import BiomassNet
     from kernel_src.models.starting_weights import preprocessing_of
 
-    preprocessing, symmetries = preprocessing_of(experiment.backbone), len(views(experiment))
-    size_px, channels = experiment.image_size_px, experiment.depth_channels
+    preprocessing, symmetries = preprocessing_of(experiment.encoder.timm), len(views(experiment))
+    size_px, channels = experiment.pictures.canvas_px, experiment.depth_channels
     run_bytes, bundle_bytes, depth_bytes, flops_depth = 0, 0, 0, 0
     depth_layers: list[Layer] = []
     with torch.device("meta"):
@@ -107,7 +107,7 @@ def describe(experiment: Experiment) -> Description:
             flops, layers = _count(frozen, [("frozen backbone, mounted beside the bundle", frozen)], *pictures)
             (_, feature_dim), folds, backbone = layers[0].output or (0, 0), 1, frozen.backbone
         else:
-            model, folds = BiomassNet(experiment).eval(), len(experiment.train_folds) or experiment.folds
+            model, folds = BiomassNet(experiment).eval(), experiment.data.folds_trained
             depth = torch.empty(1, channels, *size_px) if experiment.depth else None
             flops, layers = _count(model, list(_parts(model)), torch.empty(1, 3, *size_px), depth)
             feature_dim, backbone = model.feature_dim, model.backbone
@@ -119,7 +119,7 @@ def describe(experiment: Experiment) -> Description:
             run_bytes, depth_bytes = run_bytes + _bytes(depth_model), _bytes(depth_model, halved=True)
     return Description(
         experiment=experiment.name,
-        backbone=experiment.backbone,
+        backbone=experiment.encoder.timm,
         parameters_total=sum(layer.parameters for layer in layers + depth_layers),
         parameters_trained=sum(layer.parameters_trained for layer in layers),
         backbone_dim=int(backbone.head_hidden_size),  # timm's
@@ -135,7 +135,7 @@ def describe(experiment: Experiment) -> Description:
         depth_bytes_fp16=depth_bytes,
         flops_fold=flops,
         flops_depth=flops_depth,
-        depth_passes=0 if not experiment.depth else symmetries if experiment.depth_views == "exact" else 1,
+        depth_passes=0 if not experiment.depth else symmetries if experiment.depth.views == "exact" else 1,
         layers=(*layers, *depth_layers),
     )
 
@@ -151,7 +151,6 @@ def _parts(model: "BiomassNet") -> Iterator[tuple[str, "nn.Module"]]:
             yield f"{branch}.{name}", module
     for number, head in enumerate(model.heads):
         yield f"heads.{number}", head
-    yield "loss_parameters", model.loss_parameters
 
 
 def _count(network: "nn.Module", parts: Sequence[tuple[str, "nn.Module"]], *inputs: Any) -> tuple[int, list[Layer]]:

@@ -25,15 +25,15 @@ CARD = """# {{ slug }}
 
 ## What
 
-{% set size = "pictures of %s x %s px" % (e.image_height_px, e.image_width_px) %}
+{% set size = "pictures of %s x %s px" % (e.pictures.height_px, e.pictures.width_px) %}
 {% if frozen %}
-- A regressor on frozen features of `{{ e.backbone }}`, {{ size }}; the backbone's own weights are not in here
+- A regressor on frozen features of `{{ e.encoder.timm }}`, {{ size }}; the backbone's own weights are not in here
 {% else %}
-- {{ config.folds | length }} networks, one per fold, averaged: `{{ e.backbone }}`, {{ size }}, a head per target\
+- {{ config.folds | length }} networks, one per fold, averaged: `{{ e.encoder.timm }}`, {{ size }}, a head per target\
 {{ ". " ~ missing if missing }}
 {% endif %}
 {% if config.depth %}
-- beside a frozen depth model (`{{ e.depth }}`), stored once
+- beside a frozen depth model (`{{ e.depth.weights }}`), stored once
 {% endif %}
 - Predicts {% for target in kit.TARGETS %}`{{ target }}`{{ ", " if not loop.last }}{% endfor %} \
 in grams per quadrat ({{ kit.QUADRAT }})
@@ -55,25 +55,26 @@ in grams per quadrat ({{ kit.QUADRAT }})
 of its train.csv (the kit's demo paints its photographs); \
 {% endif %}
 {{ cv.images }} photographs{{ " of %s State+Sampling_Date groups" % cv.groups if cv.groups }} were judged out of fold
-{% if e.starting_weights %}
-- {{ "Frozen backbone:" if frozen else "Started from" }} `{{ e.starting_weights }}`\
+{% if e.encoder.weights %}
+- {{ "Frozen backbone:" if frozen else "Started from" }} `{{ e.encoder.weights }}`\
 {% if start %} ({{ start.hub ~ ", " if start.hub }}{{ start.licence }}){% endif %}
 
 {% else %}
 - Started from random weights
 {% endif %}
-{% if e.external_data %}
-- External photographs, for training only: `{{ e.external_data }}`, grams times {{ e.external_area_factor }}
+{% if e.data.external %}
+- External photographs, for training only: `{{ e.data.external.dataset }}`, grams times \
+{{ e.data.external.area_factor }}
 {% endif %}
-{% if e.pseudo_labels %}
-- Pseudo-labels, for training only: `{{ e.pseudo_labels }}`, weight {{ e.pseudo_weight }}
+{% if e.data.pseudo %}
+- Pseudo-labels, for training only: `{{ e.data.pseudo.dataset }}`, weight {{ e.data.pseudo.weight }}
 {% endif %}
 
 ## Folds
 
 {{ cv.folds }}. {% if frozen %}The regressor in here was fitted on all groups afterwards.
-{% elif e.inner_folds %}Whole State+Sampling_Date groups lie in one fold; \
-one of {{ e.inner_folds }} inner folds of the training rows picks the epoch.
+{% elif e.keep.folds %}Whole State+Sampling_Date groups lie in one fold; \
+one of {{ e.keep.folds }} inner folds of the training rows picks the epoch.
 {% else %}Whole State+Sampling_Date groups lie in one fold; the last epoch is kept.
 {% endif %}
 
@@ -147,8 +148,8 @@ def model_card(
         frozen=is_frozen(experiment),
         real=is_competitions_own(config.get("target_mean_g", {})),
         missing=missing_folds_text(config),
-        start=SOURCE_OF.get(experiment.get("starting_weights")),
-        depth=SOURCE_OF.get(experiment.get("depth")),
+        start=SOURCE_OF.get(experiment["encoder"]["weights"]),
+        depth=SOURCE_OF.get((experiment["depth"] or {}).get("weights", "")),
         half=config["oof"].get("fp16"),
         cv=cv,
         reference_points=REFERENCE_POINTS,

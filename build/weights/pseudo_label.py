@@ -145,7 +145,7 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
         by_bundle = predict_bundles(bundles, paths, device=check_device(), batch_size=BATCH_SIZE)
     except (BundleError, WeightsError, ImageError, FloatingPointError) as error:
         raise CheckFailed([Problem(what=str(error))]) from None
-    equal, constraint = [1.0] * len(bundles), bundles[0].experiment.constraint
+    equal, constraint = [1.0] * len(bundles), bundles[0].experiment.predict.constraint
     grams = [constrain(blend(of_one_fold, equal), constraint) for of_one_fold in zip(*by_bundle, strict=True)]
     origins = [
         {"experiment": one.experiment.name, "source_sha256": one.source_sha256, "oof_r2": one.oof_r2} for one in bundles
@@ -265,7 +265,7 @@ def last_words(report: PseudoLabelReport, data: Path) -> str:
         f"the folds disagree by {median:g} g in the middle ({low:g} to {high:g})",
         *(f"note: {note}" for note in report.notes),
         f"here: make train EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
-        f"PSEUDO={shlex.quote(str(report.folder))} SET=pseudo_weight=0.25",
+        f"PSEUDO={shlex.quote(str(report.folder))} SET=data.pseudo.weight=0.25",
         f'on Kaggle: upload the folder, set pseudo_labels="{report.dataset}" and pseudo_weight in the experiment, '
         "make build",
     ]

@@ -77,7 +77,7 @@ def _settle_norms(model: "BiomassNet", experiment: Experiment) -> None:
     from torch.nn import functional
 
     def soft(channels: int) -> torch.Tensor:
-        size = experiment.image_size_px
+        size = experiment.pictures.canvas_px
         blobs = functional.interpolate(torch.randn(4, channels, 8, 8), size, mode="bilinear")
         return blobs + 0.2 * torch.randn(4, channels, *size)
 
@@ -113,6 +113,7 @@ def random_run(
     import torch
 
     from kernel_src.competition.constants import TARGETS
+    from kernel_src.data.trained_views import views
     from kernel_src.models.depth import (
         BUNDLED_DEPTH_CONFIG,
         BUNDLED_DEPTH_WEIGHTS,
@@ -125,9 +126,9 @@ def random_run(
     from kernel_src.training.checkpoint import save_tensors
     from kernel_src.training.runs import OOF_FILE
 
-    experiment = replace(experiment, starting_weights="")
+    experiment = replace(experiment, encoder=replace(experiment.encoder, weights=""))
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"fold{fold}.safetensors" for fold in experiment.train_folds or range(experiment.folds)]
+    names = [f"fold{fold}.safetensors" for fold in experiment.data.train_folds or range(experiment.data.folds_trained)]
     for number, name in enumerate(names):
         torch.manual_seed(seed + number)
         model = BiomassNet(experiment)
@@ -139,7 +140,8 @@ def random_run(
     config: dict[str, Any] = {
         "format": BUNDLE_FORMAT,
         "experiment": experiment.as_json(),
-        "preprocessing": preprocessing_of(experiment.backbone).as_json(),
+        "preprocessing": preprocessing_of(experiment.encoder.timm).as_json(),
+        "views": [list(view) for view in views(experiment)],
         "folds": names,
         # Five components that add up: Green, Dead, Clover, GDM = Green + Clover, Total = GDM + Dead.
         "target_mean_g": dict(zip(TARGETS, (target_mean_g * k for k in (1.0, 0.5, 0.5, 1.5, 2.0)), strict=True)),

@@ -16,40 +16,18 @@ from multiprocessing import get_context
 from typing import Any
 
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import EMA, SWA, RMSprop
+from kernel_src.recipes.spec import default_of
 
 DEVICES = {"NvidiaTeslaT4": 2}  # GPUs of a machine shape; one where it is not known
 LIMIT_GB = 14.0  # of the 15 GB of a T4
-# What neither changes the network nor its step.
-OF_NO_MATTER: dict[str, Any] = {
-    "name": "any",
-    "starting_weights": "",
-    "split": "group",
-    "folds": 5,
-    "train_folds": (),
-    "split_seed": 0,
-    "inner_folds": 0,
-    "patience_epochs": 0,
-    "augmentation": "none",
-    "external_data": "",
-    "pseudo_labels": "",
-    "pseudo_weight": 0.0,
-    "learning_rate": 1.0,
-    "backbone_learning_rate": 0.0,
-    "weight_decay": 0.0,
-    "schedule": "constant",
-    "schedule_epochs": 0,
-    "warmup_epochs": 0,
-    "epochs": 1,
-    "batch_size": 1,
-    "accumulate_steps": 1,
-    "tta": "none",
-    "session_limit_s": 0.0,
-}
+# What neither changes the network nor the memory of its step.
+OF_NO_MATTER = ("data", "augment", "schedule", "batch", "machine", "predict", "seed")
 
 
 def devices_of(experiment: Experiment) -> int:
     """Return how many GPUs the experiment's machine has."""
-    return DEVICES.get(experiment.machine_shape, 1)
+    return DEVICES.get(experiment.machine.shape, 1)
 
 
 def images_at_once(experiment: Experiment) -> int:
@@ -57,16 +35,22 @@ def images_at_once(experiment: Experiment) -> int:
     from kernel_src.training.launch import fold_rounds
 
     devices = devices_of(experiment)
-    folds = experiment.train_folds or tuple(range(experiment.folds))
+    folds = experiment.data.train_folds or tuple(range(experiment.data.folds_trained))
     spreads = {spread for spread, _ in fold_rounds(experiment, folds, devices)}
-    return experiment.batch_size if "folds" in spreads else math.ceil(experiment.batch_size / devices)
+    return experiment.batch.size if "folds" in spreads else math.ceil(experiment.batch.size / devices)
 
 
 def training_bytes(experiment: Experiment) -> int:
     """Return the bytes of one GPU that training takes at its peak; 0 where nothing is trained on one."""
     if experiment.is_frozen:
         return 0
-    return _measured(replace(experiment, **OF_NO_MATTER), images_at_once(experiment))
+    bare = replace(
+        experiment,
+        name="any",
+        encoder=replace(experiment.encoder, weights=""),
+        **{name: default_of(Experiment, name) for name in OF_NO_MATTER},
+    )
+    return _measured(bare, images_at_once(experiment))
 
 
 @cache
@@ -121,12 +105,13 @@ def _measure(experiment: Experiment, images: int) -> int:
     # what CUDA's keeps, as far as a T4's memory-efficient attention goes.
     with FakeTensorMode(allow_non_fake_inputs=True), Storages() as storages:
         model.to_empty(device="cpu")
-        pictures = torch.empty(images, 3, *experiment.image_size_px).to(memory_format=torch.channels_last)
-        depth = torch.empty(images, experiment.depth_channels, *experiment.image_size_px) if experiment.depth else None
-        with torch.autocast("cpu", torch.float16, enabled=experiment.precision != "fp32"):
+        canvas_px = experiment.pictures.canvas_px
+        pictures = torch.empty(images, 3, *canvas_px).to(memory_format=torch.channels_last)
+        depth = torch.empty(images, channels, *canvas_px) if (channels := experiment.depth_channels) else None
+        with torch.autocast("cpu", torch.float16, enabled=experiment.encoder.precision != "fp32"):
             z = model(pictures, depth)
         z.float().square().mean().backward()
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    state = trained * (1 if experiment.optimizer == "rmsprop" else 2)
-    average = sum(t.numel() * t.element_size() for t in model.state_dict().values()) if experiment.ema_decay else 0
-    return storages.peak + state + average
+    state = trained * (1 if isinstance(experiment.optimizer, RMSprop) else 2)
+    held = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    return storages.peak + state + (held if isinstance(experiment.keep, EMA | SWA) else 0)

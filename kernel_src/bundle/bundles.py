@@ -17,11 +17,11 @@ import kernel_src.bundle.frozen_bundle  # noqa: F401  # part: frozen
 import kernel_src.models.depth  # noqa: F401  # part: depth
 from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
-from kernel_src.data.symmetries import views
+from kernel_src.data.symmetries import views_from_json
 from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
-from kernel_src.recipes.experiment import Experiment, experiment_from_json
 from kernel_src.recipes.parts import held_parts, optional_part, parts_to_predict, require_parts
+from kernel_src.recipes.predictor import Predictor, predictor_from_json
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
 from kernel_src.runtime.untrusted import checked_text, quoted
@@ -34,8 +34,9 @@ class BundleRecipe:
     """What a bundle's config says, before any weight is loaded."""
 
     folder: Path
-    experiment: Experiment
+    experiment: Predictor
     preprocessing: Preprocessing
+    symmetries: tuple[tuple[int, bool], ...]  # that predictions are averaged over, upright first
     folds: tuple[str, ...]  # file names
     depth: Mapping[str, str]  # DEPTH_ENTRIES of the depth model; empty: the experiment needs none
     backbone: Path | None  # the weights of the frozen backbone, where nothing is fine-tuned
@@ -53,8 +54,9 @@ class Bundle:
     """One experiment, ready to predict."""
 
     folder: Path
-    experiment: Experiment
+    experiment: Predictor
     preprocessing: Preprocessing
+    symmetries: tuple[tuple[int, bool], ...]
     models: list[GramsNet]  # one per fold
     oof_r2: float
     source_sha256: str  # of the sources that trained it
@@ -82,15 +84,16 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
             attached, or is another.
     """
     config = read_bundle_json(folder, CONFIG_FILE)
-    lacking = [key for key in ("experiment", "preprocessing", "folds", "oof") if not config.get(key)]
+    lacking = [key for key in ("experiment", "preprocessing", "views", "folds", "oof") if not config.get(key)]
     lacking += ["oof.r2"] if config.get("oof") and "r2" not in config["oof"] else []
     lacking += [key for key in ("source_sha256",) if not manifest.get(key)]
     if lacking:
         raise BundleError(f"{folder}: config.json or manifest.json lacks {', '.join(lacking)}: make the bundle again")
     try:
-        experiment = experiment_from_json(config["experiment"])
+        experiment = predictor_from_json(config["experiment"])
+        symmetries = views_from_json(config["views"])
         require_parts(parts_to_predict(experiment), held_parts())
-        check_backbone(experiment.backbone)
+        check_backbone(experiment.encoder.timm)
         preprocessing = preprocessing_from_json(config["preprocessing"])
     except ValueError as error:
         raise BundleError(f"{folder / CONFIG_FILE}: {error}") from None
@@ -107,6 +110,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         folder=folder,
         experiment=experiment,
         preprocessing=preprocessing,
+        symmetries=symmetries,
         folds=tuple(config["folds"]),
         depth=depth,
         backbone=optional_part("frozen").frozen_backbone(folder, config) if experiment.is_frozen else None,
@@ -152,13 +156,14 @@ def _three_numbers(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def framings_of(experiment: Experiment, preprocessing: Preprocessing) -> tuple[Framing, ...]:
+def framings_of(experiment: Predictor, preprocessing: Preprocessing) -> tuple[Framing, ...]:
     """Return the pictures that a network sees of a photograph: one, or for frozen features each part at each scale."""
     if not experiment.is_frozen:
-        return (preprocessing.framing(experiment.image_size_px),)
-    height, width = experiment.image_size_px
-    sizes = [(scale, scale * width // height) for scale in experiment.feature_heights_px or (height,)]
-    return tuple(preprocessing.framing(size)._replace(part=part) for size in sizes for part in experiment.feature_parts)
+        return (preprocessing.framing(experiment.pictures.canvas_px),)
+    pictures = experiment.pictures
+    return tuple(
+        preprocessing.framing(size)._replace(part=part) for size in pictures.sizes_px for part in pictures.parts
+    )
 
 
 # %%
@@ -191,6 +196,7 @@ def load_recipe(
     return Bundle(
         folder=recipe.folder,
         experiment=recipe.experiment,
+        symmetries=recipe.symmetries,
         preprocessing=recipe.preprocessing,
         models=models,
         oof_r2=recipe.oof_r2,
@@ -214,7 +220,7 @@ def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
     return Member(
         models=bundle.models,
         preprocessing=bundle.preprocessing,
-        symmetries=views(experiment),
+        symmetries=bundle.symmetries,
         framings=tuple(map(list(framings).index, bundle.framings)),
         estimator=bundle.depth,
         depth_channels=experiment.depth_channels,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from kernel_src.data.images import Framing
-from kernel_src.models.frozen_features import load_frozen_features
+from kernel_src.models.frozen_features import load_frozen_features, regressor_head
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.regressor import load_regressor
-from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.parts import OptionalPart
+from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError, config_entry
 from kernel_src.runtime.weight_sources import find_weights
@@ -45,7 +45,7 @@ def frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
 
 
 def frozen_nets(
-    experiment: Experiment, framings: tuple[Framing, ...], backbone: Path, files: Sequence[Path]
+    experiment: Predictor, framings: tuple[Framing, ...], backbone: Path, files: Sequence[Path]
 ) -> list[FrozenNet]:
     """Load the regressors in `files` and the one backbone that they share."""
     if not files:
@@ -59,9 +59,9 @@ def frozen_line(recipe: Any, share: float) -> str:
     experiment = recipe.experiment
     pictures = ", ".join(f"{one.part} {one.height_px}x{one.width_px}" for one in recipe.framings)
     return (
-        f"{experiment.name}: a regressor on frozen features of {experiment.backbone}, pictures {pictures} px "
-        f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.feature_layers))} from the "
-        f"last, poolings {', '.join(experiment.feature_poolings)}, seen upright, share {share:g}, "
+        f"{experiment.name}: a regressor on frozen features of {experiment.encoder.timm}, pictures {pictures} px "
+        f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.encoder.layers))} from the "
+        f"last, poolings {', '.join(regressor_head(experiment).pool)}, seen upright, share {share:g}, "
         f"out-of-fold R² {recipe.oof_r2:.4f}, fitted by sources {recipe.source_sha256[:12]}"
     )
 

@@ -13,7 +13,7 @@ import albumentations
 import cv2
 import numpy as np
 
-from kernel_src.data.symmetries import TURNINGS
+from kernel_src.data.trained_views import TURNINGS
 
 DEPTH_KEY = "depth"
 MIDDLE = cv2.INTER_LINEAR  # how a depth map is read between its pixels; albumentations' default is the nearest one

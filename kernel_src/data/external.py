@@ -325,10 +325,12 @@ def with_external(experiment: Experiment, rows: pd.DataFrame, folder: Path | Non
     Raises:
         ValueError: it is not attached, or cannot be used.
     """
+    spec = experiment.data.external
+    if spec is None:
+        return rows
     if folder is None:
-        raise ValueError(f"{experiment.name} trains on external data: attach the dataset {experiment.external_data}")
-    table = external_table_for(experiment.external_data)
-    external, report = read_external(folder, table, experiment.external_area_factor)
+        raise ValueError(f"{experiment.name} trains on external data: attach the dataset {spec.dataset}")
+    external, report = read_external(folder, external_table_for(spec.dataset), spec.area_factor)
     print(report)
     return join_external(rows, external)
 

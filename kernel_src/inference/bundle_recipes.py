@@ -6,10 +6,9 @@ Read from their configs before any weight is loaded: which nets, folds and views
 from collections.abc import Sequence
 
 from kernel_src.bundle.bundles import BundleRecipe, read_recipe
-from kernel_src.data.symmetries import views
 from kernel_src.inference.fallback import Attached
-from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.parts import optional_part
+from kernel_src.recipes.predictor import Predict
 from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError
@@ -43,8 +42,8 @@ def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleReci
 
 def constraint_of(recipes: Sequence[BundleRecipe | None]) -> str:
     """Return how the first usable bundle's experiment enforces the identities."""
-    usable = [recipe.experiment.constraint for recipe in recipes if recipe is not None]
-    return usable[0] if usable else Experiment.constraint
+    usable = [recipe.experiment.predict.constraint for recipe in recipes if recipe is not None]
+    return usable[0] if usable else Predict.constraint
 
 
 def _line(recipe: BundleRecipe, share: float) -> str:
@@ -52,10 +51,10 @@ def _line(recipe: BundleRecipe, share: float) -> str:
     if experiment.is_frozen:
         line: str = optional_part("frozen").frozen_line(recipe, share)
         return line
-    depth = f"depth {experiment.depth_fusion}, {experiment.depth_views}" if experiment.depth else "no depth"
+    depth = f"depth {experiment.depth.fusion}, {experiment.depth_views}" if experiment.depth else "no depth"
     return (
-        f"{experiment.name}: {len(recipe.folds)} folds of {experiment.backbone}, "
-        f"{experiment.image_height_px}x{experiment.image_width_px} px {recipe.preprocessing.interpolation}, "
-        f"{len(views(experiment))} views, {depth}, share {share:g}, out-of-fold R² {recipe.oof_r2:.4f}, "
+        f"{experiment.name}: {len(recipe.folds)} folds of {experiment.encoder.timm}, "
+        f"{experiment.pictures.height_px}x{experiment.pictures.width_px} px {recipe.preprocessing.interpolation}, "
+        f"{len(recipe.symmetries)} views, {depth}, share {share:g}, out-of-fold R² {recipe.oof_r2:.4f}, "
         f"trained from sources {recipe.source_sha256[:12]}"
     )

@@ -251,7 +251,7 @@ class DeviceFolds:
 
     def _fit_precision(self, place: Place, net: GramsNet) -> None:
         recipe = self.recipes[place[0]]
-        net.in_fp32 = place in self._in_full or (recipe is not None and recipe.experiment.precision == "fp32")
+        net.in_fp32 = place in self._in_full or (recipe is not None and recipe.experiment.encoder.precision == "fp32")
         if self.half and not net.in_fp32:
             keep_in_half(net)
         else:

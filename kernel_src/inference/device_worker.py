@@ -234,7 +234,7 @@ class DeviceWorker:
         self.undecided = {
             place
             for place in self.folds.order
-            if config.half and (recipe := config.recipes[place[0]]) and recipe.experiment.precision != "fp16"
+            if config.half and (recipe := config.recipes[place[0]]) and recipe.experiment.encoder.precision != "fp16"
         }
         broken = self._load()
         count = len(self.folds.order) - len(self.folds.streamed) - len(broken)
@@ -372,7 +372,7 @@ class DeviceWorker:
         choice = None
         while choice is None:
             try:
-                choice = choose_precision(recipe.experiment.precision, self.config.half, scores)
+                choice = choose_precision(recipe.experiment.encoder.precision, self.config.half, scores)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -387,7 +387,7 @@ class DeviceWorker:
         """Go over to fp32 with a fold that half a batch was too large for, unless its experiment wants fp16."""
         place, recipe = (step.bundle, step.fold), self.config.recipes[step.bundle]
         why = f"{overflows} of {photographs} photographs overflowed in fp16 and were computed again in fp32"
-        often = recipe is not None and recipe.experiment.precision != "fp16" and 2 * overflows >= photographs
+        often = recipe is not None and recipe.experiment.encoder.precision != "fp16" and 2 * overflows >= photographs
         if often and place not in self.overflowed and self.folds.compute_in_full(*place):
             send(self.pipe, Decided(*place, "fp32", why))
         elif place not in self.overflowed:

@@ -17,7 +17,6 @@ import kernel_src.inference.refinement  # noqa: F401  # part: refinement
 from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
-from kernel_src.data.symmetries import views
 from kernel_src.inference.blend import Stack
 from kernel_src.inference.device_folds import WHOLE_BUNDLE
 from kernel_src.inference.device_worker import (
@@ -182,7 +181,7 @@ class Inference:
             [fold for fold, name in enumerate(recipe.folds) if name not in damaged] if recipe else []
             for recipe, damaged in zip(job.recipes, job.damaged, strict=True)
         ]
-        symmetries = [views(recipe.experiment) if recipe else () for recipe in job.recipes]
+        symmetries = [recipe.symmetries if recipe else () for recipe in job.recipes]
         steps = steps_by_value(usable, [len(some) for some in symmetries], job.shares)
         framings = tuple(dict.fromkeys(one for recipe in job.recipes if recipe for one in recipe.framings))
         photograph_bytes = sum(3 * framing.height_px * framing.width_px for framing in framings)

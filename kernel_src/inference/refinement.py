@@ -17,7 +17,6 @@ from torch import nn
 from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
-from kernel_src.data.symmetries import views
 from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.parts import OptionalPart
@@ -27,7 +26,8 @@ from kernel_src.runtime.randomness import seed_at
 
 REFINING_EPOCHS = 20
 REFINING_ROWS = 256  # photographs times views in a batch
-REFINING_RATE_FACTOR = 0.1  # of the experiment's learning rate: the labels are guesses
+REFINING_RATE = 1e-5  # a tenth of what most experiments train their heads with: the labels are guesses
+REFINING_SEED = 42
 FEATURE_SHARE = 0.8  # of the budget that may go into the pass through the backbones
 
 
@@ -136,7 +136,7 @@ def head_inputs(
             hook.remove()
     features = []
     for bundle, per_model in zip(bundles, kept, strict=True):
-        count = len(views(bundle.experiment))
+        count = len(bundle.symmetries)
         # Batch after batch, and of each its views one after the other.
         joined = [[torch.cat(parts[view::count]) for view in range(count)] for parts in per_model]
         if any(len(view) != len(paths) for per_view in joined for view in per_view):
@@ -163,14 +163,14 @@ def _refined(
     is_over: Callable[[], bool],
 ) -> np.ndarray | None:
     """Train copies of a fold's heads on (views, images, F) and predict (images, 5); None where time ran out."""
-    experiment, scaling = bundle.experiment, copy.deepcopy(model.scaling).cpu()
+    scaling = copy.deepcopy(model.scaling).cpu()
     heads = copy.deepcopy(model.heads).float().cpu().requires_grad_(True)
-    optimizer = torch.optim.AdamW(heads.parameters(), lr=experiment.learning_rate * REFINING_RATE_FACTOR)
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=REFINING_RATE)
     pictures = inputs[:, rows].flatten(0, 1).clone()  # clone: what came out of inference mode cannot be trained on
     truth = scaling.to_z(torch.from_numpy(labels[rows]).float()).repeat(len(inputs), 1)
     heads.train()
     for epoch in range(REFINING_EPOCHS):
-        torch.manual_seed(seed_at(experiment.seed, "refine", fold, epoch))
+        torch.manual_seed(seed_at(REFINING_SEED, "refine", fold, epoch))
         for part in torch.randperm(len(pictures)).split(REFINING_ROWS):
             if is_over():
                 return None

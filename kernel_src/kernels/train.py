@@ -21,7 +21,7 @@ session_start_s = time.monotonic()
 
 # %% tags=["parameters"]
 EXPERIMENT = "demo"  # which recipe of the list below
-CHANGES = {}  # fields of the recipe to change for this run, e.g. {"epochs": 3}
+CHANGES = {}  # fields of the recipe to change for this run, e.g. {"schedule.epochs": 3}
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
 PARTS = ("depth", "external", "hub_names", "pseudo_labels")  # the optional parts in this notebook; the build chooses
@@ -42,7 +42,8 @@ from kernel_src.competition.floors import floor_scores, score_caveat
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.data.charts import grams_caption, photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
-from kernel_src.recipes.experiments import EXPERIMENTS, changed, parts_to_train
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
 from kernel_src.recipes.parts import optional_part, require_parts
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
@@ -59,9 +60,9 @@ experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
 require_parts(parts_to_train(experiment), PARTS)
 competition = find_competition(SLUG, TRAIN_CSV)
 weights_file: Path | None = None
-if experiment.starting_weights:
-    weights_file = find_weights(experiment.starting_weights)
-depth_folder = find_weights(experiment.depth).parent if experiment.depth else None
+if experiment.encoder.weights:
+    weights_file = find_weights(experiment.encoder.weights)
+depth_folder = find_weights(experiment.depth.weights).parent if experiment.depth else None
 run_folder = working_folder() / "run"
 print(f"experiment {experiment.name}: {experiment}")
 print(f"data: {competition}\nstarting weights: {weights_file or 'random'}\nresult: {run_folder}")
@@ -74,12 +75,12 @@ print(f"depth model: {depth_folder or 'none'}")
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
 external_folder = None
-if experiment.external_data:
-    external_folder = optional_part("external").find_external(experiment.external_data)
+if experiment.data.external:
+    external_folder = optional_part("external").find_external(experiment.data.external.dataset)
 print(f"external data: {external_folder or 'none'}")
 pseudo_labels = None
-if experiment.pseudo_labels:
-    pseudo_labels = optional_part("pseudo_labels").find_pseudo_labels(experiment.pseudo_labels, PSEUDO_SHARE)
+if experiment.data.pseudo and experiment.data.pseudo.dataset:
+    pseudo_labels = optional_part("pseudo_labels").find_pseudo_labels(experiment.data.pseudo.dataset, PSEUDO_SHARE)
 train_table.describe().round(1)
 
 # %% [markdown]
@@ -193,7 +194,7 @@ for floor_name, floor_r2 in floor_scores(train_table).items():
 # %%
 seen_table = train_table.set_index("image_id").loc[oof_table["image_id"]]
 truth_grams = target_array(seen_table)
-oof_grams = constrain(target_array(oof_table), experiment.constraint)
+oof_grams = constrain(target_array(oof_table), experiment.predict.constraint)
 scatter_per_target(truth_grams, oof_grams)
 residuals_by_group(truth_grams, oof_grams, seen_table["State"].to_numpy(str), "residuals per State")
 photograph_gallery(

@@ -9,12 +9,13 @@ from typing import Any
 import timm
 from torch import nn
 
-from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import FirstGroups
+from kernel_src.recipes.predictor import Predictor
 
 PICTURE_CHANNELS = 3
 
 
-def build_backbone(experiment: Experiment) -> nn.Module:
+def build_backbone(experiment: Predictor) -> nn.Module:
     """Build the experiment's backbone with random weights; it maps (B, channels, H, W) to features (B, F).
 
     Raises:
@@ -22,42 +23,42 @@ def build_backbone(experiment: Experiment) -> nn.Module:
         ValueError: the picture is not a whole number of patches, or the net cannot do what the experiment asks of it.
     """
     options: dict[str, Any] = {"num_classes": 0}
-    if experiment.depth and experiment.depth_fusion == "rgbd":
+    if experiment.depth and experiment.depth.fusion == "rgbd":
         options["in_chans"] = PICTURE_CHANNELS + experiment.depth_channels
     # Nets with position embeddings need the size of their input; the others do not take it.
-    config = timm.get_pretrained_cfg(experiment.backbone)
+    config = timm.get_pretrained_cfg(experiment.encoder.timm)
     if config is not None and config.fixed_input_size:
         backbone = _create_fixed_size(experiment, options)
     else:
-        backbone = timm.create_model(experiment.backbone, **options)
-    if experiment.gradient_checkpointing:
+        backbone = timm.create_model(experiment.encoder.timm, **options)
+    if experiment.encoder.checkpointing:
         try:
             backbone.set_grad_checkpointing(True)  # type: ignore[operator]  # timm's
         except (AssertionError, AttributeError) as error:
-            raise ValueError(f"{experiment.backbone} cannot do gradient_checkpointing: {error}") from None
+            raise ValueError(f"{experiment.encoder.timm} cannot do gradient_checkpointing: {error}") from None
     for parameter in frozen_parameters(backbone, experiment):
         parameter.requires_grad_(False)
     return backbone
 
 
-def _create_fixed_size(experiment: Experiment, options: dict[str, Any]) -> nn.Module:
+def _create_fixed_size(experiment: Predictor, options: dict[str, Any]) -> nn.Module:
     """Build for the experiment's size, oblong or not; where timm offers it, other sizes can be fed as well.
 
     At the size it is built for, a dynamic net computes what a static one does: its embeddings are resampled only for
     others. Without `dynamic_img_size` a picture that is not a whole number of patches silently loses its border.
     """
-    options = options | {"img_size": experiment.image_size_px}
+    options = options | {"img_size": experiment.pictures.size_px}
     try:
-        backbone = timm.create_model(experiment.backbone, dynamic_img_size=True, **options)
+        backbone = timm.create_model(experiment.encoder.timm, dynamic_img_size=True, **options)
     except TypeError as error:
         if "dynamic_img_size" not in str(error):
             raise
-        return timm.create_model(experiment.backbone, **options)
+        return timm.create_model(experiment.encoder.timm, **options)
     patch_px = backbone.patch_embed.patch_size
-    if any(size % patch for size, patch in zip(experiment.image_size_px, patch_px, strict=True)):
+    if any(size % patch for size, patch in zip(experiment.pictures.size_px, patch_px, strict=True)):
         raise ValueError(
-            f"{experiment.name}: {experiment.backbone} cuts pictures into patches of {patch_px[0]} x {patch_px[1]} px, "
-            f"{experiment.image_height_px} x {experiment.image_width_px} px is not a whole number of them"
+            f"{experiment.name}: {experiment.encoder.timm} cuts pictures into patches of {patch_px[0]} x {patch_px[1]} "
+            f"px, {experiment.pictures.height_px} x {experiment.pictures.width_px} px is not a whole number of them"
         )
     return backbone
 
@@ -66,25 +67,26 @@ def _create_fixed_size(experiment: Experiment, options: dict[str, Any]) -> nn.Mo
 def layer_groups(backbone: nn.Module) -> list[list[str]]:
     """Return the names of the parameters, grouped by layer from the stem on, as timm groups them."""
     if not hasattr(backbone, "group_matcher"):
-        raise ValueError(f"timm knows no layer groups of {type(backbone).__name__}: frozen_groups must be 0")
+        raise ValueError(f"timm has no layer groups of {type(backbone).__name__}: encoder.freeze must be none")
     matcher = backbone.group_matcher(coarse=False)  # type: ignore[operator]  # timm's
     return list(timm.models.group_parameters(backbone, matcher).values())
 
 
-def frozen_parameters(backbone: nn.Module, experiment: Experiment) -> list[nn.Parameter]:
-    """Return the parameters of the first `frozen_groups` layer groups.
+def frozen_parameters(backbone: nn.Module, experiment: Predictor) -> list[nn.Parameter]:
+    """Return the parameters of the first layer groups, as `encoder.freeze` says.
 
     Raises:
         ValueError: there are not so many groups.
     """
-    if not experiment.frozen_groups:
+    freeze = experiment.encoder.freeze
+    if not isinstance(freeze, FirstGroups):
         return []
     groups = layer_groups(backbone)
-    if experiment.frozen_groups > len(groups):
+    if freeze.groups > len(groups):
         raise ValueError(
-            f"{experiment.name}: frozen_groups={experiment.frozen_groups}, {experiment.backbone} has {len(groups)}"
+            f"{experiment.name}: encoder.freeze={freeze}, {experiment.encoder.timm} has {len(groups)} groups"
         )
-    return [backbone.get_parameter(name) for group in groups[: experiment.frozen_groups] for name in group]
+    return [backbone.get_parameter(name) for group in groups[: freeze.groups] for name in group]
 
 
 def hold_frozen_statistics(module: nn.Module) -> None:

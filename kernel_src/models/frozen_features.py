@@ -17,7 +17,8 @@ from kernel_src.data.images import Framing
 from kernel_src.models.backbones import build_backbone
 from kernel_src.models.model import without_memory
 from kernel_src.models.starting_weights import load_backbone
-from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import RegressorHead
+from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import open_weights
 
@@ -40,11 +41,23 @@ MAP_POOLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def feature_blocks(experiment: Experiment, framings: tuple[Framing, ...]) -> list[str]:
+def regressor_head(experiment: Predictor) -> RegressorHead:
+    """Return the head of an experiment of frozen features.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not isinstance(experiment.head, RegressorHead):
+        raise ValueError(f"{experiment.name} is fine-tuned: its head is not a RegressorHead")
+    return experiment.head
+
+
+def feature_blocks(experiment: Predictor, framings: tuple[Framing, ...]) -> list[str]:
     """Name what stands side by side in the features, in its order."""
-    own = ["own pooling"] if "own" in experiment.feature_poolings else []
-    poolings = [pooling for pooling in experiment.feature_poolings if pooling != "own"]
-    of_a_picture = own + [f"layer {layer} {pooling}" for layer in experiment.feature_layers for pooling in poolings]
+    pool = regressor_head(experiment).pool
+    own = ["own pooling"] if "own" in pool else []
+    poolings = [pooling for pooling in pool if pooling != "own"]
+    of_a_picture = own + [f"layer {layer} {pooling}" for layer in experiment.encoder.layers for pooling in poolings]
     return [f"{one.part} {one.height_px}x{one.width_px} {block}" for one in framings for block in of_a_picture]
 
 
@@ -52,7 +65,7 @@ def feature_blocks(experiment: Experiment, framings: tuple[Framing, ...]) -> lis
 class FrozenFeatures(nn.Module):
     """A backbone that is never trained, and what of it becomes features."""
 
-    def __init__(self, experiment: Experiment, framings: tuple[Framing, ...]) -> None:
+    def __init__(self, experiment: Predictor, framings: tuple[Framing, ...]) -> None:
         """Build with random weights, exactly as the experiment says; `framings` are the pictures that it will see.
 
         Raises:
@@ -61,24 +74,25 @@ class FrozenFeatures(nn.Module):
         """
         super().__init__()
         self.backbone: Any = build_backbone(experiment).requires_grad_(False).eval()
-        self.layers, self.own = experiment.feature_layers, "own" in experiment.feature_poolings
-        self.poolings = tuple(pooling for pooling in experiment.feature_poolings if pooling != "own")
+        pool = regressor_head(experiment).pool
+        self.layers, self.own = experiment.encoder.layers, "own" in pool
+        self.poolings = tuple(pooling for pooling in pool if pooling != "own")
         self.has_cls = getattr(self.backbone, "cls_token", None) is not None
         for what in self._impossible(experiment, framings):
-            raise ValueError(f"{experiment.name}: {experiment.backbone} {what}")
+            raise ValueError(f"{experiment.name}: {experiment.encoder.timm} {what}")
 
-    def _impossible(self, experiment: Experiment, framings: tuple[Framing, ...]) -> Iterator[str]:
+    def _impossible(self, experiment: Predictor, framings: tuple[Framing, ...]) -> Iterator[str]:
         if "cls" in self.poolings and not self.has_cls:
             yield "has no CLS token: pool by own or by mean"
         if self.poolings and not hasattr(self.backbone, "forward_intermediates"):
             yield "does not show its layers: own is the only pooling that it has"
         if self.poolings and max(self.layers) > (depth := len(self.backbone.feature_info)):
-            yield f"has {depth} layers, feature_layers={self.layers} asks for more"
+            yield f"has {depth} layers, encoder.layers={self.layers} asks for more"
         sizes = {framing.size_px for framing in framings}
-        config = timm.get_pretrained_cfg(experiment.backbone)
+        config = timm.get_pretrained_cfg(experiment.encoder.timm)
         if config is not None and config.fixed_input_size:
-            if sizes != {experiment.image_size_px} and not getattr(self.backbone, "dynamic_img_size", False):
-                yield f"sees pictures of {experiment.image_height_px} px only: leave feature_heights_px empty"
+            if sizes != {experiment.pictures.size_px} and not getattr(self.backbone, "dynamic_img_size", False):
+                yield f"sees pictures of {experiment.pictures.height_px} px only: leave pictures.scales at 1"
             patch_px = self.backbone.patch_embed.patch_size
             for height, width in sorted(sizes):
                 if height % patch_px[0] or width % patch_px[1]:
@@ -112,7 +126,7 @@ class FrozenFeatures(nn.Module):
         return blocks
 
 
-def load_frozen_features(experiment: Experiment, framings: tuple[Framing, ...], weights: Path) -> FrozenFeatures:
+def load_frozen_features(experiment: Predictor, framings: tuple[Framing, ...], weights: Path) -> FrozenFeatures:
     """Build the backbone and load its pretrained weights, strictly.
 
     Raises:
@@ -126,13 +140,13 @@ def load_frozen_features(experiment: Experiment, framings: tuple[Framing, ...], 
     return features.eval()
 
 
-def _refuse_far_larger(experiment: Experiment, weights: Path) -> None:
+def _refuse_far_larger(experiment: Predictor, weights: Path) -> None:
     """Compare sizes before the backbone is built: its embeddings may be resampled, nothing else may grow."""
     with open_weights(weights) as file:
         held = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  # no mapping
-    backbone = without_memory(lambda: build_backbone(experiment), experiment.backbone)
+    backbone = without_memory(lambda: build_backbone(experiment), experiment.encoder.timm)
     wanted = sum(p.numel() for name, p in backbone.named_parameters() if "pos" not in name)
     if wanted > 1.1 * held:
         raise WeightsError(
-            f"{weights} does not fit the model: it holds {held:,} numbers, {experiment.backbone} has {wanted:,}"
+            f"{weights} does not fit the model: it holds {held:,} numbers, {experiment.encoder.timm} has {wanted:,}"
         )

@@ -7,8 +7,9 @@ fifth number of channels in the stem (RGBD) needs no encoder at all.
 import torch
 from torch import nn
 
-from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import Perceptron
 from kernel_src.recipes.parts import OptionalPart
+from kernel_src.recipes.predictor import Predictor
 
 DEPTH_FEATURES = 256
 FUSED_FEATURES = 512  # of add and attention, which need both vectors in one width
@@ -98,10 +99,12 @@ FUSIONS: dict[str, type[ConcatFusion] | type[AddFusion] | type[AttentionFusion]]
 }
 
 
-def depth_branch(experiment: Experiment, width: int) -> nn.ModuleDict:
+def depth_branch(experiment: Predictor, width: int) -> nn.ModuleDict:
     """Build what joins the depth with `width` picture features: an encoder, and the fusion of both vectors."""
-    fusion = FUSIONS[experiment.depth_fusion](width)
-    encoder = DepthEncoder(experiment.depth_channels, experiment.head_activation, experiment.head_dropout)
+    depth, head = experiment.depth, experiment.head
+    assert depth is not None and isinstance(head, Perceptron)  # what `Predictor` lets pass
+    fusion = FUSIONS[depth.fusion](width)
+    encoder = DepthEncoder(depth.channels, head.activation, head.dropout)
     return nn.ModuleDict({"encoder": encoder, "fusion": fusion})
 
 

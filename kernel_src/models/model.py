@@ -17,8 +17,9 @@ from torch.overrides import TorchFunctionMode
 import kernel_src.models.fusion  # noqa: F401  # part: depth
 from kernel_src.competition.constants import TARGETS
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
-from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import Perceptron, PooledHead
 from kernel_src.recipes.parts import optional_part
+from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import read_weights
 
@@ -62,7 +63,7 @@ class GramsNet(nn.Module):
 class BiomassNet(GramsNet):
     """Backbone, depth branch if there is one, and five heads; `forward` gives z-scores."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Predictor) -> None:
         """Build with random weights, exactly as the experiment says.
 
         The frozen depth model is not part of it: all folds share one.
@@ -73,24 +74,18 @@ class BiomassNet(GramsNet):
         """
         super().__init__()
         self.backbone = build_backbone(experiment)
-        self.depth_channels = experiment.depth_channels if experiment.depth else 0
-        self.depth_in_stem = bool(experiment.depth) and experiment.depth_fusion == "rgbd"
+        self.depth_channels = experiment.depth_channels
+        self.depth_in_stem = experiment.depth is not None and experiment.depth.fusion == "rgbd"
         self.depth_branch = nn.ModuleDict()
         self.feature_dim = int(self.backbone.head_hidden_size)  # type: ignore[arg-type]  # of what the heads see
         if experiment.depth and not self.depth_in_stem:
             self.depth_branch = optional_part("depth").depth_branch(experiment, self.feature_dim)
             self.feature_dim = int(self.depth_branch["fusion"].out_features)  # type: ignore[arg-type]
-        self.heads = nn.ModuleList(_head(self.feature_dim, experiment) for _ in TARGETS)
+        head = experiment.head
+        if not isinstance(head, PooledHead):
+            raise ValueError(f"{experiment.name}: {type(head).__name__} is not a head of a trained network")
+        self.heads = nn.ModuleList(_perceptron(self.feature_dim, head) for _ in TARGETS)
         self.scaling = TargetScaling()
-        # What the loss itself learns: with `uncertainty` one log variance per target, which start at variance 1.
-        self.loss_parameters = nn.ParameterDict()
-        if experiment.loss == "uncertainty":
-            self.loss_parameters["log_variances"] = nn.Parameter(torch.zeros(len(TARGETS)))
-
-    @property
-    def log_variances(self) -> torch.Tensor | None:
-        """The learnt log variances of the uncertainty loss (5,); None with any other loss."""
-        return self.loss_parameters["log_variances"] if "log_variances" in self.loss_parameters else None
 
     def train(self, mode: bool = True) -> "BiomassNet":
         """Switch to training, except frozen layers: the statistics of their batch norms stay what they are."""
@@ -117,11 +112,11 @@ class BiomassNet(GramsNet):
 
 
 # %%
-def _head(width: int, experiment: Experiment) -> nn.Sequential:
+def _perceptron(width: int, head: Perceptron) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for hidden in experiment.head_hidden:
-        activation = nn.ReLU() if experiment.head_activation == "relu" else nn.GELU()
-        layers += [nn.Linear(width, hidden), activation, nn.Dropout(experiment.head_dropout)]
+    for hidden in head.hidden:
+        activation = nn.ReLU() if head.activation == "relu" else nn.GELU()
+        layers += [nn.Linear(width, hidden), activation, nn.Dropout(head.dropout)]
         width = hidden
     return nn.Sequential(*layers, nn.Linear(width, 1))
 
@@ -223,7 +218,7 @@ def load_strictly(model: nn.Module, tensors: dict[str, torch.Tensor], source: st
 
 
 # %%
-def load_fold(experiment: Experiment, path: Path) -> BiomassNet:
+def load_fold(experiment: Predictor, path: Path) -> BiomassNet:
     """Rebuild one fold's model from its weights, strictly, in fp32.
 
     Raises:

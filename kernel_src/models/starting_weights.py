@@ -16,8 +16,8 @@ from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.models.backbones import PICTURE_CHANNELS
 from kernel_src.models.model import BUILD_ERRORS, BiomassNet, load_strictly
-from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.parts import held_parts, optional_part
+from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import read_weights
 
@@ -117,6 +117,6 @@ def preprocessing_of(backbone: str) -> Preprocessing:
     )
 
 
-def framing_of(experiment: Experiment) -> Framing:
+def framing_of(experiment: Predictor) -> Framing:
     """Say how an experiment's photographs become pictures."""
-    return preprocessing_of(experiment.backbone).framing(experiment.image_size_px)
+    return preprocessing_of(experiment.encoder.timm).framing(experiment.pictures.canvas_px)

@@ -91,3 +91,17 @@ def _other_kind(present: Any, base: type[Spec], name: str, path: str) -> dict[st
         raise ExperimentError(f"{path}={name}: not one of {', '.join(kinds)}")
     kept = {key: value for key, value in (present or {}).items() if key in field_types(kinds[name])}
     return ({KIND: name} if base.abstract else {}) | kept
+
+
+# %%
+def known_paths(cls: type[Spec] = Experiment, above: tuple[type[Spec], ...] = ()) -> dict[str, Any]:
+    """Return every path that some experiment has, with its declared type."""
+    found: dict[str, Any] = {}
+    for name, kind in field_types(cls).items():
+        found.setdefault(name, kind)
+        base = spec_class(kind)
+        for alternative in kinds_of(base).values() if base is not None else ():
+            if alternative not in (*above, cls):
+                for path, leaf in known_paths(alternative, (*above, cls)).items():
+                    found.setdefault(f"{name}.{path}", leaf)
+    return found

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_src.recipes.blended_ensembles import BLENDED
-from kernel_src.recipes.experiment import ExperimentError, checked_experiment_name
+from kernel_src.recipes.predictor import checked_experiment_name
+from kernel_src.recipes.spec import ExperimentError
 
 
 @dataclass(frozen=True, kw_only=True)

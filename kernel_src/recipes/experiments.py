@@ -8,12 +8,18 @@ own costs more than it finds (`bench/epoch_picker.py`); predictions are averaged
 augmentation showed in training. docs/seed-differences.md has the whole list.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from kernel_src.recipes.experiment import Experiment, ExperimentError, experiment_from_json
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.experiment import Experiment, Machine
+from kernel_src.recipes.learning import AdamW, Batch, Cosine, RMSprop, SmoothL1, SquaredError, Steps, WarmupCosine
+from kernel_src.recipes.network import Depth, Encoder, PooledHead, RegressorHead
 from kernel_src.recipes.parts import HUB_NAMED
+from kernel_src.recipes.pictures import HALVES, Pictures, SideBySide
+from kernel_src.recipes.predictor import Predict
+from kernel_src.recipes.spec import ExperimentError
+from kernel_src.recipes.training_data import Augment, Data, External, GroupSplit, StratifiedGroupSplit
 from kernel_src.recipes.tuned_experiments import TUNED
 
 
@@ -31,47 +37,26 @@ def by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
     return named
 
 
-def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """Return the experiment with some fields changed; lists become tuples.
-
-    Raises:
-        ValueError: a field does not exist, or has an impossible value.
-    """
-    return experiment_from_json(experiment.as_json() | dict(changes))
-
-
 # %%
-BASE = Experiment(name="base", backbone="resnet34")
-
-TRAINING_LIMIT_S = 11.5 * 3600  # Kaggle ends a session after 12 h; half an hour is left for scoring and saving
-DEPTH_SLUG = "i2b-depth-anything-v2-small"
-GRASSCLOVER_SLUG = "i2b-grassclover"
+ON_KAGGLE = Machine(limit_s=11.5 * 3600)  # a session ends after 12 h; half an hour is left for scoring and saving
+DEPTH = Depth(weights="i2b-depth-anything-v2-small", fusion="concat")
+GRASSCLOVER = External(dataset="i2b-grassclover", area_factor=0.84)  # 0.21 m² here / 0.25 m² there
 
 # V1, the seed's baseline: ResNet34, one hold-out of 20 %. Public R² 0.30.
 # On purpose unlike the seed: it held out random images of every state, here whole State+Sampling_Date groups are held
 # out, because photographs of one visit are near copies of each other.
-V1 = replace(
-    BASE,
+V1 = Experiment(
     name="v1",
-    backbone="resnet34",
-    starting_weights="i2b-resnet34-imagenet",
-    image_height_px=512,
-    image_width_px=512,
-    head_hidden=(256,),
-    head_activation="relu",
-    head_dropout=0.3,  # probability
-    split="group",
-    folds=5,
-    train_folds=(0,),
-    augmentation="moderate",
-    loss="mse",
-    optimizer="adamw",
-    learning_rate=1e-4,
-    weight_decay=1e-4,
-    schedule="cosine",  # over all 50 epochs
-    epochs=50,
-    batch_size=16,  # images
-    session_limit_s=TRAINING_LIMIT_S,
+    pictures=Pictures(height_px=512, width_px=512),
+    encoder=Encoder(timm="resnet34", weights="i2b-resnet34-imagenet"),
+    head=PooledHead(hidden=(256,), activation="relu", dropout=0.3),
+    data=Data(split=GroupSplit(5), train_folds=(0,)),
+    augment=Augment("moderate"),
+    loss=SquaredError(),
+    optimizer=AdamW(lr=1e-4, weight_decay=1e-4),
+    schedule=Cosine(epochs=50),
+    batch=Batch(16),
+    machine=ON_KAGGLE,
 )
 
 # V2: EfficientNetV2-M, optimiser and rate found by the seed's search, one fold. Public R² 0.42.
@@ -80,101 +65,68 @@ V1 = replace(
 V2 = replace(
     V1,
     name="v2",
-    backbone="tf_efficientnetv2_m",
-    starting_weights="i2b-tf-efficientnetv2-m-imagenet",
-    head_hidden=(512,),
-    head_dropout=0.5,  # probability
-    split="stratified_group",
-    augmentation="conservative",
-    loss="smooth_l1",
-    loss_beta=2.0,  # standard deviations of the target
-    optimizer="rmsprop",
-    learning_rate=3.286e-4,
-    weight_decay=2.1e-6,
-    schedule="step",
-    schedule_epochs=10,  # epochs per step
-    schedule_factor=0.1,
-    batch_size=32,  # images
+    encoder=Encoder(timm="tf_efficientnetv2_m", weights="i2b-tf-efficientnetv2-m-imagenet"),
+    head=PooledHead(hidden=(512,), activation="relu", dropout=0.5),
+    data=Data(split=StratifiedGroupSplit(5), train_folds=(0,)),
+    augment=Augment("conservative"),
+    loss=SmoothL1(beta=2.0),
+    optimizer=RMSprop(lr=3.286e-4, weight_decay=2.1e-6),
+    schedule=Steps(epochs=50, every=10, factor=0.1),
+    batch=Batch(32),
 )
 
 # V3: V2 on five folds. Public R² 0.46.
 # On purpose unlike the seed: 32 photographs at once, of 0.65 GB each, do not fit on a T4. A step is still made of 32,
 # but batch norm takes its statistics of 16; in the last fold, which two GPUs share, of 8.
-V3 = replace(V2, name="v3", train_folds=(), batch_size=16, accumulate_steps=2)
+V3 = replace(V2, name="v3", data=Data(split=StratifiedGroupSplit(5)), batch=Batch(16, accumulate=2))
 
 # V4: V3 with squared errors. Public R² 0.50.
 # On purpose unlike the seed: it trained on stratified folds and scored on group folds, so that 78 to 88 % of the images
 # it scored were in the training set; here training and scoring share one split. It stays at 512 px in the ensemble V6
 # too, where the seed fed it 384.
-V4 = replace(V3, name="v4", loss="mse", loss_beta=BASE.loss_beta)
+V4 = replace(V3, name="v4", loss=SquaredError())
 
 # %%
 # V5: EfficientNetV2-RW-M beside a depth branch, with GrassClover. Public R² 0.57.
 # On purpose unlike the seed: depth is estimated once per image (it did so in each fold and view, and ran past 9 h);
 # external grams are scaled by the area of the quadrats, which it ignored.
-V5 = replace(
-    BASE,
+V5 = Experiment(
     name="v5",
-    backbone="efficientnetv2_rw_m",
-    starting_weights="i2b-efficientnetv2-rw-m-imagenet",
-    image_height_px=384,
-    image_width_px=384,
-    head_hidden=(256, 64),
-    head_activation="relu",
-    head_dropout=0.3,  # probability
-    depth=DEPTH_SLUG,
-    depth_fusion="concat",
-    split="group",
-    folds=5,
-    augmentation="moderate",
-    external_data=GRASSCLOVER_SLUG,
-    external_area_factor=0.84,  # 0.21 m² here / 0.25 m² there
-    loss="mse",
-    optimizer="adamw",
-    learning_rate=1e-4,
-    weight_decay=1e-2,
-    schedule="cosine",
-    schedule_epochs=50,  # epochs; longer than the training, which ends at 35 % of the rate
-    epochs=30,
-    batch_size=8,  # images
-    session_limit_s=TRAINING_LIMIT_S,
+    pictures=Pictures(height_px=384, width_px=384),
+    encoder=Encoder(timm="efficientnetv2_rw_m", weights="i2b-efficientnetv2-rw-m-imagenet"),
+    head=PooledHead(hidden=(256, 64), activation="relu", dropout=0.3),
+    depth=DEPTH,
+    data=Data(split=GroupSplit(5), external=GRASSCLOVER),
+    augment=Augment("moderate"),
+    loss=SquaredError(),
+    optimizer=AdamW(lr=1e-4, weight_decay=1e-2),
+    schedule=Cosine(epochs=30, length=50),  # longer than the training, which ends at 35 % of the rate
+    batch=Batch(8),
+    machine=ON_KAGGLE,
 )
 
 # V5 without external data: the seed's `depth_fusion_model_componly`, which ran out of time on Kaggle. No public score.
-V5_COMPONLY = replace(V5, name="v5_componly", external_data="")
+V5_COMPONLY = replace(V5, name="v5_componly", data=Data(split=GroupSplit(5)))
 
 # V7: DINOv2 ViT-B, its CLS token. Public R² 0.58.
 # The seed's README says that it accumulated 8 batches, its code did 4: the code is what scored.
-V7 = replace(
-    BASE,
+V7 = Experiment(
     name="v7",
-    backbone="vit_base_patch14_dinov2",
-    starting_weights="i2b-vit-base-patch14-dinov2",
-    image_height_px=518,  # 37 patches of 14 px, what it was pretrained at
-    image_width_px=518,
-    head_hidden=(256, 64),
-    head_activation="gelu",
-    head_dropout=0.3,  # probability
-    split="group",
-    folds=5,
-    augmentation="moderate",
-    loss="mse",
-    optimizer="adamw",
-    learning_rate=1e-4,
-    backbone_learning_rate=1e-5,
-    weight_decay=1e-2,
-    schedule="warmup_cosine",
-    warmup_epochs=3,
-    epochs=30,
-    batch_size=8,  # images
-    accumulate_steps=4,  # 32 images per optimiser step
-    clip_norm=1.0,
-    session_limit_s=TRAINING_LIMIT_S,
+    pictures=Pictures(height_px=518, width_px=518),  # 37 patches of 14 px, what it was pretrained at
+    encoder=Encoder(timm="vit_base_patch14_dinov2", weights="i2b-vit-base-patch14-dinov2"),
+    head=PooledHead(hidden=(256, 64), activation="gelu", dropout=0.3),
+    data=Data(split=GroupSplit(5)),
+    augment=Augment("moderate"),
+    loss=SquaredError(),
+    optimizer=AdamW(lr=1e-4, backbone_lr=1e-5, weight_decay=1e-2, clip_norm=1.0),
+    schedule=WarmupCosine(epochs=30, warmup=3),
+    batch=Batch(8, accumulate=4),  # 32 photographs per optimiser step
+    machine=ON_KAGGLE,
 )
 
 # V8: V7 with the depth branch. Public R² 0.62 (facts/seed-system.md; its README still says "pending").
 # On purpose unlike the seed: one depth pass per image, not one for each of five folds and eight views.
-V8 = replace(V7, name="v8", depth=DEPTH_SLUG, depth_fusion="concat")
+V8 = replace(V7, name="v8", depth=DEPTH)
 
 # %%
 # The other backbones that the seed tried, under V7's recipe. None has a public score of its own.
@@ -183,37 +135,30 @@ V8 = replace(V7, name="v8", depth=DEPTH_SLUG, depth_fusion="concat")
 SIGLIP = replace(
     V7,
     name="siglip",
-    backbone="vit_base_patch16_siglip_512",
-    starting_weights="i2b-vit-base-patch16-siglip-512",
-    image_height_px=512,  # 32 patches of 16 px
-    image_width_px=512,
+    pictures=Pictures(height_px=512, width_px=512),  # 32 patches of 16 px
+    encoder=Encoder(timm="vit_base_patch16_siglip_512", weights="i2b-vit-base-patch16-siglip-512"),
 )
 
 # EVA-02, at the size it was pretrained for. Scores of the seed: not published.
 EVA02 = replace(
     V7,
     name="eva02",
-    backbone="eva02_base_patch14_448",
-    starting_weights="i2b-eva02-base-patch14-448",
-    image_height_px=448,  # 32 patches of 14 px
-    image_width_px=448,
+    pictures=Pictures(height_px=448, width_px=448),  # 32 patches of 14 px
+    encoder=Encoder(timm="eva02_base_patch14_448", weights="i2b-eva02-base-patch14-448"),
 )
 EVA02_LARGE = replace(
     EVA02,
     name="eva02_large",
-    backbone="eva02_large_patch14_448",
-    starting_weights="i2b-eva02-large-patch14-448",
-    gradient_checkpointing=True,  # 304 M parameters on a T4 of 16 GB
-    batch_size=4,  # images
-    accumulate_steps=8,  # 32 images per optimiser step, as the others
+    # 304 M parameters on a T4 of 16 GB
+    encoder=Encoder(timm="eva02_large_patch14_448", weights="i2b-eva02-large-patch14-448", checkpointing=True),
+    batch=Batch(4, accumulate=8),  # 32 photographs per optimiser step, as the others
 )
 
 # DINOv2 with four register tokens, which keep artefacts out of the patch tokens. Score of the seed: not published.
 DINOV2_REG = replace(
     V7,
     name="dinov2_reg",
-    backbone="vit_base_patch14_reg4_dinov2",
-    starting_weights="i2b-vit-base-patch14-reg4-dinov2",
+    encoder=Encoder(timm="vit_base_patch14_reg4_dinov2", weights="i2b-vit-base-patch14-reg4-dinov2"),
 )
 
 # Nothing is fine-tuned: DINOv2's features of both halves, each as wide as high, and a regressor that nested folds chose
@@ -221,33 +166,24 @@ DINOV2_REG = replace(
 # (13th place: several layers and poolings; all of the top ten: halves), kept few because 357 photographs fit them.
 FROZEN_DINOV2 = Experiment(
     name="frozen_dinov2",
-    backbone="vit_base_patch14_dinov2",
-    starting_weights="i2b-vit-base-patch14-dinov2",
-    image_height_px=518,  # 37 patches of 14 px
-    image_width_px=518,
-    feature_poolings=("cls", "mean"),
-    feature_layers=(1, 4),  # of twelve
-    feature_parts=("left", "right"),
-    tta="none",  # the regressor is fitted and scored on upright pictures
+    pictures=Pictures(height_px=518, width_px=518, parts=HALVES, join=SideBySide()),  # 37 patches of 14 px
+    encoder=Encoder(timm="vit_base_patch14_dinov2", weights="i2b-vit-base-patch14-dinov2", layers=(1, 4)),  # of twelve
+    head=RegressorHead(pool=("cls", "mean")),
+    predict=Predict(tta="none"),  # the regressor is fitted and scored on upright pictures
 )
 
 # The experiment behind `make demo`: real ImageNet weights of the smallest useful net, sized for two CPU cores.
-DEMO = replace(
-    BASE,
+DEMO = Experiment(
     name="demo",
-    backbone="tf_efficientnet_lite0",
-    starting_weights="i2b-lite0-imagenet",
-    image_height_px=160,
-    image_width_px=320,
-    head_hidden=(128,),
-    folds=3,
-    augmentation="conservative",
-    schedule="warmup_cosine",
-    warmup_epochs=1,
-    learning_rate=1e-3,
-    weight_decay=1e-2,
-    epochs=8,
-    batch_size=12,
+    pictures=Pictures(height_px=160, width_px=320),
+    encoder=Encoder(timm="tf_efficientnet_lite0", weights="i2b-lite0-imagenet"),
+    head=PooledHead(hidden=(128,), activation="relu", dropout=0.3),
+    data=Data(split=GroupSplit(3)),
+    augment=Augment("conservative"),
+    loss=SquaredError(),
+    optimizer=AdamW(lr=1e-3, weight_decay=1e-2),
+    schedule=WarmupCosine(epochs=8, warmup=1),
+    batch=Batch(12),
 )
 
 EXPERIMENTS = by_name(
@@ -270,8 +206,8 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     """Name the parts that training an experiment needs."""
     needed = {
         "depth": experiment.depth,
-        "external": experiment.external_data,
-        "hub_names": experiment.starting_weights and HUB_NAMED in experiment.backbone,
-        "pseudo_labels": experiment.pseudo_weight,
+        "external": experiment.data.external,
+        "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
+        "pseudo_labels": experiment.data.pseudo,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.experiment import Experiment, ExperimentError
+from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
 from kernel_src.recipes.parts import parts_to_predict
+from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.weight_sources import kaggle_models
 
 PREFIX = "i2b"  # opens every slug of this kit on Kaggle
@@ -56,7 +57,7 @@ def frozen_backbones(name: str) -> tuple[str, ...]:
     Raises:
         ExperimentError: see `members_of`.
     """
-    return tuple(dict.fromkeys(member.starting_weights for member in members_of(name) if member.is_frozen))
+    return tuple(dict.fromkeys(member.encoder.weights for member in members_of(name) if member.is_frozen))
 
 
 def parts_of(name: str, kernel: str) -> tuple[str, ...]:
@@ -107,7 +108,13 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
     else:
         parameters = {"EXPERIMENT": name, "SOURCE_SHA256": ""}  # the stitcher fills in the hash
         # The bundle carries the depth model, so only training mounts its dataset.
-        wanted = (recipe.starting_weights, recipe.depth, recipe.external_data, recipe.pseudo_labels)
+        data = recipe.data
+        wanted = (
+            recipe.encoder.weights,
+            recipe.depth.weights if recipe.depth else "",
+            data.external.dataset if data.external else "",
+            data.pseudo.dataset if data.pseudo else "",
+        )
     parameters["PARTS"] = parts_of(name, kernel)
     published = tuple(slug for slug in wanted if slug)
     # What Kaggle has already need not be uploaded.
@@ -121,6 +128,6 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
         bundles=bundles,
         models=models,
         competitions=(SLUG,),
-        machine_shape=recipe.machine_shape,
+        machine_shape=recipe.machine_shape if isinstance(recipe, Ensemble) else recipe.machine.shape,
         enable_gpu=True,
     )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.predictor import Predictor
 
 HUB_NAMED = "dinov2"  # in the name of a backbone whose weights the hub also has under names of its own
 
@@ -59,11 +59,11 @@ def require_parts(names: Iterable[str], held: Collection[str]) -> None:
             raise MissingPart(name, held)
 
 
-def parts_to_predict(experiment: Experiment) -> tuple[str, ...]:
+def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
     """Name the parts that predicting with an experiment's bundle needs."""
     needed = {
         "depth": experiment.depth,
         "frozen": experiment.is_frozen,
-        "hub_names": experiment.is_frozen and HUB_NAMED in experiment.backbone,
+        "hub_names": experiment.is_frozen and HUB_NAMED in experiment.encoder.timm,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

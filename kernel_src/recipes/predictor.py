@@ -5,10 +5,20 @@ grams. Its JSON travels with the weights, and inference rebuilds the very same n
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from kernel_src.recipes.network import DenseHead, Depth, Encoder, Head, PooledHead, RegressorHead, not_one_of
+from kernel_src.recipes.network import (
+    DEPTH_VIEWS,
+    DenseHead,
+    Depth,
+    Encoder,
+    Head,
+    PooledHead,
+    RegressorHead,
+    not_one_of,
+)
 from kernel_src.recipes.pictures import Mean, Pictures, SideBySide, Sum
 from kernel_src.recipes.spec import ExperimentError, Spec
 
@@ -101,6 +111,27 @@ class Predictor(Spec):
         return isinstance(self.head, RegressorHead)
 
     @property
-    def image_size_px(self) -> tuple[int, int]:
-        """Height and width that photographs are decoded to; parts are cut from them."""
-        return self.pictures.canvas_px
+    def depth_channels(self) -> int:
+        """How many channels of depth the network is given; 0 without a depth branch."""
+        return self.depth.channels if self.depth else 0
+
+    @property
+    def depth_views(self) -> str:
+        """How views get their depth map, one of `DEPTH_VIEWS`."""
+        return self.depth.views if self.depth else DEPTH_VIEWS[0]
+
+
+# What else an experiment's JSON holds: how it was trained, which no prediction depends on.
+TRAINING_FIELDS = (
+    *("data", "augment", "loss", "auxiliary", "optimizer"),
+    *("schedule", "batch", "keep", "machine", "seed"),
+)
+
+
+def predictor_from_json(values: Mapping[str, Any]) -> Predictor:
+    """Return what predicts of an experiment, from the JSON of the whole.
+
+    Raises:
+        ExperimentError: see `Spec.from_json`.
+    """
+    return Predictor.from_json({name: value for name, value in values.items() if name not in TRAINING_FIELDS})

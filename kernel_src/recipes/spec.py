@@ -8,7 +8,6 @@ alternative carries its class as `kind`.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -36,6 +35,7 @@ class Spec:
     """
 
     abstract: ClassVar[bool] = True
+    types: ClassVar[dict[str, Any]]  # what `field_types` found, so that it looks once
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         """Note whether the class is an alternative itself."""
@@ -87,11 +87,12 @@ class Spec:
 Alternative = TypeVar("Alternative", bound=Spec)
 
 
-@cache
 def field_types(cls: type[Spec]) -> dict[str, Any]:
     """Return the declared type of every field, in order."""
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
+    if "types" not in vars(cls):
+        hints = get_type_hints(cls)
+        cls.types = {field.name: hints[field.name] for field in fields(cls)}
+    return cls.types
 
 
 def default_of(cls: type[Spec], name: str) -> Any:
@@ -100,7 +101,6 @@ def default_of(cls: type[Spec], name: str) -> Any:
     return field.default_factory() if callable(field.default_factory) else field.default
 
 
-@cache
 def kinds_of(base: type[Alternative]) -> dict[str, type[Alternative]]:
     """Return the alternatives under a class by their names, itself among them unless it is abstract."""
     found = {} if base.abstract else {base.__name__: base}

@@ -5,6 +5,7 @@ Which rows train and which judge, and how a photograph is changed before the net
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from kernel_src.recipes.learning import not_above_zero, not_from_zero
 from kernel_src.recipes.network import not_a_dataset, not_one_of
@@ -17,11 +18,14 @@ AUGMENTATIONS = ("none", "conservative", "moderate", "aggressive", "extreme")
 class Split(Spec, abstract=True):
     """How the competition's rows are divided into folds; State+Sampling_Date groups always stay whole."""
 
+    rule: ClassVar[str]  # as `fold_numbers` calls it
+
 
 @dataclass(frozen=True)
 class GroupSplit(Split):
     """Groups are dealt out so that every fold holds about as many photographs."""
 
+    rule: ClassVar[str] = "group"
     folds: int = 5
     seed: int = 0  # shuffles the groups before they are dealt out; another seed, other folds
 
@@ -36,10 +40,14 @@ class GroupSplit(Split):
 class StratifiedGroupSplit(GroupSplit):
     """Besides, every fold holds about as many photographs of each quartile of the Total."""
 
+    rule: ClassVar[str] = "stratified_group"
+
 
 @dataclass(frozen=True)
 class LeaveGroupOut(Split):
     """Each group is a fold of its own."""
+
+    rule: ClassVar[str] = "leave_group_out"
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,15 @@ class Data(Spec):
 
     def check(self) -> Iterator[str]:
         """Folds that the split has."""
-        folds = self.split.folds if isinstance(self.split, GroupSplit) else None
-        if wrong := [fold for fold in self.train_folds if fold < 0 or (folds is not None and fold >= folds)]:
-            last = "" if folds is None else f" to {folds - 1}"
-            yield f"train_folds={self.train_folds} names {', '.join(map(str, wrong))}; the folds are 0{last}"
+        last = self.split.folds - 1 if isinstance(self.split, GroupSplit) else None
+        if wrong := [fold for fold in self.train_folds if fold < 0 or (last is not None and fold > last)]:
+            there = "start at 0" if last is None else f"are 0 to {last}"
+            yield f"train_folds={self.train_folds} names {', '.join(map(str, wrong))}; the folds {there}"
+
+    @property
+    def folds_trained(self) -> int:
+        """How many folds are trained; 1 where only the data decides how many there are."""
+        return len(self.train_folds) or (self.split.folds if isinstance(self.split, GroupSplit) else 1)
 
 
 # %%

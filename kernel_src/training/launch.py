@@ -35,8 +35,8 @@ def chosen_spread(experiment: Experiment, folds: int, devices: int) -> str:
 
     Folds side by side wherever every device gets at least one: bench/two_processes.py measures how much faster.
     """
-    if experiment.spread != "auto":
-        return experiment.spread
+    if experiment.machine.spread != "auto":
+        return experiment.machine.spread
     return "folds" if folds >= devices > 1 else "batch"
 
 
@@ -44,7 +44,7 @@ def fold_rounds(experiment: Experiment, folds: Sequence[int], devices: int) -> l
     """Say which folds are trained together, and how they are spread over the devices, in their order."""
     spread = chosen_spread(experiment, len(folds), devices)
     whole = len(folds)
-    if experiment.spread == "auto" and spread == "folds":
+    if experiment.machine.spread == "auto" and spread == "folds":
         whole -= len(folds) % devices  # the rest does not go round
     parts = [(spread, tuple(folds[:whole])), ("batch", tuple(folds[whole:]))]
     return [(how, part) for how, part in parts if part]

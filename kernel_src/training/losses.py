@@ -10,6 +10,7 @@ from torch.nn import functional
 from kernel_src.competition.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS
 from kernel_src.models.model import TargetScaling
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import Log1pError, MetricSquaredError, SmoothL1, Uncertainty
 
 
 def loss_of(
@@ -27,8 +28,8 @@ def loss_of(
     whether one device sees the batch or two halves it. `log_variances` (5,) belong to the loss `uncertainty`.
     """
     each = _loss_per_target(z, truth_z, experiment, scaling, log_variances).sum(1)  # (B,)
-    if experiment.constraint_weight:
-        each = each + experiment.constraint_weight * identity_violation(z, scaling)
+    if experiment.loss.identities:
+        each = each + experiment.loss.identities * identity_violation(z, scaling)
     return (each if weights is None else each * weights).mean()
 
 
@@ -40,20 +41,21 @@ def _loss_per_target(
     log_variances: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return the loss of every number, (B, 5)."""
-    if experiment.loss == "smooth_l1":
-        return functional.smooth_l1_loss(z, truth_z, beta=experiment.loss_beta, reduction="none")
-    if experiment.loss == "log1p":
+    loss = experiment.loss
+    if isinstance(loss, SmoothL1):
+        return functional.smooth_l1_loss(z, truth_z, beta=loss.beta, reduction="none")
+    if isinstance(loss, Log1pError):
         # In grams: relative errors count, so that 2 g for 1 g is as bad as about 50 g for 25 g.
         return (_signed_log1p(scaling.to_grams(z)) - _signed_log1p(scaling.to_grams(truth_z))).square()
     squared = functional.mse_loss(z, truth_z, reduction="none")
-    if experiment.loss == "metric_weighted":
+    if isinstance(loss, MetricSquaredError):
         # What the metric sums: squared grams by the targets' weights, over the weighted variance of the training rows.
         # On all training rows at once it is exactly 1 - R².
         metric_weights = z.new_tensor([TARGET_WEIGHTS[target] for target in TARGETS])
         overall = (metric_weights * scaling.mean).sum()
         variance = (metric_weights * (scaling.std.square() + (scaling.mean - overall).square())).sum()
         return squared * scaling.std.square() * metric_weights / variance
-    if experiment.loss == "uncertainty":
+    if isinstance(loss, Uncertainty):
         # Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", eq. 7, with s = log σ²:
         # 1/(2σ²) error² + log σ. It can become negative.
         if log_variances is None:

@@ -10,6 +10,7 @@ import torch
 
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import Cosine, RMSprop, Steps, WarmupCosine
 
 
 def build_optimizer(model: BiomassNet, experiment: Experiment) -> torch.optim.Optimizer:
@@ -17,13 +18,13 @@ def build_optimizer(model: BiomassNet, experiment: Experiment) -> torch.optim.Op
 
     The backbone has its own rate; heads, depth branch and what the loss learns have the other.
     """
-    backbone_rate = experiment.backbone_learning_rate or experiment.learning_rate
+    backbone_rate = experiment.optimizer.backbone_lr or experiment.optimizer.lr
     # Position embeddings and class tokens, which timm does not decay either: they are biases of another shape.
     exempt = {f"backbone.{name}" for name in getattr(model.backbone, "no_weight_decay", set)()}
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     groups = []
-    for in_backbone, rate in ((True, backbone_rate), (False, experiment.learning_rate)):
-        for decays, decay in ((True, experiment.weight_decay), (False, 0.0)):
+    for in_backbone, rate in ((True, backbone_rate), (False, experiment.optimizer.lr)):
+        for decays, decay in ((True, experiment.optimizer.weight_decay), (False, 0.0)):
             parameters = [
                 parameter
                 for name, parameter in named.items()
@@ -32,25 +33,24 @@ def build_optimizer(model: BiomassNet, experiment: Experiment) -> torch.optim.Op
             ]
             if parameters:
                 groups.append({"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay})
-    if experiment.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=experiment.learning_rate)
-    return torch.optim.AdamW(groups, lr=experiment.learning_rate)
+    if isinstance(experiment.optimizer, RMSprop):
+        return torch.optim.RMSprop(groups, lr=experiment.optimizer.lr)
+    return torch.optim.AdamW(groups, lr=experiment.optimizer.lr)
 
 
 def learning_rate_factor(experiment: Experiment, step: int, steps_per_epoch: int) -> float:
     """Return what the learning rates are multiplied by at an optimiser step, counted from 0."""
     epoch = step / steps_per_epoch
-    length = experiment.schedule_epochs or experiment.epochs
-    if experiment.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / length)))
-    if experiment.schedule == "step":
-        return experiment.schedule_factor ** int(epoch // length)
-    if experiment.schedule == "warmup_cosine":
-        warmup = experiment.warmup_epochs
-        if epoch < warmup:
-            return (step + 1) / (warmup * steps_per_epoch)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - warmup) / max(1, length - warmup))))
-    return 1.0
+    schedule = experiment.schedule
+    if isinstance(schedule, Steps):
+        return schedule.factor ** int(epoch // schedule.every)
+    if not isinstance(schedule, Cosine):
+        return 1.0
+    warmup = schedule.warmup if isinstance(schedule, WarmupCosine) else 0
+    if epoch < warmup:
+        return (step + 1) / (warmup * steps_per_epoch)
+    length = (schedule.length or schedule.epochs) - warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - warmup) / max(1, length))))
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -24,7 +24,7 @@ from kernel_src.training.checkpoint import steps_done
 from kernel_src.training.fold_files import FoldFiles
 
 FINGERPRINT_FILE = "fingerprint.json"
-NOT_OF_THE_TRAINING = ("session_limit_s", "machine_shape")  # may differ from session to session
+NOT_OF_THE_TRAINING = ("machine",)  # may differ from session to session
 CHECKPOINTS = "checkpoint*.safetensors"
 KEPT_BYTES = 19e9  # of a run folder: Kaggle keeps 20 GB of the working folder
 OUTPUT_DEPTH = 5  # folders between the inputs' root and a run: notebooks/<owner>/<slug>/run

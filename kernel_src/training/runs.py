@@ -21,7 +21,7 @@ from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.splits import split_sha256
 from kernel_src.competition.tables import target_array
 from kernel_src.data.dataset import DecodedPhotographs, decoded_photographs
-from kernel_src.data.symmetries import views
+from kernel_src.data.trained_views import views
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import load_fold
 from kernel_src.models.starting_weights import framing_of, preprocessing_of
@@ -169,10 +169,10 @@ def predict_out_of_fold(
         predicted = predict_grams(
             [model],
             DecodedPhotographs(photographs, rows),
-            preprocessing=preprocessing_of(experiment.backbone),
+            preprocessing=preprocessing_of(experiment.encoder.timm),
             symmetries=views(experiment),
             device=replace(device, half=device.half and not ended_in_fp32(files.log)),
-            batch_size=experiment.batch_size,
+            batch_size=experiment.batch.size,
             estimator=estimator,
             depth_channels=experiment.depth_channels,
             depth_views=experiment.depth_views,
@@ -187,7 +187,7 @@ def predict_out_of_fold(
 def out_of_fold_r2(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame) -> float:
     """Score out-of-fold predictions as a submission would be: constrained, official metric, all rows together."""
     truth = train.set_index("image_id").loc[oof["image_id"], list(TARGETS)].to_numpy(float)
-    return weighted_r2(truth, constrain(oof[list(TARGETS)].to_numpy(float), experiment.constraint))
+    return weighted_r2(truth, constrain(oof[list(TARGETS)].to_numpy(float), experiment.predict.constraint))
 
 
 def finish_run(
@@ -211,7 +211,8 @@ def finish_run(
         "format": BUNDLE_FORMAT,
         "experiment": experiment.as_json(),
         "source_sha256": sources_of(folder),
-        "preprocessing": preprocessing_of(experiment.backbone).as_json(),
+        "preprocessing": preprocessing_of(experiment.encoder.timm).as_json(),
+        "views": [list(view) for view in views(experiment)],
         "folds": [path.name for path in files],
         "target_mean_g": dict(zip(TARGETS, project(means)[0].tolist(), strict=True)),
         "split_sha256": split_sha256(train["image_id"].tolist(), judged_folds(experiment, train)),

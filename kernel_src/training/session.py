@@ -37,4 +37,4 @@ ENDLESS = Session(started_s=0.0, limit_s=0.0)
 
 def session_of(experiment: Experiment, started_s: float) -> Session:
     """Return the session of a training that began at `started_s` of `time.monotonic`."""
-    return Session(started_s=started_s, limit_s=experiment.session_limit_s)
+    return Session(started_s=started_s, limit_s=experiment.machine.limit_s)

@@ -19,10 +19,10 @@ from tqdm.auto import tqdm
 
 from kernel_src.data.training_photographs import FoldData, SeededOrder, TrainingBatch, TrainingPhotographs
 from kernel_src.models.full_pass import loading_processes
-from kernel_src.models.model import BiomassNet
 from kernel_src.models.precision import COMPARED_PHOTOGRAPHS, choose_precision
 from kernel_src.models.starting_weights import load_starting_weights, preprocessing_of
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import EMA, InnerFold, Keep
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import write_text
 from kernel_src.runtime.randomness import seed_at
@@ -40,6 +40,7 @@ from kernel_src.training.gradient_steps import Blame, GradientSteps, HalfPrecisi
 from kernel_src.training.optimization import build_optimizer, learning_rate_factor, set_learning_rates
 from kernel_src.training.session import ENDLESS, Session, SessionEnded
 from kernel_src.training.training_loss import batch_loss, depth_of, divergence_cause, inner_loss, upright_pictures
+from kernel_src.training.training_net import TrainingNet, predicting_weights
 
 CHECKPOINT_EVERY_S = 600.0  # at the latest, within an epoch too
 SAVING_SHARE = 0.02  # of the time may go into the checkpoints after each epoch
@@ -48,14 +49,20 @@ SAVING_SHARE = 0.02  # of the time may go into the checkpoints after each epoch
 OnEpoch = Callable[[int, dict[str, Any], Mapping[str, torch.Tensor]], None]
 
 
-def new_model(experiment: Experiment, grams: np.ndarray, starting_weights: Path | None) -> BiomassNet:
+def new_model(experiment: Experiment, grams: np.ndarray, starting_weights: Path | None) -> TrainingNet:
     """Build the model with its starting weights, scaled to the grams (rows, 5) of its training rows."""
     torch.manual_seed(seed_at(experiment.seed, "initial weights"))
-    model = BiomassNet(experiment)
+    model = TrainingNet(experiment)
     if starting_weights is not None:
         load_starting_weights(model, starting_weights)
     model.scaling.fit(grams)
     return model
+
+
+def averaging(keep: Keep) -> float:
+    """Return the decay of the moving average that is kept or judged; 0: there is none."""
+    kept = keep.of if isinstance(keep, InnerFold) else keep
+    return kept.decay if isinstance(kept, EMA) else 0.0
 
 
 # %%
@@ -126,9 +133,10 @@ class FoldTraining:
         self.model = new_model(experiment, data.grams[weighed], starting_weights)
         # Channels last is what convolutions compute fastest in, on CPU and GPU.
         self.model.to(self.device).to(memory_format=torch.channels_last)
-        self.preprocessing = preprocessing_of(experiment.backbone)
+        self.preprocessing = preprocessing_of(experiment.encoder.timm)
         self.optimizer = build_optimizer(self.model, experiment)
-        self.average = WeightAverage(self.model, experiment.ema_decay) if experiment.ema_decay else None
+        decay = averaging(experiment.keep)
+        self.average = WeightAverage(self.model, decay) if decay else None
         self.progress, self.best = Progress(), dict[str, torch.Tensor]()
         self._take_up_checkpoint()
         if precision and precision != self.progress.precision:
@@ -141,7 +149,7 @@ class FoldTraining:
             self.optimizer,
             device=self.device,
             half=self.half,
-            clip_norm=experiment.clip_norm,
+            clip_norm=experiment.optimizer.clip_norm,
             processes=self.accelerator.num_processes,
             say=lambda line: self.accelerator.print(f"fold {self.fold}: {line}"),
         )
@@ -152,29 +160,29 @@ class FoldTraining:
             data.photographs,
             data.grams,
             data.train_rows,
-            experiment.augmentation,
+            experiment.augment.preset,
             self.seed,
             depth_maps=data.depth_maps,
-            weights=np.where(pseudo, experiment.pseudo_weight, 1.0),
+            weights=np.where(pseudo, experiment.data.pseudo.weight if experiment.data.pseudo else 0.0, 1.0),
         )
         self.order = SeededOrder(len(self.photographs), self.seed)
         workers = loading_processes(device)
         self.loader = self.accelerator.prepare(
             DataLoader(
                 self.photographs,
-                experiment.batch_size,
+                experiment.batch.size,
                 sampler=self.order,
                 # A last batch of one picture would be all noise to a batch norm; other epochs leave out other pictures.
-                drop_last=len(self.photographs) >= experiment.batch_size,
+                drop_last=len(self.photographs) >= experiment.batch.size,
                 num_workers=workers,
                 persistent_workers=workers > 0,
                 pin_memory=device.kind == "cuda",
             )
         )
         self.batches = len(self.loader)  # of an epoch
-        self.steps_per_epoch = -(-self.batches // experiment.accumulate_steps)
+        self.steps_per_epoch = -(-self.batches // experiment.batch.accumulate)
         self.bar = tqdm(
-            total=experiment.epochs * self.batches,
+            total=experiment.schedule.epochs * self.batches,
             initial=self.progress.epoch * self.batches + self.progress.batch,
             desc=f"fold {self.fold}",
             unit="batch",
@@ -207,7 +215,7 @@ class FoldTraining:
             return z.float()
 
         self.model.eval()
-        choice = choose_precision(self.experiment.precision, can_half, compute)
+        choice = choose_precision(self.experiment.encoder.precision, can_half, compute)
         halves = self.accelerator.gather(torch.tensor([choice.half], device=self.device))
         name = "fp16" if bool(halves.all()) else "fp32"
         why = choice.why if name == choice.name else "another device computes otherwise in fp16"
@@ -218,9 +226,10 @@ class FoldTraining:
     @property
     def is_over(self) -> bool:
         """Every epoch is done, or patience ran out."""
-        patience, progress = self.experiment.patience_epochs, self.progress
+        keep, progress = self.experiment.keep, self.progress
+        patience = keep.patience if isinstance(keep, InnerFold) else 0
         waited = progress.epoch - progress.best_epoch if progress.best_epoch is not None else 0
-        return progress.epoch >= self.experiment.epochs or bool(patience and waited >= patience)
+        return progress.epoch >= self.experiment.schedule.epochs or bool(patience and waited >= patience)
 
     def run(self, session: Session, on_epoch: OnEpoch | None) -> None:
         """Train all epochs that are left; see `train_fold`."""
@@ -231,7 +240,8 @@ class FoldTraining:
                 on_epoch(row["epoch"], row, self.kept_weights)
             if self.time_is_up and not self.is_over:
                 self.save()
-                raise SessionEnded(f"fold {self.fold}: stopped after epoch {row['epoch']} of {self.experiment.epochs}")
+                epochs = self.experiment.schedule.epochs
+                raise SessionEnded(f"fold {self.fold}: stopped after epoch {row['epoch']} of {epochs}")
         self.finish()
 
     @property
@@ -267,13 +277,13 @@ class FoldTraining:
         """
         progress, started, before_s = self.progress, time.monotonic(), self.progress.seconds
         self.order.epoch = self.photographs.epoch = progress.epoch
-        self.order.start = progress.batch * self.experiment.batch_size
+        self.order.start = progress.batch * self.experiment.batch.size
         self.model.train()
         waiting: list[TrainingBatch] = []
         step_started = time.monotonic()
         for number, batch in enumerate(self.loader, progress.batch):
             waiting.append(batch)
-            if len(waiting) < self.experiment.accumulate_steps and number + 1 < self.batches:
+            if len(waiting) < self.experiment.batch.accumulate and number + 1 < self.batches:
                 continue
             self.take_step(waiting, session)
             self.bar.update(len(waiting))
@@ -286,7 +296,7 @@ class FoldTraining:
                 continue
             if self.time_is_up:
                 self.save()
-                where = f"epoch {progress.epoch + 1} of {self.experiment.epochs}, batch {progress.batch}"
+                where = f"epoch {progress.epoch + 1} of {self.experiment.schedule.epochs}, batch {progress.batch}"
                 raise SessionEnded(f"fold {self.fold}: stopped in {where}")
             if time.monotonic() - self.saved_s > CHECKPOINT_EVERY_S:
                 self.save()
@@ -299,7 +309,7 @@ class FoldTraining:
         report = self.steps.take(
             [len(batch["row"]) for batch in batches],
             lambda i: self.train_batch(progress.batch + i, batches[i]),
-            lambda i: self.blame(progress.batch + i, batches[i], experiment.learning_rate * factor),
+            lambda i: self.blame(progress.batch + i, batches[i], experiment.optimizer.lr * factor),
             # One answer for all processes: if each looked at its own clock, one would stop and the others wait for it.
             lambda: session.left_s < self.slowest_step_s,
         )
@@ -364,10 +374,10 @@ class FoldTraining:
             "epoch": progress.epoch + 1,
             "train_loss": float(np.mean(progress.losses or np.nan)),
             "inner_loss": judged,
-            "learning_rate": self.experiment.learning_rate * factor,
+            "learning_rate": self.experiment.optimizer.lr * factor,
             "seconds": round(progress.seconds, 2),
             "precision_bits": 16 if self.half else 32,
-            "images_at_once": -(-self.experiment.batch_size // (self.accelerator.num_processes * self.steps.parts)),
+            "images_at_once": -(-self.experiment.batch.size // (self.accelerator.num_processes * self.steps.parts)),
         }
         progress.log.append(row)
         progress.epoch, progress.batch, progress.losses, progress.seconds = progress.epoch + 1, 0, [], 0.0
@@ -380,7 +390,7 @@ class FoldTraining:
         self.bar.close()
         if self.accelerator.is_main_process:
             write_text(self.files.log, csv_text(self.progress.log))
-            save_tensors(self.files.weights, self.best or self.kept_weights)
+            save_tensors(self.files.weights, predicting_weights(self.best or self.kept_weights))
             self.files.clear()
         self.accelerator.wait_for_everyone()
 

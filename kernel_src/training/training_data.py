@@ -25,14 +25,22 @@ from kernel_src.data.training_photographs import FoldData
 from kernel_src.data.training_rows import folds_with_external, training_only
 from kernel_src.models.starting_weights import framing_of
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import InnerFold
 from kernel_src.recipes.parts import optional_part
+from kernel_src.recipes.training_data import GroupSplit, Split
 from kernel_src.runtime.device import DeviceReport
 
 
 def judged_folds(experiment: Experiment, train: pd.DataFrame) -> np.ndarray:
     """Return the fold in which each of the competition's images is validated, (images,)."""
     strata = total_grams(target_array(train))
-    return fold_numbers(experiment.split, group_labels(train), strata, experiment.folds, experiment.split_seed)
+    return split_rows(experiment.data.split, group_labels(train), strata)
+
+
+def split_rows(split: Split, groups: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Return the fold of each row, (rows,), by its group (rows,) and its grams (rows,), which a split may balance."""
+    folds, seed = (split.folds, split.seed) if isinstance(split, GroupSplit) else (1, 0)
+    return fold_numbers(split.rule, groups, strata, folds, seed)
 
 
 def total_grams(grams: np.ndarray) -> np.ndarray:
@@ -50,9 +58,9 @@ def folds_to_train(experiment: Experiment, fold_of: np.ndarray) -> tuple[int, ..
         ValueError: `train_folds` names a fold that the split has not.
     """
     there = tuple(range(int(fold_of.max()) + 1))
-    if unknown := sorted(set(experiment.train_folds) - set(there)):
+    if unknown := sorted(set(experiment.data.train_folds) - set(there)):
         raise ValueError(f"{experiment.name}: train_folds names {unknown}, the split has folds 0 to {there[-1]}")
-    return experiment.train_folds or there
+    return experiment.data.train_folds or there
 
 
 # %%
@@ -80,9 +88,9 @@ class TrainingTable:
         grams = self.grams_for(fold)
         judged = ~training_only(self.rows)
         rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
-        if experiment.inner_folds:
+        if isinstance(experiment.keep, InnerFold):
             groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
-            inner_of = fold_numbers("group", groups, strata, experiment.inner_folds, fold)
+            inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
         return FoldData(
@@ -105,19 +113,19 @@ def training_table(
     """
     fold_of = judged_folds(experiment, train)
     rows = train
-    if experiment.external_data:
+    if experiment.data.external:
         rows = optional_part("external").with_external(experiment, rows, external_folder)
-    used = pseudo_labels if experiment.pseudo_weight else None
-    labelled = len(rows)
-    if experiment.pseudo_weight and used is None:
+    pseudo, labelled = experiment.data.pseudo, len(rows)
+    used = pseudo_labels if pseudo else None
+    if pseudo and used is None:
         raise ValueError(
-            f"{experiment.name} has pseudo_weight={experiment.pseudo_weight:g} and there are no pseudo-labels: name "
-            "their dataset in the field pseudo_labels and attach it, or set pseudo_weight=0"
+            f"{experiment.name} has data.pseudo={pseudo} and there are no pseudo-labels: name their dataset there and "
+            "attach it, or set data.pseudo=none"
         )
-    if used is not None:
+    if pseudo and used is not None:
         split = split_sha256(train["image_id"].tolist(), fold_of)
         rows = optional_part("pseudo_labels").with_pseudo_labels(
-            rows, used, split, folds_to_train(experiment, fold_of), experiment.pseudo_weight
+            rows, used, split, folds_to_train(experiment, fold_of), pseudo.weight
         )
     return TrainingTable(
         rows=rows,
@@ -158,10 +166,10 @@ def training_pictures(
         if not experiment.depth:
             return photographs, None
         if depth_folder is None:
-            raise ValueError(f"{experiment.name} needs depth: attach the dataset {experiment.depth}")
+            raise ValueError(f"{experiment.name} needs depth: attach the dataset {experiment.depth.weights}")
         depth = optional_part("depth")
         estimator, weights = depth.load_depth_from(depth_folder), depth.depth_weights_in(depth_folder)
         maps: np.ndarray = depth.cached_depth_maps(
-            photographs, estimator, weights, experiment.depth_channels, cache, torch.device(device.kind)
+            photographs, estimator, weights, experiment.depth.channels, cache, torch.device(device.kind)
         )
     return photographs, maps

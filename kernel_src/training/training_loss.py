@@ -8,10 +8,10 @@ import torch
 
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.training_photographs import FoldData, TrainingBatch
-from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.training.gradient_steps import Blame
 from kernel_src.training.losses import loss_of
+from kernel_src.training.training_net import TrainingNet
 
 
 def depth_of(batch: TrainingBatch) -> torch.Tensor | None:
@@ -20,7 +20,7 @@ def depth_of(batch: TrainingBatch) -> torch.Tensor | None:
 
 
 def batch_loss(
-    model: BiomassNet,
+    model: TrainingNet,
     z: torch.Tensor,
     grams: torch.Tensor,
     experiment: Experiment,
@@ -50,7 +50,7 @@ def upright_pictures(
 
 @torch.inference_mode()
 def inner_loss(
-    model: BiomassNet,
+    model: TrainingNet,
     data: FoldData,
     preprocessing: Preprocessing,
     experiment: Experiment,
@@ -62,8 +62,8 @@ def inner_loss(
         return None
     model.eval()
     total = 0.0
-    for start in range(0, len(data.inner_rows), experiment.batch_size):
-        rows = data.inner_rows[start : start + experiment.batch_size]
+    for start in range(0, len(data.inner_rows), experiment.batch.size):
+        rows = data.inner_rows[start : start + experiment.batch.size]
         grams = torch.from_numpy(data.grams[rows].astype(np.float32)).to(device)
         with torch.autocast(device.type, torch.float16, enabled=half):
             z = model(*upright_pictures(data, rows, preprocessing, device))

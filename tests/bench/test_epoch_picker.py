@@ -1,6 +1,5 @@
 """The table of what the epoch picker costs can be made again, and says so where the real embeddings are not at hand."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,13 @@ import pytest
 
 from bench import epoch_picker
 from kernel_src.competition.tables import read_train, target_array
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 
-SMALL = replace(EXPERIMENTS["v7"], head_hidden=(8,), folds=2, epochs=4, learning_rate=0.01, accumulate_steps=1)
+SMALL = changed(
+    EXPERIMENTS["v7"],
+    {"head.hidden": (8,), "data.split.folds": 2, "schedule.epochs": 4, "optimizer.lr": 0.01, "batch.accumulate": 1},
+)
 
 
 def test_the_three_ways_are_scored_on_all_images_and_heads_learn_from_features_that_tell(
@@ -21,12 +24,13 @@ def test_the_three_ways_are_scored_on_all_images_and_heads_learn_from_features_t
     telling = target_array(train) / 10
     embeddings = dict(zip(train["image_id"], telling, strict=True))
     short, long = (
-        epoch_picker.scores(replace(SMALL, epochs=epochs, schedule="constant"), train, embeddings) for epochs in (1, 60)
+        epoch_picker.scores(changed(SMALL, {"schedule.epochs": epochs, "schedule": "Constant"}), train, embeddings)
+        for epochs in (1, 60)
     )
     assert set(long) == {*epoch_picker.WAYS, "picked epoch, mean"} and all(np.isfinite(list(long.values())))
     assert 1 <= long["picked epoch, mean"] <= 60
     assert long["last, all rows"] > short["last, all rows"] + 0.1
-    again = epoch_picker.scores(replace(SMALL, epochs=1, schedule="constant"), train, embeddings)
+    again = epoch_picker.scores(changed(SMALL, {"schedule.epochs": 1, "schedule": "Constant"}), train, embeddings)
     assert again == short, "every number is drawn by its place"
 
 

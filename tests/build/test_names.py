@@ -18,9 +18,11 @@ from build.notebooks.metadata import dataset_metadata, dataset_problems, kernel_
 from build.report.places import find_run
 from build.search.tuning.command import tune
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.experiment import LONGEST_EXPERIMENT_NAME, ExperimentError, checked_experiment_name
+from kernel_src.recipes.predictor import LONGEST_EXPERIMENT_NAME, checked_experiment_name
+from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.experiments import DEMO, EXPERIMENTS, by_name, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
+from kernel_src.recipes.training_data import PseudoLabels
 from tests.build.kaggle.desk import copy_kit
 
 IMPOSSIBLE = [
@@ -88,7 +90,7 @@ def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) 
 def test_two_experiments_of_one_name_are_refused() -> None:
     assert list(by_name((DEMO, replace(DEMO, name="mine")))) == ["demo", "mine"]
     with pytest.raises(ExperimentError, match="two experiments are named 'demo'"):
-        by_name((DEMO, replace(DEMO, epochs=3)))
+        by_name((DEMO, changed(DEMO, {"schedule.epochs": 3})))
 
 
 def test_names_that_differ_only_on_this_machine_are_named() -> None:
@@ -109,9 +111,9 @@ def test_an_ensemble_of_what_is_no_experiment_is_refused(monkeypatch: pytest.Mon
 def test_a_dataset_that_is_no_slug_is_refused_by_its_field(field: str) -> None:
     for value in ("My Data", "out/weights/x", "https://www.kaggle.com/datasets/kim/x", "x.pth"):
         with pytest.raises(ExperimentError, match=f"demo: {field}="):
-            replace(DEMO, **{field: value}, pseudo_weight=0.5)
+            changed(DEMO, {"data.pseudo": PseudoLabels(weight=0.5), **{field: value}})
     for value in ("i2b-x", "kim/i2b-x", "Kim_2/x"):
-        replace(DEMO, **{field: value}, pseudo_weight=0.5)
+        changed(DEMO, {"data.pseudo": PseudoLabels(weight=0.5), **{field: value}})
 
 
 @pytest.mark.parametrize("slug", ["My Data", "kim/my-data", "x", "my_data", "-my-data", "m" * 51, "../../my-data"])

@@ -1,6 +1,5 @@
 """The smallest real training: timm's own test nets on a handful of coloured pictures."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +7,28 @@ import numpy as np
 import pandas as pd
 
 from kernel_src.data.training_photographs import FoldData
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import AdamW, Batch, Cosine
+from kernel_src.recipes.network import Encoder, PooledHead
+from kernel_src.recipes.pictures import Pictures
+from kernel_src.recipes.training_data import Augment, Data, GroupSplit
 from kernel_src.runtime.device import DeviceReport
 
 CPU = DeviceReport(kind="cpu", name="CPU", count=1, half=False)
 TINY = Experiment(
     name="tiny",
-    backbone="test_efficientnet",
-    image_height_px=32,
-    image_width_px=64,
-    head_hidden=(8,),
-    folds=2,
-    epochs=2,
-    batch_size=4,
-    learning_rate=1e-3,
-    augmentation="moderate",
+    encoder=Encoder("test_efficientnet"),
+    pictures=Pictures(height_px=32, width_px=64),
+    head=PooledHead((8,)),
+    data=Data(split=GroupSplit(2)),
+    augment=Augment("moderate"),
+    optimizer=AdamW(lr=1e-3),
+    schedule=Cosine(epochs=2),
+    batch=Batch(4),
 )
 # Without batch norm and dropout, so that a batch cut in two gives what the whole one gives.
-TINY_VIT = replace(TINY, name="tiny-vit", backbone="test_vit", image_width_px=32, head_dropout=0.0)
+TINY_VIT = changed(TINY, {"name": "tiny-vit", "encoder.timm": "test_vit", "pictures.width_px": 32, "head.dropout": 0.0})
 
 
 def fold_data(images: int = 12, inner: int = 0, size_px: tuple[int, int] = (32, 32)) -> FoldData:

@@ -26,6 +26,7 @@ from build.notebooks.check.offline import find_online
 from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.seal import read_object
+from build.stitch.modules import uncollected
 from kernel_src.recipes.kernel_cards import KernelCard
 
 # What goes to Kaggle, or into git.
@@ -59,6 +60,7 @@ def run(as_json: bool, *, root: Path = ROOT, cards: Sequence[KernelCard] | None 
     print(f"{verdict.notebooks} notebooks: up to date, offline and described as Kaggle wants them")
 
 
+@uncollected()
 def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Verdict:
     """Run every rule over the notebooks under `root`, which should be those of `cards`; or over one, given its slug.
 

@@ -16,7 +16,7 @@ from build.scores.intervals import Interval
 from kernel_src.competition.constants import IDENTITIES, IDENTITY_TOLERANCE_G, TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weight_row
-from kernel_src.recipes.experiment import CONSTRAINTS
+from kernel_src.recipes.predictor import CONSTRAINTS
 
 SHOWN = 10  # of the worst images
 TRUTH = "truth"

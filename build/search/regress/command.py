@@ -40,7 +40,7 @@ def features_verb(
     part: Annotated[list[Part] | None, typer.Option(help="Of the photograph, a picture of its own; repeat.")] = None,
     layer: Annotated[list[int] | None, typer.Option(help="Counted from the last, which is 1; repeat.")] = None,
     pooling: Annotated[list[Pooling] | None, typer.Option(help="Of each layer; own: the backbone's; repeat.")] = None,
-    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, e.g. backbone=…")] = None,
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="path=value …, e.g. encoder.timm=…")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Photographs at once.")] = 8,
     as_json: AsJson = False,
 ) -> None:
@@ -60,19 +60,20 @@ def features_verb(
 
     if out.suffix != ".npz":
         raise UsageError(f"--out {out}: features are an .npz")
+    base = find_recipe(experiment, "to take features from")
     chosen = {
-        "feature_heights_px": height,
-        "feature_parts": [str(one) for one in part or ()],
-        "feature_layers": layer,
-        "feature_poolings": [str(one) for one in pooling or ()],
+        "pictures.scales": [px / base.pictures.height_px for px in height or ()],
+        "pictures.parts": [str(one) for one in part or ()],
+        "encoder.layers": layer,
+        "head.pool": [str(one) for one in pooling or ()],
     }
-    changes = parse_changes(set_values or []) | {field: values for field, values in chosen.items() if values}
-    recipe = frozen_recipe(find_recipe(experiment, "to take features from"), changes)
-    if not timm.is_model(recipe.backbone):
-        raise UsageError(f"timm knows no backbone {recipe.backbone!r}")
+    changes = parse_changes(set_values or []) | {path: values for path, values in chosen.items() if values}
+    recipe = frozen_recipe(base, changes)
+    if not timm.is_model(recipe.encoder.timm):
+        raise UsageError(f"timm knows no backbone {recipe.encoder.timm!r}")
     photographs = photographs_of(train_csv, images)
-    needed = {recipe.starting_weights: f"pretrained weights of {recipe.backbone}"}
-    folder = match_datasets(needed, pretrained or [], "--pretrained ")[recipe.starting_weights]
+    needed = {recipe.encoder.weights: f"pretrained weights of {recipe.encoder.timm}"}
+    folder = match_datasets(needed, pretrained or [], "--pretrained ")[recipe.encoder.weights]
     if not (folder / WEIGHTS_FILE).is_file():
         raise UsageError(f"{folder} holds no {WEIGHTS_FILE}: `python -m build weights` makes such a folder")
     made = make_features(recipe, photographs, folder / WEIGHTS_FILE, out, batch_size=batch_size, quiet=as_json)
@@ -80,7 +81,7 @@ def features_verb(
         print_json({"ok": True, "out": str(out), **made})
         return
     print(
-        f"{out}: {made['features']} features of {made['images']} photographs, {recipe.backbone}, {made['device']}\n"
+        f"{out}: {made['features']} features of {made['images']} photographs, {recipe.encoder.timm}, {made['device']}\n"
         f"  {'; '.join(made['blocks'])}\n"
         f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report … "
         f"--experiment {recipe.name}"
@@ -193,6 +194,7 @@ def _keep_run(
     from build.weights.bundle import REGRESS_REPORT
     from kernel_src.competition.constants import TARGETS
     from kernel_src.competition.constraints import project
+    from kernel_src.data.symmetries import UPRIGHT
     from kernel_src.models.regressor import save_regressor
     from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, write_json, write_text
     from kernel_src.training.runs import OOF_FILE
@@ -209,6 +211,7 @@ def _keep_run(
         "experiment": made_by["experiment"],
         "source_sha256": files_sha256(sources, ROOT),
         "preprocessing": made_by["preprocessing"],
+        "views": [list(UPRIGHT)],  # as it was fitted and scored
         "folds": [REGRESSOR_FILE],
         "backbone": made_by["weights"],
         "features": {name: made_by[name] for name in ("blocks", "features", "device", "versions")},

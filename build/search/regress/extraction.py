@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import RegressorHead
+from kernel_src.recipes.pictures import Pictures, SideBySide
+from kernel_src.recipes.predictor import Predict
 
 PROVENANCE = "provenance"  # the entry of the .npz that says, as JSON, what made it
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -24,8 +28,18 @@ def frozen_recipe(experiment: Experiment, changes: Mapping[str, Any]) -> Experim
     """
     from build.core.settings import apply_changes
 
-    frozen = {"depth": "", "frozen_groups": 0, "tta": "none", "feature_poolings": ["own"]}
-    return apply_changes(experiment, ({} if experiment.is_frozen else frozen) | dict(changes))
+    if not experiment.is_frozen:
+        experiment = Experiment(
+            name=experiment.name,
+            pictures=Pictures(experiment.pictures.height_px, experiment.pictures.width_px),
+            encoder=replace(experiment.encoder, freeze=None),
+            head=RegressorHead(),
+            predict=Predict(tta="none"),
+        )
+    pictures = len(changes.get("pictures.parts", experiment.pictures.parts))
+    pictures *= len(changes.get("pictures.scales", experiment.pictures.scales))
+    join = {"pictures.join": SideBySide() if pictures > 1 else None}
+    return apply_changes(experiment, join | dict(changes))
 
 
 def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Path]:
@@ -83,7 +97,7 @@ def extract(
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.files import WeightsError
 
-    device, preprocessing = check_device(), preprocessing_of(experiment.backbone)
+    device, preprocessing = check_device(), preprocessing_of(experiment.encoder.timm)
     framings = framings_of(experiment, preprocessing)
     parts: list[np.ndarray] = []
     try:
@@ -131,11 +145,11 @@ def make_features(
 
     with counting("photographs", quiet) as advance:
         features = extract(experiment, list(photographs.values()), weights, batch_size=batch_size, advance=advance)
-    preprocessing, device = preprocessing_of(experiment.backbone), check_device()
+    preprocessing, device = preprocessing_of(experiment.encoder.timm), check_device()
     provenance = {
         "experiment": experiment.as_json(),
         "preprocessing": preprocessing.as_json(),
-        "weights": {"dataset": experiment.starting_weights, "sha256": sha256_of(weights)},
+        "weights": {"dataset": experiment.encoder.weights, "sha256": sha256_of(weights)},
         "blocks": feature_blocks(experiment, framings_of(experiment, preprocessing)),
         "images": len(features),
         "features": features.shape[1],

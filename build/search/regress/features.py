@@ -79,7 +79,7 @@ def provenance_for(paths: Sequence[Path], experiment: str) -> dict[str, Any]:
     if len(paths) != 1:
         raise UsageError("--experiment wants one --features file: `python -m build features` puts all blocks into one")
     if not find_recipe(experiment, "to fit a regressor for").is_frozen:
-        raise UsageError(f"{experiment} is fine-tuned; a regressor belongs to an experiment with feature_poolings")
+        raise UsageError(f"{experiment} is fine-tuned; a regressor belongs to an experiment with head=RegressorHead(…)")
     read_features(paths[0])
     with np.load(paths[0], allow_pickle=False) as archive:
         made_by = json.loads(str(archive[PROVENANCE])) if PROVENANCE in archive else {}

@@ -52,8 +52,8 @@ def tune_verb(
     trials: Annotated[int, typer.Option(help="Finished trials wanted, over all processes.")] = 20,
     storage: Annotated[str, typer.Option(help="sqlite:///FILE, a database's URL, or a journal's path.")] = "",
     study: Annotated[str, typer.Option(help="Its name; EXPERIMENT-foldK by default.")] = "",
-    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, not searched.")] = None,
-    space: Annotated[list[str] | None, typer.Option(help="field=a,b or field=low..high; repeat.")] = None,
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="path=value …, not searched.")] = None,
+    space: Annotated[list[str] | None, typer.Option(help="path=a,b or path=low..high; repeat.")] = None,
     pretrained: Annotated[list[Path] | None, typer.Option(help="Folder of a dataset that it needs; repeat.")] = None,
     outer_fold: Annotated[int, typer.Option(help="The fold that is never seen.")] = 0,
     inner_folds: Annotated[
@@ -71,7 +71,7 @@ def tune_verb(
 
     Give the command again to go on, or twice to use two processes.
 
-    Example: python -m build tune --experiment v5 --data DIR --trials 40 --space "loss=mse,log1p"
+    Example: python -m build tune --experiment v5 --data DIR --trials 40 --space "loss=SquaredError,Log1pError"
     """
     import contextlib
     import os
@@ -169,7 +169,11 @@ def tune(
     keep_freed_memory()
     print(f"study {name}: {len(material.train)} photographs, outer fold {outer_fold} left out", file=sys.stderr)
     study = open_study(
-        name, open_storage(storage, folder), about, make_pruner(pruner, experiment.epochs, startup_trials=4), seed
+        name,
+        open_storage(storage, folder),
+        about,
+        make_pruner(pruner, experiment.schedule.epochs, startup_trials=4),
+        seed,
     )
     try:
         optimize(study, objective(experiment, space, material), trials, lambda line: print(line, file=sys.stderr))
@@ -210,6 +214,7 @@ def prepare(
     from build.run.datasets import match_datasets, needed_by
     from build.run.training import check_competition
     from build.search.tuning.objective import TuningData, inner_experiment, without_outer_fold
+    from build.search.tuning.space import ENCODER
     from kernel_src.competition.constants import TRAIN_CSV
     from kernel_src.competition.tables import read_train
     from kernel_src.runtime.device import check_device
@@ -219,15 +224,15 @@ def prepare(
     check_competition(data)
     needed = needed_by(experiment)
     slug_of = {backbone: source.dataset for source in SOURCE_OF.values() for backbone in source.serves}
-    backbones = space["backbone"].values if "backbone" in space else (experiment.backbone,)
-    wanted = {experiment.backbone: experiment.starting_weights}
-    if experiment.starting_weights:
+    backbones = space[ENCODER].values if ENCODER in space else (experiment.encoder.timm,)
+    wanted = {experiment.encoder.timm: experiment.encoder.weights}
+    if experiment.encoder.weights:
         # A pretrained net against a random one would be no comparison.
-        needed.pop(experiment.starting_weights)
+        needed.pop(experiment.encoder.weights)
         if unknown := [backbone for backbone in backbones if backbone not in {**slug_of, **wanted}]:
             raise UsageError(
                 f"no source of weights is known for {', '.join(unknown)}: add a row to "
-                'kernel_src/runtime/weight_sources.py, or search from random weights: --set "starting_weights="'
+                'kernel_src/runtime/weight_sources.py, or search from random weights: --set "encoder.weights="'
             )
         wanted = {backbone: {**slug_of, **wanted}[backbone] for backbone in backbones}
         needed |= {slug: f"starting weights of {backbone}" for backbone, slug in wanted.items()}
@@ -243,8 +248,8 @@ def prepare(
         outer_fold=outer_fold,
         inner_folds=inner_folds,
         weights={backbone: datasets[slug] / WEIGHTS_FILE for backbone, slug in wanted.items() if slug},
-        depth_folder=datasets.get(experiment.depth),
-        external_folder=datasets.get(experiment.external_data),
+        depth_folder=datasets.get(experiment.depth.weights) if experiment.depth else None,
+        external_folder=datasets.get(external.dataset) if (external := experiment.data.external) else None,
         cache=cache,
         # One device per process: for two GPUs start two, each with its own CUDA_VISIBLE_DEVICES, on one --storage.
         device=replace(check_device(), count=1),
@@ -261,13 +266,13 @@ def adopt(name: str, best: Mapping[str, Any]) -> Path:
     """
     from build.notebooks.adoption import check_free, read_entries
     from build.notebooks.builder import ROOT
-    from build.search.tuning.space import PICKER
+    from build.search.tuning.space import picks_epoch
     from kernel_src.runtime.files import write_text
 
     path = ROOT / TUNED_FILE
     tuned = read_entries(path, "TUNED")
     check_free(name, "--adopt", tuned)
-    changes = {field: value for field, value in sorted(best["changes"].items()) if field not in PICKER}
+    changes = {field: value for field, value in sorted(best["changes"].items()) if not picks_epoch(field, value)}
     tuned[name] = {"base": best["experiment"], "changes": changes, "found_by": best["found_by"]}
     write_text(path, tuned_source(tuned))
     return path

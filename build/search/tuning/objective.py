@@ -19,16 +19,19 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.tables import target_array
 from kernel_src.data.dataset import DecodedPhotographs
-from kernel_src.data.symmetries import UPRIGHT, views
+from kernel_src.data.symmetries import UPRIGHT
+from kernel_src.data.trained_views import views
 from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import BiomassNet, load_fold, load_strictly
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.training_data import GroupSplit
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.training.fold_files import FoldFiles
 from kernel_src.training.training import train_fold
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table
+from kernel_src.training.training_net import predicting_weights
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -65,7 +68,8 @@ def without_outer_fold(experiment: Experiment, train: pd.DataFrame, outer_fold: 
 
 def inner_experiment(experiment: Experiment, inner_folds: int, seed: int) -> Experiment:
     """Return the experiment that a trial trains: the same recipe on grouped inner folds, its weights already found."""
-    return replace(experiment, split="group", folds=inner_folds, train_folds=(), split_seed=seed, session_limit_s=0.0)
+    data = replace(experiment.data, split=GroupSplit(inner_folds, seed), train_folds=())
+    return replace(experiment, data=data, machine=replace(experiment.machine, limit_s=0.0))
 
 
 def score_trial(experiment: Experiment, data: TuningData, report: Report) -> list[float]:
@@ -92,7 +96,7 @@ def score_trial(experiment: Experiment, data: TuningData, report: Report) -> lis
                 fold,
                 table.fold_data(trial, fold, photographs, depth_maps),
                 device=data.device,
-                starting_weights=data.weights.get(trial.backbone) if trial.starting_weights else None,
+                starting_weights=data.weights.get(trial.encoder.timm) if trial.encoder.weights else None,
                 folder=Path(scratch),
                 on_epoch=judge.on_each_epoch(report, scores),
             )
@@ -122,15 +126,15 @@ class _Judge:
         grams = predict_grams(
             [model],
             self.photographs,
-            preprocessing=preprocessing_of(experiment.backbone),
+            preprocessing=preprocessing_of(experiment.encoder.timm),
             symmetries=symmetries,
             device=self.device,
-            batch_size=experiment.batch_size,
+            batch_size=experiment.batch.size,
             estimator=self.estimator,
             depth_channels=experiment.depth_channels,
             depth_views=experiment.depth_views,
         )[0]
-        return weighted_r2(self.truth, constrain(grams, experiment.constraint))
+        return weighted_r2(self.truth, constrain(grams, experiment.predict.constraint))
 
     def on_each_epoch(
         self, report: Report, scores: list[float]
@@ -141,9 +145,9 @@ class _Judge:
         def on_epoch(epoch: int, row: dict[str, Any], weights: Mapping[str, Any]) -> None:
             if self.model is None:
                 self.model = BiomassNet(self.experiment)
-            load_strictly(self.model, dict(weights), "the weights of this epoch")
+            load_strictly(self.model, predicting_weights(weights), "the weights of this epoch")
             now = self.score(self.model, (UPRIGHT,))
-            report(len(before) * self.experiment.epochs + epoch, float(np.mean([*before, now])))
+            report(len(before) * self.experiment.schedule.epochs + epoch, float(np.mean([*before, now])))
 
         return on_epoch
 
@@ -162,8 +166,9 @@ def objective(experiment: Experiment, space: Any, data: TuningData) -> "Callable
         changed_experiment = apply_changes(experiment, changes)
 
         def report(step: int, score: float) -> None:
-            fold, epoch = divmod(step - 1, changed_experiment.epochs)
-            where = f"inner fold {fold + 1} of {data.inner_folds}, epoch {epoch + 1} of {changed_experiment.epochs}"
+            epochs = changed_experiment.schedule.epochs
+            fold, epoch = divmod(step - 1, epochs)
+            where = f"inner fold {fold + 1} of {data.inner_folds}, epoch {epoch + 1} of {epochs}"
             print(f"trial {trial.number}: {where}, R² {score:.4f}", file=sys.stderr, flush=True)
             trial.report(score, step)
             if trial.should_prune():

@@ -1,25 +1,25 @@
-"""What is searched, as data: a range or choices per field of an experiment, restrictable on the command line."""
+"""What is searched, as data: a range or choices per path of an experiment, restrictable on the command line."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from build.core.errors import UsageError
-from build.core.settings import FIELD_TYPES, parse_value
-from kernel_src.recipes.experiment import AUGMENTATIONS, LOSSES, OPTIMIZERS, Experiment
+from build.core.settings import check_path, parse_value, paths
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import InnerFold, Loss, Optimizer
+from kernel_src.recipes.spec import KIND, kinds_of, spec_class
+from kernel_src.recipes.training_data import AUGMENTATIONS
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 SIZE = "image_px"  # the height; the width keeps the experiment's shape, both are made whole patches
-# What picks an epoch cuts trials short; an experiment trains on all rows to its last epoch, which scores more.
-PICKER = ("inner_folds", "patience_epochs")
-NO_SEARCH = (
-    *("seed", "split_seed", "folds", "train_folds", "split", *PICKER),
-    *("machine_shape", "session_limit_s", "tta"),
-)
+SIDES = ("pictures.height_px", "pictures.width_px")
+ENCODER = "encoder.timm"
+# They change what is measured, not how well it is done. What picks an epoch cuts trials short and costs score.
+NO_SEARCH = ("name", "seed", "data.split", "data.train_folds", "keep.folds", "keep.patience", "machine", "predict.tta")
 
 
 @dataclass(frozen=True)
@@ -43,30 +43,30 @@ Space = Mapping[str, Choice | Range]
 # The parts of the seed's own search: optimiser, rates, loss, backbone, size, augmentation. A field that the experiment
 # does not use (a rate of its own for the backbone) is left out; --space adds backbones, each with its own weights.
 SPACE: dict[str, Choice | Range] = {
-    "optimizer": Choice(OPTIMIZERS),
-    "learning_rate": Range(1e-5, 3e-3, log=True),
-    "backbone_learning_rate": Range(1e-6, 3e-4, log=True),
-    "weight_decay": Range(1e-6, 1e-1, log=True),
-    "loss": Choice(LOSSES),
-    "backbone": Choice(()),
+    "optimizer": Choice(tuple(kinds_of(Optimizer))),
+    "optimizer.lr": Range(1e-5, 3e-3, log=True),
+    "optimizer.backbone_lr": Range(1e-6, 3e-4, log=True),
+    "optimizer.weight_decay": Range(1e-6, 1e-1, log=True),
+    "loss": Choice(tuple(kinds_of(Loss))),
+    ENCODER: Choice(()),
     SIZE: Choice((384, 448, 512)),
-    "augmentation": Choice(tuple(name for name in AUGMENTATIONS if name != "none")),
+    "augment.preset": Choice(tuple(name for name in AUGMENTATIONS if name != "none")),
 }
 
 
 def space_for(experiment: Experiment, restrictions: Iterable[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space of one search: the default, restricted by `field=a,b` or `field=low..high`, without `fixed`.
+    """Return the space of one search: the default, restricted by `path=a,b` or `path=low..high`, without `fixed`.
 
-    Naming a field that the default does not have adds it.
+    Naming a path that the default does not have adds it.
 
     Raises:
         UsageError: with every invalid restriction, or nothing is left to search.
     """
-    chosen = dict(SPACE) | {"backbone": Choice((experiment.backbone,))}
-    if not experiment.backbone_learning_rate:
-        del chosen["backbone_learning_rate"]
-    if experiment.image_height_px not in SPACE[SIZE].values:  # type: ignore[union-attr]
-        chosen[SIZE] = Choice((experiment.image_height_px,))
+    chosen = dict(SPACE) | {ENCODER: Choice((experiment.encoder.timm,))}
+    if not experiment.optimizer.backbone_lr:
+        del chosen["optimizer.backbone_lr"]
+    if experiment.pictures.height_px not in SPACE[SIZE].values:  # type: ignore[union-attr]
+        chosen[SIZE] = Choice((experiment.pictures.height_px,))
     reasons = []
     for word in (word for text in restrictions for word in text.split()):
         name, _, text = word.partition("=")
@@ -74,7 +74,7 @@ def space_for(experiment: Experiment, restrictions: Iterable[str], fixed: Mappin
             chosen[name] = parse_dimension(name, text)
         except ValueError as error:
             reasons.append(str(error))
-    taken = {*fixed, *({SIZE} if {"image_height_px", "image_width_px"} & set(fixed) else ())}
+    taken = {*fixed, *({SIZE} if set(SIDES) & set(fixed) else ())}
     chosen = {name: dimension for name, dimension in chosen.items() if name not in taken}
     if not reasons and all(isinstance(d, Choice) and len(d.values) < 2 for d in chosen.values()):
         reasons.append("nothing is left to search: every field has one value")
@@ -84,22 +84,21 @@ def space_for(experiment: Experiment, restrictions: Iterable[str], fixed: Mappin
 
 
 def parse_dimension(name: str, text: str) -> Choice | Range:
-    """Read `1e-5..1e-3` or `mse,log1p` for a field.
+    """Read `1e-5..1e-3` or `SquaredError,Log1pError` for a path.
 
     Raises:
-        ValueError: there is no such field, it must not be searched, or a value does not fit it.
+        ValueError: there is no such path, it must not be searched, or a value does not fit it.
     """
-    searchable = [field for field in (*FIELD_TYPES, SIZE) if field not in NO_SEARCH]
-    if name in NO_SEARCH:
+    if any(name == path or name.startswith(f"{path}.") for path in NO_SEARCH):
         raise ValueError(f"{name} is not searched: it would change what is measured, not how well it is done")
-    if name not in searchable:
-        close = difflib.get_close_matches(name, searchable, n=1)
-        raise ValueError(f"an experiment has no field {name!r}" + (f", did you mean {close[0]}?" if close else ""))
-    kind = int if name == SIZE else FIELD_TYPES[name]
+    kind = int if name == SIZE else paths()[check_path(name)]
+    is_alternative = spec_class(kind) is not None
     if ".." not in text:
         values = tuple(int(v) if name == SIZE else parse_value(name, v) for v in text.split(",") if v)
-        if not values or kind not in (str, int, float, bool):
+        if not values or not (kind in (str, int, float, bool) or is_alternative):
             raise ValueError(f"--space {name}={text}: write e.g. {name}=a,b")
+        if not all(isinstance(value, str | int | float | None) for value in values):
+            raise ValueError(f"--space {name}={text}: name classes only, and their fields by paths of their own")
         return Choice(values)
     if kind not in (int, float):
         raise ValueError(f"--space {name}={text}: {name} is not a number and has no range")
@@ -107,6 +106,12 @@ def parse_dimension(name: str, text: str) -> Choice | Range:
     if not low < high:
         raise ValueError(f"--space {name}={text}: the range is empty")
     return Range(low, high, log=low > 0 and high / low >= 10, whole=kind is int)
+
+
+def picks_epoch(path: str, value: Any) -> bool:
+    """Whether a change makes training keep rows back to choose an epoch by: for a search, not for an experiment."""
+    kind = value.get(KIND) if isinstance(value, Mapping) else value
+    return path == "keep" and kind == InnerFold.__name__ or path in ("keep.folds", "keep.patience")
 
 
 def draw(trial: "Trial", space: Space, experiment: Experiment) -> dict[str, Any]:
@@ -127,8 +132,8 @@ def with_size(changes: Mapping[str, Any], experiment: Experiment) -> dict[str, A
     sized = {name: value for name, value in changes.items() if name != SIZE}
     if SIZE not in changes:
         return sized
-    patch = re.search(r"patch(\d+)", str(changes.get("backbone", experiment.backbone)))
+    patch = re.search(r"patch(\d+)", str(changes.get(ENCODER, experiment.encoder.timm)))
     step = int(patch[1]) if patch else 1
-    shape = experiment.image_width_px / experiment.image_height_px
+    shape = experiment.pictures.width_px / experiment.pictures.height_px
     height = max(step, round(changes[SIZE] / step) * step)
-    return sized | {"image_height_px": height, "image_width_px": max(step, round(height * shape / step) * step)}
+    return sized | dict(zip(SIDES, (height, max(step, round(height * shape / step) * step)), strict=True))

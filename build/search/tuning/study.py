@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.core.errors import UsageError
-from build.search.tuning.space import PICKER
+from build.search.tuning.space import picks_epoch
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -184,8 +184,8 @@ def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict
     finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
     return {
         "experiment": experiment_name,
-        "changes": {name: value for name, value in changes.items() if name not in PICKER},
-        "search_only": {name: value for name, value in changes.items() if name in PICKER and value},
+        "changes": {name: value for name, value in changes.items() if not picks_epoch(name, value)},
+        "search_only": {name: value for name, value in changes.items() if picks_epoch(name, value)},
         "r2": trial.value,
         "inner_r2": trial.user_attrs["inner_r2"],
         "trial": trial.number,

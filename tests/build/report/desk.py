@@ -56,7 +56,7 @@ def write_run(folder: Path, grams: np.ndarray | None = None, folds: np.ndarray |
         "folds": weights,
         "target_mean_g": dict(zip(TARGETS, GRAMS.mean(0).tolist(), strict=True)),
         "oof": {
-            "r2": weighted_r2(GRAMS, constrain(grams, experiment.constraint)),
+            "r2": weighted_r2(GRAMS, constrain(grams, experiment.predict.constraint)),
             "images": len(TABLE),
             "formula": FORMULA,
         },

@@ -1,5 +1,12 @@
 """Optional parts: an import marked `# part: NAME` is followed only in the notebooks that have the part."""
 
+from collections.abc import Iterator
+
+import pytest
+
+from build.core.errors import CheckFailed
+from build.stitch.assembly import stitch_from
+from build.stitch.template import Stitched, read_template
 from tests.build.stitch.conftest import Package
 
 REGISTRY = """
@@ -85,3 +92,28 @@ def test_a_part_whose_names_are_imported_is_refused(package) -> None:
     circus = TOY["p/circus.py"].replace("import p.sing  # part", "from p.sing import sing  # part")
     (reason,) = package({**TOY, "p/circus.py": circus}).refusals()
     assert "p/circus.py:2" in reason and "without the part 'singing'" in reason and "write `import p.sing`" in reason
+
+
+def one_after_the_other(made: Package, *chosen: tuple[str, ...]) -> Iterator[Stitched]:
+    """Stitch with these parts in turn, each template read like the one before."""
+    template = None
+    for parts in chosen:
+        template = read_template(made.root / "main.py", made.root, {"PARTS": parts}, like=template)
+        yield stitch_from(template, {"PARTS": parts})
+
+
+def test_a_template_read_like_one_with_other_parts_makes_the_notebook_that_it_makes_by_itself(package) -> None:
+    made: Package = package(TOY)
+    orders = ((), ("jumping",), ("singing",), ("jumping", "singing"))
+    for chosen in (orders, orders[::-1]):
+        for parts, stitched in zip(chosen, one_after_the_other(made, *chosen), strict=True):
+            assert stitched.notebook == made.stitch(parameters={"PARTS": parts}).notebook
+
+
+def test_a_name_taken_from_a_part_is_refused_without_it_also_after_a_template_that_has_it(package) -> None:
+    circus = TOY["p/circus.py"].replace("trick() for", "p.sing.sing() for")
+    made: Package = package({**TOY, "p/circus.py": circus})
+    stitched = one_after_the_other(made, ("jumping", "singing"), ("jumping",))
+    assert "p/sing.py" in next(stitched).sources
+    with pytest.raises(CheckFailed, match="p.sing is used but never imported"):
+        next(stitched)

@@ -1,7 +1,6 @@
 """The contact sheet shows what the training sees."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +10,7 @@ import pytest
 from build.core.errors import UsageError
 from build.weights.augment import GAP_PX, contact_sheet
 from build.weights.command import augment_verb
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import TINY, TINY_VIT
 from tests.tiny_depth import write_tiny_depth
@@ -41,12 +41,12 @@ def test_the_first_picture_is_the_original_and_the_others_are_what_the_training_
 
 
 def test_without_augmentation_all_pictures_are_the_original() -> None:
-    sheet = contact_sheet(replace(TINY, augmentation="none"), PICTURE, 3)
+    sheet = contact_sheet(changed(TINY, {"augment.preset": "none"}), PICTURE, 3)
     assert all(np.array_equal(tile(sheet, i, (32, 64)), tile(sheet, 0, (32, 64))) for i in range(4))
 
 
 def test_depth_maps_stand_below_the_pictures_they_turn_with(tmp_path: Path) -> None:
-    experiment = replace(TINY_VIT, augmentation="conservative")
+    experiment = changed(TINY_VIT, {"augment.preset": "conservative"})
     plain = contact_sheet(experiment, PICTURE, 3)
     with_depth = contact_sheet(experiment, PICTURE, 3, write_tiny_depth(tmp_path))
     for number in range(4):

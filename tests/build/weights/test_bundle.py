@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from build.core.errors import CheckFailed, UsageError
 from build.weights.bundle import half_precision, make_bundle, summary
 from build.weights.command import bundle_verb
 from kernel_src.competition.constants import TARGETS
+from kernel_src.recipes.changes import changed
 from kernel_src.runtime.files import sha256_of
 
 SOURCE = "ab" * 32  # which the fixture's training noted
@@ -225,7 +225,7 @@ def test_bundles_of_different_experiments_hold_the_same_depth_file(depth_run: Pa
     from build.weights.random_weights import random_run
     from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 
-    other = replace(TINY_DEPTH, name="other", image_height_px=48, image_width_px=48)
+    other = changed(TINY_DEPTH, {"name": "other", "pictures.height_px": 48, "pictures.width_px": 48})
     random_run(tmp_path / "other", other, write_tiny_depth(tmp_path / "hub"))
     make(depth_run, tmp_path / "a")
     make(tmp_path / "other", tmp_path / "b", slug="i2b-other-weights")
@@ -382,7 +382,7 @@ def test_the_changed_experiment_travels_in_the_config(run_folder: Path, tmp_path
     from tests.kernel_src.tiny import TINY
 
     config = json.loads((run_folder / "config.json").read_text())
-    config["experiment"] = replace(TINY, tta="none").as_json()
+    config["experiment"] = changed(TINY, {"predict.tta": "none"}).as_json()
     (run_folder / "config.json").write_text(json.dumps(config))
     make(run_folder, tmp_path / "bundle")
-    assert load_bundle(tmp_path / "bundle").experiment == replace(TINY, tta="none")
+    assert load_bundle(tmp_path / "bundle").experiment == changed(TINY, {"predict.tta": "none"})

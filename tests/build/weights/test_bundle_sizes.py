@@ -16,6 +16,7 @@ from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 from build.weights.sizes import SEED_GB, size_problems, table
 from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
 from kernel_src.models.model import load_fold
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import CPU, TINY
 
@@ -96,7 +97,7 @@ def test_the_bundle_of_a_real_architecture_has_the_counted_bytes_and_predicts_wh
     name: str, tmp_path: Path, tiny_competition: Path
 ) -> None:
     """Within a thousandth of the target's deviation, 0.01 g here; measured are at most 0.0005 g."""
-    experiment = replace(EXPERIMENTS[name], train_folds=(0,), tta="none")
+    experiment = changed(EXPERIMENTS[name], {"data.train_folds": (0,), "predict.tta": "none"})
     depth = random_depth(tmp_path / "hub", DEPTH_SMALL) if experiment.depth else None
     run_folder = random_run(tmp_path / "run", experiment, depth, settled=True)
     make_bundle(run_folder, tmp_path / "bundle", slug=f"i2b-{name}-weights")

@@ -1,7 +1,6 @@
 """What is said of an experiment is counted from its network."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,10 @@ from build.weights import describe as module
 from build.weights.command import describe_verb, experiments_verb
 from build.weights.describe import Description, describe, descriptions
 from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.network import FirstGroups
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
 DEPTH_SMALL_PARAMETERS = 24_785_089
@@ -108,7 +109,7 @@ def test_the_count_is_that_of_the_network_with_its_memory() -> None:
 
 
 def test_frozen_layers_count_but_are_not_trained() -> None:
-    free, frozen = describe(TINY_VIT), describe(replace(TINY_VIT, frozen_groups=1))
+    free, frozen = describe(TINY_VIT), describe(changed(TINY_VIT, {"encoder.freeze": FirstGroups(1)}))
     assert frozen.parameters_total == free.parameters_total
     stem = {"pos_embed", "cls_token", "patch_embed.proj.weight", "patch_embed.proj.bias"}
     backbone = BiomassNet(TINY_VIT).backbone
@@ -144,7 +145,7 @@ def test_the_projected_minutes_follow_the_formula_that_is_printed(all_described:
     v7, v8 = all_described["v7"], all_described["v8"]
     assert v7.depth_passes == 0 and v8.depth_passes == 1 and v8.views == 8
     assert v8.t4_minutes == pytest.approx(800 * (5 * 8 * v8.flops_fold / 20e12 + v8.flops_depth / 2.5e12) / 60)
-    assert describe(replace(EXPERIMENTS["v8"], depth_views="exact")).depth_passes == 8
+    assert describe(changed(EXPERIMENTS["v8"], {"depth.views": "exact"})).depth_passes == 8
     assert "computed, not measured" in module.TIME_FORMULA
 
 
@@ -159,7 +160,7 @@ def test_what_was_counted_is_not_counted_again_until_experiment_or_sources_chang
     cache = tmp_path / "descriptions.json"
     first = descriptions([TINY, TINY_VIT], cache, quiet=True)
     assert descriptions([TINY, TINY_VIT], cache, quiet=True) == first and counted == ["tiny", "tiny-vit"]
-    descriptions([replace(TINY, head_hidden=(16,))], cache, quiet=True)
+    descriptions([changed(TINY, {"head.hidden": (16,)})], cache, quiet=True)
     assert counted == ["tiny", "tiny-vit", "tiny"]
     monkeypatch.setattr(module, "_sources", lambda: "other sources")
     descriptions([TINY], cache, quiet=True)

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,12 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.competition.tables import read_train
 from kernel_src.data.images import Framing, read_rgb, resize_rgb
 from kernel_src.data.pseudo_labels import read_pseudo_labels
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.training_data import PseudoLabels
 from kernel_src.training import runs
 from tests.kernel_src.tiny import CPU, TINY
 
-AGAIN = replace(TINY, name="again", pseudo_labels="i2b-tiny-labels", pseudo_weight=0.5)
+AGAIN = changed(TINY, {"name": "again", "data.pseudo": PseudoLabels("i2b-tiny-labels", weight=0.5)})
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_the_table_holds_what_inference_predicts_with_each_fold_apart(
     assert len(paths) == 3 and sorted(set(table["fold"])) == [0, 1]
     for fold in (0, 1):
         written = table[table["fold"] == fold][list(TARGETS)].to_numpy()
-        np.testing.assert_allclose(written, constrain(grams[fold], TINY.constraint), atol=1e-5)
+        np.testing.assert_allclose(written, constrain(grams[fold], TINY.predict.constraint), atol=1e-5)
     assert {path.name for path in labelled.iterdir()} == {
         "pseudo_labels.csv",
         "dataset-metadata.json",
@@ -145,7 +146,7 @@ def test_photographs_of_ones_own_travel_with_the_table_and_are_trained_on(
     assert report.copied == report.photographs == 3 and report.dataset == "i2b-tiny-labels"
     moved = (tmp_path / "i2b-tiny-labels").rename(tmp_path / "mounted-elsewhere")
     given = trained_on(moved, tiny_competition, tmp_path, monkeypatch)
-    picture = resize_rgb(read_rgb(meadow / "meadow-0.jpg", TINY.image_size_px), Framing(*TINY.image_size_px))
+    picture = resize_rgb(read_rgb(meadow / "meadow-0.jpg", TINY.pictures.canvas_px), Framing(*TINY.pictures.canvas_px))
     assert np.array_equal(given[0].photographs[20], picture)
 
 
@@ -178,7 +179,7 @@ def test_more_photographs_than_kaggle_takes_at_the_top_go_into_a_folder(
 def test_a_bundle_of_another_split_is_refused_before_anything_is_predicted(
     bundle: Path, tiny_competition: Path, tmp_path: Path
 ) -> None:
-    other = replace(AGAIN, split_seed=1)
+    other = changed(AGAIN, {"data.split.seed": 1})
     with pytest.raises(CheckFailed, match="another division into folds, so its fold k has seen"):
         label(other, tiny_competition, [bundle], [], tmp_path / "i2b-tiny-labels")
     assert not any(tmp_path.iterdir())
@@ -199,7 +200,7 @@ def test_a_bundle_without_a_fold_that_shall_train_is_refused(
     out = tmp_path / "i2b-tiny-labels"
     with pytest.raises(CheckFailed, match="fold 0 has predicted nothing"):
         label(AGAIN, tiny_competition, [tmp_path / "half"], [], out)
-    report = label(replace(AGAIN, train_folds=(1,)), tiny_competition, [tmp_path / "half"], [], out)
+    report = label(changed(AGAIN, {"data.train_folds": (1,)}), tiny_competition, [tmp_path / "half"], [], out)
     assert report.folds == [1] and "one fold alone cannot disagree" in report.notes[0]
 
 

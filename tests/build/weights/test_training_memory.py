@@ -7,10 +7,13 @@ import torch
 
 from build.weights.training_memory import LIMIT_GB, OF_NO_MATTER, images_at_once, training_bytes
 from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS, V2, V3
+from kernel_src.recipes.learning import EMA
+from kernel_src.recipes.network import FirstGroups
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
-ONE = replace(TINY, machine_shape="NvidiaTeslaT4", spread="folds")
+ONE = changed(TINY, {"machine.shape": "NvidiaTeslaT4", "machine.spread": "folds"})
 
 
 def weights_of(model: torch.nn.Module) -> int:
@@ -22,12 +25,14 @@ def test_beside_the_activations_there_are_weights_gradients_and_the_state_of_the
     assert training_bytes(ONE) > 4 * weights
     assert training_bytes(ONE) - training_bytes(replace(ONE, optimizer="rmsprop")) == weights
     average = sum(t.numel() * t.element_size() for t in BiomassNet(ONE).state_dict().values())
-    assert training_bytes(replace(ONE, ema_decay=0.9)) - training_bytes(ONE) == average
+    assert training_bytes(changed(ONE, {"keep": EMA(0.9)})) - training_bytes(ONE) == average
 
 
 def test_activations_grow_with_the_photographs_and_are_what_autograd_really_keeps() -> None:
     """Against the hooks of a real forward pass, on real numbers."""
-    one, two, four = (training_bytes(replace(ONE, batch_size=size, image_height_px=64)) for size in (8, 16, 32))
+    one, two, four = (
+        training_bytes(changed(ONE, {"batch.size": size, "pictures.height_px": 64})) for size in (8, 16, 32)
+    )
     assert two - one == pytest.approx((four - two) / 2, rel=0.05)
     kept: dict[int, int] = {}
 
@@ -37,7 +42,7 @@ def test_activations_grow_with_the_photographs_and_are_what_autograd_really_keep
 
     def bytes_kept(images: int) -> int:
         kept.clear()
-        model = BiomassNet(replace(ONE, image_height_px=64)).train().to(memory_format=torch.channels_last)
+        model = BiomassNet(changed(ONE, {"pictures.height_px": 64})).train().to(memory_format=torch.channels_last)
         pictures = torch.rand(images, 3, 64, 64).to(memory_format=torch.channels_last)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), torch.autocast("cpu", torch.float16):
             z = model(pictures)
@@ -48,23 +53,23 @@ def test_activations_grow_with_the_photographs_and_are_what_autograd_really_keep
 
 
 def test_what_is_not_trained_or_computed_twice_takes_less() -> None:
-    vit = replace(TINY_VIT, spread="folds", batch_size=32)
-    assert training_bytes(replace(vit, gradient_checkpointing=True)) < 0.9 * training_bytes(vit)
-    assert training_bytes(replace(vit, frozen_groups=3)) < training_bytes(vit)
+    vit = changed(TINY_VIT, {"machine.spread": "folds", "batch.size": 32})
+    assert training_bytes(changed(vit, {"encoder.checkpointing": True})) < 0.9 * training_bytes(vit)
+    assert training_bytes(changed(vit, {"encoder.freeze": FirstGroups(3)})) < training_bytes(vit)
     assert training_bytes(replace(vit, precision="fp32")) > training_bytes(vit)
 
 
 def test_photographs_at_once_follow_from_how_the_work_is_spread_over_the_machine() -> None:
     assert images_at_once(V2) == 16, "one fold: each of two GPUs takes half of 32"
     assert images_at_once(V3) == 16, "five folds: each GPU trains its own"
-    assert images_at_once(replace(V2, train_folds=())) == 32
-    assert images_at_once(replace(V2, machine_shape="NvidiaL4X1")) == 32
+    assert images_at_once(changed(V2, {"data.train_folds": ()})) == 32
+    assert images_at_once(changed(V2, {"machine.shape": "NvidiaL4X1"})) == 32
     assert images_at_once(replace(V3, spread="batch")) == 8
 
 
 def test_a_step_is_made_of_as_many_photographs_as_the_seeds() -> None:
     wanted = {"v1": 16, "v2": 32, "v3": 32, "v4": 32, "v5": 8, "v7": 32, "v8": 32, "eva02_large": 32}
-    assert {name: EXPERIMENTS[name].batch_size * EXPERIMENTS[name].accumulate_steps for name in wanted} == wanted
+    assert {name: EXPERIMENTS[name].batch.size * EXPERIMENTS[name].batch.accumulate for name in wanted} == wanted
 
 
 def test_only_fields_that_change_neither_network_nor_step_are_of_no_matter() -> None:
@@ -77,7 +82,7 @@ def test_only_fields_that_change_neither_network_nor_step_are_of_no_matter() -> 
 @pytest.mark.full
 def test_the_versions_that_did_not_fit_are_seen_not_to() -> None:
     """V3 as it was: 32 photographs of 0.65 GB."""
-    assert training_bytes(replace(V3, batch_size=32, accumulate_steps=1)) / 1e9 > 21
+    assert training_bytes(changed(V3, {"batch.size": 32, "batch.accumulate": 1})) / 1e9 > 21
 
 
 @pytest.mark.full

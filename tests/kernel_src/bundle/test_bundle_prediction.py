@@ -12,18 +12,23 @@ from kernel_src.bundle import bundle_prediction
 from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle
 from kernel_src.data.images import read_rgb, resize_rgb
-from kernel_src.data.symmetries import ALL, apply_view, views
+from kernel_src.data.symmetries import ALL, apply_view
+from kernel_src.data.trained_views import views
 from kernel_src.models.depth import DepthEstimator, estimate_depth
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.prediction import forward_grams
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import Depth
 from tests.kernel_src.tiny import CPU, TINY
 from tests.tiny_depth import TINY_DEPTH, tiny_estimator
 
-V4_LIKE = replace(TINY, name="v4-like", image_height_px=32, image_width_px=32, tta="flips")
-V5_LIKE = replace(TINY, name="v5-like", depth="d", image_height_px=48, image_width_px=48)
+V4_LIKE = changed(TINY, {"name": "v4-like", "pictures.height_px": 32, "pictures.width_px": 32, "predict.tta": "flips"})
+V5_LIKE = changed(
+    TINY, {"name": "v5-like", "depth": Depth(weights="d"), "pictures.height_px": 48, "pictures.width_px": 48}
+)
 V8_LIKE = replace(TINY_DEPTH, name="v8-like")
 
 
@@ -37,7 +42,8 @@ def bundle_of(experiment: Experiment, estimator: DepthEstimator | None = None, f
     return Bundle(
         folder=Path("nowhere"),
         experiment=experiment,
-        preprocessing=preprocessing_of(experiment.backbone),
+        preprocessing=preprocessing_of(experiment.encoder.timm),
+        symmetries=views(experiment),
         models=models,
         oof_r2=0.0,
         source_sha256="",
@@ -95,7 +101,7 @@ def test_depth_passes_per_image_are_exactly_one_with_three_folds_and_eight_views
 
 
 def test_exact_depth_is_one_pass_per_view_shared_by_all_folds(paths: list[Path], depth_count: DepthCount) -> None:
-    exact = replace(V8_LIKE, depth_views="exact")
+    exact = changed(V8_LIKE, {"depth.views": "exact"})
     for folds in (1, 3):
         depth_count.pictures = 0
         predict_bundles([bundle_of(exact, folds=folds)], paths, device=CPU, batch_size=2)
@@ -136,7 +142,7 @@ def test_each_bundle_is_normalised_its_own_way(paths: list[Path]) -> None:
 def test_the_prediction_is_the_mean_over_views_of_picture_and_depth_turned_together(
     mode: str, channels: int, paths: list[Path]
 ) -> None:
-    experiment = replace(V8_LIKE, depth_views=mode, depth_channels=channels)
+    experiment = changed(V8_LIKE, {"depth.views": mode, "depth.channels": channels})
     bundle = bundle_of(experiment)
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
     raw = torch.stack(
@@ -160,7 +166,7 @@ def test_the_prediction_is_the_mean_over_views_of_picture_and_depth_turned_toget
 
 def test_shared_and_exact_depth_differ_only_in_the_turned_views(paths: list[Path]) -> None:
     def predict(mode: str, tta: str) -> np.ndarray:
-        experiment = replace(V8_LIKE, depth_views=mode, tta=tta)
+        experiment = changed(V8_LIKE, {"depth.views": mode, "predict.tta": tta})
         return predict_bundles([bundle_of(experiment)], paths, device=CPU, batch_size=2)[0]
 
     assert np.array_equal(predict("shared", "none"), predict("exact", "none"))

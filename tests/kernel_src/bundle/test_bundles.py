@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kernel_src.bundle.bundle_prediction import load_bundle, load_bundles
+from kernel_src.recipes.predictor import predictor_from_json
 from kernel_src.runtime.files import WeightsError, sha256_of
 from kernel_src.runtime.manifest import BundleError, file_entry
 from tests.kernel_src.tiny import TINY
@@ -30,7 +31,7 @@ def sign_again(bundle: Path, **changes: Any) -> None:
 
 def test_a_bundle_rebuilds_experiment_preprocessing_and_one_model_per_fold(bundle: Path, trained_run: Path) -> None:
     loaded = load_bundle(bundle)
-    assert loaded.experiment == TINY and len(loaded.models) == 2
+    assert loaded.experiment == predictor_from_json(TINY.as_json()) and len(loaded.models) == 2
     assert loaded.preprocessing.mean == (0.485, 0.456, 0.406)
     assert loaded.source_sha256 == "ab" * 32
     assert loaded.oof_r2 == json.loads((trained_run / "config.json").read_text())["oof"]["r2"]
@@ -62,8 +63,8 @@ def test_every_file_missing_truncated_or_flipped_is_refused_by_name(bundle: Path
 
 
 def test_a_newer_format_is_refused_with_the_cure(bundle: Path) -> None:
-    sign_again(bundle, format=2)
-    with pytest.raises(BundleError, match="format 2, this notebook reads up to 1: build and push the notebook again"):
+    sign_again(bundle, format=3)
+    with pytest.raises(BundleError, match="format 3, this notebook reads up to 2: build and push the notebook again"):
         load_bundle(bundle)
 
 

@@ -121,19 +121,19 @@ def changed(bundle: Path, *place: Any, to: Any) -> str:
 
 @pytest.mark.parametrize("scheme", ["hf-hub:timm/resnet18.a1_in1k", "hf_hub:a/b", "local-dir:/tmp/x", "timm:resnet34"])
 def test_a_backbone_that_lies_elsewhere_is_never_asked_for(bundle: Path, scheme: str) -> None:
-    assert "is not the plain name of a timm model" in changed(bundle, "experiment", "backbone", to=scheme)
+    assert "is not the plain name of a timm model" in changed(bundle, "experiment", "encoder", "timm", to=scheme)
 
 
 @pytest.mark.parametrize(
     "name", ["a/resnet34", "/resnet34", "https://x.org/resnet34", "resnet34\n", "HF-HUB:a/b", "resnet34#x", "net?x", ""]
 )  # fmt: skip
 def test_nor_is_one_with_a_path(bundle: Path, name: str) -> None:
-    changed(bundle, "experiment", "backbone", to=name)
+    changed(bundle, "experiment", "encoder", "timm", to=name)
 
 
 def test_a_network_that_timm_does_not_know_is_a_fault_of_the_bundle(bundle: Path) -> None:
-    assert "is not a network of timm" in changed(bundle, "experiment", "backbone", to="resnet35")
-    assert "Invalid pretrained tag" in changed(bundle, "experiment", "backbone", to="resnet34.nothing")
+    assert "is not a network of timm" in changed(bundle, "experiment", "encoder", "timm", to="resnet35")
+    assert "Invalid pretrained tag" in changed(bundle, "experiment", "encoder", "timm", to="resnet34.nothing")
 
 
 @pytest.mark.parametrize("std", [[0.0, 1, 1], [float("inf"), 1, 1], [1, 1], "111", [1e-9, 1, 1], [True, 1, 1], None])

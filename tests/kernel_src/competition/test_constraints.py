@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from kernel_src.competition.constraints import average, biological, component_matrix, constrain, project
 from kernel_src.competition.metric import weight_row
-from kernel_src.recipes.experiment import CONSTRAINTS
+from kernel_src.recipes.predictor import CONSTRAINTS
 
 # Green, Dead, Clover, GDM, Total, also below zero, as a linear head may say.
 predictions = arrays(float, st.tuples(st.integers(1, 5), st.just(5)), elements=st.floats(-60, 250))

@@ -7,8 +7,9 @@ import torch
 
 from kernel_src.data import augmentation as augmentation_module
 from kernel_src.data.augmentation import augmentation, reseed
-from kernel_src.data.symmetries import apply_view, trained_symmetries
-from kernel_src.recipes.experiment import AUGMENTATIONS
+from kernel_src.data.symmetries import apply_view
+from kernel_src.data.trained_views import trained_symmetries
+from kernel_src.recipes.training_data import AUGMENTATIONS
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 96, 3), np.uint8)
 PRESETS = [preset for preset in AUGMENTATIONS if preset != "none"]

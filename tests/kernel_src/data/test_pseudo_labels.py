@@ -13,6 +13,8 @@ from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.splits import split_sha256
 from kernel_src.data.agreement import fold_spread
 from kernel_src.data.pseudo_labels import confident, pseudo_table, read_pseudo_labels
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.training_data import PseudoLabels
 from kernel_src.training.training import train_fold
 from tests.kernel_src.tiny import CPU, TINY_VIT, fold_data
 
@@ -47,7 +49,7 @@ def weights_after(folder: Path, pseudo_weight: float, label_g: float) -> dict[st
     grams[8:] = label_g
     pseudo = np.arange(12) >= 8
     folder.mkdir()
-    experiment = replace(TINY_VIT, pseudo_weight=pseudo_weight, batch_size=12)
+    experiment = changed(TINY_VIT, {"data.pseudo": PseudoLabels(weight=pseudo_weight), "batch.size": 12})
     train_fold(
         experiment,
         0,

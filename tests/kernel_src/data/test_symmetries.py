@@ -1,13 +1,14 @@
 """Test-time views: the symmetries that training showed and that the shape allows, each once."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from kernel_src.data.symmetries import FLIPS, TURNINGS, UPRIGHT, Turning, apply_view, views
+from kernel_src.data.symmetries import FLIPS, UPRIGHT, apply_view
+from kernel_src.data.trained_views import TURNINGS, Turning, views
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiment import AUGMENTATIONS, TTA_SETS
+from kernel_src.recipes.training_data import AUGMENTATIONS
+from kernel_src.recipes.predictor import TTA_SETS
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import TINY
 
@@ -17,16 +18,26 @@ OBLONG = torch.arange(2 * 3 * 4 * 8).reshape(2, 3, 4, 8)
 
 def asked(tta: str, augmentation: str, size_px: tuple[int, int]) -> tuple[tuple[int, bool], ...]:
     height, width = size_px
-    return views(replace(TINY, tta=tta, augmentation=augmentation, image_height_px=height, image_width_px=width))
+    return views(
+        changed(
+            TINY,
+            {
+                "predict.tta": tta,
+                "augment.preset": augmentation,
+                "pictures.height_px": height,
+                "pictures.width_px": width,
+            },
+        )
+    )
 
 
 @pytest.mark.parametrize(
     ("tta", "augmentation", "size_px", "count"),
     [
-        ("all", "moderate", (4, 4), 8),
-        ("all", "moderate", (4, 8), 4),
-        ("all", "conservative", (4, 4), 4),  # no quarter turn was ever shown
-        ("all", "none", (4, 4), 1),
+        ("trained", "moderate", (4, 4), 8),
+        ("trained", "moderate", (4, 8), 4),
+        ("trained", "conservative", (4, 4), 4),  # no quarter turn was ever shown
+        ("trained", "none", (4, 4), 1),
         ("flips", "moderate", (4, 4), 4),
         ("flips", "moderate", (4, 8), 4),
         ("flips", "none", (4, 4), 1),
@@ -60,7 +71,7 @@ def test_another_preset_gives_other_views(
     turning: Turning, square: int, oblong: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TURNINGS, "moderate", turning)
-    assert len(asked("all", "moderate", (4, 4))) == square and len(asked("all", "moderate", (4, 8))) == oblong
+    assert len(asked("trained", "moderate", (4, 4))) == square and len(asked("trained", "moderate", (4, 8))) == oblong
     assert set(asked("flips", "moderate", (4, 4))) <= set(FLIPS)
 
 
@@ -74,14 +85,14 @@ def test_v2_to_v4_get_no_quarter_turns_and_an_ensemble_gives_each_member_its_own
 
 def test_a_regressor_that_was_fitted_on_upright_photographs_sees_no_others() -> None:
     frozen = EXPERIMENTS["frozen_dinov2"]
-    assert all(views(replace(frozen, tta=tta)) == (UPRIGHT,) for tta in TTA_SETS)
+    assert all(views(changed(frozen, {"predict.tta": tta})) == (UPRIGHT,) for tta in TTA_SETS)
 
 
 @pytest.mark.parametrize("pictures", [SQUARE, OBLONG])
 def test_the_views_are_a_group_so_their_mean_does_not_depend_on_how_the_picture_was_held(
     pictures: torch.Tensor,
 ) -> None:
-    symmetries = asked("all", "moderate", (pictures.shape[2], pictures.shape[3]))
+    symmetries = asked("trained", "moderate", (pictures.shape[2], pictures.shape[3]))
 
     def mean_score(held: torch.Tensor) -> float:
         random = torch.rand(held.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -22,6 +22,7 @@ from build.stitch import stitch
 from build.weights.bundle import make_bundle
 from build.weights.random_weights import random_run
 from kernel_src.competition.constants import SLUG, TARGETS
+from kernel_src.recipes.changes import changed
 from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry
 from tests.conftest import write_competition
 from tests.kernel_src.faults.forking import start_forked
@@ -56,7 +57,7 @@ class Stage:
         """A bundle of two folds with random weights."""
         out = self.folder / slug
         if not out.exists():
-            experiment = replace(TINY_DEPTH, folds=2) if slug == WITH_DEPTH else TINY
+            experiment = changed(TINY_DEPTH, {"data.split.folds": 2}) if slug == WITH_DEPTH else TINY
             depth = write_tiny_depth(self.folder / "depth-model") if experiment.depth else None
             run = random_run(self.folder / f"{slug}-run", experiment, depth, seed=SEEDS[slug], settled=True)
             make_bundle(run, out, slug=slug)

@@ -14,6 +14,7 @@ from kernel_src.bundle.bundles import Bundle
 from kernel_src.inference import refinement
 from kernel_src.inference.refinement import refine_on_test
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.training.training import new_model
 from tests.kernel_src.tiny import CPU, TINY, fold_data
@@ -27,7 +28,7 @@ def bundle_of(experiment: Experiment, seeds: Sequence[int] = (1, 2)) -> Bundle:
     return Bundle(
         folder=Path(),
         experiment=experiment,
-        preprocessing=preprocessing_of(experiment.backbone),
+        preprocessing=preprocessing_of(experiment.encoder.timm),
         models=models,
         oof_r2=0.0,
         source_sha256="",
@@ -42,7 +43,7 @@ def paths(tiny_competition: Path) -> list[Path]:
 
 @pytest.fixture
 def bundles() -> list[Bundle]:
-    return [bundle_of(replace(TINY, tta="flips")), bundle_of(TINY_DEPTH, (1, 2, 3))]
+    return [bundle_of(changed(TINY, {"predict.tta": "flips"})), bundle_of(TINY_DEPTH, (1, 2, 3))]
 
 
 def refine(bundles: list[Bundle], paths: list[Path], grams: list[np.ndarray], budget_s: float) -> list[np.ndarray]:

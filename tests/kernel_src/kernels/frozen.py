@@ -1,6 +1,5 @@
 """The tiny twin of `frozen_dinov2`: its recipe on timm's own test net, from photographs to a bundle."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,15 @@ from build.search.regress import candidates, command, nested, report
 from build.search.regress.command import regress
 from build.search.regress.extraction import make_features, photographs_of
 from build.weights.bundle import make_bundle
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.training.checkpoint import save_tensors
 
 NAME, WEIGHTS_SLUG = "frozen_dinov2", "i2b-test-vit"
-TWIN = replace(
-    EXPERIMENTS[NAME], backbone="test_vit", starting_weights=WEIGHTS_SLUG, image_height_px=32, image_width_px=32
+TWIN = changed(
+    EXPERIMENTS[NAME],
+    {"encoder.timm": "test_vit", "encoder.weights": WEIGHTS_SLUG, "pictures.height_px": 32, "pictures.width_px": 32},
 )
 
 

@@ -19,6 +19,7 @@ from build.stitch import stitch
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import project
 from kernel_src.models.regressor import load_regressor
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.kernel_cards import kernel_card
 from kernel_src.runtime.manifest import verify_manifest
@@ -228,6 +229,6 @@ def test_photographs_are_seen_upright_as_the_regressor_was_fitted_whatever_views
     made.patch.setenv("KIT_KAGGLE_ROOT", str(kaggle))
     upright = load_bundle(made.bundle)
     paths = sorted((made.competition / "test").iterdir())
-    with_flips = replace(upright, experiment=replace(upright.experiment, tta="flips"))
+    with_flips = replace(upright, experiment=changed(upright.experiment, {"predict.tta": "flips"}))
     one, other = (predict_bundles([b], paths, device=CPU, batch_size=2)[0] for b in (upright, with_flips))
     assert one.shape == (1, 3, 5) and np.array_equal(one, other)

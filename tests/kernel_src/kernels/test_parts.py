@@ -1,16 +1,17 @@
 """A notebook holds what its experiment can run; a bundle that needs more is refused in one line."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from build.core.errors import CheckFailed
 from build.stitch import compose
 from kernel_src.recipes import kernel_cards
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
+from kernel_src.recipes.training_data import PseudoLabels
 from tests.kernel_src.kernels.running import ROOT
 
 DEPTH = {"models/depth", "models/fusion"}
@@ -69,7 +70,7 @@ def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.Monk
 
 
 def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    second = replace(EXPERIMENTS["v1"], name="second", pseudo_labels="i2b-pseudo", pseudo_weight=0.25)
+    second = changed(EXPERIMENTS["v1"], {"name": "second", "data.pseudo": PseudoLabels("i2b-pseudo", weight=0.25)})
     monkeypatch.setitem(EXPERIMENTS, "second", second)
     assert kernel_card("second", "train").parameters["PARTS"] == ("pseudo_labels",)
     assert kernel_card("second", "infer").parameters["PARTS"] == ()

@@ -3,7 +3,6 @@
 import resource
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,7 +18,9 @@ from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_
 from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import load_fold
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.learning import Last
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.training.depth_maps import cached_depth_maps
@@ -32,17 +33,12 @@ NETWORKS = sorted(set(EXPERIMENTS) - {"v3", "v5_componly", "demo", "frozen_dinov
 def loss_prediction_and_peak(name: str) -> tuple[float, np.ndarray, float]:
     """Train one step at batch size 2 and predict one image; the peak memory of this process in GB."""
     keep_freed_memory()
-    experiment = replace(
+    experiment = changed(
         EXPERIMENTS[name],
-        starting_weights="",
-        epochs=1,
-        batch_size=2,
-        accumulate_steps=1,
-        inner_folds=0,
-        patience_epochs=0,
+        {"encoder.weights": "", "schedule.epochs": 1, "batch.size": 2, "batch.accumulate": 1, "keep": Last()},
     )
     random = np.random.default_rng(0)
-    photographs = random.integers(0, 255, (2, *experiment.image_size_px, 3), np.uint8)
+    photographs = random.integers(0, 255, (2, *experiment.pictures.canvas_px, 3), np.uint8)
     grams = random.gamma(2, 10, (2, 5))
     device = check_device()
     with tempfile.TemporaryDirectory() as scratch:
@@ -71,7 +67,7 @@ def loss_prediction_and_peak(name: str) -> tuple[float, np.ndarray, float]:
         predicted = predict_grams(
             [model],
             DecodedPhotographs(photographs, np.arange(1)),
-            preprocessing=preprocessing_of(experiment.backbone),
+            preprocessing=preprocessing_of(experiment.encoder.timm),
             symmetries=(UPRIGHT,),
             device=device,
             batch_size=1,

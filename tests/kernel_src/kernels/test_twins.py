@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from build.notebooks.metadata import kernel_metadata
 from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
@@ -170,7 +170,7 @@ def rehearsal_of(
     stitched = stitch(ROOT / "kernel_src" / "kernels" / f"{kernel}.py", ROOT, parameters)
     notebook.write_bytes(stitched.notebook)
     metadata = kernel_metadata(kernel_card(name, kernel))
-    starting = EXPERIMENTS[name].starting_weights if name in EXPERIMENTS else ""
+    starting = EXPERIMENTS[name].encoder.weights if name in EXPERIMENTS else ""
     # The twin starts from random weights: there is no dataset of them here.
     metadata["dataset_sources"] = [s for s in metadata["dataset_sources"] if s.rpartition("/")[2] != starting]
     (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
@@ -250,7 +250,7 @@ def test_a_training_that_starts_from_a_kaggle_model_is_rehearsed_and_lacks_it_wh
     (handle,) = kaggle_models(slug)
     (tmp_path / "download").mkdir()
     save_tensors(tmp_path / "download" / "model.safetensors", timm.create_model(backbone).state_dict())
-    recipe = replace(EXPERIMENTS["demo"], backbone=backbone, starting_weights=slug)
+    recipe = changed(EXPERIMENTS["demo"], {"encoder.timm": backbone, "encoder.weights": slug})
     monkeypatch.setitem(EXPERIMENTS, "demo", recipe)  # for the card; the notebook gets the same as changes
     changes = tiny_twin(recipe) | {"backbone": backbone, "starting_weights": slug}
     parameters = {"EXPERIMENT": "demo", "CHANGES": changes}
@@ -260,6 +260,6 @@ def test_a_training_that_starts_from_a_kaggle_model_is_rehearsed_and_lacks_it_wh
     printed = (working.parent / "i2b-demo-train.executed.ipynb").read_text()
     assert f"/kaggle/input/{place}/model.safetensors" in printed
 
-    monkeypatch.setitem(EXPERIMENTS, "demo", replace(recipe, starting_weights=""))  # a card that forgets the Model
+    monkeypatch.setitem(EXPERIMENTS, "demo", changed(recipe, {"encoder.weights": ""}))  # a card that forgets the Model
     lacking = rehearsal_of("demo", "train", parameters, tiny_competition, [], tmp_path / "lacking", layout=layout)
     assert lacking.failure is not None and f"attach the Model {handle}" in lacking.failure.error

@@ -35,21 +35,21 @@ SIDE_PX = 32  # two patches of 16 for the backbones, two of 14 and a rest for th
 
 def tiny_twin(experiment: Experiment) -> dict[str, object]:
     """The changes that shrink an experiment; whatever is not about size stays as it is."""
-    oblong = experiment.image_width_px != experiment.image_height_px
+    oblong = experiment.pictures.width_px != experiment.pictures.height_px
     inner = {"inner_folds": 2, "patience_epochs": 1} if experiment.inner_folds else {}
     # EfficientNets have "efficientnetv2_rw_m", which holds no "vit".
-    backbone = next(tiny for part, tiny in TINY_BACKBONES.items() if part in experiment.backbone)
+    backbone = next(tiny for part, tiny in TINY_BACKBONES.items() if part in experiment.encoder.timm)
     return {
         "backbone": backbone,
         "starting_weights": "",
         "image_height_px": SIDE_PX,
         "image_width_px": 2 * SIDE_PX if oblong else SIDE_PX,
-        "head_hidden": [8 for _ in experiment.head_hidden],
+        "head_hidden": [8 for _ in experiment.head.hidden],
         "epochs": 1,
         "schedule_epochs": 0,
         "warmup_epochs": 0,
         "batch_size": 4,
-        "accumulate_steps": min(2, experiment.accumulate_steps),
+        "accumulate_steps": min(2, experiment.batch.accumulate),
         "folds": 2,
         **inner,
     }

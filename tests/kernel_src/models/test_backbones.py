@@ -1,6 +1,5 @@
 """Any timm net, pooled its own way, at any size; frozen layers stay what they are; adding one touches one file."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +10,10 @@ from torch import nn
 from kernel_src.models.backbones import build_backbone, layer_groups
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.network import FirstGroups
 from kernel_src.training.optimization import build_optimizer
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
@@ -33,12 +34,12 @@ def test_each_net_keeps_the_pooling_it_was_pretrained_with() -> None:
     [("v7", (0.485, 0.456, 0.406)), ("siglip", (0.5, 0.5, 0.5)), ("v4", (0.5, 0.5, 0.5))],
 )
 def test_each_net_gets_the_mean_it_was_pretrained_with(name: str, mean: tuple[float, ...]) -> None:
-    assert preprocessing_of(EXPERIMENTS[name].backbone).mean == mean
+    assert preprocessing_of(EXPERIMENTS[name].encoder.timm).mean == mean
 
 
 @pytest.mark.parametrize("size_px", [(32, 32), (32, 64), (64, 32)])
 def test_a_dynamic_net_computes_at_its_own_size_what_a_static_one_does(size_px: tuple[int, int]) -> None:
-    experiment = replace(TINY_VIT, image_height_px=size_px[0], image_width_px=size_px[1])
+    experiment = changed(TINY_VIT, {"pictures.height_px": size_px[0], "pictures.width_px": size_px[1]})
     dynamic = build_backbone(experiment).eval()
     static = timm.create_model("test_vit", num_classes=0, img_size=size_px).eval()
     static.load_state_dict(dynamic.state_dict())
@@ -55,7 +56,9 @@ def test_where_timm_offers_it_a_net_takes_other_sizes_than_the_one_it_is_built_f
 
 
 def test_a_net_of_fixed_size_without_dynamic_sizes_is_built_for_the_size() -> None:
-    experiment = replace(TINY, backbone="swin_tiny_patch4_window7_224", image_height_px=112, image_width_px=224)
+    experiment = changed(
+        TINY, {"encoder.timm": "swin_tiny_patch4_window7_224", "pictures.height_px": 112, "pictures.width_px": 224}
+    )
     with torch.device("meta"):
         net = build_backbone(experiment)
         assert net(torch.empty(1, 3, 112, 224)).shape == (1, 768)
@@ -64,7 +67,7 @@ def test_a_net_of_fixed_size_without_dynamic_sizes_is_built_for_the_size() -> No
 def test_a_picture_that_is_no_whole_number_of_patches_is_refused() -> None:
     """timm's static nets cut the border off without a word: 384 px under patches of 14 lose 6 px."""
     with torch.device("meta"), pytest.raises(ValueError, match="patches of 14 x 14 px, 384 x 384 px is not a whole"):
-        build_backbone(replace(EXPERIMENTS["v7"], image_height_px=384, image_width_px=384))
+        build_backbone(changed(EXPERIMENTS["v7"], {"pictures.height_px": 384, "pictures.width_px": 384}))
 
 
 # Gradient checkpointing
@@ -88,7 +91,7 @@ def step_and_kept_bytes(experiment: Experiment) -> tuple[dict[str, torch.Tensor]
 
 def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients() -> None:
     plain, plain_bytes = step_and_kept_bytes(TINY_VIT)
-    saving, saving_bytes = step_and_kept_bytes(replace(TINY_VIT, gradient_checkpointing=True))
+    saving, saving_bytes = step_and_kept_bytes(changed(TINY_VIT, {"encoder.checkpointing": True}))
     assert saving_bytes < 0.6 * plain_bytes
     assert plain.keys() == saving.keys() and all(torch.allclose(plain[k], saving[k], atol=1e-6) for k in plain)
 
@@ -99,14 +102,14 @@ def test_a_net_that_cannot_checkpoint_says_so(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("timm.models.resnet.ResNet.set_grad_checkpointing", refuse)
     with pytest.raises(ValueError, match="test_resnet cannot do gradient_checkpointing"):
-        build_backbone(replace(TINY, backbone="test_resnet", gradient_checkpointing=True))
+        build_backbone(changed(TINY, {"encoder.timm": "test_resnet", "encoder.checkpointing": True}))
 
 
 # Frozen layers
 
 
 def test_frozen_groups_are_the_first_layers_and_the_rest_is_trained() -> None:
-    model = BiomassNet(replace(TINY_VIT, frozen_groups=2))
+    model = BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(2)}))
     frozen = {name for name, p in model.backbone.named_parameters() if not p.requires_grad}
     assert {"pos_embed", "cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= frozen
     assert not any(name.startswith("blocks.1") for name in frozen)
@@ -116,7 +119,7 @@ def test_frozen_groups_are_the_first_layers_and_the_rest_is_trained() -> None:
 
 
 def test_the_statistics_of_frozen_batch_norms_stand_still_and_the_others_move() -> None:
-    model = BiomassNet(replace(TINY, backbone="test_efficientnet", frozen_groups=3)).train()
+    model = BiomassNet(changed(TINY, {"encoder.timm": "test_efficientnet", "encoder.freeze": FirstGroups(3)})).train()
     before = {name: buffer.clone() for name, buffer in model.backbone.named_buffers()}
     model(torch.randn(4, 3, 32, 64))
     moved = {name for name, buffer in model.backbone.named_buffers() if not torch.equal(buffer, before[name])}
@@ -129,9 +132,12 @@ def test_the_statistics_of_frozen_batch_norms_stand_still_and_the_others_move() 
 
 def test_more_frozen_groups_than_there_are_is_refused_with_their_number() -> None:
     groups = len(layer_groups(build_backbone(TINY_VIT)))
-    assert all(not p.requires_grad for p in BiomassNet(replace(TINY_VIT, frozen_groups=groups)).backbone.parameters())
-    with pytest.raises(ValueError, match=f"frozen_groups=99, test_vit has {groups}"):
-        BiomassNet(replace(TINY_VIT, frozen_groups=99))
+    assert all(
+        not p.requires_grad
+        for p in BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(groups)})).backbone.parameters()
+    )
+    with pytest.raises(ValueError, match=rf"encoder.freeze=FirstGroups\(groups=99\), test_vit has {groups}"):
+        BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(99)}))
 
 
 # Adding one
@@ -143,7 +149,7 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
 
     from build.weights.describe import descriptions
     from kernel_src.data.dataset import DecodedPhotographs
-    from kernel_src.data.symmetries import views
+    from kernel_src.data.trained_views import views
     from kernel_src.models.full_pass import predict_grams
     from kernel_src.models.model import load_fold
     from kernel_src.recipes.experiments import V7
@@ -151,8 +157,16 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
     from kernel_src.training.training import train_fold
     from tests.kernel_src.tiny import CPU, fold_data
 
-    added = replace(
-        V7, name="mine", backbone="test_vit", starting_weights="", image_height_px=32, image_width_px=32, epochs=1
+    added = changed(
+        V7,
+        {
+            "name": "mine",
+            "encoder.timm": "test_vit",
+            "encoder.weights": "",
+            "pictures.height_px": 32,
+            "pictures.width_px": 32,
+            "schedule.epochs": 1,
+        },
     )
     monkeypatch.setitem(EXPERIMENTS, added.name, added)
     assert kernel_card("mine", "infer").datasets == ("i2b-mine-weights",)
@@ -164,7 +178,7 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
     grams = predict_grams(
         [model],
         DecodedPhotographs(data.photographs, np.arange(12)),
-        preprocessing=preprocessing_of(added.backbone),
+        preprocessing=preprocessing_of(added.encoder.timm),
         symmetries=views(added),
         device=CPU,
         batch_size=4,

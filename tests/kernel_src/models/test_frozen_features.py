@@ -14,28 +14,29 @@ from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.prediction import forward_grams
 from kernel_src.models.regressor import Basis, Regressor, RegressorMember
 from kernel_src.models.starting_weights import preprocessing_of
-from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.network import Encoder, RegressorHead
+from kernel_src.recipes.pictures import Pictures, SideBySide
+from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.training.checkpoint import save_tensors
 
-VIT = Experiment(
+VIT = Predictor(
     name="frozen",
-    backbone="test_vit",
-    starting_weights="i2b-test-vit",
-    image_height_px=32,
-    image_width_px=32,
-    feature_poolings=("cls", "mean"),
+    encoder=Encoder("test_vit", weights="i2b-test-vit"),
+    pictures=Pictures(32, 32),
+    head=RegressorHead(("cls", "mean")),
 )
-RESNET = replace(VIT, backbone="test_resnet", feature_poolings=("mean",))
+RESNET = replace(VIT, encoder=Encoder("test_resnet", weights="i2b-test-vit"), head=RegressorHead(("mean",)))
 
 
-def features_of(experiment: Experiment) -> FrozenFeatures:
+def features_of(experiment: Predictor) -> FrozenFeatures:
     torch.manual_seed(0)
-    return FrozenFeatures(experiment, framings_of(experiment, preprocessing_of(experiment.backbone))).eval()
+    return FrozenFeatures(experiment, framings_of(experiment, preprocessing_of(experiment.encoder.timm))).eval()
 
 
-def seen(experiment: Experiment, *pictures: torch.Tensor) -> torch.Tensor:
+def seen(experiment: Predictor, *pictures: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         return features_of(experiment)(*pictures)
 
@@ -44,7 +45,7 @@ PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 def test_the_last_layers_mean_is_what_a_convolutional_net_pools_itself() -> None:
-    own, mean = (seen(replace(RESNET, feature_poolings=(pooling,)), PICTURES) for pooling in ("own", "mean"))
+    own, mean = (seen(changed(RESNET, {"head": RegressorHead((pooling,))}), PICTURES) for pooling in ("own", "mean"))
     assert torch.allclose(own, mean, atol=1e-6)
 
 
@@ -57,7 +58,11 @@ def test_cls_and_mean_of_a_vit_are_its_tokens_after_the_last_norm() -> None:
 
 
 def test_every_block_is_that_of_its_name_whatever_stands_beside_it() -> None:
-    everything = replace(VIT, feature_poolings=("own", "cls", "mean", "max", "min", "gem"), feature_layers=(1, 3))
+    everything = replace(
+        VIT,
+        head=RegressorHead(("own", "cls", "mean", "max", "min", "gem")),
+        encoder=replace(VIT.encoder, layers=(1, 3)),
+    )
     together = seen(everything, PICTURES)
     names = feature_blocks(everything, framings_of(everything, preprocessing_of("test_vit")))
     width = together.shape[1] // len(names)
@@ -65,7 +70,11 @@ def test_every_block_is_that_of_its_name_whatever_stands_beside_it() -> None:
     for number, name in enumerate(names):
         *_, pooling = name.split()
         layer = 1 if pooling == "pooling" else int(name.split()[-2])
-        alone = replace(VIT, feature_poolings=("own" if pooling == "pooling" else pooling,), feature_layers=(layer,))
+        alone = replace(
+            VIT,
+            head=RegressorHead(("own" if pooling == "pooling" else pooling,)),
+            encoder=replace(VIT.encoder, layers=(layer,)),
+        )
         block = together[:, number * width : (number + 1) * width]
         assert torch.allclose(seen(alone, PICTURES), block, atol=1e-5), name
 
@@ -76,7 +85,7 @@ def test_the_generalised_mean_is_the_cube_root_of_the_mean_cube() -> None:
 
 
 def test_each_part_at_each_scale_is_a_picture_scales_first() -> None:
-    experiment = replace(VIT, feature_parts=("left", "right"), feature_heights_px=(32, 64))
+    experiment = replace(VIT, pictures=Pictures(32, 32, parts=("left", "right"), scales=(1.0, 2.0), join=SideBySide()))
     framings = framings_of(experiment, preprocessing_of("test_vit"))
     assert [(one.part, one.size_px) for one in framings] == [
         ("left", (32, 32)), ("right", (32, 32)), ("left", (64, 64)), ("right", (64, 64))
@@ -91,7 +100,7 @@ def test_each_part_at_each_scale_is_a_picture_scales_first() -> None:
 def test_the_backbone_of_frozen_dinov2_gives_as_many_features_as_its_blocks_say() -> None:
     """On the meta device: every shape is real, no weight is there."""
     experiment = EXPERIMENTS["frozen_dinov2"]
-    framings = framings_of(experiment, preprocessing_of(experiment.backbone))
+    framings = framings_of(experiment, preprocessing_of(experiment.encoder.timm))
     assert [(one.part, one.size_px) for one in framings] == [("left", (518, 518)), ("right", (518, 518))]
     with torch.device("meta"), torch.no_grad():
         features = FrozenFeatures(experiment, framings)(*(torch.empty(3, 3, 518, 518) for _ in framings))
@@ -101,13 +110,16 @@ def test_the_backbone_of_frozen_dinov2_gives_as_many_features_as_its_blocks_say(
 @pytest.mark.parametrize(
     ("experiment", "said"),
     [
-        (replace(RESNET, feature_poolings=("cls",)), "test_resnet has no CLS token: pool by own or by mean"),
-        (replace(VIT, backbone="test_vit3"), "test_vit3 has no CLS token"),
-        (replace(RESNET, feature_layers=(6,)), r"has 5 layers, feature_layers=\(6,\) asks for more"),
-        (replace(VIT, feature_heights_px=(32, 40)), r"40 x 40 px is not a whole number of them"),
+        (changed(RESNET, {"head": RegressorHead(("cls",))}), "test_resnet has no CLS token: pool by own or by mean"),
+        (replace(VIT, encoder=Encoder("test_vit3", weights="i2b-test-vit")), "test_vit3 has no CLS token"),
+        (changed(RESNET, {"encoder.layers": (6,)}), r"has 5 layers, encoder.layers=\(6,\) asks for more"),
+        (
+            replace(VIT, pictures=Pictures(32, 32, scales=(1.0, 1.25), join=SideBySide())),
+            r"40 x 40 px is not a whole number of them",
+        ),
     ],
 )
-def test_what_a_backbone_cannot_do_is_refused_by_its_name(experiment: Experiment, said: str) -> None:
+def test_what_a_backbone_cannot_do_is_refused_by_its_name(experiment: Predictor, said: str) -> None:
     with pytest.raises(ValueError, match=f"frozen: .*{said}"):
         features_of(experiment)
 

@@ -1,7 +1,5 @@
 """The depth branch: an encoder after the seed's table, and four ways to join it to the picture."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
@@ -9,7 +7,10 @@ from torch import nn
 from kernel_src.models.fusion import DEPTH_FEATURES, FUSED_FEATURES, FUSIONS, DepthEncoder
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
-from kernel_src.recipes.experiment import DEPTH_FUSIONS, Experiment
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.network import DEPTH_FUSIONS
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import Depth
 from kernel_src.training.optimization import build_optimizer
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
@@ -17,7 +18,7 @@ PICTURES, DEPTH = torch.randn(3, 3, 32, 32), torch.rand(3, 1, 32, 32)
 
 
 def with_depth(fusion: str, channels: int = 1, base: Experiment = TINY_VIT) -> Experiment:
-    return replace(base, depth="i2b-depth", depth_fusion=fusion, depth_channels=channels)
+    return changed(base, {"depth": Depth(weights="i2b-depth", fusion=fusion, channels=channels)})
 
 
 def test_the_encoder_is_the_one_of_the_seeds_table() -> None:
@@ -44,7 +45,7 @@ def test_every_fusion_gives_five_numbers_that_depend_on_picture_and_depth(
     backbone: str, fusion: str, channels: int
 ) -> None:
     torch.manual_seed(0)
-    model = BiomassNet(replace(with_depth(fusion, channels), backbone=backbone)).eval()
+    model = BiomassNet(changed(with_depth(fusion, channels), {"encoder.timm": backbone})).eval()
     depth = torch.rand(3, channels, 32, 32)
     z = model(PICTURES, depth)
     assert z.shape == (3, 5)
@@ -90,7 +91,7 @@ def test_attention_has_eight_heads_over_two_tokens_and_mixes_them() -> None:
 
 
 def test_the_depth_branch_has_the_rate_of_the_heads() -> None:
-    experiment = replace(with_depth("attention"), backbone_learning_rate=1e-5, learning_rate=1e-3)
+    experiment = changed(with_depth("attention"), {"optimizer.backbone_lr": 1e-5, "optimizer.lr": 1e-3})
     model = BiomassNet(experiment)
     rate = {id(p): group["lr"] for group in build_optimizer(model, experiment).param_groups for p in group["params"]}
     assert {rate[id(p)] for p in model.backbone.parameters()} == {1e-5}
@@ -115,5 +116,5 @@ def test_depth_that_is_missing_or_not_wanted_is_refused(
 
 def test_an_rgbd_stem_still_has_the_three_means_of_its_backbone() -> None:
     model = BiomassNet(with_depth("rgbd", base=TINY))
-    assert len(preprocessing_of(TINY.backbone).mean) == 3
+    assert len(preprocessing_of(TINY.encoder.timm).mean) == 3
     assert model.backbone.conv_stem.weight.shape[1] == 4 and not model.depth_branch

@@ -1,13 +1,12 @@
 """The model is what the experiment says, and weights that do not fit it are refused by key."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from kernel_src.models.model import BiomassNet, TargetScaling, load_strictly
+from kernel_src.recipes.changes import changed
 from kernel_src.runtime.files import WeightsError
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
@@ -16,12 +15,12 @@ PICTURES = torch.zeros(2, 3, 32, 64)
 
 @pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet", "test_resnet", "test_convnext"])
 def test_any_backbone_gives_five_z_scores_a_picture(backbone: str) -> None:
-    model = BiomassNet(replace(TINY, backbone=backbone)).eval()
+    model = BiomassNet(changed(TINY, {"encoder.timm": backbone})).eval()
     assert model(PICTURES).shape == (2, 5)
 
 
 def test_each_target_has_its_own_head_of_the_asked_layers() -> None:
-    heads = BiomassNet(replace(TINY, head_hidden=(16, 8), head_activation="gelu", head_dropout=0.25)).heads
+    heads = BiomassNet(changed(TINY, {"head.hidden": (16, 8), "head.activation": "gelu", "head.dropout": 0.25})).heads
     assert len(heads) == 5 and len({id(p) for p in heads.parameters()}) == 5 * 6
     for head in heads:
         linear = [(layer.in_features, layer.out_features) for layer in head if isinstance(layer, nn.Linear)]
@@ -31,20 +30,20 @@ def test_each_target_has_its_own_head_of_the_asked_layers() -> None:
 
 
 def test_no_hidden_layer_is_a_plain_linear_head_and_relu_is_relu() -> None:
-    assert [type(layer) for layer in BiomassNet(replace(TINY, head_hidden=())).heads[0]] == [nn.Linear]
+    assert [type(layer) for layer in BiomassNet(changed(TINY, {"head.hidden": ()})).heads[0]] == [nn.Linear]
     assert isinstance(BiomassNet(TINY).heads[0][1], nn.ReLU)
 
 
 @pytest.mark.parametrize("size_px", [(32, 32), (32, 64), (160, 160)])
 def test_a_net_with_position_embeddings_is_built_for_the_size(size_px: tuple[int, int]) -> None:
-    model = BiomassNet(replace(TINY_VIT, image_height_px=size_px[0], image_width_px=size_px[1]))
+    model = BiomassNet(changed(TINY_VIT, {"pictures.height_px": size_px[0], "pictures.width_px": size_px[1]}))
     assert model.backbone.patch_embed.grid_size == (size_px[0] // 16, size_px[1] // 16)
     assert model.eval()(torch.zeros(1, 3, *size_px)).shape == (1, 5)
 
 
 def test_an_unknown_backbone_is_refused() -> None:
     with pytest.raises(RuntimeError, match="Unknown model"):
-        BiomassNet(replace(TINY, backbone="no_such_net"))
+        BiomassNet(changed(TINY, {"encoder.timm": "no_such_net"}))
 
 
 # Scaling

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kernel_src.models.precision import PrecisionChoice, choose_precision, precision_difference
+from kernel_src.recipes.changes import changed
 from tests.kernel_src.tiny import TINY
 
 FULL = torch.tensor([[1.0, -2.0, 0.5], [0.1, 3.0, -1.0]])
@@ -72,4 +73,4 @@ def test_a_real_network_in_fp16_is_told_from_one_that_overflows() -> None:
 @pytest.mark.parametrize("word", ["bf16", "half", ""])
 def test_no_other_precision_can_be_asked_for(word: str) -> None:
     with pytest.raises(ValueError, match=r"precision=.* is not one of auto, fp16, fp32"):
-        replace(TINY, precision=word)
+        changed(TINY, {"encoder.precision": word})

@@ -13,6 +13,7 @@ from kernel_src.models.full_pass import loading_processes, predict_grams
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.prediction import forward_grams
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes.changes import changed
 from tests.kernel_src.tiny import CPU, TINY_VIT, fold_data
 
 DATA = fold_data(7)
@@ -31,7 +32,7 @@ def predict(models: list[BiomassNet], photographs: Dataset[torch.Tensor], tta: s
     return predict_grams(
         models,
         photographs,
-        preprocessing=preprocessing_of(TINY_VIT.backbone),
+        preprocessing=preprocessing_of(TINY_VIT.encoder.timm),
         symmetries=VIEWS[tta],
         device=CPU,
         batch_size=2,
@@ -56,7 +57,7 @@ def test_views_are_averaged_in_grams_and_the_mean_does_not_depend_on_how_the_pic
     assert predict([model], DecodedPhotographs(turned, ROWS), "all") == pytest.approx(upright, abs=1e-3)
     pictures = torch.from_numpy(DATA.photographs[ROWS].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
-        normalised = preprocessing_of(TINY_VIT.backbone).normalise(pictures)
+        normalised = preprocessing_of(TINY_VIT.encoder.timm).normalise(pictures)
         each = [forward_grams(model.eval(), apply_view(normalised, v), half=False) for v in VIEWS["all"]]
     assert torch.stack(each).mean(0).numpy() == pytest.approx(upright[0], abs=1e-3)
     assert predict([model], DecodedPhotographs(turned, ROWS)) != pytest.approx(
@@ -114,7 +115,7 @@ def test_an_overflow_in_half_precision_is_computed_again_in_full() -> None:
 
 
 def test_batch_norm_and_dropout_are_off() -> None:
-    net = BiomassNet(replace(TINY_VIT, backbone="test_efficientnet", head_dropout=0.9)).train()
+    net = BiomassNet(changed(TINY_VIT, {"encoder.timm": "test_efficientnet", "head.dropout": 0.9})).train()
     photographs = DecodedPhotographs(DATA.photographs, ROWS)
     assert np.array_equal(predict([net], photographs), predict([net], photographs))
 

@@ -1,6 +1,5 @@
 """Pretrained weights fill the whole backbone, whatever size and channels it is built for, or are refused."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ from safetensors.torch import save_file
 
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import load_starting_weights
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import Depth
 from kernel_src.runtime.files import WeightsError
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
@@ -19,7 +20,7 @@ from tests.kernel_src.tiny import TINY, TINY_VIT
 @pytest.fixture
 def pretrained(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
     """Weights as timm publishes them: with the classifier of their own task."""
-    tensors = timm.create_model(TINY.backbone, num_classes=7).state_dict()
+    tensors = timm.create_model(TINY.encoder.timm, num_classes=7).state_dict()
     path = tmp_path / "model.safetensors"
     save_file(tensors, path)
     return path, tensors
@@ -53,7 +54,7 @@ def test_starting_weights_that_do_not_fit_are_refused(
 
 
 def test_weights_of_another_backbone_are_refused(pretrained: tuple[Path, dict[str, torch.Tensor]]) -> None:
-    other: Experiment = replace(TINY, backbone="test_vit")
+    other: Experiment = changed(TINY, {"encoder.timm": "test_vit"})
     with pytest.raises(WeightsError, match="does not fit"):
         load_starting_weights(BiomassNet(other), pretrained[0])
 
@@ -71,7 +72,7 @@ def saved(folder: Path, backbone: str, **options: Any) -> tuple[Path, dict[str, 
 
 def test_at_the_pretrained_size_the_embeddings_are_taken_as_they_are(tmp_path: Path) -> None:
     path, tensors = saved(tmp_path, "test_vit", img_size=160)
-    model = BiomassNet(replace(TINY_VIT, image_height_px=160, image_width_px=160))
+    model = BiomassNet(changed(TINY_VIT, {"pictures.height_px": 160, "pictures.width_px": 160}))
     load_starting_weights(model, path)
     assert torch.equal(model.backbone.pos_embed, tensors["pos_embed"])
 
@@ -80,7 +81,7 @@ def test_at_the_pretrained_size_the_embeddings_are_taken_as_they_are(tmp_path: P
 def test_embeddings_of_another_size_are_resampled_as_timm_does(tmp_path: Path, size_px: tuple[int, int]) -> None:
     """80 x 320 px has as many patches as 160 x 160: timm's own filter would take the one for the other."""
     path, tensors = saved(tmp_path, "test_vit", img_size=160)
-    model = BiomassNet(replace(TINY_VIT, image_height_px=size_px[0], image_width_px=size_px[1]))
+    model = BiomassNet(changed(TINY_VIT, {"pictures.height_px": size_px[0], "pictures.width_px": size_px[1]}))
     load_starting_weights(model, path)
     grid = [size_px[0] // 16, size_px[1] // 16]
     wanted = timm.layers.resample_abs_pos_embed(tensors["pos_embed"], grid, num_prefix_tokens=1)
@@ -129,8 +130,10 @@ def test_dinov2_under_the_names_of_its_own_release_becomes_timms(tmp_path: Path)
 def test_an_rgbd_net_begins_as_the_pretrained_one(tmp_path: Path, backbone: str, channels: int) -> None:
     size = {"img_size": 32} if backbone == "test_vit" else {}
     path, tensors = saved(tmp_path, backbone, **size)
-    experiment = replace(TINY_VIT, backbone=backbone, depth="i2b-d", depth_fusion="rgbd", depth_channels=channels)
-    model, plain = BiomassNet(experiment).eval(), BiomassNet(replace(TINY_VIT, backbone=backbone)).eval()
+    experiment = changed(
+        TINY_VIT, {"encoder.timm": backbone, "depth": Depth(weights="i2b-d", fusion="rgbd", channels=channels)}
+    )
+    model, plain = BiomassNet(experiment).eval(), BiomassNet(changed(TINY_VIT, {"encoder.timm": backbone})).eval()
     load_starting_weights(model, path)
     load_starting_weights(plain, path)
     pictures, depth = torch.randn(2, 3, 32, 32), torch.rand(2, channels, 32, 32)
@@ -148,4 +151,4 @@ def test_an_rgbd_stem_whose_weights_are_missing_is_refused(tmp_path: Path) -> No
     del tensors["conv_stem.weight"]
     save_file(tensors, path)
     with pytest.raises(WeightsError, match="conv_stem.weight is missing"):
-        load_starting_weights(BiomassNet(replace(TINY, depth="i2b-d", depth_fusion="rgbd")), path)
+        load_starting_weights(BiomassNet(changed(TINY, {"depth": Depth(weights="i2b-d", fusion="rgbd")})), path)

@@ -6,7 +6,7 @@ import pytest
 
 from kernel_src.inference.blend import stack_from_json
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.experiment import CONSTRAINTS
+from kernel_src.recipes.predictor import CONSTRAINTS
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
 

@@ -18,24 +18,13 @@ from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
-from kernel_src.recipes.experiment import (
-    AUGMENTATIONS,
-    CONSTRAINTS,
-    DEPTH_FUSIONS,
-    DEPTH_VIEWS,
-    HEAD_ACTIVATIONS,
-    LOSSES,
-    OPTIMIZERS,
-    PRECISIONS,
-    SCHEDULES,
-    SPLITS,
-    SPREADS,
-    TTA_SETS,
-    Experiment,
-    experiment_from_json,
-)
+from kernel_src.recipes.training_data import AUGMENTATIONS
+from kernel_src.recipes.predictor import CONSTRAINTS, TTA_SETS
+from kernel_src.recipes.network import DEPTH_FUSIONS, DEPTH_VIEWS, PRECISIONS
+from kernel_src.recipes.experiment import SPREADS, Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
+from kernel_src.recipes.training_data import PseudoLabels
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import runs, training
 from kernel_src.training.checkpoint import save_tensors
@@ -80,14 +69,14 @@ def kept_for_the_backward_pass(bench: Workbench, experiment: Experiment) -> Any:
     """How many numbers a training step keeps in memory."""
     kept: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-        BiomassNet(experiment).train()(torch.zeros(2, 3, *experiment.image_size_px))
+        BiomassNet(experiment).train()(torch.zeros(2, 3, *experiment.pictures.canvas_px))
     return sum(kept)
 
 
 def trained(bench: Workbench, experiment: Experiment) -> Any:
     """The weights that a training ends with, bit by bit."""
     folder = bench.new_folder()
-    data = fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.image_size_px)
+    data = fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.pictures.canvas_px)
     log = train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
     return len(log), sha256_of(folder / "fold0.safetensors")
 
@@ -101,7 +90,7 @@ def trained_while_the_inner_fold_gets_worse(bench: Workbench, experiment: Experi
 def trained_where_fp16_is_fast(bench: Workbench, experiment: Experiment) -> Any:
     """The weights of a training on a CPU that stands for a GPU."""
     folder = bench.new_folder()
-    data = fold_data(12, size_px=experiment.image_size_px)
+    data = fold_data(12, size_px=experiment.pictures.canvas_px)
     train_fold(experiment, 0, data, device=replace(CPU, half=True), starting_weights=None, folder=folder)
     return sha256_of(folder / "fold0.safetensors")
 
@@ -200,7 +189,7 @@ def bundled_as(bench: Workbench, experiment: Experiment) -> Any:
 def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
     """The frozen features of one photograph by random weights, and their shape."""
     torch.manual_seed(0)
-    framings = framings_of(experiment, preprocessing_of(experiment.backbone))
+    framings = framings_of(experiment, preprocessing_of(experiment.encoder.timm))
     photograph = read_rgb(sorted((bench.competition / "train").iterdir())[0])
     pictures = [picture_tensor(resize_rgb(photograph, one))[None].float() / 255 for one in framings]
     with torch.inference_mode():
@@ -347,7 +336,7 @@ def test_a_number_out_of_range_is_refused_by_field_and_value(changes: dict[str, 
 
 def test_patience_without_an_inner_fold_is_refused() -> None:
     with pytest.raises(ValueError, match="patience_epochs needs inner_folds"):
-        replace(TINY_VIT, patience_epochs=3)
+        changed(TINY_VIT, {"keep.patience": 3})
 
 
 # JSON
@@ -366,7 +355,7 @@ def test_a_field_that_does_not_exist_is_refused_from_json_and_from_changes() -> 
 
 
 def test_changes_replace_only_what_they_name_and_lists_become_tuples() -> None:
-    assert changed(TINY_VIT, {"head_hidden": [4, 2]}) == replace(TINY_VIT, head_hidden=(4, 2))
+    assert changed(TINY_VIT, {"head_hidden": [4, 2]}) == changed(TINY_VIT, {"head.hidden": (4, 2)})
     assert changed(TINY_VIT, {}) == TINY_VIT
     with pytest.raises(ValueError, match="epochs=0"):
         changed(TINY_VIT, {"epochs": 0})
@@ -374,7 +363,7 @@ def test_changes_replace_only_what_they_name_and_lists_become_tuples() -> None:
 
 def test_pseudo_labels_that_would_weigh_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="tiny-vit: pseudo_labels='i2b-labels' needs a pseudo_weight"):
-        replace(TINY_VIT, pseudo_labels="i2b-labels")
+        changed(TINY_VIT, {"data.pseudo": PseudoLabels("i2b-labels")})
 
 
 @pytest.mark.parametrize(

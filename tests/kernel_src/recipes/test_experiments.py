@@ -86,10 +86,10 @@ def test_versions_that_repeat_another_differ_from_it_in_what_the_table_says_and_
 
 @pytest.mark.parametrize("experiment", [e for e in TRAINED if e.name not in {"demo", *TUNED}], ids=lambda e: e.name)
 def test_every_version_keeps_visits_whole_and_its_last_epoch_and_stops_in_time(experiment: Experiment) -> None:
-    assert experiment.split in {"group", "stratified_group"} and experiment.folds == 5
+    assert experiment.split in {"group", "stratified_group"} and experiment.data.folds_trained == 5
     assert experiment.inner_folds == 0 and experiment.patience_epochs == 0 and experiment.seed == 42
-    assert experiment.tta == "all" and experiment.constraint == "projection"
-    assert experiment.session_limit_s == 11.5 * 3600 and experiment.starting_weights
+    assert experiment.predict.tta == "all" and experiment.predict.constraint == "projection"
+    assert experiment.machine.limit_s == 11.5 * 3600 and experiment.encoder.weights
 
 
 def test_the_scores_of_the_seed_are_those_of_its_table() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from kernel_src.models.model import BiomassNet, load_fold
-from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.network import Encoder, PooledHead
+from kernel_src.recipes.pictures import Pictures
+from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import is_finite, open_weights, read_weights
 from tests.kernel_src.tiny import TINY
@@ -70,8 +72,8 @@ def test_a_network_far_larger_than_its_file_is_never_built(tmp_path: Path, monke
     built: list[torch.nn.Module] = []
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda *a, **o: built.append(create(*a, **o)) or built[-1])
-    giant = Experiment(name="giant", backbone="vit_giant_patch14_224", image_height_px=224, image_width_px=224)
-    wide = Experiment(name="wide", backbone="test_resnet", head_hidden=(65536, 65536, 65536))
+    giant = Predictor(name="giant", encoder=Encoder("vit_giant_patch14_224"), pictures=Pictures(224, 224))
+    wide = Predictor(name="wide", encoder=Encoder("test_resnet"), head=PooledHead((65536, 65536, 65536)))
     for experiment in (giant, wide):
         with pytest.raises(WeightsError, match="does not fit the model"):
             load_fold(experiment, tmp_path / "fold0.safetensors")
@@ -92,7 +94,7 @@ def test_a_network_far_larger_than_its_file_is_never_built(tmp_path: Path, monke
     ],
 )
 def test_a_model_around_its_file_is_the_model_that_was_saved(tmp_path: Path, backbone: str):
-    experiment = Experiment(name="one", backbone=backbone, image_height_px=64, image_width_px=64, head_hidden=(8,))
+    experiment = Predictor(name="one", encoder=Encoder(backbone), pictures=Pictures(64, 64), head=PooledHead((8,)))
     model = BiomassNet(experiment).eval()
     save_file(model.state_dict(), tmp_path / "fold0.safetensors")
     loaded = load_fold(experiment, tmp_path / "fold0.safetensors")

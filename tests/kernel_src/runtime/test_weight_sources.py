@@ -7,6 +7,7 @@ import pytest
 import timm
 
 from build.notebooks.metadata import kernel_metadata, kernel_problems
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card
 from kernel_src.runtime.weight_sources import (
@@ -33,9 +34,9 @@ def put(path: Path) -> Path:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_finds_its_weights_and_depth_model_in_the_table(name: str) -> None:
     experiment = EXPERIMENTS[name]
-    assert experiment.backbone in SOURCE_OF[experiment.starting_weights].serves
+    assert experiment.encoder.timm in SOURCE_OF[experiment.encoder.weights].serves
     if experiment.depth:
-        assert SOURCE_OF[experiment.depth].serves == (DEPTH_ANYTHING,)
+        assert SOURCE_OF[experiment.depth.weights].serves == (DEPTH_ANYTHING,)
 
 
 def test_every_row_says_where_from_and_where_seen_and_serves_what_timm_knows() -> None:
@@ -95,7 +96,7 @@ def test_a_model_without_the_wanted_file_is_named(inputs: Path) -> None:
 
 
 def test_a_model_that_holds_a_pickle_is_named_but_neither_mounted_nor_opened(inputs: Path) -> None:
-    dinov2 = EXPERIMENTS["v7"].starting_weights
+    dinov2 = EXPERIMENTS["v7"].encoder.weights
     put(inputs / "models/metaresearch/dinov2/pytorch/base/1/pytorch_model.bin")
     assert kaggle_models(dinov2) == () and kernel_card("v7", "train").models == ()
     with pytest.raises(FileNotFoundError, match="pytorch_model.bin, a pickle, which the same command converts"):
@@ -103,10 +104,9 @@ def test_a_model_that_holds_a_pickle_is_named_but_neither_mounted_nor_opened(inp
 
 
 def test_a_model_of_kaggles_takes_the_place_of_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
 
-    changed = replace(EXPERIMENTS["demo"], backbone="tf_efficientnet_es", starting_weights=ES)
-    monkeypatch.setitem(EXPERIMENTS, "demo", changed)
+    other = changed(EXPERIMENTS["demo"], {"encoder.timm": "tf_efficientnet_es", "encoder.weights": ES})
+    monkeypatch.setitem(EXPERIMENTS, "demo", other)
     card = kernel_card("demo", "train")
     assert card.models == (HANDLE,) and card.datasets == ()
     metadata = kernel_metadata(card)

@@ -1,6 +1,5 @@
 """A checkpoint holds all that the rest of a training depends on, in one file."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from kernel_src.models.model import BiomassNet
-from kernel_src.recipes.experiment import OPTIMIZERS
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.learning import Optimizer
+from kernel_src.recipes.spec import kinds_of
 from kernel_src.runtime.files import WeightsError
 from kernel_src.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
 from kernel_src.training.ema import WeightAverage
@@ -28,9 +29,9 @@ def step(model: BiomassNet, optimizer: torch.optim.Optimizer, seed: int) -> None
     optimizer.zero_grad()
 
 
-@pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer_name", kinds_of(Optimizer))
 def test_a_restored_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, optimizer_name: str) -> None:
-    experiment = replace(TINY, optimizer=optimizer_name, backbone_learning_rate=1e-4)
+    experiment = changed(TINY, {"optimizer": optimizer_name, "optimizer.backbone_lr": 1e-4})
     model = BiomassNet(experiment)
     optimizer = build_optimizer(model, experiment)
     for seed in range(3):
@@ -57,7 +58,7 @@ def test_a_checkpoint_before_the_first_step_can_be_restored(tmp_path: Path) -> N
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
     model = BiomassNet(TINY)
     save_checkpoint(tmp_path / "checkpoint0.safetensors", model, build_optimizer(model, TINY), Progress())
-    other = BiomassNet(replace(TINY, head_hidden=(4,)))
+    other = BiomassNet(changed(TINY, {"head.hidden": (4,)}))
     with pytest.raises(WeightsError, match="checkpoint0.safetensors does not fit"):
         load_checkpoint(tmp_path / "checkpoint0.safetensors", other, build_optimizer(other, TINY))
 

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from build.weights.bundle import half_precision
 from kernel_src.models.depth import DepthEstimator, estimate_depth, load_depth
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.learning import InnerFold
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training.runs import finish_run, predict_out_of_fold
 from kernel_src.training.training_data import training_pictures
 from tests.kernel_src.tiny import CPU, train_tiny
 from tests.tiny_depth import TINY_DEPTH, write_tiny_depth
 
-EXPERIMENT = replace(TINY_DEPTH, epochs=2, inner_folds=2, depth_channels=2)
+EXPERIMENT = changed(TINY_DEPTH, {"schedule.epochs": 2, "keep": InnerFold(2), "depth.channels": 2})
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_the_depth_decides_what_is_learnt(tmp_path: Path, tiny_competition: Path
     for seed in (0, 1):
         run = tmp_path / f"run{seed}"
         depth = write_tiny_depth(tmp_path / f"depth{seed}", seed)
-        train_tiny(replace(EXPERIMENT, train_folds=(0,)), train, tiny_competition, run, depth_folder=depth)
+        train_tiny(changed(EXPERIMENT, {"data.train_folds": (0,)}), train, tiny_competition, run, depth_folder=depth)
         logs.append((run / "log0.csv").read_text().splitlines()[1].split(",")[2:4])
     assert logs[0][0] != logs[1][0] and logs[0][1] != logs[1][1], "training loss and inner loss"
 
@@ -72,7 +73,7 @@ def test_maps_lie_on_disk_in_half_precision_with_the_channels_that_are_asked_for
 ) -> None:
     depth = write_tiny_depth(tmp_path / "depth")
     for channels in (1, 2):
-        experiment = replace(EXPERIMENT, depth_channels=channels)
+        experiment = changed(EXPERIMENT, {"depth.channels": channels})
         for _ in range(2):
             _, maps = training_pictures(
                 experiment, train, tiny_competition, depth_folder=depth, cache=tmp_path / "cache", device=CPU
@@ -107,7 +108,7 @@ def test_another_depth_model_is_another_run(tmp_path: Path, tiny_competition: Pa
     def start(seed: int) -> None:
         depth = write_tiny_depth(tmp_path / f"depth{seed}", seed)
         train_tiny(
-            replace(EXPERIMENT, epochs=1, train_folds=(0,)),
+            changed(EXPERIMENT, {"schedule.epochs": 1, "data.train_folds": (0,)}),
             train,
             tiny_competition,
             tmp_path / "run",

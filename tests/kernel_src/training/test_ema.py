@@ -1,6 +1,5 @@
 """The average of the weights, against numbers worked out by hand."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.learning import EMA, InnerFold
 from kernel_src.training.ema import WeightAverage
 from kernel_src.training.training import FoldTraining, train_fold
 from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
@@ -60,8 +61,8 @@ def test_the_fold_keeps_the_average_over_its_steps(tmp_path: Path, monkeypatch: 
         seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
 
     monkeypatch.setattr(FoldTraining, "take_step", record)
-    data = fold_data(12, size_px=TINY.image_size_px)
-    experiment = replace(TINY, ema_decay=0.6)
+    data = fold_data(12, size_px=TINY.pictures.canvas_px)
+    experiment = changed(TINY, {"keep": EMA(0.6)})
     train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=tmp_path)
     for name in ("heads.1.0.weight", "backbone.bn1.running_var"):
         expected = seen[0][name].double()
@@ -76,12 +77,12 @@ def test_the_fold_keeps_the_average_over_its_steps(tmp_path: Path, monkeypatch: 
 def test_the_inner_fold_judges_the_average_and_the_training_goes_on_from_the_weights(tmp_path: Path) -> None:
     """What is trained does not depend on the average; what is judged and kept does."""
     data = fold_data(16, inner=4)
-    base = replace(TINY_VIT, inner_folds=2, epochs=3)
+    base = changed(TINY_VIT, {"keep": InnerFold(2), "schedule.epochs": 3})
     logs = {}
     for decay in (0.0, 0.9):
         folder = tmp_path / str(decay)
         folder.mkdir()
-        experiment = replace(base, ema_decay=decay)
+        experiment = changed(base, {"keep": EMA(decay)})
         logs[decay] = train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
     assert [row["train_loss"] for row in logs[0.0]] == [row["train_loss"] for row in logs[0.9]]
     assert all(one["inner_loss"] != other["inner_loss"] for one, other in zip(logs[0.0], logs[0.9], strict=True))

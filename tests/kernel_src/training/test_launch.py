@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from kernel_src.competition.tables import read_train
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.learning import InnerFold
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import launch as launch_module
@@ -24,8 +26,8 @@ from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
 
 ROOT = Path(__file__).resolve().parents[3]
 # Batch norm sees other halves on each device, so that without one common inner loss the two would part.
-PATIENT = replace(TINY, epochs=6, patience_epochs=1, inner_folds=2, learning_rate=0.02)
-PLAIN = replace(TINY_VIT, epochs=3)
+PATIENT = changed(TINY, {"schedule.epochs": 6, "keep": InnerFold(2, patience=1), "optimizer.lr": 0.02})
+PLAIN = changed(TINY_VIT, {"schedule.epochs": 3})
 TWO_PROCESSES = """
 import json, sys
 from pathlib import Path
@@ -38,7 +40,7 @@ from tests.kernel_src.tiny import CPU, fold_data
 def work(out):
     torch.set_num_threads(1)
     logs = {}
-    for experiment, data in ((PLAIN, fold_data(16)), (PATIENT, fold_data(16, 6, size_px=PATIENT.image_size_px))):
+    for experiment, data in ((PLAIN, fold_data(16)), (PATIENT, fold_data(16, 6, size_px=PATIENT.pictures.canvas_px))):
         folder = Path(out) / experiment.name
         folder.mkdir(exist_ok=True)
         logs[experiment.name] = train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
@@ -165,7 +167,7 @@ def test_when_the_time_is_up_no_further_fold_is_begun_but_each_device_makes_a_st
 def test_folds_spread_over_two_devices_are_those_of_one_bit_for_bit(tmp_path: Path, tiny_competition: Path) -> None:
     """With batch norm, dropout and augmentation."""
     train = read_train(tiny_competition / "train.csv")
-    experiment = replace(TINY, folds=3)
+    experiment = changed(TINY, {"data.split.folds": 3})
     for name, count in (("serial", 1), ("spread", 2)):
         launch(
             train_run,
@@ -225,6 +227,7 @@ from kernel_src.training.launch import launch
 from kernel_src.training.runs import train_run
 from kernel_src.training.session import Session
 from kernel_src.competition.tables import read_train
+from kernel_src.recipes.changes import changed
 from tests.kernel_src.tiny import CPU, TINY_VIT
 
 out, competition, limit_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])

@@ -1,7 +1,6 @@
 """The loss by hand: mean over pictures, sum over targets."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,14 +8,16 @@ import torch
 
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.models.model import BiomassNet, TargetScaling
-from kernel_src.recipes.experiment import LOSSES
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.learning import Loss, SmoothL1, Uncertainty
+from kernel_src.recipes.spec import kinds_of
 from kernel_src.training.losses import identity_violation, loss_of
 from kernel_src.training.optimization import build_optimizer
 from tests.kernel_src.tiny import TINY
 
 Z = torch.tensor([[1.0, 0, 0, 0, 3], [0.0, 0, 0, 0, 0]])
 TRUTH = torch.zeros(2, 5)
-LOG, METRIC, UNCERTAIN = (replace(TINY, loss=loss) for loss in ("log1p", "metric_weighted", "uncertainty"))
+LOG, METRIC, UNCERTAIN = (changed(TINY, {"loss": loss}) for loss in ("Log1pError", "MetricSquaredError", "Uncertainty"))
 
 
 def test_mse_is_averaged_over_pictures_and_summed_over_targets() -> None:
@@ -25,7 +26,7 @@ def test_mse_is_averaged_over_pictures_and_summed_over_targets() -> None:
 
 @pytest.mark.parametrize(("beta", "expected"), [(1.0, (0.5 + 2.5) / 2), (2.0, (0.25 + 2.0) / 2)])
 def test_smooth_l1_turns_at_beta(beta: float, expected: float) -> None:
-    experiment = replace(TINY, loss="smooth_l1", loss_beta=beta)
+    experiment = changed(TINY, {"loss": SmoothL1(beta=beta)})
     assert float(loss_of(Z, TRUTH, experiment, scaling=TargetScaling())) == pytest.approx(expected)
 
 
@@ -81,7 +82,7 @@ def test_uncertainty_weighs_each_target_by_its_learnt_variance() -> None:
 
 
 def test_the_log_variances_are_parameters_of_the_model_that_learn_undecayed_and_of_no_other_loss() -> None:
-    experiment = replace(TINY, loss="uncertainty", weight_decay=0.1)
+    experiment = changed(TINY, {"loss": Uncertainty(), "optimizer.weight_decay": 0.1})
     model = BiomassNet(experiment)
     assert model.log_variances is not None and model.log_variances.tolist() == [0.0] * 5
     (group,) = [
@@ -89,7 +90,7 @@ def test_the_log_variances_are_parameters_of_the_model_that_learn_undecayed_and_
         for group in build_optimizer(model, experiment).param_groups
         if any(p is model.log_variances for p in group["params"])
     ]
-    assert group["weight_decay"] == 0.0 and group["lr"] == experiment.learning_rate
+    assert group["weight_decay"] == 0.0 and group["lr"] == experiment.optimizer.lr
     assert "loss_parameters.log_variances" in model.state_dict()
     assert BiomassNet(TINY).log_variances is None and not list(BiomassNet(TINY).loss_parameters.parameters())
     with pytest.raises(ValueError, match="uncertainty needs the model's log_variances"):
@@ -97,7 +98,7 @@ def test_the_log_variances_are_parameters_of_the_model_that_learn_undecayed_and_
 
 
 def test_the_constraint_term_is_the_violation_in_deviations_of_the_sums() -> None:
-    experiment = replace(TINY, constraint_weight=0.5)
+    experiment = changed(TINY, {"loss.identities": 0.5})
     # Green 12, Dead 10, Clover 10, GDM 24, Total 30: GDM is 2 g above Green + Clover, Total 4 g below GDM + Dead.
     z = torch.tensor([[1.0, 0, 0, 1, 0]])
     assert identity_violation(z, SCALING).tolist() == pytest.approx([(2 / 4) ** 2 + (4 / 5) ** 2])
@@ -105,9 +106,9 @@ def test_the_constraint_term_is_the_violation_in_deviations_of_the_sums() -> Non
     assert float(loss_of(z, TRUTH[:1], experiment, scaling=SCALING)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", kinds_of(Loss))
 def test_weights_multiply_each_pictures_own_loss(loss: str) -> None:
-    experiment = replace(TINY, loss=loss, constraint_weight=0.3)
+    experiment = changed(TINY, {"loss": loss, "loss.identities": 0.3})
     log_variances = torch.full((5,), 0.2)
     z, truth = torch.randn(2, 5), torch.randn(2, 5)
 
@@ -122,9 +123,9 @@ def test_weights_multiply_each_pictures_own_loss(loss: str) -> None:
     assert of(slice(0, 2), [1.0, 0.0]) == pytest.approx(first / 2, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", kinds_of(Loss))
 def test_the_truth_is_the_best_prediction_under_every_loss(loss: str) -> None:
-    experiment = replace(TINY, loss=loss)
+    experiment = changed(TINY, {"loss": loss})
     grams = torch.tensor([[12.0, 10, 8, 20, 30], [9, 8, 11, 20, 28]])
     truth = SCALING.to_z(grams)
 

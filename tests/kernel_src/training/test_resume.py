@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 import pytest
 
 from kernel_src.competition.tables import read_train
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import EMA, InnerFold
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training
 from kernel_src.training.session import Session, SessionEnded, session_of
@@ -22,17 +23,26 @@ pytestmark = pytest.mark.full
 
 # Batch norm, dropout, augmentation, momentum, an average and an inner fold: everything a resumed run could get wrong.
 # 24 rows in batches of 4, two of them a step: 3 steps an epoch.
-WHOLE = replace(
-    TINY, epochs=4, inner_folds=2, backbone_learning_rate=1e-4, ema_decay=0.9, accumulate_steps=2, optimizer="rmsprop"
+WHOLE = changed(
+    TINY,
+    {
+        "schedule.epochs": 4,
+        "keep": InnerFold(2, of=EMA(0.9)),
+        "optimizer.backbone_lr": 1e-4,
+        "batch.accumulate": 2,
+        "optimizer": "RMSprop",
+    },
 )
-PLAIN = replace(TINY, epochs=4, clip_norm=1.0, schedule="warmup_cosine", warmup_epochs=1)
+PLAIN = changed(
+    TINY, {"schedule.epochs": 4, "optimizer.clip_norm": 1.0, "schedule": "WarmupCosine", "schedule.warmup": 1}
+)
 STEPS = {WHOLE: 12, PLAIN: 24}
 
 
 def train(experiment: Experiment, folder: Path, **options: Any) -> list[dict[str, Any]]:
     folder.mkdir(exist_ok=True, parents=True)
     inner = 4 if experiment.inner_folds else 0
-    data = fold_data(24 + inner, inner, size_px=experiment.image_size_px)
+    data = fold_data(24 + inner, inner, size_px=experiment.pictures.canvas_px)
     return train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder, **options)
 
 
@@ -201,7 +211,7 @@ def test_within_an_epoch_a_checkpoint_comes_every_ten_minutes_and_not_before(
     saved: list[tuple[int, int]] = []
     save = training.save_checkpoint
     monkeypatch.setattr(training, "save_checkpoint", lambda *a: (saved.append((a[3].epoch, a[3].batch)), save(*a)))
-    train(replace(PLAIN, epochs=2), tmp_path)
+    train(changed(PLAIN, {"schedule.epochs": 2}), tmp_path)
     assert saved == [(0, 3), (1, 0), (1, 3)], "after the last epoch the weights themselves come next"
 
 
@@ -218,7 +228,7 @@ def test_after_an_epoch_a_checkpoint_takes_a_fiftieth_of_the_time_at_most(
         save(*given)
 
     monkeypatch.setattr(training, "save_checkpoint", take_long)
-    train(replace(PLAIN, epochs=6), tmp_path)  # six batches an epoch: a minute
+    train(changed(PLAIN, {"schedule.epochs": 6}), tmp_path)  # six batches an epoch: a minute
     assert saved == saved_epochs
 
 
@@ -242,13 +252,13 @@ def test_sessions_that_end_in_time_add_up_to_one_uninterrupted_training(
             assert "fold 0: stopped" in str(end)
             assert (tmp_path / "checkpoint0.safetensors").exists()
             # At least one step is made, and none is begun for which there is no time.
-            assert now[0] - session.started_s <= max(batches, experiment.accumulate_steps)
-    assert sessions > 24 / max(batches, experiment.accumulate_steps) - 1
+            assert now[0] - session.started_s <= max(batches, experiment.batch.accumulate)
+    assert sessions > 24 / max(batches, experiment.batch.accumulate) - 1
     assert (sha256_of(tmp_path / "fold0.safetensors"), timeless(log)) == whole[experiment]
 
 
 def test_a_session_keeps_a_reserve_and_without_a_limit_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.time, "monotonic", lambda: 1000.0)
     assert Session(started_s=900, limit_s=200).left_s == pytest.approx(200 * 0.95 - 100)
-    assert session_of(replace(PLAIN, session_limit_s=200.0), 900).left_s == pytest.approx(200 * 0.95 - 100)
+    assert session_of(changed(PLAIN, {"machine.limit_s": 200.0}), 900).left_s == pytest.approx(200 * 0.95 - 100)
     assert session_of(PLAIN, 0).left_s == float("inf")

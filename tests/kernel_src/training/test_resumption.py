@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from kernel_src.recipes.changes import changed
 from kernel_src.training.checkpoint import save_tensors
 from kernel_src.training.resumption import (
     check_fingerprint,
@@ -22,9 +22,9 @@ from kernel_src.training.resumption import (
 from tests.kernel_src.tiny import TINY
 
 
-def write_run(folder: Path, folds: int, step: int = 0, epochs: int = TINY.epochs) -> Path:
+def write_run(folder: Path, folds: int, step: int = 0, epochs: int = TINY.schedule.epochs) -> Path:
     folder.mkdir(parents=True)
-    recipe = trained_recipe(replace(TINY, epochs=epochs))
+    recipe = trained_recipe(changed(TINY, {"schedule.epochs": epochs}))
     (folder / "fingerprint.json").write_text(json.dumps({"experiment": recipe, "data": "d", "weights": []}))
     for fold in range(folds):
         (folder / f"fold{fold}.safetensors").write_bytes(bytes([fold]))
@@ -65,9 +65,9 @@ def test_the_furthest_run_of_the_very_recipe_is_taken(tmp_path: Path) -> None:
     write_run(inputs / "a/run", 1, step=90)
     furthest = write_run(inputs / "b/run", 2, step=7)
     write_run(inputs / "c/run", 2, step=6)
-    write_run(inputs / "d/run", 4, epochs=TINY.epochs + 1)
+    write_run(inputs / "d/run", 4, epochs=TINY.schedule.epochs + 1)
     assert continue_previous_run(inputs, tmp_path / "run", TINY, tmp_path / "scratch") == furthest
-    longer = replace(TINY, session_limit_s=9.0, machine_shape="NvidiaL4")
+    longer = changed(TINY, {"machine.limit_s": 9.0, "machine.shape": "NvidiaL4"})
     assert continue_previous_run(inputs, tmp_path / "other", longer, tmp_path / "scratch") == furthest, (
         "these may differ between sessions"
     )
@@ -95,7 +95,7 @@ def test_the_refusal_says_what_differs(tmp_path: Path) -> None:
     begun = {"experiment": recipe, "data": "d", "folds": "f", "weights": ["w"]}
     check_fingerprint(begun, tmp_path)
     check_fingerprint(begun, tmp_path)
-    other = trained_recipe(replace(TINY, epochs=9, seed=1))
+    other = trained_recipe(changed(TINY, {"schedule.epochs": 9, "seed": 1}))
     with pytest.raises(ValueError, match=r"different are: epochs, seed, weights\)"):
         check_fingerprint(begun | {"experiment": other, "weights": ["x"]}, tmp_path)
 
@@ -136,7 +136,7 @@ def test_at_the_end_of_a_session_the_next_one_gets_the_checkpoints_of_unfinished
 
 
 def test_the_checkpoints_of_another_run_in_the_same_scratch_folder_are_left_alone(tmp_path: Path) -> None:
-    mine, other = write_run(tmp_path / "run", 0), write_run(tmp_path / "other", 0, epochs=TINY.epochs + 1)
+    mine, other = write_run(tmp_path / "run", 0), write_run(tmp_path / "other", 0, epochs=TINY.schedule.epochs + 1)
     scratch_with(other, tmp_path / "scratch", {0: 5})
     assert hand_over(tmp_path / "scratch", mine) == [] and not list(mine.glob("checkpoint*"))
     assert hand_over(tmp_path / "scratch", tmp_path / "nothing begun") == []

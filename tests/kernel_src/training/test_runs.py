@@ -18,7 +18,9 @@ from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.splits import fold_numbers
 from kernel_src.competition.tables import group_labels, target_array
 from kernel_src.data.training_photographs import FoldData
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import EMA, InnerFold
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import missing_folds_text
@@ -57,7 +59,7 @@ def test_no_visit_lies_in_two_of_training_inner_and_outer_rows(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, no_training: dict[int, FoldData]
 ) -> None:
     """A picture that is scored must not have trained the weights, nor picked the epoch; nor one of the same visit."""
-    experiment = replace(TINY_VIT, folds=3, inner_folds=2)
+    experiment = changed(TINY_VIT, {"data.split.folds": 3, "keep": InnerFold(2)})
     train_tiny(experiment, train, tiny_competition, tmp_path / "run")
     groups = group_labels(train)
     fold_of = fold_numbers("group", groups, target_array(train).sum(1), 3, experiment.split_seed)
@@ -118,7 +120,7 @@ def test_the_same_data_mounted_elsewhere_is_the_same_run_and_the_session_limit_i
     train_tiny(TINY_VIT, train, tiny_competition, run)
     elsewhere.symlink_to(tiny_competition)
     moved = train.assign(image_path=[str(elsewhere / path) for path in train["image_path"]])
-    train_tiny(replace(TINY_VIT, session_limit_s=60.0, machine_shape="NvidiaL4"), moved, Path("/"), run)
+    train_tiny(changed(TINY_VIT, {"machine.limit_s": 60.0, "machine.shape": "NvidiaL4"}), moved, Path("/"), run)
 
 
 @pytest.mark.parametrize("other", ["experiment", "data", "no record"])
@@ -130,7 +132,7 @@ def test_a_folder_with_another_run_is_refused(
     no_training.clear()
     experiment, table = TINY_VIT, train
     if other == "experiment":
-        experiment = replace(TINY_VIT, epochs=3)
+        experiment = changed(TINY_VIT, {"schedule.epochs": 3})
     elif other == "data":
         table = train.assign(GDM_g=train["GDM_g"] + 1)
     else:
@@ -143,9 +145,9 @@ def test_a_folder_with_another_run_is_refused(
 def test_only_the_asked_folds_are_trained_and_a_fold_that_is_not_there_is_refused() -> None:
     fold_of = np.array([0, 1, 2, 3, 4])
     assert folds_to_train(TINY, fold_of) == (0, 1, 2, 3, 4)
-    assert folds_to_train(replace(TINY, train_folds=(3,)), fold_of) == (3,)
+    assert folds_to_train(changed(TINY, {"data.train_folds": (3,)}), fold_of) == (3,)
     with pytest.raises(ValueError, match=r"train_folds names \[5, 7\], the split has folds 0 to 4"):
-        folds_to_train(replace(TINY, train_folds=(5, 1, 7)), fold_of)
+        folds_to_train(changed(TINY, {"data.train_folds": (5, 1, 7)}), fold_of)
 
 
 # The real thing, on the tiny competition
@@ -187,7 +189,7 @@ def test_the_config_says_what_inference_needs_and_the_score_is_the_submissions(
     means = train[list(TARGETS)].mean()
     assert config["target_mean_g"] == pytest.approx(means.to_dict(), abs=1e-3)
     oof = pd.read_csv(trained_run / "oof.csv").set_index("image_id").loc[train["image_id"]]
-    grams = constrain(oof[list(TARGETS)].to_numpy(float), TINY.constraint)
+    grams = constrain(oof[list(TARGETS)].to_numpy(float), TINY.predict.constraint)
     assert config["oof"]["r2"] == pytest.approx(weighted_r2(target_array(train), grams), abs=1e-5)
     assert config["oof"]["images"] == 20
 
@@ -227,7 +229,7 @@ def test_a_fold_is_predicted_in_the_precision_that_its_training_ended_with(
 def test_a_single_trained_fold_is_scored_on_its_own_images(
     train: pd.DataFrame, tiny_competition: Path, tmp_path: Path
 ) -> None:
-    experiment = replace(TINY_VIT, folds=3, train_folds=(1,), epochs=1)
+    experiment = changed(TINY_VIT, {"data.split.folds": 3, "data.train_folds": (1,), "schedule.epochs": 1})
     train_tiny(experiment, train, tiny_competition, tmp_path / "run")
     oof = predict_out_of_fold(experiment, train, tiny_competition, tmp_path / "run", tmp_path / "cache", CPU)
     config = finish_run(experiment, train, oof, tmp_path / "run")
@@ -268,7 +270,7 @@ def test_a_fold_that_diverges_costs_no_other_fold_and_nothing_takes_the_run_for_
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    experiment, run = replace(TINY_VIT, folds=3, epochs=1), tmp_path / "run"
+    experiment, run = changed(TINY_VIT, {"data.split.folds": 3, "schedule.epochs": 1}), tmp_path / "run"
     one_fold_diverges(monkeypatch)
     train_tiny(experiment, train, tiny_competition, run)
     assert {path.name for path in run.glob("fold*")} == {"fold0.safetensors", "fold2.safetensors"}
@@ -309,7 +311,9 @@ def test_the_runs_folder_never_holds_more_than_finished_weights_until_the_sessio
 
     monkeypatch.setattr(os, "replace", measure)
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
-    train_tiny(replace(TINY, ema_decay=0.9), train, tiny_competition, run, scratch=scratch, cache=tmp_path / "cache")
+    train_tiny(
+        changed(TINY, {"keep": EMA(0.9)}), train, tiny_competition, run, scratch=scratch, cache=tmp_path / "cache"
+    )
     weights = sum(path.stat().st_size for path in run.glob("fold*.safetensors"))
     assert max(sizes) < 1.05 * weights, "fingerprint and logs are all that may come on top"
     assert len(checkpoints) > 4 and all(path.startswith(str(scratch)) for path in checkpoints)

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.models.model import BiomassNet
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import InnerFold, Last
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training
 from kernel_src.training.gradient_steps import GradientSteps, TrainingDiverged
@@ -23,13 +25,13 @@ from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
 
 def train(experiment: Experiment, folder: Path, data: FoldData | None = None, **options: Any) -> list[dict[str, Any]]:
     folder.mkdir(exist_ok=True, parents=True)
-    data = data or fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.image_size_px)
+    data = data or fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.pictures.canvas_px)
     options = {"device": CPU, "starting_weights": None} | options
     return train_fold(experiment, 0, data, folder=folder, **options)
 
 
 # With batch norm, dropout, augmentation, momentum and an inner fold: everything a resumed run could get wrong.
-LONG = replace(TINY, epochs=5, inner_folds=2, backbone_learning_rate=1e-4)
+LONG = changed(TINY, {"schedule.epochs": 5, "keep": InnerFold(2), "optimizer.backbone_lr": 1e-4})
 
 
 def test_nothing_but_weights_and_log_is_left_behind(tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ def test_the_same_training_twice_is_bit_equal_and_another_fold_is_not(tmp_path: 
     for name in ("a", "b"):
         train(TINY, tmp_path / name)
     assert sha256_of(tmp_path / "a/fold0.safetensors") == sha256_of(tmp_path / "b/fold0.safetensors")
-    data = fold_data(12, size_px=TINY.image_size_px)
+    data = fold_data(12, size_px=TINY.pictures.canvas_px)
     train_fold(TINY, 1, data, device=CPU, starting_weights=None, folder=tmp_path)
     assert sha256_of(tmp_path / "fold1.safetensors") != sha256_of(tmp_path / "a/fold0.safetensors")
 
@@ -75,7 +77,7 @@ def test_without_an_inner_fold_the_last_epoch_is_kept(tmp_path: Path) -> None:
     def record(epoch: int, row: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
         seen.append({key: value.clone() for key, value in weights.items()})
 
-    log = train(replace(LONG, inner_folds=0), tmp_path, on_epoch=record)
+    log = train(changed(LONG, {"keep": Last()}), tmp_path, on_epoch=record)
     assert [row["inner_loss"] for row in log] == [None] * 5
     assert equal(tmp_path / "fold0.safetensors", seen[-1]) and not equal(tmp_path / "fold0.safetensors", seen[-2])
 
@@ -84,12 +86,12 @@ def test_patience_ends_the_training_so_many_epochs_after_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inner_losses(monkeypatch, 5, 3, 4, 4, 1)
-    assert len(train(replace(LONG, patience_epochs=2), tmp_path)) == 4
+    assert len(train(changed(LONG, {"keep.patience": 2}), tmp_path)) == 4
 
 
 def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: Path) -> None:
-    experiment = replace(LONG, epochs=1, head_dropout=0.5)
-    data = fold_data(12, inner=5, size_px=experiment.image_size_px)
+    experiment = changed(LONG, {"schedule.epochs": 1, "head.dropout": 0.5})
+    data = fold_data(12, inner=5, size_px=experiment.pictures.canvas_px)
     (row,) = train(experiment, tmp_path, data)
     from kernel_src.models.model import load_fold
     from kernel_src.models.starting_weights import preprocessing_of
@@ -98,7 +100,7 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     model = load_fold(experiment, tmp_path / "fold0.safetensors")
     pictures = torch.from_numpy(data.photographs[data.inner_rows].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
-        z = model(preprocessing_of(experiment.backbone).normalise(pictures))
+        z = model(preprocessing_of(experiment.encoder.timm).normalise(pictures))
         truth = model.scaling.to_z(torch.from_numpy(data.grams[data.inner_rows]).float())
     assert row["inner_loss"] == pytest.approx(float(loss_of(z, truth, experiment, scaling=model.scaling)), rel=1e-5)
 
@@ -119,7 +121,10 @@ def test_neither_inner_nor_foreign_rows_touch_the_weights(tmp_path: Path) -> Non
 
 
 def test_the_log_tells_loss_and_learning_rate_of_every_epoch(tmp_path: Path) -> None:
-    log = train(replace(TINY_VIT, schedule="step", schedule_epochs=1, schedule_factor=0.5, epochs=3), tmp_path)
+    log = train(
+        changed(TINY_VIT, {"schedule": "Steps", "schedule.every": 1, "schedule.factor": 0.5, "schedule.epochs": 3}),
+        tmp_path,
+    )
     assert [row["epoch"] for row in log] == [1, 2, 3] and {row["fold"] for row in log} == {0}
     assert [row["learning_rate"] for row in log] == pytest.approx([1e-3, 5e-4, 2.5e-4])
     assert all(row["train_loss"] > 0 and row["seconds"] >= 0 for row in log)
@@ -131,12 +136,14 @@ def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> 
     from kernel_src.training.losses import loss_of
 
     data = fold_data(8)
-    experiment = replace(TINY_VIT, batch_size=8, epochs=1, learning_rate=1e-12, augmentation="none")
+    experiment = changed(
+        TINY_VIT, {"batch.size": 8, "schedule.epochs": 1, "optimizer.lr": 1e-12, "augment.preset": "none"}
+    )
     (row,) = train(experiment, tmp_path, data)
     model = new_model(experiment, data.grams, None).eval()
     with torch.inference_mode():
         pictures = torch.from_numpy(data.photographs.transpose(0, 3, 1, 2).copy())
-        z = model(preprocessing_of(experiment.backbone).normalise(pictures))
+        z = model(preprocessing_of(experiment.encoder.timm).normalise(pictures))
     truth = (data.grams - data.grams.mean(0)) / data.grams.std(0)
     expected = loss_of(z, torch.from_numpy(truth).float(), experiment, scaling=model.scaling)
     assert row["train_loss"] == pytest.approx(float(expected), rel=1e-4)
@@ -151,22 +158,24 @@ def test_every_epoch_augments_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             return super().__getitem__(i)
 
     monkeypatch.setattr(training, "TrainingPhotographs", Recording)
-    train(replace(TINY_VIT, epochs=3), tmp_path)
+    train(changed(TINY_VIT, {"schedule.epochs": 3}), tmp_path)
     assert seen == {epoch: set(range(12)) for epoch in range(3)}
 
 
 def test_the_training_learns_what_the_pictures_show(tmp_path: Path) -> None:
-    experiment = replace(TINY, epochs=25, augmentation="none", head_dropout=0.0, learning_rate=3e-3)
-    log = train(experiment, tmp_path, fold_data(16, size_px=experiment.image_size_px))
+    experiment = changed(
+        TINY, {"schedule.epochs": 25, "augment.preset": "none", "head.dropout": 0.0, "optimizer.lr": 3e-3}
+    )
+    log = train(experiment, tmp_path, fold_data(16, size_px=experiment.pictures.canvas_px))
     assert log[-1]["train_loss"] < 0.4 * log[0]["train_loss"]
 
 
 def test_accumulated_batches_are_one_step_of_their_sum(tmp_path: Path) -> None:
     """Four pictures in one batch, or two by two and accumulated: alike on a net without batch norm."""
-    base = replace(TINY_VIT, epochs=4, augmentation="none", schedule="constant")
-    whole = train(replace(base, batch_size=4), tmp_path / "whole", fold_data(8))
-    halves = train(replace(base, batch_size=2, accumulate_steps=2), tmp_path / "halves", fold_data(8))
-    one_by_one = train(replace(base, batch_size=2), tmp_path / "two", fold_data(8))
+    base = changed(TINY_VIT, {"schedule.epochs": 4, "augment.preset": "none", "schedule": "Constant"})
+    whole = train(changed(base, {"batch.size": 4}), tmp_path / "whole", fold_data(8))
+    halves = train(changed(base, {"batch.size": 2, "batch.accumulate": 2}), tmp_path / "halves", fold_data(8))
+    one_by_one = train(changed(base, {"batch.size": 2}), tmp_path / "two", fold_data(8))
     # Not the weights: Adam turns the rounding of a gradient near zero into a whole step.
     losses = [row["train_loss"] for row in whole]
     assert [row["train_loss"] for row in halves] == pytest.approx(losses, rel=1e-3)
@@ -183,11 +192,13 @@ def test_a_nan_label_stops_the_training_and_names_its_row(tmp_path: Path) -> Non
     model = new_model(TINY_VIT, np.nan_to_num(data.grams), None)  # the scaling alone must not be what fails
     assert torch.isfinite(model.scaling.mean).all()
     with pytest.raises(TrainingDiverged, match=r"fold 0, epoch 1, batch \d .*labels of rows \[7\].* mend train.csv"):
-        train(replace(TINY_VIT, batch_size=12), tmp_path, data)
+        train(changed(TINY_VIT, {"batch.size": 12}), tmp_path, data)
 
 
 def test_an_exploding_learning_rate_stops_the_training_with_the_rate_and_the_cure(tmp_path: Path) -> None:
-    experiment = replace(TINY_VIT, learning_rate=1e30, schedule="constant", optimizer="rmsprop", epochs=4)
+    experiment = changed(
+        TINY_VIT, {"optimizer.lr": 1e30, "schedule": "Constant", "optimizer": "RMSprop", "schedule.epochs": 4}
+    )
     with pytest.raises(TrainingDiverged, match=r"learning rate 1e\+30. Cure: a lower learning_rate"):
         train(experiment, tmp_path)
     assert not (tmp_path / "fold0.safetensors").exists()
@@ -199,11 +210,11 @@ def test_an_exploding_learning_rate_stops_the_training_with_the_rate_and_the_cur
 def test_training_starts_from_the_weights_it_is_given(tmp_path: Path) -> None:
     import timm
 
-    tensors = timm.create_model(TINY_VIT.backbone, num_classes=3, img_size=32).state_dict()
+    tensors = timm.create_model(TINY_VIT.encoder.timm, num_classes=3, img_size=32).state_dict()
     save_file(tensors, tmp_path / "model.safetensors")
     model = new_model(TINY_VIT, fold_data(12).grams, tmp_path / "model.safetensors")
     assert all(torch.equal(value, tensors[key]) for key, value in model.backbone.state_dict().items())
-    still = replace(TINY_VIT, learning_rate=1e-12, epochs=1)
+    still = changed(TINY_VIT, {"optimizer.lr": 1e-12, "schedule.epochs": 1})
     train(still, tmp_path / "run", starting_weights=tmp_path / "model.safetensors")
     weights = load_file(tmp_path / "run/fold0.safetensors")
     assert all(torch.allclose(weights[f"backbone.{k}"], v, atol=1e-6) for k, v in model.backbone.state_dict().items())
@@ -230,7 +241,7 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path: Path, mon
         return step(self, *arguments)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
-    train(replace(TINY, clip_norm=0.05), tmp_path / "clipped")
+    train(changed(TINY, {"optimizer.clip_norm": 0.05}), tmp_path / "clipped")
     clipped, norms[:] = max(norms), []
     train(TINY, tmp_path / "free")
     assert clipped == pytest.approx(0.05, rel=1e-3) and min(norms) > 0.05
@@ -257,7 +268,7 @@ def test_each_epoch_is_told_with_its_log_row_and_weights_and_may_end_the_trainin
 HALF = replace(CPU, half=True)  # a CPU that computes in fp16 stands for the GPU
 
 
-SIX_BATCHES = fold_data(24, size_px=TINY.image_size_px)  # more than may be left out
+SIX_BATCHES = fold_data(24, size_px=TINY.pictures.canvas_px)  # more than may be left out
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, is_broken: Callable[[BiomassNet, torch.Tensor], bool]) -> list[bool]:
@@ -278,7 +289,7 @@ def test_a_few_batches_that_overflow_in_fp16_are_left_out_and_the_training_ends(
 ) -> None:
     calls: list[int] = []
     halves = breaking(monkeypatch, lambda *_: calls.append(1) or len(calls) in (2, 3))  # once more to find the cause
-    log = train(replace(TINY, epochs=3, precision="fp16"), tmp_path, device=HALF)
+    log = train(changed(TINY, {"schedule.epochs": 3, "encoder.precision": "fp16"}), tmp_path, device=HALF)
     assert len(log) == 3 and all(halves) and {row["precision_bits"] for row in log} == {16}
     assert all(np.isfinite(row["train_loss"]) for row in log)
     assert "fold 0: left out, 1 of at most 5 in fp16: the loss is not finite at fold 0" in capsys.readouterr().out
@@ -295,7 +306,7 @@ def test_a_training_that_fp16_cannot_do_goes_on_in_fp32_from_its_checkpoint(
         return torch.is_autocast_enabled("cpu") and len(passes) > 6
 
     breaking(monkeypatch, after_the_first_epoch)
-    log = train(replace(TINY, epochs=4, precision="fp16"), tmp_path, SIX_BATCHES, device=HALF)
+    log = train(changed(TINY, {"schedule.epochs": 4, "encoder.precision": "fp16"}), tmp_path, SIX_BATCHES, device=HALF)
     assert [row["precision_bits"] for row in log] == [16, 32, 32, 32]
     said = capsys.readouterr().out
     assert "6 batches were not finite in fp16" in said and "Once more in fp32, from its last checkpoint" in said
@@ -306,7 +317,7 @@ def test_a_training_that_went_on_in_fp32_stays_so_when_it_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaking(monkeypatch, lambda *_: torch.is_autocast_enabled("cpu"))
-    experiment = replace(TINY, epochs=3, precision="fp16")
+    experiment = changed(TINY, {"schedule.epochs": 3, "encoder.precision": "fp16"})
 
     def stop(epoch: int, *_: object) -> None:
         raise KeyboardInterrupt
@@ -366,7 +377,7 @@ def test_out_of_memory_halves_the_micro_batches_and_a_resumed_training_goes_on_s
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On a machine whose memory is larger the resumed training goes on with the small ones: the same weights."""
-    experiment = replace(TINY, epochs=3)
+    experiment = changed(TINY, {"schedule.epochs": 3})
     with monkeypatch.context() as patch:
         sizes = little_memory(patch, 2)
         train(experiment, tmp_path / "whole")
@@ -386,7 +397,7 @@ def test_out_of_memory_halves_the_micro_batches_and_a_resumed_training_goes_on_s
 
 def test_micro_batches_make_the_step_of_the_whole_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a net without batch norm; losses, because Adam turns the rounding of a small gradient into a whole step."""
-    base = replace(TINY_VIT, epochs=4, batch_size=4, augmentation="none", schedule="constant")
+    base = changed(TINY_VIT, {"schedule.epochs": 4, "batch.size": 4, "augment.preset": "none", "schedule": "Constant"})
     whole = train(base, tmp_path / "whole", fold_data(12))
     little_memory(monkeypatch, 3)
     parts = train(base, tmp_path / "parts", fold_data(12))
@@ -406,7 +417,11 @@ def test_the_last_group_of_an_epoch_is_a_step_of_the_batches_that_are_there(
         return apply(self, batches)
 
     monkeypatch.setattr(GradientSteps, "_apply", record)
-    train(replace(TINY, epochs=1, accumulate_steps=2), tmp_path, fold_data(images, size_px=TINY.image_size_px))
+    train(
+        changed(TINY, {"schedule.epochs": 1, "batch.accumulate": 2}),
+        tmp_path,
+        fold_data(images, size_px=TINY.pictures.canvas_px),
+    )
     assert seen == steps
 
 

@@ -1,7 +1,6 @@
 """Which rows train and which judge: external and pseudo-labelled rows teach every fold and judge none."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,13 +15,16 @@ from kernel_src.data.external_table import external_table_for
 from kernel_src.data.images import ImageError
 from kernel_src.data.pseudo_labels import pseudo_table
 from kernel_src.data.training_photographs import FoldData
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.learning import InnerFold
+from kernel_src.recipes.training_data import External, PseudoLabels
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table
 from tests.kernel_src.data.test_external import write_grassclover
 from tests.kernel_src.tiny import CPU, TINY_VIT
 
-WITH_EXTERNAL = replace(TINY_VIT, folds=3, external_data="someone-grassclover-biomass")
-WITH_PSEUDO = replace(TINY_VIT, folds=3, pseudo_weight=0.25)
+WITH_EXTERNAL = changed(TINY_VIT, {"data.split.folds": 3, "data.external": External("someone-grassclover-biomass")})
+WITH_PSEUDO = changed(TINY_VIT, {"data.split.folds": 3, "data.pseudo": PseudoLabels(weight=0.25)})
 NO_PICTURES = np.zeros(0)
 
 
@@ -36,7 +38,7 @@ def data_of(
 
 
 def test_external_rows_train_every_fold_and_judge_none(train: pd.DataFrame, tmp_path: Path) -> None:
-    experiment = replace(WITH_EXTERNAL, inner_folds=2)
+    experiment = changed(WITH_EXTERNAL, {"keep": InnerFold(2)})
     external = write_grassclover(tmp_path)
     table = training_table(experiment, train, external, None)
     assert table.fold_of.tolist() == [*judged_folds(experiment, train), -1, -1, -1]
@@ -53,8 +55,8 @@ def test_external_rows_leave_the_folds_of_the_others_alone(train: pd.DataFrame, 
     """The same rows train and pick the epoch with and without them, so that scores can be compared."""
     external = write_grassclover(tmp_path)
     for fold in range(3):
-        plain = data_of(replace(TINY_VIT, folds=3, inner_folds=2), train, fold, None)
-        more = data_of(replace(WITH_EXTERNAL, inner_folds=2), train, fold, external)
+        plain = data_of(changed(TINY_VIT, {"data.split.folds": 3, "keep": InnerFold(2)}), train, fold, None)
+        more = data_of(changed(WITH_EXTERNAL, {"keep": InnerFold(2)}), train, fold, external)
         assert np.array_equal(more.train_rows[:-3], plain.train_rows)
         assert np.array_equal(more.inner_rows, plain.inner_rows)
 
@@ -62,7 +64,7 @@ def test_external_rows_leave_the_folds_of_the_others_alone(train: pd.DataFrame, 
 def test_the_experiment_says_what_an_external_gram_is_worth(train: pd.DataFrame, tmp_path: Path) -> None:
     external = write_grassclover(tmp_path)
     for factor in (0.84, 1.0):
-        data = data_of(replace(WITH_EXTERNAL, external_area_factor=factor), train, 0, external)
+        data = data_of(changed(WITH_EXTERNAL, {"data.external.area_factor": factor}), train, 0, external)
         assert data.grams[20].tolist() == pytest.approx(factor * np.array([50, 20, 30, 80, 100]))
         assert np.array_equal(data.grams[:20], target_array(train))
 
@@ -134,12 +136,12 @@ def test_an_image_that_a_fold_has_not_predicted_does_not_train_it(train: pd.Data
 
 
 def test_without_a_weight_pseudo_labels_are_not_used(train: pd.DataFrame) -> None:
-    table = training_table(replace(WITH_PSEUDO, pseudo_weight=0.0), train, None, pseudo(train))
+    table = training_table(changed(WITH_PSEUDO, {"data.pseudo": None}), train, None, pseudo(train))
     assert len(table.rows) == 20 and table.pseudo_labels is None
 
 
 def test_external_and_pseudo_rows_stand_side_by_side(train: pd.DataFrame, tmp_path: Path) -> None:
-    experiment = replace(WITH_EXTERNAL, pseudo_weight=0.5)
+    experiment = changed(WITH_EXTERNAL, {"data.pseudo": PseudoLabels(weight=0.5)})
     data = data_of(experiment, train, 2, write_grassclover(tmp_path), pseudo(train))
     assert data.pseudo is not None and np.flatnonzero(data.pseudo).tolist() == [23, 24, 25, 26]
     assert set(range(20, 27)) <= set(data.train_rows)
@@ -162,7 +164,7 @@ def test_a_table_that_could_leak_or_is_broken_is_refused(train: pd.DataFrame, sp
 
 
 def test_a_table_of_another_split_seed_is_refused(train: pd.DataFrame) -> None:
-    foreign = pseudo(train, replace(WITH_PSEUDO, split_seed=1))
+    foreign = pseudo(train, changed(WITH_PSEUDO, {"data.split.seed": 1}))
     with pytest.raises(ValueError, match="divided the images into other folds"):
         training_table(WITH_PSEUDO, train, None, foreign)
 
@@ -177,7 +179,7 @@ def test_a_fold_that_has_predicted_nothing_is_refused_where_it_shall_train(train
     partial = table[table["fold"] != 1]
     with pytest.raises(ValueError, match="fold 1 has predicted nothing in it"):
         training_table(WITH_PSEUDO, train, None, partial)
-    assert training_table(replace(WITH_PSEUDO, train_folds=(0, 2)), train, None, partial).pseudo.sum() == 4
+    assert training_table(changed(WITH_PSEUDO, {"data.train_folds": (0, 2)}), train, None, partial).pseudo.sum() == 4
 
 
 # --- strata ---------------------------------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ def test_a_stratified_split_balances_the_total_and_not_the_sum_of_the_targets() 
     zero = np.zeros(24)
     columns = dict(zip(TARGETS, (green, dead, zero, green, green + dead), strict=True))
     table = pd.DataFrame({"image_id": groups, "State": "Vic", "Sampling_Date": groups, **columns})
-    experiment = replace(TINY_VIT, split="stratified_group", folds=3)
+    experiment = changed(TINY_VIT, {"data.split": "StratifiedGroupSplit", "data.split.folds": 3})
 
     def dealt(strata: np.ndarray) -> list[int]:
         return fold_numbers("stratified_group", group_labels(table), strata, 3, 0).tolist()

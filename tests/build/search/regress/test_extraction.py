@@ -13,7 +13,9 @@ from build.search.regress.command import regress
 from build.search.regress.extraction import frozen_recipe, make_features, photographs_of
 from build.search.regress.features import features_for, provenance_for
 from kernel_src.bundle import bundle_prediction
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.pictures import SideBySide
 from kernel_src.runtime.files import sha256_of
 from tests.kernel_src.kernels.frozen import NAME, TWIN, WEIGHTS_SLUG, write_weights
 
@@ -59,7 +61,7 @@ def test_the_same_photographs_give_the_same_bytes_and_each_is_read_once(
     read: list[Path] = []
     real = bundle_prediction.read_rgb
     monkeypatch.setattr(bundle_prediction, "read_rgb", lambda path, px: read.append(path) or real(path, px))
-    experiment = replace(TWIN, feature_heights_px=(32, 64))
+    experiment = changed(TWIN, {"pictures.scales": (1.0, 2.0), "pictures.join": SideBySide()})
     photographs = photographs_of(tiny_competition / "train.csv", None)
     for name in ("first.npz", "second.npz"):
         read.clear()
@@ -70,7 +72,7 @@ def test_the_same_photographs_give_the_same_bytes_and_each_is_read_once(
 
 def test_any_experiments_backbone_gives_features_without_its_depth_and_its_fine_tuning() -> None:
     frozen = frozen_recipe(EXPERIMENTS["v8"], {})
-    assert frozen.feature_poolings == ("own",) and frozen.depth == "" and frozen.backbone == EXPERIMENTS["v8"].backbone
+    assert frozen.feature_poolings == ("own",) and frozen.depth == "" and frozen.backbone == EXPERIMENTS["v8"].encoder.timm
     assert frozen_recipe(EXPERIMENTS["v1"], {"feature_poolings": ["gem"]}).feature_poolings == ("gem",)
     with pytest.raises(UsageError, match="feature_layers"):
         frozen_recipe(EXPERIMENTS["v1"], {"feature_layers": [0]})

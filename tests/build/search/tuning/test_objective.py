@@ -1,6 +1,5 @@
 """A trial sees the training rows of one outer fold and nothing else, and its score is the mean over grouped folds."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ from build.search.tuning.command import prepare
 from build.search.tuning.objective import objective, score_trial, without_outer_fold
 from build.search.tuning.space import Choice, Range
 from kernel_src.competition.tables import group_labels, read_train
+from kernel_src.recipes.changes import changed
 from kernel_src.training.training_data import judged_folds
 from tests.kernel_src.tiny import TINY
 
 OUTER = 1
-TRIAL = replace(TINY, name="trial", folds=3, tta="none")
+TRIAL = changed(TINY, {"name": "trial", "data.split.folds": 3, "predict.tta": "none"})
 
 
 def material(competition: Path, tmp_path: Path):

@@ -48,7 +48,7 @@ def test_a_space_of_one_point_is_refused() -> None:
 def test_whatever_is_drawn_is_a_legal_experiment_of_whole_patches(experiment) -> None:
     space = space_for(experiment, ["image_px=300..600 backbone=resnet34,vit_base_patch14_dinov2"], {})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    shape = experiment.image_width_px / experiment.image_height_px
+    shape = experiment.pictures.width_px / experiment.pictures.height_px
     for _ in range(20):
         drawn = changed(experiment, draw(study.ask(), space, experiment))
         assert drawn.image_width_px / drawn.image_height_px == pytest.approx(shape, rel=0.03)
