@@ -8,13 +8,7 @@ left one was.
 import torch
 from torch.nn.functional import interpolate
 
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.recipes.pictures import Pictures, part_box
-
-
-def is_cut(pictures: Pictures) -> bool:
-    """Tell whether a network is shown anything else than the photograph itself."""
-    return pictures.count > 1 or pictures.parts != ("whole",) or pictures.sizes_px != (pictures.canvas_px,)
 
 
 def cut_part(canvas: torch.Tensor, part: str) -> torch.Tensor:
@@ -46,10 +40,3 @@ class PictureCutter:
         if tuple(pictures.shape[2:]) == size_px:
             return pictures
         return interpolate(pictures, size_px, mode=self.interpolation, antialias=True, align_corners=False)
-
-
-class CuttingParts(OptionalPart):
-    """What a network asks for that is shown parts of a photograph, or several sizes."""
-
-    part = "pictures"
-    PictureCutter = PictureCutter

@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from kernel_src.competition.constants import TARGETS
-from kernel_src.recipes.parts import OptionalPart
 
 RAW_OUTPUTS = {"five": 5, "components": 3, "shares": 4}  # of TARGET_FORMS; shares: the Total, then Green, Dead, Clover
 COMPONENTS = TARGETS[:3]  # Green, Dead, Clover
@@ -80,12 +79,3 @@ class PatchTotal:
     def __call__(self, masses: torch.Tensor) -> torch.Tensor:
         """Reduce (B, patches, K) to (B, K)."""
         return masses.mean(1) if self.reduce == "mean" else masses.sum(1) / self.patches
-
-
-class GramParts(OptionalPart):
-    """What a network asks for whose head answers in grams."""
-
-    part = "grams"
-    GramAnswers = GramAnswers
-    PatchTotal = PatchTotal
-    RAW_OUTPUTS = RAW_OUTPUTS

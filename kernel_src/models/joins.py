@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.recipes.pictures import Attention, Pictures, SideBySide, Sum
+from kernel_src.recipes.predictor import Predictor
 
 
 class SumJoin(nn.Module):
@@ -62,14 +62,8 @@ class AttentionJoin(nn.Module):
     """
 
     def __init__(self, pictures: int, width: int, heads: int) -> None:
-        """Join so many pictures of `width` features.
-
-        Raises:
-            ValueError: the features cannot be divided among the heads.
-        """
+        """Join so many pictures of `width` features, which the heads share out among them."""
         super().__init__()
-        if width % heads:
-            raise ValueError(f"pictures.join=Attention(heads={heads}): {width} features cannot be divided among them")
         self.place = nn.Parameter(nn.init.trunc_normal_(torch.empty(pictures, width), std=0.02))
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.norm = nn.LayerNorm(width)
@@ -83,24 +77,21 @@ class AttentionJoin(nn.Module):
 
 
 # %%
-def build_join(pictures: Pictures, width: int) -> tuple[Any, int]:
+def build_join(experiment: Predictor, width: int) -> tuple[Any, int]:
     """Build what joins the pictures of a photograph, `width` features each; also return how many features it leaves.
 
     Raises:
-        ValueError: the features cannot be divided among the attention heads.
+        ValueError: the features cannot be shared out among the attention heads.
     """
-    join = pictures.join
+    pictures, join = experiment.pictures, experiment.pictures.join
     if isinstance(join, Sum):
         return SumJoin(pictures), width
     if isinstance(join, SideBySide):
         return SideBySideJoin(), width * pictures.count
     if isinstance(join, Attention):
+        if width % join.heads:
+            raise ValueError(
+                f"{experiment.name}: pictures.join={join}: {width} features cannot be shared out among so many heads"
+            )
         return AttentionJoin(pictures.count, width, join.heads), width
     return MeanJoin(), width
-
-
-class JoinParts(OptionalPart):
-    """What a network asks for that is shown several pictures of a photograph."""
-
-    part = "pictures"
-    build_join = staticmethod(build_join)

@@ -10,8 +10,6 @@ import torch
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from kernel_src.recipes.parts import OptionalPart
-
 GEM_POWER, GEM_LEAST = 3.0, 1e-6
 SIGNED_GEM_LEAST = 1e-9  # where the mean cube is near 0, its root would have an endless slope
 
@@ -143,15 +141,3 @@ def missing_layers(backbone: Any, layers: tuple[int, ...], poolings: tuple[str, 
         yield "does not show its layers: own is the only pooling that it has"
     elif max(layers) > (depth := len(backbone.feature_info)):
         yield f"has {depth} layers, encoder.layers={layers} asks for more"
-
-
-class LayerParts(OptionalPart):
-    """What a network asks for whose head reads more than the backbone's own pooling."""
-
-    part = "layers"
-    pooled_layers = staticmethod(pooled_layers)
-    patch_tokens = staticmethod(patch_tokens)
-    pooled_width = staticmethod(pooled_width)
-    layer_widths = staticmethod(layer_widths)
-    patch_count = staticmethod(patch_count)
-    missing_layers = staticmethod(missing_layers)

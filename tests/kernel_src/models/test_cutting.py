@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from kernel_src.models.cutting import PictureCutter, cut_part, is_cut
+from kernel_src.models.cutting import PictureCutter, cut_part
 from kernel_src.recipes.pictures import HALVES, Mean, Pictures, Sum, tiles
 
 CANVAS = torch.arange(2 * 3 * 8 * 16).reshape(2, 3, 8, 16).float()
@@ -52,12 +52,12 @@ def test_the_whole_beside_halves_is_resized_antialiased_and_each_scale_is_a_batc
 @pytest.mark.parametrize(
     ("pictures", "answer"),
     [
-        (Pictures(), False),
-        (Pictures(height_px=160, width_px=320), False),
-        (Pictures(parts=("left",)), True),
-        (Pictures(scales=(0.5,)), True),
-        (Pictures(scales=(1.0, 0.5), join=Mean()), True),
+        (Pictures(), True),
+        (Pictures(height_px=160, width_px=320), True),
+        (Pictures(parts=("left",)), False),
+        (Pictures(scales=(0.5,)), False),
+        (Pictures(scales=(1.0, 0.5), join=Mean()), False),
     ],
 )
 def test_only_a_photograph_seen_whole_at_its_size_is_not_cut(pictures: Pictures, answer: bool) -> None:
-    assert is_cut(pictures) is answer
+    assert pictures.is_whole is answer

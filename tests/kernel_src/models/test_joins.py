@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from kernel_src.models.joins import AttentionJoin, SumJoin, build_join
-from kernel_src.recipes.pictures import HALVES, Attention, Join, Mean, Pictures, SideBySide, Sum
+from kernel_src.recipes.network import Encoder
+from kernel_src.recipes.pictures import HALVES, Join, Mean, Pictures, SideBySide, Sum
+from kernel_src.recipes.predictor import Predictor
 
 FEATURES = torch.rand(4, 2, 16, generator=torch.Generator().manual_seed(0))  # (B, pictures, F)
 
@@ -15,7 +17,8 @@ def halves(join: Join) -> Pictures:
 
 def joined(join: Join, features: torch.Tensor = FEATURES) -> torch.Tensor:
     torch.manual_seed(0)
-    module, width = build_join(halves(join), 16)
+    experiment = Predictor(name="tiny", encoder=Encoder("test_vit"), pictures=halves(join))
+    module, width = build_join(experiment, 16)
     found: torch.Tensor = module(features)
     assert found.shape[-1] == width
     return found
@@ -46,11 +49,6 @@ def test_attention_is_one_layer_with_residual_and_norm_averaged() -> None:
     attended = join.attention.out_proj(torch.softmax(query @ key.mT / 4, -1) @ value)
     wanted = torch.nn.functional.layer_norm(tokens + attended, (16,)).mean(1)
     assert torch.allclose(join(FEATURES), wanted, atol=1e-6)
-
-
-def test_features_that_cannot_be_divided_among_attention_heads_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"Attention\(heads=3\): 16 features cannot be divided"):
-        build_join(halves(Attention(heads=3)), 16)
 
 
 def test_a_sum_weighs_each_picture_by_the_share_of_the_photograph_that_it_shows() -> None:
