@@ -22,7 +22,8 @@ PSEUDO_LABEL_SECONDS = 0  # for refining the heads on the test's own predictions
 PREDICT_SECONDS = 0  # for loading and predicting; 0: what is left of Kaggle's nine hours, less a reserve
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end
-PARTS = ("depth", "frozen", "hub_names", "refinement")  # the optional parts in this notebook; the build chooses
+# The optional parts in this notebook; the build chooses.
+PARTS = ("depth", "evidence", "frozen", "hub_names", "refinement")
 
 # %% [markdown]
 # ## A first submission

@@ -24,7 +24,8 @@ EXPERIMENT = "demo"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"schedule.epochs": 3}
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
-PARTS = ("depth", "external", "hub_names", "pseudo_labels")  # the optional parts in this notebook; the build chooses
+# The optional parts in this notebook; the build chooses.
+PARTS = ("depth", "evidence", "external", "hub_names", "pseudo_labels")
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the bundle
 
 # %% [markdown]

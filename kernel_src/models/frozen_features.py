@@ -46,8 +46,8 @@ def feature_blocks(experiment: Predictor, framings: tuple[Framing, ...]) -> list
 class FrozenFeatures(nn.Module):
     """A backbone that is never trained, and what of it becomes features."""
 
-    def __init__(self, experiment: Predictor, framings: tuple[Framing, ...]) -> None:
-        """Build with random weights, exactly as the experiment says; `framings` are the pictures that it will see.
+    def __init__(self, experiment: Predictor) -> None:
+        """Build with random weights, exactly as the experiment says.
 
         Raises:
             RuntimeError: timm does not know the backbone.
@@ -65,7 +65,7 @@ class FrozenFeatures(nn.Module):
         return torch.cat([block.float() for of_one in blocks for block in of_one], 1)
 
 
-def load_frozen_features(experiment: Predictor, framings: tuple[Framing, ...], weights: Path) -> FrozenFeatures:
+def load_frozen_features(experiment: Predictor, weights: Path) -> FrozenFeatures:
     """Build the backbone and load its pretrained weights, strictly.
 
     Raises:
@@ -74,7 +74,7 @@ def load_frozen_features(experiment: Predictor, framings: tuple[Framing, ...], w
         ValueError: the backbone cannot do what the experiment asks of it.
     """
     _refuse_far_larger(experiment, weights)
-    features = FrozenFeatures(experiment, framings)
+    features = FrozenFeatures(experiment)
     load_backbone(features.backbone, weights)
     return features.eval()
 

@@ -206,6 +206,7 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     """Name the parts that training an experiment needs."""
     needed = {
         "depth": experiment.depth,
+        "evidence": not (experiment.is_plain or experiment.is_frozen),
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
         "pseudo_labels": experiment.data.pseudo,
