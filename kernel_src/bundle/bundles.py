@@ -91,7 +91,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         raise BundleError(f"{folder}: config.json or manifest.json lacks {', '.join(lacking)}: make the bundle again")
     try:
         experiment = predictor_from_json(config["experiment"])
-        symmetries = views_from_json(config["views"])
+        symmetries = views_from_json(config["views"], experiment.pictures.canvas_px)
         require_parts(parts_to_predict(experiment), held_parts())
         check_backbone(experiment.encoder.timm)
         preprocessing = preprocessing_from_json(config["preprocessing"])

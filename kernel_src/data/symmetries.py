@@ -17,18 +17,18 @@ FLIPS = (UPRIGHT, SIDEWAYS, HALF_TURN, UPSIDE_DOWN)
 ALL = (*FLIPS, QUARTER_TURN, (1, True), (3, False), (3, True))
 
 
-def views_from_json(values: Any) -> tuple[tuple[int, bool], ...]:
-    """Read the symmetries that a bundle names, upright first.
+def views_from_json(values: Any, size_px: tuple[int, int]) -> tuple[tuple[int, bool], ...]:
+    """Read the symmetries that a bundle names, upright first, for pictures of (height, width).
 
     Raises:
-        ValueError: they are not symmetries of a picture, or the same twice.
+        ValueError: they are not symmetries of such a picture, or one stands there twice.
     """
-    views = tuple(tuple(one) if isinstance(one, list) else one for one in values) if isinstance(values, list) else ()
-    if not views or views[0] != UPRIGHT or len(set(map(repr, views))) != len(views):
-        raise ValueError(f"views={quoted(values)} is not a list of symmetries that begins upright, [0, false]")
-    for view in views:
-        if [type(part) for part in view] != [int, bool] or view not in ALL:
-            raise ValueError(f"views: {quoted(view)} is not a number of quarter turns and whether it is mirrored")
+    possible = [list(view) for view in (ALL if size_px[0] == size_px[1] else FLIPS)]
+    if not isinstance(values, list) or values[:1] != possible[:1] or not all(view in possible for view in values):
+        raise ValueError(f"views={quoted(values)} is not a list of symmetries of the picture, upright first: [0, false]")
+    views = tuple((int(turns), bool(mirrored)) for turns, mirrored in values)
+    if len(set(views)) != len(views):
+        raise ValueError(f"views={quoted(values)} names a symmetry twice")
     return views
 
 
