@@ -8,9 +8,8 @@ from kernel_src.models.fusion import DEPTH_FEATURES, FUSED_FEATURES, FUSIONS, De
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.network import DEPTH_FUSIONS
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.network import Depth
+from kernel_src.recipes.network import DEPTH_FUSIONS, Depth
 from kernel_src.training.optimization import build_optimizer
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
