@@ -24,12 +24,8 @@ EXPERIMENT = "demo"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"schedule.epochs": 3}
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
-<<<<<<< HEAD
-PARTS = ("auxiliary", "depth", "external", "hub_names", "mixing", "pseudo_labels")  # optional; the build chooses
-=======
 # The optional parts in this notebook; the build chooses.
-PARTS = ("depth", "external", "hub_names", "pseudo_labels", "seed_constraints")
->>>>>>> recipes
+PARTS = ("auxiliary", "depth", "evidence", "external", "hub_names", "mixing", "pseudo_labels", "seed_constraints")
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the bundle
 
 # %% [markdown]

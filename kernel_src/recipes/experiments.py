@@ -207,6 +207,7 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     needed = {
         "auxiliary": experiment.auxiliary,
         "depth": experiment.depth,
+        "evidence": not (experiment.is_plain or experiment.is_frozen),
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
         "mixing": experiment.augment.mix,

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from kernel_src.competition.constants import TARGETS
 from kernel_src.recipes.learning import Auxiliary, Bins, Classify, Regress
-from kernel_src.recipes.parts import OptionalPart
+from kernel_src.runtime.parts import OptionalPart
 
 UNKNOWN_CLASS = -100  # of a photograph that has none; cross entropy leaves it out
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from kernel_src.data.training_photographs import TrainingBatch
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.recipes.training_data import CutMix, Mix, Mixup
+from kernel_src.runtime.parts import OptionalPart
 
 
 @dataclass(frozen=True)

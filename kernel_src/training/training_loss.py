@@ -17,7 +17,7 @@ from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.training_photographs import FoldData, TrainingBatch
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import BatchR2, Loss
-from kernel_src.recipes.parts import optional_part
+from kernel_src.runtime.parts import optional_part
 from kernel_src.runtime.randomness import seed_at
 from kernel_src.training.gradient_steps import Blame
 from kernel_src.training.losses import loss_of

@@ -18,7 +18,7 @@ from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import load_starting_weights
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import Uncertainty
-from kernel_src.recipes.parts import optional_part
+from kernel_src.runtime.parts import optional_part
 from kernel_src.runtime.randomness import seed_at
 
 TRAINING_ONLY = ("loss_parameters.", "auxiliary.")  # how the names of such tensors begin

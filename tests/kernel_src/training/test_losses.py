@@ -9,7 +9,6 @@ import torch
 
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.models.model import TargetScaling
-<<<<<<< HEAD
 from kernel_src.recipes.learning import (
     BatchR2,
     Log1pError,
@@ -22,15 +21,6 @@ from kernel_src.recipes.learning import (
 )
 from kernel_src.recipes.spec import kinds_of
 from kernel_src.training.losses import PER_TARGET, identity_violation, loss_of
-=======
-from kernel_src.recipes.changes import changed
-from kernel_src.recipes.learning import Loss, SmoothL1, Uncertainty
-from kernel_src.recipes.spec import kinds_of
-from kernel_src.training.losses import identity_violation, loss_of
-from kernel_src.training.optimization import build_optimizer
-from kernel_src.training.training_net import TrainingNet
-from tests.kernel_src.tiny import TINY
->>>>>>> recipes
 
 Z = torch.tensor([[1.0, 0, 0, 0, 3], [0.0, 0, 0, 0, 0]])
 TRUTH = torch.zeros(2, 5)
@@ -120,26 +110,9 @@ def test_uncertainty_weighs_each_target_by_its_learnt_variance() -> None:
     assert gradient.tolist() == pytest.approx([0.5 - 1 / 4, 0.5, 0.5, 0.5, 0.5 - 9 / 36], rel=1e-5)
 
 
-<<<<<<< HEAD
 def test_uncertainty_without_log_variances_is_an_error() -> None:
     with pytest.raises(ValueError, match="Uncertainty needs log_variances"):
         loss_of(Z, TRUTH, Uncertainty(), scaling=SCALING)
-=======
-def test_the_log_variances_are_parameters_of_the_model_that_learn_undecayed_and_of_no_other_loss() -> None:
-    experiment = changed(TINY, {"loss": Uncertainty(), "optimizer.weight_decay": 0.1})
-    model = TrainingNet(experiment)
-    assert model.log_variances is not None and model.log_variances.tolist() == [0.0] * 5
-    (group,) = [
-        group
-        for group in build_optimizer(model, experiment).param_groups
-        if any(p is model.log_variances for p in group["params"])
-    ]
-    assert group["weight_decay"] == 0.0 and group["lr"] == experiment.optimizer.lr
-    assert "loss_parameters.log_variances" in model.state_dict()
-    assert TrainingNet(TINY).log_variances is None and not list(TrainingNet(TINY).loss_parameters.parameters())
-    with pytest.raises(ValueError, match="uncertainty needs the model's log_variances"):
-        loss_of(Z, TRUTH, experiment, scaling=SCALING)
->>>>>>> recipes
 
 
 def test_the_constraint_term_is_the_violation_in_deviations_of_the_sums() -> None:

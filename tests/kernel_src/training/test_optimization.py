@@ -7,7 +7,18 @@ import timm.optim
 import torch
 from torch import nn
 
-from kernel_src.recipes.learning import AdamW, Constant, Cosine, Optimizer, RMSprop, Schedule, Steps, WarmupCosine
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.learning import (
+    AdamW,
+    Constant,
+    Cosine,
+    Optimizer,
+    RMSprop,
+    Schedule,
+    Steps,
+    Uncertainty,
+    WarmupCosine,
+)
 from kernel_src.recipes.spec import kinds_of
 from kernel_src.training.optimization import (
     SCHEDULES,
@@ -16,9 +27,10 @@ from kernel_src.training.optimization import (
     learning_rate_factor,
     set_learning_rates,
 )
+from kernel_src.training.training_net import TrainingNet
+from tests.kernel_src.tiny import TINY
 
 
-<<<<<<< HEAD
 class Net(nn.Module):
     """An encoder of timm and a head, as the networks have them."""
 
@@ -39,17 +51,6 @@ def test_every_schedule_that_can_be_written_down_can_be_followed() -> None:
 
 def test_constant_is_constant() -> None:
     assert factors(Constant(epochs=2)) == [1.0] * 4
-=======
-def factors(experiment: Experiment, steps_per_epoch: int = 2) -> list[float]:
-    return [
-        learning_rate_factor(experiment, step, steps_per_epoch)
-        for step in range(experiment.schedule.epochs * steps_per_epoch)
-    ]
-
-
-def test_constant_is_constant() -> None:
-    assert factors(changed(TINY, {"schedule": "Constant"})) == [1.0] * 4
->>>>>>> recipes
 
 
 def test_cosine_falls_from_one_towards_zero_step_by_step() -> None:
@@ -138,3 +139,12 @@ def test_the_distance_of_a_vits_layers_by_hand() -> None:
 def test_without_layer_decay_the_groups_are_as_many_as_rates_and_decays() -> None:
     """More groups would add up the norm of the gradients in another order, and clip a hair differently."""
     assert len(build_optimizer(Net(), AdamW(lr=1e-3, layer_decay=1.0)).param_groups) == 4
+
+
+def test_what_the_loss_learns_is_a_parameter_that_is_not_decayed_and_belongs_to_no_other_loss() -> None:
+    experiment = changed(TINY, {"loss": Uncertainty(), "optimizer.weight_decay": 0.1})
+    model = TrainingNet(experiment)
+    assert model.log_variances is not None and model.log_variances.tolist() == [0.0] * 5
+    rates = rates_and_decays(model, experiment.optimizer)
+    assert rates["loss_parameters.log_variances"] == (experiment.optimizer.lr, 0.0)
+    assert TrainingNet(TINY).log_variances is None and not list(TrainingNet(TINY).loss_parameters.parameters())
