@@ -79,8 +79,8 @@ def load_checkpoint(
     with open_weights(path) as file:
         progress = read_progress(file, path)
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (safe_open is not a mapping)
-    load_strictly(model, _below("model", tensors), str(path))
-    averages, best = _below("average", tensors), _numbered("best", tensors, path)
+    load_strictly(model, _tensors_of("model", tensors), str(path))
+    averages, best = _tensors_of("average", tensors), _numbered("best", tensors, path)
     average = kept.average if kept is not None else None
     epochs = [(loss, int(number)) for loss, number in progress.best]  # JSON has lists of numbers
     if set(averages) != set(average.tensors if average is not None else {}) or set(best) != {n for _, n in epochs}:
@@ -93,7 +93,7 @@ def load_checkpoint(
     return progress
 
 
-def _below(kind: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _tensors_of(kind: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors of a kind, by what comes after it in their names."""
     return {key.removeprefix(f"{kind}."): value for key, value in tensors.items() if key.startswith(f"{kind}.")}
 
@@ -105,7 +105,7 @@ def _numbered(kind: str, tensors: Mapping[str, torch.Tensor], path: Path) -> dic
         WeightsError: a name has no number.
     """
     found: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in _below(kind, tensors).items():
+    for key, value in _tensors_of(kind, tensors).items():
         number, _, name = key.partition(".")
         if not number.isascii() or not number.isdigit() or not name:
             raise WeightsError(f"{path} is not a checkpoint of a training: it holds {quoted(f'{kind}.{key}')}")

@@ -30,7 +30,7 @@ from kernel_src.training.gradient_steps import GradientSteps, HalfPrecisionFaile
 from kernel_src.training.optimization import build_optimizer, learning_rate_factor, set_learning_rates
 from kernel_src.training.session import ENDLESS, Session, SessionEnded
 from kernel_src.training.training_batches import TrainingBatches
-from kernel_src.training.training_loss import BatchLosses, Place, inner_loss, upright_pictures
+from kernel_src.training.training_loss import BatchLosses, BatchPlace, inner_loss, upright_pictures
 from kernel_src.training.training_net import TrainingNet, new_model, predicting_weights
 
 CHECKPOINT_EVERY_S = 600.0  # at the latest, within an epoch too
@@ -267,7 +267,7 @@ class FoldTraining:
         progress, optimizer = self.progress, self.experiment.optimizer
         factor = learning_rate_factor(self.experiment.schedule, progress.step, self.steps_per_epoch)
         set_learning_rates(self.optimizer, factor)
-        places = [Place(progress.epoch, progress.batch + i) for i in range(len(batches))]
+        places = [BatchPlace(progress.epoch, progress.batch + i) for i in range(len(batches))]
         report = self.steps.take(
             [len(batch["row"]) for batch in batches],
             lambda i: self.losses.add_gradients(places[i], batches[i], self.steps.parts, self.steps.scaler.scale),

@@ -106,11 +106,11 @@ class TrainingTable:
             train_rows=np.concatenate([rows, extra]),
             inner_rows=inner,
             pseudo=self.pseudo,
-            columns=_columns(experiment, self.rows),
+            columns=_columns_to_learn(experiment, self.rows),
         )
 
 
-def _columns(experiment: Experiment, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+def _columns_to_learn(experiment: Experiment, rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return what the experiment's auxiliary targets read of the rows.
 
     Raises:
@@ -147,7 +147,7 @@ def training_table(
         rows = optional_part("pseudo_labels").with_pseudo_labels(
             rows, used, split, folds_to_train(experiment, fold_of), pseudo.weight
         )
-    _columns(experiment, rows)  # now, not when all photographs are decoded
+    _columns_to_learn(experiment, rows)  # now, not when all photographs are decoded
     return TrainingTable(
         rows=rows,
         fold_of=folds_with_external(fold_of, training_only(rows)),

@@ -24,7 +24,7 @@ from kernel_src.training.losses import loss_of
 from kernel_src.training.training_net import TrainingNet
 
 
-class Place(NamedTuple):
+class BatchPlace(NamedTuple):
     """Where a batch stands in the training of a fold."""
 
     epoch: int  # from 0
@@ -65,7 +65,7 @@ class BatchLosses:
     half: bool
 
     def add_gradients(
-        self, place: Place, batch: TrainingBatch, parts: int, scale: Callable[[torch.Tensor], torch.Tensor]
+        self, place: BatchPlace, batch: TrainingBatch, parts: int, scale: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         """Add the gradients of one batch, computed in micro-batches, to those that wait; return its loss.
 
@@ -82,7 +82,7 @@ class BatchLosses:
         return total
 
     @torch.no_grad()
-    def blame(self, place: Place, batch: TrainingBatch, parts: int, rate: float) -> Blame:
+    def blame(self, place: BatchPlace, batch: TrainingBatch, parts: int, rate: float) -> Blame:
         """Say why the loss of a batch is not finite; nothing where it is, in this process."""
         self._seed_dropout(place)
         for number, part in enumerate(micro_batches(batch, parts)):
@@ -91,7 +91,7 @@ class BatchLosses:
                 return divergence_cause(self.fold, place, answers, part, rate)
         return Blame("")
 
-    def _of_part(self, place: Place, number: int, part: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _of_part(self, place: BatchPlace, number: int, part: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss of a micro-batch, and the answers (B, 5) behind it."""
         mixer = self._mixer(place, number, len(part["row"]))
         pictures = part["picture"] if mixer is None else mixer.mix_pictures(part["picture"])
@@ -108,7 +108,7 @@ class BatchLosses:
             loss = loss + self.model.auxiliary(features.float(), part["grams"], part["row"], part["weight"].float())
         return loss, answers
 
-    def _mixer(self, place: Place, number: int, photographs: int) -> Any:
+    def _mixer(self, place: BatchPlace, number: int, photographs: int) -> Any:
         """Return what mixes the photographs of a micro-batch, None where nothing does."""
         mix = self.experiment.augment.mix
         if mix is None:
@@ -117,7 +117,7 @@ class BatchLosses:
             mix, photographs, seed_at(self.seed, "mixing", *place, self.process, number)
         )
 
-    def _seed_dropout(self, place: Place) -> None:
+    def _seed_dropout(self, place: BatchPlace) -> None:
         """Let dropout depend on the place of the batch alone."""
         torch.manual_seed(seed_at(self.seed, "dropout", *place, self.process))
 
@@ -173,7 +173,7 @@ def inner_loss(
     return total / len(rows)
 
 
-def divergence_cause(fold: int, place: Place, answers: torch.Tensor, given: TrainingBatch, rate: float) -> Blame:
+def divergence_cause(fold: int, place: BatchPlace, answers: torch.Tensor, given: TrainingBatch, rate: float) -> Blame:
     """Say why a loss is not finite: the labels, the network, or the arithmetic."""
     rows, grams = given["row"], given["grams"]
     where = f"fold {fold}, epoch {place.epoch + 1}, batch {place.batch + 1} (rows {rows.tolist()})"

@@ -17,7 +17,7 @@ from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training
 from kernel_src.training.session import Session, SessionEnded, session_of
 from kernel_src.training.training import train_fold
-from kernel_src.training.training_loss import BatchLosses, Place
+from kernel_src.training.training_loss import BatchLosses, BatchPlace
 from tests.kernel_src.tiny import CPU, TINY, fold_data, train_tiny
 
 pytestmark = pytest.mark.full
@@ -177,7 +177,7 @@ def trained_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
     add_gradients = BatchLosses.add_gradients
 
-    def record(self: BatchLosses, place: Place, *batch: Any) -> Any:
+    def record(self: BatchLosses, place: BatchPlace, *batch: Any) -> Any:
         seen.append(tuple(place))
         return add_gradients(self, place, *batch)
 
