@@ -15,10 +15,12 @@ from kernel_src.models.model import BiomassNet, load_fold
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import EMA, SWA, Bins, Classify, InnerFold, Last, Regress, Uncertainty
-from kernel_src.recipes.training_data import CutMix, Mixup
+from kernel_src.recipes.learning import EMA, SWA, BatchR2, Bins, Classify, InnerFold, Last, Regress, Uncertainty
+from kernel_src.recipes.network import DenseHead
+from kernel_src.recipes.training_data import CutMix, Mixup, TokenMix
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training, training_loss
+from kernel_src.training.mixing import Mixer
 from kernel_src.training.session import SessionEnded
 from kernel_src.training.training import FoldTraining, train_fold
 from kernel_src.training.training_loss import upright_pictures
@@ -160,6 +162,9 @@ EVERYTHING = changed(
 )
 JUDGED = changed(EVERYTHING, {"keep": InnerFold(2, mean_of=2, of=EMA(0.9)), "augment.mix": Mixup(p=0.8)})
 
+DENSE = changed(EVERYTHING, {"encoder.timm": "test_vit", "pictures.width_px": 32, "head": DenseHead(reduce="mean")})
+DENSE = changed(DENSE, {"augment.mix": TokenMix(p=0.8), "keep": Last(), "loss": BatchR2()})
+
 
 def stopped(monkeypatch: pytest.MonkeyPatch, experiment: Experiment, folder: Path, steps: int) -> None:
     """End the session after so many steps; everything is saved."""
@@ -175,7 +180,9 @@ def stopped(monkeypatch: pytest.MonkeyPatch, experiment: Experiment, folder: Pat
         train(experiment, folder)
 
 
-@pytest.mark.parametrize("experiment", [EVERYTHING, JUDGED], ids=["SWA, CutMix", "best epochs, mixup"])
+@pytest.mark.parametrize(
+    "experiment", [EVERYTHING, JUDGED, DENSE], ids=["SWA and CutMix", "best epochs and mixup", "mixed tokens"]
+)
 @pytest.mark.parametrize("steps", [2, 6, 8], ids=["in the first epoch", "after the second", "in the third"])
 def test_a_resumed_training_with_every_part_ends_bit_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, experiment: Experiment, steps: int
@@ -252,6 +259,27 @@ def seen_by_the_network(
         patch.setattr(training_loss, "batch_loss", compare)
         train(experiment, folder)
     return seen
+
+
+def test_mixed_tokens_are_what_the_head_reads_and_the_grams_are_mixed_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four patches whole ones are the partner's, and the grams are mixed by how many."""
+    shares: list[np.ndarray] = []
+    mix_labels = Mixer.mix_labels
+
+    def look(self: Mixer, batch: Any) -> Any:
+        mixed = mix_labels(self, batch)
+        grams, other = (values[:, 0].double() for values in (batch["grams"], batch["grams"][self.pairing.partners]))
+        shares.append(((mixed["grams"][:, 0] - grams) / (other - grams)).numpy())
+        assert shares[-1] == pytest.approx(self.pairing.shares, abs=1e-4)
+        return mixed
+
+    monkeypatch.setattr(Mixer, "mix_labels", look)
+    log = train(DENSE, tmp_path)
+    patches = 32 // 16 * 32 // 16
+    assert np.concatenate(shares) * patches == pytest.approx(np.rint(np.concatenate(shares) * patches), abs=1e-3)
+    assert len(shares) == 12 and all(np.isfinite(row["train_loss"]) for row in log)
 
 
 @pytest.mark.parametrize("limit", [99, 2], ids=["whole batches", "micro-batches"])
