@@ -16,6 +16,7 @@ from kernel_src.competition.constants import (
     ROW_RULE_REASONS,
     STATE_COLUMN,
 )
+from kernel_src.runtime.parts import OptionalPart
 
 
 def wa_without_green(rows: pd.DataFrame) -> np.ndarray:
@@ -62,3 +63,11 @@ def _rule(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
     if name not in ROW_RULES:
         raise ValueError(f"there is no rule {name!r} by which rows do not train; there are {', '.join(ROW_RULES)}")
     return ROW_RULES[name]
+
+
+class RowRuleParts(OptionalPart):
+    """What training asks for where rows are dropped."""
+
+    part = "row_rules"
+    drop_lines = staticmethod(drop_lines)
+    dropped_rows = staticmethod(dropped_rows)

@@ -13,10 +13,11 @@ import albumentations
 import cv2
 import numpy as np
 
-from kernel_src.data.camera_marks import DateStamp, LightSpots
-from kernel_src.data.cropping import CropPart, ShrinkAndPad
+import kernel_src.data.camera_marks  # noqa: F401  # part: camera_marks
+import kernel_src.data.cropping  # noqa: F401  # part: cropping
 from kernel_src.data.trained_views import TURNINGS
 from kernel_src.recipes.training_data import Augment
+from kernel_src.runtime.parts import optional_part
 
 DEPTH_KEY = "depth"
 MIDDLE = cv2.INTER_LINEAR  # how a depth map is read between its pixels; albumentations' default is the nearest one
@@ -58,13 +59,14 @@ def _camera_steps(augment: Augment) -> list[albumentations.BasicTransform]:
     """Return what a recipe adds to its preset; what has no probability draws no random number either."""
     steps: list[albumentations.BasicTransform] = []
     if augment.stamps_p:
-        steps.append(_step(DateStamp, p=augment.stamps_p))
+        steps.append(_step(optional_part("camera_marks").DateStamp, p=augment.stamps_p))
     if augment.spots_p:
-        steps.append(_step(LightSpots, p=augment.spots_p))
-    if augment.crop and augment.crop_p:
-        steps.append(_step(CropPart, keep=augment.crop, p=augment.crop_p))
-    if augment.rescale and augment.rescale_p:
-        steps.append(_step(ShrinkAndPad, factor=augment.rescale, pad=augment.pad, p=augment.rescale_p))
+        steps.append(_step(optional_part("camera_marks").LightSpots, p=augment.spots_p))
+    if augment.crop:
+        steps.append(_step(optional_part("cropping").CropPart, keep=augment.crop, p=augment.crop_p))
+    if augment.rescale:
+        shrink = optional_part("cropping").ShrinkAndPad
+        steps.append(_step(shrink, factor=augment.rescale, pad=augment.pad, p=augment.rescale_p))
     return steps
 
 

@@ -10,6 +10,8 @@ import albumentations
 import cv2
 import numpy as np
 
+from kernel_src.runtime.parts import OptionalPart
+
 PHOTOGRAPH_ASPECT = 2.0  # width over height of the competition's photographs: a squeezed picture gets squeezed marks
 STAMP_YEARS = (2010, 2025)
 STAMP_HEIGHT = (0.035, 0.07)  # of a digit, share of the photograph's height
@@ -126,3 +128,10 @@ def _bell(deviation_px: float) -> np.ndarray:
     """Return a Gaussian curve with 1 in the middle, three deviations to each side."""
     reach = max(1, round(3 * deviation_px))
     return np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(deviation_px, 0.5)) ** 2).astype(np.float32)
+
+
+class CameraMarkParts(OptionalPart):
+    """What augmentation asks for where marks are painted."""
+
+    part = "camera_marks"
+    DateStamp, LightSpots = DateStamp, LightSpots

@@ -12,8 +12,9 @@ import albumentations
 import cv2
 import numpy as np
 
-VISIBLE = "visible"  # share of the photograph's area that is still to be seen: what is left of its grams
-COVERED = "covered"  # share of the picture that shows pasture: what is left of the mean density over the picture
+from kernel_src.recipes.training_data import COVERED, VISIBLE
+from kernel_src.runtime.parts import OptionalPart
+
 LARGEST_STRETCH = 1.25  # a crop is at most so much wider, or higher, than the photograph in proportion
 
 
@@ -97,3 +98,10 @@ def resized(image: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
     """Resize (height, width, 3) to (height, width): by area where it shrinks, by cubic curves where it grows."""
     shrinks = size_px[0] <= image.shape[0] and size_px[1] <= image.shape[1]
     return cv2.resize(image, size_px[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+class CroppingParts(OptionalPart):
+    """What augmentation asks for where photographs are cropped or shrunk."""
+
+    part = "cropping"
+    CropPart, ShrinkAndPad = CropPart, ShrinkAndPad

@@ -14,9 +14,8 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from kernel_src.data.augmentation import augmentation, reseed
-from kernel_src.data.cropping import COVERED, VISIBLE
 from kernel_src.data.images import picture_tensor
-from kernel_src.recipes.training_data import Augment
+from kernel_src.recipes.training_data import COVERED, VISIBLE, Augment
 from kernel_src.runtime.randomness import seed_at
 
 

@@ -25,7 +25,19 @@ CHANGES = {}  # fields of the recipe to change for this run, e.g. {"schedule.epo
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
-PARTS = ("auxiliary", "depth", "evidence", "external", "hub_names", "mixing", "pseudo_labels", "seed_constraints")
+PARTS = (
+    "auxiliary",
+    "camera_marks",
+    "cropping",
+    "depth",
+    "evidence",
+    "external",
+    "hub_names",
+    "mixing",
+    "pseudo_labels",
+    "row_rules",
+    "seed_constraints",
+)
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the bundle
 
 # %% [markdown]
@@ -40,7 +52,6 @@ import traceback
 from kernel_src.competition.constants import SLUG, TRAIN_CSV
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.floors import floor_scores, score_caveat
-from kernel_src.competition.row_rules import drop_lines
 from kernel_src.competition.tables import group_labels, read_train, target_array
 from kernel_src.data.charts import grams_caption, photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
@@ -76,8 +87,8 @@ print(f"depth model: {depth_folder or 'none'}")
 # %%
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
-for line in drop_lines(experiment.data.drop, train_table):
-    print(line)
+if experiment.data.drop:
+    print(*optional_part("row_rules").drop_lines(experiment.data.drop, train_table), sep="\n")
 external_folder = None
 if experiment.data.external:
     external_folder = optional_part("external").find_external(experiment.data.external.dataset)

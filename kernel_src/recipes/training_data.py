@@ -153,6 +153,12 @@ class TokenMix(Mix):
         yield from not_above_zero(self, "alpha")
 
 
+# %%
+# What remains of a photograph in training, as shares that the augmentation counts under these keys.
+VISIBLE = "visible"  # of its area: what is left of its grams
+COVERED = "covered"  # of the picture, by pasture: what is left of the mean density over the picture
+
+
 @dataclass(frozen=True)
 class Augment(Spec):
     """Changes to each photograph, drawn anew in every epoch.

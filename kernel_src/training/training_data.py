@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+import kernel_src.competition.row_rules  # noqa: F401  # part: row_rules
 import kernel_src.data.external  # noqa: F401  # part: external
 import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
 import kernel_src.training.depth_maps  # noqa: F401  # part: depth
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
-from kernel_src.competition.row_rules import dropped_rows
 from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competition.tables import group_labels, target_array
 from kernel_src.data.dataset import decoded_photographs
@@ -97,7 +97,9 @@ class TrainingTable:
             groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
             inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
-        rows = rows[~dropped_rows(experiment.data.drop, self.rows.iloc[rows])]
+        if experiment.data.drop:
+            dropped = optional_part("row_rules").dropped_rows(experiment.data.drop, self.rows.iloc[rows])
+            rows = rows[~dropped]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
         return FoldData(
             photographs=photographs,

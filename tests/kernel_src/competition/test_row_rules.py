@@ -9,6 +9,8 @@ import pytest
 from kernel_src.competition.constants import ROW_RULE_REASONS, TARGETS
 from kernel_src.competition.row_rules import ROW_RULES, drop_lines, dropped_rows
 from kernel_src.competition.tables import read_train
+from kernel_src.recipes.spec import ExperimentError
+from kernel_src.recipes.training_data import Data
 
 REAL_TABLE = Path(__file__).parents[4] / "shared/data/train.csv"
 
@@ -43,6 +45,8 @@ def test_every_rule_has_a_reason() -> None:
 def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(ValueError, match="no rule 'wa'.*wa_without_green, broken_identity"):
         dropped_rows(["wa"], ROWS)
+    with pytest.raises(ExperimentError, match="drop='wa' is not one of wa_without_green, broken_identity"):
+        Data(drop=("wa",))
 
 
 def test_a_line_names_rule_count_and_reason() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from kernel_src.data.augmentation import augmentation, reseed
-from kernel_src.data.cropping import COVERED, LARGEST_STRETCH, VISIBLE, CropPart, ShrinkAndPad
+from kernel_src.data.cropping import LARGEST_STRETCH, CropPart, ShrinkAndPad
 from kernel_src.data.training_photographs import TrainingPhotographs
-from kernel_src.recipes.training_data import Augment
+from kernel_src.recipes.training_data import COVERED, VISIBLE, Augment
 
 # Red is the row, green the column, and nothing is black: where a pixel comes from can be read off it.
 ROWS, COLUMNS = np.mgrid[0:60, 0:120]
