@@ -11,6 +11,7 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
+from kernel_src.recipes.pictures import HALVES, Attention, Pictures
 from kernel_src.recipes.training_data import PseudoLabels
 from tests.kernel_src.kernels.running import ROOT
 
@@ -21,23 +22,25 @@ REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreemen
 REFINEMENT |= {"runtime/randomness"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
+EVIDENCE = {f"models/{name}" for name in ("evidence", "gram_heads", "joins", "cutting")}
+LAYERS = {"models/layer_features"}  # frozen features are pooled by the same table
 HUB_NAMES, DEPTH_IN_TRAINING = {"models/hub_names"}, {"training/depth_maps"}
 ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/*.py")}
 TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = TRAINING | EXTERNAL | {"data/pseudo_labels"}
+NEVER_IN_INFERENCE = TRAINING | EXTERNAL | EVIDENCE | {"data/pseudo_labels"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
-NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"}
+NEVER_IN_TRAINING |= EVIDENCE | LAYERS | {"competition/submission", "competition/hidden_table"}
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
 MUST_NOT_HOLD = {
-    ("v1", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v7", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v8", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v6", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v1", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v7", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v8", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v6", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
     ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | REFINEMENT,
     ("v1", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
     ("v7", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
@@ -62,6 +65,14 @@ def test_a_notebook_does_not_hold_what_its_experiment_cannot_run(name: str, kern
 def test_a_notebook_holds_the_parts_that_its_experiment_needs() -> None:
     assert modules_in("v8", "infer") >= DEPTH and modules_in("v8", "train") >= DEPTH | DEPTH_IN_TRAINING | HUB_NAMES
     assert modules_in("v5", "train") >= DEPTH | EXTERNAL and modules_in("frozen_dinov2", "infer") >= FROZEN | HUB_NAMES
+
+
+def test_evidence_comes_with_an_experiment_that_is_not_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    halves = Pictures(512, 512, parts=HALVES, join=Attention())
+    monkeypatch.setitem(EXPERIMENTS, "first", changed(EXPERIMENTS["v1"], {"name": "first", "pictures": halves}))
+    for kernel in ("train", "infer"):
+        assert kernel_card("first", kernel).parameters["PARTS"] == ("evidence",)
+        assert modules_in("first", kernel) >= EVIDENCE | LAYERS
 
 
 def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
