@@ -147,7 +147,9 @@ def scores(
             if recipe.inner_folds:
                 predicted[WAYS[0]][table.fold_of == fold] = picked
                 epochs.append(epoch)
-    r2 = {way: weighted_r2(truth, constrain(grams_, experiment.predict.constraint)) for way, grams_ in predicted.items()}
+    r2 = {
+        way: weighted_r2(truth, constrain(grams_, experiment.predict.constraint)) for way, grams_ in predicted.items()
+    }
     return r2 | {"picked epoch, mean": float(np.mean(epochs))}
 
 

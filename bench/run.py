@@ -82,7 +82,7 @@ PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
     Part("cache", "a ready array against decoding, whole epochs", 35),
     Part("build_times", "stitching 60 modules, building all notebooks, the command's start, comparing two files", 65),
-    Part("sync", "an edit in a notebook on its way home, and how long `watch` takes", 120),
+    Part("sync", "an edit in a notebook on its way back, and how long `watch` takes", 120),
     Part("seed_way", "our inference against the seed's way", 180),
     Part("memory", "peak memory against the number of photographs", 40),
     Part("two_processes", "training with two processes against one", 20),

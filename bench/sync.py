@@ -1,4 +1,4 @@
-"""The way home: an edit in our own notebooks as the command brings it, and how long a save waits in `watch`.
+"""The way back: an edit in our own notebooks as the command syncs it, and how long a save waits in `watch`.
 
 Everything happens in a copy of the sources. Each sync is a fresh process, as in a terminal and at a save in JupyterLab;
 its libraries are imported before the clock starts, `command_s` has them in it. `watch` is one process, which has read
@@ -100,7 +100,7 @@ def _sync(notebook: Path, root: Path) -> float:
 
 
 def _edited(notebook: Path, root: Path) -> float:
-    """Change a line of a module, bring it home, put the module back."""
+    """Change a line of a module, sync it back, put the module back."""
     source = root / SOURCE
     before, text = source.read_text(), notebook.read_text()
     notebook.write_text(text.replace(f"{LINE}60", f"{LINE}61"))

@@ -10,6 +10,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from inspect import cleandoc
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,6 +62,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Edit": (sync.watch_verb, sync.lab_verb, sync.sync_verb, kaggle.pull_kernel_verb),
     "Judge": (scores.compare_verb, scores.blend_verb, report.report_verb, report.scores_verb),
 }
+EXAMPLE = "Example: "  # begins a paragraph of a verb's docstring
 
 
 class Grouped(TyperGroup):
@@ -84,9 +86,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def help_of(verb: Callable[..., None]) -> str:
+    """Return a verb's docstring with each example on one line of its own, so that it can be copied as it is printed."""
+    paragraphs = cleandoc(verb.__doc__ or "").split("\n\n")
+    # \b in front of a paragraph: click does not wrap it.
+    return "\n\n".join(f"\b\n{' '.join(one.split())}" if one.startswith(EXAMPLE) else one for one in paragraphs)
+
+
 for group, verbs in VERBS.items():
     for verb in verbs:
-        app.command(verb.__name__.removesuffix("_verb").replace("_", "-"), rich_help_panel=group)(verb)
+        name = verb.__name__.removesuffix("_verb").replace("_", "-")
+        app.command(name, help=help_of(verb), rich_help_panel=group)(verb)
 
 
 def found_by_sources(error: Exception) -> Problem | None:

@@ -1,5 +1,6 @@
 """The verbs that speak with Kaggle: data, datasets, notebooks, submissions, and what is known of them."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from build.core.errors import UsageError
+from build.core.errors import CheckFailed, UsageError
 from build.core.options import AsJson, Conflicts, Parameters
 from build.core.printing import print_json
 
@@ -29,12 +30,27 @@ def data_verb(
 
     Resumed at the byte, checked, unpacked safely.
 
-    Example: python -m build data --folder /mnt/big/csiro-biomass
+    Example: python -m build data
     """
-    from build.kaggle.transfers import run_data
+    from build.core.progress import Steps
+    from build.kaggle.preparation import resumable
+    from build.kaggle.transfers import DATA, fetch_data, sign_in
     from kernel_src.competition.constants import SLUG
+    from kernel_src.runtime.manifest import checked_slug
 
-    run_data(competition or SLUG, folder, limit_gb, as_json)
+    try:
+        slug = checked_slug(competition or SLUG)
+    except ValueError as error:
+        raise UsageError(f"--competition {error}") from None
+    place = folder or DATA / slug
+    steps = Steps(total=2, quiet=as_json)
+    with resumable("make data"):
+        client = sign_in(steps)
+        with steps.step("data", f"https://www.kaggle.com/competitions/{slug} → {place}") as note:
+            data = fetch_data(client, slug, place, limit_bytes=int(limit_gb * 1e9))
+            note(str(data))
+    if as_json:
+        print_json({"ok": True, **asdict(data)})
 
 
 def push_data_verb(
@@ -53,14 +69,20 @@ def push_data_verb(
 
     Example: python -m build push-data --dir out/demo/pretrained --slug i2b-lite0-imagenet
     """
-    from build.kaggle.transfers import run_push_data, run_push_weights
+    from build.kaggle.transfers import any_folder, bundles_of, push_folders
 
+    words = ["make push-data"]
     if experiment and not slug:
-        run_push_weights(experiment, folder, as_json)
+        folders = bundles_of(experiment, folder)
+        words += [f"EXPERIMENT={experiment}"] + ([f"DIR={shlex.quote(str(folder))}"] if folder else [])
     elif slug and folder is not None and not experiment:
-        run_push_data(folder, slug, as_json)
+        folders = any_folder(folder, slug)
+        words += [f"DIR={shlex.quote(str(folder))}", f"SLUG={shlex.quote(slug)}"]
     else:
         raise UsageError("give EXPERIMENT=… for its bundle, or DIR=… and SLUG=… for any flat folder")
+    pushed = push_folders(folders, " ".join(words), quiet=as_json)
+    if as_json:
+        print_json({"ok": True, "datasets": [asdict(one) for one in pushed]})
 
 
 def push_training_verb(
@@ -74,7 +96,7 @@ def push_training_verb(
 
     Resumable.
 
-    Example: python -m build push-training --experiment v1
+    Example: python -m build push-training --experiment demo
     """
     from build.kaggle.flow import PushOptions
     from build.kaggle.training import push_training
@@ -124,13 +146,13 @@ def pull_kernel_verb(
 
     The diff is shown first; nothing is written until you agree.
 
-    Example: python -m build pull-kernel --experiment v1
+    Example: python -m build pull-kernel --experiment demo
     """
-    from build.kaggle.pull import run_pull
+    from build.kaggle.pull import fetch_pulled, sync_pulled
     from build.notebooks.builder import check_notebook
 
     check_notebook(experiment, kernel)
-    run_pull(experiment, kernel, as_json, parameters=parameters, conflicts=conflicts, yes=yes)
+    sync_pulled(fetch_pulled(experiment, kernel), as_json, parameters=parameters, conflicts=conflicts, yes=yes)
 
 
 def status_verb(as_json: AsJson = False) -> None:
@@ -140,9 +162,15 @@ def status_verb(as_json: AsJson = False) -> None:
 
     Example: python -m build status
     """
-    from build.kaggle.status import run
+    from build.kaggle.status import read_status
 
-    run(as_json)
+    status = read_status(quiet=as_json)
+    if as_json:
+        print_json(status.as_json())
+    else:
+        print("\n".join(status.as_lines()))
+    if status.problems:
+        raise SystemExit(1) if as_json else CheckFailed(status.problems)
 
 
 def doctor_verb(as_json: AsJson = False) -> None:

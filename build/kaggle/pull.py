@@ -13,26 +13,17 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem
 from build.notebooks.metadata import kernel_slug
 from build.notebooks.writing import SYNC, recover
-from build.sync.notebook_sync import ROOT, bring, look, show
+from build.sync.notebook_sync import ROOT, look, show, sync_found
 from kernel_src.runtime.files import write_atomically
 
 PULLED = SYNC / "pulled"
 
 
-def run_pull(
-    experiment: str,
-    kernel: str,
-    as_json: bool,
-    *,
-    parameters: bool = False,
-    conflicts: str = "file",
-    yes: bool = False,
-    root: Path = ROOT,
-) -> None:
-    """Pull a kernel, show what it would change here, and sync it if that is agreed to; the pulled text is kept.
+def fetch_pulled(experiment: str, kernel: str, root: Path = ROOT) -> Path:
+    """Fetch a kernel's text from the site and keep it; return the file.
 
     Raises:
-        CheckFailed: there is no such kernel on the site, nobody agreed, or see `sync`.
+        CheckFailed: there is no such kernel on the site.
     """
     from build.kaggle.client import open_client
 
@@ -42,9 +33,7 @@ def run_pull(
     if remote is None:
         what = f"there is no kernel {client.username}/{slug} on the site"
         raise CheckFailed([Problem(what=what, cure="push it first")])
-    sync_pulled(
-        save_pulled(slug, remote.source, root), as_json, parameters=parameters, conflicts=conflicts, yes=yes, root=root
-    )
+    return save_pulled(slug, remote.source, root)
 
 
 def sync_pulled(
@@ -74,7 +63,7 @@ def sync_pulled(
         what = f"nothing was written to kernel_src/: what comes from the site is code, and nobody agreed to {shown}"
         cure = f"`python -m build {shlex.join(words)}` writes what was shown; --yes does so at once"
         raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
-    bring(pulled, content, result, as_json, conflicts=conflicts, root=root)
+    sync_found(pulled, content, result, as_json, conflicts=conflicts, root=root)
 
 
 def save_pulled(slug: str, source: str, root: Path = ROOT) -> Path:

@@ -4,10 +4,9 @@ Pending rows, and private scores that have come out since, are asked for first. 
 the site could not be asked is a failure only if a score is being waited for.
 """
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,46 +22,64 @@ CHART = Path("out", "push", "scores.html")
 WIDTH = 200  # characters, in a log
 
 
-def run(as_json: bool, *, offline: bool = False) -> None:
-    """Bring the ledger up to date, print it, draw it.
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """The ledger, as far as it could be brought up to date."""
+
+    scores: list[Score]  # all rows, oldest first
+    new: list[Score]  # the rows that the site changed
+    page: Path | None  # CV against public; None where no row has both
+    failed: CheckFailed | None  # why the site could not be asked
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a score is still being waited for."""
+        return any(score.status == PENDING for score in self.scores)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is lacking that could have been had."""
+        return not (self.failed and self.is_awaited)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "ok": self.ok,
+            "scores": shown_value([asdict(score) for score in self.scores]),
+            "refreshed": [score.submission_ref for score in self.new],
+            "chart": str(self.page) if self.page else None,
+            "problems": [problem.as_json() for problem in self.failed.problems] if self.failed else [],
+        }
+
+
+def refresh_ledger(*, offline: bool = False) -> Refreshed:
+    """Bring the ledger up to date and draw it.
 
     Raises:
-        CheckFailed: the ledger cannot be read, or a score is pending and the site cannot be asked.
+        CheckFailed: the ledger cannot be read.
     """
-    scores = read_scores()
-    refreshed: list[Score] = []
+    new: list[Score] = []
     failed: CheckFailed | None = None
-    if scores and not offline:
+    if read_scores() and not offline:
         try:
-            refreshed = ask_site()
+            new = ask_site()
         except CheckFailed as error:
             failed = error
     fill_intervals(read_scores())
     scores = read_scores()
-    chart = draw(scores, CHART)
-    problems = [problem.as_json() for problem in failed.problems] if failed else []
-    waited_for = [score.submission_ref for score in scores if score.status == PENDING]
-    if as_json:
-        value = {
-            "ok": not (failed and waited_for),
-            "scores": shown_value([asdict(score) for score in scores]),
-            "refreshed": [score.submission_ref for score in refreshed],
-            "chart": str(chart) if chart else None,
-            "problems": problems,
-        }
-        print(json.dumps(value, indent=2))
-        if failed and waited_for:
-            raise SystemExit(1)
-        return
-    print_table(scores)
-    for score in refreshed:
+    return Refreshed(scores=scores, new=new, page=draw(scores, CHART), failed=failed)
+
+
+def show_refreshed(ledger: Refreshed) -> None:
+    """Print the table, what is new, where the page is, and, as a warning, why the site could not be asked."""
+    show_scores(ledger.scores)
+    for score in ledger.new:
         print(f"new: submission {score.submission_ref} is {score.status}, public {_number(score.public)}")
-    if scores:
-        print(f"CV against public: {chart}" if chart else "no page yet: no row has both CV and a public score")
-    if failed and waited_for:
-        raise failed
-    if failed:
-        print(f"not refreshed: {failed.problems[0]}", file=sys.stderr)
+    if ledger.scores:
+        lacking = "no page yet: no row has both CV and a public score"
+        print(f"CV against public: {ledger.page}" if ledger.page else lacking)
+    if ledger.failed and ledger.ok:
+        print(f"not refreshed: {ledger.failed.problems[0]}", file=sys.stderr)
 
 
 def ask_site() -> list[Score]:
@@ -98,7 +115,7 @@ _HEADINGS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def print_table(scores: Sequence[Score]) -> None:
+def show_scores(scores: Sequence[Score]) -> None:
     """Print the ledger, oldest first."""
     from rich.console import Console
     from rich.table import Table

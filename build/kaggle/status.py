@@ -3,10 +3,9 @@
 The site is asked; what this checkout's journal knows (which version was pushed, what was interrupted) stands beside it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
@@ -44,47 +43,61 @@ class Open:
     begun: str
 
 
-def run(as_json: bool) -> None:
-    """Ask the site and print one row per experiment.
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where every experiment stands."""
 
-    Raises:
-        CheckFailed: the site cannot be asked; what is known here has been printed.
-    """
+    account: str  # "" where the site could not be asked; then the rows are from the journal and the ledger
+    rows: list[Row]
+    left_open: list[Open]
+    problems: list[Problem]  # why the site could not be asked
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "ok": not self.problems,
+            "account": self.account,
+            "experiments": [asdict(row) for row in self.rows],
+            "open": [asdict(entry) for entry in self.left_open],
+            "problems": [problem.as_json() for problem in self.problems],
+        }
+
+    def as_lines(self) -> list[str]:
+        """Return the table, then what is left open."""
+        heading = {name: name for name in asdict(self.rows[0])}
+        table = [list(line.values()) for line in (heading, *map(asdict, self.rows))]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        unreachable = "Kaggle could not be reached; this is from the journal and the ledger"
+        lines = [f"account {self.account}" if self.account else unreachable]
+        for line in table:
+            lines.append("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        for entry in self.left_open:
+            when = entry.begun[:16].replace("T", " ")
+            what = "has not ended" if entry.state == "begun" else "failed"
+            begun = f"open: {entry.step} of {entry.subject}, begun {when} UTC, {what}"
+            lines.append(f"{begun} → run the same command again: it resumes")
+        return lines
+
+
+def read_status(*, quiet: bool) -> Status:
+    """Ask the site for one row per experiment; where it cannot be asked, say what the journal and the ledger hold."""
     steps, scores = newest_steps(), read_scores()
     left_open = [
         Open(step=step.step, subject=step.subject, state=step.state, begun=step.begun)
         for step in steps
         if step.state != "done"
     ]
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    account = ""
     try:
         from build.kaggle.client import open_client
 
         client = open_client()
-        account = client.username
-        with waiting("asking Kaggle", quiet=as_json):
+        with waiting("asking Kaggle", quiet=quiet):
             submissions = client.submissions(SLUG)
             rows = [row_of(name, client, scores, submissions) for name in pushable()]
     except CheckFailed as failed:
-        problems, account = failed.problems, ""
         rows = [known_here(name, steps, scores) for name in pushable()]
-    if as_json:
-        value = {
-            "ok": not problems,
-            "account": account,
-            "experiments": [asdict(row) for row in rows],
-            "open": [asdict(entry) for entry in left_open],
-            "problems": [problem.as_json() for problem in problems],
-        }
-        print(json.dumps(value, indent=2))
-        if problems:
-            raise SystemExit(1)
-        return
-    print_rows(rows, left_open, account)
-    if problems:
-        raise CheckFailed(problems)
+        return Status(account="", rows=rows, left_open=left_open, problems=failed.problems)
+    return Status(account=client.username, rows=rows, left_open=left_open, problems=[])
 
 
 def pushable() -> list[str]:
@@ -108,7 +121,7 @@ def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "S
 
 
 def known_here(name: str, steps: Sequence[Step], scores: Sequence[Score]) -> Row:
-    """Say what the journal and the ledger know, where the site cannot be asked."""
+    """Say what the journal and the ledger hold, where the site cannot be asked."""
     return Row(
         experiment=name,
         training=_pushed_words(kernel_slug(name, "train"), steps),
@@ -139,7 +152,7 @@ def dataset_words(slug: str, client: "Kaggle") -> str:
 
 
 def submission_words(name: str, scores: Sequence[Score], submissions: "Sequence[Submission]") -> str:
-    """Say the experiment's newest submission: which is the ledger's to know, how it stands the site's."""
+    """Say the experiment's newest submission: the ledger says which it is, the site how it stands."""
     own = [score for score in scores if score.experiment == name]
     if not own:
         return "-"
@@ -156,21 +169,3 @@ def _pushed_words(slug: str, steps: Sequence[Step]) -> str:
         if step.step == "kernel" and step.subject.endswith(f"/{slug}") and "version" in step.result:
             return f"v{step.result['version']} pushed {step.begun[:10]}"
     return "?"
-
-
-def print_rows(rows: Sequence[Row], left_open: Sequence[Open], account: str) -> None:
-    """Print the table, then what is left open."""
-    heading = Row(
-        experiment="experiment", training="training", weights="weights", inference="inference", submission="submission"
-    )
-    table = [list(asdict(row).values()) for row in (heading, *rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    print(f"account {account}" if account else "Kaggle could not be reached; this is from the journal and the ledger")
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    for entry in left_open:
-        when = entry.begun[:16].replace("T", " ")
-        what = "has not ended" if entry.state == "begun" else "failed"
-        print(
-            f"open: {entry.step} of {entry.subject}, begun {when} UTC, {what} → run the same command again: it resumes"
-        )

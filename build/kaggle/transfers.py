@@ -1,94 +1,62 @@
-"""The verbs `data` and `push-data`: one line when it starts, one when it ends, or one JSON object.
+"""What the verbs `data` and `push-data` move: the competition's files down, bundles and flat folders up.
 
 The competition's files are downloaded once, checked against Kaggle's list, and unpacked safely. What is there with the
 right size is not fetched again. A broken download goes on at the byte; files that are already in the folder and that
 Kaggle does not name are left alone.
 """
 
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.core.printing import print_json
 from build.core.progress import Steps, counting
 from build.kaggle.archives import unpack
 from build.kaggle.client import Kaggle, open_client
 from build.kaggle.dataset_folders import read_manifest, stage_dataset
-from build.kaggle.datasets import push_dataset
+from build.kaggle.datasets import PushedDataset, push_dataset
 from build.kaggle.downloads import safe_path
-from build.kaggle.preparation import one_push, resumable
+from build.kaggle.preparation import one_push
 from build.kaggle.weights import find_bundles
 from build.notebooks.metadata import TITLE_CHARS, slugify
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
-from kernel_src.runtime.manifest import MANIFEST_FILE, checked_slug
+from kernel_src.runtime.manifest import MANIFEST_FILE
 
 DATA = Path("data")
 SPARE_BYTES = 10**8  # of the disk that are left free
 
 
-@dataclass(frozen=True)
-class Goods:
-    """A folder and the dataset that it becomes."""
-
-    slug: str
-    folder: Path
-
-
-def run_data(competition: str, folder: Path | None, limit_gb: float, as_json: bool) -> None:
-    """Download the competition's files."""
-    try:
-        competition = checked_slug(competition)
-    except ValueError as error:
-        raise UsageError(f"--competition {error}") from None
-    place = folder or DATA / competition
-    steps = Steps(total=2, quiet=as_json)
-
-    with resumable("make data"):
-        client = _sign_in(steps)
-        with steps.step("data", f"https://www.kaggle.com/competitions/{competition} → {place}") as note:
-            data = fetch_data(client, competition, place, limit_bytes=int(limit_gb * 1e9))
-            note(str(data))
-    _report(asdict(data), as_json)
-
-
-def run_push_weights(experiment: str, bundle: Path | None, as_json: bool) -> None:
-    """Upload the weights of an experiment.
+def bundles_of(experiment: str, bundle: Path | None) -> dict[str, Path]:
+    """Map the dataset of each bundle that an experiment's inference mounts to its folder; `bundle` names another one.
 
     Raises:
         UsageError: no such experiment, or it has no bundle on this machine.
+        CheckFailed: the folder that was named is not this experiment's bundle.
     """
     if experiment not in {**EXPERIMENTS, **ENSEMBLES}:
         raise UsageError(f"no experiment {experiment!r}; there are {', '.join(sorted({**EXPERIMENTS, **ENSEMBLES}))}")
-    if bundle is not None:
-        goods = [Goods(bundle_slug(experiment), bundle)]
-        if problem := _another_bundle(goods[0]):
-            raise CheckFailed([problem])
-    else:
-        goods = [Goods(slug, folder) for slug, folder in find_bundles(kernel_card(experiment, "infer")).items()]
-    command = f"make push-data EXPERIMENT={experiment}"
-    if bundle is not None:
-        command += f" DIR={shlex.quote(str(bundle))}"
-    _push(goods, "weights", command, as_json)
+    if bundle is None:
+        return find_bundles(kernel_card(experiment, "infer"))
+    slug = bundle_slug(experiment)
+    if problem := _another_bundle(slug, bundle):
+        raise CheckFailed([problem])
+    return {slug: bundle}
 
 
-def run_push_data(folder: Path, slug: str, as_json: bool) -> None:
-    """Upload any folder as a private dataset.
+def any_folder(folder: Path, slug: str) -> dict[str, Path]:
+    """Map the dataset `slug` to a folder that may become it.
 
     Raises:
-        UsageError: no such folder, or Kaggle knows no slug like this.
+        UsageError: no such folder, or Kaggle accepts no slug like this.
     """
     if not folder.is_dir():
         raise UsageError(f"DIR={folder} is not a folder")
     check_dataset_slug(slug)
-    command = f"make push-data DIR={shlex.quote(str(folder))} SLUG={shlex.quote(slug)}"
-    _push([Goods(slug, folder)], "dataset", command, as_json)
+    return {slug: folder}
 
 
 def check_dataset_slug(slug: str) -> None:
@@ -105,45 +73,50 @@ def check_dataset_slug(slug: str) -> None:
         raise UsageError(f"SLUG={slug!r} is not the slug of a dataset of yours: {rule}, without the owner{hint}")
 
 
-def _push(goods: list[Goods], name: str, command: str, as_json: bool) -> None:
-    steps = Steps(total=1 + len(goods), quiet=as_json)
+def push_folders(folders: Mapping[str, Path], again: str, *, quiet: bool) -> list[PushedDataset]:
+    """Upload folders as private datasets, by slug; `again` is the command that resumes it.
+
+    Raises:
+        UsageError: another push is running.
+        CheckFailed: no credentials, a folder that cannot be a dataset, or Kaggle refuses it.
+    """
+    steps = Steps(total=1 + len(folders), quiet=quiet)
     pushed = []
-    with one_push(command) as journal:
-        client = _sign_in(steps)
-        for one in goods:
-            url = f"https://www.kaggle.com/datasets/{client.username}/{one.slug}"
-            with steps.step(name, f"{one.folder} → {url}") as note:
-                staged = stage_dataset(one.slug, one.folder, client.username)
-                if staged.left_out and not as_json:
+    with one_push(again) as journal:
+        client = sign_in(steps)
+        for slug, folder in folders.items():
+            url = f"https://www.kaggle.com/datasets/{client.username}/{slug}"
+            with steps.step("dataset", f"{folder} → {url}") as note:
+                staged = stage_dataset(slug, folder, client.username)
+                if staged.left_out and not quiet:
                     print(f"      hidden files are not uploaded: {', '.join(staged.left_out)}")
                 pushed.append(push_dataset(staged, client, journal))
                 note(str(pushed[-1]))
-    _report({"datasets": [asdict(one) for one in pushed]}, as_json)
+    return pushed
 
 
-def _sign_in(steps: Steps) -> Kaggle:
+def sign_in(steps: Steps) -> Kaggle:
+    """Sign in, as a step of its own.
+
+    Raises:
+        CheckFailed: no credentials, or Kaggle does not accept them.
+    """
     with steps.step("account", "signing in") as note:
         client = open_client()
         note(f"{client.username}, client {client.client_version}")
     return client
 
 
-def _another_bundle(goods: Goods) -> Problem | None:
+def _another_bundle(slug: str, folder: Path) -> Problem | None:
     """Find out that a bundle belongs to another dataset than the one it would be pushed to."""
-    path = goods.folder / MANIFEST_FILE
+    path = folder / MANIFEST_FILE
     named = read_manifest(path.read_bytes()).get("dataset") if path.is_file() else None
-    if named == goods.slug:
+    if named == slug:
         return None
-    what = f"it is the bundle of {named}, not of {goods.slug}" if named else "it is not a bundle of this kit"
+    what = f"it is the bundle of {named}, not of {slug}" if named else "it is not a bundle of this kit"
     return Problem(what=what, where=str(path), cure="name the folder that `python -m build bundle` made")
 
 
-def _report(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json({"ok": True, **result})
-
-
-# %%
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """The competition's files on this machine."""

@@ -20,15 +20,15 @@ from itertools import chain
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
+from build.notebooks.checked import is_source_name, read_parameters
+from build.notebooks.edited_cells import built_from
+from build.notebooks.history import builds_in_history, sources_in_history
 from build.notebooks.stamp import SOURCES
+from build.notebooks.writing import SYNC, put
 from build.stitch.assembly import compose
 from build.stitch.modules import decode
 from build.stitch.notebook import Cell
 from build.stitch.parameters import literal
-from build.notebooks.checked import is_source_name, read_parameters
-from build.notebooks.edited_cells import built_from
-from build.notebooks.history import builds_in_history, sources_in_history
-from build.notebooks.writing import SYNC, put
 from kernel_src.runtime.manifest import checked_sha256
 from kernel_src.runtime.untrusted import quoted
 

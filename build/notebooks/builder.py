@@ -12,14 +12,16 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from build.notebooks import stamp
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.image import assumed_versions
+from build.notebooks import stamp
+from build.notebooks.base import prune, read_sources, remember_all
 from build.notebooks.metadata import (
     DATASET_METADATA,
     KERNEL_METADATA,
@@ -28,15 +30,13 @@ from build.notebooks.metadata import (
     kernel_problems,
 )
 from build.notebooks.metadata import kernel_slug as slug_of
-from build.core.errors import CheckFailed, Problem, UsageError
+from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.notebooks.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
+from build.notebooks.synced import is_synced
+from build.notebooks.writing import put, recover
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
 from build.stitch.template import Template, parts_in, read_template
-from build.notebooks.base import prune, read_sources, remember_all
-from build.notebooks.synced import is_synced
-from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
-from build.notebooks.writing import put, recover
 from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS

@@ -46,7 +46,7 @@ def stitch_verb(
 ) -> None:
     """Make one notebook of a script and the modules it needs.
 
-    Example: python -m build stitch kernel_src/kernels/infer.py --root . --out /tmp/infer.ipynb
+    Example: python -m build stitch kernel_src/kernels/infer.py --root . --out out/infer.ipynb
     """
     from build.stitch import stitch
     from kernel_src.runtime.files import write_atomically

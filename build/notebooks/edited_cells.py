@@ -6,8 +6,8 @@ Ids, metadata, outputs, counts, line ends and trailing newlines may be gone or c
 import re
 from dataclasses import dataclass, replace
 
-from build.notebooks.notebook_file import NotANotebook, origin_of, read_notebook, sources_sha256, tags_of
 from build.core.errors import UsageError
+from build.notebooks.notebook_file import NotANotebook, origin_of, read_notebook, sources_sha256, tags_of
 
 SCRATCH = "scratch"  # the tag of a cell that stays in the notebook
 _NOTE = re.compile(  # on the sources, with the contents above it

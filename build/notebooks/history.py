@@ -12,9 +12,9 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from build.notebooks.checked import is_source_name, read_values
 from build.notebooks.notebook_file import NotANotebook, read_notebook, tags_of
 from build.notebooks.stamp import SOURCES
-from build.notebooks.checked import is_source_name, read_values
 from build.stitch.modules import decode
 from kernel_src.runtime.manifest import checked_sha256
 from kernel_src.runtime.untrusted import quoted

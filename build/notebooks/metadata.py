@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from build.core.image import MACHINE_SHAPES, RETIRED_SHAPES
 from build.core.errors import Problem
+from build.core.image import MACHINE_SHAPES, RETIRED_SHAPES
 from kernel_src.recipes.kernel_cards import PREFIX, KernelCard
 
 OWNER = "OWNER"  # stands for the account in committed files; filled in when something is pushed

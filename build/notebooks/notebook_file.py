@@ -10,9 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import UsageError
-from kernel_src.runtime.untrusted import quoted
 from kernel_src.runtime.manifest import checked_sha256
+from kernel_src.runtime.untrusted import quoted
 
 LARGEST_BYTES = 512 << 20  # many times what Kaggle takes; a device or a film ends here
 _CONFLICT = re.compile(rb"^(<<<<<<< |>>>>>>> )", re.MULTILINE)

@@ -18,19 +18,19 @@ from build.notebooks.checked import is_source_name
 from build.notebooks.edited_cells import parse
 from build.notebooks.writing import SYNC, put
 
-HOME, EARLIER = SYNC / "home", SYNC / "earlier"
+SYNCED, LAST_SYNC = SYNC / "synced", SYNC / "last_sync"
 
 
 def mark_synced(root: Path, content: bytes) -> None:
     """Note that every edit of this notebook is in the sources."""
-    put(root / HOME / _digest(content), b"")
+    put(root / SYNCED / _digest(content), b"")
 
 
 def is_synced(root: Path, content: bytes) -> bool:
-    """Tell whether every edit of this notebook was brought into the sources; outputs do not count."""
+    """Return whether every edit of this notebook is in the sources; outputs do not count."""
     try:
-        return (root / HOME).is_dir() and (root / HOME / _digest(content)).is_file()
-    except UsageError:  # what is not a notebook brings nothing home
+        return (root / SYNCED).is_dir() and (root / SYNCED / _digest(content)).is_file()
+    except UsageError:  # what is not a notebook was never synced
         return False
 
 
@@ -53,7 +53,7 @@ def note(root: Path, notebook: Path, sha256: str, texts: Mapping[str, str]) -> N
 
 
 def _entry(root: Path, notebook: Path) -> Path:
-    return root / EARLIER / f"{hashlib.sha256(os.fsencode(notebook.resolve())).hexdigest()[:16]}.json"
+    return root / LAST_SYNC / f"{hashlib.sha256(os.fsencode(notebook.resolve())).hexdigest()[:16]}.json"
 
 
 def _digest(content: bytes) -> str:

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.notebooks.stamp import SOURCES
-from build.notebooks.checked import is_source_name
 from build.core.untrusted import inside
+from build.notebooks.checked import is_source_name
+from build.notebooks.stamp import SOURCES
 from kernel_src.runtime.files import write_atomically, write_json
 from kernel_src.runtime.untrusted import quoted
 

@@ -120,16 +120,22 @@ def scores_verb(
 
     Example: python -m build scores
 
-    Example: python -m build scores --board --experiment v7 --html board.html
+    Example: python -m build scores --board --experiment v7 --html out/board.html
     """
     if board:
         _board(cv, experiment, html, ledger, published, as_json)
         return
     if cv is not None or experiment or html or ledger or published:
         raise UsageError("--cv, --experiment, --html, --ledger and --published belong to --board: give it, too")
-    from build.kaggle.scores import run
+    from build.kaggle.scores import refresh_ledger, show_refreshed
 
-    run(as_json, offline=offline)
+    refreshed = refresh_ledger(offline=offline)
+    if as_json:
+        print_json(refreshed.as_json())
+    else:
+        show_refreshed(refreshed)
+    if refreshed.failed and not refreshed.ok:
+        raise SystemExit(1) if as_json else refreshed.failed
 
 
 def _board(

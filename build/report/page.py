@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from build.core.bundle_files import missing_folds_text
 from build.core.errors import CheckFailed, Problem
 from build.core.pages import colour, find_loads, render, web_page
 from build.core.plots import dots, log_scale, plot
@@ -26,7 +27,7 @@ from kernel_src.competition.constants import LIMIT_S, TARGETS
 from kernel_src.competition.floors import score_caveat
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.runtime.manifest import missing_folds_text
+from kernel_src.recipes.spec import by_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,7 +149,7 @@ def page(record: Record, verdict: Verdict) -> str:
         inner=any("inner_loss" in columns for columns in record.log.values()),
         seconds=sum(sum(columns.get("seconds", ())) for columns in record.log.values()),
         changes=_changes(record.experiment, fields),
-        plain_fields={name: _plain(value) for name, value in fields.items()},
+        plain_fields={path: _plain(value) for path, value in by_path(fields).items()},
         run=shlex.quote(str(record.run)),
         rehearse=wanted,
     )
@@ -174,15 +175,15 @@ def refuse(text: str) -> None:
 def _changes(name: str, fields: Mapping[str, Any]) -> list[str]:
     if name not in EXPERIMENTS:
         return ["no such experiment there"]
-    now = {key: _plain(value) for key, value in EXPERIMENTS[name].as_json().items()}
-    then = {key: _plain(value) for key, value in fields.items()}
+    now = {path: _plain(value) for path, value in by_path(EXPERIMENTS[name].as_json()).items()}
+    then = {path: _plain(value) for path, value in by_path(fields).items()}
     return [f"{key} {now.get(key, 'absent')} → {value}" for key, value in then.items() if now.get(key) != value]
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    return str(value) if value != "" else "none"
+    return str(value) if value not in ("", None) else "none"
 
 
 def _folds(record: Record) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -128,9 +129,23 @@ def train_verb(
     Example: python -m build train --experiment demo --data out/demo/competition --folds 0
     --set "schedule.epochs=3 batch.size=4"
     """
-    from build.run.training import run
+    from build.run.training import last_words, train
 
-    run(experiment, data, folds, set_values or [], pretrained or [], pseudo_labels, out, as_json)
+    try:
+        report = train(
+            experiment,
+            data,
+            folds=folds,
+            set_values=set_values or [],
+            pretrained=pretrained or [],
+            pseudo_labels=pseudo_labels,
+            out=out,
+            quiet=as_json,
+        )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report, data))
 
 
 def infer_verb(
@@ -146,6 +161,10 @@ def infer_verb(
 
     Example: python -m build infer --experiment demo --data out/demo/competition --weights out/demo/bundle
     """
-    from build.run.inference import run
+    from build.run.inference import infer
 
-    run(experiment, data, weights or [], out, as_json)
+    report = infer(experiment, data, weights or [], out=out, quiet=as_json)
+    if as_json:
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        print(f"{report.submission}: {report.rows} rows, valid, {report.images} photographs in {report.seconds:.0f} s")

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
@@ -73,12 +73,3 @@ def infer(
         seconds=round(time.perf_counter() - started, 1),
         device=found["device"]["name"],
     )
-
-
-def run(experiment: str, data: Path, weights: Sequence[Path], out: Path, as_json: bool) -> None:
-    """Infer from the command line."""
-    report = infer(experiment, data, weights, out=out, quiet=as_json)
-    if as_json:
-        print(json.dumps(asdict(report), indent=2))
-    else:
-        print(f"{report.submission}: {report.rows} rows, valid, {report.images} photographs in {report.seconds:.0f} s")

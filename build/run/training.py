@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import missing_folds_text
 from build.core.errors import UsageError
 from build.core.settings import apply_changes, find_experiment, parse_changes, parse_folds
 from build.run.datasets import match_datasets, needed_by
@@ -22,7 +23,6 @@ from build.run.session import LOG_FILE, RUNS, LocalRun, only_one, run_kernel
 from kernel_src.competition.constants import TRAIN_CSV
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.files import CONFIG_FILE, write_json
-from kernel_src.runtime.manifest import missing_folds_text
 
 CACHE_GB = 40.0
 CHECKPOINTS = "checkpoints"  # in the folder of a run, until it is finished
@@ -130,34 +130,6 @@ def check_competition(data: Path, table: str = TRAIN_CSV) -> None:
     """
     if not (data / table).is_file():
         raise UsageError(f"{data}: no {table}: DATA= is the competition's folder, unpacked")
-
-
-def run(
-    experiment: str,
-    data: Path,
-    folds: str,
-    set_values: Sequence[str],
-    pretrained: Sequence[Path],
-    pseudo_labels: Path | None,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Train from the command line."""
-    try:
-        report = train(
-            experiment,
-            data,
-            folds=folds,
-            set_values=set_values,
-            pretrained=pretrained,
-            pseudo_labels=pseudo_labels,
-            out=out,
-            quiet=as_json,
-        )
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
-    print(json.dumps(asdict(report), indent=2) if as_json else last_words(report, data))
 
 
 def last_words(report: TrainingReport, data: Path) -> str:

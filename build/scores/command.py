@@ -35,7 +35,7 @@ def compare_verb(
 
     Official score, paired intervals over groups, leaks.
 
-    Example: python -m build compare out/runs/v5/run out/runs/v7/run --train-csv data/csiro-biomass/train.csv
+    Example: python -m build compare out/bundles/v5 out/bundles/v7 --train-csv data/csiro-biomass/train.csv
     """
     from build.core.pages import require_place
     from build.scores.comparison import compare_files
@@ -73,7 +73,7 @@ def blend_verb(
 
     Best single, mean and a nested blend; whether the gain is carried.
 
-    Example: python -m build blend v5=out/v5.csv v7=out/v7.csv --train-csv data/csiro-biomass/train.csv --write v5_v7
+    Example: python -m build blend out/bundles/v5 out/bundles/v7 --train-csv data/csiro-biomass/train.csv --write v5_v7
     """
     from build.scores.blends import SINGLE, blend_files
     from build.scores.ensemble_file import check_ensemble, write_ensemble

@@ -1,7 +1,7 @@
 """One namespace instead of many: which names would change their value when all modules share it.
 
 Three ways to go wrong: two modules give a name different meanings; a module reads a name that it does not bind and
-another one does (a builtin, most often); a name is taken by `from … import` and changes in its home later on.
+another one does (a builtin, most often); a name is taken by `from … import` and is changed by its own module later on.
 """
 
 import ast
@@ -24,12 +24,12 @@ def refuse_collisions(plan: Plan, library: Library) -> None:
 
 
 def _different_meanings(plan: Plan, library: Library) -> None:
-    homes: dict[str, dict[Meaning, tuple[Module, Binding]]] = {}
+    found: dict[str, dict[Meaning, tuple[Module, Binding]]] = {}
     for module in plan.everything:
         for name, meaning, place in library.once(_bound_meanings, module):
             if name != "__all__" or not _is_plain_all(plan):
-                homes.setdefault(name, {}).setdefault(meaning, (module, place))
-    for name, meanings in homes.items():
+                found.setdefault(name, {}).setdefault(meaning, (module, place))
+    for name, meanings in found.items():
         if len(meanings) < 2:
             continue
         (first_meaning, (first, first_binding)), *others = meanings.items()
@@ -125,12 +125,12 @@ def _snapshots(module: Module, library: Library) -> None:
         meaning = imported.meaning
         if not imported.runs or meaning.kind != "name":
             continue
-        home = library.load(meaning.module)
-        for binding in home.runtime(meaning.name) if home else []:
+        owner = library.load(meaning.module)
+        for binding in owner.runtime(meaning.name) if owner else []:
             if binding.through_global or binding.how == "delete":
-                assert home is not None
+                assert owner is not None
                 library.refuse(
                     module.at(imported.site.node),
-                    f"{meaning.name} is imported by value, but {home.at(binding.node)} changes it later",
+                    f"{meaning.name} is imported by value, but {owner.at(binding.node)} changes it later",
                     f"import the module and read {meaning.module.rpartition('.')[2]}.{meaning.name}",
                 )

@@ -241,7 +241,7 @@ class Library:
         self._meanings[key] = result
         return result
 
-    def home(self, meaning: Meaning) -> Module | None:
+    def defined_in(self, meaning: Meaning) -> Module | None:
         """Return the module where a name's value is made."""
         return self.load(meaning.module)
 

@@ -21,7 +21,7 @@ class Meanings(Protocol):
     def meaning(self, source: str, name: str) -> Meaning | None:
         """Return what a module-level name means in a module."""
 
-    def home(self, meaning: Meaning) -> Module | None:
+    def defined_in(self, meaning: Meaning) -> Module | None:
         """Return the module where a name's value is made, where that module is seen."""
 
 
@@ -62,7 +62,7 @@ class ModuleContext:
         made_here = any(binding.how == "value" for binding in self.module.runtime(name))
         return Meaning("name", source, name) if made_here else None
 
-    def home(self, meaning: Meaning) -> Module | None:
+    def defined_in(self, meaning: Meaning) -> Module | None:
         """Return the module itself or nothing: of other modules its text is not known."""
         return self.module if meaning.module == self.module.name else None
 

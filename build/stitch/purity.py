@@ -126,11 +126,11 @@ class _Inert:
         if meaning is None or meaning.kind == "outside":
             return meaning is not None
         # One of our own classes may have hooks that run when somebody derives from it.
-        home, definition = self.definition(meaning)
+        owner, definition = self.definition(meaning)
         return (
-            home is not None
+            owner is not None
             and isinstance(definition, ast.ClassDef)
-            and all(map(_Inert(home, self.meanings).base, definition.bases))
+            and all(map(_Inert(owner, self.meanings).base, definition.bases))
             and "__init_subclass__" not in _methods(definition)
         )
 
@@ -184,20 +184,20 @@ class _Inert:
         meaning = self.meaning(node)
         if meaning is None or meaning.kind != "name":
             return self.fixed(node)
-        home, definition = self.definition(meaning)
-        if home is None or meaning in self.asked:
+        owner, definition = self.definition(meaning)
+        if owner is None or meaning in self.asked:
             return False
         if isinstance(definition, ast.expr):
             changes = any(isinstance(part, _CHANGEABLE) for part in ast.walk(definition))
-            return not changes and _Inert(home, self.meanings, self.asked | {meaning}).content(definition)
+            return not changes and _Inert(owner, self.meanings, self.asked | {meaning}).content(definition)
         return definition is not None
 
     def definition(self, meaning: Meaning) -> tuple[Module | None, ast.AST | None]:
         """Return the module where a value of ours is made, if it is seen here, and the one definition or expression."""
-        home = self.meanings.home(meaning)
-        if home is None or len(home.runtime(meaning.name)) != 1:
+        owner = self.meanings.defined_in(meaning)
+        if owner is None or len(owner.runtime(meaning.name)) != 1:
             return None, None
-        for statement in home.tree.body:
+        for statement in owner.tree.body:
             match statement:
                 case (
                     ast.Assign(targets=[ast.Name(id=name)], value=found)
@@ -214,8 +214,8 @@ class _Inert:
                     continue
             for bound, made in pairs:
                 if bound == meaning.name:
-                    return home, made
-        return home, None
+                    return owner, made
+        return owner, None
 
 
 def annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:

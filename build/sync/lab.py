@@ -3,7 +3,7 @@
 JupyterLab has an environment of its own, `.venv-lab`: its extras would make each import of nbformat in `.venv` 0.8 s
 slower. Cells run in `.venv`, as does what each save starts: this module, with the notebook's path. The configuration is
 a file below out/, named on the command line: nothing is read from or written to the user's own Jupyter folders.
-JupyterLab's own calls home, for news and newer versions, are off.
+JupyterLab's own requests for news and newer versions are off.
 """
 
 import os
@@ -19,7 +19,7 @@ from build.sync.watch import sync_saved
 from kernel_src.runtime.files import write_json, write_text
 
 LAB = Path("out", "lab")
-CALLS_HOME = "@jupyterlab/apputils-extension:announcements"  # asks for news and newer versions
+NEWS = "@jupyterlab/apputils-extension:announcements"  # asks for news and newer versions
 _CONFIG = '''"""Written by `make lab`: after each save the notebook's edits go to kernel_src/."""
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def prepare(root: Path = ROOT) -> tuple[list[str], dict[str, str]]:
     for file in (kernel, page):
         file.parent.mkdir(parents=True, exist_ok=True)
     write_json(kernel, {"argv": argv, "display_name": "Python 3 (the kit)", "language": "python"})
-    write_json(page, {"disabledExtensions": {CALLS_HOME: True}})
+    write_json(page, {"disabledExtensions": {NEWS: True}})
     config = folder / "jupyter_server_config.py"
     write_text(config, _CONFIG.format(python=sys.executable, root=str(ROOT), folder=str(root / NOTEBOOKS)))
     names = {"JUPYTER_DATA_DIR": "data", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime"}

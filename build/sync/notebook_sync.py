@@ -98,7 +98,7 @@ def sync(
 def run_sync(
     notebook: Path, as_json: bool, *, parameters: bool = False, conflicts: str = "file", root: Path = ROOT
 ) -> None:
-    """Bring a notebook's edits home and say what changed.
+    """Write a notebook's edits back into the sources and say what changed.
 
     Raises:
         CheckFailed: see `sync`.
@@ -106,10 +106,10 @@ def run_sync(
     """
     recover(root)
     content, result = look(notebook, root, parameters=parameters)
-    bring(notebook, content, result, as_json, conflicts=conflicts, root=root)
+    sync_found(notebook, content, result, as_json, conflicts=conflicts, root=root)
 
 
-def bring(
+def sync_found(
     notebook: Path, content: bytes, result: SyncResult, as_json: bool, *, conflicts: str = "file", root: Path = ROOT
 ) -> None:
     """Write what was found in a notebook and say what changed.

@@ -104,33 +104,33 @@ def _cell_problems(edited: Sequence[EditedCell], matching: CellMatching) -> list
     """Return what is wrong with cells to be written back; a new one with a magic is refused even without a claim."""
     problems: list[Problem] = []
     for index, cell in enumerate(edited):
-        home = index not in matching.scratch
-        if cell.kind == "markdown" and home and cell.attached:
+        is_written_back = index not in matching.scratch
+        if cell.kind == "markdown" and is_written_back and cell.attached:
             problems.append(
                 Problem(what="contains a pasted picture", where=cell.where, cure="link to a picture on the web instead")
             )
         if cell.kind != "code" or "scratch" in cell.tags:
             continue
-        if problem := _unreadable(cell, home):
+        if problem := _unreadable(cell, is_written_back):
             problems.append(problem)
     return problems
 
 
-def _unreadable(cell: EditedCell, home: bool) -> Problem | None:
+def _unreadable(cell: EditedCell, is_written_back: bool) -> Problem | None:
     try:
         numbers = [node.value for node in ast.walk(ast.parse(cell.text)) if isinstance(node, ast.Constant)]
-        if home and any(isinstance(number, int) and number.bit_length() > MOST_BITS for number in numbers):
+        if is_written_back and any(isinstance(number, int) and number.bit_length() > MOST_BITS for number in numbers):
             return Problem(what="contains a number that is too long to be written", where=cell.where, cure="compute it")
         return None
     except (RecursionError, MemoryError):
-        return _nested(cell) if home else None
+        return _nested(cell) if is_written_back else None
     except (SyntaxError, ValueError) as error:
         lines = cell.text.split("\n")
         magic = next((line for line in lines if _MAGIC.match(line) and not _parses(line)), None)
         if magic is not None:
             cure = "a module cannot contain magics: tag the cell `scratch`, or write it as Python"
             return Problem(what=f"IPython's own line {quoted(magic.strip())}", where=cell.where, cure=cure)
-        if not home:
+        if not is_written_back:
             return None
         number = getattr(error, "lineno", None) or 1
         text = lines[number - 1].strip() if number <= len(lines) else ""

@@ -198,7 +198,7 @@ def weights_verb(
 
     Without a file it lists where the weights of each experiment come from.
 
-    Example: python -m build weights i2b-vit-base-patch14-dinov2 --from ~/Downloads/dinov2-base
+    Example: python -m build weights i2b-resnet34-imagenet --from ~/Downloads/resnet34
     """
     from build.weights.conversion import make_weights
     from kernel_src.runtime.weight_sources import SOURCE_OF
@@ -284,7 +284,7 @@ def bundle_verb(
 
     Weights in fp16, and a manifest.
 
-    Example: python -m build bundle out/rehearsal/working/run --data data/csiro-biomass
+    Example: python -m build bundle out/demo/rehearsal-train/working/run --data out/demo/competition
     """
     from build.weights.bundle import make_bundle, summary
     from kernel_src.recipes.kernel_cards import bundle_slug

@@ -46,15 +46,3 @@ MEMORY_GB = 29.0  # of the session
 def sample_id(image_id: str, target: str) -> str:
     """Name one row of the long table, e.g. `ID1011485656__Dry_Clover_g`."""
     return f"{image_id}{ID_SEPARATOR}{target}"
-
-
-def split_sample_id(name: str) -> tuple[str, str]:
-    """Undo `sample_id`.
-
-    Raises:
-        ValueError: there is no separator, or the target is not one of the competition's.
-    """
-    image_id, separator, target = name.rpartition(ID_SEPARATOR)
-    if not separator or target not in TARGETS:
-        raise ValueError(f"sample_id {name!r} is not <image_id>{ID_SEPARATOR}<one of {', '.join(TARGETS)}>")
-    return image_id, target

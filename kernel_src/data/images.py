@@ -55,15 +55,11 @@ class Framing(NamedTuple):
 
 def part_of(image: np.ndarray, part: str) -> np.ndarray:
     """Cut a part out of (height, width, 3); both halves of an odd number of pixels have the middle one."""
-    height, width = image.shape[0], image.shape[1]
-    half_height, half_width = -(-height // 2), -(-width // 2)
-    return {
-        "whole": image,
-        "left": image[:, :half_width],
-        "right": image[:, width - half_width :],
-        "top": image[:half_height],
-        "bottom": image[height - half_height :],
-    }[part]
+    if part == "whole":
+        return image
+    rows, columns = PART_COUNTS[part]
+    height, width = -(-image.shape[0] // rows), -(-image.shape[1] // columns)
+    return image[-height:, -width:] if part in ("right", "bottom") else image[:height, :width]
 
 
 def largest_px(framings: Sequence[Framing]) -> tuple[int, int]:

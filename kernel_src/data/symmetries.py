@@ -25,7 +25,9 @@ def views_from_json(values: Any, size_px: tuple[int, int]) -> tuple[tuple[int, b
     """
     possible = [list(view) for view in (ALL if size_px[0] == size_px[1] else FLIPS)]
     if not isinstance(values, list) or values[:1] != possible[:1] or not all(view in possible for view in values):
-        raise ValueError(f"views={quoted(values)} is not a list of symmetries of the picture, upright first: [0, false]")
+        raise ValueError(
+            f"views={quoted(values)} is not a list of symmetries of the picture, upright first: [0, false]"
+        )
     views = tuple((int(turns), bool(mirrored)) for turns, mirrored in values)
     if len(set(views)) != len(views):
         raise ValueError(f"views={quoted(values)} names a symmetry twice")

@@ -23,8 +23,8 @@ from kernel_src.models.layer_features import (
     pooled_width,
 )
 from kernel_src.recipes.network import DenseHead, Perceptron, PooledHead
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.recipes.predictor import Predictor
+from kernel_src.runtime.parts import OptionalPart
 
 
 class Evidence(nn.Module):

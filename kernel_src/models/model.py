@@ -19,9 +19,9 @@ import kernel_src.models.fusion  # noqa: F401  # part: depth
 from kernel_src.competition.constants import TARGETS
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
 from kernel_src.recipes.network import Perceptron
-from kernel_src.recipes.parts import optional_part
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.parts import optional_part
 from kernel_src.runtime.weight_files import read_weights
 
 DIVISORS = ("scaling.std", "label_scaling.std", "evidence.grams.unit")  # of a network's buffers, all above 0

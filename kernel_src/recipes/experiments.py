@@ -15,7 +15,7 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment, Machine
 from kernel_src.recipes.learning import AdamW, Batch, Cosine, RMSprop, SmoothL1, SquaredError, Steps, WarmupCosine
 from kernel_src.recipes.network import Depth, Encoder, PooledHead, RegressorHead
-from kernel_src.recipes.parts import HUB_NAMED
+from kernel_src.recipes.parts import HUB_NAMED, SEED_CONSTRAINTS
 from kernel_src.recipes.pictures import HALVES, Pictures, SideBySide
 from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import ExperimentError
@@ -40,7 +40,7 @@ def by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
 # %%
 ON_KAGGLE = Machine(limit_s=11.5 * 3600)  # a session ends after 12 h; half an hour is left for scoring and saving
 DEPTH = Depth(weights="i2b-depth-anything-v2-small", fusion="concat")
-GRASSCLOVER = External(dataset="i2b-grassclover", area_factor=0.84)  # 0.21 m² here / 0.25 m² there
+GRASSCLOVER_DATA = External(dataset="i2b-grassclover", area_factor=0.84)  # 0.21 m² here / 0.25 m² there
 
 # V1, the seed's baseline: ResNet34, one hold-out of 20 %. Public R² 0.30.
 # On purpose unlike the seed: it held out random images of every state, here whole State+Sampling_Date groups are held
@@ -96,7 +96,7 @@ V5 = Experiment(
     encoder=Encoder(timm="efficientnetv2_rw_m", weights="i2b-efficientnetv2-rw-m-imagenet"),
     head=PooledHead(hidden=(256, 64), activation="relu", dropout=0.3),
     depth=DEPTH,
-    data=Data(split=GroupSplit(5), external=GRASSCLOVER),
+    data=Data(split=GroupSplit(5), external=GRASSCLOVER_DATA),
     augment=Augment("moderate"),
     loss=SquaredError(),
     optimizer=AdamW(lr=1e-4, weight_decay=1e-2),
@@ -210,5 +210,6 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
         "pseudo_labels": experiment.data.pseudo,
+        "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

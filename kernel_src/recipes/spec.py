@@ -189,3 +189,15 @@ def _from_json(value: Any, kind: Any, place: str) -> Any:
     if not isinstance(value, Spec) and not fits(value, kind):
         raise ExperimentError(f"{place}={quoted(value)} is not {described(kind)}")
     return value
+
+
+def by_path(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return the fields of a spec's JSON by their paths, those of specs inside it too."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        path = _below(above, name)
+        if isinstance(value, Mapping):
+            found |= by_path(value, path)
+        else:
+            found[path] = value
+    return found

@@ -18,6 +18,7 @@ import pandas as pd
 from kernel_src.competition.constants import IMAGE_COLUMN
 from kernel_src.competition.splits import split_sha256
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.spec import by_path
 from kernel_src.runtime.files import sha256_of, write_atomically, write_json
 from kernel_src.runtime.untrusted import parsed_json, plain_file
 from kernel_src.training.checkpoint import steps_done
@@ -66,8 +67,8 @@ def check_fingerprint(fingerprint: dict[str, Any], folder: Path) -> None:
     if begun == fingerprint:
         return
     if begun or any(folder.glob("*.safetensors")):
-        before, now = (dict(known.get("experiment") or {}) for known in (begun, fingerprint))
-        differing = [name for name in now if before.get(name) != now[name]] if begun else []
+        before, now = (by_path(known.get("experiment") or {}) for known in (begun, fingerprint))
+        differing = [path for path in now if before.get(path) != now[path]] if begun else []
         differing += [name for name in ("data", "folds", "weights") if begun.get(name) != fingerprint.get(name)]
         raise ValueError(
             f"{folder} holds a run of another experiment or of other data: choose an empty folder "

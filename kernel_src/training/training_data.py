@@ -26,9 +26,9 @@ from kernel_src.data.training_rows import folds_with_external, training_only
 from kernel_src.models.starting_weights import framing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import InnerFold
-from kernel_src.recipes.parts import optional_part
 from kernel_src.recipes.training_data import GroupSplit, Split
 from kernel_src.runtime.device import DeviceReport
+from kernel_src.runtime.parts import optional_part
 
 
 def judged_folds(experiment: Experiment, train: pd.DataFrame) -> np.ndarray:

@@ -31,8 +31,7 @@ tests/build/test_cli.py: do not edit.
 
 def examples(name: str) -> list[str]:
     """Return the commands that a verb's help gives, each in one line."""
-    paragraphs = inspect.cleandoc(VERBS[name].help or "").split("\n\n")
-    lines = [" ".join(one.split()) for one in paragraphs if one.startswith("Example: ")]
+    lines = [one for one in (VERBS[name].help or "").splitlines() if one.startswith(cli.EXAMPLE)]
     return [command for line in lines for part in line.split(", then ") for command, _ in EXAMPLE.findall(part)]
 
 
@@ -53,6 +52,14 @@ finally:
     del listed["Options"]
     assert list(listed) == list(cli.VERBS) == ["Build", "Run", "Train", "Push", "Edit", "Judge"]
     assert [name for names in listed.values() for name in names] == list(VERBS)
+
+
+def test_help_prints_each_example_whole_on_one_line_to_be_copied() -> None:
+    for name in VERBS:
+        printed = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80"}).output.splitlines()
+        assert all(
+            any(line.strip().startswith(cli.EXAMPLE) and one in line for line in printed) for one in examples(name)
+        )
 
 
 def test_every_verb_has_an_example_that_begins_with_itself() -> None:

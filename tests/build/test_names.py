@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from build.core.errors import CheckFailed, UsageError
 from build.core.settings import apply_changes, parse_folds
-from build.kaggle.transfers import run_data, run_push_data
+from build.kaggle.command import data_verb, push_data_verb
 from build.notebooks.adoption import check_free
 from build.notebooks.builder import ROOT, build, check_notebook, pull_command
 from build.notebooks.metadata import dataset_metadata, dataset_problems, kernel_metadata, kernel_problems, kernel_slug
 from build.report.places import find_run
 from build.search.tuning.command import tune
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.predictor import LONGEST_EXPERIMENT_NAME, checked_experiment_name
-from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.experiments import DEMO, EXPERIMENTS, by_name, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
+from kernel_src.recipes.predictor import LONGEST_EXPERIMENT_NAME, checked_experiment_name
+from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.training_data import PseudoLabels
 from tests.build.kaggle.desk import copy_kit
 
@@ -119,7 +119,7 @@ def test_a_dataset_that_is_no_slug_is_refused_by_its_field(field: str) -> None:
 @pytest.mark.parametrize("slug", ["My Data", "kim/my-data", "x", "my_data", "-my-data", "m" * 51, "../../my-data"])
 def test_a_slug_is_refused_before_anything_is_asked(slug: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="SLUG=.* is not the slug") as refused:
-        run_push_data(tmp_path, slug, as_json=False)
+        push_data_verb(folder=tmp_path, slug=slug)
     assert repr(slug) in str(refused.value)
 
 
@@ -132,7 +132,7 @@ def test_a_kernel_or_experiment_that_is_not_there_is_named_as_typed() -> None:
         find_run("exp 2")
 
 
-def test_the_command_that_brings_an_edit_home_names_the_notebook() -> None:
+def test_the_command_that_fetches_an_edit_names_the_notebook() -> None:
     for name in EXPERIMENTS:
         assert pull_command(kernel_slug(name, "infer")) == f"make pull-kernel EXPERIMENT={name} KERNEL=infer"
     assert pull_command("i2b-preflight") == "python -m build pull-kernel --experiment '' --kernel preflight"
@@ -156,4 +156,4 @@ def test_the_name_of_a_study_stays_in_its_folder(tmp_path: Path, name: str) -> N
 @pytest.mark.parametrize("slug", ["../x", "a/b", "-o", "A b"])
 def test_the_slug_of_a_competition_is_no_path(tmp_path: Path, slug: str) -> None:
     with pytest.raises(UsageError, match="--competition .* is not a slug"):
-        run_data(slug, None, 1.0, False)
+        data_verb(slug, limit_gb=1.0)

@@ -35,7 +35,7 @@ class Cell:
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """Every node of a code cell's syntax tree, outer ones first, but for the lines that are no Python: see `faults`."""
+        """Every node of a code cell's syntax tree, outer ones first; lines that are not Python are in `faults`."""
         return _parse_cell(self.text)[0] if self.kind == "code" else ()
 
     @cached_property

@@ -12,7 +12,6 @@ from build.notebooks import builder as notebooks
 from build.notebooks.builder import (
     ROOT,
     Built,
-    Templates,
     build_notebook,
     edit_problem,
     find_edited,

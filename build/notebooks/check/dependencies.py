@@ -75,8 +75,9 @@ def _position(node: ast.AST) -> tuple[int, int]:
 def mount_problems(cells: Sequence[Cell], metadata: Mapping[str, Any]) -> list[Problem]:
     """List the folders below /kaggle/input that the code names and the metadata does not list.
 
-    Code names them by `find_dataset("slug", …)` and `find_competition("slug", …)`, or by a path. A slug in a variable is
-    not followed: the kernel card puts the same slugs into parameters and metadata, and a rehearsal mounts only those.
+    Code names them by `find_dataset("slug", …)` and `find_competition("slug", …)`, or by a path. A slug in a variable
+    is not followed: the kernel card puts the same slugs into parameters and metadata, and a rehearsal mounts only
+    those.
     """
     problems = []
     for cell in cells:

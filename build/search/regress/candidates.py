@@ -95,7 +95,10 @@ def fit_pls(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
             return
         score, weight = score / length, weight / length
         direction = x.T @ score
+        whole = np.linalg.norm(direction)
         direction -= orthogonal @ (orthogonal.T @ direction)
+        if np.linalg.norm(direction) < 1e-9 * whole:  # what is left of the product is rounding
+            return
         direction /= np.linalg.norm(direction)
         product = product - np.outer(direction, direction @ product)
         orthogonal = np.column_stack([orthogonal, direction])

@@ -48,8 +48,8 @@ def features_verb(
 
     Once through the backbone for each part and scale.
 
-    Example: python -m build features --experiment v7 --train-csv DIR/train.csv --part left --part right --pooling cls
-    --pooling mean --pretrained out/weights/i2b-vit-base-patch14-dinov2 --out out/features/v7.npz
+    Example: python -m build features --experiment demo --train-csv out/demo/competition/train.csv --part left
+    --part right --pooling mean --pretrained out/demo/pretrained --out out/features/demo.npz
     """
     import timm
 
@@ -105,7 +105,8 @@ def regress_verb(
 
     Everything is chosen inside them; writes scores and their interval.
 
-    Example: python -m build regress --features F.npz --train-csv DIR/train.csv --report out/regress.json
+    Example: python -m build regress --features out/features/demo.npz --train-csv out/demo/competition/train.csv
+    --report out/regress.json
     """
     report = regress(features, train_csv, report_file, experiment, seed=seed, jobs=jobs, quiet=as_json)
     if as_json:

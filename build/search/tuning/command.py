@@ -71,7 +71,8 @@ def tune_verb(
 
     Give the command again to go on, or twice to use two processes.
 
-    Example: python -m build tune --experiment v5 --data DIR --trials 40 --space "loss=SquaredError,Log1pError"
+    Example: python -m build tune --experiment demo --data out/demo/competition --trials 4 --set schedule.epochs=2
+    --space "loss=SquaredError,Log1pError"
     """
     import contextlib
     import os

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import file_entry
 from kernel_src.competition.constants import TARGETS
 from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import file_entry
 from tests.build.kaggle.zygote import Command, Mother
 
 ROOT = Path(__file__).resolve().parents[3]

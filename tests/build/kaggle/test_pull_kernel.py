@@ -1,4 +1,4 @@
-"""An edit made in Kaggle's editor comes home, through the real client."""
+"""An edit made in Kaggle's editor is written back into the sources, through the real client."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
-from build.kaggle.pull import run_pull, save_pulled, sync_pulled
+from build.kaggle.pull import fetch_pulled, save_pulled, sync_pulled
 from build.sync.notebook_sync import run_sync
 from tests.build.kaggle.desk import copy_kit
 from tests.build.sync.conftest import Toy
@@ -37,13 +37,20 @@ def put(site, slug: str, source: str) -> None:
     site.save_kernel({"slug": f"kim/{slug}", "newTitle": slug.replace("-", " "), "text": source})
 
 
-def test_an_edit_made_on_the_site_comes_home(server, site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def pull(toy: Toy, *, as_json: bool = False, yes: bool = False, conflicts: str = "file") -> None:
+    """Do what the verb does, in the toy's folder instead of this checkout."""
+    sync_pulled(fetch_pulled("toy", "infer", toy.root), as_json, yes=yes, conflicts=conflicts, root=toy.root)
+
+
+def test_an_edit_made_on_the_site_is_written_back(
+    server, site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     toy = Toy(tmp_path / "kit")
     put(site, SLUG, json.dumps(toy.notebook))
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "print(both(4))", "print(both(5), both(6))"))
     before = toy.text("infer")
     toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))  # and one made here meanwhile
-    run_pull("toy", "infer", False, yes=True, root=toy.root)
+    pull(toy, yes=True)
     assert toy.text("infer") == before.replace("print(both(4))", "print(both(5), both(6))")
     assert "LIMIT = 4" in toy.text("tool")
     said = capsys.readouterr().out
@@ -60,7 +67,7 @@ def test_what_comes_from_the_site_is_shown_and_written_only_once_somebody_has_ag
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "print(both(4))", "print(both(5))"))
     before = toy.sources
     with pytest.raises(CheckFailed) as refused:  # nobody sits at this terminal
-        run_pull("toy", "infer", False, root=toy.root)
+        pull(toy)
     assert "-print(both(4))\n+print(both(5))" in capsys.readouterr().out
     assert toy.sources == before and not (toy.root / "out/sync/backup").exists()
     pulled = f"out/sync/pulled/{SLUG}.ipynb"
@@ -88,7 +95,7 @@ def test_on_a_terminal_the_question_follows_the_diff(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     with nullcontext() if comes else pytest.raises(CheckFailed, match="nothing was written to kernel_src"):
-        run_pull("toy", "infer", False, root=toy.root)
+        pull(toy)
     assert (toy.sources != before) is comes
 
 
@@ -100,16 +107,16 @@ def test_a_script_that_asks_for_json_is_never_asked_anything(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     with pytest.raises(CheckFailed, match="python -m build sync --dry-run out/sync/pulled"):
-        run_pull("toy", "infer", True, root=toy.root)
+        pull(toy, as_json=True)
     assert capsys.readouterr().out == ""
-    run_pull("toy", "infer", True, yes=True, root=toy.root)
+    pull(toy, yes=True, as_json=True)
     assert json.loads(capsys.readouterr().out)["changed"] == ["kernel_src/kernels/infer.py"]
 
 
 def test_a_kernel_that_nobody_edited_is_not_asked_about(server, site, tmp_path: Path) -> None:
     toy = Toy(tmp_path / "kit")
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "nothing", "nothing"))
-    run_pull("toy", "infer", False, root=toy.root)
+    pull(toy)
 
 
 def test_conflict_markers_are_written_into_a_source_only_once_somebody_has_agreed(server, site, tmp_path: Path) -> None:
@@ -118,7 +125,7 @@ def test_conflict_markers_are_written_into_a_source_only_once_somebody_has_agree
     toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))
     before = toy.sources
     with pytest.raises(CheckFailed, match="nothing was written to kernel_src"):
-        run_pull("toy", "infer", False, conflicts="source", root=toy.root)
+        pull(toy, conflicts="source")
     assert toy.sources == before
 
 
@@ -135,7 +142,7 @@ def test_what_both_sides_changed_is_a_conflict_and_the_pulled_kernel_is_kept(ser
     put(site, SLUG, as_kaggle_keeps_it(toy.notebook, "LIMIT = 3", "LIMIT = 5"))
     toy.write("tool", toy.text("tool").replace("LIMIT = 3", "LIMIT = 4"))
     with pytest.raises(CheckFailed, match="changed the same lines differently"):
-        run_pull("toy", "infer", False, root=toy.root)
+        pull(toy)
     assert "LIMIT = 4" in toy.text("tool")
     assert "LIMIT = 5" in (toy.root / f"out/sync/pulled/{SLUG}.ipynb").read_text()
 
@@ -143,7 +150,7 @@ def test_what_both_sides_changed_is_a_conflict_and_the_pulled_kernel_is_kept(ser
 def test_a_kernel_that_is_not_on_the_site_is_named(server, tmp_path: Path) -> None:
     toy = Toy(tmp_path / "kit")
     with pytest.raises(CheckFailed, match="there is no kernel kim/i2b-toy-infer on the site"):
-        run_pull("toy", "infer", False, root=toy.root)
+        pull(toy)
 
 
 @pytest.mark.full

@@ -9,6 +9,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle import scores
+from build.report.command import scores_verb
 from build.scores.cross_validation import cross_validation, with_interval
 from build.scores.ledger import LEDGER, Score, append_score, read_scores
 from kernel_src.competition.constants import TARGETS
@@ -41,7 +42,7 @@ def put_submission(site, ref: int, status: str, public: str = "", private: str =
 
 
 def test_an_empty_ledger_says_how_the_first_row_is_made(here: Path, capsys: pytest.CaptureFixture) -> None:
-    scores.run(False)
+    scores_verb()
     assert "make push-inference" in capsys.readouterr().out
 
 
@@ -50,7 +51,7 @@ def test_pending_rows_get_their_score_are_printed_and_drawn(here: Path, server, 
     append_score(replace(FIRST, submission_ref=101, cv=None))
     put_submission(server.site, 100, "COMPLETE", "0.7123", "0.6611")
     put_submission(server.site, 101, "ERROR")
-    scores.run(False)
+    scores_verb()
     printed = capsys.readouterr().out
     assert "0.590 to 0.750" in printed and "0.7123" in printed and "0.6611" in printed
     assert "new: submission 100 is complete, public 0.7123" in printed
@@ -62,7 +63,7 @@ def test_pending_rows_get_their_score_are_printed_and_drawn(here: Path, server, 
 def test_json_is_one_object_with_every_row(here: Path, server, capsys: pytest.CaptureFixture) -> None:
     append_score(FIRST)
     put_submission(server.site, 100, "COMPLETE", "0.7")
-    scores.run(True)
+    scores_verb(as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert said["ok"] and said["refreshed"] == [100] and said["scores"][0]["public"] == 0.7
     assert said["chart"] == "out/push/scores.html"
@@ -74,19 +75,19 @@ def test_an_unreachable_site_fails_only_while_a_score_is_waited_for(
     append_score(FIRST)
     server.fault("ListSubmissions", status=400, body={"message": "broken"}, times=99)
     with pytest.raises(CheckFailed):
-        scores.run(False)
+        scores_verb()
     assert "0.6800" in capsys.readouterr().out  # the table comes first
     with pytest.raises(SystemExit, match="1"):
-        scores.run(True)
+        scores_verb(as_json=True)
     assert not json.loads(capsys.readouterr().out)["ok"]
     append_score(replace(FIRST, status="complete", public=0.7))
-    scores.run(False)
+    scores_verb()
     assert "not refreshed" in capsys.readouterr().err
 
 
 def test_offline_asks_nothing(here: Path, server, capsys: pytest.CaptureFixture) -> None:
     append_score(FIRST)
-    scores.run(False, offline=True)
+    scores_verb(offline=True)
     assert server.names() == [] and "0.6800" in capsys.readouterr().out
 
 
@@ -94,7 +95,7 @@ def test_a_ledger_in_conflict_is_not_touched(here: Path, server) -> None:
     append_score(FIRST)
     LEDGER.write_text(conflict := LEDGER.read_text() + "<<<<<<< HEAD\n")
     with pytest.raises(CheckFailed, match="merge conflict"):
-        scores.run(False)
+        scores_verb()
     assert LEDGER.read_text() == conflict
 
 

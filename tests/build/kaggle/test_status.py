@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import CheckFailed
-from build.kaggle import status
+from build.kaggle.command import status_verb
 from build.kaggle.journal import Journal
 from build.kaggle.preparation import JOURNAL
+from build.kaggle.status import pushable
 from build.scores.ledger import Score, append_score
 from tests.build.kaggle.site import Dataset, Kernel
 
@@ -21,7 +22,7 @@ def ask(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.chdir(tmp_path)
 
     def run() -> dict:
-        status.run(True)
+        status_verb(as_json=True)
         return json.loads(capsys.readouterr().out)
 
     return run
@@ -55,11 +56,11 @@ def test_every_experiment_has_a_row_of_what_the_site_has(ask: Ask, server) -> No
 
 def test_the_table_is_all_that_is_printed(ask: Ask, server, capsys: pytest.CaptureFixture) -> None:
     fill(server)
-    status.run(False)
+    status_verb()
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0] == "account kim" and lines[1].split()[:2] == ["experiment", "training"]
     assert lines[2].split() == ["demo", "-", "v1", "READY", "v2", "RUNNING", *"ref 100 complete, public 0.7100".split()]
-    assert len(lines) == 2 + len(status.pushable())
+    assert len(lines) == 2 + len(pushable())
 
 
 def test_what_was_interrupted_or_failed_is_named_with_what_to_do(
@@ -73,7 +74,7 @@ def test_what_was_interrupted_or_failed_is_named_with_what_to_do(
     journal.record("kernel", {"kernel": "kim/i2b-demo-infer"}, version=1)
     journal.close()
     assert [(one["step"], one["state"]) for one in ask()["open"]] == [("kernel", "failed"), ("run", "begun")]
-    status.run(False)
+    status_verb()
     printed = capsys.readouterr().out
     assert "open: run of kim/i2b-demo-infer" in printed and "it resumes" in printed
 
@@ -96,7 +97,7 @@ def test_without_the_site_what_is_known_here_is_shown_and_the_exit_is_not_zero(
     journal.close()
     server.site.keys = {"kim": "changed"}
     with pytest.raises(CheckFailed, match="401"):
-        status.run(False)
+        status_verb()
     printed = capsys.readouterr().out
     assert "v7 pushed" in printed and "could not be reached" in printed
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import verify_manifest
 from kernel_src.competition.constants import TARGETS
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.runtime.manifest import verify_manifest
 from tests.build.kaggle.desk import Desk, lay_desk, write_bundle
 
 KERNEL, STARTING = "kim/i2b-demo-train", "kim/i2b-lite0-imagenet"

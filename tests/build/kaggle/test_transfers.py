@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import file_entry
 from kernel_src.runtime.files import write_json
-from kernel_src.runtime.manifest import file_entry
 from tests.build.kaggle.zygote import Command, Mother
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,7 +55,7 @@ def test_push_data_of_a_bundle_says_begin_end_and_link_and_the_second_time_has_n
     code, out, errors = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0, errors
     lines = out.splitlines()
-    assert lines[2].startswith("[2/2] weights:") and f"https://www.kaggle.com/datasets/{REF}" in lines[2]
+    assert lines[2].startswith("[2/2] dataset:") and f"https://www.kaggle.com/datasets/{REF}" in lines[2]
     assert "created: kim/i2b-demo-weights version 1, ready with 3 files" in lines[-1]
     code, out, _ = run(tmp_path, "push-data", "--experiment", "demo", "--dir", bundle)
     assert code == 0 and "already there" in out and server.site.summary()["datasets"] == {REF: 1}

@@ -11,9 +11,17 @@ import pytest
 
 import build.notebooks.builder
 from build.core.errors import CheckFailed, UsageError
-from build.notebooks.builder import ROOT, all_cards, build_missing, choose_cards, describe_datasets, find_orphans
+from build.notebooks.builder import (
+    ROOT,
+    all_cards,
+    build_missing,
+    choose_cards,
+    describe_datasets,
+    find_orphans,
+    notebook_of,
+    run,
+)
 from build.notebooks.builder import build as build_notebooks
-from build.notebooks.builder import notebook_of, run
 from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import STAMP
 from build.stitch import stitch

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from build.notebooks.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook, sources_sha256, tags_of
 from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import notebook_of
-from build.run.rehearse.rehearsal import rehearse
+from build.notebooks.notebook_file import NotANotebook, origin_of, read_bytes, read_notebook, sources_sha256, tags_of
 from build.notebooks.seal import has_outputs, is_untouched
+from build.notebooks.synced import SYNCED, is_synced
+from build.run.rehearse.rehearsal import rehearse
 from build.sync.notebook_sync import run_diff, run_sync
-from build.notebooks.synced import is_synced
 from tests.build.sync.conftest import Toy
 
 CELL = {"cell_type": "code", "id": "a", "metadata": {}, "source": "print('é')", "outputs": [], "execution_count": None}
@@ -83,7 +83,10 @@ OTHERS: dict[str, tuple[bytes, str]] = {
         json.dumps(WHOLE | {"metadata": "x" * 9000}).encode(),
         "the notebook has .* for its metadata",
     ),
-    "outputs that are none": (json.dumps(WHOLE | {"cells": [CELL | {"outputs": [1]}]}).encode(), "cell 1 has malformed outputs"),
+    "outputs that are none": (
+        json.dumps(WHOLE | {"cells": [CELL | {"outputs": [1]}]}).encode(),
+        "cell 1 has malformed outputs",
+    ),
 }
 
 
@@ -153,7 +156,7 @@ def test_a_file_that_is_not_there_and_a_folder_are_named(tmp_path: Path) -> None
 )
 def test_the_seal_of_what_is_no_notebook_is_broken_and_no_traceback(content: bytes, toy: Toy) -> None:
     toy.sync()  # there are notebooks that were synced
-    (toy.root / "out/sync/home").mkdir(parents=True, exist_ok=True)
+    (toy.root / SYNCED).mkdir(parents=True, exist_ok=True)
     assert not is_untouched(content) and not is_synced(toy.root, content) and has_outputs(content) in {True, False}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from build.core.bundle_files import file_entry
 from build.run.rehearse.report import Report, SubmissionCheck
 from build.scores.ledger import Score, append_score
 from kernel_src.competition.constants import TARGETS
@@ -15,7 +16,6 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import file_entry
 from tests.build.scores.painted import group_folds, predicted, truth, write_oof, write_train
 
 NAME = "v7"

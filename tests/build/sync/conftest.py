@@ -11,7 +11,7 @@ import pytest
 from build.notebooks.base import read_sources, remember
 from build.notebooks.edited_cells import parse
 from build.stitch.assembly import stitch
-from build.sync.notebook_sync import sync as write_home
+from build.sync.notebook_sync import sync
 from build.sync.sync_back import sync_back
 from build.sync.sync_result import SyncResult
 
@@ -138,7 +138,7 @@ class Toy:
     def sync(self, conflicts_in_source: bool = False, **more: Any) -> SyncResult:
         content = json.dumps(self.notebook).encode()
         result = sync_back(parse(content), self.root, notebook=self.root / "toy.ipynb", **more)
-        write_home(content, result, "toy", self.root, conflicts_in_source=conflicts_in_source)
+        sync(content, result, "toy", self.root, conflicts_in_source=conflicts_in_source)
         return result
 
     def refusals(self) -> str:

@@ -1,4 +1,4 @@
-"""Edits of a notebook in chapters: what has a source goes home, what the build writes by itself does not."""
+"""Edits of a notebook in chapters: what has a source is written back, what the build writes by itself does not."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_the_book_is_one(book: Toy) -> None:
     assert "- [Work](#Work)" in book.notebook["cells"][0]["source"]
 
 
-def test_a_chapters_text_and_a_modules_heading_go_home_at_their_own_level(book: Toy) -> None:
+def test_a_chapters_text_and_a_modules_heading_are_written_back_at_their_own_level(book: Toy) -> None:
     book.replace("All of it.", "All of it, and more.")
     book.replace("### The tool\n\nIt doubles.", "### The tools\n\nThey double.")
     assert book.sync().complete

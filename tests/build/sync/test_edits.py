@@ -350,7 +350,9 @@ def without_a_part(toy: Toy) -> None:
     toy.build()
 
 
-def test_an_edit_of_a_notebook_without_an_optional_part_comes_home_and_the_part_stays_in_the_sources(toy: Toy) -> None:
+def test_an_edit_of_a_notebook_without_an_optional_part_is_written_back_and_the_part_stays_in_the_sources(
+    toy: Toy,
+) -> None:
     without_a_part(toy)
     assert "trick" not in str(toy.notebook) and "PARTS = ()  # optional" in str(toy.notebook)
     toy.replace("return first + LIMIT", "return operator.add(first, LIMIT)")

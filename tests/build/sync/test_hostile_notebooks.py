@@ -1,13 +1,9 @@
 """A notebook comes from anywhere: whatever it says, nothing outside is read or written, and no traceback is shown."""
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,60 +13,19 @@ from hypothesis import strategies as st
 
 from build.core.errors import CheckFailed, UsageError
 from build.kaggle.pull import save_pulled, sync_pulled
-from build.notebooks.base import BUILDS, LIMIT_S, find, prune, stitch_texts
+from build.notebooks.base import BUILDS, find
 from build.notebooks.edited_cells import parse
 from build.notebooks.notebook_file import NotANotebook
-from build.notebooks.writing import recover
 from build.run.rehearse.executed_cells import read_cells
 from build.sync import notebook_sync
 from build.sync.notebook_sync import look, run_diff, run_sync
 from tests.build.sync.conftest import MAIN, PARAMETERS, SOURCES, Toy
+from tests.build.sync.hostile import nothing_outside, tree
 
 EVIL = "../push/outputs/kernel/evil"  # from out/builds/: what a kernel left, as it was downloaded
+
+
 LONGEST_LINE = 1000
-
-Tree = dict[str, tuple[int, bytes]]
-
-
-def tree(folder: Path, but: str = "") -> Tree:
-    """Every file with its time and content; `but` names a folder that is left out."""
-    found: Tree = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if but and (name == but or name.startswith(f"{but}/")):
-            continue
-        status = path.lstat()
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-        found[name] = (status.st_mtime_ns if path.is_file() else 0, content)
-    return found
-
-
-class Opened:
-    """Which files this process opened while it was watched; the hook itself stays for good and costs nothing."""
-
-    names: list[str] | None = None
-
-    @classmethod
-    def hook(cls, event: str, arguments: tuple[Any, ...]) -> None:
-        if cls.names is not None and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
-            cls.names.append(os.path.realpath(os.fsdecode(arguments[0])))
-
-
-sys.addaudithook(Opened.hook)
-
-
-@contextmanager
-def nothing_outside(outer: Path) -> Iterator[None]:
-    """Fail where anything beside `outer/kit` is read or changed."""
-    before = tree(outer, but="kit")
-    Opened.names = []
-    try:
-        yield
-    finally:
-        names, Opened.names = Opened.names, None
-    assert tree(outer, but="kit") == before
-    kit = f"{outer.resolve()}/kit/"
-    assert [name for name in names if name.startswith(f"{outer.resolve()}/") and not name.startswith(kit)] == []
 
 
 def plant(toy: Toy, target: Path, payload: str = "import os  # owned\n") -> None:
@@ -144,116 +99,6 @@ def test_a_hash_that_begins_like_an_option_of_git_runs_nothing(tmp_path: Path) -
     assert not marker.exists()
 
 
-# -- the store, which may have come with a copy of the whole folder ------------------------------------------------
-
-
-def spoil(toy: Toy, **changed: object) -> str:
-    """Change the noted build of the toy's notebook; return its hash."""
-    sha256 = toy.notebook["metadata"]["stitch"]["source_sha256"]
-    entry = toy.root / BUILDS / f"{sha256}.json"
-    entry.write_text(json.dumps(json.loads(entry.read_text()) | changed))
-    return sha256
-
-
-@pytest.mark.parametrize("where", ["../../out.py", "/{outer}/victim.py", "kernel_src/../../x.py", "notebooks/x.py"])
-def test_a_noted_build_whose_sources_lie_elsewhere_is_not_a_build(where: str, tmp_path: Path) -> None:
-    toy = Toy(tmp_path / "kit")
-    victim = tmp_path / "victim.py"
-    victim.write_text("mine\n")
-    text = b"owned\n"
-    blob = hashlib.sha256(text).hexdigest()
-    (toy.root / BUILDS / "sources" / blob).write_bytes(text)
-    sha256 = toy.notebook["metadata"]["stitch"]["source_sha256"]
-    noted = json.loads((toy.root / BUILDS / f"{sha256}.json").read_text())["sources"]
-    spoil(toy, sources=noted | {where.format(outer=tmp_path): blob})
-    with nothing_outside(tmp_path), pytest.raises(CheckFailed, match="is neither in out/builds/"):
-        find(toy.root, sha256)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"main": "../../main.py"},
-        {"main": 3},
-        {"parameters": "__import__('os')"},
-        {"parameters": "[" * 90},
-        {"parameters": "-" * 100_000 + "1"},
-        {"parameters": "{[]: 1}"},
-        {"parameters": "{1: 2}"},
-        {"parameters": "{'a': {1, 2}}"},
-        {"parameters": {}},
-        {"sources": 3},
-        {"sources": {MAIN: "../../../x"}},
-        {"sources": {MAIN: 7}},
-        {"sources": []},
-    ],
-    ids=str,
-)
-def test_a_damaged_build_is_no_build_and_no_traceback(changed: Mapping[str, object], toy: Toy) -> None:
-    sha256 = spoil(toy, **changed)
-    with pytest.raises(CheckFailed, match="is neither in out/builds/"):
-        find(toy.root, sha256)
-
-
-def test_a_text_that_is_not_what_its_name_says_is_not_believed_and_the_next_build_puts_it_right(toy: Toy) -> None:
-    sha256 = toy.notebook["metadata"]["stitch"]["source_sha256"]
-    blob = hashlib.sha256(toy.text("tool").encode()).hexdigest()
-    (toy.root / BUILDS / "sources" / blob).write_text("import os\n")
-    with pytest.raises(CheckFailed, match="is neither in out/builds/"):
-        find(toy.root, sha256)
-    toy.write("other", toy.text("other") + "\n# changed\n")
-    toy.build()
-    assert find(toy.root, sha256).sha256 == sha256
-
-
-def test_forgetting_builds_deletes_nothing_but_their_texts(tmp_path: Path) -> None:
-    toy = Toy(tmp_path / "kit")
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    spoil(toy, sources={MAIN: "../../../../victim"})
-    for entry in (toy.root / BUILDS).glob("*.json"):
-        os.utime(entry, (1, 1))
-    assert LIMIT_S > 0 and prune(toy.root)
-    assert victim.read_text() == "mine"
-
-
-def test_sources_are_laid_out_in_their_folder_or_not_at_all(tmp_path: Path) -> None:
-    victim = tmp_path / "victim.py"
-    for where in (str(victim), "../x.py", "kernel_src/../../y.py", f"{MAIN}/z.py"):
-        with nothing_outside(tmp_path), pytest.raises(CheckFailed, match="is not the path of a source"):
-            stitch_texts({**SOURCES, where: "owned"}, MAIN, {})
-    with pytest.raises(CheckFailed, match="is not the path of a source"):
-        stitch_texts(SOURCES, "../main.py", {})
-
-
-def test_a_pending_write_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
-    toy = Toy(tmp_path / "kit")
-    victim = tmp_path / "victim"
-    victim.write_text("")
-    pending = toy.root / "out/sync/pending"
-    for name in ("old", "new"):
-        (pending / name).mkdir(parents=True)
-    (pending / "new/0.py").write_text("owned")
-    for names in ({"../victim": "0.py"}, {"kernel_src/../../victim.py": "0.py"}, {MAIN: "../../x"}, [1], {MAIN: 2}):
-        (pending / "files.json").write_text(json.dumps(names))
-        with pytest.raises(CheckFailed):
-            recover(toy.root)
-    assert victim.read_text() == ""
-
-
-@pytest.mark.parametrize("linked", ["kernel_src/data/tool.py", "kernel_src/data"])
-def test_an_edit_is_not_written_through_a_link_that_leads_out_of_the_sources(linked: str, tmp_path: Path) -> None:
-    toy = Toy(tmp_path / "kit")
-    elsewhere = tmp_path / "elsewhere"
-    shutil.move(toy.root / linked, elsewhere)
-    (toy.root / linked).symlink_to(elsewhere)
-    before = tree(tmp_path, but="kit")
-    toy.replace("return round(number, LIMIT)", "return round(number, 9)")
-    with pytest.raises(CheckFailed, match="leads out of .* by a link|was deleted or moved"):
-        toy.sync()
-    assert tree(tmp_path, but="kit") == before and (toy.root / linked).is_symlink()
-
-
 # -- diff ----------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +159,8 @@ PATHS = st.sampled_from(
         "\0",
     ]
 )
+
+
 ODD: st.SearchStrategy[Any] = st.one_of(
     PATHS,
     st.text(max_size=20),
@@ -326,21 +173,29 @@ ODD: st.SearchStrategy[Any] = st.one_of(
     st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
     st.just(["a", 1, None, {}]),
 )
+
+
 DEEP = [
     "x = " + "(" * 190 + ")" * 190,
     "x = " + "-" * 90_000 + "1",
     "x = a" + ".b" * 30_000,
     "x = " + "[" * 90 + "]" * 90,
 ]
+
+
 TEXTS = st.one_of(
     st.text(max_size=60),
     st.sampled_from([*range(len(DEEP)), "def f(:", "!rm -rf /", "%%bash\nrm", "\0", "\ud800", "x = 1" + "0" * 5000]),
     st.builds("# {}\nprint(1)".format, PATHS),
     st.builds("*Stitched from `{}`; sources sha256 `{}`. Edit the sources, not this notebook.*".format, PATHS, PATHS),
 )
+
+
 CELL = st.tuples(
     st.just("cell"), st.integers(0, 12), st.sampled_from(["cell_type", "source", "metadata", "id", "outputs"]), ODD
 )
+
+
 CHANGES = st.one_of(
     st.tuples(st.just("stitch"), st.sampled_from(["source_sha256", "main", "format"]), ODD),
     st.tuples(st.just("top"), st.sampled_from(["metadata", "nbformat", "cells", "nbformat_minor"]), ODD),

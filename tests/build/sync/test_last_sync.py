@@ -16,6 +16,13 @@ def test_a_line_edited_twice_is_written_back_twice(toy: Toy) -> None:
     assert "LIMIT = 5  # at most so often" in toy.text("tool")
 
 
+def test_what_syncs_leave_lies_in_folders_that_say_what_it_is(toy: Toy) -> None:
+    toy.replace("LIMIT = 3", "LIMIT = 4")
+    toy.sync()
+    folders = {path.name: len(list(path.iterdir())) for path in (toy.root / "out/sync").iterdir()}
+    assert folders == {"backup": 1, "synced": 1, "last_sync": 1}
+
+
 def test_what_the_sources_became_between_two_saves_stays(toy: Toy) -> None:
     toy.replace("LIMIT = 3", "LIMIT = 4")
     toy.sync()

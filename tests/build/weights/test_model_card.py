@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import file_entry, verify_manifest
 from build.core.errors import CheckFailed
 from build.kaggle.dataset_folders import stage_dataset
 from build.scores.cross_validation import CrossValidation, cross_validation, is_competitions_own
@@ -17,7 +18,7 @@ from kernel_src.bundle.bundle_prediction import load_bundle
 from kernel_src.competition.constants import TRAINING_MEANS_G
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import BundleError, file_entry, verify_manifest
+from kernel_src.runtime.manifest import BundleError
 
 SLUG = "i2b-tiny-weights"
 

@@ -7,9 +7,9 @@ from kernel_src.data.symmetries import FLIPS, UPRIGHT, apply_view
 from kernel_src.data.trained_views import TURNINGS, Turning, views
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.training_data import AUGMENTATIONS
-from kernel_src.recipes.predictor import TTA_SETS
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.predictor import TTA_SETS
+from kernel_src.recipes.training_data import AUGMENTATIONS
 from tests.kernel_src.tiny import TINY
 
 SQUARE = torch.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import file_entry
 from build.core.submission_file import read_column, submission_problems
 from kernel_src.competition.constants import IDENTITIES, TARGETS, TRAINING_MEANS_G
 from kernel_src.competition.hidden_table import read_hidden_test, save_first, save_predictions
 from kernel_src.inference.fallback import Attached, find_bundles, training_means, verify_bundles
 from kernel_src.runtime import manifest, mounts
 from kernel_src.runtime.faults import FaultLog, NotContained
-from kernel_src.runtime.manifest import file_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -24,15 +24,16 @@ EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
 EVIDENCE = {f"models/{name}" for name in ("evidence", "gram_heads", "joins", "cutting")}
 LAYERS = {"models/layer_features"}  # frozen features are pooled by the same table
+STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competition/seed_constraints"}
 HUB_NAMES, DEPTH_IN_TRAINING = {"models/hub_names"}, {"training/depth_maps"}
 ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/*.py")}
 TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = TRAINING | EXTERNAL | EVIDENCE | {"data/pseudo_labels"}
+NEVER_IN_INFERENCE = TRAINING | EXTERNAL | EVIDENCE | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
-NEVER_IN_TRAINING |= EVIDENCE | LAYERS | {"competition/submission", "competition/hidden_table"}
+NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | EVIDENCE | LAYERS | SEED_CONSTRAINTS
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
@@ -78,6 +79,23 @@ def test_evidence_comes_with_an_experiment_that_is_not_plain(monkeypatch: pytest
 def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENSEMBLES, "all", Ensemble(name="all", shares={"v1": 1, "v8": 1, "frozen_dinov2": 1}))
     assert kernel_card("all", "infer").parameters["PARTS"] == ("depth", "frozen", "hub_names")
+
+
+def test_a_stack_and_the_seeds_constraints_come_with_the_ensemble_or_experiment_that_uses_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = {"weights": [[0.5, 0.5]] * 5, "intercept_g": [0.0] * 5}
+    monkeypatch.setitem(ENSEMBLES, "stacked", Ensemble(name="stacked", shares={"v1": 1, "v7": 1}, stack=stack))
+    monkeypatch.setitem(ENSEMBLES, "seeds", Ensemble(name="seeds", shares={"v1": 1}, constraint="average"))
+    monkeypatch.setitem(
+        EXPERIMENTS, "own", changed(EXPERIMENTS["v1"], {"name": "own", "predict.constraint": "biological"})
+    )
+    assert kernel_card("stacked", "infer").parameters["PARTS"] == ("stack",)
+    assert kernel_card("seeds", "infer").parameters["PARTS"] == ("seed_constraints",)
+    for kernel in ("train", "infer"):
+        assert kernel_card("own", kernel).parameters["PARTS"] == ("seed_constraints",)
+        assert modules_in("own", kernel) >= SEED_CONSTRAINTS
+    assert modules_in("stacked", "infer") >= STACK
 
 
 def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: pytest.MonkeyPatch) -> None:

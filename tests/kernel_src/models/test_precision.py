@@ -1,6 +1,5 @@
 """fp16 is used where the experiment says so, or where a comparison shows that the network bears it."""
 
-
 import pytest
 import torch
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from kernel_src.inference.blend import stack_from_json
+from kernel_src.inference.stacking import stack_from_json
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.predictor import CONSTRAINTS
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
+from kernel_src.recipes.predictor import CONSTRAINTS
 
 
 def test_v6_is_two_fifths_of_v4_and_three_fifths_of_v5() -> None:

@@ -18,13 +18,12 @@ from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
-from kernel_src.recipes.training_data import AUGMENTATIONS
-from kernel_src.recipes.predictor import CONSTRAINTS, TTA_SETS
-from kernel_src.recipes.network import DEPTH_FUSIONS, DEPTH_VIEWS, PRECISIONS
 from kernel_src.recipes.experiment import SPREADS, Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
-from kernel_src.recipes.training_data import PseudoLabels
+from kernel_src.recipes.network import DEPTH_FUSIONS, DEPTH_VIEWS, PRECISIONS
+from kernel_src.recipes.predictor import CONSTRAINTS, TTA_SETS
+from kernel_src.recipes.training_data import AUGMENTATIONS, PseudoLabels
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import runs, training
 from kernel_src.training.checkpoint import save_tensors

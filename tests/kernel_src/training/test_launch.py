@@ -74,8 +74,8 @@ def test_two_devices_that_share_batches_get_a_process_each(monkeypatch: pytest.M
 def test_by_default_devices_take_whole_folds_where_each_gets_one() -> None:
     assert [chosen_spread(TINY, folds, 2) for folds in (0, 1, 2, 5)] == ["batch", "batch", "folds", "folds"]
     assert chosen_spread(TINY, 5, 1) == "batch", "one device has nothing to spread"
-    assert chosen_spread(replace(TINY, spread="batch"), 5, 2) == "batch"
-    assert chosen_spread(replace(TINY, spread="folds"), 1, 2) == "folds"
+    assert chosen_spread(changed(TINY, {"machine.spread": "batch"}), 5, 2) == "batch"
+    assert chosen_spread(changed(TINY, {"machine.spread": "folds"}), 1, 2) == "folds"
 
 
 def test_folds_that_do_not_go_round_are_trained_last_by_all_devices() -> None:
@@ -84,8 +84,10 @@ def test_folds_that_do_not_go_round_are_trained_last_by_all_devices() -> None:
     assert fold_rounds(TINY, (4,), 2) == [("batch", (4,))]
     assert fold_rounds(TINY, (), 2) == []
     assert fold_rounds(TINY, (0, 1, 2), 1) == [("batch", (0, 1, 2))], "one device is called once, with all of them"
-    assert fold_rounds(replace(TINY, spread="folds"), (0, 1, 2), 2) == [("folds", (0, 1, 2))], "as was asked for"
-    assert fold_rounds(replace(TINY, spread="batch"), (0, 1, 2), 2) == [("batch", (0, 1, 2))]
+    assert fold_rounds(changed(TINY, {"machine.spread": "folds"}), (0, 1, 2), 2) == [("folds", (0, 1, 2))], (
+        "as was asked for"
+    )
+    assert fold_rounds(changed(TINY, {"machine.spread": "batch"}), (0, 1, 2), 2) == [("batch", (0, 1, 2))]
 
 
 class Diary:
@@ -228,6 +230,7 @@ from kernel_src.training.runs import train_run
 from kernel_src.training.session import Session
 from kernel_src.competition.tables import read_train
 from kernel_src.recipes.changes import changed
+from kernel_src.recipes.learning import EMA
 from tests.kernel_src.tiny import CPU, TINY_VIT
 
 out, competition, limit_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
@@ -236,7 +239,7 @@ launch(
     replace(CPU, count=2),
     spread="batch",
     folds=(0, 1),
-    experiment=replace(TINY_VIT, ema_decay=0.9, batch_size=2),
+    experiment=changed(TINY_VIT, {"keep": EMA(0.9), "batch.size": 2}),
     train=read_train(competition / "train.csv"),
     competition=competition,
     starting_weights=None,

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from kernel_src.competition.metric import weighted_r2
-from kernel_src.models.model import BiomassNet, TargetScaling
+from kernel_src.models.model import TargetScaling
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.learning import Loss, SmoothL1, Uncertainty
 from kernel_src.recipes.spec import kinds_of
 from kernel_src.training.losses import identity_violation, loss_of
 from kernel_src.training.optimization import build_optimizer
+from kernel_src.training.training_net import TrainingNet
 from tests.kernel_src.tiny import TINY
 
 Z = torch.tensor([[1.0, 0, 0, 0, 3], [0.0, 0, 0, 0, 0]])
@@ -83,7 +84,7 @@ def test_uncertainty_weighs_each_target_by_its_learnt_variance() -> None:
 
 def test_the_log_variances_are_parameters_of_the_model_that_learn_undecayed_and_of_no_other_loss() -> None:
     experiment = changed(TINY, {"loss": Uncertainty(), "optimizer.weight_decay": 0.1})
-    model = BiomassNet(experiment)
+    model = TrainingNet(experiment)
     assert model.log_variances is not None and model.log_variances.tolist() == [0.0] * 5
     (group,) = [
         group
@@ -92,7 +93,7 @@ def test_the_log_variances_are_parameters_of_the_model_that_learn_undecayed_and_
     ]
     assert group["weight_decay"] == 0.0 and group["lr"] == experiment.optimizer.lr
     assert "loss_parameters.log_variances" in model.state_dict()
-    assert BiomassNet(TINY).log_variances is None and not list(BiomassNet(TINY).loss_parameters.parameters())
+    assert TrainingNet(TINY).log_variances is None and not list(TrainingNet(TINY).loss_parameters.parameters())
     with pytest.raises(ValueError, match="uncertainty needs the model's log_variances"):
         loss_of(Z, TRUTH, experiment, scaling=SCALING)
 

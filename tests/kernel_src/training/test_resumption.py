@@ -96,7 +96,7 @@ def test_the_refusal_says_what_differs(tmp_path: Path) -> None:
     check_fingerprint(begun, tmp_path)
     check_fingerprint(begun, tmp_path)
     other = trained_recipe(changed(TINY, {"schedule.epochs": 9, "seed": 1}))
-    with pytest.raises(ValueError, match=r"different are: epochs, seed, weights\)"):
+    with pytest.raises(ValueError, match=r"different are: schedule.epochs, seed, weights\)"):
         check_fingerprint(begun | {"experiment": other, "weights": ["x"]}, tmp_path)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from build.core.bundle_files import missing_folds_text
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
@@ -21,9 +22,9 @@ from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import EMA, InnerFold
+from kernel_src.recipes.training_data import LeaveGroupOut
 from kernel_src.runtime.device import DeviceReport
-from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import missing_folds_text
+from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
 from kernel_src.training import runs, training
 from kernel_src.training.gradient_steps import TrainingDiverged
 from kernel_src.training.resumption import continue_previous_run, hand_over
@@ -62,7 +63,7 @@ def test_no_visit_lies_in_two_of_training_inner_and_outer_rows(
     experiment = changed(TINY_VIT, {"data.split.folds": 3, "keep": InnerFold(2)})
     train_tiny(experiment, train, tiny_competition, tmp_path / "run")
     groups = group_labels(train)
-    fold_of = fold_numbers("group", groups, target_array(train).sum(1), 3, experiment.split_seed)
+    fold_of = fold_numbers("group", groups, target_array(train).sum(1), 3, 0)
     assert set(no_training) == {0, 1, 2}
     for fold, data in no_training.items():
         outer = np.flatnonzero(fold_of == fold)
@@ -144,10 +145,11 @@ def test_a_folder_with_another_run_is_refused(
 
 def test_only_the_asked_folds_are_trained_and_a_fold_that_is_not_there_is_refused() -> None:
     fold_of = np.array([0, 1, 2, 3, 4])
-    assert folds_to_train(TINY, fold_of) == (0, 1, 2, 3, 4)
-    assert folds_to_train(changed(TINY, {"data.train_folds": (3,)}), fold_of) == (3,)
+    of_groups = changed(TINY, {"data.split": LeaveGroupOut()})
+    assert folds_to_train(of_groups, fold_of) == (0, 1, 2, 3, 4)
+    assert folds_to_train(changed(of_groups, {"data.train_folds": (3,)}), fold_of) == (3,)
     with pytest.raises(ValueError, match=r"train_folds names \[5, 7\], the split has folds 0 to 4"):
-        folds_to_train(changed(TINY, {"data.train_folds": (5, 1, 7)}), fold_of)
+        folds_to_train(changed(of_groups, {"data.train_folds": (5, 1, 7)}), fold_of)
 
 
 # The real thing, on the tiny competition
@@ -173,7 +175,7 @@ def test_a_run_leaves_weights_config_predictions_and_log(trained_run: Path) -> N
 def test_every_image_is_predicted_once_by_the_fold_that_has_not_seen_it(trained_run: Path, train: pd.DataFrame) -> None:
     oof = pd.read_csv(trained_run / "oof.csv")
     assert sorted(oof["image_id"]) == sorted(train["image_id"])
-    fold_of = fold_numbers("group", group_labels(train), target_array(train).sum(1), 2, TINY.split_seed)
+    fold_of = fold_numbers("group", group_labels(train), target_array(train).sum(1), 2, 0)
     expected = dict(zip(train["image_id"], fold_of, strict=True))
     assert [expected[image] for image in oof["image_id"]] == oof["fold"].tolist()
 
@@ -182,7 +184,7 @@ def test_the_config_says_what_inference_needs_and_the_score_is_the_submissions(
     trained_run: Path, train: pd.DataFrame
 ) -> None:
     config = json.loads((trained_run / "config.json").read_text())
-    assert config["folds"] == ["fold0.safetensors", "fold1.safetensors"] and config["format"] == 1
+    assert config["folds"] == ["fold0.safetensors", "fold1.safetensors"] and config["format"] == BUNDLE_FORMAT
     assert config["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
     assert config["preprocessing"]["interpolation"] == "bicubic"
     assert set(config["versions"]) >= {"python", "torch", "timm", "numpy"}

@@ -25,7 +25,7 @@ from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
 
 def train(experiment: Experiment, folder: Path, data: FoldData | None = None, **options: Any) -> list[dict[str, Any]]:
     folder.mkdir(exist_ok=True, parents=True)
-    data = data or fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.pictures.canvas_px)
+    data = data or fold_data(12, inner=4 if experiment.keep.picks_epoch else 0, size_px=experiment.pictures.canvas_px)
     options = {"device": CPU, "starting_weights": None} | options
     return train_fold(experiment, 0, data, folder=folder, **options)
 
@@ -331,7 +331,7 @@ def test_a_training_that_went_on_in_fp32_stays_so_when_it_is_resumed(
 def test_what_fp32_cannot_train_either_has_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     breaking(monkeypatch, lambda *_: True)
     with pytest.raises(TrainingDiverged, match="fold 0, epoch 1, batch 1 .*the network's output is not"):
-        train(replace(TINY, precision="fp16"), tmp_path, SIX_BATCHES, device=HALF)
+        train(changed(TINY, {"encoder.precision": "fp16"}), tmp_path, SIX_BATCHES, device=HALF)
 
 
 @pytest.mark.parametrize(("factor", "chosen"), [(1.0, "fp16"), (1.5, "fp32"), (float("nan"), "fp32")])

@@ -54,6 +54,16 @@ def test_pls_with_all_components_is_least_squares_and_with_few_is_scikit_learns_
     assert np.allclose(predicted("pls raw 12"), np.column_stack([np.ones(25), z_scores(OTHERS)]) @ least)
 
 
+@pytest.mark.parametrize("features", [1, 2, 4])
+def test_pls_ends_with_the_last_component_that_there_is(features: int) -> None:
+    """With fewer features than components it once went on with what rounding had left, and divided by zero."""
+    rows = TrainingRows(FEATURES[:, :features])
+    with np.errstate(all="raise"):
+        fits = list(candidates.fit_pls(rows, GRAMS - GRAMS.mean(0), 0))
+    assert [fit.setting for fit in fits] == [str(n) for n in candidates.PLS_COMPONENTS if n <= features]
+    assert all(np.isfinite(fit.coefficients).all() for fit in fits)
+
+
 @pytest.mark.parametrize("kind", ["rbf", "laplacian"])
 def test_kernel_ridge_is_kernel_ridge(kind: str) -> None:
     from scipy.spatial.distance import pdist

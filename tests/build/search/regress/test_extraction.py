@@ -72,7 +72,9 @@ def test_the_same_photographs_give_the_same_bytes_and_each_is_read_once(
 
 def test_any_experiments_backbone_gives_features_without_its_depth_and_its_fine_tuning() -> None:
     frozen = frozen_recipe(EXPERIMENTS["v8"], {})
-    assert frozen.feature_poolings == ("own",) and frozen.depth == "" and frozen.backbone == EXPERIMENTS["v8"].encoder.timm
+    assert (
+        frozen.feature_poolings == ("own",) and frozen.depth == "" and frozen.backbone == EXPERIMENTS["v8"].encoder.timm
+    )
     assert frozen_recipe(EXPERIMENTS["v1"], {"feature_poolings": ["gem"]}).feature_poolings == ("gem",)
     with pytest.raises(UsageError, match="feature_layers"):
         frozen_recipe(EXPERIMENTS["v1"], {"feature_layers": [0]})
