@@ -4,7 +4,7 @@ One entry per version. Scores in the comments are the seed's public leaderboard 
 is on purpose unlike the seed stands beside them, with the reason. For all of them: the seed normalised every picture by
 ImageNet's mean and deviation, here each backbone gets what it was pretrained with; it kept the epoch that was best on
 the very images it then scored, here all other images train and the last epoch is kept, since a picker on images of its
-own costs more than it finds (`bench/epoch_picker.py`); predictions are averaged over the symmetries that the
+own costs more than it finds (docs/seed-differences.md); predictions are averaged over the symmetries that the
 augmentation showed in training. docs/seed-differences.md has the whole list.
 """
 
