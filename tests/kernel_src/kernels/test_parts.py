@@ -12,6 +12,7 @@ from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
 from kernel_src.recipes.learning import Bins
+from kernel_src.recipes.pictures import HALVES, Attention, Pictures
 from kernel_src.recipes.training_data import Mixup, PseudoLabels
 from tests.kernel_src.kernels.running import ROOT
 
@@ -23,6 +24,8 @@ REFINEMENT |= {"runtime/randomness"}
 MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
+EVIDENCE = {f"models/{name}" for name in ("evidence", "gram_heads", "joins", "cutting")}
+LAYERS = {"models/layer_features"}  # frozen features are pooled by the same table
 STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competition/seed_constraints"}
 HUB_NAMES, DEPTH_IN_TRAINING = {"models/hub_names"}, {"training/depth_maps"}
 MIXING = {"training/auxiliary", "training/mixing"}
@@ -31,23 +34,22 @@ TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = (
-    TRAINING | MARKS | CROPPING | ROW_RULES | EXTERNAL | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
-)
+ASKED_FOR = MARKS | CROPPING | ROW_RULES | EXTERNAL | EVIDENCE | SEED_CONSTRAINTS  # by few experiments
+NEVER_IN_INFERENCE = TRAINING | ASKED_FOR | STACK | {"data/pseudo_labels"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
-NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | SEED_CONSTRAINTS
-NEVER_IN_TRAINING |= MARKS | CROPPING | ROW_RULES  # where nothing asks for them
+NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | LAYERS
+NEVER_IN_TRAINING |= ASKED_FOR - EXTERNAL | MIXING
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
 MUST_NOT_HOLD = {
-    ("v1", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v7", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v8", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v6", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v1", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v7", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v8", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v6", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
     ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | REFINEMENT,
-    ("v1", "train"): NEVER_IN_TRAINING | MIXING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
-    ("v7", "train"): NEVER_IN_TRAINING | MIXING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
+    ("v1", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
+    ("v7", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("v8", "train"): NEVER_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("v5", "train"): NEVER_IN_TRAINING | PSEUDO_LABELS | HUB_NAMES,
 }
@@ -69,6 +71,14 @@ def test_a_notebook_does_not_hold_what_its_experiment_cannot_run(name: str, kern
 def test_a_notebook_holds_the_parts_that_its_experiment_needs() -> None:
     assert modules_in("v8", "infer") >= DEPTH and modules_in("v8", "train") >= DEPTH | DEPTH_IN_TRAINING | HUB_NAMES
     assert modules_in("v5", "train") >= DEPTH | EXTERNAL and modules_in("frozen_dinov2", "infer") >= FROZEN | HUB_NAMES
+
+
+def test_evidence_comes_with_an_experiment_that_is_not_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    halves = Pictures(512, 512, parts=HALVES, join=Attention())
+    monkeypatch.setitem(EXPERIMENTS, "first", changed(EXPERIMENTS["v1"], {"name": "first", "pictures": halves}))
+    for kernel in ("train", "infer"):
+        assert kernel_card("first", kernel).parameters["PARTS"] == ("evidence",)
+        assert modules_in("first", kernel) >= EVIDENCE | LAYERS
 
 
 def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.MonkeyPatch) -> None:

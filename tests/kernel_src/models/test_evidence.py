@@ -14,9 +14,10 @@ from torch import nn
 from kernel_src.data.symmetries import FLIPS, apply_view
 from kernel_src.models.model import BiomassNet, load_fold, load_strictly
 from kernel_src.models.prediction import forward_grams
-from kernel_src.recipes.network import DenseHead, Encoder, PooledHead
+from kernel_src.recipes.network import DenseHead, Depth, Encoder, PooledHead
 from kernel_src.recipes.pictures import HALVES, Attention, Join, Mean, Pictures, SideBySide, Sum
 from kernel_src.recipes.predictor import Predictor
+from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.files import WeightsError
 from kernel_src.training.checkpoint import save_tensors
 
@@ -107,6 +108,24 @@ def test_what_is_not_trained_yet_answers_with_about_the_mean_of_the_training_row
     assert torch.allclose(
         grams_of(model, photographs(predictor))[0].double(), torch.from_numpy(GRAMS.mean(0)), rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("fusion", ["concat", "rgbd"])
+@pytest.mark.parametrize("targets", ["components", "shares"])
+def test_depth_joins_heads_whose_answers_add_up(fusion: str, targets: str) -> None:
+    depth = Depth(weights="i2b-depth", fusion=fusion)
+    model = net(replace(VIT, head=replace(POOLED, targets=targets), depth=depth))
+    with torch.inference_mode():
+        maps = torch.rand(2, 1, 32, 32)
+        found = forward_grams(model, photographs(VIT), False, maps)
+        assert not torch.equal(forward_grams(model, photographs(VIT), False, 1 - maps), found)
+    assert torch.equal(found[:, 4], found[:, 3] + found[:, 1]) and torch.isfinite(found).all()
+
+
+def test_depth_and_parts_of_a_photograph_do_not_go_together() -> None:
+    for pictures in (halves(Mean()), Pictures(parts=("left",)), Pictures(scales=(0.5,))):
+        with pytest.raises(ExperimentError, match="depth joins the whole photograph"):
+            replace(VIT, head=POOLED, pictures=pictures, depth=Depth(weights="i2b-depth"))
 
 
 # Scalings
