@@ -206,11 +206,14 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     """Name the parts that training an experiment needs."""
     augment = experiment.augment
     needed = {
+        "auxiliary": experiment.auxiliary,
         "camera_marks": augment.stamps_p or augment.spots_p,
         "cropping": augment.crop or augment.rescale,
         "depth": experiment.depth,
+        "evidence": not (experiment.is_plain or experiment.is_frozen),
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
+        "mixing": experiment.augment.mix,
         "pseudo_labels": experiment.data.pseudo,
         "row_rules": experiment.data.drop,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
