@@ -201,7 +201,10 @@ def _from_json(value: Any, kind: Any, place: str) -> Any:
         item = next((option for option in _options(kind) if get_origin(option) is tuple), None)
         if item is not None:
             one = get_args(item)[0]
-            return tuple(_from_json(part, one, f"{place}[{number}]") for number, part in enumerate(value))
+            read = tuple(_from_json(part, one, f"{place}[{number}]") for number, part in enumerate(value))
+            if not fits(read, kind):
+                raise ExperimentError(f"{place}={quoted(value)} is not {described(kind)}")
+            return read
     base = spec_class(kind)
     if isinstance(value, Mapping) and base is not None:
         kinds, rest = kinds_of(base), dict(value)
