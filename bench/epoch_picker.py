@@ -46,6 +46,7 @@ from kernel_src.models.model import GramsNet, TargetScaling, _head  # noqa: E402
 from kernel_src.recipes.changes import changed  # noqa: E402
 from kernel_src.recipes.experiment import Experiment  # noqa: E402
 from kernel_src.recipes.experiments import EXPERIMENTS  # noqa: E402
+from kernel_src.recipes.learning import InnerFold  # noqa: E402
 from kernel_src.runtime.randomness import seed_at  # noqa: E402
 from kernel_src.training.losses import loss_of  # noqa: E402
 from kernel_src.training.optimization import (  # noqa: E402
@@ -57,7 +58,7 @@ from kernel_src.training.training_data import TrainingTable, training_table  # n
 
 SHARED = ROOT.parent / "shared/data"
 FILES = {"dinov2_vits14_cls": (0, 1, 2), "resnet18_avgpool": (0,)}  # embeddings → seeds of the split
-PICKER = {"inner_folds": 8, "patience_epochs": 10}
+PICKER = InnerFold(8, patience=10)
 WAYS = ("picker", "last, same rows", "last, all rows")
 OUT = ROOT / "out/bench/epoch_picker.json"
 
@@ -121,7 +122,7 @@ def train_and_predict(
             if experiment.optimizer.clip_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), experiment.optimizer.clip_norm)
             optimizer.step()
-        if len(inner) and epoch - best_epoch < experiment.patience_epochs:
+        if len(inner) and epoch - best_epoch < PICKER.patience:
             model.eval()
             with torch.inference_mode():
                 now = float(loss(inner))
@@ -139,12 +140,12 @@ def scores(
     grams = torch.from_numpy(truth).float()
     predicted = {way: np.zeros_like(truth) for way in WAYS}
     epochs = []
-    for way, recipe in ((WAYS[1], replace(experiment, **PICKER)), (WAYS[2], experiment)):
+    for way, recipe in ((WAYS[1], replace(experiment, keep=PICKER)), (WAYS[2], experiment)):
         table = training_table(recipe, train, None, None)
         for fold in range(recipe.data.folds_trained):
             last, picked, epoch = train_and_predict(recipe, table, fold, features, grams, standardise)
             predicted[way][table.fold_of == fold] = last
-            if recipe.inner_folds:
+            if recipe.keep.picks_epoch:
                 predicted[WAYS[0]][table.fold_of == fold] = picked
                 epochs.append(epoch)
     r2 = {
@@ -181,7 +182,8 @@ def main() -> int:
         print(f"| `{row['embeddings']}` | {row['split seed']} | {figures} | {row['picked epoch, mean']:.0f} |")
     more = ", more steps" if arguments.more_steps else ""
     facts = (
-        f"heads of {name}{more}, {len(train)} images, {base.data.folds_trained} group folds, {base.schedule.epochs} epochs, n = 1 each; "
+        f"heads of {name}{more}, {len(train)} images, {base.data.folds_trained} group folds, "
+        f"{base.schedule.epochs} epochs, n = 1 each; "
         f"Python {platform.python_version()}, torch {version('torch')}, {os.cpu_count()} cores, one used, "
         f"{time.monotonic() - started:.0f} s"
     )

@@ -9,6 +9,7 @@ from bench import epoch_picker
 from kernel_src.competition.tables import read_train, target_array
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.learning import InnerFold
 
 SMALL = changed(
     EXPERIMENTS["v7"],
@@ -19,7 +20,7 @@ SMALL = changed(
 def test_the_three_ways_are_scored_on_all_images_and_heads_learn_from_features_that_tell(
     tiny_competition: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epoch_picker, "PICKER", {"inner_folds": 2, "patience_epochs": 1})
+    monkeypatch.setattr(epoch_picker, "PICKER", InnerFold(2, patience=1))
     train = read_train(tiny_competition / "train.csv")
     telling = target_array(train) / 10
     embeddings = dict(zip(train["image_id"], telling, strict=True))

@@ -30,7 +30,8 @@ def submission_csv(*images: str, **changed: float) -> bytes:
 def write_bundle(folder: Path, experiment: str = "demo", weights: bytes = b"some weights") -> Path:
     """A bundle whose weights nobody loads."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"name": experiment, "folds": 3, "split": "group", "split_seed": 0, "constraint": "projection"}
+    split = {"kind": "GroupSplit", "folds": 3, "seed": 0}
+    settings = {"name": experiment, "data": {"split": split}, "predict": {"constraint": "projection"}}
     oof = {"r2": 0.6831, "images": 1, "formula": "official weighted R2"}
     config = {"format": 1, "experiment": settings, "folds": ["fold0.safetensors"], "oof": oof, "target_mean_g": GOOD}
     (folder / "config.json").write_text(json.dumps(config))

@@ -20,8 +20,8 @@ from tests.build.typing_in import type_in
 from tests.kernel_src.kernels.twins import tiny_twin, twin_datasets
 
 TINY = (
-    "backbone=test_efficientnet starting_weights= image_height_px=32 image_width_px=64 head_hidden=8 "
-    "epochs=2 batch_size=4 folds=2 tta=none warmup_epochs=0"
+    "encoder.timm=test_efficientnet encoder.weights= pictures.height_px=32 pictures.width_px=64 head.hidden=8 "
+    "schedule.epochs=2 batch.size=4 data.split.folds=2 predict.tta=none schedule.warmup=0"
 )
 
 
