@@ -42,7 +42,7 @@ STEPS = {WHOLE: 12, PLAIN: 24}
 
 def train(experiment: Experiment, folder: Path, **options: Any) -> list[dict[str, Any]]:
     folder.mkdir(exist_ok=True, parents=True)
-    inner = 4 if experiment.inner_folds else 0
+    inner = 4 if experiment.keep.picks_epoch else 0
     data = fold_data(24 + inner, inner, size_px=experiment.pictures.canvas_px)
     return train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder, **options)
 
