@@ -204,12 +204,16 @@ SEED_PUBLIC_R2 = {"v1": 0.30, "v2": 0.42, "v3": 0.46, "v4": 0.50, "v5": 0.57, "v
 
 def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     """Name the parts that training an experiment needs."""
+    augment = experiment.augment
     needed = {
+        "camera_marks": augment.stamps_p or augment.spots_p,
+        "cropping": augment.crop or augment.rescale,
         "depth": experiment.depth,
         "evidence": not (experiment.is_plain or experiment.is_frozen),
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
         "pseudo_labels": experiment.data.pseudo,
+        "row_rules": experiment.data.drop,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

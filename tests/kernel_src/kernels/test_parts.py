@@ -1,6 +1,6 @@
 """A notebook holds what its experiment can run; a bundle that needs more is refused in one line."""
 
-import json
+import ast
 
 import pytest
 
@@ -20,6 +20,7 @@ FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net",
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
 REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "models/full_pass"}
 REFINEMENT |= {"runtime/randomness"}
+MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
 EVIDENCE = {f"models/{name}" for name in ("evidence", "gram_heads", "joins", "cutting")}
@@ -31,9 +32,12 @@ TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = TRAINING | EXTERNAL | EVIDENCE | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
+NEVER_IN_INFERENCE = (
+    TRAINING | EVIDENCE | MARKS | CROPPING | ROW_RULES | EXTERNAL | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
+)
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
 NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | EVIDENCE | LAYERS | SEED_CONSTRAINTS
+NEVER_IN_TRAINING |= MARKS | CROPPING | ROW_RULES  # where nothing asks for them
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
@@ -105,6 +109,19 @@ def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: py
     assert kernel_card("second", "infer").parameters["PARTS"] == ()
 
 
+def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {
+        "camera_marks": {"augment.stamps_p": 0.1},
+        "cropping": {"augment.rescale": (0.7, 1.0)},
+        "row_rules": {"data.drop": ("wa_without_green",)},
+    }
+    for (part, change), modules in zip(changes.items(), (MARKS, CROPPING, ROW_RULES), strict=True):
+        monkeypatch.setitem(EXPERIMENTS, "third", changed(EXPERIMENTS["v1"], {"name": "third"} | change))
+        assert kernel_card("third", "train").parameters["PARTS"] == (part,)
+        assert kernel_card("third", "infer").parameters["PARTS"] == ()
+        assert modules_in("third", "train") >= modules
+
+
 def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("refinement",))
     assert kernel_card("v7", "infer").parameters["PARTS"] == ("refinement",)
@@ -116,12 +133,16 @@ def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pyt
         modules_in("v7", "infer")
 
 
+def _names(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
+
+
 @pytest.mark.parametrize("kernel", ["train", "infer"])
 def test_the_script_itself_has_all_parts(kernel: str) -> None:
     """As a plain script it runs every experiment, so what its cell names are all the parts that there are."""
     text = (ROOT / "kernel_src/kernels" / f"{kernel}.py").read_text()
-    (line,) = [line for line in text.splitlines() if line.startswith("PARTS = ")]
-    names = json.loads(line.partition("=")[2].partition("#")[0].replace("(", "[").replace(")", "]"))
+    values = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign) and _names(node) == ["PARTS"]]
+    names = ast.literal_eval(values[0])
     whole = compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT).sources
     assert set(compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT, {"PARTS": tuple(names)}).sources) == set(
         whole
