@@ -1,6 +1,6 @@
 """What a training takes of a GPU is measured on the network, and every listed experiment fits on its own machine."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -8,9 +8,11 @@ import torch
 from build.weights.training_memory import LIMIT_GB, OF_NO_MATTER, images_at_once, training_bytes
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.changes import changed
+from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, V2, V3
 from kernel_src.recipes.learning import EMA
 from kernel_src.recipes.network import FirstGroups
+from kernel_src.recipes.spec import default_of
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
 ONE = changed(TINY, {"machine.shape": "NvidiaTeslaT4", "machine.spread": "folds"})
@@ -73,10 +75,10 @@ def test_a_step_is_made_of_as_many_photographs_as_the_seeds() -> None:
 
 
 def test_only_fields_that_change_neither_network_nor_step_are_of_no_matter() -> None:
-    made = {"loss", "ema_decay", "optimizer", "precision", "gradient_checkpointing", "frozen_groups", "depth"}
-    assert not made & set(OF_NO_MATTER)
-    for field, value in OF_NO_MATTER.items():
-        assert repr(BiomassNet(replace(TINY, **{field: value}))) == repr(BiomassNet(TINY)), field
+    made = {"encoder", "pictures", "head", "depth", "loss", "auxiliary", "optimizer", "keep"}
+    assert made | set(OF_NO_MATTER) == {one.name for one in fields(Experiment)} - {"name"}
+    plain = replace(TINY, **{field: default_of(Experiment, field) for field in OF_NO_MATTER})
+    assert repr(BiomassNet(plain)) == repr(BiomassNet(TINY)) and plain != TINY
 
 
 @pytest.mark.full
