@@ -6,6 +6,7 @@ build → check → account → starting weights → drift → push → run → 
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import missing_folds_text
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle
@@ -21,7 +22,7 @@ from build.kaggle.staging import stage
 from build.kaggle.weights import BUNDLES, find_folder
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
-from kernel_src.runtime.manifest import MANIFEST_FILE, missing_folds_text, read_bundle_json
+from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 STEPS = 9
 

@@ -19,9 +19,9 @@ from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.models.model import BiomassNet
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.memory import is_out_of_memory
+from kernel_src.runtime.parts import OptionalPart
 from kernel_src.runtime.randomness import seed_at
 
 REFINING_EPOCHS = 20
@@ -87,8 +87,8 @@ def refine_predictions(
     All folds are loaded at once; `left_s` returns how many seconds are left.
     """
     usable = [recipe for recipe in recipes if recipe is not None]
-    if any(recipe.experiment.is_frozen for recipe in usable):
-        print("not refined: a regressor on frozen features has no heads")
+    if not all(recipe.experiment.is_plain for recipe in usable):
+        print("not refined: that is for five heads on what a backbone pools of the whole photograph")
         return
     if len(usable) < len(recipes) or not predictions.is_complete():
         print("not refined: some folds have not predicted every photograph")

@@ -1,7 +1,7 @@
 """## Where pretrained weights come from
 
 One row per set of weights: which backbones it serves, the dataset of this kit that carries it, where it is published,
-and which Kaggle Models hold it already. A handle stands here only if somebody was seen using it; nobody's handle is
+and which Kaggle Models hold it already. A handle is listed only if it was seen in use; none is
 guessed. Notebooks open safetensors only, so a Kaggle Model that holds a pickle is named and not mounted.
 """
 
@@ -42,6 +42,7 @@ class WeightSource:
 
 # %%
 NONE_FOUND = "no public Kaggle handle with these weights was found"
+DINOV3_GATE = "Meta's licence asks for an agreement before the download, and for its text beside copies of the weights"
 WEIGHT_SOURCES = (
     WeightSource(
         dataset="i2b-resnet34-imagenet",
@@ -108,6 +109,20 @@ WEIGHT_SOURCES = (
         hub="timm/eva02_large_patch14_448.mim_m38m_ft_in22k_in1k",
         licence="mit",
         note="seen on Kaggle: eva02-large-patch14-clip-336-merged2b, another network",
+    ),
+    WeightSource(
+        dataset="i2b-vit-small-patch16-dinov3",
+        serves=("vit_small_patch16_dinov3",),
+        hub="timm/vit_small_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
+    WeightSource(
+        dataset="i2b-vit-large-patch16-dinov3",
+        serves=("vit_large_patch16_dinov3",),
+        hub="timm/vit_large_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
     ),
     WeightSource(
         dataset="i2b-depth-anything-v2-small",
@@ -198,10 +213,10 @@ def find_weights(dataset: str) -> Path:
 
 
 def how_to_get(dataset: str) -> str:
-    """Say in words where a dataset's weights come from and how it is made."""
+    """Describe where a dataset's weights come from and how it is made."""
     source = SOURCE_OF.get(dataset)
     if source is None:
-        return f"the dataset {dataset} is your own, this kit does not know where it comes from"
+        return f"the dataset {dataset} is your own: this kit has no source for it"
     usable = kaggle_models(dataset)
     parts = [f"on Kaggle attach the Model {' or '.join(usable)}"] if usable else []
     parts.append(

@@ -38,7 +38,7 @@ def test_training_leaves_config_log_curves_predictions_weights_and_a_bundle(trai
     names = {path.name for path in folder.iterdir()}
     assert {"config.json", "log.csv", "kernel.log", "curves.png", "out_of_fold.png", "oof.csv"} <= names
     assert "fold1.safetensors" in names and "fold0.safetensors" not in names, "FOLDS chooses the folds"
-    assert json.loads((folder / "config.json").read_text())["experiment"]["epochs"] == 2
+    assert json.loads((folder / "config.json").read_text())["experiment"]["schedule"]["epochs"] == 2
     manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
     assert manifest["dataset"] == "i2b-demo-weights" and "fold1.safetensors" in manifest["files"]
     assert report.finished and not report.resumed and not list((out / ".sessions").iterdir())
@@ -114,8 +114,8 @@ def test_without_the_competition_nothing_starts(tmp_path: Path) -> None:
 
 
 def test_a_wrong_word_ends_with_exit_code_2_and_no_traceback(tiny_competition: Path) -> None:
-    done = type_in("train", "--experiment", "demo", "--data", tiny_competition, "--set", "epoch=3")
-    assert done.returncode == 2 and "did you mean epochs?" in done.stderr and "Traceback" not in done.stderr
+    done = type_in("train", "--experiment", "demo", "--data", tiny_competition, "--set", "schedule.epoch=3")
+    assert done.returncode == 2 and "did you mean schedule.epochs?" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_old_caches_go_first_and_the_newest_stay(tmp_path: Path) -> None:

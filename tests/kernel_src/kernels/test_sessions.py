@@ -14,7 +14,7 @@ def working(home: Path) -> Path:
 
 @pytest.mark.full
 def test_two_sessions_make_the_run_that_one_would_have_made(tiny_competition: Path, tmp_path: Path) -> None:
-    changes = TINY | {"keep": "EMA", "keep.decay": 0.9}
+    changes = TINY | {"keep": {"kind": "EMA", "decay": 0.9}}
     whole = lay_out_kaggle(tmp_path / "whole", tiny_competition, {})
     run_script("train", {"EXPERIMENT": "demo", "CHANGES": changes}, whole, tmp_path / "scratch0")
 

@@ -78,7 +78,7 @@ def test_the_notebook_of_v6_blends_its_bundles_by_their_shares_and_says_so(twins
 
 def test_the_bundle_of_a_depth_experiment_carries_the_depth_model_that_it_was_trained_beside(twins: Twins) -> None:
     config = json.loads((twins.bundle("v8") / "config.json").read_text())
-    assert config["experiment"]["depth"] == EXPERIMENTS["v8"].depth
+    assert config["experiment"]["depth"] == EXPERIMENTS["v8"].depth.as_json()
     assert {"depth.safetensors", "depth_config.json"} <= {path.name for path in twins.bundle("v8").iterdir()}
 
 

@@ -55,6 +55,7 @@ def tiny_twin(experiment: Experiment) -> dict[str, object]:
         "batch.size": 4,
         "batch.accumulate": min(2, experiment.batch.accumulate),
         "data.split.folds": 2,
+        "data.train_folds": [fold for fold in experiment.data.train_folds if fold < 2],
         **inner,
     }
 
