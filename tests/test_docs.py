@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernel_src.recipes.experiments import V7
+from kernel_src.recipes.network import Encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -72,6 +73,6 @@ def test_the_module_that_readme_shows_is_the_one_there_is() -> None:
     module = (ROOT / "kernel_src" / "runtime" / "randomness.py").read_text()
     assert source == module
     assert cell.splitlines()[1] in source and cell.startswith("# kernel_src/runtime/randomness.py\n")
-    namespace = {"replace": replace, "V7": V7}
+    namespace = {"replace": replace, "V7": V7, "Encoder": Encoder}
     exec(backbone, namespace)
-    assert namespace["MINE"].backbone == "convnext_small"
+    assert namespace["MINE"].encoder.timm == "convnext_small"

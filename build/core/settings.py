@@ -260,6 +260,29 @@ def _as_object(base: type[Spec], value: Any) -> Any:
     return ({KIND: value} if base.abstract else {}) if isinstance(value, str) else value
 
 
+def as_typed(changes: Mapping[str, Any]) -> str:
+    """Write changes as `parse_changes` reads them."""
+    return " ".join(f"{path}={_typed(paths()[path], value)}" for path, value in changes.items())
+
+
+def _typed(kind: Any, value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        item = get_args(options[0])[0]
+        return ",".join(_typed(item, one) for one in value)
+    if isinstance(value, Mapping):
+        fields_ = ",".join(f"{name}={_argument(one)}" for name, one in value.items() if name != KIND)
+        base = spec_class(kind)
+        return f"{value.get(KIND, base.__name__ if base else '')}({fields_})"
+    return str(value)
+
+
+def _argument(value: Any) -> str:
+    return _typed(None, value) if isinstance(value, Mapping) else repr(value).replace(" ", "")
+
+
 # %%
 def read_changes_file(path: Path) -> dict[str, Any]:
     """Return the changes in a JSON file: the object itself, or what stands under its key `changes`.

@@ -111,7 +111,7 @@ def differences(staged: Staged, remote: RemoteKernel) -> list[Problem]:
     # Kaggle falls back silently from a shape it does not know; where it names none the kernel's own check has to do.
     shape = metadata.get("machine_shape")
     if shape and shape != staged.metadata.get("machine_shape"):
-        cure = "this account or competition may not use that accelerator; change the experiment's machine_shape"
+        cure = "this account or competition may not use that accelerator; change the experiment's machine.shape"
         found.append((f"the accelerator is {shape}, not {staged.metadata.get('machine_shape')}", cure))
     if cells_sha256(remote.source) != cells_sha256(staged.source):
         found.append(("the site's source is not what was sent", "look at the kernel in the browser, then push again"))

@@ -116,7 +116,7 @@ def train_verb(
     experiment: Annotated[str, typer.Option(help="Which recipe.")],
     data: Annotated[Path, typer.Option(help="The competition's folder.")],
     folds: Annotated[str, typer.Option(help="Only these folds, e.g. 0,1.")] = "",
-    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, or @best.json.")] = None,
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="path=value …, or @best.json.")] = None,
     pretrained: Annotated[list[Path] | None, typer.Option(help="Folder of a dataset that it mounts; repeat.")] = None,
     pseudo_labels: Annotated[Path | None, typer.Option(help="Folder with pseudo_labels.csv.")] = None,
     out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("out/runs"),

@@ -34,7 +34,7 @@ class TrainingReport:
     """What a training on one's own machine left."""
 
     ok: bool
-    finished: bool  # false: the experiment's session_limit_s was reached, or a fold's process failed
+    finished: bool  # false: the experiment's machine.limit_s was reached, or a fold's process failed
     experiment: str
     hash: str
     folder: str

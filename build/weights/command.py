@@ -251,7 +251,7 @@ def pseudo_label_verb(
         list[Path] | None, typer.Option(help="Folder of photographs; repeat. By default the test set's.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to; the folder's name becomes the dataset's.")] = None,
-    set_values: Annotated[list[str] | None, typer.Option("--set", help="field=value …, as in the training.")] = None,
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="path=value …, as in the training.")] = None,
     max_spread_g: Annotated[float | None, typer.Option(help="Drop photographs on which the folds differ more.")] = None,
     as_json: AsJson = False,
 ) -> None:

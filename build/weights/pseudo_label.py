@@ -112,7 +112,7 @@ def folds_of(folders: Sequence[Path], split: str) -> list[int]:
         held[folder] = [int(Path(name).stem.removeprefix("fold")) for name in config["folds"]]
         if config.get("split_sha256") != split:
             what = "it was trained on other photographs or another division into folds, so its fold k has seen what"
-            cure = "train it on this data with the split, split_seed and folds of the experiment, or name its own"
+            cure = "train it on this data with the experiment's data.split, or name its own"
             problems.append(Problem(what=f"{what} this training's fold k is judged by", where=str(folder), cure=cure))
     first = next(iter(held.values()))
     problems += [
@@ -265,7 +265,7 @@ def last_words(report: PseudoLabelReport, data: Path) -> str:
         *(f"note: {note}" for note in report.notes),
         f"here: make train EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
         f"PSEUDO={shlex.quote(str(report.folder))} SET=data.pseudo.weight=0.25",
-        f'on Kaggle: upload the folder, set pseudo_labels="{report.dataset}" and pseudo_weight in the experiment, '
+        f'on Kaggle: upload the folder, give the experiment data=Data(pseudo=PseudoLabels("{report.dataset}")), '
         "make build",
     ]
     return "\n".join(lines)

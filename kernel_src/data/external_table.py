@@ -101,7 +101,7 @@ def external_table_for(slug: str) -> ExternalTable:
     named = [table for name, table in EXTERNAL_TABLES.items() if name in slug]
     if len(named) != 1:
         raise ValueError(
-            f"external_data={slug!r}: the slug must contain the name of one described table, known are "
+            f"data.external.dataset={slug!r}: the slug must contain the name of one described table, known are "
             f"{', '.join(EXTERNAL_TABLES)}; describe another one in external_table.py"
         )
     return named[0]

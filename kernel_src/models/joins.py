@@ -25,7 +25,7 @@ class SumJoin(nn.Module):
         """Take the shares of the parts."""
         super().__init__()
         total = sum(pictures.shares) * len(pictures.scales)
-        shares = [float(share / total) for _ in pictures.scales for share in pictures.shares]
+        shares = [share / total for _ in pictures.scales for share in pictures.shares]
         self.shares = shares  # of the pictures, in their order; they add up to 1
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

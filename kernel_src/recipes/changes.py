@@ -4,7 +4,6 @@ A field is addressed by its path, such as `optimizer.lr` or `loss`: where people
 of what searches have found.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,12 +60,11 @@ def _field(cls: Any, name: str, path: str) -> Any:
     """Return the declared type of a field.
 
     Raises:
-        ExperimentError: there is none; names the nearest, and the alternatives that have it.
+        ExperimentError: there is none; names the alternatives that have it, or the fields that there are.
     """
     types = field_types(cls) if isinstance(cls, type) and issubclass(cls, Spec) else {}
     if name in types:
         return types[name]
-    close = difflib.get_close_matches(name, types, n=1, cutoff=0.7)
     siblings = sorted(
         other.__name__
         for base in getattr(cls, "__mro__", ())[1:]
@@ -77,8 +75,6 @@ def _field(cls: Any, name: str, path: str) -> Any:
     hint = (
         f", which {' and '.join(dict.fromkeys(siblings))} can have" if siblings else f"; there are {', '.join(types)}"
     )
-    if close:
-        hint = f", did you mean {close[0]}?"
     raise ExperimentError(f"{path}: {cls.__name__} has no field {name!r}{hint}")
 
 

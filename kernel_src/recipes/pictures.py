@@ -6,7 +6,6 @@ becomes one answer.
 
 import re
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import NamedTuple
 
 from kernel_src.recipes.spec import Spec
@@ -138,6 +137,6 @@ class Pictures(Spec):
         return max(box.rows for box in boxes) * self.height_px, max(box.columns for box in boxes) * self.width_px
 
     @property
-    def shares(self) -> tuple[Fraction, ...]:
+    def shares(self) -> tuple[float, ...]:
         """Which share of the photograph each part shows."""
-        return tuple(Fraction(1, box.rows * box.columns) for part in self.parts if (box := part_box(part)))
+        return tuple(1 / (box.rows * box.columns) for part in self.parts if (box := part_box(part)))

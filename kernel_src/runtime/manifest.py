@@ -138,7 +138,7 @@ def _checked_means(value: Any) -> None:
 
 
 def _checked_experiment(value: Any) -> None:
-    """Check the name, which becomes part of paths; `experiment_from_json` looks at the rest."""
+    """Check the name, which becomes part of paths; `predictor_from_json` looks at the rest."""
     if "name" in _mapping(value):
         checked_file_name(value["name"])
 

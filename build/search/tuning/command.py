@@ -288,6 +288,8 @@ def tuned_source(tuned: Mapping[str, Mapping[str, Any]]) -> str:
 
 def last_words(report: TuningReport) -> str:
     """Say what was found and how to use it."""
+    from build.core.settings import as_typed
+
     counts = ", ".join(f"{number} {state}" for state, number in report.trials.items())
     if not report.best:
         return f"study {report.study}: {counts}; no trial is complete yet: raise --trials"
@@ -295,11 +297,11 @@ def last_words(report: TuningReport) -> str:
     lines = [
         f"study {report.study}: {counts}; pictures and {BEST_FILE} in {report.folder}",
         report.best["found_by"],
-        " ".join(f"{name}={value}" for name, value in report.best["changes"].items()),
+        as_typed(report.best["changes"]),
         f"train it: make train EXPERIMENT={report.best['experiment']} DATA=… SET={shlex.quote(f'@{best}')}",
     ]
     if only := report.best["search_only"]:
-        picker = " ".join(f"{name}={value}" for name, value in only.items())
-        lines.append(f"for the search only, so left out: {picker}; to train so too, say it: SET='{picker}'")
+        picker = as_typed(only)
+        lines.append(f"for the search only, so left out: {picker}; to train so too, say it: SET={shlex.quote(picker)}")
     lines += [f"adopted in {report.adopted}: now run make build"] if report.adopted else []
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from build.core.errors import UsageError
-from build.core.settings import OTHER_NAMES, apply_changes, find_experiment, parse_changes, parse_folds, paths
+from build.core.settings import OTHER_NAMES, apply_changes, as_typed, find_experiment, parse_changes, parse_folds, paths
 from build.make import arguments
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import EMA, Bins, Classify, InnerFold, Last, Regress, SmoothL1
@@ -73,6 +73,13 @@ TYPED: list[tuple[str, str, Any]] = [
 @pytest.mark.parametrize(("typed", "path", "value"), TYPED, ids=lambda case: str(case)[:50])
 def test_each_value_is_read_by_its_fields_type(typed: str, path: str, value: Any) -> None:
     assert at(apply_changes(V5, parse_changes([typed])), path) == value
+
+
+@pytest.mark.parametrize("typed", [typed for typed, _, _ in TYPED])
+def test_changes_can_be_written_as_they_are_typed(typed: str) -> None:
+    """Messages say what to type."""
+    changes = parse_changes([typed])
+    assert parse_changes([as_typed(changes)]) == changes
 
 
 def test_words_may_stand_in_one_text_or_in_several() -> None:

@@ -77,8 +77,8 @@ def test_none_removes_what_may_be_absent() -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"epoch": 3}, "epoch: Experiment has no field 'epoch'; there are name, encoder"),
-    ({"kep": "EMA"}, "kep: Experiment has no field 'kep', did you mean keep?"),
-    ({"schedule.epoch": 3}, "schedule.epoch: Cosine has no field 'epoch', did you mean epochs?"),
+    ({"kep": "EMA"}, "kep: Experiment has no field 'kep'; there are name"),
+    ({"schedule.epoch": 3}, "schedule.epoch: Cosine has no field 'epoch'; there are epochs, length"),
     ({"keep.decay": 0.5}, "keep.decay: Last has no field 'decay', which EMA can have"),
     ({"schedule.every": 3}, "schedule.every: Cosine has no field 'every', which Steps can have"),
     ({"optimizer.momentum": 0.9}, "optimizer.momentum: AdamW has no field 'momentum'; there are lr, backbone_lr"),

@@ -1,5 +1,7 @@
 """The list of experiments: each version of the seed is its row of the table."""
 
+import re
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -8,21 +10,25 @@ import pytest
 
 from build.weights.describe import descriptions
 from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiment import Machine
+from kernel_src.recipes.experiment import Experiment, Machine
 from kernel_src.recipes.experiments import EXPERIMENTS, SEED_PUBLIC_R2
 from kernel_src.recipes.learning import AdamW, Batch, Cosine, Last, RMSprop, SmoothL1, SquaredError, Steps, WarmupCosine
 from kernel_src.recipes.network import Depth, PooledHead
-from kernel_src.recipes.pictures import Pictures
+from kernel_src.recipes.pictures import HALVES, Pictures
 from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import by_path
 from kernel_src.recipes.training_data import Augment, GroupSplit, StratifiedGroupSplit
 from kernel_src.recipes.tuned_experiments import TUNED
+from tests.kernel_src.recipes.test_spec import all_specs
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_list_holds_every_version_of_the_seed_under_its_own_name() -> None:
     wanted = {"demo", "v1", "v2", "v3", "v4", "v5", "v5_componly", "v7", "v8"}
     tried = {"siglip", "eva02", "eva02_large", "dinov2_reg"}
-    assert wanted | tried | {"frozen_dinov2"} == set(EXPERIMENTS) - set(TUNED)
+    winners = {"first", "density", "fifth", "density_small"}
+    assert wanted | tried | winners | {"frozen_dinov2"} == set(EXPERIMENTS) - set(TUNED)
     assert all(name == experiment.name for name, experiment in EXPERIMENTS.items())
 
 
@@ -148,6 +154,19 @@ def test_said_in_parts_an_experiment_is_the_network_that_it_was_before(name: str
         described.flops_fold,
         described.training_bytes,
     ) == BEFORE[name]
+
+
+@pytest.mark.parametrize("page", ["docs/recipes.md", "docs/experiments.md", "README.md"])
+def test_the_recipes_that_the_pages_show_can_be_made(page: str) -> None:
+    """Every class and field in them exists."""
+    names = {cls.__name__: cls for cls in all_specs()} | {"replace": replace, "HALVES": HALVES, "V7": EXPERIMENTS["v7"]}
+    shown = re.findall(r"```python\n(\w+ = .*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    for text in shown:
+        made: dict[str, Any] = {}
+        exec(text, dict(names), made)
+        (experiment,) = made.values()
+        assert isinstance(experiment, Experiment) and experiment != EXPERIMENTS["v7"]
 
 
 def test_the_scores_of_the_seed_are_those_of_its_table() -> None:

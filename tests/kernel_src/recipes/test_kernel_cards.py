@@ -11,8 +11,9 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
     for experiment in (one for one in EXPERIMENTS.values() if not one.is_frozen):
         name = experiment.name
         training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
-        mounted = (experiment.encoder.weights, experiment.depth, experiment.external_data)
-        assert training_card.datasets == tuple(slug for slug in mounted if slug)
+        depth, external, pseudo = experiment.depth, experiment.data.external, experiment.data.pseudo
+        slugs = (depth and depth.weights, external and external.dataset, pseudo and pseudo.dataset)
+        assert training_card.datasets == tuple(slug for slug in (experiment.encoder.weights, *slugs) if slug)
         parts = training_card.parameters["PARTS"]
         assert training_card.parameters == {"EXPERIMENT": name, "SOURCE_SHA256": "", "PARTS": parts}
         assert inference_card.datasets == tuple(inference_card.parameters["BUNDLES"]) == (bundle_slug(name),)

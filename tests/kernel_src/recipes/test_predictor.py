@@ -60,7 +60,6 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({**FROZEN, "depth": DEPTH}, "frozen features have no depth branch"),
     ({**FROZEN, "encoder.freeze": FirstGroups(1)}, "encoder.freeze has no meaning"),
     ({**FROZEN, "pictures.parts": HALVES, "pictures.join": Mean()}, r"pictures.join must be SideBySide\(\)"),
-    ({**FROZEN, "pictures.crop_bottom": 0.1}, "pictures.crop_bottom is for networks that are trained"),
     ({**FROZEN, "optimizer.lr": 1.0, "keep": "EMA"}, "nothing is trained: optimizer, keep would have no effect"),
     ({"augment.mix": TokenMix()}, r"augment.mix=TokenMix\(\) mixes patches: head must be a DenseHead\(\)"),
     ({"depth": DEPTH, "augment.mix": CutMix()}, "depth goes without augment.mix, rescale and crop"),
