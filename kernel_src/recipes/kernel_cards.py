@@ -14,7 +14,7 @@ from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.weight_sources import kaggle_models
 
 PREFIX = "i2b"  # opens every slug of this kit on Kaggle
-KERNELS = ("train", "infer")
+KERNELS = ("train", "features", "infer")
 # Optional parts beyond those that an experiment or ensemble needs, by kernel, e.g. {("v7", "infer"): ("refinement",)}.
 EXTRA_PARTS: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -66,9 +66,20 @@ def parts_of(name: str, kernel: str) -> tuple[str, ...]:
     Raises:
         ExperimentError: see `members_of`.
     """
-    needed = parts_to_train if kernel == "train" else parts_to_predict
+    needed = parts_to_predict if kernel == "infer" else parts_to_train
     parts = {part for member in members_of(name) for part in needed(member)}
     return tuple(sorted(parts.union(EXTRA_PARTS.get((name, kernel), ()))))
+
+
+def kernel_on_gpus(name: str) -> str:
+    """Name the kernel from whose run an experiment's bundle is made.
+
+    Frozen features are made on Kaggle's GPUs, the regressor is fitted on one's own machine.
+
+    Raises:
+        KeyError: there is no such experiment.
+    """
+    return "features" if EXPERIMENTS[name].is_frozen else "train"
 
 
 def kernels_of(name: str) -> tuple[str, ...]:
@@ -80,8 +91,7 @@ def kernels_of(name: str) -> tuple[str, ...]:
     if name in ENSEMBLES:
         return ("infer",)
     if name in EXPERIMENTS:
-        # Frozen features are made and fitted on one's own machine.
-        return ("infer",) if EXPERIMENTS[name].is_frozen else KERNELS
+        return (kernel_on_gpus(name), "infer")
     raise KeyError(f"{name!r} is not one of {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
 
 

@@ -41,6 +41,11 @@ class WeightSource:
 
 
 # %%
+DINOV3_LICENCE = "dinov3-license"  # as the hub and timm call Meta's DINOv3 License
+DINOV3_NOTE = (
+    "gated at facebook: accept Meta's DINOv3 License there before you download, and keep the dataset private; whoever "
+    "passes the weights on passes the licence on"
+)
 NONE_FOUND = "no public Kaggle handle with these weights was found"
 WEIGHT_SOURCES = (
     WeightSource(
@@ -108,6 +113,20 @@ WEIGHT_SOURCES = (
         hub="timm/eva02_large_patch14_448.mim_m38m_ft_in22k_in1k",
         licence="mit",
         note="seen on Kaggle: eva02-large-patch14-clip-336-merged2b, another network",
+    ),
+    WeightSource(
+        dataset="i2b-vit-huge-plus-patch16-dinov3",
+        serves=("vit_huge_plus_patch16_dinov3",),
+        hub="timm/vit_huge_plus_patch16_dinov3.lvd1689m",
+        licence=DINOV3_LICENCE,
+        note=DINOV3_NOTE,
+    ),
+    WeightSource(
+        dataset="i2b-vit-7b-patch16-dinov3",
+        serves=("vit_7b_patch16_dinov3",),
+        hub="timm/vit_7b_patch16_dinov3.lvd1689m",
+        licence=DINOV3_LICENCE,
+        note=DINOV3_NOTE,
     ),
     WeightSource(
         dataset="i2b-depth-anything-v2-small",

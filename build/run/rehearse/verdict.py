@@ -113,9 +113,9 @@ def judge(run: Run) -> Report:
 
 
 def is_training(notebook: Path) -> bool:
-    """Say whether a notebook trains: its main script is train.py, or its slug ends so."""
+    """Say whether a notebook leaves a run, not a submission: it was built from train.py or features.py."""
     main = script_of(notebook)
-    return (Path(main).stem if main else notebook.stem.rpartition("-")[2]) == "train"
+    return (Path(main).stem if main else notebook.stem.rpartition("-")[2]) in ("train", "features")
 
 
 def script_of(notebook: Path) -> str:
