@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constants import ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGETS, sample_id, split_sample_id
+from build.core.submission_file import split_sample_id
+from kernel_src.competition.constants import ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGETS, sample_id
 from kernel_src.competition.tables import read_long
 
 

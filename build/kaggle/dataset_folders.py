@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import file_entry, verify_manifest
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.secret_scan import WITHDRAW, find_secret, holds_secret, is_credential_file, is_credential_name
 from build.notebooks.builder import DATASETS_META, ROOT
@@ -20,7 +21,7 @@ from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE, OWNE
 from build.notebooks.seal import dump_metadata, read_object
 from build.run.mock import ARCHIVES, NOT_UPLOADED
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of, write_json
-from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, file_entry, verify_manifest
+from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError
 
 STAGING = Path("out", "push", "staging", "datasets")
 OWN_MANIFEST = "kit-manifest.json"  # for a folder whose own manifest is missing or something else

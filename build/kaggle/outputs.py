@@ -13,10 +13,10 @@ import zipfile
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.core.submission_file import read_rows, submission_problems
+from build.core.submission_file import read_rows, split_sample_id, submission_problems
 from build.core.untrusted import object_in, read_foreign_file, refuse_odd_file
 from build.run.rehearse.cures import cure_of_submission
-from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id, split_sample_id
+from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_file_name, read_bundle_json
 from kernel_src.runtime.untrusted import quoted

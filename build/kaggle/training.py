@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import missing_folds_text
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle
@@ -30,7 +31,7 @@ from kernel_src.competition.constants import SLUG, TRAIN_CSV
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically
-from kernel_src.runtime.manifest import MANIFEST_FILE, missing_folds_text, read_bundle_json
+from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 STEPS = 9
 FEATURES = Path("out", "features")  # <experiment>.npz

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+from build.core.bundle_files import verify_manifest
 from build.core.errors import UsageError
 from build.weights.conversion import WEIGHTS_FOLDER
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug
-from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, verify_manifest
+from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError
 from kernel_src.runtime.weight_sources import how_to_get
 
 BUNDLES = Path("out", "bundles")  # <experiment>/, by `make push-training` or `python -m build bundle`

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from build.core.bundle_files import missing_folds_text
 from build.core.errors import CheckFailed, Problem
 from build.core.pages import colour, find_loads, render, web_page
 from build.core.plots import dots, log_scale, plot
@@ -27,7 +28,6 @@ from kernel_src.competition.floors import score_caveat
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.spec import by_path
-from kernel_src.runtime.manifest import missing_folds_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

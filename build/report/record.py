@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from build.core.bundle_files import verify_manifest
 from build.core.errors import CheckFailed, UsageError
 from build.kaggle.weights import DEMO
 from build.report.places import (
@@ -29,7 +30,7 @@ from build.scores.warnings import find_warnings
 from kernel_src.competition.constants import IMAGE_COLUMN, TRAIN_CSV, TRAIN_FOLDER
 from kernel_src.competition.constraints import constrain
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
-from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, read_bundle_json, verify_manifest
+from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, read_bundle_json
 
 if TYPE_CHECKING:
     from build.report.diagnostics import Diagnostics

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import missing_folds_text
 from build.core.errors import UsageError
 from build.core.settings import apply_changes, find_experiment, parse_changes, parse_folds
 from build.run.datasets import match_datasets, needed_by
@@ -22,7 +23,6 @@ from build.run.session import LOG_FILE, RUNS, LocalRun, only_one, run_kernel
 from kernel_src.competition.constants import TRAIN_CSV
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.files import CONFIG_FILE, write_json
-from kernel_src.runtime.manifest import missing_folds_text
 
 CACHE_GB = 40.0
 CHECKPOINTS = "checkpoints"  # in the folder of a run, until it is finished

@@ -24,7 +24,7 @@ from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weight_row, weighted_r2
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.inference.blend import Stack, blend
+from kernel_src.inference.stacking import Stack
 
 OUTER_FOLDS, INNER_FOLDS = 10, 5
 RIDGE_PENALTIES = (1.0, 10.0, 100.0)  # times the variance of the models around their mean, times the images
@@ -98,7 +98,7 @@ def _same_for_all(row: np.ndarray) -> Stack:
 # %%
 def applied(stack: Stack, predictions: np.ndarray, constraint: str) -> np.ndarray:
     """Blend predictions (models, images, 5) to (images, 5) as the inference notebook does, the constraint last."""
-    return constrain(blend(list(predictions), [1.0] * len(predictions), stack), constraint)
+    return constrain(stack.blended(list(predictions)), constraint)
 
 
 def inner_scores(validation: Validation, rows: np.ndarray, constraint: str, seed: int = 0) -> dict[str, float]:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build.core.bundle_files import file_entry, missing_folds_text
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.scores.cross_validation import TRAIN_TABLES, cross_validation, is_frozen
+from build.weights.file_kinds import check_kind
 from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of, write_json, write_text
-from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry, missing_folds_text, read_bundle_json
+from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +118,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     for name in as_they_are:
         shutil.copyfile(run / name, draft / name)
     for name in [] if frozen else config["folds"]:
+        check_kind(run / name)
         tensors = {key: half_precision(key, tensor) for key, tensor in read_weights(run / name).items()}
         foreign += depth_problems(tensors, run / name)
         save_tensors(draft / name, tensors, {"experiment": config["experiment"]["name"]})
@@ -196,6 +199,7 @@ def _store_depth(config: dict[str, Any], run: Path, draft: Path) -> list[str]:
     if not config["experiment"].get("depth"):
         return []
     entry = config["depth"]
+    check_kind(run / entry["weights"])
     tensors = {key: half_precision(key, tensor) for key, tensor in read_weights(run / entry["weights"]).items()}
     # No notes: bundles of different experiments then hold the same bytes, and an ensemble sees that it is one model.
     save_tensors(draft / entry["weights"], tensors)

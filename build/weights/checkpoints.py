@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem
+from build.weights.file_kinds import kind_of_file
 
 if TYPE_CHECKING:
     import torch
@@ -53,9 +54,11 @@ def read_checkpoint(path: Path, part: str = "") -> Checkpoint:
             several sets of weights, or numbers that are not finite; one line says which.
     """
     from kernel_src.runtime.files import WeightsError
-    from kernel_src.runtime.weight_files import kind_of_file, odd_tensors, read_weights
+    from kernel_src.runtime.weight_files import odd_tensors, read_weights
 
     kind = kind_of_file(path)
+    if kind.key == "safetensors" and kind.cure:
+        raise _problem(path, f"cannot be read: it is {kind.what}", kind.cure)
     if kind.key == "safetensors":
         try:
             found: Any = read_weights(path)

@@ -44,9 +44,10 @@ def make_weights(slug: str, source: Path, out: Path | None = None, part: str = "
         UsageError: an unknown slug, or no weights where they should be.
         CheckFailed: the file holds no weights, or they do not fit the network.
     """
+    from build.core.bundle_files import file_entry
     from build.notebooks.metadata import dataset_metadata
     from kernel_src.runtime.files import BUNDLE_FORMAT, WeightsError, sha256_of, write_json
-    from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry
+    from kernel_src.runtime.manifest import MANIFEST_FILE
 
     if slug not in SOURCE_OF:
         raise UsageError(f"no weights are called {slug!r}; there are {', '.join(SOURCE_OF)}")

@@ -141,9 +141,10 @@ def _pack(found: Mapping[str, Path], folder: Path) -> list[str]:
 
 
 def _describe(slug: str, folder: Path, files: list[str]) -> None:
+    from build.core.bundle_files import file_entry
     from build.notebooks.metadata import dataset_metadata
     from kernel_src.runtime.files import BUNDLE_FORMAT, write_json
-    from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry
+    from kernel_src.runtime.manifest import MANIFEST_FILE
 
     write_json(folder / "dataset-metadata.json", dataset_metadata(slug))
     entries = {name: file_entry(folder / name) for name in files}

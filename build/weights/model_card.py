@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import missing_folds_text
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE
 from build.scores.cross_validation import CrossValidation, is_competitions_own, is_frozen
 from build.scores.reference_points import REFERENCE_POINTS
 from kernel_src.competition import constants
-from kernel_src.runtime.manifest import missing_folds_text
 from kernel_src.runtime.weight_sources import SOURCE_OF
 
 CARD_FILE = "README.md"

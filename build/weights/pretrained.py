@@ -28,10 +28,11 @@ def lite0_dataset(folder: Path) -> Path:
     Raises:
         CheckFailed: the package is not installed, or its file is not the pinned one.
     """
+    from build.core.bundle_files import file_entry, verify_manifest
     from build.notebooks.metadata import dataset_metadata
     from kernel_src.models.starting_weights import STARTING_WEIGHTS_FILE
     from kernel_src.runtime.files import BUNDLE_FORMAT
-    from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, file_entry, verify_manifest
+    from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError
 
     try:
         made_from = verify_manifest(folder).get("converted_from")

@@ -136,7 +136,6 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
     from kernel_src.bundle.bundle_prediction import load_bundles, predict_bundles
     from kernel_src.competition.constraints import constrain
     from kernel_src.data.images import ImageError
-    from kernel_src.inference.blend import blend
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.files import WeightsError
 
@@ -145,8 +144,8 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
         by_bundle = predict_bundles(bundles, paths, device=check_device(), batch_size=BATCH_SIZE)
     except (BundleError, WeightsError, ImageError, FloatingPointError) as error:
         raise CheckFailed([Problem(what=str(error))]) from None
-    equal, constraint = [1.0] * len(bundles), bundles[0].experiment.predict.constraint
-    grams = [constrain(blend(of_one_fold, equal), constraint) for of_one_fold in zip(*by_bundle, strict=True)]
+    constraint = bundles[0].experiment.predict.constraint
+    grams = [constrain(np.mean(of_one_fold, axis=0), constraint) for of_one_fold in zip(*by_bundle, strict=True)]
     origins = [
         {"experiment": one.experiment.name, "source_sha256": one.source_sha256, "oof_r2": one.oof_r2} for one in bundles
     ]

@@ -17,7 +17,7 @@ from kernel_src.data.images import Framing, largest_px, picture_tensor, read_rgb
 from kernel_src.models.full_pass import batch_loader, predict_members
 from kernel_src.models.half_precision import keep_in_half
 from kernel_src.runtime.device import DeviceReport
-from kernel_src.runtime.manifest import verify_manifest
+from kernel_src.runtime.manifest import damage, damaged_files, read_manifest
 
 
 class PhotographFiles(Dataset[tuple[torch.Tensor, ...]]):
@@ -73,7 +73,10 @@ def load_bundle(folder: Path, depth_models: dict[str, nn.Module] | None = None) 
             notebook.
         WeightsError: the weights do not fit the model that the config describes.
     """
-    return load_recipe(read_recipe(folder, verify_manifest(folder)), depth_models)
+    manifest = read_manifest(folder)
+    if damaged := damaged_files(folder, manifest):
+        raise damage(folder, damaged)
+    return load_recipe(read_recipe(folder, manifest), depth_models)
 
 
 def load_bundles(folders: Iterable[Path]) -> list[Bundle]:

@@ -1,7 +1,7 @@
 """## The bundle of weights
 
-Read side: verify the manifest, rebuild the model from the config, load every fold strictly. A key that is missing stays
-random without an error in a lenient loader, and nobody learns of it. The frozen depth model lies in the bundle once,
+Read side: verify the manifest, rebuild the model from the config, load every fold strictly. A key that is missing would
+stay random without an error in a lenient loader. The frozen depth model lies in the bundle once,
 beside the folds that share it.
 """
 
@@ -20,10 +20,11 @@ from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import views_from_json
 from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
-from kernel_src.recipes.parts import held_parts, optional_part, parts_to_predict, require_parts
+from kernel_src.recipes.parts import parts_to_predict
 from kernel_src.recipes.predictor import Predictor, predictor_from_json
-from kernel_src.runtime.files import CONFIG_FILE
+from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
+from kernel_src.runtime.parts import held_parts, optional_part, require_parts
 from kernel_src.runtime.untrusted import checked_text, quoted
 
 DEPTH_ENTRIES = ("weights", "config", "sha256")  # of the config's "depth": two file names, and the hash of the weights
@@ -80,10 +81,15 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
 
     Raises:
         BundleError: config or manifest lack an entry, contradict each other, or are newer than this notebook; the
-            experiment is not one that this notebook knows, or needs a part that it lacks; or the frozen backbone is not
+            experiment has fields that this notebook lacks, or needs a part that it lacks; or the frozen backbone is not
             attached, or is another.
     """
     config = read_bundle_json(folder, CONFIG_FILE)
+    if config["format"] < BUNDLE_FORMAT:
+        raise BundleError(
+            f"{folder / CONFIG_FILE} has format {config['format']}, of an older kit: its experiment is written down in "
+            "other fields. Train again, or infer with the notebook of the kit that made the bundle"
+        )
     lacking = [key for key in ("experiment", "preprocessing", "views", "folds", "oof") if not config.get(key)]
     lacking += ["oof.r2"] if config.get("oof") and "r2" not in config["oof"] else []
     lacking += [key for key in ("source_sha256",) if not manifest.get(key)]
@@ -120,7 +126,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
 
 
 def check_backbone(name: str) -> None:
-    """Refuse a backbone that this timm does not know; nothing is built.
+    """Refuse a backbone that this timm does not have; nothing is built.
 
     Raises:
         ValueError: no network has the name, or the network no such weights after the point.
@@ -159,11 +165,8 @@ def _three_numbers(values: Any) -> tuple[float, float, float]:
 def framings_of(experiment: Predictor, preprocessing: Preprocessing) -> tuple[Framing, ...]:
     """Return the pictures that a network sees of a photograph: one, or for frozen features each part at each scale."""
     if not experiment.is_frozen:
-        return (preprocessing.framing(experiment.pictures.canvas_px),)
-    pictures = experiment.pictures
-    return tuple(
-        preprocessing.framing(size)._replace(part=part) for size in pictures.sizes_px for part in pictures.parts
-    )
+        return (preprocessing.canvas_framing(experiment.pictures),)
+    return preprocessing.part_framings(experiment.pictures)
 
 
 # %%
@@ -174,7 +177,7 @@ def load_recipe(
 ) -> Bundle:
     """Load a bundle's weights, of all folds or of some of them, strictly.
 
-    `depth_models` holds by sha256 those that are loaded already, and takes up the one of this bundle.
+    `depth_models` holds by sha256 those that are loaded already; the one of this bundle is added.
 
     Raises:
         WeightsError: the weights do not fit the model that the config describes.
@@ -215,7 +218,7 @@ def _depth_entry(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def member_of(bundle: Bundle, framings: Sequence[Framing]) -> Member:
-    """Say how a bundle looks at a batch in the given framings: its own framings, preprocessing, views and depth."""
+    """Describe how a bundle sees a batch in the given framings: its own framings, preprocessing, views and depth."""
     experiment = bundle.experiment
     return Member(
         models=bundle.models,

@@ -12,17 +12,17 @@ from kernel_src.data.images import Framing
 from kernel_src.models.frozen_features import load_frozen_features, regressor_head
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.regressor import load_regressor
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError, config_entry
+from kernel_src.runtime.parts import OptionalPart
 from kernel_src.runtime.weight_sources import find_weights
 
 BACKBONE_ENTRIES = ("dataset", "sha256")  # of the config's "backbone", where nothing is fine-tuned
 
 
 def frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Find the weights of the frozen backbone among what is attached, and make sure that they are the ones.
+    """Find the weights of the frozen backbone among what is attached, and make sure that they are the right ones.
 
     Raises:
         BundleError: the config does not say which, they are not attached, or others are.
@@ -55,7 +55,7 @@ def frozen_nets(
 
 
 def frozen_line(recipe: Any, share: float) -> str:
-    """Say in a line what a BundleRecipe of frozen features is."""
+    """Describe a BundleRecipe of frozen features in a line."""
     experiment = recipe.experiment
     pictures = ", ".join(f"{one.part} {one.height_px}x{one.width_px}" for one in recipe.framings)
     return (

@@ -1,6 +1,6 @@
 """## Floors
 
-What no photograph is needed for. A model below these has learnt nothing, however good its number sounds.
+What no photograph is needed for. A model below these has learnt nothing, however good its score looks.
 """
 
 import numpy as np

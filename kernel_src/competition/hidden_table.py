@@ -31,7 +31,7 @@ class HiddenTest(NamedTuple):
 
     sample_ids: tuple[str, ...]  # each once, in the order of the table
     photographs: dict[str, Path]  # image id → its file, in the order in which the table first names it
-    unknown: tuple[str, ...]  # of the sample ids: their target is none that we know
+    unknown: tuple[str, ...]  # of the sample ids: their target is not one of the competition's
 
 
 def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
@@ -119,7 +119,7 @@ def save_predictions(
     """Write a complete submission, atomically.
 
     `grams` (images, 5) belongs to the first of the test's photographs, in their order; the others get `means`, grams by
-    target, and a target that nobody knows the mean over all of them: never a silent zero.
+    target, and an unknown target the mean over all of them: never a silent zero.
 
     Raises:
         OSError: the disk is full or not writable; the submission is then as it was.

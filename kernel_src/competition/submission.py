@@ -1,28 +1,23 @@
 """## The submission
 
-One writer and one validator, standard library only: the fallback of the first second, the final answer and the
-rehearsal on your own machine all go through them.
+Written whole or not at all, and read back in the end. Standard library only, since the
+first submission is written before anything else is imported.
 """
 
 import csv
-import io
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kernel_src.competition.constants import (
     ID_COLUMN,
+    ID_SEPARATOR,
     IDENTITIES,
     IDENTITY_TOLERANCE_G,
     TARGET_COLUMN,
-    TARGETS,
-    split_sample_id,
+    sample_id,
 )
 from kernel_src.runtime.files import write_text
-from kernel_src.runtime.untrusted import quoted
-
-MOST_LINES = 20  # of a list of problems
 
 
 def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -54,81 +49,22 @@ def write_submission(path: Path, sample_ids: list[str], grams_of: Mapping[str, f
     write_text(path, "\n".join(lines) + "\n")
 
 
-# %%
-def rows_of(text: str) -> list[list[str]]:
-    """Split a submission into its rows, heading included.
+def check_submission(path: Path, sample_ids: Sequence[str]) -> None:
+    """Read a submission back, as it lies on the disk.
 
     Raises:
-        ValueError: it is not a CSV; the message has nothing of its content.
+        ValueError: it does not hold each of `sample_ids` once, in their order; or grams are negative or not finite, or
+            break an identity.
     """
-    try:
-        return list(csv.reader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise ValueError(f"is not a CSV: {error}") from None
-
-
-def row_problems(path: Path, rows: list[list[str]], expected_ids: list[str]) -> list[str]:
-    """Say everything that is wrong with the rows of a submission, nothing if it may be submitted.
-
-    `expected_ids` are the `sample_id`s of the sample submission (or of test.csv); their order does not matter.
-    """
-    if not rows or rows[0] != [ID_COLUMN, TARGET_COLUMN]:
-        found = _shown(",".join(rows[0])) if rows else "none"
-        return [f"{path}: the columns must be {ID_COLUMN},{TARGET_COLUMN}, not {found}"]
-    problems = [
-        f"{path}:{line}: a row needs two fields, it has {len(row)}" for line, row in enumerate(rows, 1) if len(row) != 2
-    ]
-    lines = [(line, row[0], row[1]) for line, row in enumerate(rows, 1) if line > 1 and len(row) == 2]
-    problems += _id_problems([name for _, name, _ in lines], expected_ids)
-    grams: dict[str, float] = {}
-    for line, name, text in lines:
-        try:
-            # Python reads 1_0 as ten; whoever scores the file does not.
-            grams[name] = float(text.replace("_", "?"))
-        except ValueError:
-            problems.append(f"{path}:{line}: {_shown(name)} is {quoted(text)}, not a number")
-    problems += _some([name for name, value in grams.items() if not math.isfinite(value)], "not finite (NaN or inf)")
-    problems += _some([name for name, value in grams.items() if value < 0], "negative: grams cannot be")
-    problems += _identity_problems(grams)
-    left = len(problems) - MOST_LINES
-    return problems if left <= 1 else [*problems[:MOST_LINES], f"{path}: {left} more problems of these kinds"]
-
-
-def _some(names: list[str], what: str) -> list[str]:
-    """Fold a list of offending rows into one line that still names a few."""
-    few = ", ".join(map(_shown, names[:3]))
-    return [f"{len(names)} rows {what}: {few}{' …' if len(names) > 3 else ''}"] if names else []
-
-
-def _shown(text: str) -> str:
-    """Return a text from the file as it stands, unless it is long or would not print as it stands."""
-    return text if text.isprintable() and len(text) <= 80 else quoted(text)
-
-
-def _id_problems(names: list[str], expected_ids: list[str]) -> list[str]:
-    expected = set(expected_ids)
-    problems = _some([name for name, n in Counter(names).items() if n > 1], "appear more than once")
-    problems += _some(sorted(expected - set(names)), "of the sample submission are missing")
-    return problems + _some(sorted(set(names) - expected), "are not in the sample submission")
-
-
-def _identity_problems(grams: Mapping[str, float]) -> list[str]:
-    """Check the sums of `IDENTITIES` for every image of which all five targets are finite."""
-    images: dict[str, dict[str, float]] = {}
+    columns, rows = read_named_rows(path)
+    if columns != [ID_COLUMN, TARGET_COLUMN] or [row[ID_COLUMN] for row in rows] != list(sample_ids):
+        raise ValueError(f"{path} does not hold the rows of the test, each once and in their order")
+    grams = {row[ID_COLUMN]: float(row[TARGET_COLUMN]) for row in rows}
+    wrong = [f"{name} is {value}" for name, value in grams.items() if not 0 <= value < math.inf]
     for name, value in grams.items():
-        try:
-            image_id, target = split_sample_id(name)
-        except ValueError:
-            continue  # already reported: it is not in the sample submission
-        images.setdefault(image_id, {})[target] = value
-    problems = []
-    for total, parts in IDENTITIES.items():
-        wrong = [
-            image_id
-            for image_id, of in images.items()
-            if len(of) == len(TARGETS)
-            and all(map(math.isfinite, of.values()))
-            and abs(of[total] - sum(of[part] for part in parts)) > IDENTITY_TOLERANCE_G
-        ]
-        problems += _some(wrong, f"break {total} = {' + '.join(parts)}")
-    return problems
+        image_id, _, target = name.rpartition(ID_SEPARATOR)
+        parts = [grams.get(sample_id(image_id, part), math.nan) for part in IDENTITIES.get(target, ())]
+        if parts and abs(value - sum(parts)) > IDENTITY_TOLERANCE_G:  # false where a part is not in the test
+            wrong.append(f"{name} is not the sum of {' and '.join(IDENTITIES[target])}")
+    if wrong:
+        raise ValueError(f"{path} cannot be submitted, {len(wrong)} rows are wrong: {', '.join(wrong[:3])}")

@@ -51,7 +51,7 @@ def read_train(path: Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a column or a target is missing, doubled, not finite or negative, the message names the image; or
-            which photographs were taken on one visit cannot be told.
+            it is not clear which photographs were taken on one visit.
     """
     long = read_long(path, [ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGET_COLUMN, STATE_COLUMN, DATE_COLUMN])
     if (doubled := long.duplicated(["image_id", NAME_COLUMN])).any():
@@ -71,7 +71,7 @@ def read_train(path: Path) -> pd.DataFrame:
 
 # %%
 def group_labels(train: pd.DataFrame) -> np.ndarray:
-    """Name the visit of each image, State and Sampling_Date: its photographs never part."""
+    """Name the visit of each image, State and Sampling_Date: its photographs stay together."""
     return (train[STATE_COLUMN].astype(str) + " " + train[DATE_COLUMN].astype(str)).to_numpy(str)
 
 

@@ -1,8 +1,8 @@
 """## Visits
 
-State and Sampling_Date say which photographs were taken on one visit, and so must never part. A stray blank or a second
-way to write a date would make two visits of one, and no score would tell: what means the same is written in one way,
-and what can be read in two ways, or is missing, is refused.
+State and Sampling_Date say which photographs were taken on one visit, and so must stay together. A stray blank or a
+second way to write a date would make two visits of one, and no score would show it: what means the same is written in
+one way, and what can be read in two ways, or is missing, is refused.
 """
 
 import re
@@ -110,7 +110,7 @@ def _seen(value: object) -> str:
 
 # %%
 def _plain_values(column: pd.Series, where: str) -> list[str]:
-    """Return the values without what nobody sees: stray blanks, zero-width and control characters.
+    """Return the values without invisible text: stray blanks, zero-width and control characters.
 
     Raises:
         ValueError: some are missing.
@@ -121,7 +121,7 @@ def _plain_values(column: pd.Series, where: str) -> list[str]:
     if any(missing):
         raise ValueError(
             f"{where}: {column.name} is missing in {sum(missing)} of {len(column)} rows, the first is row "
-            f"{missing.index(True) + 1}: which photographs belong to one visit cannot be told; fill it in"
+            f"{missing.index(True) + 1}: it shows which photographs belong to one visit; fill it in"
         )
     return texts
 
@@ -146,7 +146,7 @@ def _refuse_mixed_zones(texts: Sequence[str], where: str) -> None:
 
 
 def _day_comes_first(texts: Sequence[str], where: str) -> bool:
-    """Tell whether 4/9/2015 is the 4th of September here, by the dates that can be read in one way only.
+    """Return whether 4/9/2015 is the 4th of September here, by the dates that can be read in one way only.
 
     Raises:
         ValueError: they say both, or nothing.
@@ -169,7 +169,7 @@ def _day_comes_first(texts: Sequence[str], where: str) -> bool:
 
 
 def _date_of(text: str, day_first: bool) -> date | None:
-    """Read one date; None for what is none."""
+    """Read one date; None for what is not a date."""
     if match := _YEAR_FIRST.fullmatch(text):
         year, month, day = match[1] or match[6], match[3] or match[7], match[4] or match[8]
     elif match := _YEAR_LAST.fullmatch(text):

@@ -1,6 +1,6 @@
 """## Where the folds agree
 
-What all folds say alike about a photograph is more often right.
+Where the folds predict alike for a photograph, they are more often right.
 """
 
 import numpy as np

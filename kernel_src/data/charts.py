@@ -1,6 +1,6 @@
 """## Pictures to look at
 
-A score says how well; these say what went wrong.
+A score is one number; these show where it comes from.
 """
 
 from collections.abc import Sequence

@@ -48,8 +48,8 @@ def decoded_photographs(
     """Decode every photograph once, resized, and return them as (images, height, width, 3) uint8 on disk.
 
     The array is memory-mapped: every fold, epoch and worker shares it, and it does not count as memory. Its name
-    carries what it was made from, so that another framing or another set of files is decoded anew. `usual` tells for
-    each whether it must be like the competition's.
+    carries what it was made from, so that another framing or another set of files is decoded anew. `usual` is true
+    for each that must be like the competition's.
 
     Raises:
         ImageError: a photograph cannot be read, or one that must be usual is not; all of those are named.

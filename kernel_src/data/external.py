@@ -1,7 +1,7 @@
 """## External data
 
-Other people's pastures, weighed in other columns. The reader brings them to our table, our grams and our quadrat, and
-counts every row that it leaves out. Such rows may teach, never judge: no fold validates on them.
+Other people's pastures, weighed in other columns. They are converted to our table, our grams and our quadrat, and every
+row that is left out is counted. Such rows are only trained on: no fold validates on them.
 """
 
 import os
@@ -28,8 +28,8 @@ from kernel_src.data.external_table import (
 from kernel_src.data.packed_photographs import packs_in, unpack_photographs
 from kernel_src.data.training_rows import EXTERNAL_COLUMN, training_only
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.mounts import find_dataset
+from kernel_src.runtime.parts import OptionalPart
 
 # How far a total may lie from the sum of its parts, in grams of the source: four weights rounded to 0.1 g stay below.
 TOTAL_TOLERANCE_G = 0.5
@@ -199,7 +199,7 @@ def _refuse_one_file_for_two(path: Path, names: Sequence[str]) -> None:
 
 
 def _image_fault(path: Path, folder: Path) -> str:
-    """Say why a photograph cannot be used, or nothing."""
+    """Return why a photograph cannot be used; empty if it can."""
     if not path.is_relative_to(folder) or not path.is_file():
         return "missing image"
     data = np.fromfile(path, np.uint8)
@@ -211,11 +211,11 @@ def _image_fault(path: Path, folder: Path) -> str:
 
 # %%
 def _grams_with_faults(weights: pd.DataFrame, table: ExternalTable) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Add the weights up to our targets, and say of each row what is the matter with it.
+    """Add the weights up to our targets, and name what is wrong with each row.
 
-    A total that was weighed is kept as given, also where it is more than its parts: something was not sorted. It is
-    not believed where it is less than they are, nor is an empty part believed to be 0 g where the total says that
-    something was there. An empty total is the sum of its parts, never 0.
+    A total that was weighed is kept as given, also where it is more than its parts: something was not sorted. A total
+    below its parts is a fault, and so is an empty part where the total holds more than the others. An empty total is
+    the sum of its parts, never 0.
 
     Returns the five targets, `excess_g` (all in grams of the source) and `fault`; and what was done in which row.
     """
@@ -251,7 +251,7 @@ def _grams_with_faults(weights: pd.DataFrame, table: ExternalTable) -> tuple[pd.
 
 
 def _mark_duplicates(wide: pd.DataFrame, fault: pd.Series) -> None:
-    """Leave out what repeats an image; where the weights differ nobody knows which are right, and none is kept."""
+    """Leave out what repeats an image; where the weights differ, it is not clear which are right, and none is kept."""
     sound = wide[fault == ""]
     by_image = sound.groupby("image_id")[list(TARGETS)]
     contradicting = (by_image.transform("nunique") > 1).any(axis=1)
@@ -340,7 +340,7 @@ def join_external(train: pd.DataFrame, external: pd.DataFrame) -> pd.DataFrame:
 
     The contract: rows with `external` are trained on in every fold and validated in none, neither for the score nor
     for early stopping. Only the others may go to `fold_numbers`; `folds_with_external` puts the numbers in place.
-    What is known of one group is then never on both sides, because no group is external and the competition's at once.
+    One group is then never on both sides, because no group is external and the competition's at once.
 
     Raises:
         ValueError: an image or a group (State and Sampling_Date) is on both sides.
@@ -358,7 +358,7 @@ def join_external(train: pd.DataFrame, external: pd.DataFrame) -> pd.DataFrame:
 
 
 class ExternalParts(OptionalPart):
-    """What a training with external data asks for."""
+    """What a training with external data needs."""
 
     part = "external"
     find_external = staticmethod(find_external)

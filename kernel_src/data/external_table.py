@@ -24,7 +24,7 @@ class ExternalTable:
     `image` and the texts in `metadata` are templates: `{column}` stands for what the row has in that column.
 
     Raises:
-        ValueError: a target or a metadata column is not described, or a field makes no sense.
+        ValueError: a target or a metadata column is not described, or a field is invalid.
     """
 
     name: str  # begins every image id: lower case, so that it cannot be one of the competition's (ID…)

@@ -26,11 +26,11 @@ def packs_in(folder: Path) -> list[Path]:
 def unpack_photographs(packs: Sequence[Path]) -> Path:
     """Write the packed photographs out below the scratch folder and return where; what is there already is taken.
 
-    Several processes may ask at once: each writes its own draft, and the first to finish gives it the name.
+    Several processes may do so at once: each writes its own draft, and the first to finish renames it.
 
     Raises:
         ValueError: a name leads out of the folder, or something in there is not the bytes of a file.
-        WeightsError: a pack is not what its name says.
+        WeightsError: a pack is not a file of tensors.
     """
     stamps = [(str(pack.resolve()), pack.stat().st_size, pack.stat().st_mtime_ns) for pack in packs]
     key = hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]

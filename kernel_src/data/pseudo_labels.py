@@ -1,9 +1,9 @@
 """## Pseudo-labels
 
-Photographs that nobody weighed, with what a first training predicted for them, as extra rows of a second. One rule
-keeps the score honest: what a row teaches fold k was predicted by the first training's fold k, which has not seen the
-rows that fold k validates on. A blend of all folds has seen them, so it would carry their weights over; it is refused,
-and so is a table made with another division into folds.
+Photographs without weights, with what a first training predicted for them, as extra rows of a second. One rule
+keeps the score honest: the label on which fold k trains was predicted by the first training's fold k, which has not
+seen the rows that fold k validates on. A blend of all folds has seen them, so it would carry their weights over; it is
+refused, and so is a table made with another division into folds.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ import pandas as pd
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.training_rows import EXTERNAL_COLUMN
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.csv_table import read_csv
 from kernel_src.runtime.mounts import find_dataset
+from kernel_src.runtime.parts import OptionalPart
 from kernel_src.runtime.untrusted import quoted
 
 PSEUDO_LABELS_FILE = "pseudo_labels.csv"
@@ -62,10 +62,10 @@ def read_pseudo_labels(path: Path, share: float = CONFIDENT_SHARE) -> pd.DataFra
 
 
 def confident(table: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Keep the images whose spread lies at or below the quantile `share`; all where the table tells no spread.
+    """Keep the images whose spread lies at or below the quantile `share`; all where the table has no spread.
 
-    The spread is known only to all folds together, so *which* rows are kept depends a little on every label; what they
-    teach does not.
+    The spread comes from all folds together, so *which* rows are kept depends a little on every label; their own labels
+    do not.
     """
     if SPREAD_COLUMN not in table:
         return table
@@ -92,7 +92,7 @@ def check_pseudo_labels(
     if "image_id" in table and (known := sorted(set(table["image_id"]) & set(labelled_ids))):
         faults.append(f"{len(known)} images have weights already, e.g. {known[0]}")
     if "fold" in table and (untaught := sorted(set(folds) - set(table["fold"]))):
-        faults.append(f"fold {', '.join(map(str, untaught))} has predicted nothing in it, and may use no other's words")
+        faults.append(f"fold {', '.join(map(str, untaught))} has predicted nothing in it")
     if not faults and table.duplicated(["image_id", "fold"]).any():
         faults.append("an image has two predictions of one fold")
     if not faults and not np.isfinite(table[list(TARGETS)].to_numpy(float)).all():
@@ -131,7 +131,7 @@ def with_pseudo_labels(
 
 
 class PseudoLabelParts(OptionalPart):
-    """What a training with pseudo-labels asks for."""
+    """What a training with pseudo-labels needs."""
 
     part = "pseudo_labels"
     find_pseudo_labels = staticmethod(find_pseudo_labels)

@@ -1,6 +1,6 @@
 """## Charts of a score
 
-A score says how well; these say where it was lost.
+A score is one number; these show where it was lost.
 """
 
 import matplotlib.pyplot as plt

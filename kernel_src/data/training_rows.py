@@ -1,4 +1,4 @@
-"""## Rows that only teach
+"""## Rows for training only
 
 External and pseudo-labelled rows stand behind the competition's in one table. They train in every fold and are
 validated in none.
@@ -7,12 +7,12 @@ validated in none.
 import numpy as np
 import pandas as pd
 
-EXTERNAL_COLUMN = "external"  # True: this row trains and is never validated
+EXTERNAL_COLUMN = "external"  # True: this row is trained on and never validated
 NEVER_VALIDATED = -1  # in an array of fold numbers
 
 
 def training_only(train: pd.DataFrame) -> np.ndarray:
-    """Say which rows may train but never validate, (images,) of bool; none where there is no external data."""
+    """Return which rows are for training only, (images,) of bool; none where there is no external data."""
     if EXTERNAL_COLUMN not in train:
         return np.zeros(len(train), bool)
     return train[EXTERNAL_COLUMN].to_numpy(bool)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from kernel_src.bundle.bundles import BundleRecipe, read_recipe
 from kernel_src.inference.fallback import Attached
-from kernel_src.recipes.parts import optional_part
 from kernel_src.recipes.predictor import Predict
 from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError
+from kernel_src.runtime.parts import optional_part
 
 
 def read_recipes(attached: Sequence[Attached], log: FaultLog) -> list[BundleRecipe | None]:

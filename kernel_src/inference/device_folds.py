@@ -2,8 +2,8 @@
 
 Every fold that fits beside the others stays on the device, the most valuable first. One that does not is loaded anew
 whenever it is needed, into the place of the least valuable one: its file is read again, from the page cache if that has
-room, so that host memory never holds the weights a second time, however many devices there are. Whatever goes wrong
-while a fold is loaded costs this fold and no other.
+room, so that host memory never holds the weights a second time, however many devices there are. An error while a
+fold is loaded costs this fold only.
 """
 
 import gc
@@ -37,10 +37,10 @@ Place = tuple[int, int]  # bundle, fold
 
 
 class CannotLoad(Exception):
-    """A fold cannot be loaded; the message says why."""
+    """A fold cannot be loaded, with the reason."""
 
     def __init__(self, bundle: int, fold: int, why: str) -> None:
-        """Say which; the fold may be WHOLE_BUNDLE."""
+        """Name the fold, which may be WHOLE_BUNDLE."""
         super().__init__(why)
         self.bundle, self.fold, self.why = bundle, fold, why
 
@@ -71,23 +71,20 @@ class DeviceFolds:
         self._is_full: set[int] = set()  # bundles of which another fold found no room
 
     def load_all(self, not_yet: Sequence[Place]) -> list[CannotLoad]:
-        """Load what fits, but for those `not_yet` wanted; return what cannot be loaded at all."""
+        """Load what fits, but for those in `not_yet`; return what cannot be loaded at all."""
         broken: dict[Place, CannotLoad] = {}
         for place in self.order:
             if place in not_yet:
                 continue
-            if self._on_device and not self._has_room(place):
-                self.streamed.add(place)
-                continue
             try:
-                self._bring(place, only_beside=bool(self._on_device))
+                self._load_fold(place, only_beside=bool(self._on_device))
             except CannotLoad as error:
                 broken[error.bundle, error.fold] = error
         self.streamed -= set(self._failed)
         return list(broken.values())
 
-    def want(self, bundle: int, fold: int) -> bool:
-        """Make sure that a fold is on the device; tell whether it had to be loaded.
+    def ensure_loaded(self, bundle: int, fold: int) -> bool:
+        """Make sure that a fold is on the device; return whether it had to be loaded.
 
         Raises:
             CannotLoad: it cannot be, not even alone.
@@ -97,10 +94,10 @@ class DeviceFolds:
             return False
         if place in self._failed:
             raise self._failed[place]
-        self._bring(place, only_beside=False)
+        self._load_fold(place, only_beside=False)
         return True
 
-    def give_way(self, keep: Place) -> bool:
+    def evict_one(self, keep: Place) -> bool:
         """Take the least valuable fold but `keep` off the device; false where there is no other."""
         if not self.has_others(keep):
             return False
@@ -109,15 +106,11 @@ class DeviceFolds:
         return True
 
     def has_others(self, keep: Place) -> bool:
-        """Tell whether another fold is on the device."""
+        """Return whether another fold is on the device."""
         return bool(self._on_device - {keep})
 
-    def net(self, bundle: int, fold: int) -> GramsNet:
-        """Return a fold that is on the device."""
-        return self._nets[bundle][fold]
-
     def compute_in_full(self, bundle: int, fold: int) -> bool:
-        """From now on compute a fold in fp32, and keep its weights so; false where not even others' places suffice."""
+        """From now on compute a fold in fp32, and keep its weights so; false where memory is short even alone."""
         place, net = (bundle, fold), self._nets[bundle][fold]
         self._in_full.add(place)
         while True:
@@ -128,14 +121,14 @@ class DeviceFolds:
                 if not is_out_of_memory(error):
                     raise
             self._tidy()
-            if not self.give_way(keep=place):
+            if not self.evict_one(keep=place):
                 self._in_full.discard(place)
                 self._fit_precision(place, net)
                 return False
 
     # Loading
 
-    def _bring(self, place: Place, only_beside: bool) -> None:
+    def _load_fold(self, place: Place, only_beside: bool) -> None:
         """Load a fold; `only_beside` others, which all stay, or else it is left to be streamed."""
         self.announce(*place)
         # Outside inference mode: what is made in it can never be written to again outside.
@@ -155,7 +148,7 @@ class DeviceFolds:
                     return
             if not (why := self._load_beside(place)):  # what did not fit before may fit now that all is tidied up
                 return
-        raise self._fails(place, f"fold {place[1]} finds no room on the device, not even alone: {why}")
+        raise self._failure_of(place, f"fold {place[1]} finds no room on the device, not even alone: {why}")
 
     def _has_room(self, place: Place) -> bool:
         if not self._on_device:
@@ -186,7 +179,7 @@ class DeviceFolds:
         try:
             recipe = self._open(bundle)
         except LOADING_ERRORS as error:
-            why, whole, is_memory = _said(error), True, is_out_of_memory(error)
+            why, whole, is_memory = _error_text(error), True, is_out_of_memory(error)
         else:
             try:
                 (net,) = load_recipe(recipe, self._depths, folds=[fold]).models
@@ -195,12 +188,12 @@ class DeviceFolds:
                 self._put(place, net.to(self.device).to(memory_format=torch.channels_last).eval())
                 return ""
             except LOADING_ERRORS as error:
-                why, whole, is_memory = _said(error), False, is_out_of_memory(error)
+                why, whole, is_memory = _error_text(error), False, is_out_of_memory(error)
         self._tidy()  # outside the handlers, which would keep what has been allocated
         if is_memory:
             return why
-        self._make_sure_that_it_works()
-        raise self._fails((bundle, WHOLE_BUNDLE) if whole else place, why)
+        self._check_that_it_computes()
+        raise self._failure_of((bundle, WHOLE_BUNDLE) if whole else place, why)
 
     def _load_over_another(self, place: Place) -> bool:
         """Read a fold's weights into the net of another fold of its bundle, which takes no memory.
@@ -222,15 +215,15 @@ class DeviceFolds:
         except WeightsError as error:  # nothing has been overwritten
             self._put(others[-1], net)
             self.streamed.discard(others[-1])
-            raise self._fails(place, str(error)) from None
+            raise self._failure_of(place, str(error)) from None
         except LOADING_ERRORS as error:
-            is_memory, why = is_out_of_memory(error), _said(error)
+            is_memory, why = is_out_of_memory(error), _error_text(error)
         del net
         self._tidy()
         if is_memory:
             return False
-        self._make_sure_that_it_works()
-        raise self._fails(place, why)
+        self._check_that_it_computes()
+        raise self._failure_of(place, why)
 
     def _open(self, bundle: int) -> BundleRecipe:
         """Load what all folds of a bundle need, its depth model, if that is not there yet."""
@@ -274,8 +267,8 @@ class DeviceFolds:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _make_sure_that_it_works(self) -> None:
-        """After some of CUDA's errors nothing works any more in this process; then it must end.
+    def _check_that_it_computes(self) -> None:
+        """After some CUDA errors nothing works any more in this process; then it must end.
 
         Raises:
             RuntimeError: the device does not compute.
@@ -283,8 +276,8 @@ class DeviceFolds:
         if self.device.type == "cuda":
             torch.ones(1, device=self.device).add_(1).item()
 
-    def _fails(self, place: Place, why: str) -> CannotLoad:
-        """Remember that a fold, or all of its bundle, cannot be loaded."""
+    def _failure_of(self, place: Place, why: str) -> CannotLoad:
+        """Record that a fold, or all of its bundle, cannot be loaded."""
         error = CannotLoad(*place, why)
         for other in self.order:
             if other == place or (place[1] == WHOLE_BUNDLE and other[0] == place[0]):
@@ -293,7 +286,7 @@ class DeviceFolds:
 
 
 # %%
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     """Return an error's message; of those that have none, or whose message is a bare key, the name as well."""
     plain = isinstance(error, (BundleError, WeightsError, OSError, RuntimeError)) and str(error)
     return str(error) if plain else f"{type(error).__name__}: {error}".removesuffix(": ")

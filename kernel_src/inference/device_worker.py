@@ -60,7 +60,7 @@ class Ready(NamedTuple):
 
 
 class Loading(NamedTuple):
-    """A fold (or WHOLE_BUNDLE) begins to be loaded: should the worker end now, it was this one."""
+    """The loading of a fold (or WHOLE_BUNDLE) begins: a crash before the next message happened in it."""
 
     bundle: int
     fold: int
@@ -185,7 +185,7 @@ class DecodedPhoto(NamedTuple):
 
 # %%
 def work(pipe: Connection, config: WorkerConfig) -> None:
-    """Do what comes through the pipe until it is closed; the body of the worker's process.
+    """Compute the tasks from the pipe until it is closed; the body of the worker's process.
 
     A forked process must not use the thread pool that OpenMP made for the parent: it would wait for threads that do
     not exist. A fresh thread gets a pool of its own.
@@ -202,9 +202,9 @@ def _work_or_report(pipe: Connection, config: WorkerConfig, failures: list[BaseE
     try:
         DeviceWorker(pipe, config).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the notebook has ended, and nobody listens
+        pass  # the notebook has ended, and nothing reads the pipe
     except BaseException as error:
-        # Not contained here: the process ends, and the notebook decides what that means.
+        # Not contained here: the process ends, and the notebook handles it.
         failures.append(error)
         send(pipe, Crashed(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
@@ -228,7 +228,7 @@ class DeviceWorker:
             config.half,
             lambda bundle, fold: send(pipe, Loading(bundle, fold)),
         )
-        self.in_the_making: Place | None = None
+        self.current_place: Place | None = None
         self.most_at_once = sys.maxsize  # photographs; smaller once the memory was too small for more
         self.overflowed: set[Place] = set()  # folds for which that was reported
         self.undecided = {
@@ -294,16 +294,16 @@ class DeviceWorker:
             self._make_room(at_once)
 
     def _has_others(self) -> bool:
-        """Tell whether there is a fold on the device that could make room for the one in the making."""
-        return self.in_the_making is not None and self.folds.has_others(self.in_the_making)
+        """Return whether there is a fold on the device that could make room for the current one."""
+        return self.current_place is not None and self.folds.has_others(self.current_place)
 
     def _make_room(self, at_once: int) -> None:
-        """Halve the batch; where a photograph is too much for the memory give up another fold's place."""
+        """Halve the batch; where one photograph is too much for the memory, take another fold off the device."""
         if at_once > 1:
             send(self.pipe, OutOfMemory(at_once, f"{at_once} photographs at once"))
             self.most_at_once = at_once // 2
-        elif self.in_the_making is not None:
-            self.folds.give_way(keep=self.in_the_making)
+        elif self.current_place is not None:
+            self.folds.evict_one(keep=self.current_place)
         if self.config.kind == "cuda":
             torch.cuda.empty_cache()
 
@@ -322,7 +322,7 @@ class DeviceWorker:
                 return
             if all((number, reading.row) in done for reading in readings) or not self._is_loaded(step):
                 continue
-            self.in_the_making = (step.bundle, step.fold)
+            self.current_place = (step.bundle, step.fold)
             for i, part in enumerate(parts):
                 rows = tuple(reading.row for reading in part)
                 if all((number, row) in done for row in rows):
@@ -350,7 +350,7 @@ class DeviceWorker:
         """Make sure that a step's fold is on the device; false, and reported, if it cannot be."""
         start = time.perf_counter()
         try:
-            if self.folds.want(step.bundle, step.fold):
+            if self.folds.ensure_loaded(step.bundle, step.fold):
                 stays = (step.bundle, step.fold) not in self.folds.streamed
                 send(self.pipe, Loaded(step.bundle, step.fold, time.perf_counter() - start, stays))
         except CannotLoad as error:
@@ -376,7 +376,7 @@ class DeviceWorker:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            if choice is None and not self.folds.give_way(keep=place):
+            if choice is None and not self.folds.evict_one(keep=place):
                 choice = PrecisionChoice(True, "not compared with fp32, which the memory is too small for")
         self.undecided.discard(place)
         if not choice.half and not self.folds.compute_in_full(*place):
@@ -384,7 +384,7 @@ class DeviceWorker:
         send(self.pipe, Decided(*place, choice.name, choice.why))
 
     def _take_overflows(self, step: Step, photographs: int, overflows: int) -> None:
-        """Go over to fp32 with a fold that half a batch was too large for, unless its experiment wants fp16."""
+        """Switch a fold to fp32 if half of a batch overflowed, unless its experiment says fp16."""
         place, recipe = (step.bundle, step.fold), self.config.recipes[step.bundle]
         why = f"{overflows} of {photographs} photographs overflowed in fp16 and were computed again in fp32"
         often = recipe is not None and recipe.experiment.encoder.precision != "fp16" and 2 * overflows >= photographs

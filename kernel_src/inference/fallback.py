@@ -37,7 +37,7 @@ class Attached:
 
 
 def not_found(shares: Mapping[str, float]) -> list[Attached]:
-    """Return what is known of the bundles before they are looked for."""
+    """Return the bundles as they are before the search: without a folder."""
     return [Attached(slug=slug, share=share) for slug, share in shares.items()]
 
 

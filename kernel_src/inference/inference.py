@@ -14,10 +14,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import kernel_src.inference.refinement  # noqa: F401  # part: refinement
+import kernel_src.inference.stacking  # noqa: F401  # part: stack
 from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
-from kernel_src.inference.blend import Stack
 from kernel_src.inference.device_folds import WHOLE_BUNDLE
 from kernel_src.inference.device_worker import (
     READ_AHEAD,
@@ -37,9 +37,9 @@ from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
 from kernel_src.inference.steps import steps_by_value
 from kernel_src.inference.worker_pool import Worker, WorkerPool
-from kernel_src.recipes.parts import MissingPart, held_parts, optional_part
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
+from kernel_src.runtime.parts import MissingPart, held_parts, optional_part
 
 SAVING_SHARE = 0.05  # of the time may go into saving what is there
 LEAST_SAVE_S = 0.5  # between two saves
@@ -59,7 +59,7 @@ class Job:
     recipes: tuple[BundleRecipe | None, ...]  # None: a bundle that cannot be used
     damaged: tuple[frozenset[str], ...]  # per bundle, files that must not be used
     shares: tuple[float, ...]
-    stack: Stack | None
+    stack: Any | None  # a Stack of the part `stack`; None: blended by the shares
     constraint: str
     means: Mapping[str, float]  # grams by target, for photographs without any prediction
 
@@ -129,7 +129,7 @@ def infer(
     """Predict until everything is done or the deadline, on the clock's scale, is reached.
 
     `save` writes a complete submission of grams (images, 5). With `refine_s` the heads then learn for so many seconds
-    from the test's own confident predictions. An error that nobody foresaw ends the work in the rerun, and what was
+    from the test's own confident predictions. An unexpected error ends the work in the rerun, and what was
     computed until then is returned.
 
     Raises:
@@ -224,7 +224,7 @@ class Inference:
         self.save_now()
 
     def _go_on(self, bar: Any) -> bool:
-        """Give out tasks, wait for messages, take them up; false when it is time to end."""
+        """Send out tasks, wait for messages, handle them; false when it is time to end."""
         now_s = self.clock()
         for worker in self.pool.workers:
             self._feed(worker, now_s)
@@ -247,15 +247,15 @@ class Inference:
             task = self.schedule.next_task(now_s, worker.device, worker.batch.before_crash is not None)
             if task is None:
                 return
-            worker.heard_s = now_s
+            worker.last_message_s = now_s
             if not worker.give(task):
                 self.schedule.on_end(task)  # the worker has ended: its pipe will say so
                 return
 
-    # What the workers say
+    # Messages from the workers
 
     def _take(self, worker: Worker, message: Any, bar: Any) -> None:
-        worker.heard_s = self.clock()
+        worker.last_message_s = self.clock()
         match message:
             case Ready():
                 worker.is_ready, worker.loading = True, None
@@ -370,14 +370,14 @@ class Inference:
             worker.rows_done = 0
             worker.skipped.add(message.step)
 
-    # What becomes of a worker that ended
+    # Workers that ended
 
     def _replace(self, worker: Worker, hung: bool = False) -> None:
         tasks, step, at_once, smaller = list(worker.tasks), worker.step, worker.at_once, ""
         given_up: list[int] = []
         left_out, for_good, loading = None, False, worker.loading
         if loading is not None:
-            explained, for_good = True, self._blame_loading(worker, tasks)
+            explained, for_good = True, self._on_loading_crash(worker, tasks)
         else:
             given_up, left_out = self.schedule.on_crash(tasks, step, worker.device, at_once, hung)
             explained = bool(tasks) and max(at_once, len(tasks[0].rows)) > 1 and not hung
@@ -399,16 +399,16 @@ class Inference:
         self.log.contain(Fault(part="device", what=what, fallback=fallback, ids=ids))
         if given_up:
             names = tuple(self.job.image_ids[row] for row in given_up)
-            what = f"kills the worker of {worker.name}, twice"
+            what = f"crashed the worker of {worker.name} twice"
             self.log.contain(
                 Fault(part="photograph", what=what, fallback=f"what is there of it, else {FALLBACK}", ids=names)
             )
         if left_out is not None:
-            what = f"{self._name(left_out.bundle, left_out.fold)}: kills its workers"
+            what = f"{self._name(left_out.bundle, left_out.fold)}: its workers crash"
             self.log.contain(Fault(part="fold", what=what, fallback="the other folds"))
 
-    def _blame_loading(self, worker: Worker, tasks: Sequence[Task]) -> bool:
-        """Let a device do without the fold over whose loading its worker ended; true if it can load none any more.
+    def _on_loading_crash(self, worker: Worker, tasks: Sequence[Task]) -> bool:
+        """Leave out, on this device, the fold whose loading crashed its worker; true if it can load none any more.
 
         At first until all else is done: the others must not wait, and it may not have been the fold.
         """
@@ -422,14 +422,14 @@ class Inference:
             if not is_first:
                 what = f"{self._name(*place)}: {worker.name} fails whenever it is loaded"
                 self.log.contain(Fault(part="fold", what=what, fallback="the other folds"))
-        return not self.schedule.can_anything(worker.device)
+        return not self.schedule.has_usable_fold(worker.device)
 
     def _end_hanging(self) -> None:
         for worker in list(self.pool.workers):
             if worker.tasks:
-                hangs = self.clock() - worker.heard_s > 2 * worker.tasks[0].limit_s + SILENCE_S
+                hangs = self.clock() - worker.last_message_s > 2 * worker.tasks[0].limit_s + SILENCE_S
             else:
-                hangs = not worker.is_ready and self.clock() - worker.heard_s > LOADING_S
+                hangs = not worker.is_ready and self.clock() - worker.last_message_s > LOADING_S
             if hangs:
                 worker.error = "it hung" if worker.tasks else "it hung while it loaded the bundles"
                 worker.process.kill()

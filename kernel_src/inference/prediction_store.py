@@ -1,15 +1,15 @@
-"""## Answers as they come in
+"""## Predictions as they come in
 
 Every fold's and view's grams are added up as they arrive. At any moment they give one prediction per photograph: the
 mean of what is there, and the training mean where nothing is.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from kernel_src.competition.constants import TARGETS
-from kernel_src.inference.blend import Stack, blend
 from kernel_src.inference.steps import Step
 
 
@@ -17,7 +17,7 @@ class PredictionStore:
     """What has been predicted so far."""
 
     def __init__(self, images: int, folds: Sequence[int]) -> None:
-        """Begin without any answer; `folds` counts those of each bundle."""
+        """Begin without any prediction; `folds` counts those of each bundle."""
         self.images = images
         self._sums = [np.zeros((count, images, len(TARGETS))) for count in folds]
         self._counts = [np.zeros((count, images), int) for count in folds]
@@ -45,10 +45,10 @@ class PredictionStore:
         return sum((counts.sum(0) for counts in self._counts), np.zeros(self.images, int))
 
     def is_complete(self) -> bool:
-        """Tell whether every fold has predicted every photograph in at least one view."""
+        """Return whether every fold has predicted every photograph in at least one view."""
         return all((counts > 0).all() for counts in self._counts)
 
-    def blended(self, shares: Sequence[float], stack: Stack | None) -> np.ndarray:
+    def blended(self, shares: Sequence[float], stack: Any | None) -> np.ndarray:
         """Blend what is there to (images, 5), unconstrained; NaN for photographs without any prediction.
 
         A bundle that has not predicted a photograph is replaced by the others: by their shares in a mean, in a stack
@@ -56,17 +56,16 @@ class PredictionStore:
         """
         by_bundle = np.stack([_mean_of_folds(self.fold_grams(bundle)) for bundle in range(len(self._sums))])
         there = np.isfinite(by_bundle).all(2)  # (bundles, images)
-        if there.all():
-            return blend(list(by_bundle), shares, stack)
         weights = np.asarray(shares, float)[:, None] * there
-        # A bundle of share 0 still knows more than the training mean.
+        # A bundle of share 0 is still better than the training mean.
         weights = np.where(weights.sum(0) > 0, weights, there)
         total = weights.sum(0)
         mean = np.einsum("bn,bnt->nt", weights, np.where(there[..., None], by_bundle, 0.0))
         mean = np.where(total[:, None] > 0, mean / np.maximum(total, 1e-12)[:, None], np.nan)
         if stack is None:
             return mean
-        return blend(list(np.where(there[..., None], by_bundle, mean)), shares, stack)
+        stacked: np.ndarray = stack.blended(np.where(there[..., None], by_bundle, mean))
+        return stacked
 
 
 def _mean_of_folds(grams: np.ndarray) -> np.ndarray:

@@ -19,9 +19,9 @@ from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.models.model import BiomassNet
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.memory import is_out_of_memory
+from kernel_src.runtime.parts import OptionalPart
 from kernel_src.runtime.randomness import seed_at
 
 REFINING_EPOCHS = 20

@@ -51,17 +51,17 @@ class Throughput:
     """Seconds per photograph on one device: of reading it, and of every step."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        """Know nothing yet."""
+        """Start without measurements."""
         self._steps = steps
         self._known: dict[int, float] = {}
         self.reading_s = 0.0
 
     def learn_reading(self, seconds: float) -> None:
-        """Take up one measurement."""
+        """Add one measurement."""
         self.reading_s = seconds if not self.reading_s else _mean(self.reading_s, seconds)
 
     def learn(self, step: int, seconds: float) -> None:
-        """Take up one measurement of a step."""
+        """Add one measurement of a step."""
         self._known[step] = _mean(self._known[step], seconds) if step in self._known else seconds
 
     @property
@@ -84,7 +84,7 @@ def _mean(old: float, new: float) -> float:
 
 # %%
 class Schedule:
-    """What has been done, what is being done, and what is next."""
+    """What has been computed, what is in work, and what is next."""
 
     def __init__(
         self,
@@ -106,15 +106,15 @@ class Schedule:
         self.given_up: set[int] = set()  # photographs that are left as they are
         self.left_out: set[int] = set()  # steps
         self.crashes = 0
-        self._flying: dict[int, Task] = {}
+        self._in_work: dict[int, Task] = {}
         self._ahead: dict[int, set[int]] = {}  # photograph → steps behind it beyond those without a gap
         self._names: list[str] = []  # of the devices, once they are known
         self._cannot: dict[str, set[tuple[int, int]]] = {}  # device → (bundle, fold) that it cannot compute
-        self._once_more: dict[str, set[tuple[int, int]]] = {}  # device → those that it shall try again in the end
-        self._alone: dict[int, set[str]] = {}  # photographs under suspicion, tried one by one → devices they crashed
+        self._once_more: dict[str, set[tuple[int, int]]] = {}  # device → those that it tries again in the end
+        self._alone: dict[int, set[str]] = {}  # photographs of a crash, tried one by one → devices they crashed
         # (bundle, fold) → device and photographs of each crash since it last worked
         self._crashes_at: dict[tuple[int, int], list[tuple[str, tuple[int, ...]]]] = {}
-        self._victims: dict[tuple[int, int], set[int]] = {}  # (bundle, fold) → photographs given up at it since then
+        self._given_up_at: dict[tuple[int, int], set[int]] = {}  # (bundle, fold) → photographs given up since then
         self._numbers = 0
 
     # What is next
@@ -127,7 +127,7 @@ class Schedule:
         left_s = self.deadline_s - now_s
         if left_s <= 0 or self.crashes >= CRASHES:
             return None
-        flying = {row for task in self._flying.values() for row in task.rows}
+        flying = {row for task in self._in_work.values() for row in task.rows}
         firsts = self._firsts(device, flying)
         if not firsts and self._once_more.get(device):
             self._cannot[device] -= self._once_more.pop(device)
@@ -148,7 +148,7 @@ class Schedule:
         return self._task(rows, device, lowest, max(self._affordable(left_s), lowest + 1), spare_s)
 
     def _firsts(self, device: str, flying: set[int]) -> dict[int, int]:
-        """Return the first step that a device could bring each photograph through that nobody has in hand."""
+        """Return for each photograph that is not in work the first step that a device could compute."""
         there = (row for row in range(self.rows) if row not in self.given_up and row not in flying)
         return {
             row: first for row in there if (first := self._behind(self.reached[row], device, row)) < len(self.steps)
@@ -194,7 +194,7 @@ class Schedule:
             limit_s = min(limit_s, PATIENCE * all_s + PATIENCE_S)
         self._numbers += 1
         task = Task(self._numbers, tuple(rows), tuple(steps), limit_s, tuple(foreseen_s), self.batch_size)
-        self._flying[task.number] = task
+        self._in_work[task.number] = task
         return task
 
     def _reserve_s(self, rows: Sequence[int]) -> float:
@@ -246,20 +246,20 @@ class Schedule:
         return most
 
     def _reached_soon(self, row: int) -> int:
-        return max([self.reached[row], *(max(task.steps) + 1 for task in self._flying.values() if row in task.rows)])
+        return max([self.reached[row], *(max(task.steps) + 1 for task in self._in_work.values() if row in task.rows)])
 
     def unfinished(self) -> list[int]:
         """Return the photographs that could have more steps."""
         return list(self._firsts("", set()))
 
-    # What became of it
+    # Results
 
     def on_step(self, task: Task, step: int, seconds: float) -> None:
-        """Take up that a task has one more step behind it; `seconds` for all its photographs, without any loading."""
+        """Record one more step of a task; `seconds` for all its photographs, without any loading."""
         self.throughput.learn(step, seconds / len(task.rows))
         place = self._place(step)
         self._crashes_at.pop(place, None)
-        self._victims.pop(place, None)
+        self._given_up_at.pop(place, None)
         for row in task.rows:
             if row not in self.given_up:
                 self._advance(row, step)
@@ -274,24 +274,24 @@ class Schedule:
             del self._ahead[row]
 
     def on_load(self, bundle: int, fold: int, seconds: float) -> None:
-        """Take up that a fold had to be loaded anew."""
+        """Record that a fold had to be loaded anew."""
         place = (bundle, fold)
         self.loading_s[place] = _mean(self.loading_s[place], seconds) if place in self.loading_s else seconds
 
     def on_ready(self, streamed: Iterable[tuple[int, int]], load_s: float) -> None:
-        """Take up which folds found no room on a device that has loaded all that it can; a load took so long."""
+        """Record which folds found no room on a device that has loaded all that it can; a load took so long."""
         self.loading_s = {place: self.loading_s.get(place, load_s) for place in streamed}
 
     def on_end(self, task: Task) -> None:
-        """Take up that nothing more comes of a task; what it has left undone is planned anew."""
-        self._flying.pop(task.number, None)
+        """Record that a task has ended; what it has left undone is planned anew."""
+        self._in_work.pop(task.number, None)
 
     def give_up(self, rows: Iterable[int]) -> None:
         """Leave photographs as they are: they cannot be read."""
         self.given_up |= set(rows)
 
     def leave_out(self, bundle: int, fold: int) -> None:
-        """Do without a fold that no device can load, or that kills its workers."""
+        """Leave out a fold that no device can load, or that crashes its workers."""
         self.left_out |= {i for i, step in enumerate(self.steps) if (step.bundle, step.fold) == (bundle, fold)}
 
     def cannot(self, device: str, bundle: int, fold: int, *, once_more: bool = False) -> None:
@@ -304,14 +304,14 @@ class Schedule:
         known.add(place)
         if once_more:
             self._once_more.setdefault(device, set()).add(place)
-        self._leave_out_what_nobody_can()
+        self._leave_out_impossible()
 
-    def can_anything(self, device: str) -> bool:
-        """Tell whether there is a fold that a device has not failed to load."""
+    def has_usable_fold(self, device: str) -> bool:
+        """Return whether there is a fold that a device has not failed to load."""
         cannot = self._cannot.get(device, set())
         return any(self._place(step) not in cannot for step in range(len(self.steps)))
 
-    def _leave_out_what_nobody_can(self) -> None:
+    def _leave_out_impossible(self) -> None:
         names = self._names or list(self._cannot)
         if len(names) < self.devices:
             return
@@ -330,8 +330,8 @@ class Schedule:
         """Record that a worker crashed with these tasks, the first of them in the making at `step`.
 
         With several photographs `at_once` (by default all of the task) the batch may have been too large: nothing is
-        blamed, and the caller makes the batches of that device smaller. A single one is tried once more: if it kills
-        again it is given up, and a fold that killed with different photographs, without any success in between, is
+        blamed, and the caller makes the batches of that device smaller. A single one is tried once more: if it crashes
+        again it is given up, and a fold that crashed with different photographs, without any success in between, is
         left out. A worker that `hung` with several has them tried one by one. Where several devices work, what crashed
         one of them only is not to blame: the device may be. Returns the photographs given up and a step of the fold
         left out.
@@ -341,41 +341,41 @@ class Schedule:
         if not tasks or step is None:
             self.crashes += 1
             return [], None
-        suspects = tasks[0].rows
-        if max(len(suspects), at_once or 0) > 1 and not hung:
+        rows = tasks[0].rows
+        if max(len(rows), at_once or 0) > 1 and not hung:
             return [], None
         self.crashes += 1
         place = self._place(step)
-        self._crashes_at.setdefault(place, []).append((device, suspects))
-        given_up = [row for row in suspects if row in self._alone and self._is_guilty({*self._alone[row], device})]
-        with_different = {rows for _, rows in self._crashes_at[place]}
+        self._crashes_at.setdefault(place, []).append((device, rows))
+        given_up = [row for row in rows if row in self._alone and self._is_the_cause({*self._alone[row], device})]
+        with_different = {some for _, some in self._crashes_at[place]}
         crashed_on = {name for name, _ in self._crashes_at[place]}
-        if len(with_different) >= CRASHES_OF_A_STEP and self._is_guilty(crashed_on):
-            # It is the fold, also if a photograph passed for what killed before.
-            self.given_up -= self._victims.pop(place, set())
+        if len(with_different) >= CRASHES_OF_A_STEP and self._is_the_cause(crashed_on):
+            # It is the fold, also if photographs were blamed before.
+            self.given_up -= self._given_up_at.pop(place, set())
             self.leave_out(*place)
             return [], self.steps[step]
-        self._victims.setdefault(place, set()).update(given_up)
-        for row in suspects:
+        self._given_up_at.setdefault(place, set()).update(given_up)
+        for row in rows:
             self._alone.setdefault(row, set()).add(device)
         self.give_up(given_up)
         return given_up, None
 
     def on_devices(self, names: Sequence[str]) -> None:
-        """Take up which devices are left. What crashed one that is not used any more is held against it alone."""
+        """Record which devices are left; crashes of a device that is not used any more are blamed on it alone."""
         self.devices, self._names = max(1, len(names)), list(names)
         for place, crashes in self._crashes_at.items():
             self._crashes_at[place] = [crash for crash in crashes if crash[0] in names]
         self._alone = {row: crashed_on & {*names} for row, crashed_on in self._alone.items() if crashed_on & {*names}}
-        self._leave_out_what_nobody_can()
+        self._leave_out_impossible()
 
-    def _is_guilty(self, crashed_on: set[str]) -> bool:
+    def _is_the_cause(self, crashed_on: set[str]) -> bool:
         return self.devices == 1 or len(crashed_on) > 1
 
 
 # %%
 def goes_on(task: Task, done: int, spent_s: float, spent_on_steps_s: float) -> bool:
-    """Tell whether a task may begin its next step; the first is always begun.
+    """Return whether a task may begin its next step; the first is always begun.
 
     `done` steps of it have taken `spent_on_steps_s`, and it `spent_s` in all. What is still to come is taken to be as
     much slower than foreseen as what has been.
@@ -394,14 +394,14 @@ class BatchSize:
 
     size: int
     largest: int
-    grows: bool  # false on a CPU, where nothing is gained and results shall not depend on timing
+    grows: bool  # false on a CPU, where nothing is gained and results must not depend on timing
     seconds: float = float("inf")  # per photograph and step, at the size before
-    before_crash: "BatchSize | None" = None  # what it was before the worker crashed, while the cause is not known
+    before_crash: "BatchSize | None" = None  # what it was before the worker crashed, until the cause is clear
 
     LEAST_GAIN = 0.97  # of the time per photograph; a larger batch must save more than that
 
     def learn(self, rows: int, seconds: float) -> None:
-        """Take up what a step of a full batch took; double while that pays."""
+        """Record what a step of a full batch took; double while that pays."""
         if not self.grows or rows < self.size:
             return
         each = seconds / rows
@@ -413,21 +413,21 @@ class BatchSize:
             self.grows = False
 
     def shrink(self, rows: int) -> None:
-        """Take up that so many were too many for the memory."""
+        """Record that so many were too many for the memory."""
         self.largest = self.size = max(1, rows // 2)
         self.grows = False
         if self.before_crash is not None:
             self.before_crash.shrink(rows)
 
     def on_crash(self, rows: int) -> None:
-        """Take up that the worker ended with so many at once: the next ones get half, until the cause is found."""
+        """Record that the worker crashed with so many at once: the next ones get half, until the cause is found."""
         before = self.before_crash or replace(self)
         self.before_crash = None
         self.shrink(min(rows, self.size) if rows > 1 else 2)
         self.before_crash = before
 
     def on_cause(self) -> None:
-        """Take up that a photograph or a fold was to blame for the crashes, and not the size."""
+        """Record that a photograph or a fold was the cause of the crashes, and not the size."""
         if (before := self.before_crash) is not None:
             self.size, self.largest, self.grows = before.size, before.largest, before.grows
             self.before_crash = None

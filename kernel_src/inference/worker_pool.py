@@ -39,7 +39,7 @@ class Worker:
     skipped: set[int] = field(default_factory=set)  # steps of the oldest task that are done or cannot be
     rows_done: int = 0  # of the photographs of the oldest task, in the step that it is at
     rows_good: int = 0  # its photographs that could be read
-    heard_s: float = 0.0  # when it was started, or last sent something
+    last_message_s: float = 0.0  # when it was started, or last sent a message
     spent_s: float = 0.0  # on the steps of the task in the making
     passes: int = 0  # photographs times steps in them
     error: str = ""  # the last one it sent
@@ -96,7 +96,7 @@ class WorkerPool:
         self._context = get_context("fork")
         self.workers: list[Worker] = []
         self._crashes: dict[str, int] = {}
-        self._batches: dict[str, BatchSize] = {}  # by device: what was learnt with one worker holds for the next
+        self._batches: dict[str, BatchSize] = {}  # by device: what was measured with one worker holds for the next
         cores = max(1, torch.get_num_threads())
         self._configs = [
             replace(
@@ -126,7 +126,7 @@ class WorkerPool:
         on_gpu = config.kind == "cuda"
         new = BatchSize(size=self.batch_size, largest=max(LARGEST_BATCH, self.batch_size), grows=on_gpu)
         batch = self._batches.setdefault(f"{config.kind} {config.index}", new)
-        self.workers.append(Worker(config, process, ours, batch, name, heard_s=self._clock()))
+        self.workers.append(Worker(config, process, ours, batch, name, last_message_s=self._clock()))
 
     def messages(self, timeout_s: float) -> list[tuple[Worker, Any]]:
         """Wait for messages; the last message of a worker that has ended is None."""
@@ -146,7 +146,7 @@ class WorkerPool:
         A crash that is `explained`, by a batch that is now smaller or a fold that is now avoided, does not count
         against the device; `for_good` the device is not used again. Returns how the worker ended.
         """
-        worker.process.join(ENDING_S)  # so that it is known how it ended by itself
+        worker.process.join(ENDING_S)  # so that its own exit code is there
         self.kill(worker)
         self._crashes[worker.device] = self._crashes.get(worker.device, 0) + (not explained)
         if self._crashes[worker.device] < CRASHES_OF_A_DEVICE and not for_good:

@@ -35,11 +35,12 @@ SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the 
 from kernel_src.competition.constants import SLUG, TRAIN_CSV
 from kernel_src.competition.tables import read_train
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
-from kernel_src.recipes.parts import require_parts
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.parts import parts_to_extract
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
+from kernel_src.runtime.parts import require_parts
 from kernel_src.runtime.provenance import note_sources
 from kernel_src.runtime.weight_sources import find_weights
 from kernel_src.training.feature_run import (
@@ -55,7 +56,7 @@ from kernel_src.training.session import session_of
 
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
-require_parts(parts_to_train(experiment), PARTS)
+require_parts(parts_to_extract(experiment), PARTS)
 competition = find_competition(SLUG, TRAIN_CSV)
 run_folder = working_folder() / "run"
 train_table = read_train(competition / TRAIN_CSV)

@@ -17,12 +17,13 @@ import time
 # %% tags=["parameters"]
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
 STACK = {}  # instead of shares: {"weights": five rows of one number per bundle, "intercept_g": five grams}
-CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as the first bundle's experiment says
+CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as in the first bundle's experiment
 PSEUDO_LABEL_SECONDS = 0  # for refining the heads on the test's own predictions, by the part `refinement`; 0: not done
 PREDICT_SECONDS = 0  # for loading and predicting; 0: what is left of Kaggle's nine hours, less a reserve
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end
-PARTS = ("depth", "frozen", "hub_names", "refinement")  # the optional parts in this notebook; the build chooses
+# The optional parts in this notebook; the build chooses.
+PARTS = ("depth", "frozen", "hub_names", "refinement", "seed_constraints", "stack")
 
 # %% [markdown]
 # ## A first submission
@@ -59,13 +60,13 @@ with fault_log.contain_unexpected():
 # %%
 import matplotlib.pyplot as plt
 
-from kernel_src.competition.submission import row_problems, rows_of
+from kernel_src.competition.submission import check_submission
 from kernel_src.data.charts import grams_caption, photograph_gallery
-from kernel_src.inference.blend import stack_from_json
 from kernel_src.inference.bundle_recipes import constraint_of, read_recipes
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.inference.report import inference_report, print_report
 from kernel_src.runtime.device import check_device
+from kernel_src.runtime.parts import optional_part
 
 print(f"attached: {', '.join(BUNDLES)}; optional parts in this notebook: {', '.join(PARTS) or 'none'}")
 
@@ -85,7 +86,7 @@ with fault_log.contain_unexpected():
     if device.fault:
         fault_log.note(Fault(part="device", what=device.fault, fallback=f"predicted on {device.count} x {device.name}"))
     recipes = read_recipes(attached, fault_log)
-    stack = stack_from_json(STACK, len(attached)) if STACK else None
+    stack = optional_part("stack").stack_from_json(STACK, len(attached)) if STACK else None
     constraint = CONSTRAINT or constraint_of(recipes)
     print(f"{'stacked' if stack else 'blended by shares'}, then constraint {constraint}")
     outcome = infer(
@@ -106,14 +107,12 @@ with fault_log.contain_unexpected():
         refine_s=PSEUDO_LABEL_SECONDS,
         save=lambda grams: save_predictions(submission_csv, hidden_test, grams, means),
     )
-    written = rows_of(submission_csv.read_bytes().decode())
-    if problems := row_problems(submission_csv, written, list(hidden_test.sample_ids)):
-        raise ValueError("\n".join(problems))
+    check_submission(submission_csv, hidden_test.sample_ids)
 
 # %% [markdown]
 # ## Something to look at
 #
-# Not in the rerun, where nobody looks.
+# Not in the rerun, which nobody sees.
 
 # %%
 if not is_rerun():

@@ -25,7 +25,7 @@ ASSUMED = {"torch": ""}  # name in `import` → version that the kit assumes; em
 # %% [markdown]
 # ## Versions
 #
-# By the name one imports: `cv2` comes from any of four packages, and only the image knows from which.
+# By the name one imports: `cv2` comes from any of four packages, and and it depends on the image which.
 
 # %%
 start_s = time.perf_counter()
@@ -68,7 +68,7 @@ print(f"layout: {layout} ({competition_at or mount_fault})\n{mount_tree}")
 # %% [markdown]
 # ## Machine
 #
-# The GPU is asked to compute before it is believed: P100 says it is there, and then has no kernels.
+# Every GPU has to compute: a P100 is listed, but this torch has no kernels for it.
 
 # %%
 import torch

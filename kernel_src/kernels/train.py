@@ -4,7 +4,7 @@
 # > One run of this notebook leaves a folder `run/` with the weights of every fold, the out-of-fold predictions and a
 # > score that a submission can be compared with. Internet stays off.
 #
-# Attach the competition's data and, where the experiment asks for them, the datasets with the pretrained weights, the
+# Attach the competition's data and, where the experiment needs them, the datasets with the pretrained weights, the
 # depth model, external data and pseudo-labels. A long training stops itself before Kaggle does: run the notebook again
 # with this notebook's own output attached, and it goes on where it stopped.
 
@@ -24,7 +24,8 @@ EXPERIMENT = "demo"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"schedule.epochs": 3}
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
-PARTS = ("depth", "external", "hub_names", "pseudo_labels")  # the optional parts in this notebook; the build chooses
+# The optional parts in this notebook; the build chooses.
+PARTS = ("camera_marks", "cropping", "depth", "external", "hub_names", "pseudo_labels", "row_rules", "seed_constraints")
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the bundle
 
 # %% [markdown]
@@ -44,10 +45,10 @@ from kernel_src.data.charts import grams_caption, photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
-from kernel_src.recipes.parts import optional_part, require_parts
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
+from kernel_src.runtime.parts import optional_part, require_parts
 from kernel_src.runtime.provenance import note_sources
 from kernel_src.runtime.weight_sources import find_weights
 from kernel_src.training.launch import fold_rounds, launch, refuse_fault
@@ -74,6 +75,8 @@ print(f"depth model: {depth_folder or 'none'}")
 # %%
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
+if experiment.data.drop:
+    print(*optional_part("row_rules").drop_lines(experiment.data.drop, train_table), sep="\n")
 external_folder = None
 if experiment.data.external:
     external_folder = optional_part("external").find_external(experiment.data.external.dataset)
@@ -101,7 +104,7 @@ if device.fault:
 # %% [markdown]
 # ## Train
 #
-# A run of the same recipe among the inputs is taken up; what it has trained is kept. Checkpoints lie in a scratch
+# A run of the same recipe among the inputs is continued; what it has trained is kept. Checkpoints lie in a scratch
 # folder until this session ends. Whatever ends the training early, the notebook ends well if something is trained: of
 # one that fails Kaggle keeps nothing.
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from kernel_src.data.symmetries import UPRIGHT, apply_view
 from kernel_src.models.model import filled
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.parts import OptionalPart
 from kernel_src.runtime.untrusted import checked_text, parsed_json, quoted
 from kernel_src.runtime.weight_files import read_weights
 

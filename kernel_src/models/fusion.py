@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from kernel_src.recipes.network import Perceptron
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.recipes.predictor import Predictor
+from kernel_src.runtime.parts import OptionalPart
 
 DEPTH_FEATURES = 256
 FUSED_FEATURES = 512  # of add and attention, which need both vectors in one width

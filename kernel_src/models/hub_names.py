@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from kernel_src.recipes.parts import OptionalPart
+from kernel_src.runtime.parts import OptionalPart
 
 DINOV2_MARK = "embeddings.patch_embeddings.projection.weight"
 # transformers' name → timm's, for what is not per layer.

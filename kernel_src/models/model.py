@@ -18,9 +18,9 @@ import kernel_src.models.fusion  # noqa: F401  # part: depth
 from kernel_src.competition.constants import TARGETS
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
 from kernel_src.recipes.network import Perceptron, PooledHead
-from kernel_src.recipes.parts import optional_part
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.parts import optional_part
 from kernel_src.runtime.weight_files import read_weights
 
 CONSTANT_BELOW_G = 1e-6  # the deviation of equal numbers is not exactly zero: 1e-17 for seven times 0.1

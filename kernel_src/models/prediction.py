@@ -15,7 +15,7 @@ from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import apply_view
 from kernel_src.models.half_precision import in_full_precision
 from kernel_src.models.model import GramsNet
-from kernel_src.recipes.parts import optional_part
+from kernel_src.runtime.parts import optional_part
 
 
 def forward_grams(

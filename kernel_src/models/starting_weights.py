@@ -16,9 +16,9 @@ from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.models.backbones import PICTURE_CHANNELS
 from kernel_src.models.model import BUILD_ERRORS, BiomassNet, load_strictly
-from kernel_src.recipes.parts import held_parts, optional_part
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
+from kernel_src.runtime.parts import held_parts, optional_part
 from kernel_src.runtime.weight_files import read_weights
 
 STARTING_WEIGHTS_FILE = "model.safetensors"
@@ -119,4 +119,4 @@ def preprocessing_of(backbone: str) -> Preprocessing:
 
 def framing_of(experiment: Predictor) -> Framing:
     """Say how an experiment's photographs become pictures."""
-    return preprocessing_of(experiment.encoder.timm).framing(experiment.pictures.canvas_px)
+    return preprocessing_of(experiment.encoder.timm).canvas_framing(experiment.pictures)

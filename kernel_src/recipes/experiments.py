@@ -4,7 +4,7 @@ One entry per version. Scores in the comments are the seed's public leaderboard 
 is on purpose unlike the seed stands beside them, with the reason. For all of them: the seed normalised every picture by
 ImageNet's mean and deviation, here each backbone gets what it was pretrained with; it kept the epoch that was best on
 the very images it then scored, here all other images train and the last epoch is kept, since a picker on images of its
-own costs more than it finds (`bench/epoch_picker.py`); predictions are averaged over the symmetries that the
+own costs more than it finds (docs/seed-differences.md); predictions are averaged over the symmetries that the
 augmentation showed in training. docs/seed-differences.md has the whole list.
 """
 
@@ -15,7 +15,7 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment, Machine
 from kernel_src.recipes.learning import AdamW, Batch, Cosine, RMSprop, SmoothL1, SquaredError, Steps, WarmupCosine
 from kernel_src.recipes.network import Depth, Encoder, PooledHead, RegressorHead
-from kernel_src.recipes.parts import HUB_NAMED
+from kernel_src.recipes.parts import HUB_NAMED, SEED_CONSTRAINTS
 from kernel_src.recipes.pictures import HALVES, Pictures, SideBySide
 from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import ExperimentError
@@ -40,7 +40,7 @@ def by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
 # %%
 ON_KAGGLE = Machine(limit_s=11.5 * 3600)  # a session ends after 12 h; half an hour is left for scoring and saving
 DEPTH = Depth(weights="i2b-depth-anything-v2-small", fusion="concat")
-GRASSCLOVER = External(dataset="i2b-grassclover", area_factor=0.84)  # 0.21 m² here / 0.25 m² there
+GRASSCLOVER_DATA = External(dataset="i2b-grassclover", area_factor=0.84)  # 0.21 m² here / 0.25 m² there
 
 # V1, the seed's baseline: ResNet34, one hold-out of 20 %. Public R² 0.30.
 # On purpose unlike the seed: it held out random images of every state, here whole State+Sampling_Date groups are held
@@ -96,7 +96,7 @@ V5 = Experiment(
     encoder=Encoder(timm="efficientnetv2_rw_m", weights="i2b-efficientnetv2-rw-m-imagenet"),
     head=PooledHead(hidden=(256, 64), activation="relu", dropout=0.3),
     depth=DEPTH,
-    data=Data(split=GroupSplit(5), external=GRASSCLOVER),
+    data=Data(split=GroupSplit(5), external=GRASSCLOVER_DATA),
     augment=Augment("moderate"),
     loss=SquaredError(),
     optimizer=AdamW(lr=1e-4, weight_decay=1e-2),
@@ -229,10 +229,15 @@ SEED_PUBLIC_R2 = {"v1": 0.30, "v2": 0.42, "v3": 0.46, "v4": 0.50, "v5": 0.57, "v
 
 def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     """Name the parts that training an experiment needs."""
+    augment = experiment.augment
     needed = {
+        "camera_marks": augment.stamps_p or augment.spots_p,
+        "cropping": augment.crop or augment.rescale,
         "depth": experiment.depth,
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
         "pseudo_labels": experiment.data.pseudo,
+        "row_rules": experiment.data.drop,
+        "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

@@ -9,7 +9,7 @@ from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
-from kernel_src.recipes.parts import parts_to_predict
+from kernel_src.recipes.parts import SEED_CONSTRAINTS, parts_to_extract, parts_to_predict
 from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.weight_sources import kaggle_models
 
@@ -66,8 +66,11 @@ def parts_of(name: str, kernel: str) -> tuple[str, ...]:
     Raises:
         ExperimentError: see `members_of`.
     """
-    needed = parts_to_predict if kernel == "infer" else parts_to_train
+    needed = {"train": parts_to_train, "features": parts_to_extract, "infer": parts_to_predict}[kernel]
     parts = {part for member in members_of(name) for part in needed(member)}
+    if (ensemble := ENSEMBLES.get(name)) is not None:
+        parts |= {"stack"} if ensemble.stack else set()
+        parts |= {"seed_constraints"} if ensemble.constraint in SEED_CONSTRAINTS else set()
     return tuple(sorted(parts.union(EXTRA_PARTS.get((name, kernel), ()))))
 
 

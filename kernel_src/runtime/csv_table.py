@@ -1,7 +1,7 @@
 """## Tables in files
 
 Kaggle's CSVs are UTF-8 with commas. The same table that went through a spreadsheet is not: UTF-16, semicolons, decimal
-commas, a byte-order mark. What can be meant in one way only is read; everything else is named for what it is.
+commas, a byte-order mark. What has one meaning only is read; everything else is refused by name.
 """
 
 import csv
@@ -17,7 +17,7 @@ from kernel_src.runtime.untrusted import quoted
 
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-# What else people have under the name of a table, by its first bytes.
+# Other files that are met under the name of a table, by their first bytes.
 FILE_SIGNATURES = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook (.xlsx)"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)"),
@@ -48,7 +48,7 @@ def read_csv(path: Path, dtype: Mapping[Hashable, type[str]] | None = None) -> p
     """Read a table with one line of headings; `dtype` by heading, as pandas takes it.
 
     UTF-8, UTF-16 and Windows' own encoding are read; commas, semicolons, tabs and bars; decimal commas where something
-    else separates. Blanks around headings are dropped, and what nobody sees in them.
+    else separates. Blanks around headings and invisible characters in them are dropped.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -95,7 +95,7 @@ def _decoded(path: Path, raw: bytes) -> str:
 
 
 def _what_else(raw: bytes) -> str:
-    """Name a file that is certainly no table, by how it begins; empty for all others."""
+    """Name a file that is certainly not a table, by how it begins; empty for all others."""
     found = next((what for begin, what in FILE_SIGNATURES if raw.startswith(begin)), "")
     start = raw[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -138,7 +138,7 @@ def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
         )
     rows[0] = ["".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf")).strip() for name in rows[0]]
     if doubled := sorted({name for name in rows[0] if name and rows[0].count(name) > 1}):
-        raise ValueError(f"{path}: the heading {doubled[0]!r} stands twice: which column is meant cannot be told")
+        raise ValueError(f"{path}: the heading {doubled[0]!r} appears twice: rename one of them")
     return rows
 
 
@@ -149,7 +149,7 @@ def _decimal(path: Path, rows: list[list[str]]) -> str:
     points = [field for field in fields if _DECIMAL_POINT.fullmatch(field)]
     if commas and points:
         raise ValueError(
-            f"{path} has decimal commas ({commas[0]}) and decimal points ({points[0]}): which of them marks thousands "
-            "cannot be told; save it with decimal points"
+            f"{path} has decimal commas ({commas[0]}) and decimal points ({points[0]}): one of them marks "
+            "thousands, and it is not clear which; save it with decimal points"
         )
     return "," if commas else "."

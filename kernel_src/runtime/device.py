@@ -1,7 +1,8 @@
 """## The device
 
 `torch.cuda.is_available()` says True on a P100 whose kernels this torch was not built for, and the first operation then
-fails. So every GPU is asked to multiply two small matrices before it is believed, and those that cannot are left out.
+fails. So every GPU multiplies two small matrices before it is used, and one that fails or multiplies wrongly is left
+out.
 """
 
 import os
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 
 MATMUL_SIZE = 64
-ANSWER_S = 120.0  # for a GPU to answer: loading its kernels takes seconds, a driver that hangs says nothing for ever
-ASKED_ENDS_S = 5.0  # for the process that was asked to end
+PROBE_S = 120.0  # for a GPU to compute: loading its kernels takes seconds, a driver that hangs never returns
+PROBE_ENDS_S = 5.0  # for the process of the probe to end
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -45,24 +46,24 @@ class Gpu(NamedTuple):
 def check_device() -> DeviceReport:
     """Find out what can really compute here, without initialising CUDA in this process.
 
-    The questions are put in forked children: several training processes can only be started from a parent that has not
+    The GPUs are probed in forked children: several training processes can only be started from a parent that has not
     touched CUDA yet, and `torch.cuda.is_available()` alone already counts as touching it. An incompatible GPU is
     hidden from this process and all that it starts.
     """
     if torch.cuda.is_initialized():
-        # Nothing is left to protect, a forked child could not use CUDA, and it is too late to hide a GPU.
+        # A forked child could not use CUDA any more, and it is too late to hide a GPU.
         gpus = [probe_gpu(index) for index in range(count_gpus())]
         return _cpu(_faults(gpus)) if _faults(gpus) else _report(gpus)
     try:
-        count = Question(count_gpus).answer()
-        questions = [Question(probe_gpu, index) for index in range(count)]
-    except (NoAnswer, OSError) as error:
+        count = ForkedProbe(count_gpus).result()
+        probes = [ForkedProbe(probe_gpu, index) for index in range(count)]
+    except (ProbeFailed, OSError) as error:
         return _cpu(f"the GPU check failed: {error}")
     gpus = []
-    for index, question in enumerate(questions):
+    for index, probe in enumerate(probes):
         try:
-            gpus.append(Gpu(*question.answer()))
-        except NoAnswer as error:
+            gpus.append(Gpu(*probe.result()))
+        except ProbeFailed as error:
             gpus.append(Gpu(f"GPU {index}", f"GPU {index}: {error}"))
     good = [index for index, gpu in enumerate(gpus) if not gpu.fault]
     if good and len(good) < len(gpus):
@@ -92,47 +93,47 @@ def _show_only(indices: Sequence[int]) -> None:
 
 
 # %%
-class NoAnswer(Exception):
-    """A child that was asked about the GPUs has crashed or does not answer."""
+class ProbeFailed(Exception):
+    """The process of a probe crashed, or did not end in time."""
 
 
-class Question:
-    """A question that is answered in a forked child; several can be put before the first is answered."""
+class ForkedProbe:
+    """A function that runs in a forked child; several can run side by side."""
 
-    def __init__(self, question: Callable[..., object], *about: object) -> None:
-        """Ask; the answer must be made of plain values.
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        """Start it; what it returns must be made of plain values.
 
         Raises:
             OSError: no process can be started.
         """
         context = get_context("fork")
         self._receiver, sender = context.Pipe(duplex=False)
-        self._child = context.Process(target=_answer, args=(sender, question, about), daemon=True)
+        self._child = context.Process(target=_send_result, args=(sender, function, arguments), daemon=True)
         self._child.start()
         sender.close()
 
-    def answer(self) -> Any:
-        """Wait for the answer.
+    def result(self) -> Any:
+        """Wait for what the function returns.
 
         Raises:
-            NoAnswer: the child crashed, or did not answer in time.
+            ProbeFailed: the child crashed, or returned nothing in time.
         """
         try:
-            if not self._receiver.poll(ANSWER_S):
-                raise NoAnswer(f"no answer within {ANSWER_S:g} s, the driver hangs: restart the session")
+            if not self._receiver.poll(PROBE_S):
+                raise ProbeFailed(f"no answer within {PROBE_S:g} s, the driver hangs: restart the session")
             return self._receiver.recv()
         except EOFError:
-            raise NoAnswer("it crashed without an answer: the driver is broken: restart the session") from None
+            raise ProbeFailed("it crashed without an answer: the driver is broken: restart the session") from None
         finally:
             self._receiver.close()
             self._child.kill()
-            self._child.join(ASKED_ENDS_S)  # one that the driver holds cannot be waited for
+            self._child.join(PROBE_ENDS_S)  # one that the driver holds cannot be waited for
 
 
-def _answer(sender: Connection, question: Callable[..., object], about: tuple[object, ...]) -> None:
-    answer = question(*about)
+def _send_result(sender: Connection, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    result = function(*arguments)
     # As plain values: a class that was defined in a notebook cell may not be found by its name.
-    sender.send(tuple(answer) if isinstance(answer, tuple) else answer)
+    sender.send(tuple(result) if isinstance(result, tuple) else result)
     sender.close()
 
 
@@ -162,7 +163,7 @@ def probe_gpu(index: int) -> Gpu:
 
 
 def has_kernels(major: int, minor: int, built_for: Sequence[str]) -> bool:
-    """Tell whether kernels of one of the architectures, e.g. `sm_86`, run on a GPU of this compute capability.
+    """Return whether kernels of one of the architectures, e.g. `sm_86`, run on a GPU of this compute capability.
 
     A kernel runs on its own capability and on higher minor ones of the same major: sm_86 serves the L4, which is sm_89
     (CUDA C++ Programming Guide, Binary Compatibility). The suffixes of `sm_90a` and `sm_100f` promise nothing more.

@@ -18,7 +18,7 @@ IDS_SHOWN = 5
 
 
 def is_rerun() -> bool:
-    """Tell whether this is Kaggle's rerun on the hidden test."""
+    """Return whether this is Kaggle's rerun on the hidden test."""
     return bool(os.environ.get(RERUN_VARIABLE))
 
 
@@ -79,7 +79,7 @@ class FaultLog:
         """Keep an unexpected error from ending more than this block, in the rerun; print its traceback.
 
         Every part of the notebook that a submission does not depend on stands in such a block: this is the one place
-        where anything unforeseen is caught. In every other run it is raised.
+        where any error is caught. In every other run it is raised.
         """
         try:
             yield

@@ -20,7 +20,7 @@ class WeightsError(Exception):
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary sibling of `path`, flush it to disk, then rename it over `path`.
+    """Call `write` with a temporary sibling of `path`, flush it to disk, then rename it over `path`.
 
     Raises:
         OSError: the folder is missing, read-only or full; `path` is then as it was.

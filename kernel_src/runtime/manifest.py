@@ -26,17 +26,6 @@ class BundleError(Exception):
     """A bundle is not what its manifest says; the message names the file and the cure."""
 
 
-def file_entry(path: Path) -> dict[str, Any]:
-    """Describe one file as a manifest does: bytes and sha256."""
-    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-
-
-def missing_folds_text(config: Mapping[str, Any]) -> str:
-    """Say which folds could not be trained, and why, in one line; empty if the run or the bundle is whole."""
-    missing = config.get("missing_folds") or {}
-    return "; ".join(f"NOT WHOLE: fold {fold} could not be trained ({why})" for fold, why in missing.items())
-
-
 def read_bundle_json(folder: Path, name: str) -> dict[str, Any]:
     """Read the manifest or the config of a bundle; every entry that is there has the form that it must have.
 
@@ -75,11 +64,7 @@ def read_bundle_json(folder: Path, name: str) -> dict[str, Any]:
 
 # %%
 def checked_sha256(value: object) -> str:
-    """Return the value if it is a sha256 in hex.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Return a sha256 in hex; ValueError for anything else."""
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise ValueError(f"{quoted(value)} is not a sha256 (64 hex digits)")
     return value
@@ -104,22 +89,14 @@ def checked_file_name(value: object) -> str:
 
 
 def checked_slug(value: object) -> str:
-    """Return the value if it is a slug as Kaggle makes them: lower-case letters, digits and hyphens inside.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Return a slug as Kaggle makes them, lower-case letters, digits and hyphens inside; else ValueError."""
     if not isinstance(value, str) or not _SLUG.fullmatch(value):
         raise ValueError(f"{quoted(value)} is not a slug (a-z, 0-9, hyphens inside)")
     return value
 
 
 def checked_number(value: object) -> float:
-    """Return the value as a float if it is a finite number.
-
-    Raises:
-        ValueError: it is anything else; `"1"`, `True` and NaN are not numbers here.
-    """
+    """Return a finite number as a float; ValueError for anything else, `"1"`, `True` and NaN too."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{quoted(value)} is not a finite number")
     return float(value)
@@ -265,15 +242,3 @@ def damage(folder: Path, damaged: Mapping[str, str]) -> BundleError:
     """Return the error that names every damaged file and the cure."""
     faults = "; ".join(f"{name} {what}" for name, what in damaged.items())
     return BundleError(f"{folder}: {faults} → upload the bundle again and attach its newest version")
-
-
-def verify_manifest(folder: Path) -> dict[str, Any]:
-    """Compare every file of a bundle with its manifest and return the manifest.
-
-    Raises:
-        BundleError: naming every file that is missing, of another size, or of another sha256; the manifest lists none.
-    """
-    manifest = read_manifest(folder)
-    if damaged := damaged_files(folder, manifest):
-        raise damage(folder, damaged)
-    return manifest

@@ -58,7 +58,7 @@ _OUT_OF_MEMORY_WORDS = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means too little memory, on a GPU or on the CPU, however the library spells it.
+    """Return whether an error means too little memory, on a GPU or on the CPU, however the library spells it.
 
     What merely mentions memory does not count: a ValueError, a file that is missing, a full disk.
     """

@@ -64,7 +64,7 @@ def _find(inputs: Path, places: list[Path], sentinel: str, wanted: str) -> Path:
         if (place / sentinel).is_file():
             return place
     # Neither layout: an unpacked archive may have added a folder. Only a single hit is safe to take, and only one below
-    # its own name: another bundle with the same sentinel would predict without a word.
+    # its own name: another bundle with the same sentinel would predict without an error.
     hits = [folder for folder in folders_below(inputs) if (folder / sentinel).is_file()]
     named = [folder for folder in hits if places[-1].name in folder.relative_to(inputs).parts]
     if len(named) == 1:

@@ -1,7 +1,7 @@
 """## Which sources trained a run
 
-The build writes the hash of a notebook's sources into the notebook, and the run notes it when it trains. Whoever makes
-the bundle later may have built from newer sources; only the run knows. Cells that were edited on the site do not show.
+The build writes the hash of a notebook's sources into the notebook, and the run records it when it trains: by the time
+the bundle is made, the sources may be newer. Cells that were edited on the site do not show.
 """
 
 import json
@@ -10,11 +10,11 @@ from pathlib import Path
 from kernel_src.runtime.files import write_json
 
 SOURCES_FILE = "sources.json"
-UNKNOWN_SOURCES = "unknown"  # the script was run as it is, or by a kit that did not note it
+UNKNOWN_SOURCES = "unknown"  # the script was run as it is, or by a kit that did not record it
 
 
 def note_sources(folder: Path, sha256: str) -> None:
-    """Remember in a run's folder that these sources train in it now; an empty hash stands for unknown ones."""
+    """Record in a run's folder that these sources train in it now; an empty hash stands for unknown ones."""
     path = folder / SOURCES_FILE
     begun_unnoted = not path.exists() and any(folder.glob("*.safetensors"))
     known: list[str] = json.loads(path.read_bytes()) if path.exists() else [UNKNOWN_SOURCES] * begun_unnoted

@@ -23,22 +23,14 @@ def quoted(value: object, longest: int = 80) -> str:
 
 
 def checked_count(value: object) -> int:
-    """Return the value if it is a whole number that is not negative.
-
-    Raises:
-        ValueError: it is anything else; `"1"` and `True` are not numbers here.
-    """
+    """Return a whole number from 0; ValueError for anything else, `"1"` and `True` too."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{quoted(value)} is not a count (a whole number from 0)")
     return value
 
 
 def checked_text(value: object) -> str:
-    """Return the value if it is one line of text without control characters, perhaps empty.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Return a line of text without control characters, perhaps empty; ValueError for anything else."""
     if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
         raise ValueError(f"{quoted(value)} is not a line of text")
     return value
@@ -46,11 +38,11 @@ def checked_text(value: object) -> str:
 
 # %%
 def parsed_json(text: bytes, *, nan: bool = False) -> Any:
-    """Read JSON that every reader would understand alike; with `nan`, NaN and infinities too, as Python writes them.
+    """Read JSON that every parser reads alike; with `nan`, NaN and infinities too, as Python writes them.
 
     Raises:
-        ValueError: it is not JSON; or a key stands twice in an object, a number is NaN, infinite or beyond 2⁶³, a text
-            holds half a character, or the whole is too large or too deeply nested to be meant.
+        ValueError: it is not JSON; or a key appears twice in an object, a number is NaN, infinite or beyond 2⁶³, a text
+            holds half a character, or the whole is too large or too deeply nested.
     """
     if len(text) > LARGEST_JSON:
         raise ValueError(f"{len(text):,} bytes are too many")
@@ -77,7 +69,7 @@ def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twin = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{quoted(twin)} stands twice in one object")
+        raise ValueError(f"{quoted(twin)} appears twice in one object")
     return found
 
 

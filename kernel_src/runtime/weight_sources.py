@@ -1,7 +1,7 @@
 """## Where pretrained weights come from
 
 One row per set of weights: which backbones it serves, the dataset of this kit that carries it, where it is published,
-and which Kaggle Models hold it already. A handle stands here only if somebody was seen using it; nobody's handle is
+and which Kaggle Models hold it already. A handle is listed only if it was seen in use; none is
 guessed. Notebooks open safetensors only, so a Kaggle Model that holds a pickle is named and not mounted.
 """
 
@@ -41,12 +41,8 @@ class WeightSource:
 
 
 # %%
-DINOV3_LICENCE = "dinov3-license"  # as the hub and timm call Meta's DINOv3 License
-DINOV3_NOTE = (
-    "gated at facebook: accept Meta's DINOv3 License there before you download, and keep the dataset private; whoever "
-    "passes the weights on passes the licence on"
-)
 NONE_FOUND = "no public Kaggle handle with these weights was found"
+DINOV3_GATE = "Meta's licence asks for an agreement before the download, and for its text beside copies of the weights"
 WEIGHT_SOURCES = (
     WeightSource(
         dataset="i2b-resnet34-imagenet",
@@ -118,15 +114,29 @@ WEIGHT_SOURCES = (
         dataset="i2b-vit-huge-plus-patch16-dinov3",
         serves=("vit_huge_plus_patch16_dinov3",),
         hub="timm/vit_huge_plus_patch16_dinov3.lvd1689m",
-        licence=DINOV3_LICENCE,
-        note=DINOV3_NOTE,
+        licence="dinov3-license",
+        note=DINOV3_GATE,
     ),
     WeightSource(
         dataset="i2b-vit-7b-patch16-dinov3",
         serves=("vit_7b_patch16_dinov3",),
         hub="timm/vit_7b_patch16_dinov3.lvd1689m",
-        licence=DINOV3_LICENCE,
-        note=DINOV3_NOTE,
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
+    WeightSource(
+        dataset="i2b-vit-small-patch16-dinov3",
+        serves=("vit_small_patch16_dinov3",),
+        hub="timm/vit_small_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
+    WeightSource(
+        dataset="i2b-vit-large-patch16-dinov3",
+        serves=("vit_large_patch16_dinov3",),
+        hub="timm/vit_large_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
     ),
     WeightSource(
         dataset="i2b-depth-anything-v2-small",
@@ -217,10 +227,10 @@ def find_weights(dataset: str) -> Path:
 
 
 def how_to_get(dataset: str) -> str:
-    """Say in words where a dataset's weights come from and how it is made."""
+    """Describe where a dataset's weights come from and how it is made."""
     source = SOURCE_OF.get(dataset)
     if source is None:
-        return f"the dataset {dataset} is your own, this kit does not know where it comes from"
+        return f"the dataset {dataset} is your own: this kit has no source for it"
     usable = kaggle_models(dataset)
     parts = [f"on Kaggle attach the Model {' or '.join(usable)}"] if usable else []
     parts.append(

@@ -24,8 +24,8 @@ from kernel_src.models.depth import (
     DepthEstimator,
     load_depth,
 )
-from kernel_src.recipes.parts import OptionalPart
 from kernel_src.runtime.files import sha256_of, write_atomically
+from kernel_src.runtime.parts import OptionalPart
 
 DEPTH_CACHE_GB = 20.0  # 357 pictures of 518 px take 0.2 GB; Kaggle's scratch disk has some 60 GB
 DEPTH_CACHE_VERSION = 2  # to be raised when the same file gives other maps

@@ -26,9 +26,9 @@ from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import load_fold
 from kernel_src.models.starting_weights import framing_of, preprocessing_of
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.parts import optional_part
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, write_json, write_text
+from kernel_src.runtime.parts import optional_part
 from kernel_src.runtime.provenance import sources_of
 from kernel_src.training.fold_files import FoldFiles, csv_text, ended_in_fp32
 from kernel_src.training.gradient_steps import TrainingDiverged

@@ -90,7 +90,7 @@ def furnish_demo(demo: Path, competition: Path) -> None:
 
     shutil.copytree(competition, demo / "competition")
     lite0_dataset(demo / "pretrained")
-    experiment = changed(EXPERIMENTS["demo"], tiny_twin(EXPERIMENTS["demo"]) | {"folds": EXPERIMENTS["demo"].folds})
+    experiment = changed(EXPERIMENTS["demo"], tiny_twin(EXPERIMENTS["demo"]) | {"data.split.folds": 3})
     run, train = demo / "rehearsal-train/working/run", read_train(competition / "train.csv")
     note_sources(run, "ab" * 32)
     train_tiny(experiment, train, competition, run)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import UsageError
+from build.core.submission_file import split_sample_id
 from build.demo.competition import STAMP, paint_competition
-from kernel_src.competition.constants import split_sample_id
 from kernel_src.runtime.files import sha256_of
 
 TRAIN_HEADER = "sample_id,image_path,Sampling_Date,State,Species,Pre_GSHH_NDVI,Height_Ave_cm,target_name,target"

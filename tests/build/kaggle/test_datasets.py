@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import file_entry
 from build.core.errors import CheckFailed, UsageError
 from build.kaggle import datasets
 from build.kaggle.dataset_folders import OWN_MANIFEST, stage_dataset
 from build.kaggle.datasets import push_dataset
 from build.kaggle.journal import Journal
 from kernel_src.runtime.files import write_json
-from kernel_src.runtime.manifest import file_entry
 
 SLUG = "i2b-toy-weights"
 REF = f"kim/{SLUG}"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import file_entry
 from kernel_src.runtime.files import write_json
-from kernel_src.runtime.manifest import file_entry
 from tests.build.kaggle.zygote import Command, Mother
 
 ROOT = Path(__file__).resolve().parents[3]

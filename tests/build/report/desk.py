@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from build.core.bundle_files import file_entry
 from build.run.rehearse.report import Report, SubmissionCheck
 from build.scores.ledger import Score, append_score
 from kernel_src.competition.constants import TARGETS
@@ -15,7 +16,6 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import file_entry
 from tests.build.scores.painted import group_folds, predicted, truth, write_oof, write_train
 
 NAME = "v7"
@@ -50,7 +50,7 @@ def write_run(folder: Path, grams: np.ndarray | None = None, folds: np.ndarray |
     for name in weights:
         (folder / name).write_bytes(b"weights of " + name.encode())
     config = {
-        "format": 1,
+        "format": 2,
         "experiment": experiment.as_json(),
         "source_sha256": "ab" * 32,
         "folds": weights,
@@ -78,7 +78,7 @@ def write_bundle(root: Path) -> Path:
     for name in names:
         (folder / name).write_bytes((run / name).read_bytes())
     manifest = {
-        "format": 1,
+        "format": 2,
         "dataset": "i2b-v7-weights",
         "experiment": NAME,
         "source_sha256": "ab" * 32,

@@ -7,7 +7,7 @@ import pandas as pd
 
 from build.core.long_tables import wide_to_long
 from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import component_matrix
+from kernel_src.competition.identities import component_matrix
 
 STATES = ("Tas", "Vic", "NSW", "WA")
 

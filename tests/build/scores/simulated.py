@@ -9,7 +9,7 @@ null two models have the same law. docs/validation.md has the table of the metho
 import numpy as np
 
 from build.scores.intervals import GroupSums, difference_interval, score_intervals, scores
-from kernel_src.competition.constraints import component_matrix
+from kernel_src.competition.identities import component_matrix
 from kernel_src.competition.metric import weight_row
 
 # Photographs of each of the 30 State+Sampling_Date groups of train.csv.

@@ -15,7 +15,7 @@ from build.scores.comparison import compare_files, decision
 from build.scores.cross_validation import is_competitions_own
 from build.scores.page import page
 from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
-from kernel_src.competition.constraints import component_matrix
+from kernel_src.competition.identities import component_matrix
 from kernel_src.competition.metric import weighted_r2
 from tests.browser import INSTALL, Browser, find_chromium
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train

@@ -8,12 +8,12 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from build.core.bundle_files import verify_manifest
 from build.core.errors import CheckFailed, UsageError
 from build.run.mock import dataset_slug
 from build.weights.checkpoints import read_checkpoint
 from build.weights.command import weights_verb
 from build.weights.conversion import make_weights
-from kernel_src.runtime.manifest import verify_manifest
 from kernel_src.runtime.weight_sources import SOURCE_OF, WEIGHT_SOURCES, WeightSource
 from kernel_src.training.checkpoint import save_tensors
 from tests.kernel_src.models.test_hub_names import SIZES

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import build.weights.external
+from build.core.bundle_files import verify_manifest
 from build.core.errors import CheckFailed, UsageError
 from build.run.mock import dataset_slug
 from build.weights.external import make_external
 from kernel_src.data.external import read_external
 from kernel_src.data.external_table import GRASSCLOVER
-from kernel_src.runtime.manifest import verify_manifest
 from tests.build.typing_in import type_in
 from tests.kernel_src.data.test_external import HEADER, ROWS, flattened, write_grassclover, write_photograph
 

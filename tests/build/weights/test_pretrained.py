@@ -9,6 +9,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from build.core.bundle_files import verify_manifest
 from build.core.errors import CheckFailed
 from build.weights import pretrained
 from build.weights.pretrained import LITE0_BACKBONE, LITE0_SHA256, lite0_dataset
@@ -17,7 +18,7 @@ from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import load_starting_weights
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
-from kernel_src.runtime.manifest import BundleError, verify_manifest
+from kernel_src.runtime.manifest import BundleError
 
 PHOTOGRAPH = Path(__file__).resolve().parents[3].parent / "shared/data/photos/ID1088965591.jpg"
 
@@ -43,7 +44,7 @@ def test_the_dataset_is_flat_covered_by_its_manifest_and_licensed(dataset: Path)
 
 def test_the_demo_asks_for_this_dataset_and_backbone() -> None:
     demo = EXPERIMENTS["demo"]
-    assert (demo.starting_weights, demo.backbone) == (pretrained.LITE0_SLUG, LITE0_BACKBONE)
+    assert (demo.encoder.weights, demo.encoder.timm) == (pretrained.LITE0_SLUG, LITE0_BACKBONE)
 
 
 def test_the_weights_load_strictly_into_timm_and_into_the_demos_model(dataset: Path) -> None:
@@ -161,7 +162,7 @@ def test_another_dataset_in_the_place_is_not_taken_for_it(dataset: Path, tmp_pat
     other = tmp_path / "other"
     other.mkdir()
     (other / "model.safetensors").write_bytes(b"something else")
-    from kernel_src.runtime.manifest import file_entry
+    from build.core.bundle_files import file_entry
 
     files = {"model.safetensors": file_entry(other / "model.safetensors")}
     (other / "manifest.json").write_text(json.dumps({"format": 1, "dataset": "x", "files": files}))

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from build.core.bundle_files import file_entry
 from kernel_src.bundle.bundle_prediction import load_bundle, load_bundles
 from kernel_src.recipes.predictor import predictor_from_json
 from kernel_src.runtime.files import WeightsError, sha256_of
-from kernel_src.runtime.manifest import BundleError, file_entry
+from kernel_src.runtime.manifest import BundleError
 from tests.kernel_src.tiny import TINY
 from tests.tiny_depth import write_tiny_depth
 

@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from build.core.bundle_files import file_entry, verify_manifest
 from kernel_src.bundle.bundle_prediction import load_bundle
 from kernel_src.bundle.bundles import read_recipe
 from kernel_src.inference.bundle_recipes import read_recipes
@@ -21,7 +22,7 @@ from kernel_src.inference.fallback import find_bundles
 from kernel_src.models.depth import load_depth
 from kernel_src.runtime.faults import FaultLog
 from kernel_src.runtime.files import WeightsError
-from kernel_src.runtime.manifest import BundleError, file_entry, read_manifest, verify_manifest
+from kernel_src.runtime.manifest import BundleError, read_manifest
 from tests.tiny_depth import write_tiny_depth
 
 OPENED: list[str] = []

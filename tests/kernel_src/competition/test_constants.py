@@ -1,8 +1,8 @@
-"""The constants of the competition agree with each other, and a sample id can be taken apart again."""
+"""The constants of the competition agree with each other."""
 
 import pytest
 
-from kernel_src.competition.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS, sample_id, split_sample_id
+from kernel_src.competition.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS
 
 
 def test_the_weights_are_those_of_the_evaluation_page_and_add_up_to_one() -> None:
@@ -18,14 +18,3 @@ def test_the_weights_are_those_of_the_evaluation_page_and_add_up_to_one() -> Non
 
 def test_identities_speak_of_targets_only() -> None:
     assert {*IDENTITIES, *sum(IDENTITIES.values(), ())} == set(TARGETS)
-
-
-@pytest.mark.parametrize("image_id", ["ID1011485656", "ID__with__separators", "1"])
-def test_a_sample_id_is_taken_apart_into_what_it_was_made_of(image_id: str) -> None:
-    assert [split_sample_id(sample_id(image_id, t)) for t in TARGETS] == [(image_id, t) for t in TARGETS]
-
-
-@pytest.mark.parametrize("name", ["ID1", "ID1__Dry_Green", "ID1_GDM_g", "", "ID1__gdm_g"])
-def test_what_is_no_sample_id_is_refused_by_its_text(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name!r}.*Dry_Green_g, Dry_Dead_g"):
-        split_sample_id(name)

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import nnls
 
-from kernel_src.competition.constraints import average, biological, component_matrix, constrain, project
+from kernel_src.competition.constraints import constrain, project
+from kernel_src.competition.identities import component_matrix
 from kernel_src.competition.metric import weight_row
+from kernel_src.competition.seed_constraints import average, biological
 from kernel_src.recipes.predictor import CONSTRAINTS
 
 # Green, Dead, Clover, GDM, Total, also below zero, as a linear head may say.

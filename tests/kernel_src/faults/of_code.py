@@ -26,7 +26,7 @@ def _unforeseen(fault: str, broken: str, **more: object) -> Case:
     )
 
 
-AFTER_ALL = _unforeseen("an error after the prediction that nobody foresaw", "row_problems")
+AFTER_ALL = _unforeseen("an error after the prediction that nobody foresaw", "check_submission")
 CODE = [
     _unforeseen(
         "an error while the bundles are looked for that nobody foresaw",

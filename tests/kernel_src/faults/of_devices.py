@@ -10,7 +10,7 @@ KILL = "os.kill(os.getpid(), 9)"
 
 
 def _killing(name: str) -> str:
-    return f"kills the worker of {name}, twice"
+    return f"crashed the worker of {name} twice"
 
 
 FAILS_TO_START = """
@@ -196,14 +196,14 @@ def _devices() -> list[Case]:
             rerun=(Told(part="device", what="killed by SIGKILL", fallback=AGAIN, ids=IDS[2:6]),),
         ),
         Case(
-            fault="a fold that kills its workers",
+            fault="a fold that crashes its workers",
             kind="device",
             plant=Plant(cell=before_grams(f"if model == 0:\n    {KILL}")),
             strict="the worker of CPU killed by SIGKILL",
             rerun=(
                 Told(part="device", what="killed by SIGKILL", fallback=AGAIN, ids=SOME),
                 Told(part="photograph", what=_killing("CPU"), fallback="what is there of it", ids=IDS[:1]),
-                Told(part="fold", what=f"{ALONE}, fold 0: kills its workers", fallback="the other folds"),
+                Told(part="fold", what=f"{ALONE}, fold 0: its workers crash", fallback="the other folds"),
             ),
             by="fold 1",
         ),
@@ -263,7 +263,7 @@ def _devices() -> list[Case]:
         Case(
             fault="a driver that hangs when it is asked for its GPUs",
             kind="device",
-            plant=Plant(cell="ANSWER_S = 1.0\ncount_gpus = lambda: time.sleep(600)"),
+            plant=Plant(cell="PROBE_S = 1.0\ncount_gpus = lambda: time.sleep(600)"),
             strict="",
             strict_note="no answer within 1 s, the driver hangs",
             rerun=(Told(part="device", what="no answer within 1 s", fallback="predicted on 1 x CPU"),),

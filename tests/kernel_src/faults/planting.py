@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from build.core.bundle_files import file_entry
 from build.run.rehearse import Report, rehearse
 from build.run.rehearse.executed_cells import read_cells
 from build.stitch import stitch
@@ -23,7 +24,7 @@ from build.weights.bundle import make_bundle
 from build.weights.random_weights import random_run
 from kernel_src.competition.constants import SLUG, TARGETS
 from kernel_src.recipes.changes import changed
-from kernel_src.runtime.manifest import MANIFEST_FILE, file_entry
+from kernel_src.runtime.manifest import MANIFEST_FILE
 from tests.conftest import write_competition
 from tests.kernel_src.faults.forking import start_forked
 from tests.kernel_src.tiny import TINY

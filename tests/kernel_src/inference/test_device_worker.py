@@ -19,6 +19,11 @@ from tests.kernel_src.inference.jobs import CRASHES, HALF_A_MINUTE_S, SPELLINGS,
 from tests.kernel_src.tiny import CPU
 
 
+def in_precision(recipe: BundleRecipe, precision: str) -> BundleRecipe:
+    experiment = recipe.experiment
+    return replace(recipe, experiment=replace(experiment, encoder=replace(experiment.encoder, precision=precision)))
+
+
 def test_an_output_that_is_not_finite_is_replaced_by_the_other_folds(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +110,7 @@ def test_the_weights_are_kept_and_computed_with_as_the_experiment_says(
         assert {p.dtype for one in others for p in one.parameters(recurse=False)} == {torch.float32}
 
     alter_work(monkeypatch, look)
-    wanted = replace(recipe, experiment=replace(recipe.experiment, precision=precision))
+    wanted = in_precision(recipe, precision)
     log = FaultLog(strict=True)
     outcome = infer_in_half(job_of(paths, wanted), log)
     assert not log.faults and outcome.passes_done == 12 * 2 * 4
@@ -136,7 +141,7 @@ def test_what_is_not_finite_in_fp16_is_computed_in_fp32_before_a_fold_is_left_ou
     precision: str, plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overflowing(monkeypatch, fold=1)
-    wanted = replace(recipe, experiment=replace(recipe.experiment, precision=precision))
+    wanted = in_precision(recipe, precision)
     log = FaultLog(strict=True)
     outcome = infer_in_half(job_of(paths, wanted), log)
     assert not log.faults and outcome.passes_done == 12 * 2 * 4

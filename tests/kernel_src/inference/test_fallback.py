@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import file_entry
 from build.core.submission_file import read_column, submission_problems
 from kernel_src.competition.constants import IDENTITIES, TARGETS, TRAINING_MEANS_G
 from kernel_src.competition.hidden_table import read_hidden_test, save_first, save_predictions
 from kernel_src.inference.fallback import Attached, find_bundles, training_means, verify_bundles
 from kernel_src.runtime import manifest, mounts
 from kernel_src.runtime.faults import FaultLog, NotContained
-from kernel_src.runtime.manifest import file_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def write_bundle(folder: Path, *grams: float) -> Path:
     folder.mkdir(parents=True)
-    config = {"format": 1, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
+    config = {"format": 2, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
     (folder / "config.json").write_text(json.dumps(config))
-    listed = {"format": 1, "files": {"config.json": file_entry(folder / "config.json")}}
+    listed = {"format": 2, "files": {"config.json": file_entry(folder / "config.json")}}
     (folder / "manifest.json").write_text(json.dumps(listed))
     return folder
 

@@ -11,6 +11,7 @@ import torch
 
 from kernel_src.bundle.bundle_prediction import predict_bundles
 from kernel_src.bundle.bundles import Bundle
+from kernel_src.data.trained_views import views
 from kernel_src.inference import refinement
 from kernel_src.inference.refinement import refine_on_test
 from kernel_src.models.starting_weights import preprocessing_of
@@ -29,6 +30,7 @@ def bundle_of(experiment: Experiment, seeds: Sequence[int] = (1, 2)) -> Bundle:
         folder=Path(),
         experiment=experiment,
         preprocessing=preprocessing_of(experiment.encoder.timm),
+        symmetries=views(experiment),
         models=models,
         oof_r2=0.0,
         source_sha256="",

@@ -10,15 +10,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 # The real code on a net of 0.1 M parameters: seconds instead of hours.
 TINY = {
-    "backbone": "test_efficientnet",
-    "starting_weights": "",
-    "image_height_px": 48,
-    "image_width_px": 96,
-    "head_hidden": [8],
-    "epochs": 2,
-    "batch_size": 4,
-    "folds": 2,
-    "augmentation": "moderate",
+    "encoder.timm": "test_efficientnet",
+    "encoder.weights": "",
+    "pictures.height_px": 48,
+    "pictures.width_px": 96,
+    "head.hidden": [8],
+    "schedule.epochs": 2,
+    "batch.size": 4,
+    "data.split.folds": 2,
+    "augment.preset": "moderate",
 }
 
 

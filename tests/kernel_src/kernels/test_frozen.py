@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from build.core.bundle_files import verify_manifest
 from build.core.errors import UsageError
 from build.core.submission_file import read_column, submission_problems
 from build.notebooks.metadata import kernel_metadata, kernel_problems
@@ -22,7 +23,6 @@ from kernel_src.models.regressor import load_regressor
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.kernel_cards import kernel_card
-from kernel_src.runtime.manifest import verify_manifest
 from tests.conftest import write_competition
 from tests.kernel_src.kernels.frozen import NAME, TWIN, WEIGHTS_SLUG, make_frozen_bundle, write_weights
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle

@@ -19,17 +19,22 @@ FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net",
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
 REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "models/full_pass"}
 REFINEMENT |= {"runtime/randomness"}
+MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
+STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competition/seed_constraints"}
 HUB_NAMES, DEPTH_IN_TRAINING = {"models/hub_names"}, {"training/depth_maps"}
 ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/*.py")}
 TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = TRAINING | EXTERNAL | {"data/pseudo_labels"}
+NEVER_IN_INFERENCE = (
+    TRAINING | MARKS | CROPPING | ROW_RULES | EXTERNAL | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
+)
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
-NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"}
+NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | SEED_CONSTRAINTS
+NEVER_IN_TRAINING |= MARKS | CROPPING | ROW_RULES  # where nothing asks for them
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
@@ -69,11 +74,41 @@ def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.Monk
     assert kernel_card("all", "infer").parameters["PARTS"] == ("depth", "frozen", "hub_names")
 
 
+def test_a_stack_and_the_seeds_constraints_come_with_the_ensemble_or_experiment_that_uses_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = {"weights": [[0.5, 0.5]] * 5, "intercept_g": [0.0] * 5}
+    monkeypatch.setitem(ENSEMBLES, "stacked", Ensemble(name="stacked", shares={"v1": 1, "v7": 1}, stack=stack))
+    monkeypatch.setitem(ENSEMBLES, "seeds", Ensemble(name="seeds", shares={"v1": 1}, constraint="average"))
+    monkeypatch.setitem(
+        EXPERIMENTS, "own", changed(EXPERIMENTS["v1"], {"name": "own", "predict.constraint": "biological"})
+    )
+    assert kernel_card("stacked", "infer").parameters["PARTS"] == ("stack",)
+    assert kernel_card("seeds", "infer").parameters["PARTS"] == ("seed_constraints",)
+    for kernel in ("train", "infer"):
+        assert kernel_card("own", kernel).parameters["PARTS"] == ("seed_constraints",)
+        assert modules_in("own", kernel) >= SEED_CONSTRAINTS
+    assert modules_in("stacked", "infer") >= STACK
+
+
 def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     second = changed(EXPERIMENTS["v1"], {"name": "second", "data.pseudo": PseudoLabels("i2b-pseudo", weight=0.25)})
     monkeypatch.setitem(EXPERIMENTS, "second", second)
     assert kernel_card("second", "train").parameters["PARTS"] == ("pseudo_labels",)
     assert kernel_card("second", "infer").parameters["PARTS"] == ()
+
+
+def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {
+        "camera_marks": {"augment.stamps_p": 0.1},
+        "cropping": {"augment.rescale": (0.7, 1.0)},
+        "row_rules": {"data.drop": ("wa_without_green",)},
+    }
+    for (part, change), modules in zip(changes.items(), (MARKS, CROPPING, ROW_RULES), strict=True):
+        monkeypatch.setitem(EXPERIMENTS, "third", changed(EXPERIMENTS["v1"], {"name": "third"} | change))
+        assert kernel_card("third", "train").parameters["PARTS"] == (part,)
+        assert kernel_card("third", "infer").parameters["PARTS"] == ()
+        assert modules_in("third", "train") >= modules
 
 
 def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:

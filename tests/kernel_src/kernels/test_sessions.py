@@ -14,12 +14,12 @@ def working(home: Path) -> Path:
 
 @pytest.mark.full
 def test_two_sessions_make_the_run_that_one_would_have_made(tiny_competition: Path, tmp_path: Path) -> None:
-    changes = TINY | {"ema_decay": 0.9}
+    changes = TINY | {"keep": {"kind": "EMA", "decay": 0.9}}
     whole = lay_out_kaggle(tmp_path / "whole", tiny_competition, {})
     run_script("train", {"EXPERIMENT": "demo", "CHANGES": changes}, whole, tmp_path / "scratch0")
 
     first = lay_out_kaggle(tmp_path / "first", tiny_competition, {})
-    limited = {"EXPERIMENT": "demo", "CHANGES": changes | {"session_limit_s": 0.01}}
+    limited = {"EXPERIMENT": "demo", "CHANGES": changes | {"machine.limit_s": 0.01}}
     # As a notebook: what ends it early must look like a success to papermill, or Kaggle would not keep the output.
     printed = run_notebook("train", limited, first, tmp_path / "scratch1")
     assert "fold 0: stopped in epoch 1 of 2" in printed and "NOT FINISHED: folds 0, 1" in printed
@@ -46,7 +46,11 @@ def test_the_notebook_trains_with_depth_and_external_data_from_their_datasets(
     from tests.kernel_src.data.test_external import write_grassclover
     from tests.tiny_depth import write_tiny_depth
 
-    changes = TINY | {"depth": "i2b-depth", "external_data": "i2b-grassclover", "epochs": 1}
+    changes = TINY | {
+        "depth": {"weights": "i2b-depth"},
+        "data.external": {"dataset": "i2b-grassclover"},
+        "schedule.epochs": 1,
+    }
     kaggle = lay_out_kaggle(tmp_path / "home", tiny_competition, {})
     datasets = kaggle / "kaggle/input/datasets/owner"
     write_tiny_depth(datasets / "i2b-depth")
@@ -69,7 +73,7 @@ def test_a_notebook_whose_recipe_cannot_train_one_fold_ends_well_and_says_that_t
     run = working(kaggle)
     run.mkdir(parents=True)
     (run / "given_up1.txt").write_text("the loss is not finite at fold 1\n")
-    changes = TINY | {"epochs": 1}
+    changes = TINY | {"schedule.epochs": 1}
     printed = InProcess(monkeypatch)("train", {"EXPERIMENT": "demo", "CHANGES": changes}, kaggle, tmp_path / "scratch")
     assert "NOT WHOLE: fold 1 is given up: the loss is not finite at fold 1" in printed
     assert "NOT WHOLE: the photographs of folds 1 are not scored" in printed and "out-of-fold R²" in printed

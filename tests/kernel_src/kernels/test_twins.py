@@ -78,7 +78,7 @@ def test_the_notebook_of_v6_blends_its_bundles_by_their_shares_and_says_so(twins
 
 def test_the_bundle_of_a_depth_experiment_carries_the_depth_model_that_it_was_trained_beside(twins: Twins) -> None:
     config = json.loads((twins.bundle("v8") / "config.json").read_text())
-    assert config["experiment"]["depth"] == EXPERIMENTS["v8"].depth
+    assert config["experiment"]["depth"] == EXPERIMENTS["v8"].depth.as_json()
     assert {"depth.safetensors", "depth_config.json"} <= {path.name for path in twins.bundle("v8").iterdir()}
 
 
@@ -252,7 +252,7 @@ def test_a_training_that_starts_from_a_kaggle_model_is_rehearsed_and_lacks_it_wh
     save_tensors(tmp_path / "download" / "model.safetensors", timm.create_model(backbone).state_dict())
     recipe = changed(EXPERIMENTS["demo"], {"encoder.timm": backbone, "encoder.weights": slug})
     monkeypatch.setitem(EXPERIMENTS, "demo", recipe)  # for the card; the notebook gets the same as changes
-    changes = tiny_twin(recipe) | {"backbone": backbone, "starting_weights": slug}
+    changes = tiny_twin(recipe) | {"encoder.timm": backbone, "encoder.weights": slug}
     parameters = {"EXPERIMENT": "demo", "CHANGES": changes}
     attached = {"models": {handle: tmp_path / "download"}, "layout": layout}
     working = rehearse_twin("demo", "train", parameters, tiny_competition, [], tmp_path, **attached)

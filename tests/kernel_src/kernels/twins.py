@@ -36,22 +36,19 @@ SIDE_PX = 32  # two patches of 16 for the backbones, two of 14 and a rest for th
 def tiny_twin(experiment: Experiment) -> dict[str, object]:
     """The changes that shrink an experiment; whatever is not about size stays as it is."""
     oblong = experiment.pictures.width_px != experiment.pictures.height_px
-    inner = {"inner_folds": 2, "patience_epochs": 1} if experiment.inner_folds else {}
     # EfficientNets have "efficientnetv2_rw_m", which holds no "vit".
     backbone = next(tiny for part, tiny in TINY_BACKBONES.items() if part in experiment.encoder.timm)
     return {
-        "backbone": backbone,
-        "starting_weights": "",
-        "image_height_px": SIDE_PX,
-        "image_width_px": 2 * SIDE_PX if oblong else SIDE_PX,
-        "head_hidden": [8 for _ in experiment.head.hidden],
-        "epochs": 1,
-        "schedule_epochs": 0,
-        "warmup_epochs": 0,
-        "batch_size": 4,
-        "accumulate_steps": min(2, experiment.batch.accumulate),
-        "folds": 2,
-        **inner,
+        "encoder.timm": backbone,
+        "encoder.weights": "",
+        "pictures.height_px": SIDE_PX,
+        "pictures.width_px": 2 * SIDE_PX if oblong else SIDE_PX,
+        "head.hidden": [8 for _ in experiment.head.hidden],
+        "schedule.epochs": 1,
+        "batch.size": 4,
+        "batch.accumulate": min(2, experiment.batch.accumulate),
+        "data.split.folds": 2,
+        "data.train_folds": [fold for fold in experiment.data.train_folds if fold < 2],
     }
 
 
@@ -59,9 +56,9 @@ def twin_datasets(experiment: Experiment, folder: Path) -> dict[str, Path]:
     """Write what the experiment's training mounts, in miniature."""
     datasets = {}
     if experiment.depth:
-        datasets[experiment.depth] = write_tiny_depth(folder / "depth")
-    if experiment.external_data:
-        datasets[experiment.external_data] = write_grassclover(folder / "external")
+        datasets[experiment.depth.weights] = write_tiny_depth(folder / "depth")
+    if experiment.data.external:
+        datasets[experiment.data.external.dataset] = write_grassclover(folder / "external")
     return datasets
 
 

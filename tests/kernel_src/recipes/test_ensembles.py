@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kernel_src.inference.blend import stack_from_json
+from kernel_src.inference.stacking import stack_from_json
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of

@@ -65,7 +65,7 @@ def test_the_same_table_is_read_however_it_was_saved(tmp_path: Path, content: st
         (bytes(range(256)) * 4, "is not text"),
         (b"a,b\n1,2,3\n", r"line 2: 3 fields between commas, the heading has 2: decimal commas"),
         (b"a;b\n1,5;2.5\n", r"decimal commas \(1,5\) and decimal points \(2\.5\)"),
-        (b"a,a\n1,2\n", "'a' stands twice"),
+        (b"a,a\n1,2\n", "'a' appears twice"),
         (b'a,b\n"1,2\n3,4\n', "unexpected end of data"),
         (b"a,b,c\n1,2,3\n4,5", "ends in the middle of a row: 2 fields of 3 in line 3"),
     ],

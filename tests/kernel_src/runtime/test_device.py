@@ -57,7 +57,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Pretend:
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
         monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: CU128)
         monkeypatch.setattr(torch, "ones", first_operation)
-        monkeypatch.setattr(device, "ANSWER_S", 20.0)
+        monkeypatch.setattr(device, "PROBE_S", 20.0)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "untouched")
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
 
@@ -102,7 +102,7 @@ def test_of_two_gpus_the_good_one_is_used_and_the_bad_one_named(
     computing, told = BAD[bad]
     gpus(computing={which: computing})
     if bad == "hangs":
-        monkeypatch.setattr(device, "ANSWER_S", 2.0)
+        monkeypatch.setattr(device, "PROBE_S", 2.0)
     if before:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
     report = check_device()
@@ -126,7 +126,7 @@ def test_a_driver_that_hangs_when_it_counts_its_gpus_hangs_nobody(
     gpus: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus()
-    monkeypatch.setattr(device, "ANSWER_S", 0.3)
+    monkeypatch.setattr(device, "PROBE_S", 0.3)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: time.sleep(600))
     report = check_device()
     assert report.kind == "cpu" and "no answer within 0.3 s, the driver hangs" in report.fault
@@ -135,7 +135,7 @@ def test_a_driver_that_hangs_when_it_counts_its_gpus_hangs_nobody(
 def test_gpus_that_hang_are_waited_for_side_by_side(gpus: Pretend, monkeypatch: pytest.MonkeyPatch) -> None:
     hangs, _ = BAD["hangs"]
     gpus(computing={0: hangs, 1: hangs})
-    monkeypatch.setattr(device, "ANSWER_S", 0.3)
+    monkeypatch.setattr(device, "PROBE_S", 0.3)
     start = time.monotonic()
     assert check_device().fault.count("the driver hangs") == 2
     assert time.monotonic() - start < 20, "no child is waited for until it ends by itself"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from build.core.bundle_files import file_entry, verify_manifest
 from kernel_src.runtime.files import BUNDLE_FORMAT
-from kernel_src.runtime.manifest import BundleError, file_entry, read_bundle_json, verify_manifest
+from kernel_src.runtime.manifest import BundleError, read_bundle_json
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
+from build.core.bundle_files import missing_folds_text
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
@@ -21,9 +23,9 @@ from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import EMA, InnerFold
+from kernel_src.recipes.training_data import LeaveGroupOut
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
-from kernel_src.runtime.manifest import missing_folds_text
 from kernel_src.training import runs, training
 from kernel_src.training.gradient_steps import TrainingDiverged
 from kernel_src.training.resumption import continue_previous_run, hand_over
@@ -36,7 +38,7 @@ from kernel_src.training.runs import (
     predict_out_of_fold,
 )
 from kernel_src.training.session import Session
-from kernel_src.training.training_data import folds_to_train
+from kernel_src.training.training_data import folds_to_train, training_pictures
 from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, train_tiny
 
 
@@ -144,10 +146,11 @@ def test_a_folder_with_another_run_is_refused(
 
 def test_only_the_asked_folds_are_trained_and_a_fold_that_is_not_there_is_refused() -> None:
     fold_of = np.array([0, 1, 2, 3, 4])
-    assert folds_to_train(TINY, fold_of) == (0, 1, 2, 3, 4)
-    assert folds_to_train(changed(TINY, {"data.train_folds": (3,)}), fold_of) == (3,)
+    of_groups = changed(TINY, {"data.split": LeaveGroupOut()})
+    assert folds_to_train(of_groups, fold_of) == (0, 1, 2, 3, 4)
+    assert folds_to_train(changed(of_groups, {"data.train_folds": (3,)}), fold_of) == (3,)
     with pytest.raises(ValueError, match=r"train_folds names \[5, 7\], the split has folds 0 to 4"):
-        folds_to_train(changed(TINY, {"data.train_folds": (5, 1, 7)}), fold_of)
+        folds_to_train(changed(of_groups, {"data.train_folds": (5, 1, 7)}), fold_of)
 
 
 # The real thing, on the tiny competition
@@ -206,6 +209,39 @@ def test_predicting_again_gives_the_same_table(
     again = predict_out_of_fold(TINY, train, tiny_competition, trained_run, tmp_path, CPU)
     before = pd.read_csv(trained_run / "oof.csv")
     assert np.abs(again[list(TARGETS)].to_numpy() - before[list(TARGETS)].to_numpy()).max() < 1e-4
+
+
+def test_the_strip_at_the_bottom_is_seen_neither_in_training_nor_out_of_fold(
+    trained_run: Path, train: pd.DataFrame, tiny_competition: Path, tmp_path: Path
+) -> None:
+    """A cardboard edge is painted into the last eighth of every photograph; a quarter is cut off."""
+    painted = tmp_path / "painted"
+    shutil.copytree(tiny_competition, painted)
+    for path in train["image_path"]:
+        picture = cv2.imread(str(painted / path))
+        picture[-picture.shape[0] // 8 :] = (90, 160, 210)
+        cv2.imwrite(str(painted / path), picture)
+    cutting = changed(TINY, {"pictures.crop_bottom": 0.25})
+    seen, grams = {}, {}
+    for name, experiment in (("whole", TINY), ("cut", cutting)):
+        for where in (tiny_competition, painted):
+            cache = tmp_path / f"{name}-{where.name}"
+            seen[name, where], _ = training_pictures(
+                experiment, train, where, depth_folder=None, cache=cache, device=CPU
+            )
+            oof = predict_out_of_fold(experiment, train, where, trained_run, cache, CPU)
+            grams[name, where] = oof[list(TARGETS)].to_numpy()
+
+    def change(of: dict) -> list[float]:
+        return [
+            float(np.abs(of[name, painted].astype(float) - of[name, tiny_competition]).mean())
+            for name in ("whole", "cut")
+        ]
+
+    # What was painted was compressed once more: noise of one level.
+    for whole, cut in (change(seen), change(grams)):
+        assert whole > 8 * cut
+    assert change(seen)[1] < 1.5
 
 
 def test_a_fold_is_predicted_in_the_precision_that_its_training_ended_with(

@@ -14,7 +14,7 @@ from build.notebooks.builder import ROOT
 from build.report.diagnostics import Diagnostics, diagnose
 from build.report.diagnostics.page import page, sections
 from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import component_matrix
+from kernel_src.competition.identities import component_matrix
 from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.submission import write_submission
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train

@@ -1,7 +1,6 @@
-"""## The blend
+"""## Stacking
 
-Several bundles become one prediction: a weighted mean, or a linear stack per target that was fitted elsewhere on
-out-of-fold predictions. Constraints come once, after the blend.
+Instead of shares, a linear model per target over the predictions of the bundles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernel_src.competition.constants import TARGETS
+from kernel_src.runtime.parts import OptionalPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,10 @@ class Stack:
 
     weights: np.ndarray  # (5, bundles), in the order of TARGETS and of the bundles
     intercept_g: np.ndarray  # (5,)
+
+    def blended(self, grams: Sequence[np.ndarray]) -> np.ndarray:
+        """Blend the predictions (images, 5) of the bundles to one (images, 5), in grams, unconstrained."""
+        return np.einsum("bnt,tb->nt", np.stack(grams), self.weights) + self.intercept_g
 
 
 def stack_from_json(value: Mapping[str, Any], bundle_count: int) -> Stack:
@@ -45,18 +49,8 @@ def stack_from_json(value: Mapping[str, Any], bundle_count: int) -> Stack:
     return Stack(**arrays)
 
 
-def blend(grams: Sequence[np.ndarray], shares: Sequence[float], stack: Stack | None = None) -> np.ndarray:
-    """Blend the predictions (images, 5) of the bundles to one (images, 5), in grams, unconstrained.
+class StackParts(OptionalPart):
+    """What an inference with a stack asks for."""
 
-    Without a stack it is the mean weighted by the shares; they need not sum to one.
-
-    Raises:
-        ValueError: shares and bundles differ in number, or the shares are negative or all zero.
-    """
-    if len(shares) != len(grams):
-        raise ValueError(f"{len(grams)} bundles have {len(shares)} shares: give each one")
-    if stack is not None:
-        return np.einsum("bnt,tb->nt", np.stack(grams), stack.weights) + stack.intercept_g
-    if min(shares) < 0 or sum(shares) <= 0:
-        raise ValueError(f"shares {list(shares)}: none may be negative, and one must be above 0")
-    return np.average(np.stack(grams), axis=0, weights=shares)
+    part = "stack"
+    stack_from_json = staticmethod(stack_from_json)

@@ -1,4 +1,4 @@
-"""The blend of several bundles, against numbers computed by hand."""
+"""A stack of several bundles, against numbers computed by hand."""
 
 import json
 from typing import Any
@@ -7,38 +7,23 @@ import numpy as np
 import pytest
 
 from kernel_src.competition.constants import TARGETS
-from kernel_src.inference.blend import blend, stack_from_json
+from kernel_src.inference.stacking import stack_from_json
 
 # Two bundles, two images, five targets.
 FIRST = np.array([[10.0, 2, 4, 14, 16], [0, 1, 0, 0, 1]])
 SECOND = np.array([[20.0, 4, 0, 20, 24], [5, 1, 5, 10, 11]])
 
 
-def test_shares_weigh_the_bundles() -> None:
-    """v6: 0.4 of v4 and 0.6 of v5."""
-    by_hand = [[16.0, 3.2, 1.6, 17.6, 20.8], [3.0, 1.0, 3.0, 6.0, 7.0]]
-    assert blend([FIRST, SECOND], [0.4, 0.6]) == pytest.approx(np.array(by_hand))
-
-
-def test_shares_need_not_sum_to_one_and_one_bundle_is_itself() -> None:
-    assert blend([FIRST, SECOND], [2, 3]) == pytest.approx(blend([FIRST, SECOND], [0.4, 0.6]))
-    assert blend([FIRST], [7.0]) == pytest.approx(FIRST)
-
-
-def test_no_photographs_blend_to_none() -> None:
-    assert blend([np.zeros((0, 5)), np.zeros((0, 5))], [0.4, 0.6]).shape == (0, 5)
-
-
 def test_a_stack_has_weights_and_an_intercept_of_its_own_for_each_target() -> None:
     value = {"weights": [[1, 0], [0, 1], [0.5, 0.5], [2, -1], [0, 0]], "intercept_g": [0, 1, 0, 0, 9]}
     stack = stack_from_json(json.loads(json.dumps(value)), 2)
     by_hand = [[10.0, 5, 2, 8, 9], [0, 2, 2.5, -10, 9]]
-    assert blend([FIRST, SECOND], [1, 1], stack) == pytest.approx(np.array(by_hand))
+    assert stack.blended([FIRST, SECOND]) == pytest.approx(np.array(by_hand))
 
 
 def test_a_stack_of_the_shares_is_the_blend_by_shares() -> None:
     stack = stack_from_json({"weights": [[0.4, 0.6]] * 5, "intercept_g": [0.0] * 5}, 2)
-    assert blend([FIRST, SECOND], [1, 1], stack) == pytest.approx(blend([FIRST, SECOND], [0.4, 0.6]))
+    assert stack.blended([FIRST, SECOND]) == pytest.approx(0.4 * FIRST + 0.6 * SECOND)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +41,3 @@ def test_a_stack_of_the_shares_is_the_blend_by_shares() -> None:
 def test_a_stack_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         stack_from_json({"weights": [[1, 0]] * len(TARGETS), "intercept_g": [0] * 5} | changes, 2)
-
-
-@pytest.mark.parametrize(
-    ("shares", "message"),
-    [([1.0], "2 bundles have 1 shares"), ([0.0, 0.0], "one must be above 0"), ([2.0, -1.0], "none may be negative")],
-)
-def test_shares_that_mean_nothing_are_refused(shares: list[float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        blend([FIRST, SECOND], shares)
