@@ -174,6 +174,8 @@ def _keep_features(experiment: str, run: Path, version: Version, journal: Journa
 
 def regress_command(experiment: str, features: Path) -> str:
     """Return the command that fits regressors on an experiment's features."""
-    table, report = DATA / SLUG / TRAIN_CSV, Path("out", "regress") / f"{experiment}.json"
-    words = ["--features", features, "--train-csv", table, "--report", report, "--experiment", experiment]
-    return f"python -m build regress {shlex.join(map(str, words))}"
+    return (
+        f"python -m build regress --features {shlex.quote(str(features))} "
+        f"--train-csv {shlex.quote(str(DATA / SLUG / TRAIN_CSV))} "
+        f"--report out/regress-{experiment}.json --experiment {experiment}"
+    )

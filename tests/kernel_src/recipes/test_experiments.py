@@ -17,7 +17,7 @@ TRAINED = [experiment for experiment in EXPERIMENTS.values() if not experiment.i
 def test_the_list_holds_every_version_of_the_seed_under_its_own_name() -> None:
     wanted = {"demo", "v1", "v2", "v3", "v4", "v5", "v5_componly", "v7", "v8"}
     tried = {"siglip", "eva02", "eva02_large", "dinov2_reg"}
-    assert wanted | tried | {"frozen_dinov2"} == set(EXPERIMENTS) - set(TUNED)
+    assert wanted | tried | {"frozen_dinov2", "gold_frozen", "gold_frozen_7b"} == set(EXPERIMENTS) - set(TUNED)
     assert all(name == experiment.name for name, experiment in EXPERIMENTS.items())
 
 

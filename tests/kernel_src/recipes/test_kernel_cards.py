@@ -11,7 +11,8 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
     for experiment in (one for one in EXPERIMENTS.values() if not one.is_frozen):
         name = experiment.name
         training_card, inference_card = (kernel_card(name, kernel) for kernel in ("train", "infer"))
-        mounted = (experiment.encoder.weights, experiment.depth, experiment.external_data)
+        depth, external = experiment.depth, experiment.data.external
+        mounted = (experiment.encoder.weights, depth and depth.weights, external and external.dataset)
         assert training_card.datasets == tuple(slug for slug in mounted if slug)
         parts = training_card.parameters["PARTS"]
         assert training_card.parameters == {"EXPERIMENT": name, "SOURCE_SHA256": "", "PARTS": parts}
