@@ -44,7 +44,7 @@ class FeatureExtractor:
         self.net = self._load()
 
     def _load(self) -> FrozenFeatures:
-        net = load_frozen_features(self.experiment, self.framings, self.weights)
+        net = load_frozen_features(self.experiment, self.weights)
         if self.half:
             keep_in_half(net)
         net.to(self.device.kind).to(memory_format=torch.channels_last)  # as inference does

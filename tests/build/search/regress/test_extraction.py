@@ -73,10 +73,10 @@ def test_the_same_photographs_give_the_same_bytes_and_each_is_read_once(
 
 def test_any_experiments_backbone_gives_features_without_its_depth_and_its_fine_tuning() -> None:
     frozen = frozen_recipe(EXPERIMENTS["v8"], {})
-    assert frozen.head == RegressorHead() and frozen.depth is None
-    assert frozen.encoder.timm == EXPERIMENTS["v8"].encoder.timm
-    assert frozen_recipe(EXPERIMENTS["v1"], {"head.pool": ["gem"]}).head == RegressorHead(pool=("gem",))
-    with pytest.raises(UsageError, match="layers"):
+    assert frozen.head == RegressorHead(("own",)) and frozen.depth is None
+    assert frozen.encoder == EXPERIMENTS["v8"].encoder and frozen.pictures == EXPERIMENTS["v8"].pictures
+    assert frozen_recipe(EXPERIMENTS["v1"], {"head.pool": ["gem"]}).head == RegressorHead(("gem",))
+    with pytest.raises(UsageError, match=r"encoder: Encoder: layers=\(0,\) count from 1"):
         frozen_recipe(EXPERIMENTS["v1"], {"encoder.layers": [0]})
 
 
