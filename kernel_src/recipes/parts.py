@@ -9,6 +9,11 @@ HUB_NAMED = "dinov2"  # in the name of a backbone whose weights the hub also has
 SEED_CONSTRAINTS = ("biological", "average")  # beyond these the constraints need no part
 
 
+def parts_to_extract(experiment: Predictor) -> tuple[str, ...]:
+    """Name the parts that making an experiment's frozen features needs."""
+    return ("hub_names",) if HUB_NAMED in experiment.encoder.timm else ()
+
+
 def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
     """Name the parts that predicting with an experiment's bundle needs."""
     needed = {
