@@ -35,12 +35,14 @@ from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.memory import is_out_of_memory, keep_freed_memory
 from kernel_src.runtime.parts import OptionalPart
 
-LOOK_S = 1.0  # between two looks at the clock
+NEWS_S = 1.0  # between two looks at the clock
 PREPARING_S = 1800.0  # for decoding the photographs and the first steps, after which the process counts as hanging
 SLOWER, SLOWER_S = 1.25, 10.0  # it goes on if so many times what is projected, and so many seconds more, are left
-PATIENCE, PATIENCE_S = 2.0, 120.0  # and is ended after so many times what was projected, and so many seconds more
-ENDING_S = 5.0  # for a process to end
-VISIBLE = 10  # photographs; fewer, outside the rerun, are the visible test: then only a miniature is trained
+SLOWEST, SLOWEST_S = 2.0, 120.0  # and is ended after so many times what was projected, and so many seconds more
+KILLED_S = 5.0  # for a process to end
+VISIBLE_PHOTOGRAPHS = (
+    10  # photographs; fewer, outside the rerun, are the visible test: then only a miniature is trained
+)
 KEPT = "the predictions from before stand"
 
 
@@ -88,7 +90,7 @@ def train_on_test(
                 grams=before[rows],
                 device=replace(device, count=1),
                 threads=max(1, torch.get_num_threads()),
-                is_miniature=log.strict and len(rows) < VISIBLE,
+                is_miniature=log.strict and len(rows) < VISIBLE_PHOTOGRAPHS,
             )
             after = np.full(before.shape, np.nan)
             after[rows] = adapted_grams(adaptation, left_s)
@@ -118,14 +120,14 @@ def adapted_grams(adaptation: Adaptation, left_s: Callable[[], float]) -> np.nda
     # Not the process's own folder: one that is killed would leave gigabytes behind.
     with tempfile.TemporaryDirectory(prefix="test-time-training-", ignore_cleanup_errors=True) as scratch:
         arguments = (theirs, ours, adaptation, Path(scratch))
-        process = context.Process(target=_child, args=arguments)  # no daemon: it has loading processes
+        process = context.Process(target=_adapting_process, args=arguments)  # no daemon: it has loading processes
         process.start()
         theirs.close()
         try:
             return _answer(ours, process, left_s, adaptation)
         finally:
             process.kill()
-            process.join(ENDING_S)
+            process.join(KILLED_S)
             ours.close()
 
 
@@ -138,12 +140,12 @@ def _answer(pipe: Connection, process: Any, left_s: Callable[[], float], adaptat
             raise NoTimeLeft("the time was over before it ended")
         if left <= until_left_s:
             raise NotAdapted(why)
-        if not pipe.poll(min(LOOK_S, left)):
+        if not pipe.poll(min(NEWS_S, left)):
             continue
         try:
             kind, value = receive_news(pipe)
         except (EOFError, OSError):
-            process.join(ENDING_S)
+            process.join(KILLED_S)
             raise NotAdapted(f"its process {_end_of(process.exitcode)}") from None
         if (left := left_s()) <= 0:
             raise NoTimeLeft("the time was over before it ended")
@@ -155,7 +157,7 @@ def _answer(pipe: Connection, process: Any, left_s: Callable[[], float], adaptat
             print(f"test-time training: {value:.0f} s are projected, {left:.0f} s are left", flush=True)
             if SLOWER * value + SLOWER_S > left:
                 raise NoTimeLeft(f"it would take {value:.0f} s, and {left:.0f} s are left")
-            until_left_s, why = left - PATIENCE * value - PATIENCE_S, "it became more than twice as slow as it began"
+            until_left_s, why = left - SLOWEST * value - SLOWEST_S, "it became more than twice as slow as it began"
         else:
             grams: np.ndarray = value
             if grams.shape != adaptation.grams.shape or not np.isfinite(grams).all():
@@ -175,7 +177,7 @@ def _end_of(code: int | None) -> str:
     return f"was killed by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _child(pipe: Connection, inherited: Connection, adaptation: Adaptation, scratch: Path) -> None:
+def _adapting_process(pipe: Connection, inherited: Connection, adaptation: Adaptation, scratch: Path) -> None:
     """Adapt in a fresh thread: a forked process must not use the thread pool that OpenMP made for its parent."""
     gc.freeze()  # a collection would copy the notebook's pages
     inherited.close()

@@ -34,14 +34,14 @@ from kernel_src.inference.device_worker import (
     WorkerConfig,
 )
 from kernel_src.inference.prediction_store import PredictionStore
-from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
+from kernel_src.inference.schedule import CRASHES, MOST_ROWS, PassSchedule, Task
 from kernel_src.inference.steps import steps_by_value
 from kernel_src.inference.worker_pool import Worker, WorkerPool
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.parts import MissingPart, held_parts, optional_part
 
-SAVING_SHARE = 0.05  # of the time may go into saving what is there
+SAVE_SHARE = 0.05  # of the time may go into saving what is there
 LEAST_SAVE_S = 0.5  # between two saves
 LOOK_S = 1.0  # between two looks at the clock
 SILENCE_S = 120.0  # beyond twice what was foreseen, after which a worker counts as hanging
@@ -193,7 +193,7 @@ class Inference:
         steps = steps_by_value(usable, [len(some) for some in symmetries], job.shares)
         framings = tuple(dict.fromkeys(one for recipe in job.recipes if recipe for one in recipe.framings))
         photograph_bytes = sum(3 * framing.height_px * framing.width_px for framing in framings)
-        self.schedule = Schedule(
+        self.schedule = PassSchedule(
             steps,
             len(job.paths),
             deadline_s=deadline_s,
@@ -244,7 +244,7 @@ class Inference:
         for worker, message in self.pool.messages(min(LOOK_S, self.deadline_s - now_s)):
             self._take(worker, message, bar)
         self._end_hanging()
-        if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVING_SHARE):
+        if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVE_SHARE):
             self.save_now()
         return True
 

@@ -130,8 +130,6 @@ class Predictor(Spec):
                 yield "frozen features have no depth branch, and encoder.freeze has no meaning"
             if self.pictures.count > 1 and not isinstance(join, SideBySide):
                 yield "frozen features stand side by side: pictures.join must be SideBySide()"
-            if self.pictures.crop_bottom:
-                yield "pictures.crop_bottom is for networks that are trained"
         if isinstance(head, PooledHead) and head.pool == ("own",) and self.encoder.layers != (1,):
             yield f'encoder.layers={self.encoder.layers}: the pooling "own" sees the last layer only'
         if isinstance(head, DenseHead) and join and not isinstance(join, Sum if head.reduce == "sum" else Mean):

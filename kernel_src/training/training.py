@@ -160,8 +160,9 @@ class FoldTraining:
             data.photographs,
             data.grams,
             data.train_rows,
-            experiment.augment.preset,
+            experiment.augment,
             self.seed,
+            density=experiment.predicts_density,
             depth_maps=data.depth_maps,
             weights=np.where(pseudo, experiment.data.pseudo.weight if experiment.data.pseudo else 0.0, 1.0),
         )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+import kernel_src.competition.row_rules  # noqa: F401  # part: row_rules
 import kernel_src.data.external  # noqa: F401  # part: external
 import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 import kernel_src.training.depth_maps  # noqa: F401  # part: depth
@@ -84,7 +85,10 @@ class TrainingTable:
     def fold_data(
         self, experiment: Experiment, fold: int, photographs: np.ndarray, depth_maps: np.ndarray | None
     ) -> FoldData:
-        """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only."""
+        """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only.
+
+        Rows that the experiment drops pick and judge as all others; they only do not train.
+        """
         grams = self.grams_for(fold)
         judged = ~training_only(self.rows)
         rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
@@ -92,6 +96,9 @@ class TrainingTable:
             groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
             inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
+        if experiment.data.drop:
+            dropped = optional_part("row_rules").dropped_rows(experiment.data.drop, self.rows.iloc[rows])
+            rows = rows[~dropped]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
         return FoldData(
             photographs=photographs,

@@ -235,7 +235,7 @@ def test_a_process_that_hangs_is_ended(
 ) -> None:
     before_step(monkeypatch, step, lambda _: time.sleep(600))
     monkeypatch.setattr(adaptation, "PREPARING_S", 2.0 if step == 0 else 600.0)
-    monkeypatch.setattr(adaptation, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(adaptation, "SLOWEST_S", 0.5)
     log = FaultLog(strict=False)
     stands(runs, runs(log), before)
     (fault,) = log.faults

@@ -18,6 +18,7 @@ DEPTH = {"models/depth", "models/fusion"}
 FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net", "models/regressor"}
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
 ADAPTATION = {"inference/adaptation", "inference/adapted_fold", "models/full_pass", "runtime/randomness"}
+MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
 STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competition/seed_constraints"}
@@ -27,9 +28,11 @@ TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = TRAINING | EXTERNAL | STACK | SEED_CONSTRAINTS | PSEUDO_LABELS | {"bundle/bundle_prediction"}
+NEVER_IN_INFERENCE = TRAINING | MARKS | CROPPING | ROW_RULES | EXTERNAL | STACK | SEED_CONSTRAINTS | PSEUDO_LABELS
+NEVER_IN_INFERENCE |= {"bundle/bundle_prediction"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
 NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | SEED_CONSTRAINTS
+NEVER_IN_TRAINING |= MARKS | CROPPING | ROW_RULES  # where nothing asks for them
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
@@ -105,6 +108,19 @@ def test_test_time_training_brings_the_training_of_the_experiment_that_wants_it(
         assert held >= ADAPTATION | {"training/training", "recipes/experiment"}
         assert not held & (EXTERNAL | PSEUDO_LABELS | HUB_NAMES | DEPTH_IN_TRAINING | {"recipes/experiments"})
         assert "test_time_training" not in kernel_card(name, "train").parameters["PARTS"]
+
+
+def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {
+        "camera_marks": {"augment.stamps_p": 0.1},
+        "cropping": {"augment.rescale": (0.7, 1.0)},
+        "row_rules": {"data.drop": ("wa_without_green",)},
+    }
+    for (part, change), modules in zip(changes.items(), (MARKS, CROPPING, ROW_RULES), strict=True):
+        monkeypatch.setitem(EXPERIMENTS, "third", changed(EXPERIMENTS["v1"], {"name": "third"} | change))
+        assert kernel_card("third", "train").parameters["PARTS"] == (part,)
+        assert kernel_card("third", "infer").parameters["PARTS"] == ()
+        assert modules_in("third", "train") >= modules
 
 
 def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:

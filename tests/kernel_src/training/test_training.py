@@ -16,6 +16,7 @@ from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import InnerFold, Last
+from kernel_src.recipes.training_data import Augment
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training
 from kernel_src.training.gradient_steps import GradientSteps, TrainingDiverged
@@ -160,6 +161,30 @@ def test_every_epoch_augments_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(training, "TrainingPhotographs", Recording)
     train(changed(TINY_VIT, {"schedule.epochs": 3}), tmp_path)
     assert seen == {epoch: set(range(12)) for epoch in range(3)}
+
+
+@pytest.mark.parametrize("density", [False, True])
+def test_a_network_that_answers_densities_is_trained_on_the_label_of_the_whole_and_any_other_on_what_a_crop_shows(
+    density: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, served = fold_data(12), dict[int, np.ndarray]()
+
+    class Recording(training.TrainingPhotographs):
+        def __getitem__(self, i: int) -> Any:
+            example = super().__getitem__(i)
+            served[example["row"]] = example["grams"].numpy()
+            return example
+
+    monkeypatch.setattr(training, "TrainingPhotographs", Recording)
+    monkeypatch.setattr(Experiment, "predicts_density", density)
+    everything = {"crop": (0.4, 0.6), "crop_p": 1.0, "stamps_p": 0.5, "spots_p": 0.5}
+    changes = {f"augment.{name}": value for name, value in everything.items()}
+    train(changed(TINY_VIT, {"schedule.epochs": 1} | changes), tmp_path, data)
+    shares = np.array([served[row] / data.grams[row] for row in range(12)])
+    if density:
+        assert np.allclose(shares, 1.0)
+    else:
+        assert shares.max() < 0.65 and np.ptp(shares, axis=1).max() < 1e-5
 
 
 def test_the_training_learns_what_the_pictures_show(tmp_path: Path) -> None:
@@ -427,7 +452,7 @@ def test_the_last_group_of_an_epoch_is_a_step_of_the_batches_that_are_there(
 
 def test_loading_processes_that_live_on_see_the_epoch(tmp_path: Path) -> None:
     data = fold_data(8)
-    served = training.TrainingPhotographs(data.photographs, data.grams, np.arange(8), "moderate", 5)
+    served = training.TrainingPhotographs(data.photographs, data.grams, np.arange(8), Augment("moderate"), 5)
     loader = torch.utils.data.DataLoader(served, 4, num_workers=1, persistent_workers=True)
     for epoch in (0, 1, 4):
         served.epoch = epoch

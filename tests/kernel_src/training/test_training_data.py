@@ -34,6 +34,32 @@ def data_of(
     return training_table(experiment, train, external, pseudo).fold_data(experiment, fold, NO_PICTURES, None)
 
 
+# --- rows that are wrong --------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_row_trains_no_fold_and_is_judged_and_picks_the_epoch_as_before(train: pd.DataFrame) -> None:
+    wrong = train.copy()
+    wrong.loc[[2, 7, 11], "Dry_Total_g"] += 5.0
+    plain = changed(TINY_VIT, {"data.split.folds": 3, "keep": InnerFold(2)})
+    dropping = changed(plain, {"data.drop": ("broken_identity",)})
+    assert np.array_equal(judged_folds(dropping, wrong), judged_folds(plain, wrong))
+    trained = set()
+    for fold in range(3):
+        all_rows, fewer = (data_of(experiment, wrong, fold, None) for experiment in (plain, dropping))
+        assert fewer.train_rows.tolist() == [row for row in all_rows.train_rows if row not in (2, 7, 11)]
+        assert fewer.inner_rows.tolist() == all_rows.inner_rows.tolist()
+        trained |= set(all_rows.train_rows.tolist())
+    assert len(trained & {2, 7, 11}) > 1, "they would train, were they not dropped"
+
+
+def test_a_rule_speaks_of_the_competitions_rows_only(train: pd.DataFrame, tmp_path: Path) -> None:
+    dropping = changed(WITH_EXTERNAL, {"data.drop": ("broken_identity", "wa_without_green")})
+    external = write_grassclover(tmp_path)
+    table = training_table(dropping, train, external, None)
+    table.rows.loc[[21, 22], "Dry_Total_g"] += 5.0
+    assert set(table.fold_data(dropping, 0, NO_PICTURES, None).train_rows) >= {20, 21, 22}
+
+
 # --- external -------------------------------------------------------------------------------------------------------
 
 
