@@ -195,7 +195,7 @@ def load_recipe(
     if recipe.backbone is None:
         models = [load_fold(recipe.experiment, file) for file in files]
     else:
-        models = optional_part("frozen").frozen_nets(recipe.experiment, recipe.framings, recipe.backbone, files)
+        models = optional_part("frozen").frozen_nets(recipe.experiment, recipe.backbone, files)
     return Bundle(
         folder=recipe.folder,
         experiment=recipe.experiment,

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernel_src.data.images import Framing
 from kernel_src.models.frozen_features import load_frozen_features, regressor_head
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.regressor import load_regressor
@@ -44,13 +43,11 @@ def frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
     return weights
 
 
-def frozen_nets(
-    experiment: Predictor, framings: tuple[Framing, ...], backbone: Path, files: Sequence[Path]
-) -> list[FrozenNet]:
+def frozen_nets(experiment: Predictor, backbone: Path, files: Sequence[Path]) -> list[FrozenNet]:
     """Load the regressors in `files` and the one backbone that they share."""
     if not files:
         return []
-    features = load_frozen_features(experiment, framings, backbone)
+    features = load_frozen_features(experiment, backbone)
     return [FrozenNet(features, load_regressor(file)).eval() for file in files]
 
 

@@ -5,8 +5,8 @@ takes every turn and shift that its photograph takes; both keep their shape. Of 
 remains, the label is what remains: half of the pasture weighs half, and its density stays the same.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 import numpy as np
@@ -29,6 +29,7 @@ class FoldData:
     train_rows: np.ndarray  # indices
     inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
     pseudo: np.ndarray | None = None  # (images,) of bool: the grams were predicted, not weighed
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # (images,) each, for auxiliary targets
 
 
 class TrainingExample(TypedDict):

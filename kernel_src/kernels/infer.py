@@ -23,7 +23,22 @@ PREDICT_SECONDS = 0
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
-PARTS = ("camera_marks", "cropping", "depth", "frozen", "hub_names", "row_rules", "seed_constraints", "stack", "test_time_training")
+PARTS = (
+    "auxiliary",
+    "camera_marks",
+    "cropping",
+    "depth",
+    "evidence",
+    "external",
+    "frozen",
+    "hub_names",
+    "mixing",
+    "pseudo_labels",
+    "row_rules",
+    "seed_constraints",
+    "stack",
+    "test_time_training",
+)
 
 # %% [markdown]
 # ## A first submission

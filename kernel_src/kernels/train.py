@@ -25,7 +25,19 @@ CHANGES = {}  # fields of the recipe to change for this run, e.g. {"schedule.epo
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
-PARTS = ("camera_marks", "cropping", "depth", "external", "hub_names", "pseudo_labels", "row_rules", "seed_constraints")
+PARTS = (
+    "auxiliary",
+    "camera_marks",
+    "cropping",
+    "depth",
+    "evidence",
+    "external",
+    "hub_names",
+    "mixing",
+    "pseudo_labels",
+    "row_rules",
+    "seed_constraints",
+)
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the bundle
 
 # %% [markdown]

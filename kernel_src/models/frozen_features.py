@@ -5,40 +5,21 @@ scale or several) passes the backbone once; the maps of some layers, pooled in s
 """
 
 import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
 from kernel_src.data.images import Framing
 from kernel_src.models.backbones import build_backbone
+from kernel_src.models.layer_features import missing_layers, pooled_layers
 from kernel_src.models.model import without_memory
 from kernel_src.models.starting_weights import load_backbone
 from kernel_src.recipes.network import RegressorHead
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.weight_files import open_weights
-
-GEM_POWER, GEM_LEAST = 3.0, 1e-6
-
-
-def generalised_mean(maps: torch.Tensor) -> torch.Tensor:
-    """Pool (B, C, H, W) to (B, C), between mean and maximum; what is negative counts as nothing.
-
-    Source: Radenović et al., Fine-tuning CNN Image Retrieval with No Human Annotation, 2018, eq. 3.
-    """
-    return maps.clamp(min=GEM_LEAST).pow(GEM_POWER).mean((2, 3)).pow(1 / GEM_POWER)
-
-
-MAP_POOLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "mean": lambda maps: maps.mean((2, 3)),
-    "max": lambda maps: maps.amax((2, 3)),
-    "min": lambda maps: maps.amin((2, 3)),
-    "gem": generalised_mean,
-}
 
 
 def regressor_head(experiment: Predictor) -> RegressorHead:
@@ -65,8 +46,8 @@ def feature_blocks(experiment: Predictor, framings: tuple[Framing, ...]) -> list
 class FrozenFeatures(nn.Module):
     """A backbone that is never trained, and what of it becomes features."""
 
-    def __init__(self, experiment: Predictor, framings: tuple[Framing, ...]) -> None:
-        """Build with random weights, exactly as the experiment says; `framings` are the pictures that it will see.
+    def __init__(self, experiment: Predictor) -> None:
+        """Build with random weights, exactly as the experiment says.
 
         Raises:
             RuntimeError: timm does not know the backbone.
@@ -74,59 +55,17 @@ class FrozenFeatures(nn.Module):
         """
         super().__init__()
         self.backbone: Any = build_backbone(experiment).requires_grad_(False).eval()
-        pool = regressor_head(experiment).pool
-        self.layers, self.own = experiment.encoder.layers, "own" in pool
-        self.poolings = tuple(pooling for pooling in pool if pooling != "own")
-        self.has_cls = getattr(self.backbone, "cls_token", None) is not None
-        for what in self._impossible(experiment, framings):
+        self.layers, self.poolings = experiment.encoder.layers, regressor_head(experiment).pool
+        for what in missing_layers(self.backbone, self.layers, self.poolings):
             raise ValueError(f"{experiment.name}: {experiment.encoder.timm} {what}")
-
-    def _impossible(self, experiment: Predictor, framings: tuple[Framing, ...]) -> Iterator[str]:
-        if "cls" in self.poolings and not self.has_cls:
-            yield "has no CLS token: pool by own or by mean"
-        if self.poolings and not hasattr(self.backbone, "forward_intermediates"):
-            yield "does not show its layers: own is the only pooling that it has"
-        if self.poolings and max(self.layers) > (depth := len(self.backbone.feature_info)):
-            yield f"has {depth} layers, encoder.layers={self.layers} asks for more"
-        sizes = {framing.size_px for framing in framings}
-        config = timm.get_pretrained_cfg(experiment.encoder.timm)
-        if config is not None and config.fixed_input_size:
-            if sizes != {experiment.pictures.size_px} and not getattr(self.backbone, "dynamic_img_size", False):
-                yield f"sees pictures of {experiment.pictures.height_px} px only: leave pictures.scales at 1"
-            patch_px = self.backbone.patch_embed.patch_size
-            for height, width in sorted(sizes):
-                if height % patch_px[0] or width % patch_px[1]:
-                    yield f"cuts patches of {patch_px} px, {height} x {width} px is not a whole number of them"
 
     def forward(self, *pictures: torch.Tensor) -> torch.Tensor:
         """Map normalised pictures (B, 3, H, W), one for each framing, to features (B, F) in fp32."""
-        return torch.cat([block.float() for one in pictures for block in self._blocks(one)], 1)
-
-    def _blocks(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """Return what one picture gives, each (B, C), in the order of `feature_blocks`."""
-        if not self.poolings:
-            return [self.backbone(pictures)]
-        deepest_last = sorted(self.layers, reverse=True)
-        options: dict[str, Any] = {"indices": [-layer for layer in deepest_last], "norm": True}
-        if self.has_cls:
-            options["return_prefix_tokens"] = True
-        look = self.backbone.forward_intermediates
-        blocks = []
-        if self.own:
-            last, found = look(pictures, **options)
-            blocks.append(self.backbone.forward_head(last))
-        else:
-            found = look(pictures, **options, intermediates_only=True, stop_early=True)
-        of_layer = dict(zip(deepest_last, found, strict=True))
-        for layer in self.layers:
-            pair: Any = of_layer[layer] if self.has_cls else (of_layer[layer], None)
-            maps, prefix = pair
-            maps = maps.float()  # half precision has no room for cubes
-            blocks += [prefix[:, 0] if pooling == "cls" else MAP_POOLINGS[pooling](maps) for pooling in self.poolings]
-        return blocks
+        blocks = [pooled_layers(self.backbone, one, self.layers, self.poolings) for one in pictures]
+        return torch.cat([block.float() for of_one in blocks for block in of_one], 1)
 
 
-def load_frozen_features(experiment: Predictor, framings: tuple[Framing, ...], weights: Path) -> FrozenFeatures:
+def load_frozen_features(experiment: Predictor, weights: Path) -> FrozenFeatures:
     """Build the backbone and load its pretrained weights, strictly.
 
     Raises:
@@ -135,7 +74,7 @@ def load_frozen_features(experiment: Predictor, framings: tuple[Framing, ...], w
         ValueError: the backbone cannot do what the experiment asks of it.
     """
     _refuse_far_larger(experiment, weights)
-    features = FrozenFeatures(experiment, framings)
+    features = FrozenFeatures(experiment)
     load_backbone(features.backbone, weights)
     return features.eval()
 

@@ -6,7 +6,7 @@ grams. Its JSON travels with the weights, and inference rebuilds the very same n
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kernel_src.recipes.network import (
@@ -45,7 +45,6 @@ def checked_experiment_name(name: object) -> str:
 
 
 # %%
-@dataclass(frozen=True)
 class TestTimeTraining(Spec):
     """The strongest fold learns the test photographs too, as the bundle labels them, in the time that is left.
 
@@ -72,7 +71,6 @@ class TestTimeTraining(Spec):
                 yield f"{name}={getattr(self, name)} must be above 0"
 
 
-@dataclass(frozen=True)
 class Predict(Spec):
     """How predictions are made of what the network answers."""
 
@@ -86,8 +84,7 @@ class Predict(Spec):
         yield from not_one_of("constraint", self.constraint, CONSTRAINTS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predictor(Spec):
+class Predictor(Spec, kw_only=True):
     """What inference needs of an experiment."""
 
     name: str  # as typed in EXPERIMENT=…, part of every slug: `checked_experiment_name` has the rule
@@ -112,8 +109,8 @@ class Predictor(Spec):
     def check(self) -> Iterator[str]:
         """What two parts together cannot mean."""
         yield from self._check_head()
-        if self.depth and self.pictures.count > 1:
-            yield f"depth joins one picture, and pictures has {self.pictures.count}"
+        if self.depth and not self.pictures.is_whole:
+            yield "depth joins the whole photograph: pictures must have the part whole and the scale 1 alone"
         if self.depth and not (isinstance(self.head, PooledHead) and self.head.pool == ("own",)):
             yield 'depth joins the pooled picture: head must be PooledHead(pool=("own",))'
 
@@ -139,6 +136,13 @@ class Predictor(Spec):
     def is_frozen(self) -> bool:
         """Whether a regressor on frozen features predicts instead of fine-tuned networks."""
         return isinstance(self.head, RegressorHead)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether five heads stand alone on what the encoder itself pools of the whole photograph."""
+        head = self.head
+        plain_head = isinstance(head, PooledHead) and head.pool == ("own",) and head.targets == "five"
+        return plain_head and self.pictures.is_whole
 
     @property
     def depth_channels(self) -> int:

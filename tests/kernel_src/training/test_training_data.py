@@ -17,7 +17,7 @@ from kernel_src.data.pseudo_labels import pseudo_table
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import InnerFold
+from kernel_src.recipes.learning import Bins, Classify, InnerFold, Regress
 from kernel_src.recipes.training_data import External, PseudoLabels
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table
 from tests.kernel_src.data.test_external import write_grassclover
@@ -229,3 +229,24 @@ def test_a_stratified_split_balances_the_total_and_not_the_sum_of_the_targets() 
     by_total, by_sum = dealt(green + dead), dealt(target_array(table).sum(1))
     assert by_total != by_sum, "the table tells the two apart"
     assert judged_folds(experiment, table).tolist() == by_total
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_fold_gets_the_columns_of_its_auxiliary_targets_and_other_peoples_rows_have_none(
+    train: pd.DataFrame, tmp_path: Path
+) -> None:
+    values = np.arange(20.0)
+    experiment = changed(WITH_EXTERNAL, {"auxiliary": (Bins(), Regress("Soil_moisture"), Classify("State"))})
+    data = data_of(experiment, train.assign(Soil_moisture=values), 0, write_grassclover(tmp_path))
+    assert data.columns["Soil_moisture"][:20].tolist() == values.tolist()
+    assert np.isnan(data.columns["Soil_moisture"][20:]).all()
+    assert data.columns["State"][:20].tolist() == train["State"].tolist()
+    assert data_of(WITH_EXTERNAL, train, 0, tmp_path).columns == {}
+
+
+def test_a_column_that_train_csv_lacks_is_refused_before_any_photograph_is_decoded(train: pd.DataFrame) -> None:
+    experiment = changed(TINY_VIT, {"auxiliary": (Regress("Height"),)})
+    with pytest.raises(ValueError, match=r"Regress\('Height'\) needs a column that train.csv has not; it has image_"):
+        training_table(experiment, train, None, None)
