@@ -27,6 +27,7 @@ class ExperimentError(ValueError):
     """An experiment or ensemble, or a part of one, is written down as it cannot be."""
 
 
+# %%
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Spec:
     """A part of a recipe. A class below adds fields, and `check` where their types do not say everything.
@@ -110,6 +111,7 @@ class Spec:
             raise ExperimentError(f"{place}: {error}" if place else str(error)) from None
 
 
+# %%
 Alternative = TypeVar("Alternative", bound=Spec)
 
 

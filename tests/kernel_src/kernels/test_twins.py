@@ -21,8 +21,8 @@ from tests.kernel_src.data.test_external import flattened
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle, run_notebook
 from tests.kernel_src.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 
-# Between them: inner folds, no depth, depth with external data, an ensemble, a ViT with depth.
-IN_MAKE_TEST = ("v1", "v6", "v8")
+# Between them: no depth, depth with external data, an ensemble, a ViT with depth, halves with bins, a dense head.
+IN_MAKE_TEST = ("v1", "v6", "v8", "first", "density")
 # Of frozen features nothing is trained: test_frozen.py takes them the whole way.
 ALL_NAMES = [*(name for name, experiment in EXPERIMENTS.items() if not experiment.is_frozen), *ENSEMBLES]
 

@@ -24,6 +24,7 @@ from tests.tiny_depth import write_tiny_depth
 
 # timm's own nets for tests, by what the real backbone's name says of its kind; the first hit counts.
 TINY_BACKBONES = {
+    "vit_small_patch16_dinov3": "vit_small_patch16_dinov3",  # itself: rotary embeddings, 22 M parameters
     "siglip": "test_vit3",  # attention pool, no class token
     "_reg": "test_vit2",  # register tokens
     "vit": "test_vit",
@@ -48,6 +49,7 @@ def tiny_twin(experiment: Experiment) -> dict[str, object]:
     return {
         "encoder.timm": backbone,
         "encoder.weights": "",
+        "encoder.layers": list(range(1, len(experiment.encoder.layers) + 1)),
         "pictures.height_px": SIDE_PX,
         "pictures.width_px": 2 * SIDE_PX if oblong else SIDE_PX,
         "head.hidden": [8 for _ in experiment.head.hidden],
