@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from kernel_src.bundle.bundles import BundleRecipe
+from build.weights.bundle import make_bundle
+from build.weights.random_weights import random_run
+from kernel_src.bundle.bundles import BundleRecipe, read_recipe
 from kernel_src.competition.constants import TARGETS, TRAIN_CSV
 from kernel_src.competition.tables import read_train
 from kernel_src.inference import adapted_fold
@@ -26,7 +28,10 @@ from kernel_src.models.model import load_fold
 from kernel_src.recipes import predictor
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.manifest import read_manifest
 from kernel_src.runtime.weight_files import read_weights
+from tests.kernel_src.kernels.twins import tiny_twin
 from tests.kernel_src.tiny import CPU, TINY
 
 HOW = predictor.TestTimeTraining(epochs=3, average=2, lr_factor=0.5)
@@ -163,3 +168,29 @@ def test_a_spec_that_means_nothing_is_refused() -> None:
     assert made.predict.adapt == replace(HOW, epochs=5) and Experiment.from_json(made.as_json()) == made
     assert predictor.predictor_from_json(made.as_json()).predict.adapt == replace(HOW, epochs=5)
     assert TINY.predict.adapt is None
+
+
+@pytest.mark.parametrize("name", ["first", "density", "fifth"])
+def test_the_winners_recipes_learn_the_test_too(
+    name: str, train: pd.DataFrame, paths: list[Path], tiny_competition: Path, tmp_path: Path
+) -> None:
+    """Halves, dense heads, mixing, auxiliary targets and dropped rows, on tiny networks."""
+    wants = {"predict.adapt": replace(HOW, epochs=2)}
+    experiment = changed(EXPERIMENTS[name], {**tiny_twin(EXPERIMENTS[name]), **wants})
+    make_bundle(random_run(tmp_path / "run", experiment, settled=True), tmp_path / "bundle", slug="i2b-tiny-weights")
+    recipe = read_recipe(tmp_path / "bundle", read_manifest(tmp_path / "bundle"))
+    grams = train[list(TARGETS)].to_numpy(float)[:6] + 1.0
+    assert recipe.experiment.predict.adapt is not None
+    adaptation = Adaptation(
+        recipe=recipe,
+        how=recipe.experiment.predict.adapt,
+        competition=tiny_competition,
+        damaged=frozenset(),
+        paths=tuple(paths[:6]),
+        grams=grams,
+        device=CPU,
+        threads=1,
+        is_miniature=True,
+    )
+    after = adapted_fold.adapt(adaptation, tmp_path, lambda *_: None)
+    assert after.shape == grams.shape and np.isfinite(after).all()

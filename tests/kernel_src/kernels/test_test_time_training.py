@@ -3,7 +3,9 @@
 import csv
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from build.stitch import stitch
 from build.weights.bundle import make_bundle
 from kernel_src.competition.constants import SLUG, TARGETS
 from kernel_src.recipes import predictor
+from tests.kernel_src.faults.forking import start_forked
 from tests.kernel_src.kernels.running import ROOT
 
 NAME, WEIGHTS = "i2b-tiny-infer", "i2b-tiny-weights"
@@ -48,8 +51,10 @@ def bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / WEIGHTS
 
 
-def run(bundle: Path, competition: Path, home: Path, planted: str = "", *, rerun: bool = True) -> tuple[Report, Path]:
-    """Rehearse the notebook that holds this one part."""
+def run(
+    bundle: Path, competition: Path, home: Path, planted: str = "", *, rerun: bool = True, whole: bool = False
+) -> tuple[Report, Path]:
+    """Rehearse the notebook that holds this one part; `whole`: Jupyter and the sandbox too, not a forked process."""
     parameters = {"BUNDLES": {WEIGHTS: 1.0}, "PARTS": ("test_time_training",), "BATCH_SIZE": 4}
     content = json.loads(stitch(ROOT / "kernel_src/kernels/infer.py", ROOT, parameters).notebook)
     cell = {"cell_type": "code", "id": "planted", "metadata": {}, "source": LOOK_FIRST + planted, "outputs": []}
@@ -66,17 +71,25 @@ def run(bundle: Path, competition: Path, home: Path, planted: str = "", *, rerun
         "competition_sources": [SLUG],
     }
     (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
-    report = rehearse(
-        folder / f"{NAME}.ipynb",
-        data=competition,
-        hidden=competition if rerun else None,
-        weights=[bundle],
-        rerun=rerun,
-        limit_s=300,
-        memory_gb=8,
-        out=home / "rehearsal",
-    )
+    with nullcontext() if whole else patch("build.run.rehearse.rehearsal.start_notebook", start_forked):
+        report = rehearse(
+            folder / f"{NAME}.ipynb",
+            data=competition,
+            hidden=competition if rerun else None,
+            weights=[bundle],
+            rerun=rerun,
+            limit_s=300,
+            memory_gb=8,
+            out=home / "rehearsal",
+            isolation="auto" if whole else "guard",
+        )
     return report, home / "rehearsal" / "working"
+
+
+@pytest.fixture(autouse=True)
+def no_html(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendering the executed notebook as a page costs seconds and proves nothing here."""
+    monkeypatch.setattr("build.run.rehearse.rehearsal.render_html", lambda executed, html: Path(html).touch())
 
 
 def printed_in(working: Path) -> str:
@@ -91,10 +104,11 @@ def grams(path: Path) -> np.ndarray:
         return np.array([float(row["target"]) for row in csv.DictReader(handle)])
 
 
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_the_notebook_learns_the_test_and_leaves_a_valid_submission_that_is_another(
-    bundle: Path, tiny_competition: Path, tmp_path: Path
+    bundle: Path, tiny_competition: Path, tmp_path: Path, whole: bool
 ) -> None:
-    report, working = run(bundle, tiny_competition, tmp_path)
+    report, working = run(bundle, tiny_competition, tmp_path, whole=whole)
     assert report.failure is None and not report.problems, (report.failure, report.problems)
     said = json.loads((working / "inference_report.json").read_text())
     assert not said["faults"] and said["plan"]["seconds"]["test_time_training"] > 0
@@ -108,7 +122,6 @@ def test_the_notebook_learns_the_test_and_leaves_a_valid_submission_that_is_anot
     assert "; 3 epochs" in printed and "in miniature" not in printed and "epoch 3: loss" in printed
 
 
-@pytest.mark.full
 def test_outside_the_rerun_it_is_run_in_miniature(bundle: Path, tiny_competition: Path, tmp_path: Path) -> None:
     report, working = run(bundle, tiny_competition, tmp_path, rerun=False)
     assert report.failure is None and not report.problems, (report.failure, report.problems)
