@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-import kernel_src.inference.refinement  # noqa: F401  # part: refinement
+import kernel_src.inference.adaptation  # noqa: F401  # part: test_time_training
 import kernel_src.inference.stacking  # noqa: F401  # part: stack
 from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TARGETS
@@ -34,20 +34,21 @@ from kernel_src.inference.device_worker import (
     WorkerConfig,
 )
 from kernel_src.inference.prediction_store import PredictionStore
-from kernel_src.inference.schedule import CRASHES, MOST_ROWS, Schedule, Task
+from kernel_src.inference.schedule import CRASHES, MOST_ROWS, PassSchedule, Task
 from kernel_src.inference.steps import steps_by_value
 from kernel_src.inference.worker_pool import Worker, WorkerPool
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.parts import MissingPart, held_parts, optional_part
 
-SAVING_SHARE = 0.05  # of the time may go into saving what is there
+SAVE_SHARE = 0.05  # of the time may go into saving what is there
 LEAST_SAVE_S = 0.5  # between two saves
 LOOK_S = 1.0  # between two looks at the clock
 SILENCE_S = 120.0  # beyond twice what was foreseen, after which a worker counts as hanging
 LOADING_S = 1200.0  # for a worker to load its bundles: 6 GB at 5 MB a second
 RUN_BYTES = 1.5e9  # of decoded photographs that a task may hold, on each device
 FALLBACK = "the training mean"
+ADAPTING = "test_time_training"  # the part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ class Job:
     stack: Any | None  # a Stack of the part `stack`; None: blended by the shares
     constraint: str
     means: Mapping[str, float]  # grams by target, for photographs without any prediction
+    competition: Path | None = None  # with train.csv and its photographs, for test-time training
 
 
 @dataclass(kw_only=True)
@@ -123,14 +125,13 @@ def infer(
     deadline_s: float,
     batch_size: int,
     save: Callable[[np.ndarray], None],
-    refine_s: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> InferenceResult:
     """Predict until everything is done or the deadline, on the clock's scale, is reached.
 
-    `save` writes a complete submission of grams (images, 5). With `refine_s` the heads then learn for so many seconds
-    from the test's own confident predictions. An unexpected error ends the work in the rerun, and what was
-    computed until then is returned.
+    `save` writes a complete submission of grams (images, 5). Bundles whose experiment wants test-time training then
+    have it, in the time that is left. An unexpected error ends the work in the rerun, and what was computed until then
+    is returned.
 
     Raises:
         NotContained: a fault, in every run but the rerun.
@@ -138,23 +139,30 @@ def infer(
     folds = [0 if recipe is None else len(recipe.folds) for recipe in job.recipes]
     predictions = PredictionStore(len(job.paths), folds)
     grams, predicted = grams_now(job, predictions)
-    if refine_s and "refinement" not in held_parts():
-        log.contain(Fault(part="refinement", what=str(MissingPart("refinement", held_parts())), fallback="not refined"))
+    adapts = any(recipe is not None and recipe.experiment.predict.adapt is not None for recipe in job.recipes)
+    if adapts and ADAPTING not in held_parts():
+        what = str(MissingPart(ADAPTING, held_parts()))
+        log.contain(Fault(part="test-time training", what=what, fallback="the predictions without it"))
+        adapts = False
     outcome = InferenceResult(predictions=predictions, grams=grams, predicted=predicted)
     with log.contain_unexpected():
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
-        if refine_s and "refinement" in held_parts():
-            refine = optional_part("refinement").refine_predictions
-            refine(
+        if adapts:
+            began = clock()
+            is_better = optional_part(ADAPTING).train_on_test(
                 predictions,
                 job.recipes,
+                job.damaged,
                 job.paths,
+                job.competition,
                 device=device,
-                batch_size=batch_size,
-                left_s=lambda: min(refine_s, deadline_s - clock()),
+                log=log,
+                left_s=lambda: deadline_s - clock(),
             )
-            work.save_now()
+            outcome.seconds["test_time_training"] = clock() - began
+            if is_better:
+                work.save_now()
     return outcome
 
 
@@ -185,7 +193,7 @@ class Inference:
         steps = steps_by_value(usable, [len(some) for some in symmetries], job.shares)
         framings = tuple(dict.fromkeys(one for recipe in job.recipes if recipe for one in recipe.framings))
         photograph_bytes = sum(3 * framing.height_px * framing.width_px for framing in framings)
-        self.schedule = Schedule(
+        self.schedule = PassSchedule(
             steps,
             len(job.paths),
             deadline_s=deadline_s,
@@ -236,7 +244,7 @@ class Inference:
         for worker, message in self.pool.messages(min(LOOK_S, self.deadline_s - now_s)):
             self._take(worker, message, bar)
         self._end_hanging()
-        if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVING_SHARE):
+        if self._is_new and self.clock() - self._saved_s > max(LEAST_SAVE_S, self._save_took_s / SAVE_SHARE):
             self.save_now()
         return True
 

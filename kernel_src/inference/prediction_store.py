@@ -21,6 +21,7 @@ class PredictionStore:
         self.images = images
         self._sums = [np.zeros((count, images, len(TARGETS))) for count in folds]
         self._counts = [np.zeros((count, images), int) for count in folds]
+        self._after: dict[int, tuple[np.ndarray, float]] = {}  # by bundle: grams (images, 5), and their share
 
     def record(self, step: Step, rows: Sequence[int], grams: np.ndarray) -> list[int]:
         """Add grams (rows, 5) of one step; rows that are not finite are left out and returned."""
@@ -35,9 +36,21 @@ class PredictionStore:
         counts = self._counts[bundle][..., None]
         return np.where(counts > 0, self._sums[bundle] / np.maximum(counts, 1), np.nan)
 
-    def put_fold_grams(self, bundle: int, grams: np.ndarray) -> None:
-        """Replace the predictions of all folds of a bundle, (folds, images, 5), finite."""
-        self._sums[bundle], self._counts[bundle] = grams.copy(), np.ones(grams.shape[:2], int)
+    def bundle_grams(self, bundle: int) -> np.ndarray:
+        """Return what a bundle predicts, (images, 5): the mean of its folds; NaN where there is none."""
+        before = _mean_of_folds(self.fold_grams(bundle))
+        if bundle not in self._after:
+            return before
+        after, share = self._after[bundle]
+        both = (1 - share) * before + share * after
+        return np.where(np.isfinite(both).all(1)[:, None], both, before)
+
+    def blend_in(self, bundle: int, grams: np.ndarray, share: float) -> None:
+        """Give `share` of a bundle's prediction to grams (images, 5) that were computed later; NaN where there is none.
+
+        The folds keep the rest, and all of it where there is no later one.
+        """
+        self._after[bundle] = (grams.copy(), share)
 
     @property
     def passes(self) -> np.ndarray:
@@ -54,7 +67,7 @@ class PredictionStore:
         A bundle that has not predicted a photograph is replaced by the others: by their shares in a mean, in a stack
         by the mean of the others' predictions.
         """
-        by_bundle = np.stack([_mean_of_folds(self.fold_grams(bundle)) for bundle in range(len(self._sums))])
+        by_bundle = np.stack([self.bundle_grams(bundle) for bundle in range(len(self._sums))])
         there = np.isfinite(by_bundle).all(2)  # (bundles, images)
         weights = np.asarray(shares, float)[:, None] * there
         # A bundle of share 0 is still better than the training mean.

@@ -83,7 +83,7 @@ def _mean(old: float, new: float) -> float:
 
 
 # %%
-class Schedule:
+class PassSchedule:
     """What has been computed, what is in work, and what is next."""
 
     def __init__(

@@ -18,12 +18,27 @@ import time
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
 STACK = {}  # instead of shares: {"weights": five rows of one number per bundle, "intercept_g": five grams}
 CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as in the first bundle's experiment
-PSEUDO_LABEL_SECONDS = 0  # for refining the heads on the test's own predictions, by the part `refinement`; 0: not done
-PREDICT_SECONDS = 0  # for loading and predicting; 0: what is left of Kaggle's nine hours, less a reserve
+# For loading, predicting and test-time training, if a bundle wants that; 0: what is left of nine hours, less a reserve.
+PREDICT_SECONDS = 0
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
-PARTS = ("depth", "evidence", "frozen", "hub_names", "refinement", "seed_constraints", "stack")
+PARTS = (
+    "auxiliary",
+    "camera_marks",
+    "cropping",
+    "depth",
+    "evidence",
+    "external",
+    "frozen",
+    "hub_names",
+    "mixing",
+    "pseudo_labels",
+    "row_rules",
+    "seed_constraints",
+    "stack",
+    "test_time_training",
+)
 
 # %% [markdown]
 # ## A first submission
@@ -43,7 +58,8 @@ start_s = time.monotonic()
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 fault_log = FaultLog(strict=not is_rerun())
 submission_csv = working_folder() / SUBMISSION_FILE
-hidden_test = read_hidden_test(find_competition(SLUG, TEST_CSV), fault_log)
+competition = find_competition(SLUG, TEST_CSV)
+hidden_test = read_hidden_test(competition, fault_log)
 means, found, attached = TRAINING_MEANS_G, not_found(BUNDLES), not_found(BUNDLES)
 with fault_log.contain_unexpected():
     found = find_bundles(BUNDLES, fault_log)
@@ -99,12 +115,12 @@ with fault_log.contain_unexpected():
             stack=stack,
             constraint=constraint,
             means=means,
+            competition=competition,
         ),
         device,
         fault_log,
         deadline_s=deadline_s,
         batch_size=BATCH_SIZE,
-        refine_s=PSEUDO_LABEL_SECONDS,
         save=lambda grams: save_predictions(submission_csv, hidden_test, grams, means),
     )
     check_submission(submission_csv, hidden_test.sample_ids)

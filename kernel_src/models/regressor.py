@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save_file as save_arrays
 
 from kernel_src.competition.constants import TARGETS
 from kernel_src.runtime.files import write_atomically
@@ -170,7 +170,7 @@ def save_regressor(regressor: Regressor, path: Path) -> None:
             arrays[f"member.{number}.{name}"] = getattr(member, name)
     about = {"targets": TARGETS, "bases": [basis.kind for basis in bases], "members": members}
     tensors = {name: np.array(array, order="C") for name, array in arrays.items()}
-    write_atomically(path, lambda draft: save_file(tensors, draft, {HEADING: json.dumps(about)}))
+    write_atomically(path, lambda draft: save_arrays(tensors, draft, {HEADING: json.dumps(about)}))
 
 
 def load_regressor(path: Path) -> Regressor:

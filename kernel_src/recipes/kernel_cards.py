@@ -15,7 +15,9 @@ from kernel_src.runtime.weight_sources import kaggle_models
 
 PREFIX = "i2b"  # opens every slug of this kit on Kaggle
 KERNELS = ("train", "features", "infer")
-# Optional parts beyond those that an experiment or ensemble needs, by kernel, e.g. {("v7", "infer"): ("refinement",)}.
+# Of the parts to train an experiment, those that going on from its weights with the competition's rows does not need.
+TO_BEGIN_TRAINING = {"auxiliary", "external", "hub_names", "pseudo_labels"}
+# Optional parts beyond those that an experiment or ensemble needs, by kernel, e.g. {("v7", "infer"): ("stack",)}.
 EXTRA_PARTS: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
@@ -66,7 +68,7 @@ def parts_of(name: str, kernel: str) -> tuple[str, ...]:
     Raises:
         ExperimentError: see `members_of`.
     """
-    needed = {"train": parts_to_train, "features": parts_to_extract, "infer": parts_to_predict}[kernel]
+    needed = {"train": parts_to_train, "features": parts_to_extract, "infer": parts_to_infer}[kernel]
     parts = {part for member in members_of(name) for part in needed(member)}
     if (ensemble := ENSEMBLES.get(name)) is not None:
         parts |= {"stack"} if ensemble.stack else set()
@@ -83,6 +85,14 @@ def kernel_on_gpus(name: str) -> str:
         KeyError: there is no such experiment.
     """
     return "features" if EXPERIMENTS[name].is_frozen else "train"
+
+
+def parts_to_infer(experiment: Experiment) -> tuple[str, ...]:
+    """Name the parts that an inference with an experiment's bundle needs, with those to train it on the test."""
+    parts = set(parts_to_predict(experiment))
+    if experiment.predict.adapt:
+        parts |= {"test_time_training", *parts_to_train(experiment)} - TO_BEGIN_TRAINING
+    return tuple(sorted(parts))
 
 
 def kernels_of(name: str) -> tuple[str, ...]:

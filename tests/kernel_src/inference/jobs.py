@@ -46,7 +46,6 @@ def run(
     seconds: float = HALF_A_MINUTE_S,
     batch_size: int = 4,
     devices: int = 1,
-    refine_s: float = 0,
 ) -> InferenceResult:
     saved: list[np.ndarray] = []
     outcome = infer(
@@ -56,7 +55,6 @@ def run(
         deadline_s=time.monotonic() + seconds,
         batch_size=batch_size,
         save=saved.append,
-        refine_s=refine_s,
     )
     assert np.array_equal(saved[-1], outcome.grams), "what was saved last is the best"
     assert all(np.isfinite(grams).all() and (grams >= 0).all() for grams in saved)

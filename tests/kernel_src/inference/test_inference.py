@@ -13,7 +13,6 @@ from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constraints import constrain
 from kernel_src.inference import device_worker, inference
 from kernel_src.inference.inference import infer
-from kernel_src.inference.refinement import RefinementParts
 from kernel_src.runtime.faults import FaultLog, NotContained
 from tests.kernel_src.inference.jobs import HALF_A_MINUTE_S, MEANS, alter_work, job_of, run
 from tests.kernel_src.tiny import CPU
@@ -27,18 +26,6 @@ def test_everything_is_computed_and_is_what_the_plain_pass_computes(
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
     assert outcome.passes_done == outcome.passes_wanted == 12 * 2 * 4 and not log.faults
     assert outcome.predicted.all() and outcome.predictions.is_complete()
-
-
-def test_refining_in_a_notebook_without_that_part_is_refused_and_in_the_rerun_left_out(
-    plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RefinementParts, "part", "another")
-    with pytest.raises(NotContained, match="refinement: this needs the part 'refinement', which this notebook was"):
-        run(job_of(paths, recipe), FaultLog(strict=True), refine_s=60)
-    log = FaultLog(strict=False)
-    outcome = run(job_of(paths, recipe), log, refine_s=60)
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
-    assert [(fault.part, fault.fallback) for fault in log.faults] == [("refinement", "not refined")]
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_src.inference.schedule import BatchSize, Schedule, Task, goes_on
+from kernel_src.inference.schedule import BatchSize, PassSchedule, Task, goes_on
 from kernel_src.inference.steps import Step, steps_by_value
 
 STEPS = steps_by_value([range(3), range(2)], [4, 2], [0.4, 0.6])
@@ -18,9 +18,9 @@ def steady(_: float, step: Step) -> float:
     return 0.1 if step.bundle else 0.3
 
 
-def simulate(limit_s: float, speed: Speed, images: int = 40, devices: int = 1) -> tuple[Schedule, float]:
+def simulate(limit_s: float, speed: Speed, images: int = 40, devices: int = 1) -> tuple[PassSchedule, float]:
     """Let devices work through a schedule as the workers do; return it and the time of its end."""
-    schedule = Schedule(STEPS, images, deadline_s=limit_s, batch_size=8, devices=devices)
+    schedule = PassSchedule(STEPS, images, deadline_s=limit_s, batch_size=8, devices=devices)
     free_at = [0.0] * devices
     while True:
         device = min(range(devices), key=lambda one: free_at[one])
@@ -103,7 +103,7 @@ def test_two_devices_share_the_photographs_and_none_is_computed_twice() -> None:
 
 
 def test_photographs_given_up_and_folds_left_out_are_not_begun_again() -> None:
-    schedule = Schedule(STEPS, 3, deadline_s=1e6, batch_size=8)
+    schedule = PassSchedule(STEPS, 3, deadline_s=1e6, batch_size=8)
     schedule.give_up([1])
     schedule.leave_out(1, 0)
     seen: set[int] = set()
@@ -116,7 +116,7 @@ def test_photographs_given_up_and_folds_left_out_are_not_begun_again() -> None:
     assert {STEPS[step] for step in seen} == {step for step in STEPS if (step.bundle, step.fold) != (1, 0)}
 
 
-def begin(schedule: Schedule) -> Task:
+def begin(schedule: PassSchedule) -> Task:
     task = schedule.next_task(0.0)
     assert task is not None
     return task
@@ -124,7 +124,7 @@ def begin(schedule: Schedule) -> Task:
 
 def test_after_a_crash_with_several_photographs_nothing_is_blamed() -> None:
     """The batch may have been too large for the memory, in whatever way the process ended."""
-    schedule = Schedule(STEPS[:1], 8, deadline_s=1e6, batch_size=8)
+    schedule = PassSchedule(STEPS[:1], 8, deadline_s=1e6, batch_size=8)
     for size in (8, 4, 2):
         schedule.batch_size = size
         assert schedule.on_crash([begin(schedule)], 0) == ([], None)
@@ -132,7 +132,7 @@ def test_after_a_crash_with_several_photographs_nothing_is_blamed() -> None:
 
 
 def test_a_photograph_that_kills_twice_by_itself_is_given_up_and_the_others_are_not() -> None:
-    schedule = Schedule(STEPS[:1], 3, deadline_s=1e6, batch_size=1)
+    schedule = PassSchedule(STEPS[:1], 3, deadline_s=1e6, batch_size=1)
     first, again = begin(schedule), None
     assert schedule.on_crash([first], 0) == ([], None)
     again = begin(schedule)
@@ -142,7 +142,7 @@ def test_a_photograph_that_kills_twice_by_itself_is_given_up_and_the_others_are_
 
 
 def test_two_photographs_that_kill_do_not_cost_their_fold_where_it_works_with_others() -> None:
-    schedule = Schedule(STEPS[:2], 6, deadline_s=1e6, batch_size=1)
+    schedule = PassSchedule(STEPS[:2], 6, deadline_s=1e6, batch_size=1)
     for _ in range(6):
         task = begin(schedule)
         if task.rows[0] in (0, 3):
@@ -156,13 +156,13 @@ def test_two_photographs_that_kill_do_not_cost_their_fold_where_it_works_with_ot
 
 
 def test_a_fold_that_kills_with_different_photographs_is_left_out_and_they_are_not_given_up() -> None:
-    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
+    schedule = PassSchedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
     one, other = begin(schedule), begin(schedule)
     assert set(one.rows).isdisjoint(other.rows)
     assert schedule.on_crash([one], 0) == ([], None)
     assert schedule.on_crash([other], 0) == ([], STEPS[0])
     assert 0 in schedule.left_out and not schedule.given_up
-    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
+    schedule = PassSchedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1)
     assert [schedule.on_crash([begin(schedule)], 0) for _ in range(2)] == [([], None), ([0], None)]
     assert schedule.on_crash([begin(schedule)], 0) == ([], STEPS[0]), "two photographs, each by itself: the fold"
     assert not schedule.given_up
@@ -170,7 +170,7 @@ def test_a_fold_that_kills_with_different_photographs_is_left_out_and_they_are_n
 
 def test_a_worker_that_hung_with_several_has_them_tried_one_by_one() -> None:
     """Halving again and again would cost minutes each time."""
-    schedule = Schedule(STEPS[:1], 4, deadline_s=1e6, batch_size=4)
+    schedule = PassSchedule(STEPS[:1], 4, deadline_s=1e6, batch_size=4)
     schedule.throughput.learn(0, 0.1)
     assert schedule.on_crash([begin(schedule)], 0, hung=True) == ([], None)
     assert begin(schedule).rows == (0,)
@@ -210,7 +210,7 @@ def test_a_crash_halves_the_batch_until_its_cause_is_found() -> None:
 
 def test_what_dies_on_one_device_of_two_only_is_not_blamed_on_the_fold_or_the_photograph() -> None:
     """A GPU that fails again and again must not cost the other one its folds."""
-    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1, devices=2)
+    schedule = PassSchedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1, devices=2)
     for _ in range(4):
         task = schedule.next_task(0.0)
         assert task is not None
@@ -222,7 +222,7 @@ def test_what_dies_on_one_device_of_two_only_is_not_blamed_on_the_fold_or_the_ph
 
 def test_what_died_on_a_device_that_is_given_up_is_held_against_that_device_alone() -> None:
     """One GPU dies for good; a single death on the other is then a first one, of a photograph or of chance."""
-    schedule = Schedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1, devices=2)
+    schedule = PassSchedule(STEPS[:4], 6, deadline_s=1e6, batch_size=1, devices=2)
     for _ in range(5):
         assert schedule.on_crash([begin(schedule)], 0, "cuda 1") == ([], None)
     schedule.on_devices(["cuda 0"])
@@ -237,14 +237,14 @@ def test_what_died_on_a_device_that_is_given_up_is_held_against_that_device_alon
 # Folds that one device cannot load, and folds that are loaded anew
 
 
-def finish(schedule: Schedule, task: Task) -> None:
+def finish(schedule: PassSchedule, task: Task) -> None:
     for step in task.steps:
         schedule.on_step(task, step, 0.1 * len(task.rows))
     schedule.on_end(task)
 
 
 def test_a_fold_that_one_device_cannot_load_is_computed_by_the_other() -> None:
-    schedule = Schedule(STEPS, 20, deadline_s=1e6, batch_size=4, devices=2)
+    schedule = PassSchedule(STEPS, 20, deadline_s=1e6, batch_size=4, devices=2)
     schedule.on_devices(["cuda 0", "cuda 1"])
     schedule.cannot("cuda 1", 0, 1)
     done: list[tuple[int, int]] = []  # photograph, step
@@ -262,7 +262,7 @@ def test_a_fold_that_one_device_cannot_load_is_computed_by_the_other() -> None:
 
 
 def test_a_fold_that_no_device_can_load_is_left_out_and_one_to_be_tried_again_is_not() -> None:
-    schedule = Schedule(STEPS, 4, deadline_s=1e6, batch_size=4, devices=2)
+    schedule = PassSchedule(STEPS, 4, deadline_s=1e6, batch_size=4, devices=2)
     schedule.on_devices(["cuda 0", "cuda 1"])
     schedule.cannot("cuda 0", 1, 0)
     schedule.cannot("cuda 1", 1, 0, once_more=True)
@@ -284,7 +284,7 @@ def test_the_limit_is_kept_where_folds_are_loaded_anew_and_little_time_goes_into
     """Three folds of one bundle; only the first stays on the device."""
     steps = steps_by_value([range(3)], [4], [1.0])
     need_s = 0.2 * len(steps) * 200
-    schedule = Schedule(steps, 200, deadline_s=share * need_s, batch_size=8)
+    schedule = PassSchedule(steps, 200, deadline_s=share * need_s, batch_size=8)
     there, now, loading_s = 0, 0.0, 0.0
     for fold in (1, 2):
         if load_s:

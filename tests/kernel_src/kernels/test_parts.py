@@ -6,7 +6,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.stitch import compose
-from kernel_src.recipes import kernel_cards
+from kernel_src.recipes import kernel_cards, predictor
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -19,8 +19,7 @@ from tests.kernel_src.kernels.running import ROOT
 DEPTH = {"models/depth", "models/fusion"}
 FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net", "models/regressor"}
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
-REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "models/full_pass"}
-REFINEMENT |= {"runtime/randomness"}
+ADAPTATION = {"inference/adaptation", "inference/adapted_fold", "models/full_pass", "runtime/randomness"}
 MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
@@ -35,7 +34,7 @@ TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
 ASKED_FOR = MARKS | CROPPING | ROW_RULES | EXTERNAL | EVIDENCE | SEED_CONSTRAINTS  # by few experiments
-NEVER_IN_INFERENCE = TRAINING | ASKED_FOR | STACK | {"data/pseudo_labels"}
+NEVER_IN_INFERENCE = TRAINING | ASKED_FOR | STACK | PSEUDO_LABELS | {"bundle/bundle_prediction"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
 NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | LAYERS
 NEVER_IN_TRAINING |= ASKED_FOR - EXTERNAL | MIXING
@@ -47,11 +46,11 @@ NEVER_IN_FEATURES |= {"training/training", "training/losses", "training/gradient
 
 # By notebook: what of the package it must not hold.
 MUST_NOT_HOLD = {
-    ("v1", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v7", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v8", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v6", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
-    ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | REFINEMENT,
+    ("v1", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | ADAPTATION | HUB_NAMES,
+    ("v7", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | ADAPTATION | HUB_NAMES,
+    ("v8", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | ADAPTATION | HUB_NAMES,
+    ("v6", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | ADAPTATION | HUB_NAMES,
+    ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | ADAPTATION,
     ("frozen_dinov2", "features"): NEVER_IN_FEATURES | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("gold_frozen", "features"): NEVER_IN_FEATURES | DEPTH | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
     ("v1", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
@@ -116,6 +115,20 @@ def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: py
     assert kernel_card("second", "infer").parameters["PARTS"] == ()
 
 
+def test_test_time_training_brings_the_training_of_the_experiment_that_wants_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With all that its training needs but what only begins one: pretrained weights' names, other people's pastures."""
+    wants = {"predict.adapt": predictor.TestTimeTraining(), "predict.constraint": "average"}
+    for name, seed in (("wants7", "v7"), ("wants5", "v5_componly")):
+        monkeypatch.setitem(EXPERIMENTS, name, changed(EXPERIMENTS[seed], {"name": name, "depth": None, **wants}))
+        assert kernel_card(name, "infer").parameters["PARTS"] == ("seed_constraints", "test_time_training")
+        held = modules_in(name, "infer")
+        assert held >= ADAPTATION | {"training/training", "recipes/experiment"}
+        assert not held & (EXTERNAL | PSEUDO_LABELS | HUB_NAMES | DEPTH_IN_TRAINING | {"recipes/experiments"})
+        assert "test_time_training" not in kernel_card(name, "train").parameters["PARTS"]
+
+
 def test_auxiliary_targets_and_mixing_come_with_the_experiment_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"name": "second", "auxiliary": (Bins(),), "augment.mix": Mixup()}
     monkeypatch.setitem(EXPERIMENTS, "second", changed(EXPERIMENTS["v1"], changes))
@@ -138,13 +151,11 @@ def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypa
 
 
 def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("refinement",))
-    assert kernel_card("v7", "infer").parameters["PARTS"] == ("refinement",)
-    assert REFINEMENT <= modules_in("v7", "infer")
-    monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("refinment",))
-    with pytest.raises(
-        CheckFailed, match="PARTS names 'refinment', which is not an optional part → there are .*refinement"
-    ):
+    monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("stack",))
+    assert kernel_card("v7", "infer").parameters["PARTS"] == ("stack",)
+    assert STACK <= modules_in("v7", "infer")
+    monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("stak",))
+    with pytest.raises(CheckFailed, match="PARTS names 'stak', which is not an optional part → there are .*stack"):
         modules_in("v7", "infer")
 
 
