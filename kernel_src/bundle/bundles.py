@@ -22,6 +22,7 @@ from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.parts import parts_to_predict
 from kernel_src.recipes.predictor import Predictor, predictor_from_json
+from kernel_src.runtime.device import Spread
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
 from kernel_src.runtime.parts import held_parts, optional_part, require_parts
@@ -172,10 +173,12 @@ def load_recipe(
     recipe: BundleRecipe,
     depth_models: dict[str, nn.Module] | None = None,
     folds: Sequence[int] | None = None,
+    spread: Spread | None = None,
 ) -> Bundle:
     """Load a bundle's weights, of all folds or of some of them, strictly.
 
-    `depth_models` holds by sha256 those that are loaded already; the one of this bundle is added.
+    `depth_models` holds by sha256 those that are loaded already; the one of this bundle is added. With `spread` a
+    frozen backbone goes to its devices at once; nothing else is moved.
 
     Raises:
         WeightsError: the weights do not fit the model that the config describes.
@@ -193,7 +196,7 @@ def load_recipe(
     if recipe.backbone is None:
         models = [load_fold(recipe.experiment, file) for file in files]
     else:
-        models = optional_part("frozen").frozen_nets(recipe.experiment, recipe.framings, recipe.backbone, files)
+        models = optional_part("frozen").frozen_nets(recipe.experiment, recipe.framings, recipe.backbone, files, spread)
     return Bundle(
         folder=recipe.folder,
         experiment=recipe.experiment,

@@ -104,6 +104,7 @@ class WorkerPool:
                 kind=device.kind,
                 index=index,
                 half=device.half,
+                spread=device.spread,
                 threads=max(1, cores // device.count),
                 readers=max(1, CORES_OF_A_READER // device.count) if device.kind == "cuda" else 0,
             )
@@ -153,7 +154,7 @@ class WorkerPool:
             self._start(worker.config)
         elif not self.workers and worker.config.kind == "cuda":
             cores = max(1, torch.get_num_threads())
-            self._start(replace(worker.config, kind="cpu", index=0, half=False, threads=cores, readers=0))
+            self._start(replace(worker.config, kind="cpu", index=0, half=False, spread=None, threads=cores, readers=0))
         return worker.exit_reason
 
     def kill(self, worker: Worker) -> None:

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 import kernel_src.models.fusion  # noqa: F401  # part: depth
 from kernel_src.competition.constants import TARGETS
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
+from kernel_src.models.precision import PrecisionChoice
 from kernel_src.recipes.network import Perceptron, PooledHead
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
@@ -58,6 +59,7 @@ class GramsNet(nn.Module):
 
     scaling: TargetScaling
     in_fp32: bool = False  # whatever the device is fast in: fp16 is not precise enough for it
+    settled: PrecisionChoice | None = None  # decided while it was loaded, for good: there is no room for another
 
 
 class BiomassNet(GramsNet):

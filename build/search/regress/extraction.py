@@ -141,7 +141,8 @@ def make_features(
     from kernel_src.models.frozen_features import feature_blocks
     from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.device import check_device
-    from kernel_src.runtime.files import sha256_of, write_atomically
+    from kernel_src.runtime.files import write_atomically
+    from kernel_src.runtime.weight_files import weights_sha256
 
     with counting("photographs", quiet) as advance:
         features = extract(experiment, list(photographs.values()), weights, batch_size=batch_size, advance=advance)
@@ -149,7 +150,7 @@ def make_features(
     provenance = {
         "experiment": experiment.as_json(),
         "preprocessing": preprocessing.as_json(),
-        "weights": {"dataset": experiment.encoder.weights, "sha256": sha256_of(weights)},
+        "weights": {"dataset": experiment.encoder.weights, "sha256": weights_sha256(weights)},
         "blocks": feature_blocks(experiment, framings_of(experiment, preprocessing)),
         "images": len(features),
         "features": features.shape[1],
