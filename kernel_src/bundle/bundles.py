@@ -44,6 +44,7 @@ class BundleRecipe:
     backbone: Path | None  # the weights of the frozen backbone, where nothing is fine-tuned
     oof_r2: float
     source_sha256: str  # of the sources that trained it
+    spread: Spread | None = None  # the devices that its frozen backbone is spread over when it is loaded
 
     @property
     def framings(self) -> tuple[Framing, ...]:
@@ -173,12 +174,10 @@ def load_recipe(
     recipe: BundleRecipe,
     depth_models: dict[str, nn.Module] | None = None,
     folds: Sequence[int] | None = None,
-    spread: Spread | None = None,
 ) -> Bundle:
     """Load a bundle's weights, of all folds or of some of them, strictly.
 
-    `depth_models` holds by sha256 those that are loaded already; the one of this bundle is added. With `spread` a
-    frozen backbone goes to its devices at once; nothing else is moved.
+    `depth_models` holds by sha256 those that are loaded already; the one of this bundle is added.
 
     Raises:
         WeightsError: the weights do not fit the model that the config describes.
@@ -196,7 +195,9 @@ def load_recipe(
     if recipe.backbone is None:
         models = [load_fold(recipe.experiment, file) for file in files]
     else:
-        models = optional_part("frozen").frozen_nets(recipe.experiment, recipe.framings, recipe.backbone, files, spread)
+        models = optional_part("frozen").frozen_nets(
+            recipe.experiment, recipe.framings, recipe.backbone, files, recipe.spread
+        )
     return Bundle(
         folder=recipe.folder,
         experiment=recipe.experiment,

@@ -7,7 +7,7 @@ fold is loaded costs this fold only.
 """
 
 import gc
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from kernel_src.models.half_precision import keep_in_full, keep_in_half
 from kernel_src.models.model import GramsNet, refill_fold
 from kernel_src.models.precision import PrecisionChoice
 from kernel_src.models.prediction import Member
-from kernel_src.runtime.device import Spread
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError
 from kernel_src.runtime.memory import available_bytes, is_out_of_memory
@@ -60,15 +59,10 @@ class DeviceFolds:
         device: torch.device,
         half: bool,
         announce: Callable[[int, int], None],
-        spread: Spread | None = None,
-        is_spread: Collection[int] = (),
     ) -> None:
-        """Load nothing yet; `order` names the usable folds by value, `announce` is called before each is loaded.
-
-        The backbones of the bundles `is_spread` are spread over the devices of `spread`; `device` is the first of them.
-        """
+        """Load nothing yet; `order` names the usable folds by value, `announce` is called before each is loaded."""
         self.recipes, self.order, self.framings, self.device, self.half = recipes, order, framings, device, half
-        self.announce, self.spread, self.is_spread = announce, spread, frozenset(is_spread)
+        self.announce = announce
         self.members: list[Member | None] = [None] * len(recipes)
         self.streamed: set[Place] = set()  # those that do not stay
         self._on_device: set[Place] = set()
@@ -175,8 +169,8 @@ class DeviceFolds:
         if stored < SMALL_BYTES:
             return True
         needed = stored * (1 if self.half and place not in self._in_full else 2)
-        if self.spread is not None and place[0] in self.is_spread:
-            needed //= len(self.spread.devices)
+        if recipe.spread is not None:
+            needed //= len(recipe.spread.devices)
         if self.device.type == "cuda":
             free, total = torch.cuda.mem_get_info()
             free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
@@ -196,8 +190,7 @@ class DeviceFolds:
             why, whole, is_memory = _error_text(error), True, is_out_of_memory(error)
         else:
             try:
-                spread = self.spread if bundle in self.is_spread else None
-                (net,) = load_recipe(recipe, self._depths, folds=[fold], spread=spread).models
+                (net,) = load_recipe(recipe, self._depths, folds=[fold]).models
                 self._fit_precision(place, net)
                 # Channels last is what convolutions compute fastest in, on CPU and GPU.
                 self._put(place, net.to(self.device).to(memory_format=torch.channels_last).eval())

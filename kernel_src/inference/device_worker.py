@@ -27,7 +27,6 @@ from kernel_src.inference.schedule import Task, goes_on
 from kernel_src.inference.steps import Step
 from kernel_src.models.precision import COMPARED_PHOTOGRAPHS, PrecisionChoice, choose_precision
 from kernel_src.models.prediction import BatchWork
-from kernel_src.runtime.device import Spread
 from kernel_src.runtime.memory import give_back_freed_memory, is_out_of_memory, keep_freed_memory
 
 READ_AHEAD = 2  # tasks: one in the making, one being read
@@ -47,8 +46,6 @@ class WorkerConfig:
     framings: tuple[Framing, ...]
     steps: tuple[Step, ...]
     paths: tuple[Path, ...]
-    spread: Spread | None = None  # all the devices of this worker, where a backbone is spread over them
-    is_spread: tuple[int, ...] = ()  # bundles whose backbone is
     not_at_start: tuple[Place, ...] = ()  # folds that are only loaded when they are needed: a worker ended over them
 
 
@@ -230,8 +227,6 @@ class DeviceWorker:
             torch.device(config.kind),
             config.half,
             lambda bundle, fold: send(pipe, Loading(bundle, fold)),
-            config.spread,
-            config.is_spread,
         )
         self.current_place: Place | None = None
         self.most_at_once = sys.maxsize  # photographs; smaller once the memory was too small for more
@@ -240,7 +235,8 @@ class DeviceWorker:
             place
             for place in self.folds.order
             if config.half and (recipe := config.recipes[place[0]]) and recipe.experiment.encoder.precision != "fp16"
-        } | {place for place in self.folds.order if place[0] in config.is_spread}
+        }
+        self.undecided |= {place for place in self.folds.order if (of := config.recipes[place[0]]) and of.spread}
         broken = self._load()
         count = len(self.folds.order) - len(self.folds.streamed) - len(broken)
         loading_s = time.perf_counter() - start

@@ -104,7 +104,6 @@ class WorkerPool:
                 kind=device.kind,
                 index=index,
                 half=device.half,
-                spread=device.spread,
                 threads=max(1, cores // device.count),
                 readers=max(1, CORES_OF_A_READER // device.count) if device.kind == "cuda" else 0,
             )
@@ -154,7 +153,9 @@ class WorkerPool:
             self._start(worker.config)
         elif not self.workers and worker.config.kind == "cuda":
             cores = max(1, torch.get_num_threads())
-            self._start(replace(worker.config, kind="cpu", index=0, half=False, spread=None, threads=cores, readers=0))
+            recipes = tuple(recipe and replace(recipe, spread=None) for recipe in worker.config.recipes)
+            on_cpu = replace(worker.config, kind="cpu", index=0, half=False, threads=cores, readers=0, recipes=recipes)
+            self._start(on_cpu)
         return worker.exit_reason
 
     def kill(self, worker: Worker) -> None:

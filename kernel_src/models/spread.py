@@ -3,8 +3,8 @@
 DINOv3-7B has 13.4 GB of weights in fp16, a T4 has 15: beside them there is no room to compute. So the first half of the
 blocks lies on one GPU, the second on the other, and what passes the border is moved. Not by `accelerate`, which does
 the same with hooks: it reads whole shards, leaves random what a file lacks, takes names as they are, and a machine
-without GPUs cannot try its path over two devices. These weights are read a quarter of a gigabyte at a time and go
-straight to their place, so the host's memory never holds the network.
+without GPUs cannot try its path over two devices. These weights are read some 64 MB at a time
+and go straight to their place, so the host's memory never holds the network.
 """
 
 from collections.abc import Iterator, Mapping
@@ -161,7 +161,7 @@ def _read(
     in_half = {f"{name}.weight" for name, layer in backbone.named_modules() if half and type(layer) in HALF_LAYERS}
 
     def kept(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        # In their own memory: what is read from a file is mapped. Channels last is what convolutions compute fastest in.
+        # In their own memory: what is read from a file is mapped. Channels last is best for convolutions.
         order = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
         if name not in in_half:
             kind = torch.float32 if wanted[name].is_floating_point() else wanted[name].dtype

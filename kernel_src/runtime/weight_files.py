@@ -20,7 +20,7 @@ from kernel_src.runtime.memory import is_out_of_memory
 from kernel_src.runtime.untrusted import checked_text, parsed_json, plain_file, quoted
 
 INDEX_SUFFIX = ".index.json"
-GROUP_BYTES = 1 << 28  # of weights that `tensor_groups` holds at a time
+GROUP_BYTES = 1 << 26  # of weights that `tensor_groups` holds at a time
 
 
 def not_weights(path: Path, error: Exception) -> WeightsError:

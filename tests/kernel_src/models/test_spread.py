@@ -248,7 +248,7 @@ loaded = peak_bytes() - before
 share = sum(p.nbytes for p in net.parameters() if not p.is_meta)
 features = None
 if "meta" not in devices:
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.float16, enabled=half):
         features = net(torch.zeros(1, 3, 224, 224))
         assert features.shape == (1, 1024) and torch.isfinite(features).all()
 print(loaded, share)
@@ -285,13 +285,11 @@ def test_a_gigabyte_over_two_devices_never_takes_more_memory_than_promised(tmp_p
         print(f"{weights.name} {arguments[2]} {devices}: peak {peak / 1e9:.3f} GB, here {share / 1e9:.3f} GB")
         return peak, share
 
-    for weights in (index, one_file):
-        for devices in (("cpu", "meta"), ("meta", "cpu"), ("meta", "meta"), ("cpu", "cpu")):
-            for half in (False, True):
-                if half and devices == ("meta", "cpu"):
-                    continue  # the first block cannot be compared, everything else is the same
-                peak, here = measured(weights, half, *devices)
-                whole = total / 2 if half else total
-                share = {0: 0, 1: whole / 2, 2: whole}[devices.count("cpu")]
-                assert abs(here - share) < 0.05 * whole
-                assert peak < 1.2 * shard + share, (weights, devices, half)
+    cases = [(index, half, devices) for half in (False, True) for devices in (("cpu", "meta"), ("cpu", "cpu"))]
+    cases += [(index, False, ("meta", "cpu")), (one_file, False, ("cpu", "meta")), (one_file, True, ("meta", "meta"))]
+    for weights, half, devices in cases:
+        peak, here = measured(weights, half, *devices)
+        whole = total / 2 if half else total
+        share = {0: 0, 1: whole / 2, 2: whole}[devices.count("cpu")]
+        assert abs(here - share) < 0.05 * whole
+        assert peak < 1.2 * shard + share, (weights, devices, half)
