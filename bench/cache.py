@@ -52,7 +52,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
     def epoch(source: Any, step: Any = None) -> None:
         rows = np.arange(images if step is None else STEP_IMAGES)
-        data = TrainingPhotographs(source, grams, rows, experiment.augment.preset, 0)
+        data = TrainingPhotographs(source, grams, rows, experiment.augment, 0)
         for batch in DataLoader(data, BATCH):
             if step is not None:
                 step(batch["picture"])

@@ -35,18 +35,18 @@ def contact_sheet(
     from kernel_src.runtime.randomness import seed_at
 
     preprocessing = preprocessing_of(experiment.encoder.timm)
-    picture = resize_rgb(photograph, preprocessing.framing(experiment.pictures.canvas_px))
+    picture = resize_rgb(photograph, preprocessing.canvas_framing(experiment.pictures))
     maps = None
     if depth_folder is not None:
         estimator = load_depth(depth_folder / DEPTH_WEIGHTS_FILE, depth_folder / DEPTH_CONFIG_FILE)
         raw = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
-        maps = estimator(raw, experiment.depth_channels).numpy()
+        maps = estimator(raw, experiment.depth_channels or 1).numpy()
     tiles = [_tile(picture, None if maps is None else maps[0])]
     served = TrainingPhotographs(
         picture[None],
         np.zeros((1, len(TARGETS))),
         np.arange(1),
-        experiment.augment.preset,
+        experiment.augment,
         seed_at(experiment.seed, "fold", 0),
         depth_maps=maps,
     )

@@ -102,7 +102,7 @@ def describe(experiment: Experiment) -> Description:
     with torch.device("meta"):
         if experiment.is_frozen:
             framings = framings_of(experiment, preprocessing)
-            frozen = FrozenFeatures(experiment, framings).eval()
+            frozen = FrozenFeatures(experiment).eval()
             pictures = [torch.empty(1, 3, *framing.size_px) for framing in framings]
             flops, layers = _count(frozen, [("frozen backbone, mounted beside the bundle", frozen)], *pictures)
             (_, feature_dim), folds, backbone = layers[0].output or (0, 0), 1, frozen.backbone
@@ -149,6 +149,8 @@ def _parts(model: "BiomassNet") -> Iterator[tuple[str, "nn.Module"]]:
     for branch in ("backbone", "depth_branch"):
         for name, module in model.get_submodule(branch).named_children():
             yield f"{branch}.{name}", module
+    if model.evidence is not None and model.evidence.join is not None:
+        yield "evidence.join", model.evidence.join
     for number, head in enumerate(model.heads):
         yield f"heads.{number}", head
 

@@ -132,8 +132,10 @@ def random_run(
     for number, name in enumerate(names):
         torch.manual_seed(seed + number)
         model = BiomassNet(experiment)
-        model.scaling.mean.fill_(target_mean_g)
-        model.scaling.std.fill_(target_mean_g / 2)
+        model.loss_scaling.mean.fill_(target_mean_g)
+        model.loss_scaling.std.fill_(target_mean_g / 2)
+        if model.evidence is not None and model.evidence.grams is not None:
+            model.evidence.grams.unit.fill_(target_mean_g)
         if settled:
             _settle_norms(model, experiment)
         save_tensors(folder / name, model.state_dict())

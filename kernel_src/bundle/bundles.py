@@ -23,7 +23,7 @@ from kernel_src.models.prediction import Member
 from kernel_src.recipes.parts import parts_to_predict
 from kernel_src.recipes.predictor import Predictor, predictor_from_json
 from kernel_src.runtime.device import Spread
-from kernel_src.runtime.files import CONFIG_FILE
+from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
 from kernel_src.runtime.parts import held_parts, optional_part, require_parts
 from kernel_src.runtime.untrusted import checked_text, quoted
@@ -87,6 +87,11 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
             attached, or is another.
     """
     config = read_bundle_json(folder, CONFIG_FILE)
+    if config["format"] < BUNDLE_FORMAT:
+        raise BundleError(
+            f"{folder / CONFIG_FILE} has format {config['format']}, of an older kit: its experiment is written down in "
+            "other fields. Train again, or infer with the notebook of the kit that made the bundle"
+        )
     lacking = [key for key in ("experiment", "preprocessing", "views", "folds", "oof") if not config.get(key)]
     lacking += ["oof.r2"] if config.get("oof") and "r2" not in config["oof"] else []
     lacking += [key for key in ("source_sha256",) if not manifest.get(key)]
@@ -162,11 +167,8 @@ def _three_numbers(values: Any) -> tuple[float, float, float]:
 def framings_of(experiment: Predictor, preprocessing: Preprocessing) -> tuple[Framing, ...]:
     """Return the pictures that a network sees of a photograph: one, or for frozen features each part at each scale."""
     if not experiment.is_frozen:
-        return (preprocessing.framing(experiment.pictures.canvas_px),)
-    pictures = experiment.pictures
-    return tuple(
-        preprocessing.framing(size)._replace(part=part) for size in pictures.sizes_px for part in pictures.parts
-    )
+        return (preprocessing.canvas_framing(experiment.pictures),)
+    return preprocessing.part_framings(experiment.pictures)
 
 
 # %%
@@ -195,9 +197,8 @@ def load_recipe(
     if recipe.backbone is None:
         models = [load_fold(recipe.experiment, file) for file in files]
     else:
-        models = optional_part("frozen").frozen_nets(
-            recipe.experiment, recipe.framings, recipe.backbone, files, recipe.spread
-        )
+        frozen_nets = optional_part("frozen").frozen_nets
+        models = frozen_nets(recipe.experiment, recipe.backbone, files, recipe.spread)
     return Bundle(
         folder=recipe.folder,
         experiment=recipe.experiment,

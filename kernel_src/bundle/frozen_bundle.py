@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernel_src.data.images import Framing
 from kernel_src.models.frozen_features import device_for, load_frozen_features, regressor_head
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.regressor import load_regressor
@@ -51,16 +50,12 @@ def frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
 
 
 def frozen_nets(
-    experiment: Predictor,
-    framings: tuple[Framing, ...],
-    backbone: Path,
-    files: Sequence[Path],
-    spread: Spread | None = None,
+    experiment: Predictor, backbone: Path, files: Sequence[Path], spread: Spread | None = None
 ) -> list[FrozenNet]:
     """Load the regressors in `files` and the one backbone that they share; see `load_frozen_features` for `spread`."""
     if not files:
         return []
-    features = load_frozen_features(experiment, framings, backbone, spread)
+    features = load_frozen_features(experiment, backbone, spread)
     return [FrozenNet(features, load_regressor(file)).eval() for file in files]
 
 

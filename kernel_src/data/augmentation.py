@@ -1,8 +1,8 @@
 """## Augmentation
 
-Four strengths, mildest first. The photographs are taken straight from above, so flips and quarter turns are free (an
-oblong picture keeps its shape: it is turned by 180° only); light and camera differ between visits, so colour is what
-must not be trusted.
+Four strengths, mildest first, and what a recipe adds to them. The photographs are taken straight from above, so flips
+and quarter turns are free (an oblong picture keeps its shape: it is turned by 180° only); light and camera differ
+between visits, so colour is what must not be trusted.
 """
 
 import warnings
@@ -13,7 +13,11 @@ import albumentations
 import cv2
 import numpy as np
 
+import kernel_src.data.camera_marks  # noqa: F401  # part: camera_marks
+import kernel_src.data.cropping  # noqa: F401  # part: cropping
 from kernel_src.data.trained_views import TURNINGS
+from kernel_src.recipes.training_data import Augment
+from kernel_src.runtime.parts import optional_part
 
 DEPTH_KEY = "depth"
 MIDDLE = cv2.INTER_LINEAR  # how a depth map is read between its pixels; albumentations' default is the nearest one
@@ -28,23 +32,42 @@ class TurnWithinShape(albumentations.RandomRotate90):  # type: ignore[misc]  # i
         return params if height == width else params | {"factor": params["factor"] & 2}
 
 
-def augmentation(preset: str, with_depth: bool = False) -> albumentations.Compose:
-    """Build one of `experiment.AUGMENTATIONS`; input and output are (height, width, 3) uint8 of one shape.
+def augmentation(augment: Augment, with_depth: bool = False) -> albumentations.Compose:
+    """Build what changes photographs; input and output are (height, width, 3) uint8 of one shape.
+
+    Marks and crops come first, as if the camera had made them; then turns and colours, of the marks and the padding
+    too. Numbers under the keys `VISIBLE` and `COVERED` are multiplied by what remains of the photograph.
 
     With depth, `augment(image=…, depth=…)` takes a float32 map (height, width, channels) too: it is flipped, turned,
     shifted and warped exactly as the picture, and left alone by noise, colour, shadow and holes.
 
     Raises:
-        ValueError: the preset is unknown, or albumentations does not know one of the arguments (it only warns, and then
-            silently does without: that is how the seed trained with other noise than it believed).
+        ValueError: albumentations does not know one of the arguments (it only warns, and then silently does without:
+            that is how the seed trained with other noise than it believed).
     """
     targets = {DEPTH_KEY: "mask"} if with_depth else {}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
-            return albumentations.Compose(_steps(preset), additional_targets=targets)
+            steps = [*_camera_steps(augment), *_steps(augment.preset)]
+            return albumentations.Compose(steps, additional_targets=targets)
         except UserWarning as warning:
-            raise ValueError(f"augmentation preset {preset!r}: {warning}") from None
+            raise ValueError(f"augmentation preset {augment.preset!r}: {warning}") from None
+
+
+def _camera_steps(augment: Augment) -> list[albumentations.BasicTransform]:
+    """Return what a recipe adds to its preset; what has no probability draws no random number either."""
+    steps: list[albumentations.BasicTransform] = []
+    if augment.stamps_p:
+        steps.append(_step(optional_part("camera_marks").DateStamp, p=augment.stamps_p))
+    if augment.spots_p:
+        steps.append(_step(optional_part("camera_marks").LightSpots, p=augment.spots_p))
+    if augment.crop:
+        steps.append(_step(optional_part("cropping").CropPart, keep=augment.crop, p=augment.crop_p))
+    if augment.rescale:
+        shrink = optional_part("cropping").ShrinkAndPad
+        steps.append(_step(shrink, factor=augment.rescale, pad=augment.pad, p=augment.rescale_p))
+    return steps
 
 
 def _step(transform: type[albumentations.BasicTransform], **arguments: Any) -> albumentations.BasicTransform:
@@ -81,8 +104,6 @@ def reseed(augment: albumentations.Compose, seed: int) -> None:
 # %%
 def _steps(preset: str) -> list[albumentations.BasicTransform | albumentations.BaseCompose]:
     a = albumentations
-    if preset not in TURNINGS:
-        raise ValueError(f"unknown augmentation preset {preset!r}")
     turning = TURNINGS[preset]
     turns = [
         _step(transform, p=probability)

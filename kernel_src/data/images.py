@@ -9,6 +9,7 @@ change the picture and leave no trace but, at times, a warning that libjpeg prin
 """
 
 import io
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
+from kernel_src.recipes.pictures import PartBox, part_box
+
 READING_VERSION = 3  # to be raised when a photograph is decoded or resized in another way
 INTERPOLATIONS = ("bicubic", "bilinear")  # all that timm's backbones were pretrained with
 
@@ -29,17 +32,14 @@ class ImageError(Exception):
     """A photograph cannot be read; the message names the file."""
 
 
-# How many times a part of a photograph goes into its height and into its width.
-PART_COUNTS = {"whole": (1, 1), "left": (1, 2), "right": (1, 2), "top": (2, 1), "bottom": (2, 1)}
-
-
 class Framing(NamedTuple):
     """How a photograph becomes a network's picture: a part, squashed to a size by the backbone's own interpolation."""
 
     height_px: int
     width_px: int
     interpolation: str = "bicubic"
-    part: str = "whole"  # one of PART_COUNTS
+    part: str = "whole"  # a name that `recipes.pictures.part_box` has
+    crop_bottom: float = 0.0  # share of the photograph's height that is cut off below, before anything else
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -48,18 +48,43 @@ class Framing(NamedTuple):
 
     @property
     def photograph_px(self) -> tuple[int, int]:
-        """Height and width of the whole photograph whose part has the size of the picture."""
-        rows, columns = PART_COUNTS[self.part]
-        return rows * self.height_px, columns * self.width_px
+        """Height and width of the whole photograph whose part has at least the size of the picture."""
+        box = _box_of(self.part)
+        return math.ceil(box.rows * self.height_px / (1 - self.crop_bottom)), box.columns * self.width_px
+
+
+def part_slices(part: str, size_px: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of a part of a picture of (height, width), for arrays and tensors alike.
+
+    A part has every pixel that its cell touches: where the grid's lines cut through pixels, the parts on both sides
+    have them, as both halves of an odd number of pixels have the middle one.
+
+    Raises:
+        ValueError: no part is called so.
+    """
+    box, (height, width) = _box_of(part), size_px
+    return _cell(box.row, box.rows, height), _cell(box.column, box.columns, width)
 
 
 def part_of(image: np.ndarray, part: str) -> np.ndarray:
-    """Cut a part out of (height, width, 3); both halves of an odd number of pixels have the middle one."""
-    if part == "whole":
-        return image
-    rows, columns = PART_COUNTS[part]
-    height, width = -(-image.shape[0] // rows), -(-image.shape[1] // columns)
-    return image[-height:, -width:] if part in ("right", "bottom") else image[:height, :width]
+    """Cut a part out of (height, width, 3); see `part_slices`."""
+    return image[part_slices(part, (image.shape[0], image.shape[1]))]
+
+
+def without_bottom(image: np.ndarray, share: float) -> np.ndarray:
+    """Cut a share of the height off below (height, width, 3); at least one row stays."""
+    return image[: max(1, round(image.shape[0] * (1 - share)))]
+
+
+def _cell(number: int, count: int, px: int) -> slice:
+    return slice(number * px // count, -(-(number + 1) * px // count))
+
+
+def _box_of(part: str) -> PartBox:
+    box = part_box(part)
+    if box is None:
+        raise ValueError(f"{part!r} is not the name of a part of a photograph")
+    return box
 
 
 def largest_px(framings: Sequence[Framing]) -> tuple[int, int]:
@@ -278,12 +303,12 @@ def _is_whole(raw: bytes) -> bool:
 
 # %%
 def resize_rgb(image: np.ndarray, framing: Framing) -> np.ndarray:
-    """Resize a framing's part of (height, width, 3) uint8, ignoring the aspect ratio.
+    """Resize a framing's part of a whole photograph (height, width, 3) uint8, ignoring the aspect ratio.
 
     Antialiased, as Pillow does it, with which timm's backbones were pretrained: equal to one grey level where it
     shrinks, to two where it enlarges, and several times faster. OpenCV's linear and cubic modes do not antialias.
     """
-    size_px, image = framing.size_px, part_of(image, framing.part)
+    size_px, image = framing.size_px, part_of(without_bottom(image, framing.crop_bottom), framing.part)
     if image.shape[:2] == size_px:
         return np.ascontiguousarray(image)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]

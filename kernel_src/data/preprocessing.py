@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from kernel_src.data.images import INTERPOLATIONS, Framing
+from kernel_src.recipes.pictures import Pictures
 
 LEAST_STD = 1e-4  # of pictures in units of 0 to 1; one level of 256 is forty times as much
 
@@ -35,9 +36,19 @@ class Preprocessing:
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation={self.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
 
-    def framing(self, size_px: tuple[int, int]) -> Framing:
+    def framing(self, size_px: tuple[int, int], part: str = "whole", crop_bottom: float = 0.0) -> Framing:
         """Say how a photograph becomes a picture of (height, width)."""
-        return Framing(*size_px, self.interpolation)
+        return Framing(*size_px, self.interpolation, part, crop_bottom)
+
+    def canvas_framing(self, pictures: Pictures) -> Framing:
+        """Say how a photograph becomes the canvas that a network cuts its pictures from."""
+        return self.framing(pictures.canvas_px, crop_bottom=pictures.crop_bottom)
+
+    def part_framings(self, pictures: Pictures) -> tuple[Framing, ...]:
+        """Say how a photograph becomes pictures that are made one by one: each part at each size."""
+        return tuple(
+            self.framing(size, part, pictures.crop_bottom) for size in pictures.sizes_px for part in pictures.parts
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""

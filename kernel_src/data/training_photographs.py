@@ -1,12 +1,13 @@
 """## Batches to train on
 
 Decoded photographs with their targets, augmented and shuffled by seeds that depend on the place alone. A depth map
-takes every turn and shift that its photograph takes; both keep their shape.
+takes every turn and shift that its photograph takes; both keep their shape. Of a photograph of which only a part
+remains, the label is what remains: half of the pasture weighs half, and its density stays the same.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from kernel_src.data.augmentation import augmentation, reseed
 from kernel_src.data.images import picture_tensor
+from kernel_src.recipes.training_data import COVERED, VISIBLE, Augment
 from kernel_src.runtime.randomness import seed_at
 
 
@@ -27,6 +29,7 @@ class FoldData:
     train_rows: np.ndarray  # indices
     inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
     pseudo: np.ndarray | None = None  # (images,) of bool: the grams were predicted, not weighed
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # (images,) each, for auxiliary targets
 
 
 class TrainingExample(TypedDict):
@@ -57,21 +60,24 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         photographs: np.ndarray,
         targets: np.ndarray,
         rows: np.ndarray,
-        preset: str,
+        augment: Augment,
         seed: int,
         *,
+        density: bool = False,
         depth_maps: np.ndarray | None = None,
         weights: np.ndarray | None = None,
     ) -> None:
         """Serve `rows` of the arrays; set `epoch` before each pass.
 
         `photographs` (images, H, W, 3) uint8, `targets` (images, 5) in grams, `depth_maps` (images, C, H, W),
-        `weights` (images,) of the loss, 1 unless given.
+        `weights` (images,) of the loss, 1 unless given. `density`: the network answers the mean over the picture of
+        grams per photograph's area, so that a crop has the label of the whole and black padding has none.
         """
         self.photographs, self.targets, self.rows, self.seed = photographs, targets.astype(np.float32), rows, seed
         self.depth_maps = depth_maps
         self.weights = np.ones(len(targets)) if weights is None else weights
-        self.augment = augmentation(preset, with_depth=depth_maps is not None)
+        self.augment = augmentation(augment, with_depth=depth_maps is not None)
+        self.remaining = COVERED if density else VISIBLE
         # Shared, so that loading processes which live longer than an epoch see it change.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -92,7 +98,7 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         """Return one photograph, augmented, with what belongs to it."""
         row = int(self.rows[i])
         reseed(self.augment, seed_at(self.seed, "epoch", self.epoch, "row", row))
-        given = {"image": np.array(self.photographs[row])}
+        given: dict[str, Any] = {"image": np.array(self.photographs[row]), VISIBLE: 1.0, COVERED: 1.0}
         if self.depth_maps is not None:
             given["depth"] = np.ascontiguousarray(self.depth_maps[row].transpose(1, 2, 0), dtype=np.float32)
         turned = self.augment(**given)
@@ -101,7 +107,7 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         return {
             "picture": picture_tensor(picture),
             "depth": depth_tensor(turned["depth"]) if "depth" in turned else torch.empty(0, *picture.shape[:2]),
-            "grams": torch.from_numpy(self.targets[row]),
+            "grams": torch.from_numpy(self.targets[row] * np.float32(turned[self.remaining])),
             "weight": float(self.weights[row]),
             "row": row,
         }

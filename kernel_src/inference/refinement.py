@@ -87,8 +87,8 @@ def refine_predictions(
     All folds are loaded at once; `left_s` returns how many seconds are left.
     """
     usable = [recipe for recipe in recipes if recipe is not None]
-    if any(recipe.experiment.is_frozen for recipe in usable):
-        print("not refined: a regressor on frozen features has no heads")
+    if not all(recipe.experiment.is_plain for recipe in usable):
+        print("not refined: that is for five heads on what a backbone pools of the whole photograph")
         return
     if len(usable) < len(recipes) or not predictions.is_complete():
         print("not refined: some folds have not predicted every photograph")

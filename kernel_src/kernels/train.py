@@ -25,7 +25,19 @@ CHANGES = {}  # fields of the recipe to change for this run, e.g. {"schedule.epo
 PSEUDO_SHARE = 0.5  # of the pseudo-labelled photographs, those that the folds agree on best
 SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
-PARTS = ("depth", "external", "hub_names", "pseudo_labels", "seed_constraints")
+PARTS = (
+    "auxiliary",
+    "camera_marks",
+    "cropping",
+    "depth",
+    "evidence",
+    "external",
+    "hub_names",
+    "mixing",
+    "pseudo_labels",
+    "row_rules",
+    "seed_constraints",
+)
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the bundle
 
 # %% [markdown]
@@ -75,6 +87,8 @@ print(f"depth model: {depth_folder or 'none'}")
 # %%
 train_table = read_train(competition / TRAIN_CSV)
 print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
+if experiment.data.drop:
+    print(*optional_part("row_rules").drop_lines(experiment.data.drop, train_table), sep="\n")
 external_folder = None
 if experiment.data.external:
     external_folder = optional_part("external").find_external(experiment.data.external.dataset)

@@ -4,12 +4,13 @@ Any network that timm knows by name, with the pooling it was pretrained with: CL
 experiment says at what size it looks, whether depth enters through its stem, and which of its layers stay as they are.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import timm
 from torch import nn
 
-from kernel_src.recipes.network import FirstGroups
+from kernel_src.recipes.network import FirstGroups, FirstShare
 from kernel_src.recipes.predictor import Predictor
 
 PICTURE_CHANNELS = 3
@@ -47,20 +48,33 @@ def _create_fixed_size(experiment: Predictor, options: dict[str, Any]) -> nn.Mod
     At the size it is built for, a dynamic net computes what a static one does: its embeddings are resampled only for
     others. Without `dynamic_img_size` a picture that is not a whole number of patches silently loses its border.
     """
-    options = options | {"img_size": experiment.pictures.size_px}
+    pictures = experiment.pictures
+    built_px = pictures.size_px if pictures.size_px in pictures.sizes_px else max(pictures.sizes_px)
+    options = options | {"img_size": built_px}
     try:
         backbone = timm.create_model(experiment.encoder.timm, dynamic_img_size=True, **options)
     except TypeError as error:
         if "dynamic_img_size" not in str(error):
             raise
-        return timm.create_model(experiment.encoder.timm, **options)
-    patch_px = backbone.patch_embed.patch_size
-    if any(size % patch for size, patch in zip(experiment.pictures.size_px, patch_px, strict=True)):
-        raise ValueError(
-            f"{experiment.name}: {experiment.encoder.timm} cuts pictures into patches of {patch_px[0]} x {patch_px[1]} "
-            f"px, {experiment.pictures.height_px} x {experiment.pictures.width_px} px is not a whole number of them"
-        )
+        backbone = timm.create_model(experiment.encoder.timm, **options)
+        if set(pictures.sizes_px) != {built_px}:
+            raise ValueError(
+                f"{experiment.name}: {experiment.encoder.timm} sees pictures of {built_px[0]} x {built_px[1]} px only: "
+                "leave pictures.scales at 1"
+            ) from None
+        return backbone
+    for what in _not_whole_patches(backbone.patch_embed.patch_size, pictures.sizes_px):
+        raise ValueError(f"{experiment.name}: {experiment.encoder.timm} {what}")
     return backbone
+
+
+def _not_whole_patches(patch_px: tuple[int, int], sizes_px: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    for size_px in sizes_px:
+        if any(size % patch for size, patch in zip(size_px, patch_px, strict=True)):
+            yield (
+                f"cuts pictures into patches of {patch_px[0]} x {patch_px[1]} px, {size_px[0]} x {size_px[1]} px is "
+                "not a whole number of them"
+            )
 
 
 # %%
@@ -76,17 +90,33 @@ def frozen_parameters(backbone: nn.Module, experiment: Predictor) -> list[nn.Par
     """Return the parameters of the first layer groups, as `encoder.freeze` says.
 
     Raises:
-        ValueError: there are not so many groups.
+        ValueError: there are not so many groups, or already the first is more than the share.
     """
     freeze = experiment.encoder.freeze
-    if not isinstance(freeze, FirstGroups):
+    if freeze is None:
         return []
-    groups = layer_groups(backbone)
-    if freeze.groups > len(groups):
-        raise ValueError(
-            f"{experiment.name}: encoder.freeze={freeze}, {experiment.encoder.timm} has {len(groups)} groups"
-        )
-    return [backbone.get_parameter(name) for group in groups[: freeze.groups] for name in group]
+    groups = [[backbone.get_parameter(name) for name in group] for group in layer_groups(backbone)]
+    what = f"{experiment.name}: encoder.freeze={freeze}, {experiment.encoder.timm}"
+    if isinstance(freeze, FirstShare):
+        frozen = _groups_within(groups, freeze.share)
+        if not frozen:
+            raise ValueError(f"{what} has more than that in its first layer group")
+    else:
+        assert isinstance(freeze, FirstGroups)
+        frozen = freeze.groups
+        if frozen > len(groups):
+            raise ValueError(f"{what} has {len(groups)} groups")
+    return [parameter for group in groups[:frozen] for parameter in group]
+
+
+def _groups_within(groups: list[list[nn.Parameter]], share: float) -> int:
+    """Return how many of the first groups hold at most this share of all parameters together."""
+    sizes = [sum(parameter.numel() for parameter in group) for group in groups]
+    count, held = 0, 0
+    while count < len(sizes) and held + sizes[count] <= share * sum(sizes):
+        held += sizes[count]
+        count += 1
+    return count
 
 
 def hold_frozen_statistics(module: nn.Module) -> None:

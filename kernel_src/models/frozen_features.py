@@ -4,18 +4,18 @@ What a pretrained backbone sees, without any fine-tuning. Each picture of a phot
 scale or several) passes the backbone once; the maps of some layers, pooled in some ways, stand side by side.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
 import kernel_src.models.spread  # noqa: F401  # part: spread
 from kernel_src.data.images import Framing
 from kernel_src.models.backbones import build_backbone
+from kernel_src.models.layer_features import missing_layers, pooled_layers
 from kernel_src.models.model import without_memory
 from kernel_src.models.precision import PrecisionChoice
 from kernel_src.models.starting_weights import load_backbone
@@ -26,24 +26,7 @@ from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.parts import held_parts, optional_part, require_parts
 from kernel_src.runtime.weight_files import tensor_files, tensor_headers
 
-GEM_POWER, GEM_LEAST = 3.0, 1e-6
 WORKING_SHARE = 0.2  # of a GPU's memory, for pictures and feature maps beside the weights
-
-
-def generalised_mean(maps: torch.Tensor) -> torch.Tensor:
-    """Pool (B, C, H, W) to (B, C), between mean and maximum; what is negative counts as nothing.
-
-    Source: Radenović et al., Fine-tuning CNN Image Retrieval with No Human Annotation, 2018, eq. 3.
-    """
-    return maps.clamp(min=GEM_LEAST).pow(GEM_POWER).mean((2, 3)).pow(1 / GEM_POWER)
-
-
-MAP_POOLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "mean": lambda maps: maps.mean((2, 3)),
-    "max": lambda maps: maps.amax((2, 3)),
-    "min": lambda maps: maps.amin((2, 3)),
-    "gem": generalised_mean,
-}
 
 
 def regressor_head(experiment: Predictor) -> RegressorHead:
@@ -72,8 +55,8 @@ class FrozenFeatures(nn.Module):
 
     settled: PrecisionChoice | None = None  # of one that is spread over several devices, and stays so
 
-    def __init__(self, experiment: Predictor, framings: tuple[Framing, ...]) -> None:
-        """Build with random weights, exactly as the experiment says; `framings` are the pictures that it will see.
+    def __init__(self, experiment: Predictor) -> None:
+        """Build with random weights, exactly as the experiment says.
 
         Raises:
             RuntimeError: timm does not know the backbone.
@@ -81,66 +64,22 @@ class FrozenFeatures(nn.Module):
         """
         super().__init__()
         self.backbone: Any = build_backbone(experiment).requires_grad_(False).eval()
-        pool = regressor_head(experiment).pool
-        self.layers, self.own = experiment.encoder.layers, "own" in pool
-        self.poolings = tuple(pooling for pooling in pool if pooling != "own")
-        self.has_cls = getattr(self.backbone, "cls_token", None) is not None
-        for what in self._impossible(experiment, framings):
+        self.layers, self.poolings = experiment.encoder.layers, regressor_head(experiment).pool
+        for what in missing_layers(self.backbone, self.layers, self.poolings):
             raise ValueError(f"{experiment.name}: {experiment.encoder.timm} {what}")
-
-    def _impossible(self, experiment: Predictor, framings: tuple[Framing, ...]) -> Iterator[str]:
-        if "cls" in self.poolings and not self.has_cls:
-            yield "has no CLS token: pool by own or by mean"
-        if self.poolings and not hasattr(self.backbone, "forward_intermediates"):
-            yield "does not show its layers: own is the only pooling that it has"
-        if self.poolings and max(self.layers) > (depth := len(self.backbone.feature_info)):
-            yield f"has {depth} layers, encoder.layers={self.layers} asks for more"
-        sizes = {framing.size_px for framing in framings}
-        config = timm.get_pretrained_cfg(experiment.encoder.timm)
-        if config is not None and config.fixed_input_size:
-            if sizes != {experiment.pictures.size_px} and not getattr(self.backbone, "dynamic_img_size", False):
-                yield f"sees pictures of {experiment.pictures.height_px} px only: leave pictures.scales at 1"
-            patch_px = self.backbone.patch_embed.patch_size
-            for height, width in sorted(sizes):
-                if height % patch_px[0] or width % patch_px[1]:
-                    yield f"cuts patches of {patch_px} px, {height} x {width} px is not a whole number of them"
 
     def forward(self, *pictures: torch.Tensor) -> torch.Tensor:
         """Map normalised pictures (B, 3, H, W), one for each framing, to features (B, F) in fp32."""
-        features = torch.cat([block.float() for one in pictures for block in self._blocks(one)], 1)
+        blocks = [pooled_layers(self.backbone, one, self.layers, self.poolings) for one in pictures]
+        features = torch.cat([block.float() for of_one in blocks for block in of_one], 1)
         return features.to(pictures[0].device)  # where it is spread they are on the last device
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "FrozenFeatures":
         """Leave each layer of a spread backbone where and how it is, whatever `to` says."""
         return self if self.settled is not None else super()._apply(fn, recurse)
 
-    def _blocks(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """Return what one picture gives, each (B, C), in the order of `feature_blocks`."""
-        if not self.poolings:
-            return [self.backbone(pictures)]
-        deepest_last = sorted(self.layers, reverse=True)
-        options: dict[str, Any] = {"indices": [-layer for layer in deepest_last], "norm": True}
-        if self.has_cls:
-            options["return_prefix_tokens"] = True
-        look = self.backbone.forward_intermediates
-        blocks = []
-        if self.own:
-            last, found = look(pictures, **options)
-            blocks.append(self.backbone.forward_head(last))
-        else:
-            found = look(pictures, **options, intermediates_only=True, stop_early=True)
-        of_layer = dict(zip(deepest_last, found, strict=True))
-        for layer in self.layers:
-            pair: Any = of_layer[layer] if self.has_cls else (of_layer[layer], None)
-            maps, prefix = pair
-            maps = maps.float()  # half precision has no room for cubes
-            blocks += [prefix[:, 0] if pooling == "cls" else MAP_POOLINGS[pooling](maps) for pooling in self.poolings]
-        return blocks
 
-
-def load_frozen_features(
-    experiment: Predictor, framings: tuple[Framing, ...], weights: Path, spread: Spread | None = None
-) -> FrozenFeatures:
+def load_frozen_features(experiment: Predictor, weights: Path, spread: Spread | None = None) -> FrozenFeatures:
     """Build the backbone and load its pretrained weights, strictly; with `spread` each layer to its device.
 
     Raises:
@@ -152,10 +91,10 @@ def load_frozen_features(
     _refuse_far_larger(experiment, weights)
     if spread is not None:
         fill = optional_part("spread").fill_spread
-        empty = without_memory(lambda: FrozenFeatures(experiment, framings), experiment.encoder.timm)
-        empty.settled = fill(empty.backbone, weights, spread, experiment.encoder.precision, framings[0].size_px)
+        empty = without_memory(lambda: FrozenFeatures(experiment), experiment.encoder.timm)
+        empty.settled = fill(empty.backbone, weights, spread, experiment.encoder.precision, experiment.pictures.size_px)
         return empty.eval()
-    features = FrozenFeatures(experiment, framings)
+    features = FrozenFeatures(experiment)
     load_backbone(features.backbone, weights)
     return features.eval()
 

@@ -1,6 +1,6 @@
 """## The model
 
-Any timm backbone, pooled its own way, a depth branch where asked for, and one small head per target. The targets are
+Any timm backbone, pooled its own way, a depth branch where asked for, and one small head per target. Such targets are
 learnt as z-scores; the mean and spread they were scaled with are buffers of the model, so they travel inside the
 weights and cannot be forgotten.
 """
@@ -14,16 +14,18 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+import kernel_src.models.evidence  # noqa: F401  # part: evidence
 import kernel_src.models.fusion  # noqa: F401  # part: depth
 from kernel_src.competition.constants import TARGETS
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
 from kernel_src.models.precision import PrecisionChoice
-from kernel_src.recipes.network import Perceptron, PooledHead
+from kernel_src.recipes.network import Perceptron
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.parts import optional_part
 from kernel_src.runtime.weight_files import read_weights
 
+DIVISORS = ("scaling.std", "label_scaling.std", "evidence.grams.unit")  # of a network's buffers, all above 0
 CONSTANT_BELOW_G = 1e-6  # the deviation of equal numbers is not exactly zero: 1e-17 for seven times 0.1
 
 
@@ -55,15 +57,28 @@ class TargetScaling(nn.Module):
 
 
 class GramsNet(nn.Module):
-    """A network that answers in z-scores (B, 5), and the scaling that makes grams of them."""
+    """A network that answers by five numbers (B, 5), z-scores or grams, and the scaling that makes grams of them."""
 
     scaling: TargetScaling
     in_fp32: bool = False  # whatever the device is fast in: fp16 is not precise enough for it
     settled: PrecisionChoice | None = None  # decided while it was loaded, for good: there is no room for another
 
+    def to_loss_z(self, answers: torch.Tensor) -> torch.Tensor:
+        """Return answers (B, 5) in standard deviations of the training rows, where the network has these."""
+        return answers
+
+
+# What training does to the patches of a batch before a dense head reads them, (B, P, C) to (B, P, C).
+MixTokens = Callable[[torch.Tensor], torch.Tensor]
+
 
 class BiomassNet(GramsNet):
-    """Backbone, depth branch if there is one, and five heads; `forward` gives z-scores."""
+    """Backbone, depth branch if there is one, and heads.
+
+    A plain one (`Predictor.is_plain`) has five heads on what its backbone pools; they answer in z-scores, of which
+    `scaling` makes grams. Otherwise `evidence` says what the heads read of a photograph and what their outputs mean; if
+    these become grams there, `scaling` is the identity, and the loss has a `loss_scaling` of its own.
+    """
 
     def __init__(self, experiment: Predictor) -> None:
         """Build with random weights, exactly as the experiment says.
@@ -75,19 +90,41 @@ class BiomassNet(GramsNet):
             ValueError: the backbone cannot do what the experiment asks of it.
         """
         super().__init__()
+        head = experiment.head
+        if not isinstance(head, Perceptron):
+            raise ValueError(f"{experiment.name}: {type(head).__name__} is not a head of a trained network")
         self.backbone = build_backbone(experiment)
         self.depth_channels = experiment.depth_channels
         self.depth_in_stem = experiment.depth is not None and experiment.depth.fusion == "rgbd"
         self.depth_branch = nn.ModuleDict()
+        self.evidence: Any = None
         self.feature_dim = int(self.backbone.head_hidden_size)  # type: ignore[arg-type]  # of what the heads see
+        outputs = [1] * len(TARGETS)  # of each head
+        if not experiment.is_plain:
+            self.evidence = optional_part("evidence").Evidence(experiment, self.backbone)
+            self.feature_dim, outputs = self.evidence.width, self.evidence.outputs
         if experiment.depth and not self.depth_in_stem:
             self.depth_branch = optional_part("depth").depth_branch(experiment, self.feature_dim)
             self.feature_dim = int(self.depth_branch["fusion"].out_features)  # type: ignore[arg-type]
-        head = experiment.head
-        if not isinstance(head, PooledHead):
-            raise ValueError(f"{experiment.name}: {type(head).__name__} is not a head of a trained network")
-        self.heads = nn.ModuleList(_perceptron(self.feature_dim, head) for _ in TARGETS)
+        self.heads = nn.ModuleList(_perceptron(self.feature_dim, head, count) for count in outputs)
         self.scaling = TargetScaling()
+        answers_grams = self.evidence is not None and self.evidence.grams is not None
+        self.label_scaling = TargetScaling() if answers_grams else None
+
+    @property
+    def loss_scaling(self) -> TargetScaling:
+        """What the loss counts in: `scaling` itself, or where the network answers in grams, one of its own."""
+        return self.label_scaling or self.scaling
+
+    def fit(self, grams: np.ndarray) -> None:
+        """Take what is not learnt from the grams (rows, 5) of the training rows: scalings, and the heads' unit."""
+        self.loss_scaling.fit(grams)
+        if self.label_scaling is not None:
+            self.evidence.grams.fit(grams)
+
+    def to_loss_z(self, answers: torch.Tensor) -> torch.Tensor:
+        """Return answers (B, 5) in standard deviations of the training rows; z-scores are that already."""
+        return answers if self.label_scaling is None else self.label_scaling.to_z(answers)
 
     def train(self, mode: bool = True) -> "BiomassNet":
         """Switch to training, except frozen layers: the statistics of their batch norms stay what they are."""
@@ -96,31 +133,58 @@ class BiomassNet(GramsNet):
         return self
 
     def forward(self, pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
-        """Map normalised pictures (B, 3, H, W), with their depth (B, C, H, W) if it has a branch, to z-scores (B, 5).
+        """Map normalised photographs (B, 3, H, W), with their depth (B, C, H, W) if it has a branch, to answers (B, 5).
+
+        They have the size of `Pictures.canvas_px`; parts and scales are cut from them here.
 
         Raises:
             ValueError: depth is missing, not wanted, or of another number of channels.
+        """
+        return self.with_features(pictures, depth)[0]
+
+    def with_features(
+        self, pictures: torch.Tensor, depth: torch.Tensor | None = None, mix_tokens: MixTokens | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map what `forward` takes to answers (B, 5), and to the features of each photograph (B, `feature_dim`).
+
+        The features are what the heads read; where these answer several pictures or patches one by one, their mean.
+        `mix_tokens` gets the patches of all pictures (B, P, C) that a dense head is about to read, and returns others.
+
+        Raises:
+            ValueError: as `forward`, or there are no patches to mix.
         """
         given = 0 if depth is None else depth.shape[1]
         if given != self.depth_channels:
             raise ValueError(f"the model wants {self.depth_channels} channels of depth and was given {given}")
         if depth is None:
-            features = self.backbone(pictures)  # (B, F)
+            features = self._look(pictures, mix_tokens)  # (B, F), or (B, n, F) of which each is answered by itself
         elif self.depth_in_stem:
             features = self.backbone(torch.cat([pictures, depth.to(pictures.dtype)], 1))
         else:
             features = self.depth_branch["fusion"](self.backbone(pictures), self.depth_branch["encoder"](depth))
-        return torch.cat([head(features) for head in self.heads], 1)
+        answers = torch.cat([head(features) for head in self.heads], -1)
+        if self.evidence is None:
+            return answers, features
+        return self.evidence.answers(answers), self.evidence.summary(features)
+
+    def _look(self, pictures: torch.Tensor, mix_tokens: MixTokens | None) -> torch.Tensor:
+        if self.evidence is not None:
+            evidence: torch.Tensor = self.evidence(self.backbone, pictures, mix_tokens)
+            return evidence
+        if mix_tokens is not None:
+            raise ValueError("there are no patches to mix: the head is not a DenseHead()")
+        features: torch.Tensor = self.backbone(pictures)
+        return features
 
 
 # %%
-def _perceptron(width: int, head: Perceptron) -> nn.Sequential:
+def _perceptron(width: int, head: Perceptron, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for hidden in head.hidden:
         activation = nn.ReLU() if head.activation == "relu" else nn.GELU()
         layers += [nn.Linear(width, hidden), activation, nn.Dropout(head.dropout)]
         width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
 
 
 # %%
@@ -247,7 +311,8 @@ def refill_fold(model: GramsNet, path: Path) -> None:
 
 def _refuse_divisors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Refuse numbers that are divided by and are not above 0."""
-    if not bool((tensors["scaling.std"] > 0).all()):
-        raise WeightsError(f"{path}: scaling.std {tensors['scaling.std'].tolist()} must be above 0: train again")
+    for key in DIVISORS:
+        if key in tensors and not bool((tensors[key] > 0).all()):
+            raise WeightsError(f"{path}: {key} {tensors[key].tolist()} must be above 0: train again")
     if negative := [key for key, value in tensors.items() if key.endswith("running_var") and bool((value < 0).any())]:
         raise WeightsError(f"{path}: variances below 0 in {', '.join(negative[:3])}: make the bundle again")

@@ -34,8 +34,8 @@ def forward_grams(
     seen = [pictures] if isinstance(pictures, torch.Tensor) else pictures
     half = half and not model.in_fp32
     with torch.autocast(seen[0].device.type, torch.float16, enabled=half):
-        z = model(*seen, depth=depth)
-    grams = model.scaling.to_grams(z)
+        answers = model(*seen, depth=depth)
+    grams = model.scaling.to_grams(answers)
     bad = ~torch.isfinite(grams).all(1)
     if half and model.settled is None and bool(bad.any()):
         with in_full_precision(model):
@@ -90,14 +90,17 @@ class BatchWork:
         self.overflows = photographs
 
     def scores(self, number: int, model: int, view: int, in_half: bool) -> torch.Tensor:
-        """Return the z-scores (B, 5) of one model in one view, in fp16 or in fp32 as they come: for a comparison."""
+        """Return the z-scores (B, 5) of one model in one view, in fp16 or in fp32 as they come: for a comparison.
+
+        A regressor, which has no z-scores, answers in grams.
+        """
         net = self._member(number).models[model]
         pictures, depth = self._seen_by(number, view)
         if in_half:
             with torch.autocast(pictures[0].device.type, torch.float16):
-                return net(*pictures, depth=depth).float()
+                return net.to_loss_z(net(*pictures, depth=depth).float())
         with in_full_precision(net):
-            return net(*pictures, depth=depth)
+            return net.to_loss_z(net(*pictures, depth=depth))
 
     def forget_pictures(self) -> None:
         """Give up the normalised pictures, which are quickly made again, and keep the depth."""

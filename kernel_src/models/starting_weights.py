@@ -119,4 +119,4 @@ def preprocessing_of(backbone: str) -> Preprocessing:
 
 def framing_of(experiment: Predictor) -> Framing:
     """Say how an experiment's photographs become pictures."""
-    return preprocessing_of(experiment.encoder.timm).framing(experiment.pictures.canvas_px)
+    return preprocessing_of(experiment.encoder.timm).canvas_framing(experiment.pictures)

@@ -4,7 +4,7 @@ One entry per version. Scores in the comments are the seed's public leaderboard 
 is on purpose unlike the seed stands beside them, with the reason. For all of them: the seed normalised every picture by
 ImageNet's mean and deviation, here each backbone gets what it was pretrained with; it kept the epoch that was best on
 the very images it then scored, here all other images train and the last epoch is kept, since a picker on images of its
-own costs more than it finds (`bench/epoch_picker.py`); predictions are averaged over the symmetries that the
+own costs more than it finds (docs/seed-differences.md); predictions are averaged over the symmetries that the
 augmentation showed in training. docs/seed-differences.md has the whole list.
 """
 
@@ -204,11 +204,18 @@ SEED_PUBLIC_R2 = {"v1": 0.30, "v2": 0.42, "v3": 0.46, "v4": 0.50, "v5": 0.57, "v
 
 def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
     """Name the parts that training an experiment needs."""
+    augment = experiment.augment
     needed = {
+        "auxiliary": experiment.auxiliary,
+        "camera_marks": augment.stamps_p or augment.spots_p,
+        "cropping": augment.crop or augment.rescale,
         "depth": experiment.depth,
+        "evidence": not (experiment.is_plain or experiment.is_frozen),
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
+        "mixing": experiment.augment.mix,
         "pseudo_labels": experiment.data.pseudo,
+        "row_rules": experiment.data.drop,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
         "spread": experiment.is_frozen and any(word in experiment.encoder.timm for word in LARGER_THAN_A_GPU),
     }

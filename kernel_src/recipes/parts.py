@@ -14,6 +14,7 @@ def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
     """Name the parts that predicting with an experiment's bundle needs."""
     needed = {
         "depth": experiment.depth,
+        "evidence": not (experiment.is_plain or experiment.is_frozen),
         "frozen": experiment.is_frozen,
         "hub_names": experiment.is_frozen and HUB_NAMED in experiment.encoder.timm,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,

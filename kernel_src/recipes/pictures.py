@@ -124,6 +124,11 @@ class Pictures(Spec):
         return len(self.parts) * len(self.scales)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the network sees the photograph itself, neither cut nor resized."""
+        return self.parts == ("whole",) and self.sizes_px == (self.size_px,)
+
+    @property
     def size_px(self) -> tuple[int, int]:
         """Height and width of a picture at scale 1."""
         return self.height_px, self.width_px

@@ -84,8 +84,8 @@ class Predictor(Spec):
     def check(self) -> Iterator[str]:
         """What two parts together cannot mean."""
         yield from self._check_head()
-        if self.depth and self.pictures.count > 1:
-            yield f"depth joins one picture, and pictures has {self.pictures.count}"
+        if self.depth and not self.pictures.is_whole:
+            yield "depth joins the whole photograph: pictures must have the part whole and the scale 1 alone"
         if self.depth and not (isinstance(self.head, PooledHead) and self.head.pool == ("own",)):
             yield 'depth joins the pooled picture: head must be PooledHead(pool=("own",))'
 
@@ -98,8 +98,6 @@ class Predictor(Spec):
                 yield "frozen features have no depth branch, and encoder.freeze has no meaning"
             if self.pictures.count > 1 and not isinstance(join, SideBySide):
                 yield "frozen features stand side by side: pictures.join must be SideBySide()"
-            if self.pictures.crop_bottom:
-                yield "pictures.crop_bottom is for networks that are trained"
         if isinstance(head, PooledHead) and head.pool == ("own",) and self.encoder.layers != (1,):
             yield f'encoder.layers={self.encoder.layers}: the pooling "own" sees the last layer only'
         if isinstance(head, DenseHead) and join and not isinstance(join, Sum if head.reduce == "sum" else Mean):
@@ -109,6 +107,13 @@ class Predictor(Spec):
     def is_frozen(self) -> bool:
         """Whether a regressor on frozen features predicts instead of fine-tuned networks."""
         return isinstance(self.head, RegressorHead)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether five heads stand alone on what the encoder itself pools of the whole photograph."""
+        head = self.head
+        plain_head = isinstance(head, PooledHead) and head.pool == ("own",) and head.targets == "five"
+        return plain_head and self.pictures.is_whole
 
     @property
     def depth_channels(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from kernel_src.competition.constants import ROW_RULE_REASONS
 from kernel_src.recipes.learning import not_above_zero, not_from_zero
 from kernel_src.recipes.network import not_a_dataset, not_one_of
 from kernel_src.recipes.spec import Spec
@@ -89,11 +90,13 @@ class Data(Spec):
     pseudo: PseudoLabels | None = None
 
     def check(self) -> Iterator[str]:
-        """Folds that the split has."""
+        """Folds that the split has, and rules that exist."""
         last = self.split.folds - 1 if isinstance(self.split, GroupSplit) else None
         if wrong := [fold for fold in self.train_folds if fold < 0 or (last is not None and fold > last)]:
             there = "start at 0" if last is None else f"are 0 to {last}"
             yield f"train_folds={self.train_folds} names {', '.join(map(str, wrong))}; the folds {there}"
+        for name in self.drop:
+            yield from not_one_of("drop", name, tuple(ROW_RULE_REASONS))
 
     @property
     def folds_trained(self) -> int:
@@ -148,6 +151,12 @@ class TokenMix(Mix):
         """A distribution."""
         yield from super().check()
         yield from not_above_zero(self, "alpha")
+
+
+# %%
+# What remains of a photograph in training, as shares that the augmentation counts under these keys.
+VISIBLE = "visible"  # of its area: what is left of its grams
+COVERED = "covered"  # of the picture, by pasture: what is left of the mean density over the picture
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class WeightSource:
 
 # %%
 NONE_FOUND = "no public Kaggle handle with these weights was found"
+DINOV3_GATE = "Meta's licence asks for an agreement before the download, and for its text beside copies of the weights"
 WEIGHT_SOURCES = (
     WeightSource(
         dataset="i2b-resnet34-imagenet",
@@ -110,6 +111,20 @@ WEIGHT_SOURCES = (
         hub="timm/eva02_large_patch14_448.mim_m38m_ft_in22k_in1k",
         licence="mit",
         note="seen on Kaggle: eva02-large-patch14-clip-336-merged2b, another network",
+    ),
+    WeightSource(
+        dataset="i2b-vit-small-patch16-dinov3",
+        serves=("vit_small_patch16_dinov3",),
+        hub="timm/vit_small_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
+    WeightSource(
+        dataset="i2b-vit-large-patch16-dinov3",
+        serves=("vit_large_patch16_dinov3",),
+        hub="timm/vit_large_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
     ),
     WeightSource(
         dataset="i2b-depth-anything-v2-small",

@@ -1,8 +1,8 @@
 """## Checkpoints
 
-The whole state of a training goes to one safetensors file: weights, their average, optimiser, and the progress as JSON
-in the header. One file, renamed into place, so a killed session leaves the old state or the new one. Random states are
-not in it because there are none: every number is drawn by its place.
+The whole state of a training goes to one safetensors file: weights, their average, those of the best epochs, optimiser,
+and the progress as JSON in the header. One file, renamed into place, so a killed session leaves the old state or the
+new one. Random states are not in it because there are none: every number is drawn by its place.
 """
 
 import json
@@ -19,7 +19,7 @@ from kernel_src.models.model import load_strictly
 from kernel_src.runtime.files import WeightsError, write_atomically
 from kernel_src.runtime.untrusted import checked_count, parsed_json, quoted
 from kernel_src.runtime.weight_files import open_weights
-from kernel_src.training.ema import WeightAverage
+from kernel_src.training.averages import KeptWeights
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None) -> None:
@@ -38,8 +38,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)  # of the epoch begun, one per batch
     seconds: float = 0.0  # that the epoch begun took in earlier sessions
     log: list[dict[str, Any]] = field(default_factory=list)  # one row per whole epoch
-    best_loss: float | None = None
-    best_epoch: int | None = None
+    best: list[list[float]] = field(default_factory=list)  # inner loss and number from 1 of the best epochs
     precision: str = ""  # "fp16" or "fp32", once it is decided
     scaler: dict[str, float] = field(default_factory=dict)  # how far half precision scales its gradients
     parts: int = 1  # micro-batches that each batch is cut into, because the memory was too little
@@ -52,14 +51,16 @@ def save_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
-    average: WeightAverage | None = None,
-    best: Mapping[str, torch.Tensor] | None = None,
+    kept: KeptWeights | None = None,
 ) -> None:
-    """Write everything that the rest of the training depends on; `best` are the weights of the best epoch so far."""
+    """Write everything that the rest of the training depends on."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
-    if average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in average.tensors.items()}
+    if kept is not None:
+        progress.best = [list(one) for one in kept.best.epochs]
+        for epoch, weights in kept.best.weights.items():
+            tensors |= {f"best.{epoch}.{name}": tensor for name, tensor in weights.items()}
+        if kept.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in kept.average.tensors.items()}
     for index, state in optimizer.state_dict()["state"].items():
         # torch.optim keeps its numbers as tensors, down to the step count.
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -67,35 +68,49 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, kept: KeptWeights | None = None
 ) -> Progress:
-    """Put a checkpoint back into a model, an optimiser and an average that were built the same way.
+    """Put a checkpoint back into a model, an optimiser and kept weights that were built the same way.
 
     Raises:
-        WeightsError: the file is not a checkpoint, or damaged; it belongs to another model, or to a training with or
-            without an average.
+        WeightsError: the file is not a checkpoint, or damaged; it belongs to another model, or to a training that keeps
+            other weights.
     """
-    weights: dict[str, torch.Tensor] = {}
-    averages: dict[str, torch.Tensor] = {}
-    states: dict[int, dict[str, torch.Tensor]] = {}
     with open_weights(path) as file:
         progress = read_progress(file, path)
-        for key in file.keys():  # noqa: SIM118  (safe_open is not a mapping)
-            kind, _, name = key.partition(".")
-            if kind == "optimizer":
-                index, _, slot = name.partition(".")
-                if not index.isascii() or not index.isdigit() or not slot:
-                    raise WeightsError(f"{path} is not a checkpoint of a training: it holds {quoted(key)}")
-                states.setdefault(int(index), {})[slot] = file.get_tensor(key)
-            elif kind != "best":
-                (weights if kind == "model" else averages)[name] = file.get_tensor(key)
-    load_strictly(model, weights, str(path))
-    if set(averages) != set(average.tensors if average is not None else {}):
-        raise WeightsError(f"{path} does not fit: it was written with another ema_decay")
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (safe_open is not a mapping)
+    load_strictly(model, _tensors_of("model", tensors), str(path))
+    averages, best = _tensors_of("average", tensors), _numbered("best", tensors, path)
+    average = kept.average if kept is not None else None
+    epochs = [(loss, int(number)) for loss, number in progress.best]  # JSON has lists of numbers
+    if set(averages) != set(average.tensors if average is not None else {}) or set(best) != {n for _, n in epochs}:
+        raise WeightsError(f"{path} does not fit: it was written with another keep")
     if average is not None:
         average.load(averages)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    if kept is not None:
+        kept.best.epochs, kept.best.weights = epochs, {number: best[number] for _, number in epochs}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": _numbered("optimizer", tensors, path)})
     return progress
+
+
+def _tensors_of(kind: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a kind, by what comes after it in their names."""
+    return {key.removeprefix(f"{kind}."): value for key, value in tensors.items() if key.startswith(f"{kind}.")}
+
+
+def _numbered(kind: str, tensors: Mapping[str, torch.Tensor], path: Path) -> dict[int, dict[str, torch.Tensor]]:
+    """Return the tensors of a kind by number and name.
+
+    Raises:
+        WeightsError: a name has no number.
+    """
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in _tensors_of(kind, tensors).items():
+        number, _, name = key.partition(".")
+        if not number.isascii() or not number.isdigit() or not name:
+            raise WeightsError(f"{path} is not a checkpoint of a training: it holds {quoted(f'{kind}.{key}')}")
+        found.setdefault(int(number), {})[name] = value
+    return found
 
 
 def read_progress(file: Any, path: Path) -> Progress:
@@ -109,18 +124,14 @@ def read_progress(file: Any, path: Path) -> Progress:
         progress = Progress(**values)
         for name in ("epoch", "batch", "step"):
             checked_count(getattr(progress, name))
+        for loss, number in progress.best:
+            checked_count(number)
+            float(loss)
         return progress
     except (TypeError, ValueError) as error:
         raise WeightsError(
             f"{path} is not a checkpoint of a training ({error}): delete it, the fold begins anew"
         ) from None
-
-
-def load_best(path: Path) -> dict[str, torch.Tensor]:
-    """Return the weights of the best epoch that a checkpoint knows, empty if none was judged."""
-    with open_weights(path) as file:
-        keys = [key for key in file.keys() if key.startswith("best.")]  # noqa: SIM118  (safe_open is not a mapping)
-        return {key.removeprefix("best."): file.get_tensor(key) for key in keys}
 
 
 def steps_done(path: Path) -> int:

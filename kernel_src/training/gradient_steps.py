@@ -163,8 +163,8 @@ class GradientSteps:
         before = math.ceil(largest / self.parts)
         if before == 1:
             raise torch.OutOfMemoryError(
-                "out of memory with one photograph at a time. Cure: gradient_checkpointing=True, a smaller "
-                "image_height_px and image_width_px, or a larger machine_shape"
+                "out of memory with one photograph at a time. Cure: encoder.checkpointing=True, smaller "
+                "pictures.height_px and pictures.width_px, or a larger machine.shape"
             )
         self.parts *= 2
         after = math.ceil(largest / self.parts)

@@ -4,19 +4,55 @@ On z-scores, averaged over the pictures and summed over the five targets, unless
 carry a weight, that of a pseudo-label for one: a picture of weight 0 teaches nothing.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch.nn import functional
 
 from kernel_src.competition.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS
 from kernel_src.models.model import TargetScaling
-from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import Log1pError, MetricSquaredError, SmoothL1, Uncertainty
+from kernel_src.recipes.learning import (
+    BatchR2,
+    Log1pError,
+    Loss,
+    MetricSquaredError,
+    SmoothL1,
+    SqrtError,
+    SquaredError,
+    Uncertainty,
+)
+
+ROOT_OFFSET_G = 0.01  # keeps the slope of the square root at 0 g finite: 1 / (2 √0.01) = 5 per gram
+LEAST_BATCH_VARIANCE = 0.1  # of the training rows' variance: what the denominator of a batch's R² is at least
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Predictions and truth of a batch, as every loss sees them."""
+
+    z: torch.Tensor  # (B, 5)
+    truth_z: torch.Tensor  # (B, 5)
+    scaling: TargetScaling
+    weights: torch.Tensor | None = None  # (B,) of each picture
+    log_variances: torch.Tensor | None = None  # (5,) that the loss Uncertainty learns
+
+    @property
+    def grams(self) -> torch.Tensor:
+        """The predictions in grams, (B, 5)."""
+        return self.scaling.to_grams(self.z)
+
+    @property
+    def truth(self) -> torch.Tensor:
+        """The truth in grams, (B, 5)."""
+        return self.scaling.to_grams(self.truth_z)
 
 
 def loss_of(
     z: torch.Tensor,
     truth_z: torch.Tensor,
-    experiment: Experiment,
+    loss: Loss,
     *,
     scaling: TargetScaling,
     weights: torch.Tensor | None = None,
@@ -25,48 +61,112 @@ def loss_of(
     """Return the loss of a batch, z-scores (B, 5) against (B, 5), as a scalar.
 
     `weights` (B,) multiply each picture's own loss; the sum is divided by B, not by their sum, so that it is the same
-    whether one device sees the batch or two halves it. `log_variances` (5,) belong to the loss `uncertainty`.
+    whether one device sees the batch or two halves it (except for `BatchR2`, see `one_minus_batch_r2`).
+    `log_variances` (5,) belong to the loss `Uncertainty`.
     """
-    each = _loss_per_target(z, truth_z, experiment, scaling, log_variances).sum(1)  # (B,)
-    if experiment.loss.identities:
-        each = each + experiment.loss.identities * identity_violation(z, scaling)
+    each = PER_TARGET[type(loss)](loss, Compared(z, truth_z, scaling, weights, log_variances)).sum(1)  # (B,)
+    if loss.identities:
+        each = each + loss.identities * identity_violation(z, scaling)
     return (each if weights is None else each * weights).mean()
 
 
-def _loss_per_target(
-    z: torch.Tensor,
-    truth_z: torch.Tensor,
-    experiment: Experiment,
-    scaling: TargetScaling,
-    log_variances: torch.Tensor | None,
-) -> torch.Tensor:
-    """Return the loss of every number, (B, 5)."""
-    loss = experiment.loss
-    if isinstance(loss, SmoothL1):
-        return functional.smooth_l1_loss(z, truth_z, beta=loss.beta, reduction="none")
-    if isinstance(loss, Log1pError):
-        # In grams: relative errors count, so that 2 g for 1 g is as bad as about 50 g for 25 g.
-        return (_signed_log1p(scaling.to_grams(z)) - _signed_log1p(scaling.to_grams(truth_z))).square()
-    squared = functional.mse_loss(z, truth_z, reduction="none")
-    if isinstance(loss, MetricSquaredError):
-        # What the metric sums: squared grams by the targets' weights, over the weighted variance of the training rows.
-        # On all training rows at once it is exactly 1 - R².
-        metric_weights = z.new_tensor([TARGET_WEIGHTS[target] for target in TARGETS])
-        overall = (metric_weights * scaling.mean).sum()
-        variance = (metric_weights * (scaling.std.square() + (scaling.mean - overall).square())).sum()
-        return squared * scaling.std.square() * metric_weights / variance
-    if isinstance(loss, Uncertainty):
-        # Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", eq. 7, with s = log σ²:
-        # 1/(2σ²) error² + log σ. It can become negative.
-        if log_variances is None:
-            raise ValueError("the loss uncertainty needs the model's log_variances")
-        return 0.5 * (torch.exp(-log_variances) * squared + log_variances)
-    return squared
+def metric_weights(like: torch.Tensor) -> torch.Tensor:
+    """Return what the metric weighs each target with, (5,), on the device and in the precision of another tensor."""
+    return like.new_tensor([TARGET_WEIGHTS[target] for target in TARGETS])
+
+
+def training_variance(scaling: TargetScaling) -> torch.Tensor:
+    """Return the metric's denominator over the training rows, divided by their number, in g²."""
+    weights = metric_weights(scaling.mean)
+    overall = (weights * scaling.mean).sum()
+    return (weights * (scaling.std.square() + (scaling.mean - overall).square())).sum()
+
+
+# %%
+# Each returns the loss of every number, (B, 5).
+def squared_error(loss: SquaredError, given: Compared) -> torch.Tensor:
+    """Squared difference of z-scores."""
+    return functional.mse_loss(given.z, given.truth_z, reduction="none")
+
+
+def smooth_l1(loss: SmoothL1, given: Compared) -> torch.Tensor:
+    """Half the square over beta, up to beta; the difference less half of beta beyond (Girshick 2015)."""
+    each = functional.smooth_l1_loss(given.z, given.truth_z, beta=loss.beta, reduction="none")
+    # The metric's weights add up to 1; times five, so that it is as large as with equal weights.
+    return each * (len(TARGETS) * metric_weights(each)) if loss.weights == "metric" else each
+
+
+def metric_squared_error(loss: MetricSquaredError, given: Compared) -> torch.Tensor:
+    """What the metric sums: squared grams by the targets' weights, over the weighted variance of the training rows.
+
+    On all training rows at once it is exactly 1 - R².
+    """
+    squared = functional.mse_loss(given.z, given.truth_z, reduction="none")
+    return squared * given.scaling.std.square() * metric_weights(squared) / training_variance(given.scaling)
+
+
+def one_minus_batch_r2(loss: BatchR2, given: Compared) -> torch.Tensor:
+    """1 - R² of the batch: its weighted squared error over its weighted squared distance from its own weighted mean.
+
+    Both are sums over pictures and targets, in grams, with weight of the picture times weight of the target. The batch
+    is what one device computes at once: with two devices each has its own half, and where memory is too little and a
+    batch is cut, each part; the loss is then the mean over those. A batch whose labels hardly differ, one picture of
+    bare ground for one, would count without limit: its denominator is at least a tenth of what the training rows let
+    expect.
+    """
+    pictures = given.z.new_ones(len(given.z)) if given.weights is None else given.weights
+    weights = pictures[:, None] * metric_weights(given.z)  # (B, 5)
+    whole = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+    mean = (weights * given.truth).sum() / whole
+    total = (weights * (given.truth - mean).square()).sum()
+    least = LEAST_BATCH_VARIANCE * whole * training_variance(given.scaling)
+    # Times B, because the caller averages over the pictures, after multiplying by their weights.
+    return len(pictures) * metric_weights(given.z) * (given.grams - given.truth).square() / torch.maximum(total, least)
+
+
+def log1p_error(loss: Log1pError, given: Compared) -> torch.Tensor:
+    """Relative errors count, so that 2 g for 1 g is as bad as about 50 g for 25 g."""
+    return (_signed_log1p(given.grams) - _signed_log1p(given.truth)).square()
+
+
+def sqrt_error(loss: SqrtError, given: Compared) -> torch.Tensor:
+    """Squared difference of square roots of grams."""
+    return (_signed_root(given.grams) - _signed_root(given.truth)).square()
+
+
+def uncertainty(loss: Uncertainty, given: Compared) -> torch.Tensor:
+    """1/(2σ²) error² + log σ, with s = log σ². It can become negative.
+
+    Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", eq. 7.
+
+    Raises:
+        ValueError: there are no log variances.
+    """
+    if given.log_variances is None:
+        raise ValueError("the loss Uncertainty needs log_variances, which are learnt with the network")
+    squared = functional.mse_loss(given.z, given.truth_z, reduction="none")
+    return 0.5 * (torch.exp(-given.log_variances) * squared + given.log_variances)
+
+
+PER_TARGET: dict[type[Loss], Callable[[Any, Compared], torch.Tensor]] = {
+    SquaredError: squared_error,
+    SmoothL1: smooth_l1,
+    MetricSquaredError: metric_squared_error,
+    BatchR2: one_minus_batch_r2,
+    Log1pError: log1p_error,
+    SqrtError: sqrt_error,
+    Uncertainty: uncertainty,
+}
 
 
 def _signed_log1p(grams: torch.Tensor) -> torch.Tensor:
     """Extend log(1 + g) to negative predictions by its mirror image: cut off at 0 they would get no gradient."""
     return grams.sign() * grams.abs().log1p()
+
+
+def _signed_root(grams: torch.Tensor) -> torch.Tensor:
+    """Return √(|g| + c) - √c with the sign of g, written so that autograd finds its slope at 0 too."""
+    return grams / ((grams.abs() + ROOT_OFFSET_G).sqrt() + ROOT_OFFSET_G**0.5)
 
 
 # %%

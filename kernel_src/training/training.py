@@ -5,64 +5,39 @@ be scored: either the last epoch counts, or an inner fold of the training rows p
 train is trained again in fp32, from the last checkpoint.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from kernel_src.data.training_photographs import FoldData, SeededOrder, TrainingBatch, TrainingPhotographs
-from kernel_src.models.full_pass import loading_processes
+from kernel_src.data.training_photographs import FoldData, TrainingBatch
 from kernel_src.models.precision import COMPARED_PHOTOGRAPHS, choose_precision
-from kernel_src.models.starting_weights import load_starting_weights, preprocessing_of
+from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import EMA, InnerFold, Keep
+from kernel_src.recipes.learning import InnerFold
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import write_text
 from kernel_src.runtime.randomness import seed_at
-from kernel_src.training.checkpoint import (
-    Progress,
-    load_best,
-    load_checkpoint,
-    save_checkpoint,
-    save_tensors,
-    steps_done,
-)
-from kernel_src.training.ema import WeightAverage
+from kernel_src.training.averages import ChosenWeights, KeptWeights
+from kernel_src.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors, steps_done
 from kernel_src.training.fold_files import FoldFiles, csv_text
-from kernel_src.training.gradient_steps import Blame, GradientSteps, HalfPrecisionFailed
+from kernel_src.training.gradient_steps import GradientSteps, HalfPrecisionFailed
 from kernel_src.training.optimization import build_optimizer, learning_rate_factor, set_learning_rates
 from kernel_src.training.session import ENDLESS, Session, SessionEnded
-from kernel_src.training.training_loss import batch_loss, depth_of, divergence_cause, inner_loss, upright_pictures
-from kernel_src.training.training_net import TrainingNet, predicting_weights
+from kernel_src.training.training_batches import TrainingBatches
+from kernel_src.training.training_loss import BatchLosses, BatchPlace, inner_loss, upright_pictures
+from kernel_src.training.training_net import TrainingNet, new_model, predicting_weights
 
 CHECKPOINT_EVERY_S = 600.0  # at the latest, within an epoch too
 SAVING_SHARE = 0.02  # of the time may go into the checkpoints after each epoch
 
 # What `on_epoch` is given: the epoch from 1, its log row, the weights that would be kept if the training ended here.
 OnEpoch = Callable[[int, dict[str, Any], Mapping[str, torch.Tensor]], None]
-
-
-def new_model(experiment: Experiment, grams: np.ndarray, starting_weights: Path | None) -> TrainingNet:
-    """Build the model with its starting weights, scaled to the grams (rows, 5) of its training rows."""
-    torch.manual_seed(seed_at(experiment.seed, "initial weights"))
-    model = TrainingNet(experiment)
-    if starting_weights is not None:
-        load_starting_weights(model, starting_weights)
-    model.scaling.fit(grams)
-    return model
-
-
-def averaging(keep: Keep) -> float:
-    """Return the decay of the moving average that is kept or judged; 0: there is none."""
-    kept = keep.of if isinstance(keep, InnerFold) else keep
-    return kept.decay if isinstance(kept, EMA) else 0.0
 
 
 # %%
@@ -128,16 +103,11 @@ class FoldTraining:
         self.device = self.accelerator.device
         if device.kind == "cuda":
             torch.backends.cudnn.benchmark = True  # all batches have one shape
-        pseudo = np.zeros(len(data.grams), bool) if data.pseudo is None else data.pseudo
-        weighed = data.train_rows[~pseudo[data.train_rows]]
-        self.model = new_model(experiment, data.grams[weighed], starting_weights)
-        # Channels last is what convolutions compute fastest in, on CPU and GPU.
-        self.model.to(self.device).to(memory_format=torch.channels_last)
         self.preprocessing = preprocessing_of(experiment.encoder.timm)
-        self.optimizer = build_optimizer(self.model, experiment)
-        decay = averaging(experiment.keep)
-        self.average = WeightAverage(self.model, decay) if decay else None
-        self.progress, self.best = Progress(), dict[str, torch.Tensor]()
+        self.model = self._untrained(starting_weights)
+        self.optimizer = build_optimizer(self.model, experiment.optimizer)
+        self.kept = KeptWeights(experiment.keep, self.model, experiment.schedule.epochs)
+        self.progress = Progress()
         self._take_up_checkpoint()
         if precision and precision != self.progress.precision:
             self.progress.precision, self.progress.scaler, self.progress.left_out = precision, {}, 0
@@ -156,29 +126,17 @@ class FoldTraining:
         self.steps.parts, self.steps.left_out = self.progress.parts, self.progress.left_out
         if self.half and self.progress.scaler:
             self.steps.scaler.load_state_dict(self.progress.scaler)
-        self.photographs = TrainingPhotographs(
-            data.photographs,
-            data.grams,
-            data.train_rows,
-            experiment.augment.preset,
-            self.seed,
-            depth_maps=data.depth_maps,
-            weights=np.where(pseudo, experiment.data.pseudo.weight if experiment.data.pseudo else 0.0, 1.0),
+        self.losses = BatchLosses(
+            model=self.model,
+            experiment=experiment,
+            preprocessing=self.preprocessing,
+            fold=self.fold,
+            seed=self.seed,
+            process=self.accelerator.process_index,
+            device=self.device,
+            half=self.half,
         )
-        self.order = SeededOrder(len(self.photographs), self.seed)
-        workers = loading_processes(device)
-        self.loader = self.accelerator.prepare(
-            DataLoader(
-                self.photographs,
-                experiment.batch.size,
-                sampler=self.order,
-                # A last batch of one picture would be all noise to a batch norm; other epochs leave out other pictures.
-                drop_last=len(self.photographs) >= experiment.batch.size,
-                num_workers=workers,
-                persistent_workers=workers > 0,
-                pin_memory=device.kind == "cuda",
-            )
-        )
+        self.loader = TrainingBatches(experiment, data, self.seed, self.accelerator, device)
         self.batches = len(self.loader)  # of an epoch
         self.steps_per_epoch = -(-self.batches // experiment.batch.accumulate)
         self.bar = tqdm(
@@ -192,6 +150,16 @@ class FoldTraining:
         self.slowest_step_s = 0.0
         self.saved_s, self.saving_s = time.monotonic(), 0.0  # when it was saved last, and how long that took
 
+    def _untrained(self, starting_weights: Path | None) -> TrainingNet:
+        """Build the model, where it computes; what it takes from the labels it takes from those that were weighed."""
+        data = self.data
+        pseudo = np.zeros(len(data.grams), bool) if data.pseudo is None else data.pseudo
+        weighed = data.train_rows[~pseudo[data.train_rows]]
+        model = new_model(self.experiment, data.grams[weighed], starting_weights)
+        model.add_auxiliary(self.experiment, data, weighed)
+        # Channels last is what convolutions compute fastest in, on CPU and GPU.
+        return model.to(self.device).to(memory_format=torch.channels_last)
+
     def _take_up_checkpoint(self) -> None:
         """Go on from the furthest checkpoint there is, where there is one."""
         if self.accelerator.is_main_process:
@@ -199,8 +167,7 @@ class FoldTraining:
             self.files.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         path = max((self.files.checkpoint, self.files.handed_over), key=steps_done)
         if path.exists():
-            self.progress = load_checkpoint(path, self.model, self.optimizer, self.average)
-            self.best = load_best(path)
+            self.progress = load_checkpoint(path, self.model, self.optimizer, self.kept)
             done = f"epoch {self.progress.epoch}, batch {self.progress.batch}"
             self.accelerator.print(f"fold {self.fold}: resumed after {done}")
 
@@ -211,8 +178,8 @@ class FoldTraining:
         @torch.no_grad()
         def compute(half: bool) -> torch.Tensor:
             with torch.autocast(self.device.type, torch.float16, enabled=half):
-                z: torch.Tensor = self.model(*upright_pictures(self.data, rows, self.preprocessing, self.device))
-            return z.float()
+                answers = self.model(*upright_pictures(self.data, rows, self.preprocessing, self.device))
+            return self.model.to_loss_z(answers.float())
 
         self.model.eval()
         choice = choose_precision(self.experiment.encoder.precision, can_half, compute)
@@ -228,7 +195,8 @@ class FoldTraining:
         """Every epoch is done, or patience ran out."""
         keep, progress = self.experiment.keep, self.progress
         patience = keep.patience if isinstance(keep, InnerFold) else 0
-        waited = progress.epoch - progress.best_epoch if progress.best_epoch is not None else 0
+        best_epoch = self.kept.best.best_epoch
+        waited = progress.epoch - best_epoch if best_epoch is not None else 0
         return progress.epoch >= self.experiment.schedule.epochs or bool(patience and waited >= patience)
 
     def run(self, session: Session, on_epoch: OnEpoch | None) -> None:
@@ -237,17 +205,12 @@ class FoldTraining:
             self.train_epoch(session)
             row = self.finish_epoch()
             if on_epoch is not None:
-                on_epoch(row["epoch"], row, self.kept_weights)
+                on_epoch(row["epoch"], row, self.with_own_statistics(self.kept.present(self.model)))
             if self.time_is_up and not self.is_over:
                 self.save()
                 epochs = self.experiment.schedule.epochs
                 raise SessionEnded(f"fold {self.fold}: stopped after epoch {row['epoch']} of {epochs}")
         self.finish()
-
-    @property
-    def kept_weights(self) -> Mapping[str, torch.Tensor]:
-        """The weights as they are now, or their average where there is one."""
-        return self.model.state_dict() if self.average is None else self.average.tensors
 
     def save(self) -> None:
         """Write the checkpoint, once for all processes."""
@@ -255,7 +218,7 @@ class FoldTraining:
         progress.parts, progress.left_out = self.steps.parts, self.steps.left_out
         progress.scaler = self.steps.scaler.state_dict()
         if self.accelerator.is_main_process:
-            save_checkpoint(self.files.checkpoint, self.model, self.optimizer, progress, self.average, self.best)
+            save_checkpoint(self.files.checkpoint, self.model, self.optimizer, progress, self.kept)
         self.saved_s = time.monotonic()
         self.saving_s = self.saved_s - started
 
@@ -276,12 +239,10 @@ class FoldTraining:
             HalfPrecisionFailed: it is so too often in fp16.
         """
         progress, started, before_s = self.progress, time.monotonic(), self.progress.seconds
-        self.order.epoch = self.photographs.epoch = progress.epoch
-        self.order.start = progress.batch * self.experiment.batch.size
         self.model.train()
         waiting: list[TrainingBatch] = []
         step_started = time.monotonic()
-        for number, batch in enumerate(self.loader, progress.batch):
+        for number, batch in self.loader.left_of(progress.epoch, progress.batch):
             waiting.append(batch)
             if len(waiting) < self.experiment.batch.accumulate and number + 1 < self.batches:
                 continue
@@ -303,72 +264,30 @@ class FoldTraining:
 
     def take_step(self, batches: Sequence[TrainingBatch], session: Session) -> None:
         """Make one optimiser step of these batches."""
-        experiment, progress = self.experiment, self.progress
-        factor = learning_rate_factor(experiment, progress.step, self.steps_per_epoch)
+        progress, optimizer = self.progress, self.experiment.optimizer
+        factor = learning_rate_factor(self.experiment.schedule, progress.step, self.steps_per_epoch)
         set_learning_rates(self.optimizer, factor)
+        places = [BatchPlace(progress.epoch, progress.batch + i) for i in range(len(batches))]
         report = self.steps.take(
             [len(batch["row"]) for batch in batches],
-            lambda i: self.train_batch(progress.batch + i, batches[i]),
-            lambda i: self.blame(progress.batch + i, batches[i], experiment.optimizer.lr * factor),
+            lambda i: self.losses.add_gradients(places[i], batches[i], self.steps.parts, self.steps.scaler.scale),
+            lambda i: self.losses.blame(places[i], batches[i], self.steps.parts, optimizer.lr * factor),
             # One answer for all processes: if each looked at its own clock, one would stop and the others wait for it.
             lambda: session.left_s < self.slowest_step_s,
         )
         self.time_is_up = report.time_is_up
         progress.losses += report.losses
         progress.step += 1
-        if self.average is not None and report.moved:
-            self.average.update(self.model, progress.step)
-
-    def train_batch(self, number: int, batch: TrainingBatch) -> torch.Tensor:
-        """Add the gradients of one batch, computed in micro-batches, to those that wait; return its loss."""
-        self.seed_dropout(number)
-        images = len(batch["row"])
-        total = torch.zeros((), device=self.device)
-        for part in micro_batches(batch, self.steps.parts):
-            share = len(part["row"]) / images  # the loss of the whole is the mean over its photographs
-            loss = self.loss_of_batch(part)[0] * share
-            self.steps.scaler.scale(loss).backward()
-            total += loss.detach()
-        return total
-
-    def loss_of_batch(self, batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of a batch, and the z-scores (B, 5) behind it."""
-        with torch.autocast(self.device.type, torch.float16, enabled=self.half):
-            z = self.model(self.preprocessing.normalise(batch["picture"]), depth_of(batch))
-        return batch_loss(self.model, z, batch["grams"], self.experiment, batch["weight"]), z
-
-    def seed_dropout(self, number: int) -> None:
-        """Let dropout depend on the place of the batch alone."""
-        place = (self.progress.epoch, number, self.accelerator.process_index)
-        torch.manual_seed(seed_at(self.seed, "dropout", *place))
-
-    @torch.no_grad()
-    def blame(self, number: int, batch: TrainingBatch, rate: float) -> Blame:
-        """Say why the loss of a batch is not finite; nothing where it is, in this process."""
-        self.seed_dropout(number)
-        for part in micro_batches(batch, self.steps.parts):
-            loss, z = self.loss_of_batch(part)
-            if not torch.isfinite(loss):
-                return divergence_cause(self.fold, self.progress.epoch, number, z, part, rate)
-        return Blame("")
+        if self.kept.average is not None and report.moved:
+            self.kept.average.after_step(self.model, progress.step)
 
     def finish_epoch(self) -> dict[str, Any]:
         """Validate on the inner rows, write the checkpoint where it is due, and return the log row of the epoch."""
         progress = self.progress
-        if self.average is not None:
-            self.average.swap(self.model)  # what is judged and kept is the average
-        judged = inner_loss(self.model, self.data, self.preprocessing, self.experiment, self.device, self.half)
-        if judged is not None:
-            # The batch norms of each device saw their own halves: without one common number, one process would run
-            # out of patience and the others wait for it for ever.
-            judged = float(self.accelerator.gather(torch.tensor([judged], device=self.device))[0])
-        improved = judged is not None and (progress.best_loss is None or judged < progress.best_loss)
-        if improved:
-            progress.best_loss, progress.best_epoch = judged, progress.epoch + 1
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-        if self.average is not None:
-            self.average.swap(self.model)
-        factor = learning_rate_factor(self.experiment, progress.step - 1, self.steps_per_epoch)
+        if self.kept.average is not None:
+            self.kept.average.after_epoch(self.model, progress.epoch + 1)
+        judged = self.judge()
+        factor = learning_rate_factor(self.experiment.schedule, progress.step - 1, self.steps_per_epoch)
         row = {
             "fold": self.fold,
             "epoch": progress.epoch + 1,
@@ -385,20 +304,35 @@ class FoldTraining:
         self.accelerator.wait_for_everyone()
         return row
 
+    def judge(self) -> float | None:
+        """Return the loss on the inner rows, of the average where there is one; the best epochs are kept."""
+        if not len(self.data.inner_rows):
+            return None
+        with self.kept.in_place(self.model):
+            judged = inner_loss(self.model, self.data, self.preprocessing, self.experiment, self.device, self.half)
+            assert judged is not None
+            # The batch norms of each device saw their own halves: without one common number, one process would run
+            # out of patience and the others wait for it for ever.
+            judged = float(self.accelerator.gather(torch.tensor([judged], device=self.device))[0])
+            self.kept.best.take(judged, self.progress.epoch + 1, self.model.state_dict())
+        return judged
+
     def finish(self) -> None:
-        """Leave the weights of the chosen epoch, or else the last, and nothing that only an unfinished fold needs."""
+        """Leave the weights that the experiment keeps, and nothing that only an unfinished fold needs."""
         self.bar.close()
         if self.accelerator.is_main_process:
             write_text(self.files.log, csv_text(self.progress.log))
-            save_tensors(self.files.weights, predicting_weights(self.best or self.kept_weights))
+            weights = self.with_own_statistics(self.kept.final(self.model))
+            save_tensors(self.files.weights, predicting_weights(weights))
             self.files.clear()
         self.accelerator.wait_for_everyone()
 
+    def with_own_statistics(self, chosen: ChosenWeights) -> Mapping[str, torch.Tensor]:
+        """Return weights; if they are a mean over epochs, with the batch norms' statistics of the training rows."""
 
-# %%
-def micro_batches(batch: TrainingBatch, parts: int) -> list[TrainingBatch]:
-    """Cut a batch into so many parts of the same size, up to one photograph; fewer where there are not so many."""
-    size = math.ceil(len(batch["row"]) / parts)
-    tensors: dict[str, Any] = {**batch}
-    pieces = [torch.split(values, size) for values in tensors.values()]
-    return [cast(TrainingBatch, dict(zip(tensors, part, strict=True))) for part in zip(*pieces, strict=True)]
+        def look(rows: np.ndarray) -> None:
+            with torch.autocast(self.device.type, torch.float16, enabled=self.half):
+                self.model(*upright_pictures(self.data, rows, self.preprocessing, self.device))
+
+        rows, size = self.data.train_rows, -(-self.experiment.batch.size // self.steps.parts)
+        return chosen.with_own_statistics(self.model, np.array_split(rows, -(-len(rows) // size)), look)

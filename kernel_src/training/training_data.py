@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+import kernel_src.competition.row_rules  # noqa: F401  # part: row_rules
 import kernel_src.data.external  # noqa: F401  # part: external
 import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
+import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
 import kernel_src.training.depth_maps  # noqa: F401  # part: depth
 from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
 from kernel_src.competition.splits import fold_numbers, split_sha256
@@ -84,7 +86,10 @@ class TrainingTable:
     def fold_data(
         self, experiment: Experiment, fold: int, photographs: np.ndarray, depth_maps: np.ndarray | None
     ) -> FoldData:
-        """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only."""
+        """Choose the rows that a fold trains on, and those that pick its epoch: whole visits, and judged ones only.
+
+        Rows that the experiment drops pick and judge as all others; they only do not train.
+        """
         grams = self.grams_for(fold)
         judged = ~training_only(self.rows)
         rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
@@ -92,6 +97,9 @@ class TrainingTable:
             groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
             inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
+        if experiment.data.drop:
+            dropped = optional_part("row_rules").dropped_rows(experiment.data.drop, self.rows.iloc[rows])
+            rows = rows[~dropped]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
         return FoldData(
             photographs=photographs,
@@ -100,7 +108,20 @@ class TrainingTable:
             train_rows=np.concatenate([rows, extra]),
             inner_rows=inner,
             pseudo=self.pseudo,
+            columns=_columns_to_learn(experiment, self.rows),
         )
+
+
+def _columns_to_learn(experiment: Experiment, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return what the experiment's auxiliary targets read of the rows.
+
+    Raises:
+        ValueError: a column is not there, or cannot be used.
+    """
+    if not experiment.auxiliary:
+        return {}
+    columns: dict[str, np.ndarray] = optional_part("auxiliary").auxiliary_columns(experiment.auxiliary, rows)
+    return columns
 
 
 def training_table(
@@ -109,7 +130,8 @@ def training_table(
     """Put the rows together; `train` is the competition's table.
 
     Raises:
-        ValueError: the experiment wants external data or pseudo-labels and there are none, or they cannot be used.
+        ValueError: the experiment wants external data or pseudo-labels and there are none, or they cannot be used; or
+            a column that an auxiliary target needs.
     """
     fold_of = judged_folds(experiment, train)
     rows = train
@@ -127,6 +149,7 @@ def training_table(
         rows = optional_part("pseudo_labels").with_pseudo_labels(
             rows, used, split, folds_to_train(experiment, fold_of), pseudo.weight
         )
+    _columns_to_learn(experiment, rows)  # now, not when all photographs are decoded
     return TrainingTable(
         rows=rows,
         fold_of=folds_with_external(fold_of, training_only(rows)),

@@ -22,7 +22,6 @@ from kernel_src.recipes.experiments import DEMO, EXPERIMENTS, by_name, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
 from kernel_src.recipes.predictor import LONGEST_EXPERIMENT_NAME, checked_experiment_name
 from kernel_src.recipes.spec import ExperimentError
-from kernel_src.recipes.training_data import PseudoLabels
 from tests.build.kaggle.desk import copy_kit
 
 IMPOSSIBLE = [
@@ -107,13 +106,24 @@ def test_an_ensemble_of_what_is_no_experiment_is_refused(monkeypatch: pytest.Mon
         Ensemble(name="mix", shares={})
 
 
-@pytest.mark.parametrize("field", ["starting_weights", "depth", "external_data", "pseudo_labels"])
-def test_a_dataset_that_is_no_slug_is_refused_by_its_field(field: str) -> None:
+DATASETS = {
+    "encoder.weights": "weights",
+    "depth": "weights",
+    "data.external": "dataset",
+    "data.pseudo": "dataset",
+}
+
+
+@pytest.mark.parametrize(("path", "field"), DATASETS.items())
+def test_a_dataset_that_is_no_slug_is_refused_by_its_field(path: str, field: str) -> None:
+    def given(slug: str) -> dict[str, object]:
+        return {path: slug if path == "encoder.weights" else {field: slug}}
+
     for value in ("My Data", "out/weights/x", "https://www.kaggle.com/datasets/kim/x", "x.pth"):
-        with pytest.raises(ExperimentError, match=f"demo: {field}="):
-            changed(DEMO, {"data.pseudo": PseudoLabels(weight=0.5), **{field: value}})
+        with pytest.raises(ExperimentError, match=f"{path.partition('.')[0]}.*: {field}=.* is not a dataset"):
+            changed(DEMO, given(value))
     for value in ("i2b-x", "kim/i2b-x", "Kim_2/x"):
-        changed(DEMO, {"data.pseudo": PseudoLabels(weight=0.5), **{field: value}})
+        changed(DEMO, given(value))
 
 
 @pytest.mark.parametrize("slug", ["My Data", "kim/my-data", "x", "my_data", "-my-data", "m" * 51, "../../my-data"])
@@ -142,7 +152,7 @@ def test_the_command_that_fetches_an_edit_names_the_notebook() -> None:
 
 @pytest.mark.parametrize("folds", ["5", "0,7", "-1"])
 def test_a_fold_that_the_experiment_has_not_is_named(folds: str) -> None:
-    with pytest.raises(UsageError, match=r"FOLDS=.*demo has the folds 0 to \d|look at SET and FOLDS"):
+    with pytest.raises(UsageError, match=r"train_folds=.* names .*; the folds are 0 to 2: check SET and FOLDS"):
         apply_changes(DEMO, parse_folds(folds))
 
 

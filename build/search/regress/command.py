@@ -147,6 +147,7 @@ def regress(
     from build.search.regress.features import features_for, provenance_for
     from build.search.regress.report import FOLDS, evaluate
     from kernel_src.competition.constants import TARGETS
+    from kernel_src.competition.row_rules import drop_lines, dropped_rows
     from kernel_src.competition.tables import group_labels, read_train, target_array
     from kernel_src.runtime.files import write_json, write_text
 
@@ -157,12 +158,15 @@ def regress(
         train = read_train(train_csv)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from None
-    groups = group_labels(train)
-    if len(set(groups)) <= FOLDS:
-        raise UsageError(f"{train_csv} has {len(set(groups))} groups of State and date; nested folds need {FOLDS + 1}")
+    drop = made_by["experiment"]["data"]["drop"] if experiment else ()
+    for line in () if quiet else drop_lines(drop, train):
+        print(line)
+    trains, groups = ~dropped_rows(drop, train), group_labels(train)
+    if (count := len(set(groups[trains]))) <= FOLDS:
+        raise UsageError(f"{train_csv} has {count} groups of State and date; nested folds need {FOLDS + 1}")
     table = features_for(features, list(train["image_id"]))
     with counting("outer folds", quiet) as advance:
-        outcome = evaluate(table, target_array(train), groups, seed=seed, jobs=jobs, advance=advance)
+        outcome = evaluate(table, target_array(train), groups, seed=seed, jobs=jobs, trains=trains, advance=advance)
     report_file.parent.mkdir(parents=True, exist_ok=True)
     oof_file = report_file.with_suffix(".oof.csv")
     oof = pd.DataFrame(outcome.oof, columns=list(TARGETS))

@@ -101,7 +101,7 @@ def extract(
     framings = framings_of(experiment, preprocessing)
     parts: list[np.ndarray] = []
     try:
-        net = load_frozen_features(experiment, framings, weights).to(device.kind)
+        net = load_frozen_features(experiment, weights).to(device.kind)
         net.to(memory_format=torch.channels_last)  # as inference does
         for raw in batch_loader(PhotographFiles(paths, framings), batch_size, device):
             pictures = [preprocessing.normalise(one.to(device.kind)) for one in raw]

@@ -142,18 +142,20 @@ def nested_predictions(
     seed: int,
     jobs: int = 1,
     families: Sequence[Family] = FAMILIES,
+    trains: np.ndarray | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[np.ndarray]:
     """Predict every image by a regressor that was chosen and fitted without its fold, (n, 5) for each of `folds`.
 
-    Each of `folds` gives the outer fold of every image (n,). Folds that leave out the same rows are fitted once. The
-    result does not depend on `jobs`: every fit runs on one thread.
+    Each of `folds` gives the outer fold of every image (n,). Folds that leave out the same rows are fitted once. What
+    does not train (n,), is predicted all the same. The result does not depend on `jobs`: every fit runs on one thread.
     """
     from joblib import Parallel, delayed
 
     left_out = [numbers == number for numbers in folds for number in np.unique(numbers)]
     work = list({mask.tobytes(): mask for mask in left_out}.values())
-    tasks = (delayed(_predict_fold)(features, grams, groups, mask, seed, families) for mask in work)
+    fitted = np.ones(len(grams), bool) if trains is None else trains
+    tasks = (delayed(_predict_fold)(features, grams, groups, mask, fitted & ~mask, seed, families) for mask in work)
     done: dict[bytes, np.ndarray] = {}
     for mask, guess in zip(work, Parallel(n_jobs=jobs, return_as="generator")(tasks), strict=True):
         done[mask.tobytes()] = guess
@@ -168,10 +170,16 @@ def nested_predictions(
 
 
 def _predict_fold(
-    features: np.ndarray, grams: np.ndarray, groups: np.ndarray, left: np.ndarray, seed: int, families: Sequence[Family]
+    features: np.ndarray,
+    grams: np.ndarray,
+    groups: np.ndarray,
+    left: np.ndarray,
+    fitted: np.ndarray,
+    seed: int,
+    families: Sequence[Family],
 ) -> np.ndarray:
     with one_thread():
-        choice = fit_regressor(features[~left], grams[~left], groups[~left], seed=seed, families=families)
+        choice = fit_regressor(features[fitted], grams[fitted], groups[fitted], seed=seed, families=families)
         return project(choice.regressor.predict(features[left]))
 
 

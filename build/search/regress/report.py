@@ -54,23 +54,21 @@ def evaluate(
     *,
     seed: int,
     jobs: int = 1,
+    trains: np.ndarray | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> RegressionResult:
-    """Score the whole procedure by nested folds, then fit it on all rows.
+    """Score the whole procedure by nested folds, then fit it on all rows that train.
 
-    Features are (n, F), grams (n, 5), groups (n,).
+    Features are (n, F), grams (n, 5), groups (n,), `trains` (n,) of bool, all unless given; every row is judged.
     """
     start = time.perf_counter()
-    folds = outer_folds(groups, seed)
-    predicted = dict(
-        zip(
-            folds,
-            nested_predictions(features, grams, groups, list(folds.values()), seed=seed, jobs=jobs, advance=advance),
-            strict=True,
-        )
+    folds, fitted = outer_folds(groups, seed), np.ones(len(grams), bool) if trains is None else trains
+    guesses = nested_predictions(
+        features, grams, groups, list(folds.values()), seed=seed, jobs=jobs, trains=fitted, advance=advance
     )
+    predicted = dict(zip(folds, guesses, strict=True))
     with one_thread():
-        choice = fit_regressor(features, grams, groups, seed=seed)
+        choice = fit_regressor(features[fitted], grams[fitted], groups[fitted], seed=seed)
     oof = predicted["leave_group_out_r2"]
     (sure,) = score_intervals(group_sums(grams, oof[None], groups, weight_row()))
     report: dict[str, Any] = {name: weighted_r2(grams, guess) for name, guess in predicted.items()}
@@ -91,6 +89,7 @@ def evaluate(
         "families": [family.name for family in FAMILIES],
         "screened_out": list(choice.screened_out),
         "images": len(grams),
+        "images_trained_on": int(fitted.sum()),
         "groups": len(set(groups)),
         "features": features.shape[1],
         "seed": seed,

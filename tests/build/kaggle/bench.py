@@ -304,7 +304,7 @@ def training_outputs(folder: Path, **oof: str) -> dict[str, bytes]:
     from kernel_src.recipes.experiments import EXPERIMENTS
 
     config = {
-        "format": 1,
+        "format": 2,
         "experiment": EXPERIMENTS["demo"].as_json(),
         "folds": ["fold0.safetensors"],
         "oof": {"r2": 0.7, "images": 1, "formula": "R2"},

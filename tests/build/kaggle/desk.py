@@ -12,7 +12,9 @@ from typing import Any
 
 from build.core.bundle_files import file_entry
 from kernel_src.competition.constants import TARGETS
-from kernel_src.runtime.files import sha256_of
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
 from tests.build.kaggle.zygote import Command, Mother
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,18 +23,24 @@ KERNEL, WEIGHTS = "kim/i2b-demo-infer", "kim/i2b-demo-weights"
 GOOD = {"Dry_Green_g": 2.0, "Dry_Dead_g": 1.0, "Dry_Clover_g": 0.5, "GDM_g": 2.5, "Dry_Total_g": 3.5}
 
 
-def submission_csv(*images: str, **changed: float) -> bytes:
+def submission_csv(*images: str, **other: float) -> bytes:
     """A submission of a few images."""
-    rows = [f"{image}__{target},{(GOOD | changed)[target]:.6f}" for image in images for target in TARGETS]
+    rows = [f"{image}__{target},{(GOOD | other)[target]:.6f}" for image in images for target in TARGETS]
     return ("\n".join(["sample_id,target", *rows]) + "\n").encode()
 
 
 def write_bundle(folder: Path, experiment: str = "demo", weights: bytes = b"some weights") -> Path:
     """A bundle whose weights nobody loads."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"name": experiment, "folds": 3, "split": "group", "split_seed": 0, "constraint": "projection"}
+    settings = changed(EXPERIMENTS["demo"], {"name": experiment}).as_json()
     oof = {"r2": 0.6831, "images": 1, "formula": "official weighted R2"}
-    config = {"format": 1, "experiment": settings, "folds": ["fold0.safetensors"], "oof": oof, "target_mean_g": GOOD}
+    config = {
+        "format": BUNDLE_FORMAT,
+        "experiment": settings,
+        "folds": ["fold0.safetensors"],
+        "oof": oof,
+        "target_mean_g": GOOD,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "fold0.safetensors").write_bytes(weights)
     (folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\nID1,0,2.0,1.0,0.5,2.5,3.5\n")

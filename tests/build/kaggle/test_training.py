@@ -33,7 +33,7 @@ def training_outputs(tmp_path: Path, **changed: object) -> dict[str, bytes]:
 
     save_file({"head.weight": torch.ones(4, 4), "head.bias": torch.zeros(4)}, tmp_path / "fold0.safetensors")
     config = {
-        "format": 1,
+        "format": 2,
         "experiment": EXPERIMENTS["demo"].as_json() | changed,
         "folds": ["fold0.safetensors"],
         "oof": {"r2": 0.7, "images": 1, "formula": "R2"},

@@ -50,7 +50,7 @@ def write_run(folder: Path, grams: np.ndarray | None = None, folds: np.ndarray |
     for name in weights:
         (folder / name).write_bytes(b"weights of " + name.encode())
     config = {
-        "format": 1,
+        "format": 2,
         "experiment": experiment.as_json(),
         "source_sha256": "ab" * 32,
         "folds": weights,
@@ -78,7 +78,7 @@ def write_bundle(root: Path) -> Path:
     for name in names:
         (folder / name).write_bytes((run / name).read_bytes())
     manifest = {
-        "format": 1,
+        "format": 2,
         "dataset": "i2b-v7-weights",
         "experiment": NAME,
         "source_sha256": "ab" * 32,

@@ -257,7 +257,7 @@ def test_the_score_its_interval_and_the_floors_are_those_of_compare_after_the_co
 
 def test_folds_curves_training_bundle_rehearsal_and_submission_are_told(shown: tuple[Page, str]) -> None:
     text = shown[0].text
-    assert "5 folds by group, seed 0; no State+Sampling_Date group lies in two folds" in text
+    assert "5 folds by GroupSplit, seed 0; no State+Sampling_Date group lies in two folds" in text
     assert "2 x Tesla T4, fp16" in text and "ab" * 32 in text and "torch 2.11.0" in text
     assert "The experiment as it stands in the sources now." in text
     assert text.count("Fold 3") >= 2 and "loss on the inner rows" in text

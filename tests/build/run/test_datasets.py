@@ -18,7 +18,7 @@ def folder(path: Path, slug: str) -> Path:
 
 def test_v5_needs_weights_depth_and_external_data() -> None:
     v5 = EXPERIMENTS["v5"]
-    assert list(needed_by(v5)) == [v5.starting_weights, v5.depth, v5.external_data]
+    assert list(needed_by(v5)) == [v5.encoder.weights, v5.depth.weights, v5.data.external.dataset]
 
 
 def test_inference_needs_the_bundle_of_every_member_and_the_weights_of_a_frozen_backbone() -> None:

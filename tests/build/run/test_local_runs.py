@@ -20,8 +20,8 @@ from tests.build.typing_in import type_in
 from tests.kernel_src.kernels.twins import tiny_twin, twin_datasets
 
 TINY = (
-    "backbone=test_efficientnet starting_weights= image_height_px=32 image_width_px=64 head_hidden=8 "
-    "epochs=2 batch_size=4 folds=2 tta=none warmup_epochs=0"
+    "encoder.timm=test_efficientnet encoder.weights= pictures.height_px=32 pictures.width_px=64 head.hidden=8 "
+    "schedule.epochs=2 schedule.warmup=0 batch.size=4 data.split.folds=2 predict.tta=none"
 )
 
 
@@ -38,7 +38,7 @@ def test_training_leaves_config_log_curves_predictions_weights_and_a_bundle(trai
     names = {path.name for path in folder.iterdir()}
     assert {"config.json", "log.csv", "kernel.log", "curves.png", "out_of_fold.png", "oof.csv"} <= names
     assert "fold1.safetensors" in names and "fold0.safetensors" not in names, "FOLDS chooses the folds"
-    assert json.loads((folder / "config.json").read_text())["experiment"]["epochs"] == 2
+    assert json.loads((folder / "config.json").read_text())["experiment"]["schedule"]["epochs"] == 2
     manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
     assert manifest["dataset"] == "i2b-demo-weights" and "fold1.safetensors" in manifest["files"]
     assert report.finished and not report.resumed and not list((out / ".sessions").iterdir())
@@ -114,8 +114,8 @@ def test_without_the_competition_nothing_starts(tmp_path: Path) -> None:
 
 
 def test_a_wrong_word_ends_with_exit_code_2_and_no_traceback(tiny_competition: Path) -> None:
-    done = type_in("train", "--experiment", "demo", "--data", tiny_competition, "--set", "epoch=3")
-    assert done.returncode == 2 and "did you mean epochs?" in done.stderr and "Traceback" not in done.stderr
+    done = type_in("train", "--experiment", "demo", "--data", tiny_competition, "--set", "schedule.epoch=3")
+    assert done.returncode == 2 and "did you mean schedule.epochs?" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_old_caches_go_first_and_the_newest_stay(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from build.scores.command import compare_verb
 from build.scores.constraint_comparison import AS_IT_IS, constraint_gains
 from build.scores.oof_files import read_all, truth_table, validation_of
 from kernel_src.recipes.ensembles import Ensemble
-from kernel_src.recipes.experiments import BASE
+from kernel_src.recipes.predictor import Predict
 from tests.build.scores.painted import predicted, truth, write_oof, write_train
 
 REAL = ROOT.parent / "shared" / "data"
@@ -32,7 +32,7 @@ def test_independent_errors_are_lessened_by_the_projection(tmp_path: Path, capsy
 def test_the_default_is_never_worse_on_the_real_files() -> None:
     files = read_all([str(path) for path in sorted((REAL / "oof").glob("*.csv"))])
     gains = constraint_gains(validation_of(files, truth_table(files, REAL / "train.csv")))
-    default = BASE.constraint
+    default = Predict().constraint
     assert default == Ensemble(name="x", shares={"v1": 1.0}).constraint == "projection"
     for one in gains:
         if one.predict.constraint == default:

@@ -12,6 +12,7 @@ from build.weights.augment import GAP_PX, contact_sheet
 from build.weights.command import augment_verb
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.training_data import Augment
 from tests.kernel_src.tiny import TINY, TINY_VIT
 from tests.tiny_depth import write_tiny_depth
 
@@ -33,7 +34,9 @@ def test_the_first_picture_is_the_original_and_the_others_are_what_the_training_
     assert sheet.shape == (2 * (32 + GAP_PX) + GAP_PX, 4 * (64 + GAP_PX) + GAP_PX, 3)
     small = resize_rgb(PICTURE, Framing(32, 64))
     assert np.array_equal(tile(sheet, 0, (32, 64)), small)
-    served = TrainingPhotographs(small[None], np.zeros((1, 5)), np.arange(1), "moderate", seed_at(42, "fold", 0))
+    served = TrainingPhotographs(
+        small[None], np.zeros((1, 5)), np.arange(1), Augment("moderate"), seed_at(42, "fold", 0)
+    )
     for epoch in range(6):
         served.epoch = epoch
         wanted = served[0]["picture"].numpy().transpose(1, 2, 0)

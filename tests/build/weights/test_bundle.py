@@ -47,7 +47,7 @@ def test_the_manifest_has_size_and_hash_of_each_file_the_slug_and_the_sources(
 ) -> None:
     make(trained_run, tmp_path / "bundle")
     manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
-    assert (manifest["format"], manifest["dataset"], manifest["experiment"]) == (1, "i2b-tiny-weights", "tiny")
+    assert (manifest["format"], manifest["dataset"], manifest["experiment"]) == (2, "i2b-tiny-weights", "tiny")
     assert manifest["source_sha256"] == SOURCE and "torch" in manifest["versions"]
     names = {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv", "README.md"}
     assert set(manifest["files"]) == names
@@ -297,7 +297,7 @@ def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
     save_tensors(run_folder / "fold0.safetensors", BiomassNet(v1).state_dict())
     (run_folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\n")
     oof = {"r2": 0.0, "images": 0, "formula": "none: random weights"}
-    config = {"format": 1, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": oof}
+    config = {"format": 2, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": oof}
     (run_folder / "config.json").write_text(json.dumps(config | {"versions": {}}))
     report = make(run_folder, tmp_path / "bundle", slug="i2b-v1-weights")
     print(f"v1: {report.bytes_run:,} → {report.bytes_bundle:,} bytes")
@@ -379,10 +379,11 @@ def test_a_bundle_is_made_in_no_time(trained_run: Path, tmp_path: Path) -> None:
 def test_the_changed_experiment_travels_in_the_config(run_folder: Path, tmp_path: Path) -> None:
     """`CHANGES` of the training notebook must reach inference, which knows only this file."""
     from kernel_src.bundle.bundle_prediction import load_bundle
+    from kernel_src.recipes.predictor import predictor_from_json
     from tests.kernel_src.tiny import TINY
 
     config = json.loads((run_folder / "config.json").read_text())
     config["experiment"] = changed(TINY, {"predict.tta": "none"}).as_json()
     (run_folder / "config.json").write_text(json.dumps(config))
     make(run_folder, tmp_path / "bundle")
-    assert load_bundle(tmp_path / "bundle").experiment == changed(TINY, {"predict.tta": "none"})
+    assert load_bundle(tmp_path / "bundle").experiment == predictor_from_json(config["experiment"])

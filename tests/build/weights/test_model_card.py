@@ -57,7 +57,10 @@ def test_the_card_says_what_it_is_of_and_what_it_scores(bundle: Path, tiny_compe
     assert f"| the same in half precision | {config['oof']['fp16']['r2']:.4f} |" in card
     assert "2 networks" in card and "`test_efficientnet`" in card and "32 x 64 px" in card
     assert f"`{'ab' * 32}`" in card, "the sources that trained it"
-    assert "2 of 2 group folds (seed 0), 20 images" in card and "20 photographs of 7 State+Sampling_Date groups" in card
+    assert (
+        "2 of 2 folds by GroupSplit, seed 0, 20 images" in card
+        and "20 photographs of 7 State+Sampling_Date groups" in card
+    )
 
 
 def test_every_other_file_stands_in_it_with_its_hash_and_the_manifest_lists_the_card(bundle: Path) -> None:

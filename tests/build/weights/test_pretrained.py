@@ -44,7 +44,7 @@ def test_the_dataset_is_flat_covered_by_its_manifest_and_licensed(dataset: Path)
 
 def test_the_demo_asks_for_this_dataset_and_backbone() -> None:
     demo = EXPERIMENTS["demo"]
-    assert (demo.starting_weights, demo.backbone) == (pretrained.LITE0_SLUG, LITE0_BACKBONE)
+    assert (demo.encoder.weights, demo.encoder.timm) == (pretrained.LITE0_SLUG, LITE0_BACKBONE)
 
 
 def test_the_weights_load_strictly_into_timm_and_into_the_demos_model(dataset: Path) -> None:

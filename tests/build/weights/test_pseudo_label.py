@@ -64,7 +64,7 @@ def told(bundle: Path, out: Path, answers: dict[int, float], trained_run: Path) 
         tensors["scaling.std"].fill_(1e-9)  # of the deviation nothing is left; 0 is refused
         save_file(tensors, run / f"fold{fold}.safetensors")
     config = json.loads((run / "config.json").read_text())
-    config["experiment"]["constraint"] = "none"
+    config["experiment"]["predict"]["constraint"] = "none"
     (run / "config.json").write_text(json.dumps(config))
     make_bundle(run, out / "told", slug="i2b-tiny-weights")
     return out / "told"

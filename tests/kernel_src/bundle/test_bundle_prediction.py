@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,22 @@ def bundle_of(experiment: Experiment, estimator: DepthEstimator | None = None, f
 @pytest.fixture(scope="module")
 def paths(tiny_competition: Path) -> list[Path]:
     return sorted((tiny_competition / "train").iterdir())[:5]
+
+
+def test_a_bundle_never_sees_the_strip_that_its_experiment_cuts_off(tmp_path: Path, paths: list[Path]) -> None:
+    bundle = bundle_of(changed(TINY, {"pictures.crop_bottom": 0.25}))
+    random, photographs = np.random.default_rng(0), []
+    for number in range(2):
+        picture = np.full((128, 256, 3), 40 * number, np.uint8)
+        picture[-16:] = random.integers(0, 256, 3)  # an eighth
+        photographs.append(tmp_path / f"{number}.png")
+        cv2.imwrite(str(photographs[-1]), picture)
+        picture[-16:] = 40 * number
+        photographs.append(tmp_path / f"{number}-without.png")
+        cv2.imwrite(str(photographs[-1]), picture)
+    (grams,) = predict_bundles([bundle], photographs, device=CPU, batch_size=4)
+    assert np.allclose(grams[:, 0], grams[:, 1]) and np.allclose(grams[:, 2], grams[:, 3])
+    assert not np.allclose(grams[:, 0], grams[:, 2]), "else the test shows nothing"
 
 
 class DepthCount:

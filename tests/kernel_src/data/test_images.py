@@ -8,10 +8,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from kernel_src.data.dataset import decoded_photographs
-from kernel_src.data.images import Framing, ImageError, largest_px, part_of, read_photograph, read_rgb, resize_rgb
+from kernel_src.data.images import (
+    Framing,
+    ImageError,
+    largest_px,
+    part_of,
+    part_slices,
+    read_photograph,
+    read_rgb,
+    resize_rgb,
+    without_bottom,
+)
 
 
 def two_colours() -> Image.Image:
@@ -352,7 +364,7 @@ def test_resizing_gives_the_size_and_averages_when_it_shrinks() -> None:
     small = resize_rgb(stripes, Framing(50, 60))
     assert small.shape == (50, 60, 3)
     assert np.abs(small.astype(int) - 100).max() <= 20, "picking single pixels would give 0 or 200"
-    assert resize_rgb(stripes, Framing(100, 200)) is stripes
+    assert np.shares_memory(resize_rgb(stripes, Framing(100, 200)), stripes), "not copied"
     assert resize_rgb(stripes, Framing(150, 100)).shape == (150, 100, 3)
 
 
@@ -474,7 +486,62 @@ def test_the_halves_are_the_photographs_own_pixels(width: int) -> None:
     assert np.array_equal(part_of(image, "right")[:, ::-1], image[:, ::-1][:, :half])
     assert np.array_equal(part_of(image, "top"), image[:51])
     assert np.array_equal(part_of(image, "bottom")[::-1], image[::-1][:51])
-    assert part_of(image, "whole") is image
+    assert np.array_equal(part_of(image, "whole"), image)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 7])
+@pytest.mark.parametrize("px", [210, 211, 100, 7])
+def test_tiles_cover_the_photograph_and_only_pixels_on_a_border_belong_to_two(count: int, px: int) -> None:
+    """A tile has each pixel that its cell touches: those that the grid's lines cut through belong to both sides."""
+    seen = np.zeros(px, int)
+    for tile in range(count):
+        rows, columns = part_slices(f"tile1x{tile + 1}of1x{count}", (33, px))
+        assert rows == slice(0, 33)
+        assert columns.start <= tile * px / count < columns.start + 1
+        assert columns.stop - 1 < (tile + 1) * px / count <= columns.stop
+        seen[columns] += 1
+        mirrored = part_slices(f"tile1x{count - tile}of1x{count}", (33, px))[1]
+        assert (px - mirrored.stop, px - mirrored.start) == (columns.start, columns.stop), "a mirror changes nothing"
+    assert seen.min() == 1 and (seen > 1).sum() == (0 if px % count == 0 else count - 1)
+
+
+def test_a_tile_is_counted_from_the_top_left() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    assert np.array_equal(part_of(image, "tile2x3of3x4"), image[20:40, 40:60])
+    halves = [part_of(image, part) for part in ("left", "right")]
+    assert all(np.array_equal(part_of(image, f"tile1x{i}of1x2"), half) for i, half in enumerate(halves, 1))
+
+
+def test_a_part_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="'middle' is not the name of a part"):
+        part_slices("middle", (10, 10))
+
+
+def test_the_strip_at_the_bottom_is_cut_before_anything_else() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), np.uint8)
+    whole, left = Framing(45, 90, crop_bottom=0.1), Framing(90, 100, part="left", crop_bottom=0.1)
+    assert np.array_equal(resize_rgb(image, whole), resize_rgb(image[:90], Framing(45, 90)))
+    assert np.array_equal(resize_rgb(image, left), image[:90, :100])
+    assert np.array_equal(resize_rgb(image, Framing(45, 200, part="bottom", crop_bottom=0.1)), image[45:90])
+    assert np.array_equal(without_bottom(image, 0.0), image)
+    assert without_bottom(image, 0.999).shape == (1, 200, 3)
+
+
+@given(
+    part=st.sampled_from(["whole", "left", "top", "tile2x2of3x3", "tile1x1of5x1"]),
+    crop=st.floats(0, 0.9),
+    side=st.integers(1, 600),
+    more=st.integers(0, 9),
+)
+def test_what_is_decoded_has_at_least_the_size_of_the_picture_after_strip_and_part_are_cut(
+    part: str, crop: float, side: int, more: int
+) -> None:
+    """Or the network would see an enlarged picture, which is blurred."""
+    framing = Framing(side, side, part=part, crop_bottom=crop)
+    height, width = (px + more for px in framing.photograph_px)
+    pixels = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (height, width, 3))
+    cut = part_of(without_bottom(pixels, crop), part)
+    assert cut.shape[0] >= side and cut.shape[1] >= side
 
 
 def test_a_framing_of_a_half_is_the_half_resized() -> None:
@@ -490,3 +557,4 @@ def test_a_half_is_decoded_at_twice_the_size_that_the_whole_would_need() -> None
     assert largest_px([Framing(512, 512)]) == (512, 512)
     assert largest_px([Framing(512, 512, part="left")]) == (512, 1024)
     assert largest_px([Framing(512, 512, part="left"), Framing(300, 300, part="top")]) == (600, 1024)
+    assert largest_px([Framing(450, 500, crop_bottom=0.1), Framing(100, 100, part="tile1x3of2x8")]) == (500, 800)

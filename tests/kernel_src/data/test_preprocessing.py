@@ -6,9 +6,13 @@ import pytest
 import timm
 import torch
 
-from kernel_src.bundle.bundles import preprocessing_from_json
+from kernel_src.bundle.bundles import framings_of, preprocessing_from_json
+from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes.network import Encoder, PooledHead, RegressorHead
+from kernel_src.recipes.pictures import Pictures, SideBySide
+from kernel_src.recipes.predictor import Predictor
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,22 @@ def test_the_name_tells_what_the_built_network_would(backbone: str) -> None:
     config = timm.data.resolve_model_data_config(timm.create_model(backbone, num_classes=0))
     own = preprocessing_of(backbone)
     assert (own.mean, own.std, own.interpolation) == (config["mean"], config["std"], config["interpolation"])
+
+
+def test_a_trained_network_is_given_one_canvas_and_frozen_features_each_part_at_each_size() -> None:
+    own = preprocessing_of("resnet34.tv_in1k")
+    pictures = Pictures(40, 50, parts=("left", "right"), scales=(1.0, 0.5), join=SideBySide(), crop_bottom=0.1)
+    assert own.canvas_framing(pictures) == Framing(40, 100, "bilinear", "whole", 0.1)
+    assert own.part_framings(pictures) == (
+        Framing(40, 50, "bilinear", "left", 0.1),
+        Framing(40, 50, "bilinear", "right", 0.1),
+        Framing(20, 25, "bilinear", "left", 0.1),
+        Framing(20, 25, "bilinear", "right", 0.1),
+    )
+    for head, framings in ((PooledHead(), 1), (RegressorHead(), 4)):
+        experiment = Predictor(name="some", encoder=Encoder("resnet34", weights="w"), pictures=pictures, head=head)
+        assert len(framings_of(experiment, own)) == framings
+        assert {framing.crop_bottom for framing in framings_of(experiment, own)} == {0.1}
 
 
 def test_it_survives_json_and_refuses_what_is_missing_or_cannot_be_done() -> None:

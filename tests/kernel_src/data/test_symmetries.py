@@ -1,13 +1,16 @@
 """Test-time views: the symmetries that training showed and that the shape allows, each once."""
 
+import json
+
 import pytest
 import torch
 
-from kernel_src.data.symmetries import FLIPS, UPRIGHT, apply_view
+from kernel_src.data.symmetries import ALL, FLIPS, UPRIGHT, apply_view, views_from_json
 from kernel_src.data.trained_views import TURNINGS, Turning, views
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.pictures import Pictures, SideBySide
 from kernel_src.recipes.predictor import TTA_SETS
 from kernel_src.recipes.training_data import AUGMENTATIONS
 from tests.kernel_src.tiny import TINY
@@ -105,3 +108,34 @@ def test_a_view_turns_height_and_width_not_channels_or_batch() -> None:
     turned = apply_view(SQUARE, (1, False))
     assert torch.equal(turned[1, 2], torch.rot90(SQUARE[1, 2]))
     assert torch.equal(apply_view(SQUARE, (0, True))[0, 0, 0], SQUARE[0, 0, 0].flip(0))
+
+
+# What a bundle holds
+
+
+def test_the_views_of_a_bundle_are_read_as_they_were_written() -> None:
+    for symmetries in (ALL, FLIPS, (UPRIGHT,)):
+        assert views_from_json(json.loads(json.dumps(symmetries)), (4, 4)) == symmetries
+    assert views_from_json([[0, False], [2, True]], (4, 8)) == (UPRIGHT, (2, True))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [None, [], {}, "flips", [0, False], [[4, False]], [[2, True]], [[0, False], [-1, True]], [[0, False, 1]]]
+    + [[["0", False]], [[0, False], [0, False]], [[0, False], [1, None]], [[0, False], [float("nan"), False]]],
+    ids=repr,
+)
+def test_what_is_not_a_list_of_symmetries_upright_first_is_refused(values: object) -> None:
+    with pytest.raises(ValueError, match="views="):
+        views_from_json(values, (4, 4))
+
+
+def test_a_quarter_turn_of_an_oblong_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a list of symmetries of the picture"):
+        views_from_json([[0, False], [1, True]], (4, 8))
+
+
+def test_two_halves_are_seen_in_the_views_of_the_photograph_that_they_make_up() -> None:
+    """Mirrored, the right half stands on the left; 4 x 8 px are not turned on end, though each half is square."""
+    halves = Pictures(4, 4, parts=("left", "right"), join=SideBySide())
+    assert views(changed(TINY, {"pictures": halves})) == FLIPS

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from kernel_src.data.training_photographs import SeededOrder, TrainingPhotographs
+from kernel_src.recipes.training_data import Augment
 from tests.kernel_src.tiny import fold_data
 
 DATA = fold_data(8, size_px=(16, 32))
 
 
 def training(preset: str = "moderate", seed: int = 5) -> TrainingPhotographs:
-    return TrainingPhotographs(DATA.photographs, DATA.grams, np.array([6, 2, 4]), preset, seed)
+    return TrainingPhotographs(DATA.photographs, DATA.grams, np.array([6, 2, 4]), Augment(preset), seed)
 
 
 def test_training_serves_its_rows_with_their_own_targets() -> None:
@@ -72,7 +73,7 @@ def test_an_order_can_begin_in_the_middle() -> None:
 
 def test_a_row_may_weigh_less_in_the_loss() -> None:
     weights = np.linspace(0, 0.7, 8)
-    served = TrainingPhotographs(DATA.photographs, DATA.grams, np.array([6, 2]), "none", 5, weights=weights)
+    served = TrainingPhotographs(DATA.photographs, DATA.grams, np.array([6, 2]), Augment("none"), 5, weights=weights)
     assert [served[i]["weight"] for i in range(2)] == pytest.approx([0.6, 0.2])
 
 
@@ -86,7 +87,7 @@ def test_the_depth_map_takes_every_turn_of_its_picture(preset: str, channels: in
     ramp = np.linspace(20, 230, 64)[None, :] * np.linspace(0.3, 1, 32)[:, None]
     pictures = np.repeat(ramp[None, :, :, None], 3, 3).round().astype(np.uint8)
     maps = np.repeat((ramp / 255)[None, None], channels, 1).astype(np.float16)
-    served = TrainingPhotographs(pictures, np.zeros((1, 5)), np.array([0]), preset, 3, depth_maps=maps)
+    served = TrainingPhotographs(pictures, np.zeros((1, 5)), np.array([0]), Augment(preset), 3, depth_maps=maps)
     moved = 0
     for epoch in range(25):
         served.epoch = epoch
@@ -103,5 +104,5 @@ def test_depth_does_not_change_what_happens_to_the_picture() -> None:
     maps = np.random.default_rng(0).random((8, 1, 16, 32)).astype(np.float16)
     for preset in ("conservative", "moderate"):
         rows = np.array([6, 2, 4])
-        with_depth = TrainingPhotographs(DATA.photographs, DATA.grams, rows, preset, 5, depth_maps=maps)
+        with_depth = TrainingPhotographs(DATA.photographs, DATA.grams, rows, Augment(preset), 5, depth_maps=maps)
         assert all(torch.equal(with_depth[i]["picture"], training(preset)[i]["picture"]) for i in range(3))

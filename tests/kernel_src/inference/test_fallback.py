@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def write_bundle(folder: Path, *grams: float) -> Path:
     folder.mkdir(parents=True)
-    config = {"format": 1, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
+    config = {"format": 2, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
     (folder / "config.json").write_text(json.dumps(config))
-    listed = {"format": 1, "files": {"config.json": file_entry(folder / "config.json")}}
+    listed = {"format": 2, "files": {"config.json": file_entry(folder / "config.json")}}
     (folder / "manifest.json").write_text(json.dumps(listed))
     return folder
 

@@ -1,6 +1,6 @@
 """A notebook holds what its experiment can run; a bundle that needs more is refused in one line."""
 
-import json
+import ast
 
 import pytest
 
@@ -11,7 +11,9 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
-from kernel_src.recipes.training_data import PseudoLabels
+from kernel_src.recipes.learning import Bins
+from kernel_src.recipes.pictures import HALVES, Attention, Pictures
+from kernel_src.recipes.training_data import Mixup, PseudoLabels
 from tests.kernel_src.kernels.running import ROOT
 
 DEPTH = {"models/depth", "models/fusion"}
@@ -19,26 +21,32 @@ FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net",
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
 REFINEMENT = {"inference/refinement", "bundle/bundle_prediction", "data/agreement", "models/full_pass"}
 REFINEMENT |= {"runtime/randomness"}
+MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
+EVIDENCE = {f"models/{name}" for name in ("evidence", "gram_heads", "joins", "cutting")}
+LAYERS = {"models/layer_features"}  # frozen features are pooled by the same table
 STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competition/seed_constraints"}
 HUB_NAMES, DEPTH_IN_TRAINING = {"models/hub_names"}, {"training/depth_maps"}
+MIXING = {"training/auxiliary", "training/mixing"}
 ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/*.py")}
 TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
-NEVER_IN_INFERENCE = TRAINING | EXTERNAL | STACK | SEED_CONSTRAINTS | {"data/pseudo_labels"}
+ASKED_FOR = MARKS | CROPPING | ROW_RULES | EXTERNAL | EVIDENCE | SEED_CONSTRAINTS  # by few experiments
+NEVER_IN_INFERENCE = TRAINING | ASKED_FOR | STACK | {"data/pseudo_labels"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
-NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | SEED_CONSTRAINTS
+NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | LAYERS
+NEVER_IN_TRAINING |= ASKED_FOR - EXTERNAL | MIXING
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 # By notebook: what of the package it must not hold.
 MUST_NOT_HOLD = {
-    ("v1", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v7", "infer"): NEVER_IN_INFERENCE | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v8", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
-    ("v6", "infer"): NEVER_IN_INFERENCE | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v1", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v7", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v8", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
+    ("v6", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
     ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | REFINEMENT,
     ("v1", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
     ("v7", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
@@ -63,6 +71,14 @@ def test_a_notebook_does_not_hold_what_its_experiment_cannot_run(name: str, kern
 def test_a_notebook_holds_the_parts_that_its_experiment_needs() -> None:
     assert modules_in("v8", "infer") >= DEPTH and modules_in("v8", "train") >= DEPTH | DEPTH_IN_TRAINING | HUB_NAMES
     assert modules_in("v5", "train") >= DEPTH | EXTERNAL and modules_in("frozen_dinov2", "infer") >= FROZEN | HUB_NAMES
+
+
+def test_evidence_comes_with_an_experiment_that_is_not_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    halves = Pictures(512, 512, parts=HALVES, join=Attention())
+    monkeypatch.setitem(EXPERIMENTS, "first", changed(EXPERIMENTS["v1"], {"name": "first", "pictures": halves}))
+    for kernel in ("train", "infer"):
+        assert kernel_card("first", kernel).parameters["PARTS"] == ("evidence",)
+        assert modules_in("first", kernel) >= EVIDENCE | LAYERS
 
 
 def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +110,27 @@ def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: py
     assert kernel_card("second", "infer").parameters["PARTS"] == ()
 
 
+def test_auxiliary_targets_and_mixing_come_with_the_experiment_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"name": "second", "auxiliary": (Bins(),), "augment.mix": Mixup()}
+    monkeypatch.setitem(EXPERIMENTS, "second", changed(EXPERIMENTS["v1"], changes))
+    assert kernel_card("second", "train").parameters["PARTS"] == ("auxiliary", "mixing")
+    assert modules_in("second", "train") >= MIXING
+    assert kernel_card("second", "infer").parameters["PARTS"] == ()
+
+
+def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {
+        "camera_marks": {"augment.stamps_p": 0.1},
+        "cropping": {"augment.rescale": (0.7, 1.0)},
+        "row_rules": {"data.drop": ("wa_without_green",)},
+    }
+    for (part, change), modules in zip(changes.items(), (MARKS, CROPPING, ROW_RULES), strict=True):
+        monkeypatch.setitem(EXPERIMENTS, "third", changed(EXPERIMENTS["v1"], {"name": "third"} | change))
+        assert kernel_card("third", "train").parameters["PARTS"] == (part,)
+        assert kernel_card("third", "infer").parameters["PARTS"] == ()
+        assert modules_in("third", "train") >= modules
+
+
 def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("refinement",))
     assert kernel_card("v7", "infer").parameters["PARTS"] == ("refinement",)
@@ -105,12 +142,16 @@ def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pyt
         modules_in("v7", "infer")
 
 
+def _names(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
+
+
 @pytest.mark.parametrize("kernel", ["train", "infer"])
 def test_the_script_itself_has_all_parts(kernel: str) -> None:
     """As a plain script it runs every experiment, so what its cell names are all the parts that there are."""
     text = (ROOT / "kernel_src/kernels" / f"{kernel}.py").read_text()
-    (line,) = [line for line in text.splitlines() if line.startswith("PARTS = ")]
-    names = json.loads(line.partition("=")[2].partition("#")[0].replace("(", "[").replace(")", "]"))
+    values = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign) and _names(node) == ["PARTS"]]
+    names = ast.literal_eval(values[0])
     whole = compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT).sources
     assert set(compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT, {"PARTS": tuple(names)}).sources) == set(
         whole

@@ -1,5 +1,6 @@
 """Any timm net, pooled its own way, at any size; frozen layers stay what they are; adding one touches one file."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from torch import nn
 
 from kernel_src.models.backbones import build_backbone, layer_groups
 from kernel_src.models.model import BiomassNet
-from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.models.starting_weights import load_backbone, preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.network import FirstGroups
+from kernel_src.recipes.network import Encoder, FirstGroups, FirstShare
+from kernel_src.recipes.pictures import Pictures
+from kernel_src.training.checkpoint import save_tensors
 from kernel_src.training.optimization import build_optimizer
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
@@ -114,7 +117,7 @@ def test_frozen_groups_are_the_first_layers_and_the_rest_is_trained() -> None:
     assert {"pos_embed", "cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= frozen
     assert not any(name.startswith("blocks.1") for name in frozen)
     assert all(p.requires_grad for p in model.heads.parameters())
-    taught = {id(p) for group in build_optimizer(model, TINY_VIT).param_groups for p in group["params"]}
+    taught = {id(p) for group in build_optimizer(model, TINY_VIT.optimizer).param_groups for p in group["params"]}
     assert taught == {id(p) for p in model.parameters() if p.requires_grad}
 
 
@@ -184,3 +187,59 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
         batch_size=4,
     )
     assert grams.shape == (1, 12, 5) and np.isfinite(grams).all()
+
+
+# A share of the parameters, and the winners' backbones
+
+
+def frozen_share(model: BiomassNet) -> float:
+    sizes = [(p.numel(), p.requires_grad) for p in model.backbone.parameters()]
+    return sum(size for size, trained in sizes if not trained) / sum(size for size, _ in sizes)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet", "vit_small_patch16_dinov3"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_a_share_freezes_the_first_groups_as_long_as_they_hold_no_more(name: str, share: float) -> None:
+    model = BiomassNet(replace(TINY_VIT, encoder=Encoder(name, freeze=FirstShare(share))))
+    groups = layer_groups(model.backbone)
+    states = [{model.backbone.get_parameter(name).requires_grad for name in group} for group in groups]
+    frozen = states.index({True})
+    assert states == [{False}] * frozen + [{True}] * (len(groups) - frozen), "from the stem on, whole groups"
+    more = BiomassNet(replace(TINY_VIT, encoder=Encoder(name, freeze=FirstGroups(frozen + 1))))
+    assert frozen_share(model) <= share < frozen_share(more), "one group more would be too much"
+
+
+def test_a_share_that_the_first_group_exceeds_is_refused() -> None:
+    encoder = Encoder("test_vit", freeze=FirstShare(1e-6))
+    with pytest.raises(ValueError, match=r"FirstShare\(share=1e-06\), test_vit has more than that in its first"):
+        BiomassNet(replace(TINY_VIT, encoder=encoder))
+
+
+def test_the_dinov3_family_is_normalised_as_timm_says() -> None:
+    usual, satellite = preprocessing_of("vit_large_patch16_dinov3"), preprocessing_of("vit_7b_patch16_dinov3.sat493m")
+    assert usual.mean == (0.485, 0.456, 0.406) and usual.interpolation == "bicubic"
+    assert satellite.mean == (0.430, 0.411, 0.296) and satellite.std == (0.213, 0.156, 0.143)
+    assert preprocessing_of("convnext_tiny.dinov3_lvd1689m").std == (0.229, 0.224, 0.225)
+
+
+def test_the_layer_groups_of_a_dinov3_are_its_stem_and_its_blocks_in_order() -> None:
+    with torch.device("meta"):
+        groups = layer_groups(build_backbone(replace(TINY_VIT, encoder=Encoder("vit_small_patch16_dinov3"))))
+    assert len(groups) == 13 and set(groups[0]) >= {"cls_token", "reg_token", "patch_embed.proj.weight"}
+    for number, group in enumerate(groups[1:]):
+        assert {name for name in group if name.startswith("blocks.")} == {
+            name for name in group if name.startswith(f"blocks.{number}.")
+        }
+    assert "norm.weight" in groups[-1]
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch16_dinov3", "convnext_tiny.dinov3_lvd1689m"])
+def test_weights_of_the_dinov3_family_compute_at_any_size_what_they_compute_in_timm(name: str, tmp_path: Any) -> None:
+    options = {"dynamic_img_size": True} if name.startswith("vit") else {}
+    pretrained = timm.create_model(name, num_classes=0, **options).eval()
+    save_tensors(tmp_path / "model.safetensors", pretrained.state_dict())
+    backbone = build_backbone(replace(TINY_VIT, encoder=Encoder(name), pictures=Pictures(64, 96))).eval()
+    load_backbone(backbone, tmp_path / "model.safetensors")
+    seen = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        assert torch.equal(backbone(seen), pretrained(seen))

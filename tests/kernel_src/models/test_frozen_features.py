@@ -9,8 +9,9 @@ import timm
 import torch
 
 from kernel_src.bundle.bundles import framings_of
-from kernel_src.models.frozen_features import FrozenFeatures, feature_blocks, generalised_mean, load_frozen_features
+from kernel_src.models.frozen_features import FrozenFeatures, feature_blocks, load_frozen_features
 from kernel_src.models.frozen_net import FrozenNet
+from kernel_src.models.layer_features import generalised_mean
 from kernel_src.models.prediction import forward_grams
 from kernel_src.models.regressor import Basis, Regressor, RegressorMember
 from kernel_src.models.starting_weights import preprocessing_of
@@ -33,7 +34,7 @@ RESNET = replace(VIT, encoder=Encoder("test_resnet", weights="i2b-test-vit"), he
 
 def features_of(experiment: Predictor) -> FrozenFeatures:
     torch.manual_seed(0)
-    return FrozenFeatures(experiment, framings_of(experiment, preprocessing_of(experiment.encoder.timm))).eval()
+    return FrozenFeatures(experiment).eval()
 
 
 def seen(experiment: Predictor, *pictures: torch.Tensor) -> torch.Tensor:
@@ -103,7 +104,7 @@ def test_the_backbone_of_frozen_dinov2_gives_as_many_features_as_its_blocks_say(
     framings = framings_of(experiment, preprocessing_of(experiment.encoder.timm))
     assert [(one.part, one.size_px) for one in framings] == [("left", (518, 518)), ("right", (518, 518))]
     with torch.device("meta"), torch.no_grad():
-        features = FrozenFeatures(experiment, framings)(*(torch.empty(3, 3, 518, 518) for _ in framings))
+        features = FrozenFeatures(experiment)(*(torch.empty(3, 3, 518, 518) for _ in framings))
     assert features.shape == (3, 768 * len(feature_blocks(experiment, framings))) == (3, 6144)
 
 
@@ -129,7 +130,7 @@ def test_weights_must_fill_the_backbone(tmp_path: Path) -> None:
     lacking = {name: tensor for name, tensor in tensors.items() if name != "cls_token"}
     save_tensors(tmp_path / "model.safetensors", lacking)
     with pytest.raises(WeightsError, match="cls_token is missing"):
-        load_frozen_features(VIT, framings_of(VIT, preprocessing_of("test_vit")), tmp_path / "model.safetensors")
+        load_frozen_features(VIT, tmp_path / "model.safetensors")
 
 
 # With a regressor

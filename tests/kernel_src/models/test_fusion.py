@@ -92,7 +92,11 @@ def test_attention_has_eight_heads_over_two_tokens_and_mixes_them() -> None:
 def test_the_depth_branch_has_the_rate_of_the_heads() -> None:
     experiment = changed(with_depth("attention"), {"optimizer.backbone_lr": 1e-5, "optimizer.lr": 1e-3})
     model = BiomassNet(experiment)
-    rate = {id(p): group["lr"] for group in build_optimizer(model, experiment).param_groups for p in group["params"]}
+    rate = {
+        id(p): group["lr"]
+        for group in build_optimizer(model, experiment.optimizer).param_groups
+        for p in group["params"]
+    }
     assert {rate[id(p)] for p in model.backbone.parameters()} == {1e-5}
     for part in (model.heads, model.depth_branch):
         assert {rate[id(p)] for p in part.parameters()} == {1e-3}

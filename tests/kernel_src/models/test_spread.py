@@ -9,12 +9,10 @@ import pytest
 import timm
 import torch
 
-from kernel_src.bundle.bundles import framings_of
 from kernel_src.models import frozen_features, spread
 from kernel_src.models.frozen_features import FrozenFeatures, device_for, load_frozen_features, must_spread
 from kernel_src.models.half_precision import keep_in_half
 from kernel_src.models.spread import places_of
-from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.network import Encoder, RegressorHead
 from kernel_src.recipes.pictures import Pictures
@@ -42,9 +40,7 @@ def random_tensors(name: str, **options: object) -> dict[str, torch.Tensor]:
 
 
 def load(experiment: Predictor, weights: Path, over: Spread | None = None) -> FrozenFeatures:
-    return load_frozen_features(
-        experiment, framings_of(experiment, preprocessing_of(experiment.encoder.timm)), weights, over
-    )
+    return load_frozen_features(experiment, weights, over)
 
 
 @pytest.mark.parametrize("experiment", [VIT, DINOV3], ids=lambda one: one.encoder.timm)
@@ -218,9 +214,7 @@ IN_A_FRESH_PROCESS = """
 import sys
 from pathlib import Path
 import torch
-from kernel_src.bundle.bundles import framings_of
 from kernel_src.models.frozen_features import load_frozen_features
-from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.network import Encoder, RegressorHead
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.recipes.predictor import Predictor
@@ -235,9 +229,7 @@ def experiment(timm):
     return Predictor(name="large", encoder=encoder, pictures=Pictures(224, 224), head=RegressorHead(("mean",)))
 
 def load(timm, weights, *devices):
-    one = experiment(timm)
-    devices = tuple(map(torch.device, devices))
-    return load_frozen_features(one, framings_of(one, preprocessing_of(timm)), Path(weights), Spread(devices, half))
+    return load_frozen_features(experiment(timm), Path(weights), Spread(tuple(map(torch.device, devices)), half))
 
 small, large, half, *devices = sys.argv[1:]
 half = half == "half"

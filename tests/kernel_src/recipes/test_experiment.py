@@ -192,7 +192,7 @@ def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
     photograph = read_rgb(sorted((bench.competition / "train").iterdir())[0])
     pictures = [picture_tensor(resize_rgb(photograph, one))[None].float() / 255 for one in framings]
     with torch.inference_mode():
-        return FrozenFeatures(experiment, framings)(*pictures).tolist()
+        return FrozenFeatures(experiment)(*pictures).tolist()
 
 
 FROZEN = {"starting_weights": "i2b-test-vit", "feature_poolings": ("mean",)}

@@ -8,17 +8,15 @@ from safetensors.torch import load_file
 
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.learning import Optimizer
+from kernel_src.recipes.learning import EMA, SWA, InnerFold, Keep, Optimizer
 from kernel_src.recipes.spec import kinds_of
 from kernel_src.runtime.files import WeightsError
+from kernel_src.training.averages import KeptWeights
 from kernel_src.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
-from kernel_src.training.ema import WeightAverage
 from kernel_src.training.optimization import build_optimizer
 from tests.kernel_src.tiny import TINY
 
-PROGRESS = Progress(
-    epoch=3, batch=2, step=7, losses=[0.1 + 0.2, 1 / 3], log=[{"loss": 1.5}], best_loss=0.7, scaler={"scale": 1024.0}
-)
+PROGRESS = Progress(epoch=3, batch=2, step=7, losses=[0.1 + 0.2, 1 / 3], log=[{"loss": 1.5}], scaler={"scale": 1024.0})
 
 
 def step(model: BiomassNet, optimizer: torch.optim.Optimizer, seed: int) -> None:
@@ -33,12 +31,12 @@ def step(model: BiomassNet, optimizer: torch.optim.Optimizer, seed: int) -> None
 def test_a_restored_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, optimizer_name: str) -> None:
     experiment = changed(TINY, {"optimizer": optimizer_name, "optimizer.backbone_lr": 1e-4})
     model = BiomassNet(experiment)
-    optimizer = build_optimizer(model, experiment)
+    optimizer = build_optimizer(model, experiment.optimizer)
     for seed in range(3):
         step(model, optimizer, seed)
     save_checkpoint(tmp_path / "c.safetensors", model, optimizer, PROGRESS)
     restored = BiomassNet(experiment)
-    restored_optimizer = build_optimizer(restored, experiment)
+    restored_optimizer = build_optimizer(restored, experiment.optimizer)
     progress = load_checkpoint(tmp_path / "c.safetensors", restored, restored_optimizer)
     assert progress == PROGRESS
     for seed in (3, 4):
@@ -50,17 +48,17 @@ def test_a_restored_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, 
 
 def test_a_checkpoint_before_the_first_step_can_be_restored(tmp_path: Path) -> None:
     model = BiomassNet(TINY)
-    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY), Progress())
+    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer), Progress())
     other = BiomassNet(TINY)
-    assert load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY)) == Progress()
+    assert load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY.optimizer)) == Progress()
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
     model = BiomassNet(TINY)
-    save_checkpoint(tmp_path / "checkpoint0.safetensors", model, build_optimizer(model, TINY), Progress())
+    save_checkpoint(tmp_path / "checkpoint0.safetensors", model, build_optimizer(model, TINY.optimizer), Progress())
     other = BiomassNet(changed(TINY, {"head.hidden": (4,)}))
     with pytest.raises(WeightsError, match="checkpoint0.safetensors does not fit"):
-        load_checkpoint(tmp_path / "checkpoint0.safetensors", other, build_optimizer(other, TINY))
+        load_checkpoint(tmp_path / "checkpoint0.safetensors", other, build_optimizer(other, TINY.optimizer))
 
 
 def test_tensors_that_are_views_are_saved_by_value_and_the_file_is_public(tmp_path: Path) -> None:
@@ -71,19 +69,41 @@ def test_tensors_that_are_views_are_saved_by_value_and_the_file_is_public(tmp_pa
     assert (tmp_path / "t.safetensors").stat().st_mode & 0o777 == 0o644
 
 
-def test_the_average_of_the_weights_is_part_of_the_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [EMA(0.5), SWA(0.0)])
+def test_the_average_of_the_weights_is_part_of_the_checkpoint(tmp_path: Path, keep: Keep) -> None:
     model = BiomassNet(TINY)
-    average = WeightAverage(model, 0.5)
-    step(model, build_optimizer(model, TINY), 0)
-    average.update(model, 100)
-    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY), Progress(), average)
+    kept = KeptWeights(keep, model, 4)
+    for number in (1, 2):
+        step(model, build_optimizer(model, TINY.optimizer), number)
+        assert kept.average is not None
+        kept.average.after_step(model, 100)
+        kept.average.after_epoch(model, number)
+    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer), Progress(), kept)
     other = BiomassNet(TINY)
-    restored = WeightAverage(other, 0.5)
-    load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY), restored)
-    assert all(torch.equal(value, average.tensors[name]) for name, value in restored.tensors.items())
-    assert not torch.equal(restored.tensors["heads.0.0.weight"], other.state_dict()["heads.0.0.weight"])
-    with pytest.raises(WeightsError, match="another ema_decay"):
-        load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY))
+    restored = KeptWeights(keep, other, 4)
+    load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY.optimizer), restored)
+    assert restored.average is not None
+    assert all(torch.equal(value, kept.average.tensors[name]) for name, value in restored.average.tensors.items())
+    assert not torch.equal(restored.average.tensors["heads.0.0.weight"], other.state_dict()["heads.0.0.weight"])
+    with pytest.raises(WeightsError, match="another keep"):
+        load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY.optimizer))
+
+
+def test_the_weights_of_the_best_epochs_are_part_of_the_checkpoint(tmp_path: Path) -> None:
+    model = BiomassNet(TINY)
+    optimizer = build_optimizer(model, TINY.optimizer)
+    kept = KeptWeights(InnerFold(2, mean_of=2), model, 4)
+    for epoch, loss in enumerate((3.0, 0.1 + 0.2, 1.0), 1):
+        step(model, optimizer, epoch)
+        kept.best.take(loss, epoch, model.state_dict())
+    save_checkpoint(tmp_path / "c.safetensors", model, optimizer, Progress(), kept)
+    other = BiomassNet(TINY)
+    restored = KeptWeights(InnerFold(2, mean_of=2), other, 4)
+    load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY.optimizer), restored)
+    assert restored.best.epochs == kept.best.epochs == [(0.1 + 0.2, 2), (1.0, 3)]
+    expected = kept.final(model)
+    assert restored.final(other).epochs == expected.epochs == 2
+    assert all(torch.equal(value, expected.tensors[name]) for name, value in restored.final(other).tensors.items())
 
 
 def test_the_state_of_the_gradient_scaler_survives_as_json(tmp_path: Path) -> None:
@@ -97,8 +117,8 @@ def test_the_state_of_the_gradient_scaler_survives_as_json(tmp_path: Path) -> No
         scaler.update()
     model = BiomassNet(TINY)
     progress = Progress(scaler=scaler.state_dict())
-    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY), progress)
-    loaded = load_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY))
+    save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer), progress)
+    loaded = load_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer))
     fresh = torch.amp.GradScaler("cpu")
     fresh.load_state_dict(loaded.scaler)
     assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == 256.0

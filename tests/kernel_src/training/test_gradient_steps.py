@@ -122,7 +122,7 @@ def test_without_batch_norm_nothing_is_said_about_it() -> None:
 
 
 def test_where_not_even_one_photograph_fits_the_error_says_what_helps() -> None:
-    with pytest.raises(torch.OutOfMemoryError, match="one photograph at a time. Cure: gradient_checkpointing=True"):
+    with pytest.raises(torch.OutOfMemoryError, match="one photograph at a time. Cure: encoder.checkpointing=True"):
         Bench(limit=0).take([FINE])
 
 

@@ -16,7 +16,8 @@ from kernel_src.recipes.learning import EMA, InnerFold
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training
 from kernel_src.training.session import Session, SessionEnded, session_of
-from kernel_src.training.training import FoldTraining, train_fold
+from kernel_src.training.training import train_fold
+from kernel_src.training.training_loss import BatchLosses, BatchPlace
 from tests.kernel_src.tiny import CPU, TINY, fold_data, train_tiny
 
 pytestmark = pytest.mark.full
@@ -54,16 +55,16 @@ def die_after_batch(number: int) -> Callable[[], None]:
     """Kill this process after so many batches, with no regard to what is saved."""
 
     def arm() -> None:
-        train_batch, seen = FoldTraining.train_batch, []
+        add_gradients, seen = BatchLosses.add_gradients, []
 
-        def count(self: FoldTraining, *batch: Any) -> Any:
-            loss = train_batch(self, *batch)
+        def count(self: BatchLosses, *batch: Any) -> Any:
+            loss = add_gradients(self, *batch)
             seen.append(loss)
             if len(seen) == number:
                 die()
             return loss
 
-        FoldTraining.train_batch = count  # type: ignore[method-assign]
+        BatchLosses.add_gradients = count  # type: ignore[method-assign]
 
     return arm
 
@@ -174,13 +175,13 @@ def test_a_run_killed_between_its_folds_ends_bit_equal(tmp_path: Path, tiny_comp
 def trained_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Return a list that fills with the (epoch, batch) that are trained."""
     seen: list[tuple[int, int]] = []
-    train_batch = FoldTraining.train_batch
+    add_gradients = BatchLosses.add_gradients
 
-    def record(self: FoldTraining, number: int, batch: Any) -> Any:
-        seen.append((self.progress.epoch, number))
-        return train_batch(self, number, batch)
+    def record(self: BatchLosses, place: BatchPlace, *batch: Any) -> Any:
+        seen.append(tuple(place))
+        return add_gradients(self, place, *batch)
 
-    monkeypatch.setattr(FoldTraining, "train_batch", record)
+    monkeypatch.setattr(BatchLosses, "add_gradients", record)
     return seen
 
 
@@ -193,14 +194,14 @@ def test_no_saved_batch_is_trained_again(tmp_path: Path, monkeypatch: pytest.Mon
 
 def batches_take(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[float]:
     """Give training a clock on which each batch takes so long; return the time, which may be changed."""
-    now, train_batch = [0.0], FoldTraining.train_batch
+    now, add_gradients = [0.0], BatchLosses.add_gradients
 
-    def take(self: FoldTraining, *batch: Any) -> Any:
+    def take(self: BatchLosses, *batch: Any) -> Any:
         now[0] += seconds
-        return train_batch(self, *batch)
+        return add_gradients(self, *batch)
 
     monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(FoldTraining, "train_batch", take)
+    monkeypatch.setattr(BatchLosses, "add_gradients", take)
     return now
 
 

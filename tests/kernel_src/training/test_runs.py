@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,7 +38,7 @@ from kernel_src.training.runs import (
     predict_out_of_fold,
 )
 from kernel_src.training.session import Session
-from kernel_src.training.training_data import folds_to_train
+from kernel_src.training.training_data import folds_to_train, training_pictures
 from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, train_tiny
 
 
@@ -208,6 +209,39 @@ def test_predicting_again_gives_the_same_table(
     again = predict_out_of_fold(TINY, train, tiny_competition, trained_run, tmp_path, CPU)
     before = pd.read_csv(trained_run / "oof.csv")
     assert np.abs(again[list(TARGETS)].to_numpy() - before[list(TARGETS)].to_numpy()).max() < 1e-4
+
+
+def test_the_strip_at_the_bottom_is_seen_neither_in_training_nor_out_of_fold(
+    trained_run: Path, train: pd.DataFrame, tiny_competition: Path, tmp_path: Path
+) -> None:
+    """A cardboard edge is painted into the last eighth of every photograph; a quarter is cut off."""
+    painted = tmp_path / "painted"
+    shutil.copytree(tiny_competition, painted)
+    for path in train["image_path"]:
+        picture = cv2.imread(str(painted / path))
+        picture[-picture.shape[0] // 8 :] = (90, 160, 210)
+        cv2.imwrite(str(painted / path), picture)
+    cutting = changed(TINY, {"pictures.crop_bottom": 0.25})
+    seen, grams = {}, {}
+    for name, experiment in (("whole", TINY), ("cut", cutting)):
+        for where in (tiny_competition, painted):
+            cache = tmp_path / f"{name}-{where.name}"
+            seen[name, where], _ = training_pictures(
+                experiment, train, where, depth_folder=None, cache=cache, device=CPU
+            )
+            oof = predict_out_of_fold(experiment, train, where, trained_run, cache, CPU)
+            grams[name, where] = oof[list(TARGETS)].to_numpy()
+
+    def change(of: dict) -> list[float]:
+        return [
+            float(np.abs(of[name, painted].astype(float) - of[name, tiny_competition]).mean())
+            for name in ("whole", "cut")
+        ]
+
+    # What was painted was compressed once more: noise of one level.
+    for whole, cut in (change(seen), change(grams)):
+        assert whole > 8 * cut
+    assert change(seen)[1] < 1.5
 
 
 def test_a_fold_is_predicted_in_the_precision_that_its_training_ended_with(

@@ -16,8 +16,9 @@ from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import InnerFold, Last
+from kernel_src.recipes.training_data import Augment
 from kernel_src.runtime.files import sha256_of
-from kernel_src.training import training
+from kernel_src.training import training, training_batches
 from kernel_src.training.gradient_steps import GradientSteps, TrainingDiverged
 from kernel_src.training.training import new_model, train_fold
 from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
@@ -102,7 +103,8 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     with torch.inference_mode():
         z = model(preprocessing_of(experiment.encoder.timm).normalise(pictures))
         truth = model.scaling.to_z(torch.from_numpy(data.grams[data.inner_rows]).float())
-    assert row["inner_loss"] == pytest.approx(float(loss_of(z, truth, experiment, scaling=model.scaling)), rel=1e-5)
+    expected = float(loss_of(z, truth, experiment.loss, scaling=model.scaling))
+    assert row["inner_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_neither_inner_nor_foreign_rows_touch_the_weights(tmp_path: Path) -> None:
@@ -145,21 +147,45 @@ def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> 
         pictures = torch.from_numpy(data.photographs.transpose(0, 3, 1, 2).copy())
         z = model(preprocessing_of(experiment.encoder.timm).normalise(pictures))
     truth = (data.grams - data.grams.mean(0)) / data.grams.std(0)
-    expected = loss_of(z, torch.from_numpy(truth).float(), experiment, scaling=model.scaling)
+    expected = loss_of(z, torch.from_numpy(truth).float(), experiment.loss, scaling=model.scaling)
     assert row["train_loss"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_every_epoch_augments_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[int, set[int]] = {}
 
-    class Recording(training.TrainingPhotographs):
+    class Recording(training_batches.TrainingPhotographs):
         def __getitem__(self, i: int) -> Any:
             seen.setdefault(self.epoch, set()).add(i)
             return super().__getitem__(i)
 
-    monkeypatch.setattr(training, "TrainingPhotographs", Recording)
+    monkeypatch.setattr(training_batches, "TrainingPhotographs", Recording)
     train(changed(TINY_VIT, {"schedule.epochs": 3}), tmp_path)
     assert seen == {epoch: set(range(12)) for epoch in range(3)}
+
+
+@pytest.mark.parametrize("density", [False, True])
+def test_a_network_that_answers_densities_is_trained_on_the_label_of_the_whole_and_any_other_on_what_a_crop_shows(
+    density: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, served = fold_data(12), dict[int, np.ndarray]()
+
+    class Recording(training.TrainingPhotographs):
+        def __getitem__(self, i: int) -> Any:
+            example = super().__getitem__(i)
+            served[example["row"]] = example["grams"].numpy()
+            return example
+
+    monkeypatch.setattr(training, "TrainingPhotographs", Recording)
+    monkeypatch.setattr(Experiment, "predicts_density", density)
+    everything = {"crop": (0.4, 0.6), "crop_p": 1.0, "stamps_p": 0.5, "spots_p": 0.5}
+    changes = {f"augment.{name}": value for name, value in everything.items()}
+    train(changed(TINY_VIT, {"schedule.epochs": 1} | changes), tmp_path, data)
+    shares = np.array([served[row] / data.grams[row] for row in range(12)])
+    if density:
+        assert np.allclose(shares, 1.0)
+    else:
+        assert shares.max() < 0.65 and np.ptp(shares, axis=1).max() < 1e-5
 
 
 def test_the_training_learns_what_the_pictures_show(tmp_path: Path) -> None:
@@ -199,7 +225,7 @@ def test_an_exploding_learning_rate_stops_the_training_with_the_rate_and_the_cur
     experiment = changed(
         TINY_VIT, {"optimizer.lr": 1e30, "schedule": "Constant", "optimizer": "RMSprop", "schedule.epochs": 4}
     )
-    with pytest.raises(TrainingDiverged, match=r"learning rate 1e\+30. Cure: a lower learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"learning rate 1e\+30. Cure: a lower optimizer.lr"):
         train(experiment, tmp_path)
     assert not (tmp_path / "fold0.safetensors").exists()
 
@@ -427,7 +453,7 @@ def test_the_last_group_of_an_epoch_is_a_step_of_the_batches_that_are_there(
 
 def test_loading_processes_that_live_on_see_the_epoch(tmp_path: Path) -> None:
     data = fold_data(8)
-    served = training.TrainingPhotographs(data.photographs, data.grams, np.arange(8), "moderate", 5)
+    served = training_batches.TrainingPhotographs(data.photographs, data.grams, np.arange(8), Augment("moderate"), 5)
     loader = torch.utils.data.DataLoader(served, 4, num_workers=1, persistent_workers=True)
     for epoch in (0, 1, 4):
         served.epoch = epoch

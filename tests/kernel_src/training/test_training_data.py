@@ -17,7 +17,7 @@ from kernel_src.data.pseudo_labels import pseudo_table
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import InnerFold
+from kernel_src.recipes.learning import Bins, Classify, InnerFold, Regress
 from kernel_src.recipes.training_data import External, PseudoLabels
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table
 from tests.kernel_src.data.test_external import write_grassclover
@@ -32,6 +32,32 @@ def data_of(
     experiment: Experiment, train: pd.DataFrame, fold: int, external: Path | None, pseudo: pd.DataFrame | None = None
 ) -> FoldData:
     return training_table(experiment, train, external, pseudo).fold_data(experiment, fold, NO_PICTURES, None)
+
+
+# --- rows that are wrong --------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_row_trains_no_fold_and_is_judged_and_picks_the_epoch_as_before(train: pd.DataFrame) -> None:
+    wrong = train.copy()
+    wrong.loc[[2, 7, 11], "Dry_Total_g"] += 5.0
+    plain = changed(TINY_VIT, {"data.split.folds": 3, "keep": InnerFold(2)})
+    dropping = changed(plain, {"data.drop": ("broken_identity",)})
+    assert np.array_equal(judged_folds(dropping, wrong), judged_folds(plain, wrong))
+    trained = set()
+    for fold in range(3):
+        all_rows, fewer = (data_of(experiment, wrong, fold, None) for experiment in (plain, dropping))
+        assert fewer.train_rows.tolist() == [row for row in all_rows.train_rows if row not in (2, 7, 11)]
+        assert fewer.inner_rows.tolist() == all_rows.inner_rows.tolist()
+        trained |= set(all_rows.train_rows.tolist())
+    assert len(trained & {2, 7, 11}) > 1, "they would train, were they not dropped"
+
+
+def test_a_rule_speaks_of_the_competitions_rows_only(train: pd.DataFrame, tmp_path: Path) -> None:
+    dropping = changed(WITH_EXTERNAL, {"data.drop": ("broken_identity", "wa_without_green")})
+    external = write_grassclover(tmp_path)
+    table = training_table(dropping, train, external, None)
+    table.rows.loc[[21, 22], "Dry_Total_g"] += 5.0
+    assert set(table.fold_data(dropping, 0, NO_PICTURES, None).train_rows) >= {20, 21, 22}
 
 
 # --- external -------------------------------------------------------------------------------------------------------
@@ -203,3 +229,24 @@ def test_a_stratified_split_balances_the_total_and_not_the_sum_of_the_targets() 
     by_total, by_sum = dealt(green + dead), dealt(target_array(table).sum(1))
     assert by_total != by_sum, "the table tells the two apart"
     assert judged_folds(experiment, table).tolist() == by_total
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_fold_gets_the_columns_of_its_auxiliary_targets_and_other_peoples_rows_have_none(
+    train: pd.DataFrame, tmp_path: Path
+) -> None:
+    values = np.arange(20.0)
+    experiment = changed(WITH_EXTERNAL, {"auxiliary": (Bins(), Regress("Soil_moisture"), Classify("State"))})
+    data = data_of(experiment, train.assign(Soil_moisture=values), 0, write_grassclover(tmp_path))
+    assert data.columns["Soil_moisture"][:20].tolist() == values.tolist()
+    assert np.isnan(data.columns["Soil_moisture"][20:]).all()
+    assert data.columns["State"][:20].tolist() == train["State"].tolist()
+    assert data_of(WITH_EXTERNAL, train, 0, tmp_path).columns == {}
+
+
+def test_a_column_that_train_csv_lacks_is_refused_before_any_photograph_is_decoded(train: pd.DataFrame) -> None:
+    experiment = changed(TINY_VIT, {"auxiliary": (Regress("Height"),)})
+    with pytest.raises(ValueError, match=r"Regress\('Height'\) needs a column that train.csv has not; it has image_"):
+        training_table(experiment, train, None, None)

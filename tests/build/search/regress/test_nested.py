@@ -49,6 +49,17 @@ def test_the_left_out_rows_weights_cannot_reach_their_own_prediction() -> None:
     assert not np.array_equal(first[FOLDS != 2], second[FOLDS != 2])
 
 
+def test_a_row_that_does_not_train_has_no_say_in_any_prediction_and_is_predicted_all_the_same() -> None:
+    features, grams = problem(1, 0.5)
+    trains = np.arange(len(grams)) % 7 != 0
+    spoilt = np.where(trains[:, None], grams, 999.0)
+    first, second = (
+        nested_predictions(features, g, GROUPS, [FOLDS], seed=0, families=QUICK[:2], trains=trains)[0]
+        for g in (grams, spoilt)
+    )
+    assert np.array_equal(first, second) and np.isfinite(first).all()
+
+
 def test_inner_folds_never_part_a_group() -> None:
     features, grams = problem(1, 0.5)
     seen: list[set[str]] = []

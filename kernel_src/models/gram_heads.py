@@ -1,0 +1,81 @@
+"""## Heads that answer in grams
+
+A softplus keeps masses above 0. Of three components, or of a Total and its shares, the other targets are sums: then the
+two identities hold exactly, whatever was learnt. Such a head answers in grams and needs no scaling afterwards; so that
+its raw outputs are near 0 and 1 all the same, they are in units that are fitted to the training rows.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from kernel_src.competition.constants import TARGETS
+
+RAW_OUTPUTS = {"five": 5, "components": 3, "shares": 4}  # of TARGET_FORMS; shares: the Total, then Green, Dead, Clover
+COMPONENT_COUNT = 3  # the first of the targets: Green, Dead, Clover
+LEAST_UNIT_G = 1e-6  # of a target that the training rows do not have at all, the unit is 1 g
+
+
+class GramAnswers(nn.Module):
+    """Raw outputs of a head → grams of the five targets."""
+
+    unit: torch.Tensor  # grams, (5,) or those of the components (3,): a raw output of 0 stands for the training mean
+
+    def __init__(self, targets: str) -> None:
+        """Answer in one of `TARGET_FORMS`; `fit` sets the unit."""
+        super().__init__()
+        self.targets = targets
+        self.register_buffer("unit", torch.ones(len(TARGETS) if targets == "five" else COMPONENT_COUNT))
+
+    def fit(self, grams: np.ndarray) -> None:
+        """Take the means of training rows (rows, 5), over softplus(0) = ln 2."""
+        mean = grams.mean(0)[: len(self.unit)] / math.log(2)
+        self.unit.copy_(torch.from_numpy(np.where(mean > LEAST_UNIT_G, mean, 1.0)))
+
+    def masses(self, raw: torch.Tensor) -> torch.Tensor:
+        """Turn raw outputs (…, K) into grams of the components (…, 3), or of the five (…, 5), in fp32.
+
+        What is not finite stays so: a softplus would make 0 g of minus infinity.
+        """
+        raw = raw.float()
+        raw = torch.where(torch.isfinite(raw), raw, torch.nan)
+        if self.targets != "shares":
+            return softplus(raw) * self.unit
+        total = self.unit.sum()
+        shares = torch.softmax(raw[..., 1:] + (self.unit / total).log(), -1)
+        return softplus(raw[..., :1]) * total * shares
+
+    def forward(self, raw: torch.Tensor, total: Callable[[torch.Tensor], torch.Tensor] | None = None) -> torch.Tensor:
+        """Turn raw outputs (B, K) into grams (B, 5); of (B, n, K), `total` first makes one mass of the n of them."""
+        masses = self.masses(raw)
+        if total is not None:
+            masses = total(masses)
+        return masses if self.targets == "five" else _with_sums(masses)
+
+
+def _with_sums(components: torch.Tensor) -> torch.Tensor:
+    """Put GDM = Green + Clover and Total = GDM + Dead beside the components (B, 3)."""
+    green, dead, clover = components.unbind(-1)
+    gdm = green + clover
+    return torch.stack([green, dead, clover, gdm, gdm + dead], -1)
+
+
+# %%
+class PatchTotal:
+    """One mass of the patches of a photograph: (B, patches, K) to (B, K), in fp32.
+
+    `mean`: each patch answers a density, in grams per photograph, and any crop of a photograph has the photograph's.
+    `sum`: each patch answers grams, in units of a `patches`-th of the photograph's, and they add up.
+    """
+
+    def __init__(self, reduce: str, patches: int) -> None:
+        """Reduce by `sum` or `mean`; a photograph has about so many patches at the size that training shows."""
+        self.reduce, self.patches = reduce, patches
+
+    def __call__(self, masses: torch.Tensor) -> torch.Tensor:
+        """Reduce (B, patches, K) to (B, K)."""
+        return masses.mean(1) if self.reduce == "mean" else masses.sum(1) / self.patches
