@@ -16,8 +16,8 @@ from build.core.untrusted import read_foreign_file
 from build.run.rehearse.cures import cure_of_submission
 from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id
 from kernel_src.runtime.files import CONFIG_FILE
-from kernel_src.runtime.manifest import BundleError, checked_file_name, read_bundle_json
-from kernel_src.runtime.untrusted import quoted
+from kernel_src.runtime.manifest import BundleError, read_bundle_json
+from kernel_src.runtime.untrusted import checked_file_name, quoted
 
 LARGEST_OOF = 64 << 20  # bytes; 10,000 photographs make 1 MB
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/

@@ -23,7 +23,7 @@ PREDICT_SECONDS = 0  # for loading and predicting; 0: what is left of Kaggle's n
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
-PARTS = ("depth", "evidence", "frozen", "hub_names", "refinement", "seed_constraints", "stack")
+PARTS = ("depth", "evidence", "frozen", "hub_names", "refinement", "seed_constraints", "spread", "stack")
 
 # %% [markdown]
 # ## A first submission

@@ -14,10 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from kernel_src.runtime.files import WeightsError, sha256_of
-from kernel_src.runtime.manifest import WEIGHTS_SUFFIX, checked_file_name
+from kernel_src.runtime.files import WEIGHTS_SUFFIX, WeightsError, sha256_of
 from kernel_src.runtime.memory import is_out_of_memory
-from kernel_src.runtime.untrusted import checked_text, parsed_json, plain_file, quoted
+from kernel_src.runtime.untrusted import checked_file_name, checked_text, parsed_json, plain_file, quoted
 
 INDEX_SUFFIX = ".index.json"
 GROUP_BYTES = 1 << 26  # of weights that `tensor_groups` holds at a time
