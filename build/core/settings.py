@@ -4,6 +4,7 @@ import ast
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -13,10 +14,39 @@ from build.core.errors import UsageError
 from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.spec import KIND, field_types, kinds_of, spec_class
+from kernel_src.recipes.spec import KIND, Spec, field_types, kinds_of, spec_class
 
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NONE_WORDS = ("", "none", "None")
+# What people know these by: the fields' names before an experiment was made of parts, and the seed's.
+OTHER_NAMES = {
+    "backbone": ("encoder.timm",),
+    "starting_weights": ("encoder.weights",),
+    "gradient_checkpointing": ("encoder.checkpointing",),
+    "frozen_groups": ("encoder.freeze=FirstGroups(1)",),
+    "feature_poolings": ("head=RegressorHead(pool=…)",),
+    "feature_layers": ("encoder.layers",),
+    "feature_parts": ("pictures.parts",),
+    "feature_heights_px": ("pictures.scales",),
+    "image_height_px": ("pictures.height_px",),
+    "image_width_px": ("pictures.width_px",),
+    "augmentation": ("augment.preset",),
+    "external_data": ("data.external=External(…)",),
+    "external_area_factor": ("data.external.area_factor",),
+    "pseudo_labels": ("data.pseudo=PseudoLabels(…)",),
+    "pseudo_weight": ("data.pseudo.weight",),
+    "inner_folds": ("keep=InnerFold(8)",),
+    "patience_epochs": ("keep.patience",),
+    "ema_decay": ("keep=EMA(0.99)",),
+    "constraint_weight": ("loss.identities",),
+    "learning_rate": ("optimizer.lr",),
+    "backbone_learning_rate": ("optimizer.backbone_lr",),
+    "schedule_epochs": ("schedule.length", "schedule.every"),
+    "warmup_epochs": ("schedule.warmup",),
+    "accumulate_steps": ("batch.accumulate",),
+    "n_folds": ("data.split.folds",),
+    "session_limit_s": ("machine.limit_s",),
+}
 
 
 @cache
@@ -65,7 +95,7 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
     """
     changes: dict[str, Any] = {}
     reasons = []
-    for word in (word for text in texts for word in text.split()):
+    for word in (word for text in texts for word in _words(text)):
         try:
             changes |= read_changes_file(Path(word[1:])) if word.startswith("@") else _one(word)
         except ValueError as error:
@@ -73,6 +103,18 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
     if reasons:
         raise UsageError("\n".join(reasons))
     return changes
+
+
+def _words(text: str) -> list[str]:
+    """Cut at blanks, but not inside brackets: `keep=EMA auxiliary=Bins(7, weight=0.3)` is two words."""
+    words, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter.isspace() and depth <= 0:
+            words.append("")
+        else:
+            words[-1] += letter
+    return [word for word in words if word]
 
 
 def _one(word: str) -> dict[str, Any]:
@@ -89,12 +131,27 @@ def check_path(path: str) -> str:
         ValueError: it cannot; names the nearest.
     """
     if path not in paths():
-        ends = [known for known in paths() if known.rpartition(".")[2] == path]
-        close = ends or difflib.get_close_matches(path, paths(), n=1)
+        close = _near(path)
         top = ", ".join(name for name in paths() if "." not in name)
-        hint = f", did you mean {' or '.join(close[:3])}?" if close else f"; it begins with one of {top}"
+        hint = f", did you mean {' or '.join(close)}?" if close else f"; it begins with one of {top}"
         raise ValueError(f"an experiment has no field {path!r}{hint}")
     return path
+
+
+def _near(path: str) -> list[str]:
+    """Return what was probably meant: the same name elsewhere (`lr`, `head_hidden`), or one spelt alike."""
+    if path in OTHER_NAMES:
+        return list(OTHER_NAMES[path])
+    end = "." + path.replace("_", ".")
+    ends = [known for known in paths() if known.endswith(f".{path}")] or [
+        known for known in paths() if f".{known}".replace("_", ".").endswith(end)
+    ]
+    names = [known.rpartition(".")[2] for known in paths()]
+    alike = difflib.get_close_matches(path, [*paths(), *OTHER_NAMES], n=1, cutoff=0.75) or [
+        known for known in paths() for one in difflib.get_close_matches(path, names, n=1) if known.endswith(f".{one}")
+    ]
+    close = ends or [better for known in alike for better in OTHER_NAMES.get(known, (known,))]
+    return sorted(close, key=lambda known: known.count("."))[:3]
 
 
 def parse_value(path: str, text: str) -> Any:
@@ -122,8 +179,9 @@ def _read(kind: Any, text: str) -> Any:
     if spec_class(kind) is not None:
         return _read_alternative(kind, text)
     if get_origin(kind) is tuple:
-        if spec_class(item := get_args(kind)[0]) is not None:
-            return [_read_alternative(item, part) for part in _elements(text)]
+        item = get_args(kind)[0]
+        if (base := spec_class(item)) is not None:
+            return [_as_object(base, _read_alternative(item, part)) for part in _elements(text)]
         return [_read(item, part.strip()) for part in text.split(",") if part.strip()]
     if kind is bool:
         if text.lower() not in (*TRUE_WORDS, *FALSE_WORDS):
@@ -158,29 +216,48 @@ def _read_alternative(kind: Any, text: str) -> Any:
     """
     base = spec_class(kind)
     assert base is not None
+    kinds = kinds_of(base)
     try:
-        call = ast.parse(text, mode="eval").body
+        call = ast.parse(text.strip(), mode="eval").body
     except SyntaxError:
         call = None
-    if isinstance(call, ast.Name) and call.id in kinds_of(base):
+    if isinstance(call, ast.Name) and call.id in kinds:
         return call.id
-    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds_of(base):
-        cls = kinds_of(base)[call.func.id]
-        given = dict(zip(field_types(cls), call.args, strict=False))
-        given |= {one.arg: one.value for one in call.keywords if one.arg}
-        values = {}
-        for name, node in given.items():
-            inner = spec_class(field_types(cls).get(name))
-            if inner is not None and not isinstance(node, ast.Constant):
-                value = _read_alternative(inner, ast.unparse(node))
-                values[name] = {KIND: value} if isinstance(value, str) and inner.abstract else value
-            else:
-                try:
-                    values[name] = ast.literal_eval(node)
-                except ValueError:
-                    raise ValueError(f"holds {name}={ast.unparse(node)}, which is not a plain value") from None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds:
+        cls = kinds[call.func.id]
+        values = {name: _read_argument(cls, name, node) for name, node in _arguments(cls, call).items()}
         return ({KIND: cls.__name__} if base.abstract else {}) | values
-    raise ValueError(f"is not one of {', '.join(kinds_of(base))}, perhaps with fields: {next(iter(kinds_of(base)))}(…)")
+    raise ValueError(f"is not one of {', '.join(kinds)}, perhaps with fields: {next(iter(kinds))}(…)")
+
+
+def _arguments(cls: type[Spec], call: ast.Call) -> dict[str, ast.expr]:
+    """Return what a call gives to which field.
+
+    Raises:
+        ValueError: more values than fields that may stand without their names, or `*` and `**`.
+    """
+    by_place = [one.name for one in fields(cls) if not one.kw_only]
+    if len(call.args) > len(by_place):
+        raise ValueError(f"gives {len(call.args)} values without names, and {cls.__name__} takes {len(by_place)} so")
+    if any(isinstance(one, ast.Starred) for one in call.args) or any(one.arg is None for one in call.keywords):
+        raise ValueError(f"is not written as {cls.__name__}(field=value)")
+    given = dict(zip(by_place, call.args, strict=False))
+    return given | {one.arg: one.value for one in call.keywords if one.arg}
+
+
+def _read_argument(cls: type[Spec], name: str, node: ast.expr) -> Any:
+    inner = spec_class(field_types(cls).get(name))
+    if inner is not None and not isinstance(node, ast.Constant):
+        return _as_object(inner, _read_alternative(inner, ast.unparse(node)))
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise ValueError(f"holds {name}={ast.unparse(node)}, which is not a plain value") from None
+
+
+def _as_object(base: type[Spec], value: Any) -> Any:
+    """Return an alternative's bare name as JSON, for where there is no present one that could keep its fields."""
+    return ({KIND: value} if base.abstract else {}) if isinstance(value, str) else value
 
 
 # %%

@@ -97,6 +97,7 @@ def largest_px(framings: Sequence[Framing]) -> tuple[int, int]:
     return max(heights), max(widths)
 
 
+# %%
 class Photograph(NamedTuple):
     """A decoded photograph."""
 

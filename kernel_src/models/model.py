@@ -72,6 +72,7 @@ class GramsNet(nn.Module):
 MixTokens = Callable[[torch.Tensor], torch.Tensor]
 
 
+# %%
 class BiomassNet(GramsNet):
     """Backbone, depth branch if there is one, and heads.
 

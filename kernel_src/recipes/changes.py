@@ -31,10 +31,13 @@ def _put(values: dict[str, Any], experiment: Experiment, path: str, value: Any) 
     """Change the JSON of an experiment at one path."""
     cls: Any = Experiment
     *above, last = path.split(".")
-    for name in above:
+    for depth, name in enumerate(above):
         kind = _field(cls, name, path)
         if not isinstance(values.get(name), dict):
-            raise ExperimentError(f"{path}: there is no {name}; give it first, e.g. {name}={_example(kind)}")
+            there = ".".join(above[: depth + 1])
+            if spec_class(kind) is None:
+                raise ExperimentError(f"{path}: {there} has no fields")
+            raise ExperimentError(f"{path}: there is no {there}; give it first, e.g. {there}={_example(kind)}")
         values = values[name]
         cls = _class_of(values, kind)
     kind = _field(cls, last, path)
@@ -63,7 +66,7 @@ def _field(cls: Any, name: str, path: str) -> Any:
     types = field_types(cls) if isinstance(cls, type) and issubclass(cls, Spec) else {}
     if name in types:
         return types[name]
-    close = difflib.get_close_matches(name, types, n=1)
+    close = difflib.get_close_matches(name, types, n=1, cutoff=0.7)
     siblings = sorted(
         other.__name__
         for base in getattr(cls, "__mro__", ())[1:]
@@ -71,7 +74,9 @@ def _field(cls: Any, name: str, path: str) -> Any:
         for other in kinds_of(base).values()
         if name in field_types(other)
     )
-    hint = f"; {' and '.join(dict.fromkeys(siblings))} have it" if siblings else f"; there are {', '.join(types)}"
+    hint = (
+        f", which {' and '.join(dict.fromkeys(siblings))} can have" if siblings else f"; there are {', '.join(types)}"
+    )
     if close:
         hint = f", did you mean {close[0]}?"
     raise ExperimentError(f"{path}: {cls.__name__} has no field {name!r}{hint}")
@@ -79,7 +84,8 @@ def _field(cls: Any, name: str, path: str) -> Any:
 
 def _example(kind: Any) -> str:
     base = spec_class(kind)
-    return next(iter(kinds_of(base))) if base is not None else "…"
+    assert base is not None
+    return f"{next(iter(kinds_of(base)))}(…)"
 
 
 def _other_kind(present: Any, base: type[Spec], name: str, path: str) -> dict[str, Any] | None:

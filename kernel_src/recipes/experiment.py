@@ -5,7 +5,7 @@ Every choice that makes one training run differ from another, as one readable va
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kernel_src.recipes.learning import (
     AdamW,
@@ -27,7 +27,6 @@ from kernel_src.recipes.training_data import Augment, Data, TokenMix
 SPREADS = ("auto", "batch", "folds")
 
 
-@dataclass(frozen=True)
 class Machine(Spec):
     """What trains it on Kaggle."""
 
@@ -42,8 +41,7 @@ class Machine(Spec):
             yield f"limit_s={self.limit_s} must be 0 or a positive number"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Experiment(Predictor):
+class Experiment(Predictor, kw_only=True):
     """One training recipe."""
 
     data: Data = field(default_factory=Data)

@@ -4,7 +4,7 @@ One entry per version. Scores in the comments are the seed's public leaderboard 
 is on purpose unlike the seed stands beside them, with the reason. For all of them: the seed normalised every picture by
 ImageNet's mean and deviation, here each backbone gets what it was pretrained with; it kept the epoch that was best on
 the very images it then scored, here all other images train and the last epoch is kept, since a picker on images of its
-own costs more than it finds (docs/seed-differences.md); predictions are averaged over the symmetries that the
+own costs more than it finds; predictions are averaged over the symmetries that the
 augmentation showed in training. docs/seed-differences.md has the whole list.
 """
 
@@ -21,6 +21,7 @@ from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.training_data import Augment, Data, External, GroupSplit, StratifiedGroupSplit
 from kernel_src.recipes.tuned_experiments import TUNED
+from kernel_src.recipes.winners import WINNERS
 
 
 def by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
@@ -190,6 +191,7 @@ EXPERIMENTS = by_name(
     (
         *(DEMO, V1, V2, V3, V4, V5, V5_COMPONLY, V7, V8, SIGLIP, EVA02, EVA02_LARGE, DINOV2_REG),
         FROZEN_DINOV2,
+        *WINNERS,
     )
 )
 

@@ -4,7 +4,7 @@ Loss, auxiliary targets, optimiser, schedule, and which weights are kept in the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from kernel_src.recipes.network import not_one_of
@@ -33,8 +33,7 @@ def not_a_share(spec: Spec, *names: str) -> Iterator[str]:
 
 
 # %%
-@dataclass(frozen=True, kw_only=True)
-class Loss(Spec, abstract=True):
+class Loss(Spec, abstract=True, kw_only=True):
     """How far predictions are from the truth, in standard deviations of each target unless it says otherwise."""
 
     identities: float = 0.0  # weight of the two identities' violation beside it; 0: the loss ignores them
@@ -44,12 +43,10 @@ class Loss(Spec, abstract=True):
         yield from not_from_zero(self, "identities")
 
 
-@dataclass(frozen=True)
 class SquaredError(Loss):
     """Squared error."""
 
 
-@dataclass(frozen=True)
 class SmoothL1(Loss):
     """Squared up to `beta` standard deviations, a line beyond."""
 
@@ -63,38 +60,31 @@ class SmoothL1(Loss):
         yield from not_one_of("weights", self.weights, ("equal", "metric"))
 
 
-@dataclass(frozen=True)
 class MetricSquaredError(Loss):
     """What the metric sums, over the variance of the training rows: on all of them at once exactly 1 - R²."""
 
 
-@dataclass(frozen=True)
 class BatchR2(Loss):
     """1 - R² of the batch: the metric itself, with the batch's own mean in the denominator."""
 
 
-@dataclass(frozen=True)
 class Log1pError(Loss):
     """Squared error of log(1 + grams): relative errors count."""
 
 
-@dataclass(frozen=True)
 class SqrtError(Loss):
     """Squared error of the square root of the grams: between absolute and relative."""
 
 
-@dataclass(frozen=True)
 class Uncertainty(Loss):
     """Squared errors, each target weighed by a variance that is learnt with them (Kendall, Gal & Cipolla 2018)."""
 
 
 # %%
-@dataclass(frozen=True)
 class Auxiliary(Spec, abstract=True):
     """Something else that training predicts from the same features; no prediction uses it."""
 
 
-@dataclass(frozen=True)
 class Bins(Auxiliary):
     """The interval of each target between quantiles of the training rows, by cross entropy."""
 
@@ -108,7 +98,6 @@ class Bins(Auxiliary):
         yield from not_above_zero(self, "weight")
 
 
-@dataclass(frozen=True)
 class Regress(Auxiliary):
     """A number of train.csv, such as Height_Ave_cm or Pre_GSHH_NDVI, by squared error in standard deviations."""
 
@@ -120,7 +109,6 @@ class Regress(Auxiliary):
         yield from not_above_zero(self, "weight")
 
 
-@dataclass(frozen=True)
 class Classify(Auxiliary):
     """A word of train.csv, such as State or Species, by cross entropy."""
 
@@ -133,8 +121,7 @@ class Classify(Auxiliary):
 
 
 # %%
-@dataclass(frozen=True, kw_only=True)
-class Optimizer(Spec, abstract=True):
+class Optimizer(Spec, abstract=True, kw_only=True):
     """What moves the weights."""
 
     lr: float = 1e-4  # learning rate of the heads, and of the encoder unless the next line says otherwise
@@ -151,19 +138,16 @@ class Optimizer(Spec, abstract=True):
             yield f"layer_decay={self.layer_decay} must lie in (0, 1]"
 
 
-@dataclass(frozen=True)
 class AdamW(Optimizer):
     """Loshchilov & Hutter 2019."""
 
 
-@dataclass(frozen=True)
 class RMSprop(Optimizer):
     """As in the seed's V2 to V4."""
 
 
 # %%
-@dataclass(frozen=True, kw_only=True)
-class Schedule(Spec, abstract=True):
+class Schedule(Spec, abstract=True, kw_only=True):
     """How long training lasts, and what the learning rate is multiplied by at each step."""
 
     epochs: int = 50
@@ -174,12 +158,10 @@ class Schedule(Spec, abstract=True):
             yield f"epochs={self.epochs} must be at least 1"
 
 
-@dataclass(frozen=True)
 class Constant(Schedule):
     """The same rate throughout."""
 
 
-@dataclass(frozen=True)
 class Cosine(Schedule):
     """Half a cosine, from the whole rate to nothing."""
 
@@ -191,7 +173,6 @@ class Cosine(Schedule):
         yield from not_from_zero(self, "length")
 
 
-@dataclass(frozen=True)
 class WarmupCosine(Cosine):
     """A straight line up to the whole rate, then half a cosine."""
 
@@ -203,7 +184,6 @@ class WarmupCosine(Cosine):
         yield from not_from_zero(self, "warmup")
 
 
-@dataclass(frozen=True)
 class Steps(Schedule):
     """A smaller rate after each so many epochs."""
 
@@ -217,19 +197,16 @@ class Steps(Schedule):
 
 
 # %%
-@dataclass(frozen=True)
 class Keep(Spec, abstract=True):
     """Which weights a fold leaves."""
 
     picks_epoch: ClassVar[bool] = False  # some of the training rows are kept back to choose by
 
 
-@dataclass(frozen=True)
 class Last(Keep):
     """Those of the last step."""
 
 
-@dataclass(frozen=True)
 class EMA(Keep):
     """An exponential moving average over the steps."""
 
@@ -240,7 +217,6 @@ class EMA(Keep):
         yield from not_a_share(self, "decay")
 
 
-@dataclass(frozen=True)
 class SWA(Keep):
     """The plain mean over the ends of the last epochs, batch norms refreshed (Izmailov et al. 2018)."""
 
@@ -251,7 +227,6 @@ class SWA(Keep):
         yield from not_a_share(self, "start")
 
 
-@dataclass(frozen=True)
 class InnerFold(Keep):
     """Those of the epoch that is best on one of so many group folds of the *training* rows.
 
@@ -275,7 +250,6 @@ class InnerFold(Keep):
             yield f"of={self.of} is not Last() or EMA()"
 
 
-@dataclass(frozen=True)
 class Batch(Spec):
     """What one optimiser step is made of."""
 

@@ -5,7 +5,6 @@ Encoder, depth branch and head: what has weights in a bundle.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from kernel_src.recipes.spec import Spec
 from kernel_src.runtime.untrusted import quoted
@@ -38,12 +37,10 @@ def not_one_of(field: str, value: object, allowed: tuple[object, ...]) -> Iterat
 
 
 # %%
-@dataclass(frozen=True)
 class Freeze(Spec, abstract=True):
     """Which layers of the encoder keep their pretrained weights, from the first on."""
 
 
-@dataclass(frozen=True)
 class FirstGroups(Freeze):
     """The first layer groups, as timm counts them; a ViT's blocks follow its patch embedding."""
 
@@ -55,7 +52,6 @@ class FirstGroups(Freeze):
             yield f"groups={self.groups} must be at least 1"
 
 
-@dataclass(frozen=True)
 class FirstShare(Freeze):
     """The first layer groups that hold at most this share of all parameters."""
 
@@ -67,7 +63,6 @@ class FirstShare(Freeze):
             yield f"share={self.share} must lie between 0 and 1"
 
 
-@dataclass(frozen=True)
 class Encoder(Spec):
     """A network of timm, and where its pretrained weights come from."""
 
@@ -91,7 +86,6 @@ class Encoder(Spec):
             yield f"layers={self.layers} count from 1, the last, each once"
 
 
-@dataclass(frozen=True)
 class Depth(Spec):
     """A frozen depth model, and how its map joins the picture."""
 
@@ -111,12 +105,10 @@ class Depth(Spec):
 
 
 # %%
-@dataclass(frozen=True)
 class Head(Spec, abstract=True):
     """What turns features into grams."""
 
 
-@dataclass(frozen=True)
 class Perceptron(Head, abstract=True):
     """What the trained heads have in common: hidden layers, and what they answer in.
 
@@ -146,7 +138,6 @@ def _check_poolings(poolings: tuple[str, ...]) -> Iterator[str]:
         yield from not_one_of("pool", word, POOLINGS)
 
 
-@dataclass(frozen=True)
 class PooledHead(Perceptron):
     """The features of a picture are pooled; each target has a perceptron of its own on them."""
 
@@ -158,7 +149,6 @@ class PooledHead(Perceptron):
         yield from _check_poolings(self.pool)
 
 
-@dataclass(frozen=True)
 class DenseHead(Perceptron):
     """One perceptron on every patch of the picture, its softplus summed or averaged over all of them.
 
@@ -177,7 +167,6 @@ class DenseHead(Perceptron):
         yield from not_one_of("reduce", self.reduce, ("sum", "mean"))
 
 
-@dataclass(frozen=True)
 class RegressorHead(Head):
     """Nothing is trained by gradients: a regressor that `python -m build regress` chose reads frozen features."""
 

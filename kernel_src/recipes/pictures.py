@@ -6,7 +6,6 @@ becomes one answer.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -53,27 +52,22 @@ def part_box(part: str) -> PartBox | None:
 
 
 # %%
-@dataclass(frozen=True)
 class Join(Spec, abstract=True):
     """How several pictures of a photograph become one answer."""
 
 
-@dataclass(frozen=True)
 class Sum(Join):
     """Each picture is answered by itself and the grams are added: the masses of the parts make up the photograph's."""
 
 
-@dataclass(frozen=True)
 class Mean(Join):
     """The features of all pictures are averaged before the head: it cannot tell the pictures apart."""
 
 
-@dataclass(frozen=True)
 class SideBySide(Join):
     """The features stand beside one another before the head: it can tell the pictures apart."""
 
 
-@dataclass(frozen=True)
 class Attention(Join):
     """The features attend to one another, with a place learnt for each picture, and are averaged before the head."""
 
@@ -86,7 +80,6 @@ class Attention(Join):
 
 
 # %%
-@dataclass(frozen=True)
 class Pictures(Spec):
     """What is shown to the network."""
 

@@ -6,7 +6,7 @@ grams. Its JSON travels with the weights, and inference rebuilds the very same n
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kernel_src.recipes.network import (
@@ -45,7 +45,6 @@ def checked_experiment_name(name: object) -> str:
 
 
 # %%
-@dataclass(frozen=True)
 class Predict(Spec):
     """How predictions are made of what the network answers."""
 
@@ -58,8 +57,7 @@ class Predict(Spec):
         yield from not_one_of("constraint", self.constraint, CONSTRAINTS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predictor(Spec):
+class Predictor(Spec, kw_only=True):
     """What inference needs of an experiment."""
 
     name: str  # as typed in EXPERIMENT=…, part of every slug: `checked_experiment_name` has the rule

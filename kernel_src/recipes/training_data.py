@@ -4,7 +4,7 @@ Which rows train and which judge, and how a photograph is changed before the net
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from kernel_src.competition.constants import ROW_RULE_REASONS
@@ -15,14 +15,12 @@ from kernel_src.recipes.spec import Spec
 AUGMENTATIONS = ("none", "conservative", "moderate", "aggressive", "extreme")
 
 
-@dataclass(frozen=True)
 class Split(Spec, abstract=True):
     """How the competition's rows are divided into folds; State+Sampling_Date groups always stay whole."""
 
     rule: ClassVar[str]  # as `fold_numbers` calls it
 
 
-@dataclass(frozen=True)
 class GroupSplit(Split):
     """Groups are dealt out so that every fold holds about as many photographs."""
 
@@ -37,21 +35,18 @@ class GroupSplit(Split):
         yield from not_from_zero(self, "seed")
 
 
-@dataclass(frozen=True)
 class StratifiedGroupSplit(GroupSplit):
     """Besides, every fold holds about as many photographs of each quartile of the Total."""
 
     rule: ClassVar[str] = "stratified_group"
 
 
-@dataclass(frozen=True)
 class LeaveGroupOut(Split):
     """Each group is a fold of its own."""
 
     rule: ClassVar[str] = "leave_group_out"
 
 
-@dataclass(frozen=True)
 class External(Spec):
     """Other people's photographs; they train and are never validated."""
 
@@ -66,7 +61,6 @@ class External(Spec):
         yield from not_above_zero(self, "area_factor")
 
 
-@dataclass(frozen=True)
 class PseudoLabels(Spec):
     """Photographs that other models have labelled (`python -m build pseudo-label`)."""
 
@@ -79,7 +73,6 @@ class PseudoLabels(Spec):
         yield from not_above_zero(self, "weight")
 
 
-@dataclass(frozen=True)
 class Data(Spec):
     """The rows."""
 
@@ -105,7 +98,6 @@ class Data(Spec):
 
 
 # %%
-@dataclass(frozen=True)
 class Mix(Spec, abstract=True):
     """How two photographs of a batch become one; their grams are mixed in the same shares."""
 
@@ -117,7 +109,6 @@ class Mix(Spec, abstract=True):
             yield f"p={self.p} must lie in (0, 1]"
 
 
-@dataclass(frozen=True)
 class CutMix(Mix):
     """A rectangle of one is pasted into the other, with its grams by area (Yun et al. 2019)."""
 
@@ -129,7 +120,6 @@ class CutMix(Mix):
         yield from not_above_zero(self, "alpha")
 
 
-@dataclass(frozen=True)
 class Mixup(Mix):
     """The pixels of both are averaged (Zhang et al. 2018)."""
 
@@ -141,7 +131,6 @@ class Mixup(Mix):
         yield from not_above_zero(self, "alpha")
 
 
-@dataclass(frozen=True)
 class TokenMix(Mix):
     """Patches of one replace those of the other after the encoder, so that no border is seen; for a dense head."""
 
@@ -159,7 +148,6 @@ VISIBLE = "visible"  # of its area: what is left of its grams
 COVERED = "covered"  # of the picture, by pasture: what is left of the mean density over the picture
 
 
-@dataclass(frozen=True)
 class Augment(Spec):
     """Changes to each photograph, drawn anew in every epoch.
 

@@ -17,8 +17,9 @@ BAD_ROWS = ("wa_without_green", "broken_identity")
 THREE_FOLDS = Data(split=GroupSplit(3), drop=BAD_ROWS)
 A_SESSION = Machine(limit_s=11.5 * 3600)  # of 12 h; it goes on from its own output
 
-# The winner, private .68 (its public score is not in our sources), after a public reimplementation: DINOv3-L shared by both halves at 640 px, one
-# self-attention across them, five heads beside seven quantile bins per target, metric-weighted smooth L1 with beta 5.
+# The winner, private .68 (its public score is not in our sources), after a public reimplementation: DINOv3-L shared by
+# both halves at 640 px, one self-attention across them, five heads beside seven quantile bins per target,
+# metric-weighted smooth L1 with beta 5.
 # Ours: the date stamp is painted into other photographs instead of painted out; the backbone has layer-wise decay in
 # place of two frozen epochs; the last quarter of the epochs is averaged.
 FIRST = Experiment(

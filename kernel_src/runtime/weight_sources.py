@@ -44,7 +44,6 @@ class WeightSource:
 
 # %%
 NONE_FOUND = "no public Kaggle handle with these weights was found"
-DINOV3_GATE = "Meta's licence asks for an agreement before the download, and for its text beside copies of the weights"
 WEIGHT_SOURCES = (
     WeightSource(
         dataset="i2b-resnet34-imagenet",
@@ -113,20 +112,6 @@ WEIGHT_SOURCES = (
         note="seen on Kaggle: eva02-large-patch14-clip-336-merged2b, another network",
     ),
     WeightSource(
-        dataset="i2b-vit-small-patch16-dinov3",
-        serves=("vit_small_patch16_dinov3",),
-        hub="timm/vit_small_patch16_dinov3.lvd1689m",
-        licence="dinov3-license",
-        note=DINOV3_GATE,
-    ),
-    WeightSource(
-        dataset="i2b-vit-large-patch16-dinov3",
-        serves=("vit_large_patch16_dinov3",),
-        hub="timm/vit_large_patch16_dinov3.lvd1689m",
-        licence="dinov3-license",
-        note=DINOV3_GATE,
-    ),
-    WeightSource(
         dataset="i2b-depth-anything-v2-small",
         serves=(DEPTH_ANYTHING,),
         hub="depth-anything/Depth-Anything-V2-Small-hf",
@@ -155,7 +140,26 @@ WEIGHT_SOURCES = (
         ),
     ),
 )
-SOURCE_OF = {source.dataset: source for source in WEIGHT_SOURCES}
+
+# %%
+DINOV3_GATE = "Meta's licence asks for an agreement before the download, and for its text beside copies of the weights"
+DINOV3_SOURCES = (
+    WeightSource(
+        dataset="i2b-vit-small-patch16-dinov3",
+        serves=("vit_small_patch16_dinov3",),
+        hub="timm/vit_small_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
+    WeightSource(
+        dataset="i2b-vit-large-patch16-dinov3",
+        serves=("vit_large_patch16_dinov3",),
+        hub="timm/vit_large_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
+)
+SOURCE_OF = {source.dataset: source for source in (*WEIGHT_SOURCES, *DINOV3_SOURCES)}
 
 
 # %%

@@ -23,7 +23,7 @@ VARIABLES = {name for names in READ.values() for name in names} | {"PYTHON"}
 USAGE_ERROR = typer.BadParameter.__base__ or typer.BadParameter  # typer brings a click of its own
 FILLED = re.compile(r"FILLED(\d+)X")  # for the n-th {…} of an f-string
 # What fills a command as it is: names, which can hold no blank. Whatever else does is quoted.
-NAMES = {"experiment", "name", "slug", "dataset", "external_data", "kernel"}
+NAMES = {"experiment", "name", "slug", "dataset", "kernel"}
 FENCED = re.compile(r"^```.*?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`|<code>(.+?)</code>", re.DOTALL)
 # A command in prose reaches as far as its words look like one's.
@@ -161,8 +161,8 @@ def test_variables_that_messages_name_alone_exist() -> None:
         ("make pull-kernel KERNEL=train", "it wants EXPERIMENT, too"),
         ("to make the bundle", ""),
         ("make push-training", ""),
-        ("`make train … PSEUDO=dir SET=pseudo_weight=0.25`", ""),
-        ('make train SET="epochs=3 batch_size=4" FOLD=1', "it does not read FOLD"),
+        ("`make train … PSEUDO=dir SET=data.pseudo.weight=0.25`", ""),
+        ('make train SET="schedule.epochs=3 batch.size=4" FOLD=1', "it does not read FOLD"),
         ("```sh\nmake infr DATA=x\n```", "no such target"),
         ("`python -m build bundel RUN`", "no such verb"),
         ("python -m build bundle", ""),

@@ -90,7 +90,9 @@ def furnish_demo(demo: Path, competition: Path) -> None:
 
     shutil.copytree(competition, demo / "competition")
     lite0_dataset(demo / "pretrained")
-    experiment = changed(EXPERIMENTS["demo"], tiny_twin(EXPERIMENTS["demo"]) | {"data.split.folds": 3})
+    experiment = changed(
+        EXPERIMENTS["demo"], tiny_twin(EXPERIMENTS["demo"]) | {"data.split.folds": EXPERIMENTS["demo"].data.split.folds}
+    )
     run, train = demo / "rehearsal-train/working/run", read_train(competition / "train.csv")
     note_sources(run, "ab" * 32)
     train_tiny(experiment, train, competition, run)

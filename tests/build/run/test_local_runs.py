@@ -21,7 +21,7 @@ from tests.kernel_src.kernels.twins import tiny_twin, twin_datasets
 
 TINY = (
     "encoder.timm=test_efficientnet encoder.weights= pictures.height_px=32 pictures.width_px=64 head.hidden=8 "
-    "schedule.epochs=2 schedule.warmup=0 batch.size=4 data.split.folds=2 predict.tta=none"
+    "schedule.epochs=2 batch.size=4 data.split.folds=2 predict.tta=none schedule.warmup=0"
 )
 
 

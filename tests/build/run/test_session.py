@@ -11,12 +11,14 @@ from build.run.session import only_one, parameterised
 
 def test_only_the_parameters_differ_line_by_line_from_the_kernel() -> None:
     before = (ROOT / "kernel_src/kernels/train.py").read_text().splitlines()
-    after = parameterised("train", {"EXPERIMENT": "v8", "CHANGES": {"epochs": 3, "head_hidden": [8]}}).splitlines()
+    after = parameterised(
+        "train", {"EXPERIMENT": "v8", "CHANGES": {"schedule.epochs": 3, "head.hidden": [8]}}
+    ).splitlines()
     changed = {i: line for i, line in enumerate(after) if line != before[i]}
     assert len(before) == len(after) and len(changed) == 2
     assert [line.split("  #")[0] for line in changed.values()] == [
         'EXPERIMENT = "v8"',
-        'CHANGES = {"epochs": 3, "head_hidden": [8]}',
+        'CHANGES = {"schedule.epochs": 3, "head.hidden": [8]}',
     ]
 
 

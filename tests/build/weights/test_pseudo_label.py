@@ -239,8 +239,8 @@ def test_what_cannot_be_meant_is_named_with_its_cure(
 
 @pytest.mark.full
 def test_train_label_and_train_again_by_the_commands(tiny_competition: Path, tmp_path: Path) -> None:
-    values = "backbone=test_efficientnet starting_weights= image_height_px=32 image_width_px=64 head_hidden=8 "
-    values += "epochs=1 batch_size=4 folds=2 tta=none warmup_epochs=0"
+    values = "encoder.timm=test_efficientnet encoder.weights= pictures.height_px=32 pictures.width_px=64 head.hidden=8 "
+    values += "schedule.epochs=1 batch.size=4 data.split.folds=2 predict.tta=none schedule.warmup=0"
 
     def build(*words: str) -> dict[str, Any]:
         done = subprocess.run(
@@ -254,9 +254,9 @@ def test_train_label_and_train_again_by_the_commands(tiny_competition: Path, tmp
     first = build("train", *common, "--set", values, "--out", runs_folder)
     report = build("pseudo-label", *common, "--set", values, "--bundle", first["bundle"], "--out", str(out))
     assert report["photographs"] == 3 and report["folds"] == [0, 1]
-    more = f"{values} pseudo_weight=0.5"
+    more = f"{values} data.pseudo.weight=0.5"
     second = build("train", *common, "--set", more, "--pseudo-labels", str(out), "--out", runs_folder)
-    assert second["changes"]["pseudo_labels"] == "i2b-demo-labels" and second["hash"] != first["hash"]
+    assert second["changes"]["data.pseudo"]["dataset"] == "i2b-demo-labels" and second["hash"] != first["hash"]
     log = (Path(second["folder"]) / "kernel.log").read_text()
     assert "pseudo-labels: 2 photographs at 0.5 of the weight" in log
     # The bundle of each names its own sources, known to the run and not to whoever makes the bundle.

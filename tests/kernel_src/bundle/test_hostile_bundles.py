@@ -233,9 +233,9 @@ def test_what_does_not_shape_the_depth_model_never_reaches_transformers(tmp_path
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda c: c["experiment"].update(backbone="hf-hub:a/b"),
-        lambda c: c["experiment"].update(backbone="resnet35"),
-        lambda c: c["experiment"].update(image_height_px="32"),
+        lambda c: c["experiment"]["encoder"].update(timm="hf-hub:a/b"),
+        lambda c: c["experiment"]["encoder"].update(timm="resnet35"),
+        lambda c: c["experiment"]["pictures"].update(height_px="32"),
         lambda c: c.update(folds=[["x"]]),
         lambda c: c.update(oof=5),
         lambda c: c.update(target_mean_g=[]),

@@ -43,7 +43,10 @@ def test_a_gpu_that_cannot_compute_stops_the_training_in_its_first_seconds(
 def test_pseudo_labels_are_mounted_trained_on_and_the_run_names_the_notebooks_sources(
     trained_run: Path, tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = TINY | {"schedule.epochs": 1, "data.pseudo": {"dataset": "i2b-demo-pseudo-labels", "weight": 0.5}}
+    changes = TINY | {
+        "schedule.epochs": 1,
+        "data.pseudo": {"dataset": "i2b-demo-pseudo-labels", "weight": 0.5},
+    }
     notebook = built(changes, tmp_path, monkeypatch)
     assert "OWNER/i2b-demo-pseudo-labels" in (notebook.parent / "kernel-metadata.json").read_text()
     make_bundle(trained_run, tmp_path / "bundle", slug="i2b-tiny-weights")

@@ -21,8 +21,8 @@ from tests.kernel_src.data.test_external import flattened
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle, run_notebook
 from tests.kernel_src.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 
-# Between them: inner folds, no depth, depth with external data, an ensemble, a ViT with depth.
-IN_MAKE_TEST = ("v1", "v6", "v8")
+# Between them: no depth, depth with external data, an ensemble, a ViT with depth, halves with bins, a dense head.
+IN_MAKE_TEST = ("v1", "v6", "v8", "first", "density")
 # Of frozen features nothing is trained: test_frozen.py takes them the whole way.
 ALL_NAMES = [*(name for name, experiment in EXPERIMENTS.items() if not experiment.is_frozen), *ENSEMBLES]
 
@@ -212,13 +212,15 @@ def test_the_training_of_v5_is_rehearsed_with_grassclover_as_an_upload_carries_i
     from build.weights.external import make_external
 
     v5 = EXPERIMENTS["v5"]
+    assert v5.depth and v5.data.external
+    external = v5.data.external.dataset
     datasets = twin_datasets(v5, tmp_path / "datasets")
-    depth = datasets[v5.depth].rename(tmp_path / v5.depth)
-    grassclover = tmp_path / v5.external_data
+    depth = datasets[v5.depth.weights].rename(tmp_path / v5.depth.weights)
+    grassclover = tmp_path / external
     if carried == "flat":
-        flattened(datasets[v5.external_data]).rename(grassclover)
+        flattened(datasets[external]).rename(grassclover)
     else:
-        make_external(v5.external_data, datasets[v5.external_data], grassclover)
+        make_external(external, datasets[external], grassclover)
     parameters = {"EXPERIMENT": "v5", "CHANGES": tiny_twin(v5)}
     report = rehearsal_of("v5", "train", parameters, tiny_competition, [depth, grassclover], tmp_path, layout=layout)
     assert report.ok, report.as_lines()

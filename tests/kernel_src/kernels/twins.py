@@ -17,12 +17,14 @@ from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, changed
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
+from kernel_src.recipes.learning import Cosine, InnerFold, WarmupCosine
 from tests.kernel_src.data.test_external import write_grassclover
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle
 from tests.tiny_depth import write_tiny_depth
 
 # timm's own nets for tests, by what the real backbone's name says of its kind; the first hit counts.
 TINY_BACKBONES = {
+    "vit_small_patch16_dinov3": "vit_small_patch16_dinov3",  # itself: rotary embeddings, 22 M parameters
     "siglip": "test_vit3",  # attention pool, no class token
     "_reg": "test_vit2",  # register tokens
     "vit": "test_vit",
@@ -36,19 +38,27 @@ SIDE_PX = 32  # two patches of 16 for the backbones, two of 14 and a rest for th
 def tiny_twin(experiment: Experiment) -> dict[str, object]:
     """The changes that shrink an experiment; whatever is not about size stays as it is."""
     oblong = experiment.pictures.width_px != experiment.pictures.height_px
+    inner = {"keep.folds": 2, "keep.patience": 1} if isinstance(experiment.keep, InnerFold) else {}
+    schedule: dict[str, object] = {"schedule.epochs": 1}
+    if isinstance(experiment.schedule, Cosine):
+        schedule |= {"schedule.length": 0}
+    if isinstance(experiment.schedule, WarmupCosine):
+        schedule |= {"schedule.warmup": 0}
     # EfficientNets have "efficientnetv2_rw_m", which holds no "vit".
     backbone = next(tiny for part, tiny in TINY_BACKBONES.items() if part in experiment.encoder.timm)
     return {
         "encoder.timm": backbone,
         "encoder.weights": "",
+        "encoder.layers": list(range(1, len(experiment.encoder.layers) + 1)),
         "pictures.height_px": SIDE_PX,
         "pictures.width_px": 2 * SIDE_PX if oblong else SIDE_PX,
         "head.hidden": [8 for _ in experiment.head.hidden],
-        "schedule.epochs": 1,
+        **schedule,
         "batch.size": 4,
         "batch.accumulate": min(2, experiment.batch.accumulate),
         "data.split.folds": 2,
         "data.train_folds": [fold for fold in experiment.data.train_folds if fold < 2],
+        **inner,
     }
 
 

@@ -1,29 +1,59 @@
-"""An experiment: every field does something, nothing unknown is taken, and JSON changes nothing."""
+"""An experiment: every field of every part of it does something, and so does every alternative."""
 
 import ast
-import json
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from build.weights.describe import describe
 from kernel_src.bundle.bundles import framings_of
 from kernel_src.competition.tables import read_train, target_array
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
-from kernel_src.recipes.experiment import SPREADS, Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS, changed
+from kernel_src.recipes.changes import changed, known_paths
+from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
-from kernel_src.recipes.network import DEPTH_FUSIONS, DEPTH_VIEWS, PRECISIONS
-from kernel_src.recipes.predictor import CONSTRAINTS, TTA_SETS
-from kernel_src.recipes.training_data import AUGMENTATIONS, PseudoLabels
+from kernel_src.recipes.learning import (
+    EMA,
+    SWA,
+    AdamW,
+    Batch,
+    Bins,
+    Classify,
+    Constant,
+    Cosine,
+    InnerFold,
+    Last,
+    Regress,
+    RMSprop,
+    SmoothL1,
+    Steps,
+    WarmupCosine,
+)
+from kernel_src.recipes.network import DenseHead, Depth, FirstGroups, FirstShare, PooledHead, RegressorHead
+from kernel_src.recipes.pictures import HALVES, Attention, Mean, SideBySide, Sum
+from kernel_src.recipes.predictor import Predictor
+from kernel_src.recipes.spec import Spec, field_types, kinds_of
+from kernel_src.recipes.training_data import (
+    CutMix,
+    External,
+    GroupSplit,
+    LeaveGroupOut,
+    Mixup,
+    PseudoLabels,
+    StratifiedGroupSplit,
+    TokenMix,
+)
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import runs, training
 from kernel_src.training.checkpoint import save_tensors
@@ -75,7 +105,7 @@ def kept_for_the_backward_pass(bench: Workbench, experiment: Experiment) -> Any:
 def trained(bench: Workbench, experiment: Experiment) -> Any:
     """The weights that a training ends with, bit by bit."""
     folder = bench.new_folder()
-    data = fold_data(12, inner=4 if experiment.inner_folds else 0, size_px=experiment.pictures.canvas_px)
+    data = fold_data(12, inner=4 if experiment.keep.picks_epoch else 0, size_px=experiment.pictures.canvas_px)
     log = train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
     return len(log), sha256_of(folder / "fold0.safetensors")
 
@@ -95,11 +125,12 @@ def trained_where_fp16_is_fast(bench: Workbench, experiment: Experiment) -> Any:
 
 
 def dealt_out(bench: Workbench, experiment: Experiment) -> Any:
-    """Which rows each fold would train on and which would pick its epoch."""
+    """Which photographs each fold would be shown, which rows it would train on and which would pick its epoch."""
     dealt: list[Any] = []
 
     def record(experiment: Experiment, fold: int, data: Any, **_: object) -> list[dict[str, Any]]:
-        dealt.append((fold, data.photographs.shape, data.train_rows.tolist(), data.inner_rows.tolist()))
+        shown = (data.photographs.shape, int(data.photographs.sum(dtype=np.int64)))
+        dealt.append((fold, shown, data.train_rows.tolist(), data.inner_rows.tolist()))
         return [{"fold": fold}]
 
     bench.monkeypatch.setattr(runs, "train_fold", record)
@@ -113,6 +144,15 @@ def dealt_out(bench: Workbench, experiment: Experiment) -> Any:
         cache=bench.folder / "cache",
     )
     return dealt
+
+
+def dealt_out_with_a_wrong_row(bench: Workbench, experiment: Experiment) -> Any:
+    """The same, of a table with one photograph whose Total is not the sum of its parts."""
+    train = bench.train()
+    bench.monkeypatch.setattr(
+        bench, "train", lambda: train.assign(Dry_Total_g=train["Dry_Total_g"] + (train.index == 0))
+    )
+    return dealt_out(bench, experiment)
 
 
 def predicted_out_of_fold(bench: Workbench, experiment: Experiment) -> Any:
@@ -130,6 +170,16 @@ def scored(bench: Workbench, experiment: Experiment) -> Any:
     columns = list(train.columns[-5:])
     oof = train.assign(**dict(zip(columns, (train[columns].to_numpy() + noise).T, strict=True)))
     return runs.out_of_fold_r2(experiment, train, oof)
+
+
+def trained_with_columns(bench: Workbench, experiment: Experiment) -> Any:
+    """The weights of a training on rows with the other columns of train.csv."""
+    folder, random = bench.new_folder(), np.random.default_rng(5)
+    columns = {"Height_Ave_cm": random.normal(9, 3, 12), "Pre_GSHH_NDVI": random.normal(0.6, 0.1, 12)}
+    columns |= {"State": np.arange(12) % 3, "Species": np.arange(12) % 5}
+    data = replace(fold_data(12), columns=columns)
+    train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
+    return sha256_of(folder / "fold0.safetensors")
 
 
 def trained_with_pseudo_labels(bench: Workbench, experiment: Experiment) -> Any:
@@ -176,6 +226,11 @@ def call_in_the_training_kernel(function: str) -> Look:
     return look
 
 
+def counted(bench: Workbench, experiment: Experiment) -> Any:
+    """What the network is made of."""
+    return describe(experiment).layers
+
+
 def card(bench: Workbench, experiment: Experiment) -> Any:
     bench.monkeypatch.setitem(EXPERIMENTS, experiment.name, experiment)
     return kernel_card(experiment.name, "train")
@@ -195,190 +250,256 @@ def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
         return FrozenFeatures(experiment)(*pictures).tolist()
 
 
-FROZEN = {"starting_weights": "i2b-test-vit", "feature_poolings": ("mean",)}
+# Nothing of these is built yet on this branch; each is struck out when its code comes.
+PENDING = {
+    *("Encoder.layers", "FirstShare.share", "Perceptron.targets", "PooledHead.pool", "Attention.heads"),
+    *("DenseHead.hidden", "DenseHead.dropout", "DenseHead.reduce", "DenseHead.targets"),
+    *("Pictures.scales", "Pictures.crop_bottom", "Data.drop"),
+    *("Augment.rescale", "Augment.rescale_p", "Augment.pad", "Augment.crop", "Augment.crop_p"),
+    *("Augment.stamps_p", "Augment.spots_p", "Mix.p", "CutMix.alpha", "Mixup.alpha", "TokenMix.alpha"),
+    *("SmoothL1.weights", "Bins.count", "Bins.weight", "Regress.column", "Regress.weight"),
+    *("Classify.column", "Classify.weight", "Optimizer.layer_decay", "SWA.start", "InnerFold.mean_of"),
+    *("DenseHead", "FirstShare", "Sum", "Mean", "SideBySide", "Attention", "CutMix", "Mixup", "TokenMix"),
+    *("BatchR2", "SqrtError", "Bins", "Regress", "Classify", "SWA"),
+}
 
-# Field → what is changed, what else must be so for the field to matter, and where the change must show.
-FIELDS: dict[str, tuple[Any, dict[str, Any], Look]] = {
-    "name": ("other", {}, bundled_as),
-    "backbone": ("test_vit2", {}, net),
-    "starting_weights": ("i2b-some-weights", {}, card),
-    "image_height_px": (48, {}, dealt_out),
-    "image_width_px": (48, {}, dealt_out),
-    "head_hidden": ((8, 4), {}, net),
-    "head_activation": ("gelu", {}, net),
-    "head_dropout": (0.5, {}, trained),
-    "frozen_groups": (1, {}, trained),
-    "gradient_checkpointing": (True, {}, kept_for_the_backward_pass),
-    "feature_poolings": (("max",), FROZEN, seen_by_a_regressor),
-    "feature_layers": ((2,), FROZEN, seen_by_a_regressor),
-    "feature_parts": (("left",), FROZEN, seen_by_a_regressor),
-    "feature_heights_px": ((64,), FROZEN, seen_by_a_regressor),
-    "depth": ("i2b-depth-anything", {}, net),
-    "depth_fusion": ("add", {"depth": "i2b-depth-anything"}, net),
-    "depth_channels": (2, {"depth": "i2b-depth-anything"}, net),
-    "depth_views": ("exact", {"depth": "i2b-depth-anything"}, predicted_with_depth),
-    "split": ("leave_group_out", {}, dealt_out),
-    "folds": (3, {}, dealt_out),
-    "train_folds": ((1,), {}, dealt_out),
-    "split_seed": (1, {}, dealt_out),
-    "inner_folds": (2, {}, dealt_out),
-    "augmentation": ("none", {}, trained),
-    "external_data": ("i2b-grassclover", {}, card),
-    "external_area_factor": (1.0, {"external_data": "i2b-grassclover"}, external_grams),
-    "pseudo_labels": ("i2b-tiny-pseudo-labels", {"pseudo_weight": 0.25}, card),
-    "pseudo_weight": (0.5, {"pseudo_weight": 0.25}, trained_with_pseudo_labels),
-    "loss": ("smooth_l1", {}, trained),
-    "loss_beta": (0.1, {"loss": "smooth_l1"}, trained),
-    "constraint_weight": (1.0, {}, trained),
-    "optimizer": ("rmsprop", {}, trained),
-    "learning_rate": (2e-3, {}, trained),
-    "backbone_learning_rate": (1e-5, {}, trained),
-    "weight_decay": (0.5, {}, trained),
-    "schedule": ("constant", {}, trained),
-    "schedule_epochs": (1, {}, trained),
-    "schedule_factor": (0.5, {"schedule": "step", "schedule_epochs": 1}, trained),
-    "warmup_epochs": (1, {"schedule": "warmup_cosine"}, trained),
-    "epochs": (3, {}, trained),
-    "patience_epochs": (1, {"inner_folds": 2, "epochs": 4}, trained_while_the_inner_fold_gets_worse),
-    "batch_size": (6, {}, trained),
-    "accumulate_steps": (2, {}, trained),
-    "clip_norm": (0.01, {"optimizer": "rmsprop"}, trained),
-    "ema_decay": (0.9, {}, trained),
-    "precision": ("fp32", {}, trained_where_fp16_is_fast),
-    "seed": (1, {}, trained),
-    "tta": ("none", {}, predicted_out_of_fold),
-    "constraint": ("biological", {}, scored),
-    "machine_shape": ("NvidiaL4", {}, card),
-    "spread": ("batch", {}, call_in_the_training_kernel("fold_rounds")),
-    "session_limit_s": (3600.0, {}, call_in_the_training_kernel("session_of")),
+# A frozen experiment may have nothing that only training reads.
+FROZEN = {
+    "encoder.weights": "i2b-test-vit",
+    "head": RegressorHead(("mean",)),
+    "optimizer": AdamW(),
+    "schedule": Cosine(),
+    "batch": Batch(),
+}
+DEPTH = {"depth": Depth("i2b-depth-anything")}
+DENSE = {"head": DenseHead((8,))}
+JOINED = {"pictures.parts": HALVES, "pictures.join": SideBySide()}
+PICKING = {"keep": InnerFold(2), "schedule.epochs": 4}
+PSEUDO = {"data.pseudo": PseudoLabels("i2b-tiny-pseudo-labels")}
+GRASSCLOVER = {"data.external": External("i2b-grassclover")}
+
+Case = tuple[dict[str, Any], dict[str, Any], Look]
+# Field, under the class that declares it → what is changed, what else must be so for it to matter, and where the change
+# must show.
+FIELDS: dict[str, Case] = {
+    "name": ({"name": "other"}, {}, bundled_as),
+    "depth": (DEPTH, {}, net),
+    "seed": ({"seed": 1}, {}, trained),
+    # The network
+    "Encoder.timm": ({"encoder.timm": "test_vit2"}, {}, net),
+    "Encoder.weights": ({"encoder.weights": "i2b-some-weights"}, {}, card),
+    "Encoder.layers": ({"encoder.layers": (2,)}, {"head.pool": ("mean",)}, trained),
+    "Encoder.layers, frozen": ({"encoder.layers": (2,)}, FROZEN, seen_by_a_regressor),
+    "Encoder.checkpointing": ({"encoder.checkpointing": True}, {}, kept_for_the_backward_pass),
+    "Encoder.precision": ({"encoder.precision": "fp32"}, {}, trained_where_fp16_is_fast),
+    "FirstGroups.groups": ({"encoder.freeze.groups": 2}, {"encoder.freeze": FirstGroups(1)}, trained),
+    "FirstShare.share": ({"encoder.freeze.share": 0.9}, {"encoder.freeze": FirstShare(0.2)}, trained),
+    "Depth.weights": ({"depth.weights": "i2b-other-depth"}, DEPTH, card),
+    "Depth.fusion": ({"depth.fusion": "add"}, DEPTH, net),
+    "Depth.channels": ({"depth.channels": 2}, DEPTH, net),
+    "Depth.views": ({"depth.views": "exact"}, DEPTH, predicted_with_depth),
+    "Perceptron.hidden": ({"head.hidden": (8, 4)}, {}, net),
+    "Perceptron.activation": ({"head.activation": "gelu"}, {}, net),
+    "Perceptron.dropout": ({"head.dropout": 0.5}, {}, trained),
+    "Perceptron.targets": ({"head.targets": "shares"}, {"head.targets": "components"}, trained),
+    "PooledHead.pool": ({"head.pool": ("max",)}, {"head.pool": ("mean",)}, trained),
+    "DenseHead.hidden": ({"head.hidden": (8, 4)}, DENSE, net),
+    "DenseHead.dropout": ({"head.dropout": 0.5}, DENSE, trained),
+    "DenseHead.reduce": ({"head.reduce": "mean"}, DENSE, trained),
+    "DenseHead.targets": ({"head.targets": "shares"}, DENSE, trained),
+    "RegressorHead.pool": ({"head.pool": ("max",)}, FROZEN, seen_by_a_regressor),
+    # Pictures
+    "Pictures.height_px": ({"pictures.height_px": 48}, {}, dealt_out),
+    "Pictures.width_px": ({"pictures.width_px": 48}, {}, dealt_out),
+    "Pictures.parts": ({"pictures.parts": ("left",)}, {}, predicted_out_of_fold),
+    "Pictures.parts, frozen": ({"pictures.parts": ("left",)}, FROZEN, seen_by_a_regressor),
+    "Pictures.scales": ({"pictures.scales": (0.5,)}, {}, predicted_out_of_fold),
+    "Pictures.scales, frozen": ({"pictures.scales": (2.0,)}, FROZEN, seen_by_a_regressor),
+    "Pictures.crop_bottom": ({"pictures.crop_bottom": 0.2}, {}, dealt_out),
+    "Attention.heads": ({"pictures.join.heads": 2}, JOINED | {"pictures.join": Attention(4)}, trained),
+    # Prediction
+    "Predict.tta": ({"predict.tta": "none"}, {}, predicted_out_of_fold),
+    "Predict.constraint": ({"predict.constraint": "biological"}, {}, scored),
+    # Rows
+    "GroupSplit.folds": ({"data.split.folds": 3}, {}, dealt_out),
+    "GroupSplit.seed": ({"data.split.seed": 1}, {}, dealt_out),
+    "Data.train_folds": ({"data.train_folds": (1,)}, {}, dealt_out),
+    "Data.drop": ({"data.drop": ("broken_identity",)}, {}, dealt_out_with_a_wrong_row),
+    "Data.external": (GRASSCLOVER, {}, card),
+    "External.dataset": ({"data.external.dataset": "i2b-other"}, GRASSCLOVER, card),
+    "External.area_factor": ({"data.external.area_factor": 1.0}, GRASSCLOVER, external_grams),
+    "Data.pseudo": (PSEUDO, {}, card),
+    "PseudoLabels.dataset": ({"data.pseudo.dataset": "i2b-other"}, PSEUDO, card),
+    "PseudoLabels.weight": ({"data.pseudo.weight": 0.5}, PSEUDO, trained_with_pseudo_labels),
+    # Augmentation
+    "Augment.preset": ({"augment.preset": "none"}, {}, trained),
+    "Augment.rescale": ({"augment.rescale": (0.5, 0.7)}, {"augment.rescale_p": 1.0}, trained),
+    "Augment.rescale_p": ({"augment.rescale_p": 1.0}, {"augment.rescale": (0.5, 0.7)}, trained),
+    "Augment.pad": ({"augment.pad": "reflect"}, {"augment.rescale": (0.5, 0.7), "augment.rescale_p": 1.0}, trained),
+    "Augment.crop": ({"augment.crop": (0.3, 0.5)}, {}, trained),
+    "Augment.crop_p": ({"augment.crop_p": 1.0}, {"augment.crop": (0.3, 0.5)}, trained),
+    "Augment.stamps_p": ({"augment.stamps_p": 1.0}, {}, trained),
+    "Augment.spots_p": ({"augment.spots_p": 1.0}, {}, trained),
+    "Mix.p": ({"augment.mix.p": 0.9}, {"augment.mix": CutMix(0.2)}, trained),
+    "CutMix.alpha": ({"augment.mix.alpha": 0.1}, {"augment.mix": CutMix(1.0)}, trained),
+    "Mixup.alpha": ({"augment.mix.alpha": 0.1}, {"augment.mix": Mixup(1.0)}, trained),
+    "TokenMix.alpha": ({"augment.mix.alpha": 0.1}, DENSE | {"augment.mix": TokenMix(1.0)}, trained),
+    # Learning
+    "Loss.identities": ({"loss.identities": 1.0}, {}, trained),
+    "SmoothL1.beta": ({"loss.beta": 0.1}, {"loss": SmoothL1()}, trained),
+    "SmoothL1.weights": ({"loss.weights": "metric"}, {"loss": SmoothL1()}, trained),
+    "Bins.count": ({"auxiliary": (Bins(4),)}, {"auxiliary": (Bins(3),)}, trained_with_columns),
+    "Bins.weight": ({"auxiliary": (Bins(3, 0.5),)}, {"auxiliary": (Bins(3),)}, trained_with_columns),
+    "Regress.column": (
+        {"auxiliary": (Regress("Pre_GSHH_NDVI"),)},
+        {"auxiliary": (Regress("Height_Ave_cm"),)},
+        trained_with_columns,
+    ),
+    "Regress.weight": (
+        {"auxiliary": (Regress("Height_Ave_cm", 0.5),)},
+        {"auxiliary": (Regress("Height_Ave_cm"),)},
+        trained_with_columns,
+    ),
+    "Classify.column": (
+        {"auxiliary": (Classify("Species"),)},
+        {"auxiliary": (Classify("State"),)},
+        trained_with_columns,
+    ),
+    "Classify.weight": (
+        {"auxiliary": (Classify("State", 0.5),)},
+        {"auxiliary": (Classify("State"),)},
+        trained_with_columns,
+    ),
+    "Optimizer.lr": ({"optimizer.lr": 2e-3}, {}, trained),
+    "Optimizer.backbone_lr": ({"optimizer.backbone_lr": 1e-5}, {}, trained),
+    "Optimizer.layer_decay": ({"optimizer.layer_decay": 0.5}, {}, trained),
+    "Optimizer.weight_decay": ({"optimizer.weight_decay": 0.5}, {}, trained),
+    "Optimizer.clip_norm": ({"optimizer.clip_norm": 0.01}, {"optimizer": "RMSprop"}, trained),
+    "Schedule.epochs": ({"schedule.epochs": 3}, {}, trained),
+    "Cosine.length": ({"schedule.length": 1}, {}, trained),
+    "WarmupCosine.warmup": ({"schedule.warmup": 0}, {"schedule": WarmupCosine(epochs=2, warmup=1)}, trained),
+    "Steps.every": ({"schedule.every": 2}, {"schedule": Steps(epochs=2, every=1)}, trained),
+    "Steps.factor": ({"schedule.factor": 0.5}, {"schedule": Steps(epochs=2, every=1)}, trained),
+    "Batch.size": ({"batch.size": 6}, {}, trained),
+    "Batch.accumulate": ({"batch.accumulate": 2}, {}, trained),
+    "EMA.decay": ({"keep.decay": 0.1}, {"keep": EMA(0.9)}, trained),  # of the first steps little is kept anyway
+    "SWA.start": ({"keep.start": 0.0}, {"keep": SWA(0.75), "schedule.epochs": 4}, trained),
+    "InnerFold.folds": ({"keep.folds": 3}, {"keep": InnerFold(2)}, dealt_out),
+    "InnerFold.patience": ({"keep.patience": 1}, PICKING, trained_while_the_inner_fold_gets_worse),
+    "InnerFold.of": ({"keep.of": EMA(0.5)}, PICKING, trained),
+    "InnerFold.mean_of": ({"keep.mean_of": 2}, PICKING, trained),
+    # The machine
+    "Machine.shape": ({"machine.shape": "NvidiaL4"}, {}, card),
+    "Machine.spread": ({"machine.spread": "batch"}, {}, call_in_the_training_kernel("fold_rounds")),
+    "Machine.limit_s": ({"machine.limit_s": 3600.0}, {}, call_in_the_training_kernel("session_of")),
+}
+
+# Field with a choice → its path, all alternatives, what else must be so, and where each must show.
+CHOICES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Look]] = {
+    "head": ("head", (PooledHead((8,)), DenseHead((8,)), RegressorHead(("mean",))), FROZEN, counted),
+    "Encoder.freeze": ("encoder.freeze", (None, FirstGroups(1), FirstShare(0.9)), {}, trained),
+    "Pictures.join": ("pictures.join", (Sum(), Mean(), SideBySide(), Attention(4)), JOINED, trained),
+    "Data.split": ("data.split", (GroupSplit(3), StratifiedGroupSplit(3), LeaveGroupOut()), {}, dealt_out),
+    "Augment.mix": ("augment.mix", (None, CutMix(1.0), Mixup(1.0), TokenMix(1.0)), DENSE, trained),
+    "loss": (
+        "loss",
+        ("SquaredError", "SmoothL1", "MetricSquaredError", "BatchR2", "Log1pError", "SqrtError", "Uncertainty"),
+        {},
+        trained,
+    ),
+    "auxiliary": (
+        "auxiliary",
+        ((), (Bins(3),), (Regress("Height_Ave_cm"),), (Classify("State"),)),
+        {},
+        trained_with_columns,
+    ),
+    "optimizer": ("optimizer", (AdamW(lr=1e-3), RMSprop(lr=1e-3)), {}, trained),
+    "schedule": (
+        "schedule",
+        (Constant(epochs=2), Cosine(epochs=2), WarmupCosine(epochs=2, warmup=1), Steps(epochs=2, every=1)),
+        {},
+        trained,
+    ),
+    "keep": ("keep", (Last(), EMA(0.5), SWA(0.5), InnerFold(2)), {"schedule.epochs": 4}, trained),
 }
 
 
-def test_every_field_has_a_test_that_changing_it_changes_something() -> None:
-    assert set(FIELDS) == {field.name for field in fields(Experiment)}, "write down above where the new field shows"
+def options(kind: Any) -> Iterator[Any]:
+    """The types that a field takes; of a list those of its items."""
+    for option in get_args(kind) if isinstance(kind, UnionType) else (kind,):
+        yield get_args(option)[0] if get_origin(option) is tuple else option
 
 
-@pytest.mark.parametrize("field", FIELDS)
+def places() -> tuple[set[str], dict[str, set[str]]]:
+    """Every field that holds a value of its own, and the alternatives of every field that has some."""
+    found: set[str] = set()
+    alternatives: dict[str, set[str]] = {}
+    waiting: list[type[Spec]] = [Experiment]
+    while waiting:
+        cls = waiting.pop()
+        for name, kind in field_types(cls).items():
+            owner = next(c for c in cls.__mro__ if name in vars(c).get("__annotations__", {}))
+            key = name if owner in (Experiment, Predictor) else f"{owner.__name__}.{name}"
+            specs = [one for one in options(kind) if isinstance(one, type) and issubclass(one, Spec)]
+            below = [one for base in specs for one in kinds_of(base).values()]
+            if key not in found | alternatives.keys():
+                waiting += below
+            if any(base.abstract for base in specs):
+                alternatives[key] = {one.__name__ for one in below}
+            elif not specs or NoneType in options(kind):
+                found.add(key)
+    return found, alternatives
+
+
+def kind_of(value: Any) -> str:
+    one = value[0] if isinstance(value, tuple) and value else value
+    return one if isinstance(one, str) else type(one).__name__
+
+
+def test_every_field_and_every_alternative_has_a_test_that_it_changes_something() -> None:
+    found, alternatives = places()
+    nested = {"InnerFold.of"}  # the alternatives are those of `keep`
+    assert found | nested == {key.partition(",")[0] for key in FIELDS}, "write down above where the new field shows"
+    assert alternatives.keys() - nested == CHOICES.keys()
+    for key, (_, values, *_) in CHOICES.items():
+        assert {kind_of(value) for value in values} - {"NoneType", "tuple"} == alternatives[key]
+    tried = {path for changes, *_ in FIELDS.values() for path in changes} | {path for path, *_ in CHOICES.values()}
+    inside = {path for path in known_paths() if any(other.startswith(f"{path}.") for other in known_paths())}
+    untouched = known_paths().keys() - tried - inside
+    assert {path for path in untouched if not path.startswith("keep.of.")} == set()
+    assert set(FIELDS) | set().union(*alternatives.values()) >= PENDING
+
+
+def cases() -> list[Any]:
+    pending = pytest.mark.xfail(strict=True, reason="its code is not there yet")
+    return [pytest.param(key, marks=pending if key in PENDING else ()) for key in FIELDS]
+
+
+@pytest.mark.parametrize("field", cases())
 def test_changing_a_field_changes_what_is_computed(
     field: str, tmp_path: Path, tiny_competition: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Winners' scars: keys in a configuration that nothing reads."""
-    value, surroundings, look = FIELDS[field]
-    base = replace(TINY_VIT, **surroundings)
-    assert getattr(base, field) != value
+    changes, surroundings, look = FIELDS[field]
+    base = changed(TINY_VIT, surroundings)
+    other = changed(base, changes)
+    assert other != base
     bench = Workbench(tmp_path, tiny_competition, monkeypatch)
     before = look(bench, base)
     assert look(bench, base) == before, "otherwise any difference would prove nothing"
-    assert look(bench, replace(base, **{field: value})) != before
+    assert look(bench, other) != before
 
 
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("field", "words"),
-    [
-        ("head_activation", HEAD_ACTIVATIONS),
-        ("loss", LOSSES),
-        ("optimizer", OPTIMIZERS),
-        ("schedule", SCHEDULES),
-        ("split", SPLITS),
-        ("augmentation", AUGMENTATIONS),
-        ("tta", TTA_SETS),
-        ("constraint", CONSTRAINTS),
-        ("depth_fusion", DEPTH_FUSIONS),
-        ("depth_views", DEPTH_VIEWS),
-        ("spread", SPREADS),
-        ("precision", PRECISIONS),
-    ],
-)
-def test_each_allowed_word_is_taken_and_an_unknown_one_refused_with_the_list(
-    field: str, words: tuple[str, ...]
+@pytest.mark.parametrize("field", CHOICES)
+def test_every_alternative_is_another_computation(
+    field: str, tmp_path: Path, tiny_competition: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for word in words:
-        assert getattr(replace(TINY_VIT, **{field: word}), field) == word
-    with pytest.raises(ValueError, match=f"tiny-vit: {field}='bogus' is not one of {', '.join(words)}"):
-        replace(TINY_VIT, **{field: "bogus"})
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"epochs": 0},
-        {"batch_size": 0},
-        {"accumulate_steps": 0},
-        {"image_width_px": -1},
-        {"folds": 1},
-        {"inner_folds": 1},
-        {"inner_folds": -2},
-        {"head_dropout": 1.0},
-        {"learning_rate": 0.0},
-        {"loss_beta": 0.0},
-        {"depth_channels": 3},
-        {"frozen_groups": -1},
-        {"clip_norm": -1.0},
-        {"weight_decay": -0.1},
-        {"backbone_learning_rate": -1e-5},
-        {"warmup_epochs": -1},
-        {"constraint_weight": -1.0},
-        {"pseudo_weight": float("inf")},
-        {"session_limit_s": -5.0},
-        {"ema_decay": 1.0},
-        {"external_area_factor": 0.0},
-    ],
-)
-def test_a_number_out_of_range_is_refused_by_field_and_value(changes: dict[str, Any]) -> None:
-    (name,) = changes
-    with pytest.raises(ValueError, match=f"tiny-vit: .*{name}={changes[name]}"):
-        replace(TINY_VIT, **changes)
-
-
-def test_patience_without_an_inner_fold_is_refused() -> None:
-    with pytest.raises(ValueError, match="patience_epochs needs inner_folds"):
-        changed(TINY_VIT, {"keep.patience": 3})
-
-
-# JSON
-
-
-@pytest.mark.parametrize("experiment", [*EXPERIMENTS.values(), TINY_VIT], ids=lambda e: e.name)
-def test_an_experiment_goes_through_json_unchanged(experiment: Experiment) -> None:
-    assert experiment_from_json(json.loads(json.dumps(experiment.as_json()))) == experiment
-
-
-def test_a_field_that_does_not_exist_is_refused_from_json_and_from_changes() -> None:
-    with pytest.raises(ValueError, match="unknown fields lerning_rate: misspelt, or written by a newer kit"):
-        experiment_from_json(TINY_VIT.as_json() | {"lerning_rate": 1.0})
-    with pytest.raises(ValueError, match="unknown fields epoch:"):
-        changed(TINY_VIT, {"epoch": 3})
-
-
-def test_changes_replace_only_what_they_name_and_lists_become_tuples() -> None:
-    assert changed(TINY_VIT, {"head_hidden": [4, 2]}) == changed(TINY_VIT, {"head.hidden": (4, 2)})
-    assert changed(TINY_VIT, {}) == TINY_VIT
-    with pytest.raises(ValueError, match="epochs=0"):
-        changed(TINY_VIT, {"epochs": 0})
-
-
-def test_pseudo_labels_that_would_weigh_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="tiny-vit: pseudo_labels='i2b-labels' needs a pseudo_weight"):
-        changed(TINY_VIT, {"data.pseudo": PseudoLabels("i2b-labels")})
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"feature_poolings": ("median",)}, "feature_poolings: 'median' is not one of own, cls, mean"),
-        ({"feature_parts": ("middle",)}, "feature_parts: 'middle' is not one of whole, left, right, top, bottom"),
-        ({"feature_layers": (1, 1)}, r"feature_layers=\(1, 1\) names something twice"),
-        ({"feature_layers": (0,)}, r"feature_layers=\(0,\) count from 1, the last"),
-        ({"feature_parts": ()}, r"feature_parts=\(\) name one at least"),
-        ({"feature_heights_px": (-14,)}, "feature_heights_px=-14 gives no whole width"),
-        ({"image_width_px": 777, "feature_heights_px": (518, 259)}, "feature_heights_px=259 gives no whole width"),
-        ({"starting_weights": ""}, "frozen features of random weights are none"),
-        ({"depth": "i2b-depth-anything-v2-small"}, "frozen features know no depth='i2b-depth-anything-v2-small'"),
-    ],
-)
-def test_frozen_features_that_cannot_be_meant_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        replace(EXPERIMENTS["frozen_dinov2"], **changes)
+    path, values, surroundings, look = CHOICES[field]
+    bench = Workbench(tmp_path, tiny_competition, monkeypatch)
+    there = [value for value in values if kind_of(value) not in PENDING]
+    if len(there) < 2:
+        pytest.skip("its code is not there yet")
+    looks = [look(bench, changed(TINY_VIT, {**surroundings, path: value})) for value in there]
+    assert look(bench, changed(TINY_VIT, {**surroundings, path: there[0]})) == looks[0]
+    for number, (value, one) in enumerate(zip(there, looks, strict=True)):
+        assert one not in looks[:number], f"{value} computes what another computes"

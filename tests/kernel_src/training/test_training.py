@@ -170,13 +170,13 @@ def test_a_network_that_answers_densities_is_trained_on_the_label_of_the_whole_a
 ) -> None:
     data, served = fold_data(12), dict[int, np.ndarray]()
 
-    class Recording(training.TrainingPhotographs):
+    class Recording(training_batches.TrainingPhotographs):
         def __getitem__(self, i: int) -> Any:
             example = super().__getitem__(i)
             served[example["row"]] = example["grams"].numpy()
             return example
 
-    monkeypatch.setattr(training, "TrainingPhotographs", Recording)
+    monkeypatch.setattr(training_batches, "TrainingPhotographs", Recording)
     monkeypatch.setattr(Experiment, "predicts_density", density)
     everything = {"crop": (0.4, 0.6), "crop_p": 1.0, "stamps_p": 0.5, "spots_p": 0.5}
     changes = {f"augment.{name}": value for name, value in everything.items()}

@@ -15,6 +15,7 @@ from build.search.regress.features import features_for, provenance_for
 from kernel_src.bundle import bundle_prediction
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.network import RegressorHead
 from kernel_src.recipes.pictures import SideBySide
 from kernel_src.runtime.files import sha256_of
 from tests.kernel_src.kernels.frozen import NAME, TWIN, WEIGHTS_SLUG, write_weights
@@ -51,7 +52,7 @@ def test_the_verb_writes_what_regress_reads_and_says_how_it_was_made(
     read = features_for([out], ids)
     assert read.shape == (20, said["features"]) == (20, 4 * 64)
     made_by = provenance_for([out], NAME)
-    assert made_by["experiment"]["feature_parts"] == ["top", "whole"] and made_by["images"] == 20
+    assert made_by["experiment"]["pictures"]["parts"] == ["top", "whole"] and made_by["images"] == 20
     assert not list(out.parent.glob(".*")), "no draft is left"
 
 
@@ -72,12 +73,11 @@ def test_the_same_photographs_give_the_same_bytes_and_each_is_read_once(
 
 def test_any_experiments_backbone_gives_features_without_its_depth_and_its_fine_tuning() -> None:
     frozen = frozen_recipe(EXPERIMENTS["v8"], {})
-    assert (
-        frozen.feature_poolings == ("own",) and frozen.depth == "" and frozen.backbone == EXPERIMENTS["v8"].encoder.timm
-    )
-    assert frozen_recipe(EXPERIMENTS["v1"], {"feature_poolings": ["gem"]}).feature_poolings == ("gem",)
-    with pytest.raises(UsageError, match="feature_layers"):
-        frozen_recipe(EXPERIMENTS["v1"], {"feature_layers": [0]})
+    assert frozen.head == RegressorHead(("own",)) and frozen.depth is None
+    assert frozen.encoder == EXPERIMENTS["v8"].encoder and frozen.pictures == EXPERIMENTS["v8"].pictures
+    assert frozen_recipe(EXPERIMENTS["v1"], {"head.pool": ["gem"]}).head == RegressorHead(("gem",))
+    with pytest.raises(UsageError, match=r"encoder: Encoder: layers=\(0,\) count from 1"):
+        frozen_recipe(EXPERIMENTS["v1"], {"encoder.layers": [0]})
 
 
 def test_photographs_are_those_of_the_table_or_all_in_a_folder(tiny_competition: Path, tmp_path: Path) -> None:

@@ -12,10 +12,14 @@ from build.core.errors import CheckFailed, UsageError
 from build.notebooks.adoption import read_entries
 from build.notebooks.builder import ROOT
 from build.search.tuning.command import TUNED_FILE, adopt, tuned_source
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.experiments import EXPERIMENTS
+
+V1 = EXPERIMENTS["v1"]
 
 BEST = {
     "experiment": "v1",
-    "changes": {"learning_rate": 3.2e-4, "loss": "log1p", "head_hidden": [64, 8]},
+    "changes": {"optimizer.lr": 3.2e-4, "loss": "Log1pError", "head.hidden": [64, 8]},
     "found_by": "study v1-fold0: trial 17, best of 40, mean R² 0.5120 over 3 inner folds; outer fold 0 not seen",
 }
 
@@ -39,10 +43,10 @@ def listed(root: Path) -> dict:
 def test_an_adopted_trial_is_an_experiment_and_only_one_file_changed(root: Path) -> None:
     before = {path: path.read_bytes() for path in root.rglob("*.py")}
     written = adopt("v1_tuned", BEST)
-    changed = [path for path in root.rglob("*.py") if path.read_bytes() != before.get(path)]
-    assert changed == [written] == [root / TUNED_FILE]
+    written_over = [path for path in root.rglob("*.py") if path.read_bytes() != before.get(path)]
+    assert written_over == [written] == [root / TUNED_FILE]
     experiments = listed(root)
-    assert experiments["v1_tuned"] == {**experiments["v1"], **BEST["changes"], "name": "v1_tuned"}
+    assert experiments["v1_tuned"] == changed(V1, BEST["changes"] | {"name": "v1_tuned"}).as_json()
 
 
 def test_the_notebook_of_an_adopted_experiment_can_be_stitched(root: Path) -> None:
@@ -58,26 +62,26 @@ def test_the_notebook_of_an_adopted_experiment_can_be_stitched(root: Path) -> No
 
 
 def test_what_picked_the_epoch_of_the_trials_is_no_part_of_the_adopted_experiment(root: Path) -> None:
-    picked = {**BEST["changes"], "inner_folds": 8, "patience_epochs": 10}
+    picked = {**BEST["changes"], "keep": "InnerFold", "keep.patience": 10}
     adopt("v1_tuned", {**BEST, "changes": picked})
     experiments = listed(root)
-    assert experiments["v1_tuned"] == {**experiments["v1"], **BEST["changes"], "name": "v1_tuned"}
+    assert experiments["v1_tuned"] == changed(V1, BEST["changes"] | {"name": "v1_tuned"}).as_json()
 
 
 def test_adopting_again_replaces_the_entry_and_keeps_the_others(root: Path) -> None:
     adopt("v1_tuned", BEST)
-    adopt("v1_other", {**BEST, "changes": {"epochs": 3}})
-    adopt("v1_tuned", {**BEST, "changes": {"epochs": 9}})
+    adopt("v1_other", {**BEST, "changes": {"schedule.epochs": 3}})
+    adopt("v1_tuned", {**BEST, "changes": {"schedule.epochs": 9}})
     tuned = read_entries(root / TUNED_FILE, "TUNED")
     assert {name: entry["changes"] for name, entry in tuned.items()} == {
-        "v1_other": {"epochs": 3},
-        "v1_tuned": {"epochs": 9},
+        "v1_other": {"schedule.epochs": 3},
+        "v1_tuned": {"schedule.epochs": 9},
     }
 
 
 def test_the_file_is_written_as_the_formatter_would(tmp_path: Path) -> None:
     path = tmp_path / "tuned_experiments.py"
-    for tuned in ({}, {"a": {"base": "v1", "changes": {"epochs": 3}, "found_by": "x"}}):
+    for tuned in ({}, {"a": {"base": "v1", "changes": {"schedule.epochs": 3}, "found_by": "x"}}):
         path.write_text(tuned_source(tuned))
         done = subprocess.run(
             [sys.executable, "-m", "ruff", "format", "--check", "--config", ROOT / "pyproject.toml", path],

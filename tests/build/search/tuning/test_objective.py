@@ -77,12 +77,12 @@ def test_the_score_is_the_mean_over_the_inner_folds_and_each_epoch_is_reported(
     tiny_competition: Path, tmp_path: Path
 ) -> None:
     study = optuna.create_study(direction="maximize")
-    space = {"learning_rate": Range(1e-4, 1e-3, log=True), "loss": Choice(("mse", "log1p"))}
+    space = {"optimizer.lr": Range(1e-4, 1e-3, log=True), "loss": Choice(("SquaredError", "Log1pError"))}
     study.optimize(objective(TRIAL, space, material(tiny_competition, tmp_path)), n_trials=1)
     trial = study.best_trial
     assert trial.value == pytest.approx(np.mean(trial.user_attrs["inner_r2"]))
     assert list(trial.intermediate_values) == [1, 2, 3, 4]  # two folds of two epochs
-    assert set(trial.user_attrs["changes"]) == {"learning_rate", "loss"}
+    assert set(trial.user_attrs["changes"]) == {"optimizer.lr", "loss"}
     # Without augmentation in time or at test, the last report is the score itself.
     assert trial.intermediate_values[4] == pytest.approx(trial.value, abs=1e-5)
 
@@ -95,7 +95,8 @@ class PruneAfter(optuna.pruners.BasePruner):
 def test_a_pruned_trial_stops_within_its_first_fold(tiny_competition: Path, tmp_path: Path) -> None:
     study = optuna.create_study(direction="maximize", pruner=PruneAfter())
     study.optimize(
-        objective(TRIAL, {"loss": Choice(("mse", "log1p"))}, material(tiny_competition, tmp_path)), n_trials=1
+        objective(TRIAL, {"loss": Choice(("SquaredError", "Log1pError"))}, material(tiny_competition, tmp_path)),
+        n_trials=1,
     )
     assert study.trials[0].state.name == "PRUNED" and list(study.trials[0].intermediate_values) == [1]
 
@@ -111,6 +112,7 @@ def test_a_diverging_trial_is_pruned_and_does_not_end_the_search(
     monkeypatch.setattr(tuning, "train_fold", diverge)
     study = optuna.create_study(direction="maximize")
     study.optimize(
-        objective(TRIAL, {"loss": Choice(("mse", "log1p"))}, material(tiny_competition, tmp_path)), n_trials=2
+        objective(TRIAL, {"loss": Choice(("SquaredError", "Log1pError"))}, material(tiny_competition, tmp_path)),
+        n_trials=2,
     )
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "PRUNED"]

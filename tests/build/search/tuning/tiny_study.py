@@ -7,10 +7,13 @@ from pathlib import Path
 from build.notebooks.builder import ROOT
 
 TINY = (
-    "backbone=test_efficientnet starting_weights= image_height_px=32 image_width_px=64 head_hidden=8 epochs=2 "
-    "batch_size=4 folds=2 inner_folds=0 patience_epochs=0 tta=none warmup_epochs=0"
+    "encoder.timm=test_efficientnet encoder.weights= pictures.height_px=32 pictures.width_px=64 head.hidden=8 "
+    "schedule.epochs=2 schedule.warmup=0 batch.size=4 data.split.folds=2 predict.tta=none"
 )
-SPACE = "learning_rate=1e-4..1e-2 loss=mse,smooth_l1 optimizer=adamw augmentation=conservative weight_decay=1e-4"
+SPACE = (
+    "optimizer.lr=1e-4..1e-2 loss=SquaredError,SmoothL1 optimizer=AdamW augment.preset=conservative "
+    "optimizer.weight_decay=1e-4"
+)
 
 
 def tune_command(data: Path, out: Path, *, trials: int, more: tuple[str, ...] = ()) -> list[str]:
