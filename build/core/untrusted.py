@@ -13,8 +13,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kernel_src.runtime.manifest import checked_file_name
-from kernel_src.runtime.untrusted import quoted
+from kernel_src.runtime.untrusted import checked_file_name, quoted
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KEPT = "\n\t"

@@ -24,8 +24,7 @@ from build.kaggle.explain import Asked
 from build.kaggle.retry import send
 from build.kaggle.wire import open_session
 from kernel_src.runtime.files import write_json
-from kernel_src.runtime.manifest import LONGEST_NAME
-from kernel_src.runtime.untrusted import quoted
+from kernel_src.runtime.untrusted import LONGEST_NAME, quoted
 
 if TYPE_CHECKING:
     from requests import Response

@@ -18,8 +18,8 @@ from build.core.untrusted import object_in, read_foreign_file, refuse_odd_file
 from build.run.rehearse.cures import cure_of_submission
 from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id
 from kernel_src.runtime.files import CONFIG_FILE
-from kernel_src.runtime.manifest import BundleError, checked_file_name, read_bundle_json
-from kernel_src.runtime.untrusted import quoted
+from kernel_src.runtime.manifest import BundleError, read_bundle_json
+from kernel_src.runtime.untrusted import checked_file_name, quoted
 
 LARGEST_FEATURES = 4 << 30  # bytes; those of a 7B encoder, three scales and layers, four poolings are 0.4 GB
 LARGEST_OOF = 64 << 20  # bytes; 10,000 photographs make 1 MB

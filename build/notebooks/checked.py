@@ -4,8 +4,7 @@ import ast
 
 from build.notebooks.stamp import SOURCES
 from build.stitch.parameters import assigned, literal
-from kernel_src.runtime.manifest import checked_file_name
-from kernel_src.runtime.untrusted import quoted
+from kernel_src.runtime.untrusted import checked_file_name, quoted
 
 LONGEST_LITERAL = 1 << 20  # characters; a notebook's whole parameters cell is far shorter
 

@@ -22,6 +22,7 @@ from kernel_src.models.model import BiomassNet, GramsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.parts import parts_to_predict
 from kernel_src.recipes.predictor import Predictor, predictor_from_json
+from kernel_src.runtime.device import Spread
 from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
 from kernel_src.runtime.parts import held_parts, optional_part, require_parts
@@ -43,6 +44,7 @@ class BundleRecipe:
     backbone: Path | None  # the weights of the frozen backbone, where nothing is fine-tuned
     oof_r2: float
     source_sha256: str  # of the sources that trained it
+    spread: Spread | None = None  # the devices that its frozen backbone is spread over when it is loaded
 
     @property
     def framings(self) -> tuple[Framing, ...]:
@@ -195,7 +197,8 @@ def load_recipe(
     if recipe.backbone is None:
         models = [load_fold(recipe.experiment, file) for file in files]
     else:
-        models = optional_part("frozen").frozen_nets(recipe.experiment, recipe.backbone, files)
+        frozen_nets = optional_part("frozen").frozen_nets
+        models = frozen_nets(recipe.experiment, recipe.backbone, files, recipe.spread)
     return Bundle(
         folder=recipe.folder,
         experiment=recipe.experiment,

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernel_src.models.frozen_features import load_frozen_features, regressor_head
+from kernel_src.models.frozen_features import device_for, load_frozen_features, regressor_head
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.regressor import load_regressor
 from kernel_src.recipes.predictor import Predictor
-from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.device import Spread
+from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError, config_entry
 from kernel_src.runtime.parts import OptionalPart
+from kernel_src.runtime.weight_files import weights_sha256
 from kernel_src.runtime.weight_sources import find_weights
 
 BACKBONE_ENTRIES = ("dataset", "sha256")  # of the config's "backbone", where nothing is fine-tuned
@@ -35,7 +37,11 @@ def frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
         weights = find_weights(entry["dataset"])
     except FileNotFoundError as error:
         raise BundleError(f"{folder}: the backbone is not in the bundle, and not attached: {error}") from None
-    if (found := sha256_of(weights)) != entry["sha256"]:
+    try:
+        found = weights_sha256(weights)
+    except WeightsError as error:
+        raise BundleError(f"{folder}: the backbone that is attached beside it cannot be used: {error}") from None
+    if found != entry["sha256"]:
         raise BundleError(
             f"{weights} is not the backbone that the regressor was fitted with (sha256 {found[:12]}…, not "
             f"{entry['sha256'][:12]}…): attach that one, or make features, regressor and bundle again with this one"
@@ -43,11 +49,13 @@ def frozen_backbone(folder: Path, config: Mapping[str, Any]) -> Path:
     return weights
 
 
-def frozen_nets(experiment: Predictor, backbone: Path, files: Sequence[Path]) -> list[FrozenNet]:
-    """Load the regressors in `files` and the one backbone that they share."""
+def frozen_nets(
+    experiment: Predictor, backbone: Path, files: Sequence[Path], spread: Spread | None = None
+) -> list[FrozenNet]:
+    """Load the regressors in `files` and the one backbone that they share; see `load_frozen_features` for `spread`."""
     if not files:
         return []
-    features = load_frozen_features(experiment, backbone)
+    features = load_frozen_features(experiment, backbone, spread)
     return [FrozenNet(features, load_regressor(file)).eval() for file in files]
 
 
@@ -67,6 +75,7 @@ class FrozenParts(OptionalPart):
     """What a bundle of frozen features asks for."""
 
     part = "frozen"
+    device_for = staticmethod(device_for)
     frozen_backbone = staticmethod(frozen_backbone)
     frozen_nets = staticmethod(frozen_nets)
     frozen_line = staticmethod(frozen_line)

@@ -19,10 +19,12 @@ from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe, member_
 from kernel_src.data.images import Framing
 from kernel_src.models.half_precision import keep_in_full, keep_in_half
 from kernel_src.models.model import GramsNet, refill_fold
+from kernel_src.models.precision import PrecisionChoice
 from kernel_src.models.prediction import Member
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError
 from kernel_src.runtime.memory import available_bytes, is_out_of_memory
+from kernel_src.runtime.weight_files import files_of
 
 WHOLE_BUNDLE = -1  # in the place of a fold
 # What reading, building and moving a net can raise: a file's faults, those of a net that does not fit its config, and
@@ -109,6 +111,10 @@ class DeviceFolds:
         """Return whether another fold is on the device."""
         return bool(self._on_device - {keep})
 
+    def settled(self, bundle: int, fold: int) -> PrecisionChoice | None:
+        """Return in which precision a fold is computed for good, where its loading has decided that."""
+        return self._nets[bundle][fold].settled
+
     def compute_in_full(self, bundle: int, fold: int) -> bool:
         """From now on compute a fold in fp32, and keep its weights so; false where memory is short even alone."""
         place, net = (bundle, fold), self._nets[bundle][fold]
@@ -157,12 +163,14 @@ class DeviceFolds:
         if recipe is None or place[0] in self._is_full:
             return False
         try:
-            stored = _file_of(recipe, place[1]).stat().st_size
-        except OSError:
+            stored = sum(file.stat().st_size for file in _files_of(recipe, place[1]))
+        except (OSError, WeightsError):
             return True  # which loading will report
         if stored < SMALL_BYTES:
             return True
         needed = stored * (1 if self.half and place not in self._in_full else 2)
+        if recipe.spread is not None:
+            needed //= len(recipe.spread.devices)
         if self.device.type == "cuda":
             free, total = torch.cuda.mem_get_info()
             free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
@@ -292,5 +300,5 @@ def _error_text(error: BaseException) -> str:
     return str(error) if plain else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-def _file_of(recipe: BundleRecipe, fold: int) -> Path:
-    return recipe.backbone or recipe.folder / recipe.folds[fold]
+def _files_of(recipe: BundleRecipe, fold: int) -> list[Path]:
+    return files_of(recipe.backbone) if recipe.backbone else [recipe.folder / recipe.folds[fold]]

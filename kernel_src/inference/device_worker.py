@@ -236,6 +236,7 @@ class DeviceWorker:
             for place in self.folds.order
             if config.half and (recipe := config.recipes[place[0]]) and recipe.experiment.encoder.precision != "fp16"
         }
+        self.undecided |= {place for place in self.folds.order if (of := config.recipes[place[0]]) and of.spread}
         broken = self._load()
         count = len(self.folds.order) - len(self.folds.streamed) - len(broken)
         loading_s = time.perf_counter() - start
@@ -362,6 +363,10 @@ class DeviceWorker:
         """Decide in which precision a fold is computed, at its first batch, if the experiment leaves that open."""
         place, recipe = (step.bundle, step.fold), self.config.recipes[step.bundle]
         if place not in self.undecided or recipe is None:
+            return
+        if (settled := self.folds.settled(*place)) is not None:
+            self.undecided.discard(place)
+            send(self.pipe, Decided(*place, settled.name, settled.why))
             return
         few = part[:COMPARED_PHOTOGRAPHS]
         small = batch if len(few) == len(part) else self._batch(few)

@@ -185,6 +185,9 @@ class Inference:
         self.job, self.log, self.deadline_s, self.clock, self.outcome = job, log, deadline_s, clock, outcome
         self._save, self._saved_s, self._save_took_s = save, clock(), 0.0
         self._is_new = False  # something was computed since the last save
+        device, recipes = self._device_for_all(device)
+        if device.spread:
+            batch_size = 1  # to begin with: the weights leave little room
         usable = [
             [fold for fold, name in enumerate(recipe.folds) if name not in damaged] if recipe else []
             for recipe, damaged in zip(job.recipes, job.damaged, strict=True)
@@ -207,7 +210,7 @@ class Inference:
             half=device.half,
             threads=1,
             readers=0,
-            recipes=job.recipes,
+            recipes=recipes,
             damaged=job.damaged,
             framings=framings,
             steps=tuple(steps),
@@ -215,6 +218,22 @@ class Inference:
         )
         self.pool = WorkerPool(config, device, batch_size, clock)
         outcome.steps, outcome.passes_wanted = len(steps), len(steps) * len(job.paths)
+
+    def _device_for_all(self, device: DeviceReport) -> tuple[DeviceReport, tuple[BundleRecipe | None, ...]]:
+        """Return the devices as the bundles need them, and the recipes with those over which a backbone is spread.
+
+        One worker then owns all GPUs: two would each need both.
+        """
+        recipes, chosen = list(self.job.recipes), device
+        for number, recipe in enumerate(recipes):
+            if recipe is None or recipe.backbone is None:
+                continue
+            needed = optional_part("frozen").device_for(recipe.experiment, recipe.backbone, device)
+            if needed.spread:
+                recipes[number], chosen = replace(recipe, spread=needed.spread), needed
+                what = f"{recipe.experiment.encoder.timm} finds no room on one {device.name}"
+                self.log.note(Fault(part="memory", what=what, fallback=f"it is spread over {needed.gpus_per_net}"))
+        return chosen, tuple(recipes)
 
     def run(self) -> None:
         """Work until there is nothing left to do, or no time."""

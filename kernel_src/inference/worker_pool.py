@@ -153,7 +153,9 @@ class WorkerPool:
             self._start(worker.config)
         elif not self.workers and worker.config.kind == "cuda":
             cores = max(1, torch.get_num_threads())
-            self._start(replace(worker.config, kind="cpu", index=0, half=False, threads=cores, readers=0))
+            recipes = tuple(recipe and replace(recipe, spread=None) for recipe in worker.config.recipes)
+            on_cpu = replace(worker.config, kind="cpu", index=0, half=False, threads=cores, readers=0, recipes=recipes)
+            self._start(on_cpu)
         return worker.exit_reason
 
     def kill(self, worker: Worker) -> None:

@@ -23,7 +23,7 @@ session_start_s = time.monotonic()
 EXPERIMENT = "frozen_dinov2"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"encoder.layers": (1, 4)}
 BATCH_SIZE = 8  # photographs at once; halved where the memory of a GPU is too small
-PARTS = ("hub_names",)  # the optional parts in this notebook; the build chooses
+PARTS = ("hub_names", "spread")  # the optional parts in this notebook; the build chooses
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the features
 
 # %% [markdown]

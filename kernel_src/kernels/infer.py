@@ -36,6 +36,7 @@ PARTS = (
     "pseudo_labels",
     "row_rules",
     "seed_constraints",
+    "spread",
     "stack",
     "test_time_training",
 )

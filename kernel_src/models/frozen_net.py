@@ -20,6 +20,7 @@ class FrozenNet(GramsNet):
         """Take both as they are; nothing here is trained."""
         super().__init__()
         self.features, self.regressor = features, regressor
+        self.settled = features.settled
         self.scaling = TargetScaling()  # the identity: a regressor answers in grams
 
     def forward(self, *pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:

@@ -18,6 +18,7 @@ import kernel_src.models.evidence  # noqa: F401  # part: evidence
 import kernel_src.models.fusion  # noqa: F401  # part: depth
 from kernel_src.competition.constants import TARGETS
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
+from kernel_src.models.precision import PrecisionChoice
 from kernel_src.recipes.network import Perceptron
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
@@ -60,6 +61,7 @@ class GramsNet(nn.Module):
 
     scaling: TargetScaling
     in_fp32: bool = False  # whatever the device is fast in: fp16 is not precise enough for it
+    settled: PrecisionChoice | None = None  # decided while it was loaded, for good: there is no room for another
 
     def to_loss_z(self, answers: torch.Tensor) -> torch.Tensor:
         """Return answers (B, 5) in standard deviations of the training rows, where the network has these."""

@@ -29,7 +29,7 @@ def forward_grams(
 
     A net that sees each photograph in several framings is given as many pictures. Pictures whose half-precision result
     overflows are computed again in fp32, with their depth, and `on_overflow` gets how many. What is not finite then
-    either is returned as it is.
+    either is returned as it is, and of a net that is settled in fp16 at once.
     """
     seen = [pictures] if isinstance(pictures, torch.Tensor) else pictures
     half = half and not model.in_fp32
@@ -37,7 +37,7 @@ def forward_grams(
         answers = model(*seen, depth=depth)
     grams = model.scaling.to_grams(answers)
     bad = ~torch.isfinite(grams).all(1)
-    if half and bool(bad.any()):
+    if half and model.settled is None and bool(bad.any()):
         with in_full_precision(model):
             again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
         grams[bad] = model.scaling.to_grams(again)

@@ -1,6 +1,6 @@
 """## Starting weights
 
-A pretrained backbone comes as one safetensors file in a dataset, under the names that timm and the hub give it. It has
+A pretrained backbone comes as safetensors in a dataset, under the names that timm and the hub give it. It has
 to fill the network completely: what stays random without an error is found by nobody.
 """
 
@@ -41,7 +41,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     """
     given = read_weights(path)
     try:
-        tensors = _as_timm_has_them(given, backbone)
+        tensors = as_timm_has_them(given, backbone)
     except BUILD_ERRORS as error:  # timm's functions take the tensors of another network as far as they get
         raise WeightsError(
             f"{path} does not fit the model: {type(backbone).__name__} cannot take {len(given)} tensors such as "
@@ -50,7 +50,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     load_strictly(backbone, tensors, str(path))
 
 
-def _as_timm_has_them(given: dict[str, torch.Tensor], backbone: nn.Module) -> dict[str, torch.Tensor]:
+def as_timm_has_them(given: dict[str, torch.Tensor], backbone: nn.Module) -> dict[str, torch.Tensor]:
     """Give the tensors of a checkpoint the names and sizes of the backbone."""
     renamed = optional_part("hub_names").timm_names(given) if "hub_names" in held_parts() else given
     tensors = _without_classifier(renamed, backbone)

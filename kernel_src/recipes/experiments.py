@@ -15,7 +15,7 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment, Machine
 from kernel_src.recipes.learning import AdamW, Batch, Cosine, RMSprop, SmoothL1, SquaredError, Steps, WarmupCosine
 from kernel_src.recipes.network import Depth, Encoder, PooledHead, RegressorHead
-from kernel_src.recipes.parts import HUB_NAMED, SEED_CONSTRAINTS
+from kernel_src.recipes.parts import HUB_NAMED, LARGER_THAN_A_GPU, SEED_CONSTRAINTS
 from kernel_src.recipes.pictures import HALVES, Pictures, SideBySide
 from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import ExperimentError
@@ -244,5 +244,6 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
         "pseudo_labels": experiment.data.pseudo,
         "row_rules": experiment.data.drop,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
+        "spread": experiment.is_frozen and any(word in experiment.encoder.timm for word in LARGER_THAN_A_GPU),
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

@@ -6,12 +6,19 @@ Which optional parts an experiment's notebooks need.
 from kernel_src.recipes.predictor import Predictor
 
 HUB_NAMED = "dinov2"  # in the name of a backbone whose weights the hub also has under names of its own
+LARGER_THAN_A_GPU = ("_7b_", "_enormous_")  # in the name of a backbone that a T4 of 15 GB cannot hold beside its work
 SEED_CONSTRAINTS = ("biological", "average")  # beyond these the constraints need no part
 
 
 def parts_to_extract(experiment: Predictor) -> tuple[str, ...]:
     """Name the parts that making an experiment's frozen features needs."""
-    return ("hub_names",) if HUB_NAMED in experiment.encoder.timm else ()
+    needed = {"hub_names": HUB_NAMED in experiment.encoder.timm, "spread": is_larger_than_a_gpu(experiment)}
+    return tuple(name for name, is_needed in needed.items() if is_needed)
+
+
+def is_larger_than_a_gpu(experiment: Predictor) -> bool:
+    """Whether a T4 cannot hold the frozen backbone beside its work, so that two share it."""
+    return experiment.is_frozen and any(word in experiment.encoder.timm for word in LARGER_THAN_A_GPU)
 
 
 def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
@@ -22,5 +29,6 @@ def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
         "frozen": experiment.is_frozen,
         "hub_names": experiment.is_frozen and HUB_NAMED in experiment.encoder.timm,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
+        "spread": is_larger_than_a_gpu(experiment),
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

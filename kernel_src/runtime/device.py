@@ -30,10 +30,26 @@ class DeviceReport:
     half: bool  # fp16 arithmetic is worth it
     fault: str = ""  # why GPUs that are there are not used; empty if there are none or all work
     processes: int = 1  # that work side by side on this machine's cores, this one among them
+    gpus_per_net: int = 1  # more than 1: `count` is 1, and a net that one GPU cannot hold is spread over so many
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
         return asdict(self)
+
+    @property
+    def spread(self) -> "Spread | None":
+        """Over what a net is spread; None where it is not."""
+        if self.gpus_per_net == 1:
+            return None
+        names = [f"cuda:{i}" if self.kind == "cuda" else self.kind for i in range(self.gpus_per_net)]
+        return Spread(tuple(map(torch.device, names)), self.half)
+
+
+class Spread(NamedTuple):
+    """The devices that share one net, the first layers on the first."""
+
+    devices: tuple[torch.device, ...]
+    half: bool  # fp16 arithmetic is worth it
 
 
 class Gpu(NamedTuple):
@@ -160,6 +176,23 @@ def probe_gpu(index: int) -> Gpu:
     if not right:
         return Gpu(name, f"GPU {index}: {name} multiplies wrongly: restart the session to get another machine")
     return Gpu(name)
+
+
+def gpu_memory(index: int) -> tuple[int, int]:
+    """Return the free and the total memory of a GPU in bytes."""
+    free, total = torch.cuda.mem_get_info(index)
+    return free, total
+
+
+def probed_gpu_memory(index: int) -> tuple[int, int] | None:
+    """Return `gpu_memory` without initialising CUDA in this process; None if the GPU does not answer."""
+    if torch.cuda.is_initialized():
+        return gpu_memory(index)  # a forked child could not use CUDA any more
+    try:
+        free, total = ForkedProbe(gpu_memory, index).result()
+    except (ProbeFailed, OSError):
+        return None  # a GPU that is broken shows in what is computed on it
+    return int(free), int(total)
 
 
 def has_kernels(major: int, minor: int, built_for: Sequence[str]) -> bool:

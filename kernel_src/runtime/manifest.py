@@ -6,19 +6,16 @@ first thing a notebook does is compare: it stops in the first seconds with the f
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of
-from kernel_src.runtime.untrusted import checked_count, checked_text, parsed_json, plain_file, quoted
+from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, WEIGHTS_SUFFIX, sha256_of
+from kernel_src.runtime.untrusted import checked_count, checked_file_name, checked_text, parsed_json, plain_file, quoted
 
 MANIFEST_FILE = "manifest.json"
-WEIGHTS_SUFFIX = ".safetensors"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
-LONGEST_NAME = 200  # bytes of a file name, which most disks limit to 255
 ENTRY_KEYS = {"bytes", "sha256"}  # of each file in the manifest
 
 
@@ -67,24 +64,6 @@ def checked_sha256(value: object) -> str:
     """Return a sha256 in hex; ValueError for anything else."""
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise ValueError(f"{quoted(value)} is not a sha256 (64 hex digits)")
-    return value
-
-
-def checked_file_name(value: object) -> str:
-    """Return the value if it names a file of a flat folder, and that folder only.
-
-    Raises:
-        ValueError: it is empty, hidden, too long, begins like an option, leads elsewhere (`/`, `..`), holds control
-            characters, or can be written in two ways (Unicode that is not in its composed form).
-    """
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{quoted(value)} is not a file name")
-    if value[0] in ".-" or "/" in value or "\\" in value or ":" in value:
-        raise ValueError(f"{quoted(value)} is not the name of a file in this folder")
-    if len(value.encode(errors="surrogatepass")) > LONGEST_NAME:
-        raise ValueError(f"{quoted(value)} is too long for a file name")
-    if not value.isprintable() or unicodedata.normalize("NFC", value) != value:
-        raise ValueError(f"{quoted(value)} is not a plain file name")
     return value
 
 

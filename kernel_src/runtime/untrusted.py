@@ -6,10 +6,12 @@ they are what they seem, and no later line has to look at them again.
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+LONGEST_NAME = 200  # bytes of a file name, which most disks limit to 255
 LONGEST_TEXT = 1000  # characters of a text in a bundle
 DEEPEST_JSON = 32  # lists and dictionaries inside one another
 LARGEST_JSON = 64 << 20  # bytes; a manifest of a thousand files has a tenth of a megabyte
@@ -33,6 +35,24 @@ def checked_text(value: object) -> str:
     """Return a line of text without control characters, perhaps empty; ValueError for anything else."""
     if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
         raise ValueError(f"{quoted(value)} is not a line of text")
+    return value
+
+
+def checked_file_name(value: object) -> str:
+    """Return the value if it names a file of a flat folder, and that folder only.
+
+    Raises:
+        ValueError: it is empty, hidden, too long, begins like an option, leads elsewhere (`/`, `..`), holds control
+            characters, or can be written in two ways (Unicode that is not in its composed form).
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{quoted(value)} is not a file name")
+    if value[0] in ".-" or "/" in value or "\\" in value or ":" in value:
+        raise ValueError(f"{quoted(value)} is not the name of a file in this folder")
+    if len(value.encode(errors="surrogatepass")) > LONGEST_NAME:
+        raise ValueError(f"{quoted(value)} is too long for a file name")
+    if not value.isprintable() or unicodedata.normalize("NFC", value) != value:
+        raise ValueError(f"{quoted(value)} is not a plain file name")
     return value
 
 

@@ -5,12 +5,14 @@ and which Kaggle Models hold it already. A handle is listed only if it was seen 
 guessed. Notebooks open safetensors only, so a Kaggle Model that holds a pickle is named and not mounted.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_src.runtime.mounts import find_dataset, folder_tree, folders_below, kaggle_root, refuse_empty
 
 WEIGHTS_FILE = "model.safetensors"  # as the hub names it
+INDEX_FILE = "model.safetensors.index.json"  # in its place, where the weights are too large for one file
 DEPTH_ANYTHING = "Depth Anything V2 Small"  # what a row serves that is not a backbone
 
 
@@ -214,12 +216,16 @@ def kaggle_models(dataset: str) -> tuple[str, ...]:
 def find_weights(dataset: str) -> Path:
     """Return the safetensors file of a set of weights, from the dataset or from a Kaggle Model, whichever is attached.
 
+    Where a dataset holds them in several files, it is their index.
+
     Raises:
         FileNotFoundError: none is; the message says what to attach and how to get it.
     """
     try:
         return find_dataset(dataset, WEIGHTS_FILE) / WEIGHTS_FILE
     except FileNotFoundError as error:
+        with suppress(FileNotFoundError):
+            return find_dataset(dataset, INDEX_FILE) / INDEX_FILE
         source = SOURCE_OF.get(dataset)
         for model in source.models if source is not None else ():
             if model.is_usable:

@@ -36,7 +36,8 @@ class FeatureExtractor:
             WeightsError: the weights do not fit.
             ValueError: the backbone cannot do what the experiment asks of it.
         """
-        self.experiment, self.weights, self.device, self.at_once = experiment, weights, device, at_once
+        self.experiment, self.weights, self.device = experiment, weights, device
+        self.at_once = 1 if device.spread else at_once  # beside one that is spread there is little room
         self.preprocessing = preprocessing_of(experiment.encoder.timm)
         self.framings = framings_of(experiment, self.preprocessing)
         self.half = device.half and experiment.encoder.precision != "fp32"
@@ -44,7 +45,10 @@ class FeatureExtractor:
         self.net = self._load()
 
     def _load(self) -> FrozenFeatures:
-        net = load_frozen_features(self.experiment, self.weights)
+        net = load_frozen_features(self.experiment, self.weights, self.device.spread)
+        if net.settled is not None:
+            self.half = net.settled.half
+            return net
         if self.half:
             keep_in_half(net)
         net.to(self.device.kind).to(memory_format=torch.channels_last)  # as inference does
@@ -56,6 +60,8 @@ class FeatureExtractor:
         Raises:
             ImageError: one cannot be read.
         """
+        if self.net.settled is not None:
+            return self.net.settled
         files = PhotographFiles(paths[:COMPARED_PHOTOGRAPHS], self.framings)
 
         def compute(half: bool) -> torch.Tensor:
@@ -74,7 +80,7 @@ class FeatureExtractor:
 
     def use(self, half: bool) -> None:
         """Compute in fp16 or fp32 from now on; for fp32 the weights are read again, as they were never rounded."""
-        if half != self.half:
+        if half != self.half and self.net.settled is None:
             self.half = half
             del self.net  # there may be no room for both
             self.net = self._load()

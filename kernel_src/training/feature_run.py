@@ -22,17 +22,17 @@ from tqdm.auto import tqdm
 
 from kernel_src.bundle.bundle_prediction import PhotographFiles
 from kernel_src.bundle.bundles import framings_of
-from kernel_src.models.frozen_features import feature_blocks
+from kernel_src.models.frozen_features import device_for, feature_blocks
 from kernel_src.models.full_pass import loading_processes
 from kernel_src.models.precision import PrecisionChoice
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.device import DeviceReport
-from kernel_src.runtime.files import WeightsError, sha256_of, write_atomically, write_json, write_text
+from kernel_src.runtime.files import WeightsError, write_atomically, write_json, write_text
 from kernel_src.runtime.provenance import sources_of
 from kernel_src.runtime.untrusted import parsed_json
-from kernel_src.runtime.weight_files import open_weights
+from kernel_src.runtime.weight_files import open_weights, weights_sha256
 from kernel_src.training.checkpoint import save_tensors
 from kernel_src.training.feature_extraction import FeatureExtractor
 from kernel_src.training.launch import launch
@@ -83,7 +83,7 @@ class FeatureTask(NamedTuple):
         return {
             "experiment": trained_recipe(self.experiment),
             "data": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
-            "weights": [sha256_of(self.weights)],
+            "weights": [weights_sha256(self.weights)],
         }
 
 
@@ -109,6 +109,8 @@ def make_chunks(
 ) -> None:
     """Compute the chunks that are left, on all devices, until they are done or the session ends.
 
+    A backbone that one GPU cannot hold is spread over all of them, which then compute one chunk together.
+
     Raises:
         ValueError: the folder holds a run of something else, or the backbone cannot do what the experiment asks of it.
         WeightsError: the weights do not fit.
@@ -119,6 +121,7 @@ def make_chunks(
     task.folder.mkdir(parents=True, exist_ok=True)
     check_fingerprint(task.fingerprint(), task.folder)
     left = task.chunks_left
+    device = device_for(task.experiment, task.weights, device)
     shares = [share for number in range(device.count) if (share := left[number :: device.count])]
     if shares:
         launch(
@@ -266,7 +269,7 @@ def _provenance(task: FeatureTask, width: int, log: Sequence[Mapping[str, Any]])
     return {
         "experiment": experiment.as_json(),
         "preprocessing": preprocessing.as_json(),
-        "weights": {"dataset": experiment.encoder.weights, "sha256": sha256_of(task.weights)},
+        "weights": {"dataset": experiment.encoder.weights, "sha256": weights_sha256(task.weights)},
         "blocks": feature_blocks(experiment, framings_of(experiment, preprocessing)),
         "images": len(task.photographs),
         "features": width,

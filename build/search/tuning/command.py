@@ -146,8 +146,8 @@ def tune(
     )
     from kernel_src.data.images import ImageError
     from kernel_src.runtime.files import write_json
-    from kernel_src.runtime.manifest import checked_file_name
     from kernel_src.runtime.memory import keep_freed_memory
+    from kernel_src.runtime.untrusted import checked_file_name
 
     base = find_experiment(experiment_name)
     fixed = parse_changes(set_values)

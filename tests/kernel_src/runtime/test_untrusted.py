@@ -2,8 +2,8 @@
 
 import pytest
 
-from kernel_src.runtime.manifest import checked_file_name, checked_sha256
-from kernel_src.runtime.untrusted import checked_count, quoted
+from kernel_src.runtime.manifest import checked_sha256
+from kernel_src.runtime.untrusted import checked_count, checked_file_name, quoted
 
 
 @pytest.mark.parametrize("value", ["", "a" * 63, "A" * 64, "a" * 64 + "\n", "../" + "a" * 61, "-O" + "a" * 62, None, 7])

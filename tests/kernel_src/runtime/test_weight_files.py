@@ -1,6 +1,7 @@
 """A file of weights is safetensors with finite numbers, or one line says what it is instead; any header is survived."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,20 @@ from kernel_src.models.model import BiomassNet, load_fold
 from kernel_src.recipes.network import Encoder, PooledHead
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.recipes.predictor import Predictor
-from kernel_src.runtime.files import WeightsError
-from kernel_src.runtime.weight_files import is_finite, open_weights, read_weights
+from kernel_src.runtime import weight_files
+from kernel_src.runtime.files import WeightsError, sha256_of
+from kernel_src.runtime.mounts import kaggle_root
+from kernel_src.runtime.weight_files import (
+    files_of,
+    is_finite,
+    open_weights,
+    read_weights,
+    tensor_files,
+    tensor_groups,
+    weights_sha256,
+)
+from kernel_src.runtime.weight_sources import INDEX_FILE, find_weights
+from tests.kernel_src.models.shards import write_shards
 from tests.kernel_src.tiny import TINY
 
 
@@ -144,3 +157,101 @@ def test_any_bytes_are_named_in_one_line(tmp_path: Path, content: bytes):
     with pytest.raises(WeightsError) as caught:
         read_weights(tmp_path / "w.safetensors")
     assert "\n" not in str(caught.value)
+
+
+# Weights in several files
+
+TENSORS = {f"layer{i}.weight": torch.full((8, 8), float(i)) for i in range(6)}
+
+
+def test_shards_hold_what_one_file_would(tmp_path: Path) -> None:
+    index = write_shards(tmp_path, TENSORS)
+    assert [file.name for file in files_of(index)] == [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+    read = read_weights(index)
+    assert read.keys() == tensor_files(index).keys() == TENSORS.keys()
+    assert all(torch.equal(read[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_tensors_come_in_groups_of_the_size_that_is_held_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = write_shards(tmp_path, TENSORS)
+    files, names = tensor_files(index), list(TENSORS)
+    assert [list(group) for group in tensor_groups(files, names)] == [names[:2], names[2:4], names[4:]], "by file"
+    monkeypatch.setattr(weight_files, "GROUP_BYTES", 300)  # a tensor has 256
+    groups = list(tensor_groups(files, names[1:]))
+    assert [list(group) for group in groups] == [[name] for name in names[1:]]
+    assert all(torch.equal(group[name], TENSORS[name]) for group in groups for name in group)
+
+
+SOME, LAST = "layer0.weight", "model-00003-of-00003.safetensors"
+LIES: dict[str, tuple[Callable[[dict], object], str]] = {
+    "another shard": (lambda files: files.update({SOME: LAST}), "does not fit model-0000[13].*layer0.weight"),
+    "a tensor that is nowhere": (
+        lambda files: files.update({"layer9.weight": LAST}),
+        "'layer9.weight': the index names it there, the file lacks it",
+    ),
+    "a tensor that is left out": (lambda files: files.pop("layer5.weight"), "'layer5.weight': the index lacks it"),
+    "a shard that is not there": (
+        lambda files: files.update({"layer9.weight": "model-00004-of-00003.safetensors"}),
+        "model-00004-of-00003.safetensors is missing: .* attach all shards",
+    ),
+    "a file elsewhere": (
+        lambda files: files.update({SOME: "../other.safetensors"}),
+        "is not the name of a file in this folder",
+    ),
+    "an absolute path": (lambda files: files.update({SOME: "/etc/passwd"}), "is not the name of a file in this folder"),
+    "a pickle": (lambda files: files.update({SOME: "model.bin"}), "'model.bin' is not a safetensors file"),
+    "a number for a name": (lambda files: files.update({SOME: 1}), "1 is not a file name"),
+    "no tensor": (lambda files: files.clear(), 'no "weight_map"'),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), LIES.values(), ids=LIES)
+def test_an_index_with_a_lie_is_refused(change: Callable[[dict], object], said: str, tmp_path: Path) -> None:
+    save_file({SOME: torch.ones(8, 8)}, tmp_path / "other.safetensors")
+    index = write_shards(tmp_path / "weights", TENSORS)
+    value = json.loads(index.read_text())
+    change(value["weight_map"])
+    index.write_text(json.dumps(value))
+    for read in (read_weights, tensor_files, weights_sha256):
+        with pytest.raises(WeightsError, match=said):
+            read(index)
+
+
+def test_a_shard_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    index = write_shards(tmp_path / "weights", TENSORS)
+    shard = files_of(index)[1]
+    shard.rename(tmp_path / "elsewhere.safetensors")
+    shard.symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(WeightsError, match=f"{shard.name} is a link that leads out of its folder"):
+        read_weights(index)
+
+
+def test_a_shard_that_lacks_its_end_is_named(tmp_path: Path) -> None:
+    index = write_shards(tmp_path, TENSORS)
+    shard = files_of(index)[1]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=f"{shard.name} cannot be read as safetensors"):
+        tensor_files(index)
+
+
+def test_the_sha256_of_shards_follows_every_byte_of_them_and_none_of_the_index(tmp_path: Path) -> None:
+    index = write_shards(tmp_path, TENSORS)
+    before = weights_sha256(index)
+    index.write_text(json.dumps(json.loads(index.read_text()), indent=7))
+    assert weights_sha256(index) == before
+    write_shards(tmp_path, TENSORS | {"layer3.weight": torch.full((8, 8), 3.5)})
+    assert weights_sha256(index) != before
+    assert weights_sha256(files_of(index)[0]) == sha256_of(files_of(index)[0])
+
+
+def test_weights_in_shards_are_found_where_one_file_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIT_KAGGLE_ROOT", str(tmp_path))
+    folder = kaggle_root() / "input" / "datasets" / "someone" / "i2b-large"
+    write_shards(folder, TENSORS)
+    assert find_weights("i2b-large") == folder / INDEX_FILE
+    save_file(TENSORS, folder / "model.safetensors")
+    assert find_weights("i2b-large") == folder / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match="i2b-other"):
+        find_weights("i2b-other")
