@@ -126,7 +126,7 @@ class FeatureExtractor:
         with torch.autocast(self.device.kind, torch.float16):
             features: torch.Tensor = self.net(*pictures)
         bad = not_finite(features)
-        if bool(bad.any()):
+        if self.net.settled is None and bool(bad.any()):
             with in_full_precision(self.net):
                 features[bad] = self.net(*(one[bad] for one in pictures))
             self.overflows += int(bad.sum())

@@ -19,8 +19,8 @@ from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import by_path
 from kernel_src.recipes.training_data import Augment, GroupSplit, StratifiedGroupSplit
 from kernel_src.recipes.tuned_experiments import TUNED
-from tests.kernel_src.recipes.test_spec import all_specs
 from kernel_src.recipes.winners import WINNERS
+from tests.kernel_src.recipes.test_spec import all_specs
 
 ROOT = Path(__file__).resolve().parents[3]
 
