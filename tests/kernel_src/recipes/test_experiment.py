@@ -16,6 +16,7 @@ from build.weights.describe import describe
 from kernel_src.bundle.bundles import framings_of
 from kernel_src.competition.tables import read_train, target_array
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
+from kernel_src.inference.adapted_fold import adapted_experiment, pseudo_labels_of
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
@@ -42,7 +43,7 @@ from kernel_src.recipes.learning import (
 )
 from kernel_src.recipes.network import DenseHead, Depth, FirstGroups, FirstShare, PooledHead, RegressorHead
 from kernel_src.recipes.pictures import HALVES, Attention, Mean, SideBySide, Sum
-from kernel_src.recipes.predictor import Predictor
+from kernel_src.recipes.predictor import Predictor, TestTimeTraining
 from kernel_src.recipes.spec import Spec, field_types, kinds_of
 from kernel_src.recipes.training_data import (
     CutMix,
@@ -253,6 +254,15 @@ def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
         return FrozenFeatures(experiment)(*pictures).tolist()
 
 
+def learnt_from_the_test(bench: Workbench, experiment: Experiment) -> Any:
+    """How the test is learnt: the training's settings, the labels, and what of it goes into the submission."""
+    how = experiment.predict.adapt
+    if how is None:
+        return None
+    small = np.array([[0.3, 0.1, 0.1, 0.4, 0.5]])
+    return adapted_experiment(experiment, how).as_json(), pseudo_labels_of(small, how.below_g).tolist(), how.share
+
+
 # A frozen experiment may have nothing that only training reads.
 FROZEN = {
     "encoder.weights": "i2b-test-vit",
@@ -271,6 +281,7 @@ GRASSCLOVER = {"data.external": External("i2b-grassclover")}
 Case = tuple[dict[str, Any], dict[str, Any], Look]
 # Field, under the class that declares it → what is changed, what else must be so for it to matter, and where the change
 # must show.
+ADAPTED = {"predict.adapt": TestTimeTraining()}
 FIELDS: dict[str, Case] = {
     "name": ({"name": "other"}, {}, bundled_as),
     "depth": (DEPTH, {}, net),
@@ -312,6 +323,13 @@ FIELDS: dict[str, Case] = {
     # Prediction
     "Predict.tta": ({"predict.tta": "none"}, {}, predicted_out_of_fold),
     "Predict.constraint": ({"predict.constraint": "biological"}, {}, scored),
+    "Predict.adapt": ({"predict.adapt": TestTimeTraining()}, {}, learnt_from_the_test),
+    "TestTimeTraining.epochs": ({"predict.adapt.epochs": 9}, ADAPTED, learnt_from_the_test),
+    "TestTimeTraining.average": ({"predict.adapt.average": 2}, ADAPTED, learnt_from_the_test),
+    "TestTimeTraining.share": ({"predict.adapt.share": 0.5}, ADAPTED, learnt_from_the_test),
+    "TestTimeTraining.below_g": ({"predict.adapt.below_g": 1.0}, ADAPTED, learnt_from_the_test),
+    "TestTimeTraining.pseudo_weight": ({"predict.adapt.pseudo_weight": 0.5}, ADAPTED, learnt_from_the_test),
+    "TestTimeTraining.lr_factor": ({"predict.adapt.lr_factor": 0.2}, ADAPTED, learnt_from_the_test),
     # Rows
     "GroupSplit.folds": ({"data.split.folds": 3}, {}, dealt_out),
     "GroupSplit.seed": ({"data.split.seed": 1}, {}, dealt_out),
