@@ -12,13 +12,20 @@ import pandas as pd
 import pytest
 import torch
 
+from build.weights.bundle import make_bundle
 from build.weights.describe import describe
-from kernel_src.bundle.bundles import framings_of
+from build.weights.random_weights import random_run
+from kernel_src.bundle.bundles import framings_of, read_recipe
 from kernel_src.competition.tables import read_train, target_array
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
+from kernel_src.inference import adaptation
+from kernel_src.inference.adaptation import train_on_test
+from kernel_src.inference.prediction_store import PredictionStore
+from kernel_src.inference.steps import Step
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes import predictor
 from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -54,7 +61,9 @@ from kernel_src.recipes.training_data import (
     StratifiedGroupSplit,
     TokenMix,
 )
+from kernel_src.runtime.faults import FaultLog
 from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.manifest import read_manifest
 from kernel_src.training import runs, training
 from kernel_src.training.checkpoint import save_tensors
 from kernel_src.training.launch import fold_rounds
@@ -250,6 +259,22 @@ def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
         return FrozenFeatures(experiment)(*pictures).tolist()
 
 
+def predicted_after_learning_the_test(bench: Workbench, experiment: Experiment) -> Any:
+    """What a bundle of random weights predicts in the end, where it first predicted 20, 12 and 8 g of the components."""
+    run = random_run(bench.new_folder() / "run", experiment, settled=True)
+    make_bundle(run, folder := run.with_name("bundle"), slug="i2b-tiny-weights")
+    recipe = read_recipe(folder, read_manifest(folder))
+    paths = sorted((bench.competition / "test").iterdir())
+    predictions = PredictionStore(len(paths), [len(recipe.folds)])
+    predictions.record(Step(0, 0, 0), range(len(paths)), np.tile([20.0, 12.0, 8.0, 28.0, 40.0], (len(paths), 1)))
+    log = FaultLog(strict=True)
+    where = {"device": CPU, "log": log, "left_s": lambda: 600.0}
+    bench.monkeypatch.setattr(adaptation, "VISIBLE_PHOTOGRAPHS", 0)  # else it would be a miniature
+    train_on_test(predictions, [recipe], [frozenset()], paths, bench.competition, **where)  # type: ignore[arg-type]
+    assert not log.faults
+    return predictions.bundle_grams(0).tolist()
+
+
 # Nothing of these is built yet on this branch; each is struck out when its code comes.
 PENDING = {
     *("Encoder.layers", "FirstShare.share", "Perceptron.targets", "PooledHead.pool", "Attention.heads"),
@@ -272,6 +297,8 @@ FROZEN = {
     "batch": Batch(),
 }
 DEPTH = {"depth": Depth("i2b-depth-anything")}
+LEARNING_THE_TEST = {"predict.adapt": predictor.TestTimeTraining(epochs=2, average=1, lr_factor=1.0)}
+OTHER_LEARNING = {"epochs": 3, "average": 2, "share": 0.5, "below_g": 10.0, "pseudo_weight": 0.5, "lr_factor": 0.5}
 DENSE = {"head": DenseHead((8,))}
 JOINED = {"pictures.parts": HALVES, "pictures.join": SideBySide()}
 PICKING = {"keep": InnerFold(2), "schedule.epochs": 4}
@@ -320,6 +347,15 @@ FIELDS: dict[str, Case] = {
     # Prediction
     "Predict.tta": ({"predict.tta": "none"}, {}, predicted_out_of_fold),
     "Predict.constraint": ({"predict.constraint": "biological"}, {}, scored),
+    "Predict.adapt": (LEARNING_THE_TEST, {}, predicted_after_learning_the_test),
+    **{
+        f"TestTimeTraining.{name}": (
+            {f"predict.adapt.{name}": value},
+            LEARNING_THE_TEST,
+            predicted_after_learning_the_test,
+        )
+        for name, value in OTHER_LEARNING.items()
+    },
     # Rows
     "GroupSplit.folds": ({"data.split.folds": 3}, {}, dealt_out),
     "GroupSplit.seed": ({"data.split.seed": 1}, {}, dealt_out),
