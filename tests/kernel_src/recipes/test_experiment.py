@@ -260,7 +260,7 @@ def seen_by_a_regressor(bench: Workbench, experiment: Experiment) -> Any:
 
 
 def predicted_after_learning_the_test(bench: Workbench, experiment: Experiment) -> Any:
-    """What a bundle of random weights predicts in the end, where it first predicted 20, 12 and 8 g of the components."""
+    """What a bundle of random weights predicts in the end, after 20, 12 and 8 g of the components."""
     run = random_run(bench.new_folder() / "run", experiment, settled=True)
     make_bundle(run, folder := run.with_name("bundle"), slug="i2b-tiny-weights")
     recipe = read_recipe(folder, read_manifest(folder))
