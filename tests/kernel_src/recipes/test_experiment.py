@@ -20,6 +20,7 @@ from kernel_src.inference.adapted_fold import adapted_experiment, pseudo_labels_
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes import predictor
 from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -43,7 +44,7 @@ from kernel_src.recipes.learning import (
 )
 from kernel_src.recipes.network import DenseHead, Depth, FirstGroups, FirstShare, PooledHead, RegressorHead
 from kernel_src.recipes.pictures import HALVES, Attention, Mean, SideBySide, Sum
-from kernel_src.recipes.predictor import Predictor, TestTimeTraining
+from kernel_src.recipes.predictor import Predictor
 from kernel_src.recipes.spec import Spec, field_types, kinds_of
 from kernel_src.recipes.training_data import (
     CutMix,
@@ -281,7 +282,7 @@ GRASSCLOVER = {"data.external": External("i2b-grassclover")}
 Case = tuple[dict[str, Any], dict[str, Any], Look]
 # Field, under the class that declares it → what is changed, what else must be so for it to matter, and where the change
 # must show.
-ADAPTED = {"predict.adapt": TestTimeTraining()}
+ADAPTED = {"predict.adapt": predictor.TestTimeTraining()}
 FIELDS: dict[str, Case] = {
     "name": ({"name": "other"}, {}, bundled_as),
     "depth": (DEPTH, {}, net),
@@ -323,7 +324,7 @@ FIELDS: dict[str, Case] = {
     # Prediction
     "Predict.tta": ({"predict.tta": "none"}, {}, predicted_out_of_fold),
     "Predict.constraint": ({"predict.constraint": "biological"}, {}, scored),
-    "Predict.adapt": ({"predict.adapt": TestTimeTraining()}, {}, learnt_from_the_test),
+    "Predict.adapt": ({"predict.adapt": predictor.TestTimeTraining()}, {}, learnt_from_the_test),
     "TestTimeTraining.epochs": ({"predict.adapt.epochs": 9}, ADAPTED, learnt_from_the_test),
     "TestTimeTraining.average": ({"predict.adapt.average": 2}, ADAPTED, learnt_from_the_test),
     "TestTimeTraining.share": ({"predict.adapt.share": 0.5}, ADAPTED, learnt_from_the_test),
