@@ -51,7 +51,7 @@ def scored_on_its_own_folds(features: np.ndarray, grams: np.ndarray, families: S
             for member, guess in guesses(family, rows, grams[~left], elsewhere, 0):
                 predicted.setdefault(member.name, np.zeros_like(grams))[left] = guess
     stacked = np.stack(list(predicted.values()))
-    weights = blend_weights(list(predicted), stacked, grams, GROUPS, 0)
+    weights = blend_weights(list(predicted), stacked, grams)
     return weighted_r2(grams, np.einsum("mt,mnt->nt", weights, stacked))
 
 
