@@ -16,7 +16,6 @@ import torch
 from safetensors.numpy import save_file
 
 from kernel_src.competition.constants import TARGETS
-from kernel_src.models.gram_heads import GramAnswers
 from kernel_src.runtime.files import write_atomically
 from kernel_src.runtime.untrusted import checked_count, checked_text, parsed_json, quoted
 from kernel_src.runtime.weight_files import open_weights
@@ -48,7 +47,7 @@ KERNEL_DISTANCES = {"rbf": squared_distances, "laplacian": absolute_distances}
 # %%
 @dataclass(frozen=True, kw_only=True)
 class Basis:
-    """Functions of the features: linear, a kernel against the training photographs, leaves, hidden units, or grams."""
+    """Functions of the features: linear, or a kernel against the training photographs, or leaves, or hidden units."""
 
     kind: str  # one of BASES
     arrays: dict[str, np.ndarray]  # mean (F,), scale (F,), perhaps rotation (F, P), then what the kind needs
@@ -96,35 +95,12 @@ def hidden_values(scaled: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarr
     return np.tanh(scaled @ arrays["hidden_weight"] + arrays["hidden_bias"])
 
 
-def rectified_values(scaled: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the hidden units of small networks side by side, max(0, x W + b), (n, H)."""
-    return np.maximum(scaled @ arrays["hidden_weight"] + arrays["hidden_bias"], 0)
-
-
-def _gram_values(targets: str) -> Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]:
-    """Make the function that returns the grams of S heads on units side by side, their mean (n, 5)."""
-
-    def values(scaled: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-        last, bias = arrays["last_weight"], arrays["last_bias"]  # (S, H, K), (S, K)
-        units = rectified_values(scaled, arrays).reshape(len(scaled), *last.shape[:2])
-        answers = GramAnswers(targets)
-        answers.unit = torch.from_numpy(arrays["unit"])
-        raw = np.einsum("nsh,shk->nsk", units, last) + bias
-        grams: np.ndarray = answers(torch.from_numpy(raw)).mean(1).double().numpy()
-        return grams
-
-    return values
-
-
 BASES: dict[str, Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]] = {
     "linear": linear_values,
     "rbf": rbf_values,
     "laplacian": laplacian_values,
     "leaves": leaf_values,
     "hidden": hidden_values,
-    "rectified": rectified_values,
-    "shares": _gram_values("shares"),
-    "components": _gram_values("components"),
 }
 
 
@@ -260,9 +236,7 @@ def _check_fit(regressor: Regressor) -> None:
         raise ValueError("not one weight per member and target")
     whole = regressor.weights.sum(0)
     if (regressor.weights < 0).any() or not ((whole > 0) & (whole <= LARGEST_SUM)).all():
-        raise ValueError(
-            f"the members' weights add up to {whole.tolist()}: more than 0, at most {LARGEST_SUM}, and none below 0"
-        )
+        raise ValueError(f"the members' weights are negative or add up to 0, or to more than {LARGEST_SUM}")
     for member in regressor.members:
         arrays = member.basis.arrays
         if member.target_scale not in TARGET_SCALES or member.basis.kind not in BASES:
@@ -274,8 +248,6 @@ def _check_fit(regressor: Regressor) -> None:
             raise ValueError("ceiling_g is not grams of the targets")
         if member.basis.kind == "leaves":
             _check_trees(arrays)
-        if "unit" in arrays and not (arrays["unit"] > 0).all():
-            raise ValueError("the unit of a head in grams is not above 0")
     width = len(regressor.members[0].basis.arrays["mean"])
     if regressor.predict(np.zeros((1, width))).shape != (1, len(TARGETS)):
         raise ValueError("it does not answer in one number per target")

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from build.search.regress.heads import fit_heads
 from build.search.regress.rows import TrainingRows
 from kernel_src.models.regressor import CEILING, TARGET_SCALES, Basis, RegressorMember
 
@@ -43,24 +42,16 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A kind of model and how it is fitted to the features of n rows and z-scores (n, 5), given a seed.
-
-    What answers in a scale of its own is fitted to grams (n, 5) instead, and gives whole members.
-    """
+    """A kind of model and how it is fitted to the features of n rows and z-scores (n, 5), given a seed."""
 
     name: str
-    fit: Callable[[TrainingRows, np.ndarray, int], Iterator[Fit]] | None = None
-    fit_to_grams: Callable[[TrainingRows, np.ndarray, int], Iterator[RegressorMember]] | None = None
+    fit: Callable[[TrainingRows, np.ndarray, int], Iterator[Fit]]
     target_scales: tuple[str, ...] = ("raw", "sqrt")
     costly: bool = False  # tried on one inner fold before the others
 
 
 def fit_members(family: Family, rows: TrainingRows, grams: np.ndarray, seed: int) -> Iterator[RegressorMember]:
     """Yield every setting of a family on every scale of the targets, fitted to the rows' features and grams (n, 5)."""
-    if family.fit_to_grams is not None:
-        yield from family.fit_to_grams(rows, grams, seed)
-    if family.fit is None:
-        return
     ceiling = CEILING * grams.max(0)
     for scale in family.target_scales:
         scaled = TARGET_SCALES[scale][0](grams)
@@ -291,5 +282,4 @@ FAMILIES = (
     Family(name="extra trees", fit=fit_trees, target_scales=("raw",), costly=True),
     Family(name="gradient boosting", fit=fit_boosting, target_scales=("sqrt",), costly=True),
     Family(name="networks", fit=fit_network, target_scales=("sqrt",), costly=True),
-    Family(name="heads", fit_to_grams=fit_heads),
 )

@@ -1,19 +1,14 @@
 """Each family's arrays compute what the textbook's, or scikit-learn's, model computes."""
 
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from build.search.regress import candidates
 from build.search.regress.candidates import FAMILIES, Family, fit_members
-from build.search.regress.heads import HEADS, NETS, HeadRecipe, train_heads
 from build.search.regress.rows import TrainingRows
-from kernel_src.competition.constants import IDENTITIES, TARGETS
 from kernel_src.models.regressor import CEILING, TARGET_SCALES, Regressor, load_regressor, save_regressor
 
 RANDOM = np.random.default_rng(3)
@@ -142,35 +137,6 @@ def test_boosted_trees_unfolded_into_arrays_are_scikit_learns_at_every_number_of
         fit = fits[str(stages)]
         assert np.allclose(fit.basis(OTHERS) @ fit.coefficients + fit.intercept, wanted)
         assert fit.basis is next(iter(fits.values())).basis, "a blend of several holds the trees once"
-
-
-@pytest.mark.parametrize("recipe", HEADS, ids=lambda recipe: recipe.name)
-def test_heads_as_arrays_are_the_trained_networks(recipe: HeadRecipe) -> None:
-    """The mean of the networks: of roots of grams where each target is by itself, of grams where they add up."""
-    rows = TrainingRows(FEATURES)
-    heads = train_heads(recipe, rows.standardised, GRAMS, 3)
-    with torch.inference_mode():
-        z = heads(heads.units(torch.from_numpy(rows.linear(OTHERS)).float().expand(NETS, -1, -1))).double().numpy()
-    roots = z * np.sqrt(GRAMS).std(0) + np.sqrt(GRAMS).mean(0)
-    wanted = roots.mean(0).clip(0) ** 2 if recipe.head.targets == "five" else (roots**2).mean(0)
-    member = heads.member("heads", rows, np.full(5, 1e9))
-    assert np.allclose(member.grams(member.basis(OTHERS)), wanted, rtol=1e-4, atol=1e-4)
-
-
-def test_heads_of_shares_answer_sums_that_are_exact_before_any_projection() -> None:
-    members = {member.name: member for member in fit_members(family("heads"), TrainingRows(FEATURES), GRAMS, 0)}
-    guess = replace(members["heads shares"], ceiling_g=np.full(5, 1e9)).grams(members["heads shares"].basis(OTHERS))
-    for total, parts in IDENTITIES.items():
-        assert np.allclose(guess[:, TARGETS.index(total)], guess[:, [TARGETS.index(part) for part in parts]].sum(1))
-
-
-def test_a_file_whose_heads_have_a_unit_of_nothing_is_refused(tmp_path: Path) -> None:
-    (member,) = [m for m in fit_members(family("heads"), TrainingRows(FEATURES), GRAMS, 0) if m.name == "heads shares"]
-    arrays = member.basis.arrays | {"unit": np.array([1.0, 0.0, 1.0])}
-    bad = replace(member, basis=replace(member.basis, arrays=arrays))
-    save_regressor(Regressor(members=(bad,), weights=np.ones((1, 5))), tmp_path / "regressor.safetensors")
-    with pytest.raises(ValueError, match="unit of a head in grams"):
-        load_regressor(tmp_path / "regressor.safetensors")
 
 
 def test_every_family_learns_and_the_same_seed_gives_the_same_bits() -> None:
