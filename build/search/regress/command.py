@@ -97,7 +97,7 @@ def regress_verb(
     experiment: Annotated[
         str, typer.Option(help="Keep the regressor in out/regressors/NAME/, from which `bundle` makes a bundle.")
     ] = "",
-    seed: Annotated[int, typer.Option(help="Of the draws, the forest and the networks.")] = SEED,
+    seed: Annotated[int, typer.Option(help="Of the random split, the trees and the networks.")] = SEED,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 2,
     as_json: AsJson = False,
 ) -> None:

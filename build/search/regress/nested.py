@@ -206,7 +206,7 @@ def stacked_shares(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     models, root = len(predicted), np.sqrt(weight_row())
     wanted = (truth * root).ravel()
-    pull = np.sqrt(TOWARDS_MEAN * max(float(wanted @ wanted), np.finfo(float).tiny))
+    pull = np.sqrt(TOWARDS_MEAN * max(float(wanted @ wanted), float(np.finfo(float).tiny)))
     rows = np.vstack([(predicted * root).reshape(models, -1).T, pull * np.eye(models)])
     shares: np.ndarray = nnls(rows, np.concatenate([wanted, np.full(models, pull / models)]))[0]
     return shares

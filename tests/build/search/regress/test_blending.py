@@ -1,10 +1,13 @@
 """The blend is what its two rules say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from build.search.regress import nested
 from build.search.regress.nested import blend_weights, stacked_shares
+from kernel_src.models.regressor import Basis, Regressor, RegressorMember, load_regressor, save_regressor
 
 RANDOM = np.random.default_rng(0)
 TRUTH = RANDOM.gamma(2, 10, (120, 5))
@@ -48,3 +51,23 @@ def test_each_target_has_its_own_setting_and_all_share_the_weights_of_the_kinds(
     assert (weights >= 0).all() and np.allclose(weights.sum(0), weights.sum(0)[0])
     assert (weights[0, 3:] == 0).all() and (weights[1, :3] == 0).all()
     assert np.allclose(weights[2], weights[2, 0]) and 0.3 < weights[2, 0] < 0.7
+
+
+@pytest.mark.parametrize("whole", [0.0, 1.04, 2.5])
+def test_a_file_whose_weights_add_up_to_nothing_or_to_far_too_much_is_refused(whole: float, tmp_path: Path) -> None:
+    basis = Basis(kind="linear", arrays={"mean": np.zeros(3), "scale": np.ones(3)})
+    member = RegressorMember(
+        name="ridge raw 1",
+        basis=basis,
+        target_scale="raw",
+        coefficients=np.ones((3, 5)),
+        intercept=np.zeros(5),
+        ceiling_g=np.full(5, 99.0),
+    )
+    path = tmp_path / "regressor.safetensors"
+    save_regressor(Regressor(members=(member,), weights=np.full((1, 5), whole)), path)
+    if whole == 1.04:
+        assert np.allclose(load_regressor(path).predict(np.ones((1, 3))), 1.04 * 3)
+    else:
+        with pytest.raises(ValueError, match="add up to 0, or to more than 2"):
+            load_regressor(path)
