@@ -64,7 +64,8 @@ def find_experiment(name: str) -> Experiment:
     experiment = find_recipe(name, "to train")
     if experiment.is_frozen:
         raise UsageError(
-            f"{name} is not trained, its features are frozen: `python -m build features --experiment {name} …`, then "
+            f"{name} is not trained, its features are frozen: `make push-training EXPERIMENT={name}` makes them on "
+            f"Kaggle's GPUs, or `python -m build features --experiment {name} …` here; then "
             f"`python -m build regress --experiment {name} …`"
         )
     return experiment

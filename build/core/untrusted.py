@@ -75,7 +75,7 @@ def read_foreign_file(path: Path, limit_bytes: int) -> bytes:
         ValueError: what is there is no such file; the message says what it is.
     """
     try:
-        _refuse_odd_file(os.lstat(path), limit_bytes)
+        refuse_odd_file(os.lstat(path), limit_bytes)
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
@@ -84,14 +84,19 @@ def read_foreign_file(path: Path, limit_bytes: int) -> bytes:
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     with open(handle, "rb") as file:
-        _refuse_odd_file(os.fstat(handle), limit_bytes)  # it may have been exchanged meanwhile
+        refuse_odd_file(os.fstat(handle), limit_bytes)  # it may have been exchanged meanwhile
         content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
         raise ValueError(f"has more than {limit_bytes:,} bytes")
     return content
 
 
-def _refuse_odd_file(seen: os.stat_result, limit_bytes: int) -> None:
+def refuse_odd_file(seen: os.stat_result, limit_bytes: int) -> None:
+    """Refuse what is not a plain file with one name, or has more than so many bytes.
+
+    Raises:
+        ValueError: says what it is.
+    """
     if not stat.S_ISREG(seen.st_mode):
         raise ValueError(f"is {next((name for fits, name in _KINDS if fits(seen.st_mode)), 'a device')}, not a file")
     if seen.st_nlink > 1:

@@ -94,7 +94,7 @@ def push_training_verb(
 ) -> None:
     """Train on Kaggle's GPUs and make the bundle here.
 
-    Resumable.
+    Of an experiment whose features are frozen: make them there, bring them home. Resumable.
 
     Example: python -m build push-training --experiment demo
     """
@@ -136,7 +136,7 @@ def push_inference_verb(
 
 def pull_kernel_verb(
     experiment: Annotated[str, typer.Option(help="The experiment.")],
-    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    kernel: Annotated[str, typer.Option(help="train, features or infer.")] = "infer",
     parameters: Parameters = False,
     conflicts: Conflicts = "file",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; the diff is shown all the same.")] = False,
@@ -225,7 +225,6 @@ def preflight_verb(
 
 def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Journal"], dict[str, Any]]) -> None:
     """Push one at a time, resumable; the last line says what is next."""
-    from build.kaggle.flow import PushOptions
     from build.kaggle.preparation import one_push
 
     with one_push(options.command(verb)) as journal:
@@ -238,5 +237,3 @@ def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Jou
         print(result["next"])
     elif "submission" in result:
         print(f"submission {result['submission']}: {result['status']}, public {result['public']}")
-    else:
-        print(f"bundle {result['bundle']}: `{PushOptions(experiment=options.experiment).command()}` is next")

@@ -8,21 +8,25 @@ import csv
 import io
 import json
 import math
+import os
+import zipfile
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.submission_file import read_rows, split_sample_id, submission_problems
-from build.core.untrusted import read_foreign_file
+from build.core.untrusted import object_in, read_foreign_file, refuse_odd_file
 from build.run.rehearse.cures import cure_of_submission
 from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, read_bundle_json
 from kernel_src.runtime.untrusted import checked_file_name, quoted
 
+LARGEST_FEATURES = 4 << 30  # bytes; those of a 7B encoder, three scales and layers, four poolings are 0.4 GB
 LARGEST_OOF = 64 << 20  # bytes; 10,000 photographs make 1 MB
 OUTPUTS = Path("out", "push", "outputs")  # <slug>/v<version>/
 RUN_FOLDER = "run"  # of a training, in its working folder
 OOF_FILE = "oof.csv"  # as in kernel_src.training.runs, whose import would load torch
+FEATURES_FILE, PROVENANCE = "features.npz", "provenance"  # as in kernel_src.training.feature_run, likewise
 
 
 def output_folder(slug: str, version: int) -> Path:
@@ -86,6 +90,51 @@ def verify_training(folder: Path, experiment: str) -> Path:
     if problems:
         raise CheckFailed(problems)
     return run
+
+
+def verify_features(folder: Path, experiment: str) -> Path:
+    """Check the features that a run left and return its run/ folder.
+
+    Raises:
+        CheckFailed: there are none, they are of another experiment, or a number is not finite.
+    """
+    run = folder / RUN_FOLDER
+    path = run / FEATURES_FILE
+    if not path.is_file():
+        what, cure = "the features are not there: the run did not finish", "look at its log"
+        if there := len(list(run.glob("chunk*.safetensors"))):
+            what = f"the features are not finished, there are {there} chunks of them"
+            cure = "attach this notebook's own output to it (Add Input, Your Work) and run it again: it goes on there"
+        raise CheckFailed([Problem(what=what, where=str(path), cure=cure)])
+    if what := _fault_of_features(path, experiment):
+        raise CheckFailed([Problem(what=what, where=str(path), cure="look at the log of the run")])
+    return run
+
+
+def _fault_of_features(path: Path, experiment: str) -> str:
+    """Say what is wrong with a features file that a site sent; nothing if `regress` can read it."""
+    import numpy as np
+
+    from build.search.regress.features import read_features
+
+    try:
+        refuse_odd_file(os.lstat(path), LARGEST_FEATURES)
+        with zipfile.ZipFile(path) as archive:
+            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+        if packed:  # a small file could hold more than the memory
+            return f"holds {quoted(packed[0])} compressed, which no notebook of this kit does"
+        images = len(read_features(path))
+        with np.load(path, allow_pickle=False) as archive:
+            said = object_in(str(archive[PROVENANCE])) if PROVENANCE in archive else {}
+    except UsageError as error:
+        return str(error)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return f"cannot be read: {error}"
+    made_for, counted = said.get("experiment"), said.get("images")
+    name = made_for.get("name") if isinstance(made_for, dict) else made_for
+    if name != experiment:
+        return f"these are features of {quoted(name)}, not of {experiment!r}"
+    return f"holds {images} photographs, and says {quoted(counted)}" if counted != images else ""
 
 
 def _fault_of_predictions(oof: Path) -> str:

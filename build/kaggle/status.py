@@ -15,7 +15,8 @@ from build.notebooks.builder import all_cards
 from build.notebooks.metadata import kernel_slug
 from build.scores.ledger import Score, read_scores
 from kernel_src.competition.constants import SLUG
-from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.kernel_cards import bundle_slug, kernel_on_gpus
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle
@@ -105,6 +106,10 @@ def pushable() -> list[str]:
     return [card.experiment for card in all_cards() if card.kernel == "infer"]
 
 
+def _on_gpus(name: str) -> str:
+    return kernel_on_gpus(name) if name in EXPERIMENTS else "train"
+
+
 def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "Sequence[Submission]") -> Row:
     """Ask for one experiment.
 
@@ -113,7 +118,7 @@ def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "S
     """
     return Row(
         experiment=name,
-        training=kernel_words(name, "train", client),
+        training=kernel_words(name, _on_gpus(name), client),
         weights=dataset_words(bundle_slug(name), client),
         inference=kernel_words(name, "infer", client),
         submission=submission_words(name, scores, submissions),
@@ -124,7 +129,7 @@ def known_here(name: str, steps: Sequence[Step], scores: Sequence[Score]) -> Row
     """Say what the journal and the ledger hold, where the site cannot be asked."""
     return Row(
         experiment=name,
-        training=_pushed_words(kernel_slug(name, "train"), steps),
+        training=_pushed_words(kernel_slug(name, _on_gpus(name)), steps),
         weights="?",
         inference=_pushed_words(kernel_slug(name, "infer"), steps),
         submission=submission_words(name, scores, ()),

@@ -1,8 +1,14 @@
-"""`make push-training`: the training notebook onto Kaggle's GPUs, and what it leaves as a bundle.
+"""`make push-training`: a notebook onto Kaggle's GPUs, and what it leaves brought home.
 
-build → check → account → starting weights → drift → push → run → outputs → bundle, resumable like `flow.py`.
+build → check → account → starting weights → drift → push → run → outputs → bundle, resumable like `flow.py`. Of an
+experiment whose features are frozen it is the features notebook, and its `features.npz` takes the bundle's place.
 """
 
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +20,49 @@ from build.kaggle.drift import pushes_of
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
-from build.kaggle.outputs import verify_training
+from build.kaggle.outputs import FEATURES_FILE, verify_features, verify_training
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import manifest_hashes
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import stage
+from build.kaggle.transfers import DATA
 from build.kaggle.weights import BUNDLES, find_folder
-from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug
-from kernel_src.runtime.files import CONFIG_FILE, sha256_of
+from kernel_src.competition.constants import SLUG, TRAIN_CSV
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
+from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 STEPS = 9
+FEATURES = Path("out", "features")  # <experiment>.npz
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harvest:
+    """What becomes of a run that was downloaded."""
+
+    verify: Callable[[Path, str], Path]  # output folder, experiment → its run/ folder
+    remark: Callable[[Path], str]  # run/ folder → what is not whole of it; empty if all is
+    step: str  # the last one's name, and in the journal too
+    text: str
+    make: Callable[[str, Path, Version, Journal], tuple[Path, str]]  # → what was made of it, and a status line
+    following: Callable[[str, Path], str]  # experiment, what was made → the command that is next
 
 
 def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
-    """Train one experiment on Kaggle and make a bundle of what comes of it.
+    """Run what an experiment needs of Kaggle's GPUs, and make a bundle or a features file of what comes of it.
 
     Raises:
         CheckFailed: a step failed; nothing after it was done.
         UsageError: no such experiment.
     """
     steps = Steps(total=STEPS, quiet=options.quiet)
-    card, notebook = build_and_check(options.experiment, "train", steps, journal)
+    experiment = options.experiment
+    kernel = kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
+    harvest = _harvest(kernel, experiment)
+    card, notebook = build_and_check(experiment, kernel, steps, journal)
     client, owner = account(steps)
-    folders = {slug: find_folder(slug, options.experiment) for slug in card.datasets if "/" not in slug}
+    folders = {slug: find_folder(slug, experiment) for slug in card.datasets if "/" not in slug}
     ours = {slug: folder for slug, folder in folders.items() if folder}
     manifests = _manifests(card, f"{owner}/{notebook.stem}", ours, journal)
     staged = current_attempt(stage(notebook, owner, manifests), journal, again=options.again)
@@ -57,14 +82,35 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
         note(status)
     result |= {"version": version.number, "url": version.url}
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
-        folder = download(staged, version, client, journal, lambda path: verify_training(path, options.experiment))
-        run = verify_training(folder, options.experiment)
-        incomplete = missing_folds_text(read_bundle_json(run, CONFIG_FILE))
+        folder = download(staged, version, client, journal, lambda path: harvest.verify(path, experiment))
+        run = harvest.verify(folder, experiment)
+        incomplete = harvest.remark(run)
         note(f"{run}. {incomplete}" if incomplete else str(run))
-    with steps.step("bundle", f"weights in half precision, with a manifest → {BUNDLES / options.experiment}") as note:
-        bundle, status = _bundle(options.experiment, run, version, journal)
+    with steps.step(harvest.step, harvest.text) as note:
+        made, status = harvest.make(experiment, run, version, journal)
         note(status)
-    return result | {"bundle": str(bundle), "incomplete": incomplete}
+    following = f"{harvest.step} {made}: `{harvest.following(experiment, made)}` is next"
+    return result | {harvest.step: str(made), "incomplete": incomplete, "next": following}
+
+
+def _harvest(kernel: str, experiment: str) -> Harvest:
+    if kernel == "features":
+        return Harvest(
+            verify=verify_features,
+            remark=lambda run: "",
+            step="features",
+            text=f"→ {FEATURES / experiment}.npz",
+            make=_keep_features,
+            following=regress_command,
+        )
+    return Harvest(
+        verify=verify_training,
+        remark=lambda run: missing_folds_text(read_bundle_json(run, CONFIG_FILE)),
+        step="bundle",
+        text=f"weights in half precision, with a manifest → {BUNDLES / experiment}",
+        make=_bundle,
+        following=lambda name, made: PushOptions(experiment=name).command(),
+    )
 
 
 def _manifests(card: KernelCard, kernel: str, ours: dict[str, Path], journal: Journal) -> dict[str, str]:
@@ -111,3 +157,25 @@ def _bundle(experiment: str, run: Path, version: Version, journal: Journal) -> t
         report = make_bundle(run, out, slug=bundle_slug(experiment))
         result["manifest_sha256"] = sha256_of(manifest)
     return out, summary(report)
+
+
+def _keep_features(experiment: str, run: Path, version: Version, journal: Journal) -> tuple[Path, str]:
+    """Copy the features of a downloaded run home unless they are there; return the file and a status line."""
+    out, source = FEATURES / f"{experiment}.npz", run / FEATURES_FILE
+    done = journal.done("features", version.inputs)
+    if done and out.is_file() and sha256_of(out) == done["sha256"]:
+        return out, f"{out} is already of this version"
+    with journal.attempt("features", version.inputs) as result:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, partial(shutil.copyfile, source))
+        result["sha256"] = sha256_of(out)
+    return out, f"{out}, {out.stat().st_size / 1e6:.1f} MB"
+
+
+def regress_command(experiment: str, features: Path) -> str:
+    """Return the command that fits regressors on an experiment's features."""
+    return (
+        f"python -m build regress --features {shlex.quote(str(features))} "
+        f"--train-csv {shlex.quote(str(DATA / SLUG / TRAIN_CSV))} "
+        f"--report out/regress-{experiment}.json --experiment {experiment}"
+    )

@@ -16,8 +16,11 @@ DEMO, DEMO_BUNDLE, DEMO_PRETRAINED = "demo", Path("out", "demo", "bundle"), Path
 
 
 def find_folder(slug: str, experiment: str) -> Path | None:
-    """Find the folder whose manifest names the dataset `slug`, the experiment's own bundle first."""
-    folders = [BUNDLES / experiment, *sorted(BUNDLES.glob("*/")), DEMO_BUNDLE, DEMO_PRETRAINED]
+    """Find the folder whose manifest names the dataset `slug`, the experiment's own bundle first.
+
+    Pretrained weights are not a bundle: `python -m build weights` leaves them under their own name.
+    """
+    folders = [BUNDLES / experiment, *sorted(BUNDLES.glob("*/")), DEMO_BUNDLE, DEMO_PRETRAINED, WEIGHTS_FOLDER / slug]
     return next((folder for folder in folders if _dataset_of(folder) == slug), None)
 
 
@@ -30,8 +33,6 @@ def find_bundles(card: KernelCard) -> dict[str, Path]:
         UsageError: one is missing or damaged; says how to make it.
     """
     found = {slug: find_folder(slug, card.experiment) for slug in card.datasets if "/" not in slug}
-    # The backbone of frozen features is not a bundle: `python -m build weights` left it under its own name.
-    found |= {slug: WEIGHTS_FOLDER / slug for slug in found if _dataset_of(WEIGHTS_FOLDER / slug) == slug}
     if missing := [slug for slug, folder in found.items() if folder is None]:
         raise UsageError("\n".join(_how_to_make(slug, card) for slug in missing))
     bundles = {slug: folder for slug, folder in found.items() if folder}
@@ -51,8 +52,9 @@ def _how_to_make(slug: str, card: KernelCard) -> str:
     experiment = card.experiment
     if experiment in EXPERIMENTS and EXPERIMENTS[experiment].is_frozen:
         return (
-            f"no bundle for {slug}: `python -m build features --experiment {experiment} …`, `python -m build regress "
-            f"--experiment {experiment} …`, then `python -m build bundle out/regressors/{experiment}`"
+            f"no bundle for {slug}: `make push-training EXPERIMENT={experiment}` makes its features, "
+            f"`python -m build regress --experiment {experiment} …` fits the regressor, "
+            f"then `python -m build bundle out/regressors/{experiment}`"
         )
     return (
         f"no bundle for {slug}: train on Kaggle with `make push-training EXPERIMENT={experiment}`, which leaves "

@@ -31,7 +31,7 @@ def demo_verb(
 def rehearse_verb(
     experiment: Annotated[str, typer.Option(help="The experiment.")],
     data: Annotated[Path, typer.Option(help="A folder in the competition's layout.")],
-    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    kernel: Annotated[str, typer.Option(help="train, features or infer.")] = "infer",
     weights: Annotated[list[Path] | None, typer.Option(help="A folder to mount as dataset; repeat for more.")] = None,
     model: Annotated[
         list[str] | None,
@@ -91,7 +91,7 @@ def rehearse_verb(
 
 def notebook_run_verb(
     experiment: Annotated[str, typer.Option(help="The experiment.")],
-    kernel: Annotated[str, typer.Option(help="train or infer.")] = "infer",
+    kernel: Annotated[str, typer.Option(help="train, features or infer.")] = "infer",
     data: Annotated[
         Path | None, typer.Option(help="The competition's folder; the demo's by default, painted if missing.")
     ] = None,

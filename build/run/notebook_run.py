@@ -139,7 +139,7 @@ def run(experiment: str, kernel: str, data: Path | None, weights: Sequence[Path]
 def _datasets(
     experiment: str, kernel: str, weights: Sequence[Path], random: bool, root: Path, say: Say
 ) -> dict[str, Path]:
-    if kernel == "train":
+    if kernel != "infer":
         return match_datasets(needed_by(EXPERIMENTS[experiment]), weights, "WEIGHTS=")
     needed = bundles_needed_by(experiment)
     trained = {slug: name for name in EXPERIMENTS if (slug := bundle_slug(name)) in needed}

@@ -63,7 +63,7 @@ class LocalRun:
     @cached_property
     def hash(self) -> str:
         """A short hash of everything that the run is made of."""
-        photographs = (TRAIN_CSV, TRAIN_FOLDER) if self.kernel == "train" else (TEST_CSV, TEST_FOLDER)
+        photographs = (TEST_CSV, TEST_FOLDER) if self.kernel == "infer" else (TRAIN_CSV, TRAIN_FOLDER)
         parts = {
             "sources": self.sources,
             "parameters": self.parameters,

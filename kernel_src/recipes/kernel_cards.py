@@ -9,12 +9,12 @@ from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
-from kernel_src.recipes.parts import SEED_CONSTRAINTS, parts_to_predict
+from kernel_src.recipes.parts import SEED_CONSTRAINTS, parts_to_extract, parts_to_predict
 from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.weight_sources import kaggle_models
 
 PREFIX = "i2b"  # opens every slug of this kit on Kaggle
-KERNELS = ("train", "infer")
+KERNELS = ("train", "features", "infer")
 # Optional parts beyond those that an experiment or ensemble needs, by kernel, e.g. {("v7", "infer"): ("refinement",)}.
 EXTRA_PARTS: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -66,12 +66,23 @@ def parts_of(name: str, kernel: str) -> tuple[str, ...]:
     Raises:
         ExperimentError: see `members_of`.
     """
-    needed = parts_to_train if kernel == "train" else parts_to_predict
+    needed = {"train": parts_to_train, "features": parts_to_extract, "infer": parts_to_predict}[kernel]
     parts = {part for member in members_of(name) for part in needed(member)}
     if (ensemble := ENSEMBLES.get(name)) is not None:
         parts |= {"stack"} if ensemble.stack else set()
         parts |= {"seed_constraints"} if ensemble.constraint in SEED_CONSTRAINTS else set()
     return tuple(sorted(parts.union(EXTRA_PARTS.get((name, kernel), ()))))
+
+
+def kernel_on_gpus(name: str) -> str:
+    """Name the kernel from whose run an experiment's bundle is made.
+
+    Frozen features are made on Kaggle's GPUs, the regressor is fitted on one's own machine.
+
+    Raises:
+        KeyError: there is no such experiment.
+    """
+    return "features" if EXPERIMENTS[name].is_frozen else "train"
 
 
 def kernels_of(name: str) -> tuple[str, ...]:
@@ -83,8 +94,7 @@ def kernels_of(name: str) -> tuple[str, ...]:
     if name in ENSEMBLES:
         return ("infer",)
     if name in EXPERIMENTS:
-        # Frozen features are made and fitted on one's own machine.
-        return ("infer",) if EXPERIMENTS[name].is_frozen else KERNELS
+        return (kernel_on_gpus(name), "infer")
     raise KeyError(f"{name!r} is not one of {', '.join([*EXPERIMENTS, *ENSEMBLES])}")
 
 

@@ -10,6 +10,15 @@ LARGER_THAN_A_GPU = ("_7b_", "_enormous_")  # in the name of a backbone that a T
 SEED_CONSTRAINTS = ("biological", "average")  # beyond these the constraints need no part
 
 
+def parts_to_extract(experiment: Predictor) -> tuple[str, ...]:
+    """Name the parts that making an experiment's frozen features needs."""
+    needed = {
+        "hub_names": HUB_NAMED in experiment.encoder.timm,
+        "spread": any(word in experiment.encoder.timm for word in LARGER_THAN_A_GPU),
+    }
+    return tuple(name for name, is_needed in needed.items() if is_needed)
+
+
 def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
     """Name the parts that predicting with an experiment's bundle needs."""
     needed = {

@@ -24,7 +24,7 @@ from kernel_src.recipes.spec import ExperimentError, Spec
 
 TTA_SETS = ("trained", "flips", "none")
 CONSTRAINTS = ("none", "projection", "biological", "average")
-LONGEST_EXPERIMENT_NAME = 38  # the dataset of its weights, i2b-NAME-weights, may have 50 characters on Kaggle
+LONGEST_EXPERIMENT_NAME = 37  # its longest slug on Kaggle, the notebook's i2b-NAME-features, may have 50 characters
 _EXPERIMENT_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 

@@ -158,6 +158,20 @@ DINOV3_SOURCES = (
         licence="dinov3-license",
         note=DINOV3_GATE,
     ),
+    WeightSource(
+        dataset="i2b-vit-huge-plus-patch16-dinov3",
+        serves=("vit_huge_plus_patch16_dinov3",),
+        hub="timm/vit_huge_plus_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
+    WeightSource(
+        dataset="i2b-vit-7b-patch16-dinov3",
+        serves=("vit_7b_patch16_dinov3",),
+        hub="timm/vit_7b_patch16_dinov3.lvd1689m",
+        licence="dinov3-license",
+        note=DINOV3_GATE,
+    ),
 )
 SOURCE_OF = {source.dataset: source for source in (*WEIGHT_SOURCES, *DINOV3_SOURCES)}
 

@@ -57,11 +57,13 @@ def launch(
     spread: str,
     folds: Sequence[int],
     session: Session | None = None,
+    what: str = "fold",
     **arguments: object,
 ) -> None:
     """Call `function(device=…, folds=…, **arguments)` in as many processes as there are devices; results are dropped.
 
-    With whole folds each call is given one fold. `session`, if there is one, is an argument like the others; when its
+    With whole folds each call is given one fold; what a process computes may be something else than a fold, so `what`
+    is its name in messages. `session`, if there is one, is an argument like the others; when its
     time is up no further fold is begun.
 
     Raises:
@@ -72,7 +74,7 @@ def launch(
     if device.count == 1:
         function(device=device, folds=folds, **arguments)
     elif spread == "folds":
-        queue = _FoldQueue(function, device, session or ENDLESS, arguments)
+        queue = _FoldQueue(function, device, session or ENDLESS, arguments, what)
         try:
             queue.work_off(folds)
         finally:
@@ -98,8 +100,14 @@ class _FoldQueue:
     """The folds that wait, and the processes that train the others."""
 
     def __init__(
-        self, function: Callable[..., object], device: DeviceReport, session: Session, arguments: dict[str, object]
+        self,
+        function: Callable[..., object],
+        device: DeviceReport,
+        session: Session,
+        arguments: dict[str, object],
+        what: str = "fold",
     ) -> None:
+        self.what = what
         self.function, self.device, self.session, self.arguments = function, device, session, arguments
         self.context: Any = get_context("fork")
         self.busy: dict[int, tuple[BaseProcess, int]] = {}  # device → its process, and the fold that it trains
@@ -120,14 +128,14 @@ class _FoldQueue:
                 process, fold = self.busy.pop(index)
                 if not (word := self.failure(process)):
                     continue
-                print(f"fold {fold}: its process on device {index} {word}", flush=True)
+                print(f"{self.what} {fold}: its process on device {index} {word}", flush=True)
                 if (process.exitcode or 0) < 0 and self.tries[fold] < TRIES_OF_A_FOLD:
                     waiting.append(fold)
                 else:
                     self.failures[fold] = word
         if self.failures:
-            ends = "; ".join(f"fold {fold}: its process {word}" for fold, word in sorted(self.failures.items()))
-            raise RuntimeError(f"{ends}; see above, the other folds are kept")
+            ends = "; ".join(f"{self.what} {fold}: its process {word}" for fold, word in sorted(self.failures.items()))
+            raise RuntimeError(f"{ends}; see above, the other {self.what}s are kept")
 
     def start(self, index: int, fold: int, side_by_side: int) -> None:
         """Train a fold on a device."""

@@ -8,6 +8,7 @@ when this one ends. There the next session finds it, among its inputs.
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,24 +140,41 @@ def continue_previous_run(inputs: Path, folder: Path, experiment: Experiment, sc
     """
     if (folder / FINGERPRINT_FILE).exists():
         return None
-    files = sorted(path for depth in range(1, OUTPUT_DEPTH) for path in inputs.glob("*/" * depth + FINGERPRINT_FILE))
-    wanted = trained_recipe(experiment)
-    runs = [path.parent for path in files if read_fingerprint(path)["experiment"] == wanted]
+    runs = previous_runs(inputs, experiment)
     if not runs:
         return None
     furthest = max(runs, key=_steps_done)
-    folder.mkdir(parents=True, exist_ok=True)
     checkpoints = checkpoint_folder(scratch, furthest)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    # The mark comes last: a copy that is cut short is begun again. Not copytree, which makes the folder read-only.
-    for path in sorted(furthest.iterdir(), key=lambda path: path.name == FINGERPRINT_FILE):
+    copy_run(furthest, lambda path: checkpoints if path.match(CHECKPOINTS) else folder)
+    return furthest
+
+
+def previous_runs(inputs: Path, experiment: Experiment) -> list[Path]:
+    """Find the folders below `inputs` that hold a run of this recipe.
+
+    Raises:
+        ValueError: what a run there was begun with cannot be read.
+    """
+    files = sorted(path for depth in range(1, OUTPUT_DEPTH) for path in inputs.glob("*/" * depth + FINGERPRINT_FILE))
+    wanted = trained_recipe(experiment)
+    return [path.parent for path in files if read_fingerprint(path)["experiment"] == wanted]
+
+
+def copy_run(run: Path, place: Callable[[Path], Path]) -> None:
+    """Copy the files of a run, each into the folder that `place` says, its fingerprint last.
+
+    So a copy that is cut short is begun again. Not copytree, which makes the folder read-only.
+
+    Raises:
+        ValueError: a file is a link that leads out of the run.
+    """
+    for path in sorted(run.iterdir(), key=lambda path: path.name == FINGERPRINT_FILE):
         if path.is_file():
-            target = checkpoints if path.match(CHECKPOINTS) else folder
+            place(path).mkdir(parents=True, exist_ok=True)
             try:
-                write_atomically(target / path.name, partial(shutil.copyfile, plain_file(furthest, path.name)))
+                write_atomically(place(path) / path.name, partial(shutil.copyfile, plain_file(run, path.name)))
             except ValueError as error:
                 raise ValueError(f"{path} {error}: detach that input") from None
-    return furthest
 
 
 def _steps_done(folder: Path) -> tuple[int, int]:

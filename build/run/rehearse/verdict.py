@@ -29,7 +29,7 @@ from build.run.rehearse.scratch import Scratch
 from build.run.rehearse.watch import Watched
 from kernel_src.competition.constants import LIMIT_S, SUBMISSION_FILE
 
-TRAINING_RESULT = "run/config.json"  # what a training leaves in /kaggle/working
+RESULTS = {"train": "run/config.json", "features": "run/features.npz"}  # by kernel, which of them submit nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +61,11 @@ def judge(run: Run) -> Report:
     failure = find_failure(run.watched, run.scratch, cells, limit_s=run.limit_s, memory_gb=run.memory_gb)
     attempts = network_attempts(run.scratch, cells)
     said = inference_report(run.mock.working)
-    training = is_training(run.notebook)
+    result = result_of(run.notebook)
     submission, images, projected, projection = None, None, None, ""
     if run.expected:
-        images = run.expected.train_images if training else run.expected.test_images
-    if not training:
+        images = run.expected.train_images if result else run.expected.test_images
+    if not result:
         if run.expected and (not failure or os.path.lexists(run.mock.working / SUBMISSION_FILE)):
             submission = check_submission(run.mock.working, run.expected)
         if not failure:
@@ -78,9 +78,10 @@ def judge(run: Run) -> Report:
         *_submission_problems(submission, run.rerun),
         *_plan_problems(projected, projection),
     ]
-    if training and not failure and not (run.mock.working / TRAINING_RESULT).is_file():
-        what = f"the training ended without /kaggle/working/{TRAINING_RESULT}"
-        problems.append(Problem(what=what, cure="save the training run there: `python -m build bundle` reads it"))
+    if result and not failure and not (run.mock.working / result).is_file():
+        what = f"the training ended without /kaggle/working/{result}"
+        reader = "regress" if result == RESULTS["features"] else "bundle"
+        problems.append(Problem(what=what, cure=f"save the run there: `python -m build {reader}` reads it"))
     device = {"rehearsed": run.device} | stated_device(said) | {"rehearsed": run.device}
     notes = [*run.mock.notes, *run.notes]
     if run.device == "p100" and len(device) == 1 and not failure:
@@ -112,10 +113,10 @@ def judge(run: Run) -> Report:
     )
 
 
-def is_training(notebook: Path) -> bool:
-    """Say whether a notebook trains: its main script is train.py, or its slug ends so."""
+def result_of(notebook: Path) -> str:
+    """Name the file, in its working folder, that a notebook's run ends with; "" for an inference, which submits."""
     main = script_of(notebook)
-    return (Path(main).stem if main else notebook.stem.rpartition("-")[2]) == "train"
+    return RESULTS.get(Path(main).stem if main else notebook.stem.rpartition("-")[2], "")
 
 
 def script_of(notebook: Path) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from build.search.regress.report import RegressionResult
 
 # typer wants an Enum where an option is repeated.
-Pooling = StrEnum("Pooling", ["own", "cls", "mean", "max", "min", "gem"])
+Pooling = StrEnum("Pooling", ["own", "cls", "mean", "max", "min", "gem", "signed_gem"])
 Part = StrEnum("Part", ["whole", "left", "right", "top", "bottom"])
 SEED = 42
 REGRESSORS = Path("out/regressors")
@@ -219,7 +219,11 @@ def _keep_run(
         "views": [list(UPRIGHT)],  # as it was fitted and scored
         "folds": [REGRESSOR_FILE],
         "backbone": made_by["weights"],
-        "features": {name: made_by[name] for name in ("blocks", "features", "device", "versions")},
+        "features": {
+            name: made_by[name]
+            for name in ("blocks", "features", "device", "precision", "versions", "source_sha256")
+            if name in made_by
+        },
         "target_mean_g": dict(zip(TARGETS, means.tolist(), strict=True)),
         "oof": {"r2": report["leave_group_out_r2"], "images": len(oof), "formula": FORMULA},
         "versions": {

@@ -1,13 +1,11 @@
 """`python -m build features`: photographs → an .npz of frozen features, by the very network that the notebook has."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.recipes.experiment import Experiment
@@ -15,9 +13,13 @@ from kernel_src.recipes.network import RegressorHead
 from kernel_src.recipes.pictures import Pictures, SideBySide
 from kernel_src.recipes.predictor import Predict
 
-PROVENANCE = "provenance"  # the entry of the .npz that says, as JSON, what made it
+if TYPE_CHECKING:
+    from kernel_src.training.feature_run import FeatureTask
+
+PROVENANCE = (
+    "provenance"  # the entry of the .npz that says, as JSON, what made it; as in kernel_src.training.feature_run
+)
 SUFFIXES = (".jpg", ".jpeg", ".png")
-VERSIONED = ("torch", "timm", "numpy")
 
 
 def frozen_recipe(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
@@ -71,57 +73,6 @@ def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Pat
     return dict(zip(train["image_id"], paths, strict=True))
 
 
-def extract(
-    experiment: Experiment,
-    paths: Sequence[Path],
-    weights: Path,
-    *,
-    batch_size: int,
-    advance: Callable[[int, int], None] = lambda done, total: None,
-) -> np.ndarray:
-    """Return the frozen features of photographs, (n, F) float32; each is read once, each picture passes once.
-
-    Raises:
-        CheckFailed: the weights do not fit, a photograph cannot be read, or a feature is not finite.
-        UsageError: the backbone cannot do what the experiment asks of it.
-    """
-    import torch
-
-    from kernel_src.bundle.bundle_prediction import PhotographFiles
-    from kernel_src.bundle.bundles import framings_of
-    from kernel_src.data.images import ImageError
-    from kernel_src.models.frozen_features import load_frozen_features
-    from kernel_src.models.full_pass import batch_loader
-    from kernel_src.models.prediction import not_finite
-    from kernel_src.models.starting_weights import preprocessing_of
-    from kernel_src.runtime.device import check_device
-    from kernel_src.runtime.files import WeightsError
-
-    device, preprocessing = check_device(), preprocessing_of(experiment.encoder.timm)
-    framings = framings_of(experiment, preprocessing)
-    parts: list[np.ndarray] = []
-    try:
-        net = load_frozen_features(experiment, weights).to(device.kind)
-        net.to(memory_format=torch.channels_last)  # as inference does
-        for raw in batch_loader(PhotographFiles(paths, framings), batch_size, device):
-            pictures = [preprocessing.normalise(one.to(device.kind)) for one in raw]
-            with torch.inference_mode():
-                with torch.autocast(device.kind, torch.float16, enabled=device.half):
-                    features = net(*pictures)
-                if device.half and bool((bad := not_finite(features)).any()):
-                    features[bad] = net(*(one[bad] for one in pictures))
-            for row in np.flatnonzero(not_finite(features).cpu().numpy()):
-                path = paths[sum(map(len, parts)) + int(row)]
-                raise CheckFailed([Problem(what="a feature is NaN or infinite in fp32 too", where=str(path))])
-            parts.append(features.float().cpu().numpy())
-            advance(sum(map(len, parts)), len(paths))
-    except (WeightsError, ImageError) as error:
-        raise CheckFailed([Problem(what=str(error))]) from None
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return np.concatenate(parts)
-
-
 def make_features(
     experiment: Experiment,
     photographs: Mapping[str, Path],
@@ -133,35 +84,47 @@ def make_features(
 ) -> dict[str, Any]:
     """Write the features of photographs into `out`, whole or not at all; return what it says of itself.
 
-    Raises:
-        CheckFailed, UsageError: see `extract`.
-    """
-    from build.core.progress import counting
-    from kernel_src.bundle.bundles import framings_of
-    from kernel_src.models.frozen_features import feature_blocks
-    from kernel_src.models.starting_weights import preprocessing_of
-    from kernel_src.runtime.device import check_device
-    from kernel_src.runtime.files import write_atomically
-    from kernel_src.runtime.weight_files import weights_sha256
+    By the very code of the features kernel, on all devices of the machine; goes on if it was stopped.
 
-    with counting("photographs", quiet) as advance:
-        features = extract(experiment, list(photographs.values()), weights, batch_size=batch_size, advance=advance)
-    preprocessing, device = preprocessing_of(experiment.encoder.timm), check_device()
-    provenance = {
-        "experiment": experiment.as_json(),
-        "preprocessing": preprocessing.as_json(),
-        "weights": {"dataset": experiment.encoder.weights, "sha256": weights_sha256(weights)},
-        "blocks": feature_blocks(experiment, framings_of(experiment, preprocessing)),
-        "images": len(features),
-        "features": features.shape[1],
-        "device": f"{device.name}, {'fp16' if device.half else 'fp32'}",
-        "versions": {name: version(name) for name in VERSIONED},
-    }
-    arrays = {
-        "image_id": np.array(list(photographs)),
-        "features": features,
-        PROVENANCE: np.array(json.dumps(provenance)),
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, lambda draft: np.savez(draft, **arrays))
+    Raises:
+        CheckFailed: the weights do not fit, a photograph cannot be read, a feature is not finite, or the memory is too
+            small.
+        UsageError: the backbone cannot do what the experiment asks of it.
+    """
+    from build.notebooks.builder import ROOT
+    from build.run.session import files_sha256
+    from kernel_src.data.images import ImageError
+    from kernel_src.runtime.device import check_device
+    from kernel_src.runtime.files import WeightsError
+    from kernel_src.runtime.provenance import note_sources
+    from kernel_src.training.feature_run import CHUNKS, FEATURES_FILE, FeatureTask, finish_features, make_chunks
+    from kernel_src.training.session import ENDLESS
+
+    task = FeatureTask(experiment, photographs, weights, out.with_name(f".{out.stem}.making"))
+    _forget_another(task)
+    try:
+        if task.chunks_left:
+            note_sources(task.folder, files_sha256((ROOT / "kernel_src").rglob("*.py"), ROOT))
+        make_chunks(task, check_device(), ENDLESS, batch_size=batch_size, quiet=quiet)
+        provenance = finish_features(task)
+    except (WeightsError, ImageError, FloatingPointError, RuntimeError) as error:
+        raise CheckFailed([Problem(what=str(error))]) from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    finally:
+        if not list(task.folder.glob(CHUNKS)) and not (task.folder / FEATURES_FILE).exists():
+            shutil.rmtree(task.folder, ignore_errors=True)
+    os.replace(task.folder / FEATURES_FILE, out)
+    shutil.rmtree(task.folder)
     return provenance
+
+
+def _forget_another(task: "FeatureTask") -> None:
+    """Remove what an earlier call left that was stopped, unless it was making the very same."""
+    from kernel_src.training.resumption import check_fingerprint
+
+    task.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        check_fingerprint(task.fingerprint(), task.folder)
+    except ValueError:
+        shutil.rmtree(task.folder)

@@ -210,7 +210,8 @@ def test_nothing_of_it_is_trained_and_nothing_is_halved(made: Made, tmp_path: Pa
     from build.weights.bundle import make_bundle
 
     with pytest.raises(
-        UsageError, match="frozen_dinov2 is not trained, its features are frozen: `python -m build features"
+        UsageError,
+        match="frozen_dinov2 is not trained, its features are frozen: `make push-training EXPERIMENT=",
     ):
         find_experiment(NAME)
     run = made.home / "regressors" / NAME

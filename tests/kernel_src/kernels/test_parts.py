@@ -41,6 +41,10 @@ NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | LA
 NEVER_IN_TRAINING |= ASKED_FOR - EXTERNAL | MIXING
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
+NEVER_IN_FEATURES = {name for name in ALL if name.startswith("inference/")} | MARKS | CROPPING | ROW_RULES
+NEVER_IN_FEATURES |= {"models/frozen_net", "models/regressor", "bundle/frozen_bundle", "data/augmentation"}
+NEVER_IN_FEATURES |= {"training/training", "training/losses", "training/gradient_steps", "training/optimization"}
+
 # By notebook: what of the package it must not hold.
 MUST_NOT_HOLD = {
     ("v1", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | REFINEMENT | HUB_NAMES,
@@ -48,6 +52,8 @@ MUST_NOT_HOLD = {
     ("v8", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
     ("v6", "infer"): NEVER_IN_INFERENCE | LAYERS | FROZEN | REFINEMENT | HUB_NAMES,
     ("frozen_dinov2", "infer"): NEVER_IN_INFERENCE | DEPTH | REFINEMENT,
+    ("frozen_dinov2", "features"): NEVER_IN_FEATURES | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
+    ("gold_frozen", "features"): NEVER_IN_FEATURES | DEPTH | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
     ("v1", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS | HUB_NAMES,
     ("v7", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("v8", "train"): NEVER_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,

@@ -17,12 +17,14 @@ from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import by_path
 from kernel_src.recipes.training_data import Augment, GroupSplit, StratifiedGroupSplit
 from kernel_src.recipes.tuned_experiments import TUNED
+from kernel_src.recipes.winners import WINNERS
 
 
 def test_the_list_holds_every_version_of_the_seed_under_its_own_name() -> None:
     wanted = {"demo", "v1", "v2", "v3", "v4", "v5", "v5_componly", "v7", "v8"}
     tried = {"siglip", "eva02", "eva02_large", "dinov2_reg"}
-    assert wanted | tried | {"frozen_dinov2"} == set(EXPERIMENTS) - set(TUNED)
+    frozen, winners = {"frozen_dinov2", "gold_frozen", "gold_frozen_7b"}, {one.name for one in WINNERS}
+    assert wanted | tried | frozen | winners == set(EXPERIMENTS) - set(TUNED)
     assert all(name == experiment.name for name, experiment in EXPERIMENTS.items())
 
 

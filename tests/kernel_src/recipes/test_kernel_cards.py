@@ -7,11 +7,12 @@ from kernel_src.recipes.kernel_cards import KERNELS, bundle_slug, kernel_card
 
 
 def test_the_cards_list_what_each_notebook_mounts() -> None:
-    assert set(KERNELS) == {"train", "infer"}
+    assert set(KERNELS) == {"train", "features", "infer"}
     for experiment in (one for one in EXPERIMENTS.values() if not one.is_frozen):
         name = experiment.name
-        training_card, inference_card = (kernel_card(name, kernel) for kernel in KERNELS)
-        mounted = (experiment.encoder.weights, experiment.depth, experiment.external_data)
+        training_card, inference_card = (kernel_card(name, kernel) for kernel in ("train", "infer"))
+        depth, external = experiment.depth, experiment.data.external
+        mounted = (experiment.encoder.weights, depth and depth.weights, external and external.dataset)
         assert training_card.datasets == tuple(slug for slug in mounted if slug)
         parts = training_card.parameters["PARTS"]
         assert training_card.parameters == {"EXPERIMENT": name, "SOURCE_SHA256": "", "PARTS": parts}
@@ -24,9 +25,13 @@ def test_the_cards_list_what_each_notebook_mounts() -> None:
         kernel_card("v99", "train")
 
 
-def test_frozen_features_have_no_training_notebook_and_mount_their_backbone_beside_the_bundle() -> None:
+def test_frozen_features_have_a_notebook_of_their_own_and_mount_their_backbone_beside_the_bundle() -> None:
+    made = kernel_card("frozen_dinov2", "features")
+    assert made.datasets == ("i2b-vit-base-patch14-dinov2",) and made.competitions == ("csiro-biomass",)
+    assert made.parameters == {"EXPERIMENT": "frozen_dinov2", "SOURCE_SHA256": "", "PARTS": ("hub_names",)}
+    assert kernel_card("gold_frozen", "features").parameters["PARTS"] == ()
     card = kernel_card("frozen_dinov2", "infer")
     assert card.bundles == ("i2b-frozen-dinov2-weights",)
     assert card.datasets == ("i2b-frozen-dinov2-weights", "i2b-vit-base-patch14-dinov2")
-    with pytest.raises(KeyError, match="'train' is not one of infer, the notebooks of frozen_dinov2"):
+    with pytest.raises(KeyError, match="'train' is not one of features, infer, the notebooks of frozen_dinov2"):
         kernel_card("frozen_dinov2", "train")
