@@ -15,7 +15,7 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment, Machine
 from kernel_src.recipes.learning import AdamW, Batch, Cosine, RMSprop, SmoothL1, SquaredError, Steps, WarmupCosine
 from kernel_src.recipes.network import Depth, Encoder, PooledHead, RegressorHead
-from kernel_src.recipes.parts import HUB_NAMED, LARGER_THAN_A_GPU, SEED_CONSTRAINTS
+from kernel_src.recipes.parts import HUB_NAMED, SEED_CONSTRAINTS
 from kernel_src.recipes.pictures import HALVES, Pictures, SideBySide
 from kernel_src.recipes.predictor import Predict
 from kernel_src.recipes.spec import ExperimentError
@@ -178,8 +178,8 @@ FROZEN_DINOV2 = Experiment(
 # pooled by mean, max, min and signed GeM with p = 3, no CLS token. Ours: the three sizes, which we do not have from it;
 # the projection, where it recomputed GDM and Total from the others, which cost it 0.002; and in place of RobustScaler
 # and Ridge (5, stacked by 1) on raw and log1p grams whatever nested folds choose, ridge on both among them
-# (docs/regress.md). 6.7 billion parameters are 13.4 GB in fp16 on each GPU, of the 15 GB that a T4 has, and 27 GB of
-# memory while they are read: not run on T4s by us.
+# (docs/regress.md). 6.7 billion parameters are 13.4 GB in fp16, of the 15 GB that a T4 has: they are spread over both
+# (docs/limits.md). Not run on T4s by us.
 GOLD_FROZEN_7B = Experiment(
     name="gold_frozen_7b",
     # 32, 48 and 64 patches of 16 px; a half of a photograph has 1000 px.
@@ -244,6 +244,5 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
         "pseudo_labels": experiment.data.pseudo,
         "row_rules": experiment.data.drop,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
-        "spread": experiment.is_frozen and any(word in experiment.encoder.timm for word in LARGER_THAN_A_GPU),
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

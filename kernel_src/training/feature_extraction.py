@@ -17,6 +17,7 @@ from kernel_src.models.half_precision import in_full_precision, keep_in_half
 from kernel_src.models.precision import COMPARED_PHOTOGRAPHS, PrecisionChoice, choose_precision
 from kernel_src.models.prediction import not_finite
 from kernel_src.models.starting_weights import preprocessing_of
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.memory import is_out_of_memory
@@ -45,10 +46,10 @@ class FeatureExtractor:
         self.net = self._load()
 
     def _load(self) -> FrozenFeatures:
-        net = load_frozen_features(self.experiment, self.weights, self.device.spread)
-        if net.settled is not None:
-            self.half = net.settled.half
-            return net
+        experiment, spread = self.experiment, self.device.spread
+        if spread and not self.half:
+            experiment = changed(experiment, {"encoder.precision": "fp32"})
+        net = load_frozen_features(experiment, self.weights, spread)
         if self.half:
             keep_in_half(net)
         net.to(self.device.kind).to(memory_format=torch.channels_last)  # as inference does
@@ -56,6 +57,8 @@ class FeatureExtractor:
 
     def choose_precision(self, paths: Sequence[Path]) -> PrecisionChoice:
         """Decide as the experiment says; `auto` compares the features of the first few of these photographs.
+
+        Of a backbone that is spread over several GPUs its loading has decided.
 
         Raises:
             ImageError: one cannot be read.
@@ -126,7 +129,7 @@ class FeatureExtractor:
         with torch.autocast(self.device.kind, torch.float16):
             features: torch.Tensor = self.net(*pictures)
         bad = not_finite(features)
-        if self.net.settled is None and bool(bad.any()):
+        if bool(bad.any()) and self.net.settled is None:
             with in_full_precision(self.net):
                 features[bad] = self.net(*(one[bad] for one in pictures))
             self.overflows += int(bad.sum())

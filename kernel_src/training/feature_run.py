@@ -121,7 +121,11 @@ def make_chunks(
     task.folder.mkdir(parents=True, exist_ok=True)
     check_fingerprint(task.fingerprint(), task.folder)
     left = task.chunks_left
-    device = device_for(task.experiment, task.weights, device)
+    if left:
+        device = device_for(task.experiment, task.weights, device)
+    if device.spread:
+        print(f"{task.experiment.encoder.timm} finds no room on one GPU: it is spread over all", flush=True)
+        batch_size = 1  # the weights leave little room
     shares = [share for number in range(device.count) if (share := left[number :: device.count])]
     if shares:
         launch(
