@@ -12,11 +12,13 @@ SEED_CONSTRAINTS = ("biological", "average")  # beyond these the constraints nee
 
 def parts_to_extract(experiment: Predictor) -> tuple[str, ...]:
     """Name the parts that making an experiment's frozen features needs."""
-    needed = {
-        "hub_names": HUB_NAMED in experiment.encoder.timm,
-        "spread": any(word in experiment.encoder.timm for word in LARGER_THAN_A_GPU),
-    }
+    needed = {"hub_names": HUB_NAMED in experiment.encoder.timm, "spread": is_larger_than_a_gpu(experiment)}
     return tuple(name for name, is_needed in needed.items() if is_needed)
+
+
+def is_larger_than_a_gpu(experiment: Predictor) -> bool:
+    """Whether a T4 cannot hold the frozen backbone beside its work, so that two share it."""
+    return experiment.is_frozen and any(word in experiment.encoder.timm for word in LARGER_THAN_A_GPU)
 
 
 def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
