@@ -41,7 +41,7 @@ FEATURES = Path("out", "features")  # <experiment>.npz
 class Harvest:
     """What becomes of a run that was downloaded."""
 
-    verify: Callable[[Path, str], Path]  # output folder, experiment → its run/ folder
+    check: Callable[[Path, str], Path]  # output folder, experiment → its run/ folder
     remark: Callable[[Path], str]  # run/ folder → what is not whole of it; empty if all is
     step: str  # the last one's name, and in the journal too
     text: str
@@ -82,8 +82,8 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
         note(status)
     result |= {"version": version.number, "url": version.url}
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
-        folder = download(staged, version, client, journal, lambda path: harvest.verify(path, experiment))
-        run = harvest.verify(folder, experiment)
+        folder = download(staged, version, client, journal, lambda path: harvest.check(path, experiment))
+        run = harvest.check(folder, experiment)
         incomplete = harvest.remark(run)
         note(f"{run}. {incomplete}" if incomplete else str(run))
     with steps.step(harvest.step, harvest.text) as note:
@@ -96,7 +96,7 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
 def _harvest(kernel: str, experiment: str) -> Harvest:
     if kernel == "features":
         return Harvest(
-            verify=verify_features,
+            check=verify_features,
             remark=lambda run: "",
             step="features",
             text=f"→ {FEATURES / experiment}.npz",
@@ -104,7 +104,7 @@ def _harvest(kernel: str, experiment: str) -> Harvest:
             following=regress_command,
         )
     return Harvest(
-        verify=verify_training,
+        check=verify_training,
         remark=lambda run: missing_folds_text(read_bundle_json(run, CONFIG_FILE)),
         step="bundle",
         text=f"weights in half precision, with a manifest → {BUNDLES / experiment}",

@@ -17,6 +17,7 @@ TARGETS = ("Dry_Green_g", "Dry_Dead_g", "Dry_Clover_g", "GDM_g", "Dry_Total_g")
 TARGET_WEIGHTS = {"Dry_Green_g": 0.1, "Dry_Dead_g": 0.1, "Dry_Clover_g": 0.1, "GDM_g": 0.2, "Dry_Total_g": 0.5}
 # Each sum on the left is weighed as the parts on the right (facts of the field protocol, true to 0.31 g in train.csv).
 IDENTITIES = {"GDM_g": ("Dry_Green_g", "Dry_Clover_g"), "Dry_Total_g": ("GDM_g", "Dry_Dead_g")}
+COMPONENTS = ("Dry_Green_g", "Dry_Dead_g", "Dry_Clover_g")  # the targets that no identity sums up
 
 # Means over the 357 training photographs in grams (train.csv), with the identities intact: what is submitted where not
 # even a bundle's own means can be read.

@@ -5,10 +5,7 @@ GDM is Green plus Clover, and Total is GDM plus Dead.
 
 import numpy as np
 
-from kernel_src.competition.constants import IDENTITIES, TARGETS
-
-# The targets that no identity sums up: Green, Dead, Clover.
-COMPONENTS = tuple(target for target in TARGETS if target not in IDENTITIES)
+from kernel_src.competition.constants import COMPONENTS, IDENTITIES, TARGETS
 
 
 def component_matrix() -> np.ndarray:

@@ -16,9 +16,9 @@ import pandas as pd
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS, TRAIN_CSV
+from kernel_src.competition.constants import COMPONENTS, IMAGE_COLUMN, TARGETS, TRAIN_CSV
 from kernel_src.competition.constraints import constrain, project
-from kernel_src.competition.identities import COMPONENTS, component_matrix
+from kernel_src.competition.identities import component_matrix
 from kernel_src.competition.metric import weight_row, weighted_r2
 from kernel_src.competition.tables import read_train, target_array
 from kernel_src.data.dataset import DecodedPhotographs

@@ -84,6 +84,7 @@ class Predict(Spec):
         yield from not_one_of("constraint", self.constraint, CONSTRAINTS)
 
 
+# %%
 class Predictor(Spec, kw_only=True):
     """What inference needs of an experiment."""
 

@@ -191,9 +191,17 @@ def _read_some(path: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
 # %%
 WEIGHT_KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 COUNTER_KINDS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+# As a file's header names them.
 HEADER_KINDS = {
-    **{"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64},
-    **{"BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32},
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
     "I64": torch.int64,
 }
 

@@ -194,6 +194,7 @@ def _make_shares(
             slowest_s = max(slowest_s, seconds)
 
 
+# %%
 def _settle_precision(extractor: FeatureExtractor, task: FeatureTask, paths: Sequence[Path]) -> None:
     """Decide once for the run: what one device or session has decided holds for the others."""
     path = task.folder / PRECISION_FILE

@@ -125,7 +125,7 @@ def test_a_bundle_gives_cv_formula_folds_and_interval(bundle: Path, tiny_competi
     cv = cross_validation(bundle, [bundle / "no-such.csv", tiny_competition / "train.csv"])
     config = json.loads((bundle / "config.json").read_text())
     assert (cv.r2, cv.formula) == (config["oof"]["r2"], config["oof"]["formula"])
-    assert cv.folds.startswith("2 of 2 group folds") and cv.low is not None and cv.high is not None
+    assert cv.folds.startswith("2 of 2 folds by GroupSplit") and cv.low is not None and cv.high is not None
     assert cv.low < cv.r2 < cv.high and cv.groups == 7
     assert list(cv.floors) == ["each target's mean", "mean of the other groups", "true mean of each group"]
 

@@ -14,6 +14,7 @@ from build.scores.ledger import Score, append_score
 from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.constraints import constrain
 from kernel_src.competition.metric import weighted_r2
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
 from tests.build.scores.painted import group_folds, predicted, truth, write_oof, write_train
@@ -45,7 +46,7 @@ def write_run(folder: Path, grams: np.ndarray | None = None, folds: np.ndarray |
     folder.mkdir(parents=True, exist_ok=True)
     grams = predicted(TABLE, 1) if grams is None else grams
     write_oof(folder / "oof.csv", TABLE, grams, group_folds(TABLE) if folds is None else folds)
-    experiment = replace(EXPERIMENTS[NAME], **changes)
+    experiment = changed(EXPERIMENTS[NAME], changes)
     weights = [f"fold{fold}.safetensors" for fold in range(5)]
     for name in weights:
         (folder / name).write_bytes(b"weights of " + name.encode())

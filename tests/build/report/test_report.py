@@ -283,9 +283,10 @@ def test_a_run_that_keeps_its_last_epoch_shows_one_curve_and_says_which_epoch_st
 
 
 def test_a_run_with_changes_says_which(at: Path) -> None:
-    write_run(at / RUN, epochs=3, tta="none")
+    write_run(at / RUN, **{"schedule.epochs": 3, "predict.tta": "none"})
     text = Page(page(record := read_record(NAME), judge(record))).text
-    assert "Unlike the experiment as it stands in the sources now: epochs 30 → 3, tta all → none." in text
+    changes = "predict.tta trained → none, schedule.epochs 30 → 3."
+    assert f"Unlike the experiment as it stands in the sources now: {changes}" in text
 
 
 # What is missing

@@ -35,7 +35,7 @@ def test_the_default_is_never_worse_on_the_real_files() -> None:
     default = Predict().constraint
     assert default == Ensemble(name="x", shares={"v1": 1.0}).constraint == "projection"
     for one in gains:
-        if one.predict.constraint == default:
+        if one.constraint == default:
             assert one.gain.estimate > 0 and one.gain.high > 0, one
-    against = {one.against: one for one in gains if one.predict.constraint == default}
+    against = {one.against: one for one in gains if one.constraint == default}
     assert against[AS_IT_IS].least >= 0

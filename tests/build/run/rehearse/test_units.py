@@ -17,7 +17,7 @@ from build.run.rehearse.failure import last_lines, map_traceback
 from build.run.rehearse.findings import inference_report, project, read_lines
 from build.run.rehearse.guard.kit_network import _command_target, _network_target
 from build.run.rehearse.rehearsal import edit_remark
-from build.run.rehearse.verdict import is_training, script_of
+from build.run.rehearse.verdict import result_of, script_of
 from build.stitch.assembly import stitch
 from tests.build.run.rehearse.toys import make_notebook
 
@@ -198,10 +198,11 @@ def test_only_a_rerun_blames_the_size_of_the_test() -> None:
 
 
 def test_a_training_is_known_by_its_main_script_or_its_slug(tmp_path: Path) -> None:
-    assert is_training(make_notebook(tmp_path / "a", [], slug="i2b-v1-train"))
+    trained = result_of(make_notebook(tmp_path / "a", [], slug="i2b-v1-train"))
+    assert trained
     notebook = make_notebook(tmp_path / "b", [], slug="i2b-v1-infer")
-    assert not is_training(notebook)
+    assert result_of(notebook) == ""
     content = json.loads(notebook.read_text())
     del content["metadata"]["stitch"]
     notebook.write_text(json.dumps(content))
-    assert not is_training(notebook) and is_training(notebook.rename(tmp_path / "i2b-v1-train.ipynb"))
+    assert result_of(notebook) == "" and result_of(notebook.rename(tmp_path / "i2b-v1-train.ipynb")) == trained
