@@ -55,7 +55,7 @@ def test_from_sources_to_a_scored_submission_and_then_nothing_is_left_to_do(desk
     assert made["kernel"] == [KERNEL, 1] and re.fullmatch(r"\[i2b-[0-9a-f]{8}\] the first one", made["description"])
     (row,) = desk.scores()
     assert row["public"] == "0.710000" and row["submission_ref"] == "100" and row["kernel_version"] == "1"
-    assert row["cv"] == "0.683100" and "R2" in row["cv_formula"] and "3 group folds" in row["cv_folds"]
+    assert row["cv"] == "0.683100" and "R2" in row["cv_formula"] and "3 folds by GroupSplit" in row["cv_folds"]
     assert row["source_sha256"] == desk.source_sha256() and row["note"] == "the first one"
     for number in range(1, 13):
         assert f"[{number}/12]" in done.stdout, "each step says when it starts"
