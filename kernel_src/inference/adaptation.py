@@ -30,6 +30,7 @@ from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TRAIN_CSV
 from kernel_src.inference.adapted_fold import Adaptation, NotAdapted, adapt
 from kernel_src.inference.prediction_store import PredictionStore
+from kernel_src.runtime.bars import own_bars
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.memory import is_out_of_memory, keep_freed_memory
@@ -180,6 +181,7 @@ def _end_of(code: int | None) -> str:
 def _adapting_process(pipe: Connection, inherited: Connection, adaptation: Adaptation, scratch: Path) -> None:
     """Adapt in a fresh thread: a forked process must not use the thread pool that OpenMP made for its parent."""
     gc.freeze()  # a collection would copy the notebook's pages
+    own_bars()
     inherited.close()
     failures: list[BaseException] = []
     thread = threading.Thread(target=_adapt_or_report, args=(pipe, adaptation, scratch, failures))

@@ -24,6 +24,7 @@ from accelerate import debug_launcher, notebook_launcher
 from torch.multiprocessing.spawn import ProcessException
 
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.runtime.bars import own_bars
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.training.session import ENDLESS, Session
 
@@ -82,6 +83,7 @@ def launch(
     else:
 
         def work() -> None:
+            own_bars()
             torch.set_num_threads(max(1, torch.get_num_threads() // device.count))
             function(device=replace(device, processes=device.count), folds=folds, **arguments)
 
@@ -142,6 +144,7 @@ class _FoldQueue:
         own = replace(self.device, count=1, processes=side_by_side)
 
         def work() -> None:
+            own_bars()
             if own.kind == "cuda":
                 torch.cuda.set_device(index)  # what "cuda" means in this process
             torch.set_num_threads(max(1, torch.get_num_threads() // side_by_side))
