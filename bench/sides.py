@@ -24,7 +24,6 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.competition.hidden_table import HiddenTest, read_hidden_test, save_predictions
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.data.symmetries import apply_view
-from kernel_src.data.trained_views import views
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.models.depth import estimate_depth
 from kernel_src.models.prediction import forward_grams
@@ -237,7 +236,7 @@ def seeds_way(work: Work, bundles: Sequence[Sequence[Bundle]]) -> np.ndarray:
 def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.ndarray:
     experiment, (model,) = bundle.experiment, bundle.models
     by_view = []
-    for view in views(experiment):
+    for view in bundle.symmetries:
         answers = []
         for path in paths:
             pixels = picture_tensor(full_size_picture(path, experiment.pictures.canvas_px))[None].to(work.device.kind)
@@ -250,7 +249,7 @@ def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.n
 
 def folds_apart(recipe: BundleRecipe, device: DeviceReport) -> list[Bundle]:
     """Load every fold with a depth model of its own, as the seed's checkpoints held it."""
-    bundles = [load_recipe(recipe, folds=[fold]) for fold in range(len(recipe.data.folds_trained))]
+    bundles = [load_recipe(recipe, folds=[fold]) for fold in range(len(recipe.folds))]
     for bundle in bundles:
         for net in (*bundle.models, *([bundle.depth] if bundle.depth is not None else [])):
             net.to(device.kind)
