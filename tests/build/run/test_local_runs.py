@@ -51,7 +51,7 @@ def test_the_same_command_trains_nothing_again_and_another_one_goes_elsewhere(tr
     before = weights.stat().st_mtime_ns
     again = train("demo", tiny_competition, folds="1", set_values=[TINY], out=out, quiet=True)
     assert again.hash == report.hash and again.resumed and weights.stat().st_mtime_ns == before
-    with pytest.raises(UsageError, match="FOLDS=7: demo has the folds 0 to 1"):
+    with pytest.raises(UsageError, match="names 7; the folds are 0 to 1: check SET and FOLDS"):
         train("demo", tiny_competition, folds="7", set_values=[TINY], out=out, quiet=True)
     assert len([*(out / "demo").iterdir()]) == 1
     other = train("demo", tiny_competition, folds="0", set_values=[TINY], out=out, quiet=True)
