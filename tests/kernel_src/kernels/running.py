@@ -1,5 +1,6 @@
 """Running the kernels both ways: as plain scripts of the package, and as built notebooks."""
 
+import ast
 import json
 import os
 import subprocess
@@ -35,10 +36,13 @@ def environment(kaggle: Path, scratch: Path) -> dict[str, str]:
 
 def run_script(kernel: str, parameters: Mapping[str, object], kaggle: Path, scratch: Path) -> str:
     """Run a kernel as the plain script it is, with other values in its parameters cell."""
-    lines = (ROOT / "kernel_src" / "kernels" / f"{kernel}.py").read_text().splitlines()
-    for name, value in parameters.items():
-        at = next(i for i, line in enumerate(lines) if line.startswith(f"{name} = "))
-        lines[at] = f"{name} = {value!r}"
+    text = (ROOT / "kernel_src" / "kernels" / f"{kernel}.py").read_text()
+    lines = text.splitlines()
+    for node in ast.parse(text).body:  # a value may take several lines
+        name = getattr(node.targets[0], "id", "") if isinstance(node, ast.Assign) else ""
+        if name in parameters:
+            lines[node.lineno - 1] = f"{name} = {parameters[name]!r}"
+            lines[node.lineno : node.end_lineno] = [""] * (node.end_lineno - node.lineno)
     scratch.mkdir(parents=True, exist_ok=True)
     script = scratch / f"{kernel}_main.py"
     script.write_text("\n".join(lines) + "\n")
