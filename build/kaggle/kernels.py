@@ -75,7 +75,7 @@ def look_for_drift(staged: Staged, remote: RemoteKernel | None, journal: Journal
         return f"version {remote.version} differs and is overwritten; the site's copy: {saved}"
     what = f"edited on the site (version {remote.version}) since it was pushed; pushing would destroy the edit"
     if not found.known:
-        what = f"the site's version {remote.version} is not a push that this checkout knows; pushing would destroy it"
+        what = f"the site's version {remote.version} was not pushed from here; pushing would destroy it"
     cure = (
         f"carry the edit over to kernel_src/ (`{pull_command(staged.slug)}` fetches it), or give --overwrite "
         f"(make: OVERWRITE=1), which first saves the site's copy under {drift.OVERWRITTEN}/"

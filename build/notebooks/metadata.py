@@ -149,7 +149,7 @@ def dataset_problems(metadata: Mapping[str, Any], where: str) -> list[Problem]:
     licences = metadata.get("licenses")
     names = [entry.get("name") if isinstance(entry, dict) else entry for entry in licences or []]
     if len(names) != 1 or not isinstance(names[0], str) or not names[0]:
-        found.append((f"licenses is {licences!r}, but Kaggle wants exactly one", '"licenses": [{"name": "other"}]'))
+        found.append((f"licenses is {licences!r}, but Kaggle requires exactly one", '"licenses": [{"name": "other"}]'))
     if metadata.get("isPrivate") is not True:
         found.append(("isPrivate is not true, so an update would make the dataset public", '"isPrivate": true'))
     subtitle = metadata.get("subtitle")

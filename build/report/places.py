@@ -150,5 +150,5 @@ def data_tables(data: Path | None) -> Sequence[Path]:
     if data is None:
         return TRAIN_TABLES
     if not (data / TRAIN_CSV).is_file():
-        raise UsageError(f"{data}: no {TRAIN_CSV}: --data wants the competition's folder, unpacked")
+        raise UsageError(f"{data}: no {TRAIN_CSV}: --data is the competition's folder, unpacked")
     return (data / TRAIN_CSV,)

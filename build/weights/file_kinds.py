@@ -126,7 +126,7 @@ def _kind_of_safetensors(path: Path, size: int, head: bytes) -> FileKind:
     length = int.from_bytes(head[:8], "little")
     whole = FileKind("safetensors", "a safetensors file", "")
     if 8 + length > size:
-        what = f"a safetensors file cut short: {size:,} bytes, its header alone wants {8 + length:,}"
+        what = f"a safetensors file cut short: {size:,} bytes, its header alone takes {8 + length:,}"
         return whole._replace(what=what, cure=AGAIN)
     try:
         with path.open("rb") as handle:

@@ -18,7 +18,7 @@ import kernel_src.models.depth  # noqa: F401  # part: depth
 from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import views_from_json
-from kernel_src.models.model import BiomassNet, GramsNet, load_fold
+from kernel_src.models.model import GramsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.parts import parts_to_predict
 from kernel_src.recipes.predictor import Predictor, predictor_from_json
@@ -65,11 +65,6 @@ class Bundle:
     source_sha256: str  # of the sources that trained it
     depth: nn.Module | None = None  # a DepthEstimator, frozen, shared by all folds; None: the experiment needs none
     depth_sha256: str = ""
-
-    @property
-    def fine_tuned(self) -> list[BiomassNet]:
-        """The models that have heads: all of them, or none."""
-        return [model for model in self.models if isinstance(model, BiomassNet)]
 
     @property
     def framings(self) -> tuple[Framing, ...]:

@@ -1,7 +1,7 @@
 """## The hidden test
 
 The table of photographs to predict, read with the standard library alone and held against what this competition
-promises: the notebook knows of every oddity before anything heavy is loaded.
+promises: every oddity is found before anything heavy is loaded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """## The seed's two ways to make the targets agree
 
-For whoever wants to compare: the projection, which the experiments use, needs neither.
+For comparisons: the projection, which the experiments use, needs neither.
 """
 
 import numpy as np

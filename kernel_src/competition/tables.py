@@ -1,6 +1,6 @@
 """## Long and wide tables
 
-Kaggle's tables have one row per image *and target*; a network wants one row per image. Both ways, checked: what is
+Kaggle's tables have one row per image *and target*; a network needs one row per image. Both ways, checked: what is
 missing or doubled is named instead of becoming a NaN.
 """
 

@@ -41,9 +41,8 @@ PREPARING_S = 1800.0  # for decoding the photographs and the first steps, after 
 SLOWER, SLOWER_S = 1.25, 10.0  # it goes on if so many times what is projected, and so many seconds more, are left
 SLOWEST, SLOWEST_S = 2.0, 120.0  # and is ended after so many times what was projected, and so many seconds more
 KILLED_S = 5.0  # for a process to end
-VISIBLE_PHOTOGRAPHS = (
-    10  # photographs; fewer, outside the rerun, are the visible test: then only a miniature is trained
-)
+# Fewer test photographs, outside the rerun, are the visible test: then only a miniature is trained.
+VISIBLE_PHOTOGRAPHS = 10
 KEPT = "the predictions from before stand"
 
 
@@ -63,7 +62,7 @@ def train_on_test(
     log: FaultLog,
     left_s: Callable[[], float],
 ) -> bool:
-    """Blend into the predictions what each bundle that wants it predicts after test-time training; true if any did.
+    """Blend in what bundles whose experiments ask for it predict after test-time training; true if any did.
 
     `left_s` returns how many seconds are left. Too little time is noted.
 

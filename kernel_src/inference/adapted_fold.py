@@ -205,7 +205,7 @@ def trained(
     scratch: Path,
     tell: Callable[[str, Any], None],
 ) -> "AdaptedFold":
-    """Train from the fold's weights, in fp16 where that is borne and else in fp32 from the beginning."""
+    """Train from the fold's weights, in fp16 where that is precise enough, otherwise in fp32 from the beginning."""
     training, failure = AdaptedFold(experiment, fold, data, adaptation, scratch, tell), ""
     try:
         training.run(ENDLESS, None)
@@ -221,7 +221,7 @@ def trained(
 
 # %%
 class AdaptedFold(FoldTraining):
-    """A fold's training that goes on from its weights, tells how long it will take, and keeps no checkpoint."""
+    """A fold's training that goes on from its weights, reports how long it will take, and keeps no checkpoint."""
 
     def __init__(
         self,

@@ -129,7 +129,7 @@ def infer(
 ) -> InferenceResult:
     """Predict until everything is done or the deadline, on the clock's scale, is reached.
 
-    `save` writes a complete submission of grams (images, 5). Bundles whose experiment wants test-time training then
+    `save` writes a complete submission of grams (images, 5). Bundles whose experiment asks for test-time training then
     have it, in the time that is left. An unexpected error ends the work in the rerun, and what was computed until then
     is returned.
 

@@ -57,10 +57,6 @@ class PredictionStore:
         """How many folds and views have predicted each photograph, (images,)."""
         return sum((counts.sum(0) for counts in self._counts), np.zeros(self.images, int))
 
-    def is_complete(self) -> bool:
-        """Return whether every fold has predicted every photograph in at least one view."""
-        return all((counts > 0).all() for counts in self._counts)
-
     def blended(self, shares: Sequence[float], stack: Any | None) -> np.ndarray:
         """Blend what is there to (images, 5), unconstrained; NaN for photographs without any prediction.
 

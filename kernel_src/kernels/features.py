@@ -80,7 +80,7 @@ print(f"data: {len(task.photographs)} photographs in {competition}\nweights: {ta
 # %%
 keep_freed_memory()
 device = check_device()
-print(f"{device.count} x {device.name}, {'fp16 where it is borne' if device.half else 'fp32'}")
+print(f"{device.count} x {device.name}, {'fp16 where it is precise enough' if device.half else 'fp32'}")
 refuse_fault(device)
 if device.fault:
     print(f"NOT USED: {device.fault}")

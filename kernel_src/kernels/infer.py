@@ -18,7 +18,7 @@ import time
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
 STACK = {}  # instead of shares: {"weights": five rows of one number per bundle, "intercept_g": five grams}
 CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as in the first bundle's experiment
-# For loading, predicting and test-time training, if a bundle wants that; 0: what is left of nine hours, less a reserve.
+# For loading, predicting and test-time training, if any; 0: what is left of nine hours, less a reserve.
 PREDICT_SECONDS = 0
 BATCH_SIZE = 16  # photographs at once; a GPU tries more, and halves it where its memory is too small
 SHOW_IMAGES = 6  # photographs to look at in the end

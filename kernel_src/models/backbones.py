@@ -1,6 +1,6 @@
 """## Backbones
 
-Any network that timm knows by name, with the pooling it was pretrained with: CLS token, attention pool or average. The
+Any network that timm has by name, with the pooling it was pretrained with: CLS token, attention pool or average. The
 experiment says at what size it looks, whether depth enters through its stem, and which of its layers stay as they are.
 """
 

@@ -22,7 +22,7 @@ from kernel_src.runtime.weight_files import read_weights
 
 DEPTH_WEIGHTS_FILE, DEPTH_CONFIG_FILE = "model.safetensors", "config.json"  # as the hub names them
 BUNDLED_DEPTH_WEIGHTS, BUNDLED_DEPTH_CONFIG = "depth.safetensors", "depth_config.json"
-# The model's own normalisation, whatever the backbone beside it wants (its preprocessor_config.json).
+# The model's own normalisation, whatever the backbone beside it was pretrained with (its preprocessor_config.json).
 DEPTH_MEAN, DEPTH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ABSOLUTE_SCALE = 10.0  # brings the raw answer, relative inverse distance of 0 to about 30, near 1
 

@@ -156,7 +156,7 @@ class BiomassNet(GramsNet):
         """
         given = 0 if depth is None else depth.shape[1]
         if given != self.depth_channels:
-            raise ValueError(f"the model wants {self.depth_channels} channels of depth and was given {given}")
+            raise ValueError(f"the model takes {self.depth_channels} channels of depth and was given {given}")
         if depth is None:
             features = self._look(pictures, mix_tokens)  # (B, F), or (B, n, F) of which each is answered by itself
         elif self.depth_in_stem:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 COMPARED_PHOTOGRAPHS = 4  # enough to see a network that overflows; in fp32 they need twice the memory
-LARGEST_DIFFERENCE = 0.05  # of fp16 from fp32, as a share of the spread; where fp16 is borne it is some 0.001
+LARGEST_DIFFERENCE = 0.05  # of fp16 from fp32, as a share of the spread; where fp16 is precise enough it is some 0.001
 
 
 class PrecisionChoice(NamedTuple):

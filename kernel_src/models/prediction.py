@@ -74,7 +74,7 @@ class BatchWork:
         A member that is None cannot be asked for anything.
         """
         self.members, self.pictures, self.half = members, pictures, half
-        self._depths: Any = None  # a BatchDepth, where a member wants depth
+        self._depths: Any = None  # a BatchDepth, where a member has a depth branch
         self._normalised: dict[int, list[torch.Tensor]] = {}
         self.overflows = 0  # photographs of the last prediction that fp16 was too small for
 

@@ -14,7 +14,6 @@ from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.weight_sources import kaggle_models
 
 PREFIX = "i2b"  # opens every slug of this kit on Kaggle
-KERNELS = ("train", "features", "infer")
 # Of the parts to train an experiment, those that going on from its weights with the competition's rows does not need.
 TO_BEGIN_TRAINING = {"auxiliary", "external", "hub_names", "pseudo_labels"}
 # Optional parts beyond those that an experiment or ensemble needs, by kernel, e.g. {("v7", "infer"): ("stack",)}.
@@ -38,7 +37,7 @@ class KernelCard:
 
 def bundle_slug(name: str) -> str:
     """Name the dataset that carries an experiment's weights."""
-    return f"{PREFIX}-{name.replace('_', '-')}-weights"  # Kaggle knows no underscore in a slug
+    return f"{PREFIX}-{name.replace('_', '-')}-weights"  # Kaggle's slugs have no underscores
 
 
 def members_of(name: str) -> list[Experiment]:

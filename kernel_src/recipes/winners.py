@@ -87,9 +87,3 @@ DENSITY_SMALL = replace(
 )
 
 WINNERS = (FIRST, DENSITY, FIFTH, DENSITY_SMALL)
-# R² on the public and the private leaderboard, as their teams wrote.
-THEIR_R2: dict[str, tuple[float | None, float | None]] = {
-    "first": (None, 0.68),
-    "density": (0.76, 0.69),
-    "gold_frozen_7b": (0.757, 0.648),
-}

@@ -2,7 +2,7 @@
 
 The feature maps of one training step are returned to the system and asked for again at the next, page by page; on a CPU
 that can take as long as the arithmetic. glibc can be told to keep them. And where there is too little memory, every
-library has its own words for it: one function knows them all.
+library has its own words for it: one function recognises all of them.
 """
 
 import ctypes

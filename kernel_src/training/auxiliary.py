@@ -35,7 +35,7 @@ def _column(spec: Regress | Classify, table: pd.DataFrame) -> np.ndarray:
     kind = type(spec).__name__
     if spec.column not in table:
         there = ", ".join(str(name) for name in table if name not in TARGETS)
-        raise ValueError(f"auxiliary: {kind}({spec.column!r}) needs a column that train.csv has not; it has {there}")
+        raise ValueError(f"auxiliary: {kind}({spec.column!r}) needs a column that is not in train.csv; it has {there}")
     values = table[spec.column]
     if isinstance(spec, Classify):
         words: np.ndarray = values.astype(object).where(values.notna(), "").astype(str).str.strip().to_numpy(object)

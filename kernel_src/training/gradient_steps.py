@@ -192,7 +192,7 @@ class GradientSteps:
         self.say(f"left out, {self.left_out} of at most {LEFT_OUT_BATCHES} in fp16: {cause}")
 
     def _first_word(self, blames: Sequence[Blame]) -> Blame:
-        """Return the first cause that any process knows, one in the labels before others."""
+        """Return the first cause that any process found, one in the labels before others."""
         gathered: list[Any] = [[tuple(blame) for blame in blames]]  # as plain values, which a notebook can send
         if self.processes > 1:
             mine, gathered = gathered[0], [None] * self.processes

@@ -51,7 +51,7 @@ def layer_scales(backbone: nn.Module, decay: float) -> dict[str, float]:
     norm after it, have the whole rate (BEiT, Bao et al. 2021). Empty where every layer has it.
 
     Raises:
-        ValueError: timm knows no layers of this backbone.
+        ValueError: timm has no layer groups of this backbone.
     """
     if decay == 1:
         return {}

@@ -200,8 +200,8 @@ def finish_run(
 ) -> dict[str, Any]:
     """Write `oof.csv`, `log.csv`, the depth model and `config.json`, from which the bundle is made; return the config.
 
-    `train` holds the competition's rows alone: no mean and no score here knows of others. `device` is what the training
-    ended on.
+    `train` holds the competition's rows alone: no mean and no score here is taken over others. `device` is what
+    the training ended on.
     """
     collect_log(folder)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))

@@ -130,8 +130,8 @@ def training_table(
     """Put the rows together; `train` is the competition's table.
 
     Raises:
-        ValueError: the experiment wants external data or pseudo-labels and there are none, or they cannot be used; or
-            a column that an auxiliary target needs.
+        ValueError: the experiment asks for external data or pseudo-labels and there are none, or they cannot be used;
+            or a column that an auxiliary target needs.
     """
     fold_of = judged_folds(experiment, train)
     rows = train
@@ -181,7 +181,7 @@ def training_pictures(
 
     Raises:
         ImageError: a photograph cannot be read, or one of the competition's is unlike all others.
-        ValueError: the experiment wants depth and there is no depth model.
+        ValueError: the experiment has a depth branch and there is no depth model.
     """
     with _one_at_a_time(cache):
         paths = [competition / path for path in rows[IMAGE_COLUMN]]

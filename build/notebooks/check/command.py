@@ -56,7 +56,7 @@ def run(as_json: bool, *, root: Path = ROOT, cards: Sequence[KernelCard] | None 
         return
     for note in verdict.notes:
         print(f"note: {note}")
-    print(f"{verdict.notebooks} notebooks: up to date, offline and described as Kaggle wants them")
+    print(f"{verdict.notebooks} notebooks: up to date, offline and described as Kaggle requires")
 
 
 @uncollected()

@@ -70,7 +70,7 @@ def features_verb(
     changes = parse_changes(set_values or []) | {path: values for path, values in chosen.items() if values}
     recipe = frozen_recipe(base, changes)
     if not timm.is_model(recipe.encoder.timm):
-        raise UsageError(f"timm knows no backbone {recipe.encoder.timm!r}")
+        raise UsageError(f"timm has no backbone {recipe.encoder.timm!r}")
     photographs = photographs_of(train_csv, images)
     needed = {recipe.encoder.weights: f"pretrained weights of {recipe.encoder.timm}"}
     folder = match_datasets(needed, pretrained or [], "--pretrained ")[recipe.encoder.weights]

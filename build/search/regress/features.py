@@ -77,7 +77,7 @@ def provenance_for(paths: Sequence[Path], experiment: str) -> dict[str, Any]:
     from build.search.regress.extraction import PROVENANCE
 
     if len(paths) != 1:
-        raise UsageError("--experiment wants one --features file: `python -m build features` puts all blocks into one")
+        raise UsageError("--experiment takes one --features file: `python -m build features` puts all blocks into one")
     if not find_recipe(experiment, "to fit a regressor for").is_frozen:
         raise UsageError(f"{experiment} is fine-tuned; a regressor belongs to an experiment with head=RegressorHead(…)")
     read_features(paths[0])

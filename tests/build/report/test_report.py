@@ -334,7 +334,7 @@ def test_a_folder_named_must_be_what_it_should_be(at: Path) -> None:
         read_record("v8", run=RUN)
     with pytest.raises(UsageError, match="holds no finished training run"):
         read_record(NAME, run=Path("docs"))
-    with pytest.raises(UsageError, match="--data wants the competition's folder"):
+    with pytest.raises(UsageError, match="--data is the competition's folder"):
         read_record(NAME, data=Path("out"))
 
 

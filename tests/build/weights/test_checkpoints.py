@@ -159,7 +159,7 @@ def odd_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "x.pkl": (pickle.dumps({"w": [1.0]}), "a Python pickle that torch.save did not write"),
         "cut.pth": (whole[: len(whole) // 2], "cut short or damaged"),
         "cut.safetensors": (good[:-1], f"cut short: {len(good) - 1:,} bytes of {len(good):,}"),
-        "shorter.safetensors": (good[:40], "cut short: 40 bytes, its header alone wants"),
+        "shorter.safetensors": (good[:40], "cut short: 40 bytes, its header alone takes"),
         "longer.safetensors": (good + b"x", "file not fully covered"),
         "noise.pth": (bytes(range(128, 256)) * 9, "of no kind that is known here"),
         "zeros.pth": (bytes(4096), "of no kind that is known here"),

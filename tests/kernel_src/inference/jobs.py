@@ -18,6 +18,7 @@ from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competition.constants import TARGETS
 from kernel_src.inference import device_worker
 from kernel_src.inference.inference import InferenceResult, Job, infer
+from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.runtime.faults import FaultLog
 from tests.kernel_src.tiny import CPU
 
@@ -105,3 +106,8 @@ def end_by(number: signal.Signals) -> None:
 
 def raise_(error: Exception) -> None:
     raise error
+
+
+def is_complete(predictions: PredictionStore) -> bool:
+    """Whether every fold has predicted every photograph in at least one view."""
+    return all((counts > 0).all() for counts in predictions._counts)

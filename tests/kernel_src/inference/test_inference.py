@@ -14,7 +14,7 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.inference import device_worker, inference
 from kernel_src.inference.inference import infer
 from kernel_src.runtime.faults import FaultLog, NotContained
-from tests.kernel_src.inference.jobs import HALF_A_MINUTE_S, MEANS, alter_work, job_of, run
+from tests.kernel_src.inference.jobs import HALF_A_MINUTE_S, MEANS, alter_work, is_complete, job_of, run
 from tests.kernel_src.tiny import CPU
 
 
@@ -25,7 +25,7 @@ def test_everything_is_computed_and_is_what_the_plain_pass_computes(
     outcome = run(job_of(paths, recipe), log)
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
     assert outcome.passes_done == outcome.passes_wanted == 12 * 2 * 4 and not log.faults
-    assert outcome.predicted.all() and outcome.predictions.is_complete()
+    assert outcome.predicted.all() and is_complete(outcome.predictions)
 
 
 @pytest.mark.parametrize("devices", [1, 2])

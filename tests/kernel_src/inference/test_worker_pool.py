@@ -19,7 +19,7 @@ from kernel_src.competition.constraints import constrain
 from kernel_src.inference import device_worker, inference
 from kernel_src.inference import worker_pool as workforce
 from kernel_src.runtime.faults import FaultLog, NotContained
-from tests.kernel_src.inference.jobs import HALF_A_MINUTE_S, MEANS, alter_work, job_of, run
+from tests.kernel_src.inference.jobs import HALF_A_MINUTE_S, MEANS, alter_work, is_complete, job_of, run
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -122,7 +122,7 @@ def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, devices=2)
     assert once.exists() and {fault.part for fault in log.faults} == {"device"}
-    assert outcome.predictions.is_complete()
+    assert is_complete(outcome.predictions)
     assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 

@@ -105,9 +105,9 @@ def test_the_depth_branch_has_the_rate_of_the_heads() -> None:
 @pytest.mark.parametrize(
     ("experiment", "depth", "message"),
     [
-        (TINY_VIT, DEPTH, "wants 0 channels of depth and was given 1"),
-        (with_depth("concat"), None, "wants 1 channels of depth and was given 0"),
-        (with_depth("rgbd", 2), DEPTH, "wants 2 channels of depth and was given 1"),
+        (TINY_VIT, DEPTH, "takes 0 channels of depth and was given 1"),
+        (with_depth("concat"), None, "takes 1 channels of depth and was given 0"),
+        (with_depth("rgbd", 2), DEPTH, "takes 2 channels of depth and was given 1"),
     ],
 )
 def test_depth_that_is_missing_or_not_wanted_is_refused(

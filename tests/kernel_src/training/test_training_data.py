@@ -248,5 +248,5 @@ def test_a_fold_gets_the_columns_of_its_auxiliary_targets_and_other_peoples_rows
 
 def test_a_column_that_train_csv_lacks_is_refused_before_any_photograph_is_decoded(train: pd.DataFrame) -> None:
     experiment = changed(TINY_VIT, {"auxiliary": (Regress("Height"),)})
-    with pytest.raises(ValueError, match=r"Regress\('Height'\) needs a column that train.csv has not; it has image_"):
+    with pytest.raises(ValueError, match=r"Regress\('Height'\) needs a column that is not in train.csv; it has image_"):
         training_table(experiment, train, None, None)

@@ -120,7 +120,7 @@ def test_a_regressor_is_kept_only_for_features_that_a_notebook_can_make_again(
         regress([own], train_csv, report, NAME)
     with pytest.raises(UsageError, match="v1 is fine-tuned; a regressor belongs to"):
         regress([own], train_csv, report, "v1")
-    with pytest.raises(UsageError, match="wants one --features file"):
+    with pytest.raises(UsageError, match="takes one --features file"):
         regress([own, own], train_csv, report, NAME)
     with pytest.raises(
         UsageError, match="no experiment 'frozen_dinov3' to fit a regressor for.*Did you mean frozen_dinov2"
