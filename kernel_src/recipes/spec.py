@@ -64,9 +64,11 @@ class Spec:
         return hash((type(self), *(getattr(self, name) for name in field_types(type(self)))))
 
     def __repr__(self) -> str:
-        """Show the call that makes it."""
-        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in field_types(type(self)))
-        return f"{type(self).__name__}({given})"
+        """Show the call that makes it: what has its default is left out."""
+        cls = type(self)
+        values = {name: getattr(self, name) for name in field_types(cls)}
+        given = ", ".join(f"{name}={value!r}" for name, value in values.items() if value != default_of(cls, name))
+        return f"{cls.__name__}({given})"
 
     def __post_init__(self) -> None:
         """Refuse values of other types than declared, and what `check` objects to.

@@ -148,7 +148,7 @@ def test_what_is_near_them_and_means_something_is_taken(changes: dict[str, Any])
         (lambda: SWA(1.0), r"start=1.0 must lie in \[0, 1\)"),
         (lambda: InnerFold(1), "folds=1: one fold trains on nothing"),
         (lambda: InnerFold(mean_of=0), "mean_of=0 must be at least 1"),
-        (lambda: InnerFold(of=SWA()), r"of=SWA\(start=0.75\) is not Last\(\) or EMA\(\)"),
+        (lambda: InnerFold(of=SWA()), r"of=SWA\(\) is not Last\(\) or EMA\(\)"),
         (lambda: InnerFold(of=InnerFold(of=EMA())), r"of=InnerFold\(.*\) is not Last\(\) or EMA\(\)"),
         (lambda: Batch(0), "size=0 and accumulate=1 must be at least 1"),
     ],
