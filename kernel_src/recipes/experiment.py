@@ -62,6 +62,8 @@ class Experiment(Predictor, kw_only=True):
             changed_fields = [f for f in TRAINED_ONLY if getattr(self, f) != default_of(Experiment, f)]
             if changed_fields:
                 yield f"nothing is trained: {', '.join(changed_fields)} would have no effect"
+            if self.data.external or self.data.pseudo or self.data.train_folds:
+                yield "a regressor is fitted on all of the competition's rows: leave data.external, pseudo, train_folds"
         if isinstance(self.augment.mix, TokenMix) and not isinstance(self.head, DenseHead):
             yield "augment.mix=TokenMix() mixes patches: head must be a DenseHead()"
         if self.depth and (self.augment.mix or self.augment.rescale or self.augment.crop):

@@ -10,7 +10,7 @@ from typing import ClassVar
 from kernel_src.competition.constants import ROW_RULE_REASONS
 from kernel_src.recipes.learning import not_above_zero, not_from_zero
 from kernel_src.recipes.network import not_a_dataset, not_one_of
-from kernel_src.recipes.spec import Spec
+from kernel_src.recipes.spec import Spec, default_of
 
 AUGMENTATIONS = ("none", "conservative", "moderate", "aggressive", "extreme")
 
@@ -173,6 +173,9 @@ class Augment(Spec):
             span = getattr(self, name)
             if span is not None and not 0 < span[0] <= span[1] <= 1:
                 yield f"{name}={span} must be two numbers in (0, 1], the smaller first"
+        for name, loose in (("rescale", "rescale_p"), ("rescale", "pad"), ("crop", "crop_p")):
+            if getattr(self, name) is None and getattr(self, loose) != default_of(Augment, loose):
+                yield f"{loose}={getattr(self, loose)!r} has no effect without {name}"
         for name in ("rescale_p", "crop_p", "stamps_p", "spots_p"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name}={getattr(self, name)} must lie in [0, 1]"

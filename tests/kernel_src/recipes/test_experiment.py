@@ -344,7 +344,11 @@ FIELDS: dict[str, Case] = {
     "PseudoLabels.weight": ({"data.pseudo.weight": 0.5}, PSEUDO, trained_with_pseudo_labels),
     # Augmentation
     "Augment.preset": ({"augment.preset": "none"}, {}, trained),
-    "Augment.rescale": ({"augment.rescale": (0.5, 0.7)}, {"augment.rescale_p": 1.0}, trained),
+    "Augment.rescale": (
+        {"augment.rescale": (0.5, 0.7)},
+        {"augment.rescale": (0.9, 1.0), "augment.rescale_p": 1.0},
+        trained,
+    ),
     "Augment.rescale_p": ({"augment.rescale_p": 1.0}, {"augment.rescale": (0.5, 0.7)}, trained),
     "Augment.pad": ({"augment.pad": "reflect"}, {"augment.rescale": (0.5, 0.7), "augment.rescale_p": 1.0}, trained),
     "Augment.crop": ({"augment.crop": (0.3, 0.5)}, {}, trained),
