@@ -12,15 +12,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from bench.material import SMALL, bundle, competition, painted_photographs, real_photographs
+from bench.cache import read_speedup
+from bench.material import SMALL, bundle, competition
 from bench.sides import Apart, Floor, Timed, Work, folds_apart, our_inference, seeds_way
-from bench.timing import in_turn, speedup
+from bench.timing import in_turn
 from kernel_src.bundle.bundles import load_recipe
-from kernel_src.data.dataset import decoded_photographs
-from kernel_src.data.images import read_rgb, resize_rgb
-from kernel_src.models.starting_weights import framing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
@@ -48,21 +44,8 @@ def ratios() -> dict[str, float]:
         seed.end()
     floor_s, ours_s, seed_s = (sorted(side.cpu_s)[ROUNDS // 2] for side in (floor, ours, seed))
     ours_s -= load.cpu_s[0]
-    return {"overhead": round(ours_s / floor_s, 3), "seed": round(seed_s / ours_s, 3), "read": read_speedup()}
-
-
-def read_speedup() -> float:
-    """Return how much longer a photograph takes to decode than to be read from the training's cache."""
-    framing, paths = framing_of(GUARDED), real_photographs() or painted_photographs()
-    with tempfile.TemporaryDirectory() as scratch:
-        cached = decoded_photographs(paths, framing, Path(scratch))
-        found = speedup(
-            lambda: np.array(cached[0]),
-            lambda: resize_rgb(read_rgb(paths[0], framing.size_px), framing),
-            PAIRS,
-            clock=time.process_time,
-        )
-    return float(found["value"])
+    read = read_speedup(GUARDED, PAIRS, clock=time.process_time)
+    return {"overhead": round(ours_s / floor_s, 3), "seed": round(seed_s / ours_s, 3), "read": read["value"]}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Do the parts help? Prints the table of docs/parts.md: each part added to the demo's recipe, and all of them together.
+"""Do the parts help? Prints the table of docs/recipes.md: each part added to the demo's recipe, then all together.
 
     make demo && nice .venv/bin/python bench/parts.py [--budget 60] [--seeds 3] [--share 1/2] [PART …]
 

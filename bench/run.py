@@ -80,12 +80,14 @@ class Target:
 
 PARTS = (
     Part("decode", "reading a photograph against OpenCV at full size and albumentations", 55),
-    Part("cache", "a ready array against decoding, whole epochs", 35),
+    Part("cache", "a ready array against decoding", 10),
     Part("build_times", "stitching 60 modules, building all notebooks, the command's start, comparing two files", 65),
     Part("sync", "an edit in a notebook on its way back, and how long `watch` takes", 120),
     Part("seed_way", "our inference against the seed's way", 180),
     Part("memory", "peak memory against the number of photographs", 40),
-    Part("two_processes", "training with two processes against one", 20),
+    Part("inference_start", "the inference notebook until its first batch, over importing torch and timm", 90),
+    Part("training_step.v1", "a step of the training over the network's own passes, v1", 120),
+    Part("training_step.v7", "the same, v7", 240),
     # The longest last: what others did not need is theirs.
     Part("overhead.v7", "our whole inference over the forward passes alone, v7", 320),
     Part("overhead.v5", "the same, v5", 440),
@@ -97,6 +99,9 @@ TARGETS = (
     Target("overhead.v8.ratio", "inference over its floor, v8", at_most=1.10),
     Target("seed_way.v5.speedup", "against the seed's way, v5 in 8 views", at_least=1.6),
     Target("seed_way.v5.peak_over_ours", "its peak memory over ours", at_least=1.0, least_n=1),
+    Target("start.ratio", "the inference notebook to its first batch, over importing torch and timm", at_most=1.3),
+    Target("training_step.v1.ratio", "a step of the training over its passes, v1", at_most=1.10),
+    Target("training_step.v7.ratio", "the same, v7", at_most=1.10),
     Target("rss_growth", "peak memory at 512 photographs over 64", at_most=1.05),
     Target("decode.384.speedup", "decode and preprocess at 384 px", at_least=1.5),
     Target("cache.read_speedup", "a ready array against decoding", at_least=10),

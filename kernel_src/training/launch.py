@@ -34,7 +34,7 @@ TRIES_OF_A_FOLD = 2  # of a fold whose process was killed; one that ends with an
 def chosen_spread(experiment: Experiment, folds: int, devices: int) -> str:
     """Decide between "batch" and "folds" where the experiment says "auto".
 
-    Folds side by side wherever every device gets at least one: bench/two_processes.py measures how much faster.
+    Folds side by side wherever every device gets at least one: they never wait for each other (docs/performance.md).
     """
     if experiment.machine.spread != "auto":
         return experiment.machine.spread
