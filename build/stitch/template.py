@@ -5,8 +5,8 @@ The notebooks of one script differ by these alone, so sources are read, ordered,
 
 import ast
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
@@ -38,6 +38,9 @@ class Stitched:
     source_sha256: str  # over the script, every inlined module, the parameters and the stitcher's format
     sources: tuple[str, ...]  # paths relative to the root, in the order in which they run; the script is the last
     third_party: tuple[str, ...]  # top-level names of the third-party packages that are imported anywhere
+    mode: str = "inline"  # or "files": the sources are written to disk and run as a process
+    reason: str = ""  # why it is in files, in one line
+    renamed: Mapping[str, str] = field(default_factory=dict)  # name in the notebook → name in its source
 
     @property
     def notebook(self) -> bytes:
@@ -98,6 +101,9 @@ def read_template(
     *,
     built_before: bool = False,
     like: Template | None = None,
+    arguments: str | None = None,
+    data: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Template:
     """Read a script and what it needs; of sources that were built before no rule is asked again.
 
@@ -116,7 +122,7 @@ def read_template(
     if not main.is_file():
         raise UsageError(f"no script at {main}")
     parts = parts_in(parameters or {})
-    library = Library(root, None if parts is None else frozenset(parts))
+    library = Library(root, None if parts is None else frozenset(parts), arguments)
     if like is not None and not like.library.problems:  # which are said once
         library = replace(like.library, parts=library.parts, problems=[])
     package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
