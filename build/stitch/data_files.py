@@ -100,7 +100,7 @@ class _Search:
         """Take what a module's literals name."""
         for line, text, path, expected in _paths_in(module.tree, module.names):
             for folder in dict.fromkeys((module.path.parent, self.root)):
-                self.named(folder, path, module.at(line), or_folder=expected or "/" in text.strip("./"))
+                self.named(folder, path, module.at(line), or_folder=expected or "/" in text)
 
     def named(self, folder: Path, path: str, place: str, *, or_folder: bool) -> None:
         """Take a file, or the files of a folder, if it is there."""
