@@ -4,10 +4,8 @@ Every rule gets a module and notes each offending place; none stops at the first
 """
 
 import ast
-import os
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import PurePath
 
 from build.core.errors import Problem
 from build.stitch.library import Library
@@ -15,7 +13,7 @@ from build.stitch.module_context import Meanings, ModuleContext, context_of, nam
 from build.stitch.modules import Module
 from build.stitch.placement import RULES as PLACEMENT_RULES
 from build.stitch.placement import Rule
-from build.stitch.scopes import Names, Use, is_typing_guard
+from build.stitch.scopes import Use, is_typing_guard
 
 REWRITTEN = frozenset({"__name__", "__file__", "__doc__", "__package__"})  # see module_names
 # Names of a module that a notebook has not, or has with another value.
@@ -58,8 +56,6 @@ def refuse_in(module: Module, library: Library) -> None:
     """Apply every rule to one module."""
     for problem in _judge_all(context_of(module, library)):
         library.refuse(problem.where, problem.what, problem.cure)
-    if not library.foreign:
-        _data_files(module, library)
 
 
 @lru_cache(maxsize=256)
@@ -188,59 +184,6 @@ def _arguments(module: Module, context: ModuleContext) -> None:
             context.refuse(
                 module.at(node), f"{node.func.attr}() reads the kernel's command line", "use the parameters cell"
             )
-
-
-def _data_files(module: Module, library: Library) -> None:
-    """The one rule that looks at the disk, each time."""
-    folders = list(dict.fromkeys(map(str, (module.path.parent, library.root))))
-    seen: dict[str, bool] = {}
-    for line, text, path in _paths_in(module.tree, module.names):
-        if path not in seen:
-            seen[path] = any(_is_there(f"{folder}/{path}", "/" in text.strip("./")) for folder in folders)
-        if seen[path]:
-            library.refuse(
-                module.at(line),
-                f"{text!r} is a file beside the sources, which a notebook does not contain",
-                "put it into a dataset and take its path as a parameter; if a run left it there, delete it",
-            )
-
-
-def _is_there(path: str, or_folder: bool) -> bool:
-    return os.path.isfile(path) or (or_folder and os.path.isdir(path))
-
-
-@lru_cache(maxsize=256)
-def _paths_in(tree: ast.Module, names: Names) -> list[tuple[int, str, str]]:
-    """Return each text that may be a path relative to the sources: its line, as it is written, in its usual form."""
-    documented = {
-        id(node.body[0].value)
-        for node in [tree, *names.nodes]
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    found = []
-    for node in names.nodes:
-        text = _path_text(node)
-        if text is None or id(node) in documented:
-            continue
-        if 0 < len(text) < 200 and not text.startswith("/") and not any(char in text for char in "\n\0{}<>"):
-            found.append((getattr(node, "lineno", 1), text, str(PurePath(text))))
-    return found
-
-
-def _path_text(node: ast.AST) -> str | None:
-    """Return the path that a literal spells: `"a/b"`, `Path("a") / "b"`, `join("a", "b")`."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.BinOp(op=ast.Div()):
-            left, right = _path_text(node.left), _path_text(node.right)
-            return f"{left}/{right}" if left and right else None
-        case ast.Call(func=ast.Name(id="Path" | "join") | ast.Attribute(attr="Path" | "join" | "joinpath")):
-            parts = [_path_text(one) for one in node.args]
-            return "/".join(filter(None, parts)) if parts and all(parts) else None
-    return None
 
 
 def _hooks(module: Module, context: ModuleContext) -> None:

@@ -13,7 +13,7 @@ from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.aliases import refuse_absent, rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
-from build.stitch.data_files import CarriedFile, carried
+from build.stitch.data_files import CarriedFile, carried, refuse_data_files
 from build.stitch.drafts import Draft, Line, require_equal
 from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
@@ -153,6 +153,8 @@ def read_template(
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
             library.once(refuse_in, module)
+            if not library.foreign:  # of which such files are carried
+                library.once(refuse_data_files, module)
         refuse_collisions(plan, library)
         check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
