@@ -74,10 +74,10 @@ class Template:
         texts = [(module.where, module.text) for module in self.plan.everything]
         texts += [(file.path, file.text) for file in self.carried]
         values = dict(sorted(parameters.items()))
-        noted = literal({**values, ARGUMENTS: self.library.arguments} if self.library.foreign else values)
+        noted = {**values, ARGUMENTS: self.library.arguments} if self.library.foreign else values
         library = replace(self.library, problems=[*self.library.problems])
         draft = replace(self.draft, edits=[*self.draft.edits], values={**self.draft.values})
-        own = {OWN_HASH: sha256_of_sources(texts, noted)} if OWN_HASH in values else {}
+        own = {OWN_HASH: sha256_of_sources(texts, literal(noted))} if OWN_HASH in values else {}
         set_parameters(draft, self.segments, values | own, library)
         cells: list[Cell] = []
         proof: Proof = []
@@ -98,7 +98,7 @@ class Template:
             require_equal(draft, proof, library)
         if library.problems:
             raise _failure(library)
-        sha256 = sha256_of_sources(texts, noted)
+        sha256 = sha256_of_sources(texts, literal(noted))
         cells = sign(cells, main.where, len(self.plan.modules), sha256)
         assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
         sources = tuple(module.where for module in self.plan.everything if not module.path.is_dir())
