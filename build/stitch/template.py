@@ -21,6 +21,8 @@ from build.stitch.modules import MAIN, Module
 from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
 from build.stitch.order import Part, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
+from build.stitch.renames import NOTHING
+from build.stitch.renaming import rename
 from build.stitch.rules import refuse_in
 from build.stitch.side_effects import check_import_order
 
@@ -59,6 +61,7 @@ class Template:
     steps: list[tuple[Part | None, list[Cell], Proof]]  # in the notebook's order; the script's parts with their proof
     standard_library: list[str]  # lines of its imports
     third_party: tuple[str, ...]
+    renamed: Mapping[str, str]  # name in the notebook → name in its source
 
     def fill(self, parameters: Mapping[str, object]) -> Stitched:
         """Return the notebook with these parameters.
@@ -67,7 +70,7 @@ class Template:
             CheckFailed: the sources break a rule, or the script has no such parameters; carries every reason.
         """
         main = self.plan.main
-        texts = [(module.where, module.text) for module in self.plan.everything]
+        texts = [(module.where, module.source_text) for module in self.plan.everything]
         values = dict(sorted(parameters.items()))
         library = replace(self.library, problems=[*self.library.problems])
         draft = replace(self.draft, edits=[*self.draft.edits], values={})
@@ -91,7 +94,7 @@ class Template:
         cells = sign(cells, main.where, len(self.plan.modules), sha256)
         assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
         sources = tuple(module.where for module in self.plan.everything if not module.path.is_dir())
-        return Stitched(tuple(cells), sha256, sources, self.third_party)
+        return Stitched(tuple(cells), sha256, sources, self.third_party, renamed=self.renamed)
 
 
 def read_template(
@@ -133,11 +136,21 @@ def read_template(
     _refuse_neighbours(script, library)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
+    renames = NOTHING
+    if library.foreign:
+        shared, renames = rename(plan, library)
+        if shared is not library:
+            before = plan
+            library, script = shared, shared.modules[MAIN] or script
+            segments = cut(script, library)
+            plan = make_plan(library, script, segments)
+            if not plan.is_like(before):
+                library.refuse(script.at(1), "renamed, the modules would run in another order", "rename what clashes")
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
             library.once(refuse_in, module)
-        refuse_collisions(plan, library)
+        refuse_collisions(plan, library, renames.reasons)
         check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
     standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)
@@ -155,7 +168,8 @@ def read_template(
             steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, draft, library))))
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
-    return Template(library, plan, segments, draft, steps, standard, third_party_names(plan, library))
+    renamed = {new: old for (_, old), new in sorted(renames.names.items())}
+    return Template(library, plan, segments, draft, steps, standard, third_party_names(plan, library), renamed)
 
 
 def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -248,7 +262,7 @@ def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell],
     if not lines:
         return before, []
     refuse_blank_strings(module, lines, library)
-    proof = [(lines[0].number, "\n".join(line.text for line in lines))]
+    proof = [(next((line.number for line in lines if line.number), 0), "\n".join(line.text for line in lines))]
     if looks_like_prompt(lines[0].text):
         lines.insert(0, Line("", 0))
     if segment.title and part.number == 1:
