@@ -253,7 +253,7 @@ class _Rewriting:
                 elif isinstance(node, ast.ExceptHandler):
                     self.after(node, r".*\bas\s+", "name", name, new)
                 elif type(node) in _DEFINED:
-                    self.after(node, _DEFINED[type(node)], "name", name, new)  # type: ignore[index]
+                    self.after(node, _DEFINED[type(node)], "name", name, new)
                 else:
                     raise _CannotRename(new.key, f"{self.of.at(node)} binds it in some other way")
         for node in self.of.names.nodes:
