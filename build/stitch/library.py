@@ -39,6 +39,8 @@ class Library:
     root: Path
     parts: frozenset[str] | None = None  # of the optional ones, those that the notebook has; None: all
     arguments: str | None = None  # the command line of somebody else's script; None: a kernel of ours, which has none
+    working_folder: str = ""  # the name, in the notebook, of the folder in which such a script starts
+    as_module: bool = False  # such a script has relative imports: it is run by `python -m`
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
     _found: dict[tuple[Callable[..., Any], str], Any] = field(default_factory=dict)  # by `once`

@@ -13,6 +13,7 @@ from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.aliases import refuse_absent, rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
+from build.stitch.data_files import CarriedFile, carried, refuse_data_files
 from build.stitch.drafts import Draft, Line, require_equal
 from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
@@ -21,9 +22,10 @@ from build.stitch.modules import MAIN, Module
 from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
 from build.stitch.order import Part, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
-from build.stitch.renames import NOTHING
+from build.stitch.renames import NOTHING, Renames
 from build.stitch.renaming import rename
 from build.stitch.rules import refuse_in
+from build.stitch.set_up import ARGUMENTS, free_name, set_up_cells
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
@@ -61,6 +63,8 @@ class Template:
     steps: list[tuple[Part | None, list[Cell], Proof]]  # in the notebook's order; the script's parts with their proof
     standard_library: list[str]  # lines of its imports
     third_party: tuple[str, ...]
+    set_up: list[Cell]  # above everything else that runs, for somebody else's script
+    carried: list[CarriedFile]  # which the set-up writes
     renamed: Mapping[str, str]  # name in the notebook → name in its source
 
     def fill(self, parameters: Mapping[str, object]) -> Stitched:
@@ -71,10 +75,12 @@ class Template:
         """
         main = self.plan.main
         texts = [(module.where, module.source_text) for module in self.plan.everything]
+        texts += [(file.path, file.text) for file in self.carried]
         values = dict(sorted(parameters.items()))
+        noted = {**values, ARGUMENTS: self.library.arguments} if self.library.foreign else values
         library = replace(self.library, problems=[*self.library.problems])
-        draft = replace(self.draft, edits=[*self.draft.edits], values={})
-        own = {OWN_HASH: sha256_of_sources(texts, literal(values))} if OWN_HASH in values else {}
+        draft = replace(self.draft, edits=[*self.draft.edits], values={**self.draft.values})
+        own = {OWN_HASH: sha256_of_sources(texts, literal(noted))} if OWN_HASH in values else {}
         set_parameters(draft, self.segments, values | own, library)
         cells: list[Cell] = []
         proof: Proof = []
@@ -83,14 +89,19 @@ class Template:
                 made, proved = _part_cells(part, draft, library)
             cells += made
             proof += proved
-        if self.standard_library:
-            position = next((index for index, cell in enumerate(cells) if cell.kind == "code"), len(cells))
-            cells.insert(position, imports_cell("standard-library", self.standard_library))
+        if self.library.foreign:  # its docstring is the title, and nothing of the library stands above the set-up
+            cells.sort(key=lambda cell: (cell.kind, cell.where, cell.ordinal) != ("markdown", main.where, 0))
+            above = (cell.kind != "markdown" or cell.where != main.where for cell in cells)
+        else:
+            above = (cell.kind == "code" for cell in cells)
+        position = next((index for index, ends in enumerate(above) if ends), len(cells))
+        standard = [imports_cell("standard-library", self.standard_library)] if self.standard_library else []
+        cells[position:position] = [*self.set_up, *standard]
         if not library.problems:
             require_equal(draft, proof, library)
         if library.problems:
             raise _failure(library)
-        sha256 = sha256_of_sources(texts, literal(values))
+        sha256 = sha256_of_sources(texts, literal(noted))
         cells = sign(cells, main.where, len(self.plan.modules), sha256)
         assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
         sources = tuple(module.where for module in self.plan.everything if not module.path.is_dir())
@@ -133,23 +144,23 @@ def read_template(
     if script is None:
         raise _failure(library)
     library.modules[MAIN] = script
-    _refuse_neighbours(script, library)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
     renames = NOTHING
+    files: list[CarriedFile] = []
     if library.foreign:
-        shared, renames = rename(plan, library)
-        if shared is not library:
-            before = plan
-            library, script = shared, shared.modules[MAIN] or script
-            segments = cut(script, library)
-            plan = make_plan(library, script, segments)
-            if not plan.is_like(before):
-                library.refuse(script.at(1), "renamed, the modules would run in another order", "rename what clashes")
+        library, plan, segments, renames = _with_new_names(library, plan, segments)
+        script = plan.main
+        library.working_folder = free_name("WORKING_FOLDER", [module.text for module in plan.everything])
+        files, problems = carried(plan.everything, root, data, without)
+        library.problems += problems
+    _refuse_neighbours(script, library)
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
             library.once(refuse_in, module)
+            if not library.foreign:  # of which such files are carried
+                library.once(refuse_data_files, module)
         refuse_collisions(plan, library, renames.reasons)
         check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
@@ -168,8 +179,25 @@ def read_template(
             steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, draft, library))))
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
+    set_up = set_up_cells(plan, library, files) if library.foreign else []
+    names = third_party_names(plan, library)
     renamed = {new: old for (_, old), new in sorted(renames.names.items())}
-    return Template(library, plan, segments, draft, steps, standard, third_party_names(plan, library), renamed)
+    return Template(library, plan, segments, draft, steps, standard, names, set_up, files, renamed)
+
+
+def _with_new_names(
+    library: Library, plan: Plan, segments: list[Segment]
+) -> tuple[Library, Plan, list[Segment], Renames]:
+    """Return the same of the sources in which what clashes is renamed."""
+    renamed, renames = rename(plan, library)
+    if renamed is library:
+        return library, plan, segments, renames
+    script = renamed.modules[MAIN] or plan.main
+    again = cut(script, renamed)
+    new = make_plan(renamed, script, again)
+    if not new.is_like(plan):
+        renamed.refuse(script.at(1), "with names that do not clash the modules run in another order", "rename them")
+    return renamed, new, again, renames
 
 
 def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:

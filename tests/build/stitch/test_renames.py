@@ -34,7 +34,7 @@ def agree(made, folder: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def both(package, tmp_path: Path) -> Callable[[dict[str, str]], tuple[str, str]]:
-    return lambda files: agree(package(files), tmp_path / 'run')
+    return lambda files: agree(package(files), tmp_path / "run")
 
 
 # -- each kind ---------------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_f_strings_are_changed_where_the_name_is_meant_and_their_text_is_not(bot
     printed, _ = both(
         {
             "p/a.py": "x, w = 2.0, 8\n"
-            "def f(o):\n    return f'x {x:{w}.{x:.0f}f} {{x}} {o.x} {[x for x in [x]]} {dict(x=x)[\"x\"]}' f\"{x!r:>5}\"\n",
+            'def f(o):\n    return f\'x {x:{w}.{x:.0f}f} {{x}} {o.x} {[x for x in [x]]} {dict(x=x)["x"]}\' f"{x!r:>5}"\n',
             "main.py": "from p.a import f\nclass O:\n    x = 'o'\nx, w = 'main', 1\nprint(f(O), f'{x} {w}')\n",
         }
     )
@@ -307,7 +307,9 @@ def test_our_own_kernels_may_not_have_names_that_clash(package):
 # -- everything that was refused or meant as a trap --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [*read_cases("traps.txt"), *read_cases("refused.txt"), *read_cases("equal.txt")], ids=str)
+@pytest.mark.parametrize(
+    "case", [*read_cases("traps.txt"), *read_cases("refused.txt"), *read_cases("equal.txt")], ids=str
+)
 def test_what_is_accepted_prints_the_same(package, tmp_path, case: Case):
     main = next(name for name in case.files if name.endswith("main.py"))
     made = package(case.files)
