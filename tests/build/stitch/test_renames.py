@@ -215,8 +215,11 @@ def test_names_of_other_scopes_are_left_alone(both):
 def test_f_strings_are_changed_where_the_name_is_meant_and_their_text_is_not(both):
     printed, _ = both(
         {
-            "p/a.py": "x, w = 2.0, 8\n"
-            'def f(o):\n    return f\'x {x:{w}.{x:.0f}f} {{x}} {o.x} {[x for x in [x]]} {dict(x=x)["x"]}\' f"{x!r:>5}"\n',
+            "p/a.py": """
+                x, w = 2.0, 8
+                def f(o):
+                    return f'x {x:{w}.{x:.0f}f} {{x}} {o.x} {[x for x in [x]]} {dict(x=x)["x"]}' f"{x!r:>5}"
+            """,
             "main.py": "from p.a import f\nclass O:\n    x = 'o'\nx, w = 'main', 1\nprint(f(O), f'{x} {w}')\n",
         }
     )
@@ -250,7 +253,14 @@ def test_the_value_of_a_parameter_keeps_its_name(both):
     printed, code = both(
         {
             "p/a.py": "def LIMIT():\n    return 1\n",
-            "main.py": '# %%\nfrom p import a\n\n# %% tags=["parameters"]\nLIMIT = 3\n\n# %%\nprint(LIMIT, a.LIMIT())\n',
+            "main.py": """
+                # %%
+                from p import a
+                # %% tags=["parameters"]
+                LIMIT = 3
+                # %%
+                print(LIMIT, a.LIMIT())
+            """,
         }
     )
     assert printed == "3 1\n" and "LIMIT = 3" in code and "LIMIT_a = LIMIT" in code
