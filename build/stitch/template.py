@@ -15,7 +15,7 @@ from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
 from build.stitch.data_files import CarriedFile, carried, refuse_data_files
 from build.stitch.drafts import Draft, Line, require_equal
-from build.stitch.import_places import staying_imports
+from build.stitch.import_places import refuse_perhaps_missing, staying_imports
 from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
 from build.stitch.library import Library
@@ -164,7 +164,9 @@ def read_template(
             if not library.foreign:  # of which such files are carried
                 library.once(refuse_data_files, module)
         refuse_collisions(plan, library, renames.reasons)
-        if not library.foreign:  # of which imports stay where they stand
+        if library.foreign:
+            refuse_perhaps_missing(plan, library)
+        else:
             check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
     standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)

@@ -95,3 +95,23 @@ def test_a_module_is_cut_as_often_as_it_needs_to_be(agree):
 def test_our_own_kernels_still_refuse_such_imports(package):
     files = {"p/m.py": "x = 1\n", "p/n.py": "print(1)\nfrom p.m import x\nimport numpy\n", "main.py": "import p.n\n"}
     assert len(package(files).refusals()) == 2
+
+
+# -- ours, late or perhaps -----------------------------------------------------------------------------------------
+
+
+def test_a_lazy_import_of_ours_may_need_what_is_imported_in_any_case(agree, package):
+    files = {
+        "p/late.py": "from json import dumps\nimport click.core\n\ndef f():\n    return dumps([1])\n",
+        "main.py": "import click\nprint('acts')\ndef g():\n    from p.late import f\n    return f()\nprint(g())\n",
+    }
+    assert agree(files) == "acts\n[1]\n"
+    made = package({**files, "p/late.py": "import onnx\n\ndef f():\n    return onnx\n"})
+    (reason,) = made.refusals(arguments="")
+    assert reason.startswith("p/late.py:1: onnx is imported only when this module is")
+
+
+def test_a_lazy_import_of_a_module_that_acts_stays_refused(package):
+    files = {"p/m.py": "print('m')\nX = 1\n", "main.py": "def f():\n    from p.m import X\n    return X\nprint(f())\n"}
+    (reason,) = package(files).refusals(arguments="")
+    assert "would run p/m.py:1 only when called" in reason
