@@ -11,6 +11,7 @@ import re
 
 from build.stitch.drafts import Draft, Edit
 from build.stitch.library import Imported, Library
+from build.stitch.module_names import name_of, rewrite_names
 from build.stitch.modules import Module
 from build.stitch.order import Plan
 from build.stitch.placement import removable
@@ -24,7 +25,11 @@ def rewrite(module: Module, library: Library) -> Draft:
     for use in (use for use in module.names.uses if use.name in aliases):
         _follow(use, module, library, draft)
     _quoted(module, library)
+    if library.foreign:
+        rewrite_names(module, library, draft)
     _remove(module, library, draft)
+    draft.above |= module.given
+    _define(module, draft)
     return draft
 
 
@@ -55,6 +60,10 @@ def _follow(use: Use, module: Module, library: Library, draft: Draft) -> None:
     current = imported.meaning.module
     for attribute in use.attributes:
         meaning = library.attribute(current, attribute.attr)
+        if meaning is None and (written := name_of(current, attribute, library)) and use.joined is None:
+            draft.replace(attribute, written)
+            draft.values[id(attribute)] = written
+            return
         if meaning is None:
             library.refuse(module.at(use.node), f"{current} does not define {attribute.attr}", "correct the name")
             return
@@ -147,6 +156,26 @@ def _quoted(module: Module, library: Library) -> None:
                 library.refuse(
                     module.at(node), f"annotation in quotes names the module {name}", "import the name itself"
                 )
+
+
+# -- renamed functions and classes ---------------------------------------------------------------------------------
+
+
+def _define(module: Module, draft: Draft) -> None:
+    """Define a renamed function or class under its own name, and give it the other one in the line below."""
+    for node in module.names.nodes if module.defined_as else ():
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        own = module.defined_as.get(node.name)
+        if own is None or not any(binding.node is node for binding in module.names.module.bound[node.name]):
+            continue
+        line, column = draft.position(node, "lineno", "col_offset")
+        text = module.lines[line - 1]
+        start = text.index(node.name, column)
+        draft.edits.append(Edit((line, start), (line, start + len(node.name)), own))
+        draft.defined[id(node)] = own
+        below = (f"{node.name} = {own}  # elsewhere {own} is another one", f"del {own}")
+        draft.below[node.end_lineno or line] = [text[:column] + one for one in below]
 
 
 # -- the lines -----------------------------------------------------------------------------------------------------

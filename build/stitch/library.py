@@ -7,7 +7,7 @@ same in both.
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +30,7 @@ class Imported:
     runs: tuple[str, ...] = ()
     target: str = ""  # the one of `runs` that must be complete, not merely begun
     part: str = ""  # the optional one that it belongs to; a notebook without it leaves the import out
+    stays: bool = False  # a third-party import that runs where it stands, and not only when a function is called
 
 
 @dataclass(eq=False)
@@ -38,14 +39,23 @@ class Library:
 
     root: Path
     parts: frozenset[str] | None = None  # of the optional ones, those that the notebook has; None: all
+    arguments: str | None = None  # the command line of somebody else's script; None: a kernel of ours, which has none
+    working_folder: str = ""  # the name, in the notebook, of the folder in which such a script starts
+    as_module: bool = False  # such a script has relative imports: it is run by `python -m`
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
+    cuts: dict[str, list[int]] = field(default_factory=dict)  # module → the lines after which it is cut
     _found: dict[tuple[Callable[..., Any], str], Any] = field(default_factory=dict)  # by `once`
     _files: dict[str, Path | None] = field(default_factory=dict)
     _imports: dict[str, list[Imported]] = field(default_factory=dict)
     _ours: dict[str, bool] = field(default_factory=dict)
     _meanings: dict[tuple[str, str], Meaning | None] = field(default_factory=dict)
     _open: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the script is somebody else's: then what a notebook lacks is made good where that can be done."""
+        return self.arguments is not None
 
     def refuse(self, where: str, what: str, cure: str) -> None:
         """Note a reason once."""
@@ -59,6 +69,12 @@ class Library:
         if key not in self._found:
             self._found[key] = find(module, self)
         return cast(T, self._found[key])
+
+    def let_stay(self, statements: frozenset[int]) -> None:
+        """Note the import statements, by identity, that are not gathered; what was found by then is asked again."""
+        for name, imports in self._imports.items():
+            self._imports[name] = [replace(one, stays=one.stays or id(one.site.node) in statements) for one in imports]
+        self._found.clear()
 
     # -- finding ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +143,8 @@ class Library:
         if isinstance(node, ast.Import):
             bound = alias.asname or alias.name.split(".")[0]
             if not self.is_ours(alias.name):
-                return Imported(site, alias, bound, Meaning("outside", alias.name if alias.asname else bound))
+                meaning = Meaning("outside", alias.name if alias.asname else bound)
+                return Imported(site, alias, bound, meaning, stays=self._stays(site, alias.name))
             if not self._exists(module, node, alias.name):
                 return None
             meaning = Meaning("module", alias.name if alias.asname else bound)
@@ -136,7 +153,7 @@ class Library:
             )
         if node.module == "__future__" and not node.level:
             return None
-        source = self._absolute(module, node)
+        source = self.absolute(module, node)
         if source is None:
             return None
         if alias.name == "*":
@@ -150,7 +167,8 @@ class Library:
                 f"write `import {source}`, and ask for them at run time",
             )
         if not node.level and not self.is_ours(source):
-            return Imported(site, alias, bound, Meaning("outside", f"{source}.{alias.name}"))
+            meaning = Meaning("outside", f"{source}.{alias.name}")
+            return Imported(site, alias, bound, meaning, stays=self._stays(site, source))
         if not self._exists(module, node, source):
             return None
         found = self.attribute(source, alias.name, importer=module.name)
@@ -163,12 +181,17 @@ class Library:
         target = submodule if found == Meaning("module", submodule) else source
         return Imported(site, alias, bound, found, with_parents(target), target)
 
+    def _stays(self, site: Site, name: str) -> bool:
+        """Whether somebody else's package is imported where it stands, in a `try` or an `if` of a foreign module."""
+        at_once = not site.top_level and not site.lazy and not site.typing_only
+        return self.foreign and at_once and name.split(".")[0] not in STANDARD_LIBRARY
+
     def part_of(self, module: Module, node: ast.stmt) -> str:
         """Return the optional part that an import belongs to; nothing for most."""
         marks = (_OF_A_PART.search(one.text) for one in module.comments if one.line == node.lineno)
         return next((mark[1] for mark in marks if mark), "")
 
-    def _absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
+    def absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
         """Return the absolute module name of a from-import."""
         if not node.level:
             return node.module or ""

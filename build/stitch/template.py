@@ -5,23 +5,28 @@ The notebooks of one script differ by these alone, so sources are read, ordered,
 
 import ast
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.aliases import refuse_absent, rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
+from build.stitch.data_files import CarriedFile, carried, refuse_data_files
 from build.stitch.drafts import Draft, Line, require_equal
+from build.stitch.import_places import refuse_perhaps_missing, staying_imports
 from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
 from build.stitch.library import Library
 from build.stitch.modules import MAIN, Module
 from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
-from build.stitch.order import Part, Plan, make_plan, package_of
+from build.stitch.order import Part, Piece, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
+from build.stitch.renames import NOTHING, Renames
+from build.stitch.renaming import rename
 from build.stitch.rules import refuse_in
+from build.stitch.set_up import ARGUMENTS, free_name, refuse_borrowed, set_up_cells
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
@@ -38,6 +43,9 @@ class Stitched:
     source_sha256: str  # over the script, every inlined module, the parameters and the stitcher's format
     sources: tuple[str, ...]  # paths relative to the root, in the order in which they run; the script is the last
     third_party: tuple[str, ...]  # top-level names of the third-party packages that are imported anywhere
+    mode: str = "inline"  # or "files": the sources are written to disk and run as a process
+    reason: str = ""  # why it is in files, in one line
+    renamed: Mapping[str, str] = field(default_factory=dict)  # name in the notebook → name in its source
 
     @property
     def notebook(self) -> bytes:
@@ -56,6 +64,9 @@ class Template:
     steps: list[tuple[Part | None, list[Cell], Proof]]  # in the notebook's order; the script's parts with their proof
     standard_library: list[str]  # lines of its imports
     third_party: tuple[str, ...]
+    set_up: list[Cell]  # above everything else that runs, for somebody else's script
+    carried: list[CarriedFile]  # which the set-up writes
+    renamed: Mapping[str, str]  # name in the notebook → name in its source
 
     def fill(self, parameters: Mapping[str, object]) -> Stitched:
         """Return the notebook with these parameters.
@@ -64,11 +75,13 @@ class Template:
             CheckFailed: the sources break a rule, or the script has no such parameters; carries every reason.
         """
         main = self.plan.main
-        texts = [(module.where, module.text) for module in self.plan.everything]
+        texts = [(module.where, module.source_text) for module in self.plan.everything]
+        texts += [(file.path, file.text) for file in self.carried]
         values = dict(sorted(parameters.items()))
+        noted = {**values, ARGUMENTS: self.library.arguments} if self.library.foreign else values
         library = replace(self.library, problems=[*self.library.problems])
-        draft = replace(self.draft, edits=[*self.draft.edits], values={})
-        own = {OWN_HASH: sha256_of_sources(texts, literal(values))} if OWN_HASH in values else {}
+        draft = replace(self.draft, edits=[*self.draft.edits], values={**self.draft.values})
+        own = {OWN_HASH: sha256_of_sources(texts, literal(noted))} if OWN_HASH in values else {}
         set_parameters(draft, self.segments, values | own, library)
         cells: list[Cell] = []
         proof: Proof = []
@@ -77,18 +90,23 @@ class Template:
                 made, proved = _part_cells(part, draft, library)
             cells += made
             proof += proved
-        if self.standard_library:
-            position = next((index for index, cell in enumerate(cells) if cell.kind == "code"), len(cells))
-            cells.insert(position, imports_cell("standard-library", self.standard_library))
+        if self.library.foreign:  # its docstring is the title, and nothing of the library stands above the set-up
+            cells.sort(key=lambda cell: (cell.kind, cell.where, cell.ordinal) != ("markdown", main.where, 0))
+            above = (cell.kind != "markdown" or cell.where != main.where for cell in cells)
+        else:
+            above = (cell.kind == "code" for cell in cells)
+        position = next((index for index, ends in enumerate(above) if ends), len(cells))
+        standard = [imports_cell("standard-library", self.standard_library)] if self.standard_library else []
+        cells[position:position] = [*self.set_up, *standard]
         if not library.problems:
             require_equal(draft, proof, library)
         if library.problems:
             raise _failure(library)
-        sha256 = sha256_of_sources(texts, literal(values))
+        sha256 = sha256_of_sources(texts, literal(noted))
         cells = sign(cells, main.where, len(self.plan.modules), sha256)
         assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
         sources = tuple(module.where for module in self.plan.everything if not module.path.is_dir())
-        return Stitched(tuple(cells), sha256, sources, self.third_party)
+        return Stitched(tuple(cells), sha256, sources, self.third_party, renamed=self.renamed)
 
 
 def read_template(
@@ -98,6 +116,9 @@ def read_template(
     *,
     built_before: bool = False,
     like: Template | None = None,
+    arguments: str | None = None,
+    data: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Template:
     """Read a script and what it needs; of sources that were built before no rule is asked again.
 
@@ -116,7 +137,7 @@ def read_template(
     if not main.is_file():
         raise UsageError(f"no script at {main}")
     parts = parts_in(parameters or {})
-    library = Library(root, None if parts is None else frozenset(parts))
+    library = Library(root, None if parts is None else frozenset(parts), arguments)
     if like is not None and not like.library.problems:  # which are said once
         library = replace(like.library, parts=library.parts, problems=[])
     package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
@@ -124,15 +145,29 @@ def read_template(
     if script is None:
         raise _failure(library)
     library.modules[MAIN] = script
-    _refuse_neighbours(script, library)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
+    renames = NOTHING
+    files: list[CarriedFile] = []
+    if library.foreign:
+        plan = _let_stay(plan, segments, library)
+        library, plan, segments, renames = _with_new_names(library, plan, segments)
+        script = plan.main
+        library.working_folder = free_name("WORKING_FOLDER", [module.text for module in plan.everything])
+        files, problems = carried(plan.everything, root, data, without)
+        library.problems += problems
+    _refuse_neighbours(script, library)
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
             library.once(refuse_in, module)
-        refuse_collisions(plan, library)
-        check_import_order(plan, library)
+            if not library.foreign:  # of which such files are carried
+                library.once(refuse_data_files, module)
+        refuse_collisions(plan, library, renames.reasons)
+        if library.foreign:
+            refuse_perhaps_missing(plan, library)
+        else:
+            check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
     standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)
     for module in plan.everything:
@@ -141,15 +176,44 @@ def read_template(
     steps: list[tuple[Part | None, list[Cell], Proof]] = []
     chapters = _Chapters(plan, library)
     for number, step in enumerate(plan.layout):
-        if isinstance(step, Module):
-            cells = library.once(_module_cells, step)
+        if isinstance(step, Module | Piece):
+            cells = _step_cells(step, plan, library)
             steps.append((None, [*(chapters.heading(number) if cells else []), *cells], []))
         elif isinstance(step, Part):
             chapters.leave()
             steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, draft, library))))
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
-    return Template(library, plan, segments, draft, steps, standard, third_party_names(plan, library))
+    set_up = set_up_cells(plan, library, files) if library.foreign else []
+    refuse_borrowed(plan, set_up, library)
+    names = third_party_names(plan, library)
+    renamed = {new: old for (_, old), new in sorted(renames.names.items())}
+    return Template(library, plan, segments, draft, steps, standard, names, set_up, files, renamed)
+
+
+def _with_new_names(
+    library: Library, plan: Plan, segments: list[Segment]
+) -> tuple[Library, Plan, list[Segment], Renames]:
+    """Return the same of the sources in which what clashes is renamed."""
+    renamed, renames = rename(plan, library)
+    if renamed is library:
+        return library, plan, segments, renames
+    script = renamed.modules[MAIN] or plan.main
+    again = cut(script, renamed)
+    new = _let_stay(make_plan(renamed, script, again), again, renamed)
+    if not new.is_like(plan):
+        renamed.refuse(script.at(1), "with names that do not clash the modules run in another order", "rename them")
+    return renamed, new, again, renames
+
+
+def _let_stay(plan: Plan, segments: list[Segment], library: Library) -> Plan:
+    """Return the order in which no third-party import is gathered that must not be, and note where modules are cut."""
+    if stay := staying_imports(plan, library):
+        library.let_stay(stay)
+        plan = make_plan(library, plan.main, segments)
+    for module in plan.modules:
+        library.cuts[module.name] = plan.cuts(module)
+    return plan
 
 
 def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -207,6 +271,14 @@ def _has_parameters(part: Part) -> bool:
     return "parameters" in part.segment.tags
 
 
+def _step_cells(step: Module | Piece, plan: Plan, library: Library) -> list[Cell]:
+    """Return the cells of a library module, of its beginning, or of what is left below its last cut."""
+    if isinstance(step, Piece):
+        return [cell for cell in library.once(_module_cells, step.module) if step.first <= cell.span[1] <= step.last]
+    above = max(plan.cuts(step), default=0)
+    return [cell for cell in library.once(_module_cells, step) if cell.span[1] > above]
+
+
 def _module_cells(module: Module, library: Library) -> list[Cell]:
     """Return a library module's cells: its docstring, then its code; nothing when nothing but imports is left.
 
@@ -217,9 +289,12 @@ def _module_cells(module: Module, library: Library) -> list[Cell]:
         return []
     cells, proof = [] if chapter and module.is_package else _docstring_cell(module, lower=chapter), Proof()
     for segment in cut(module, library):
-        more, proved = _part_cells(Part(segment, 1, segment.first, segment.last), draft, library)
-        cells += more
-        proof += proved
+        lasts = [line for line in library.cuts.get(module.name, []) if segment.first <= line < segment.last]
+        firsts = [segment.first, *(line + 1 for line in lasts)]
+        for number, (first, last) in enumerate(zip(firsts, [*lasts, segment.last], strict=True), 1):
+            more, proved = _part_cells(Part(segment, number, first, last), draft, library)
+            cells += more
+            proof += proved
     if not library.problems:
         require_equal(draft, proof, library)
     return cells
@@ -242,7 +317,7 @@ def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell],
     if not lines:
         return before, []
     refuse_blank_strings(module, lines, library)
-    proof = [(lines[0].number, "\n".join(line.text for line in lines))]
+    proof = [(next((line.number for line in lines if line.number), 0), "\n".join(line.text for line in lines))]
     if looks_like_prompt(lines[0].text):
         lines.insert(0, Line("", 0))
     if segment.title and part.number == 1:
@@ -275,7 +350,8 @@ class _Chapters:
 
     def heading(self, number: int) -> list[Cell]:
         """Return the heading above a module, by its place in the notebook, where it begins or continues a chapter."""
-        module = self.plan.layout[number]
+        step = self.plan.layout[number]
+        module = step.module if isinstance(step, Piece) else step
         assert isinstance(module, Module)
         package = self.library.load(package_of(module))
         if package is None or package.name == self.inside:
