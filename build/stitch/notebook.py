@@ -35,6 +35,7 @@ IMPORTS = "imports"  # the source of the gathered cells
 CHAPTERS = "chapters"  # the source of headings that are repeated
 GENERATED = frozenset({IMPORTS, CHAPTERS})  # what no file holds
 CONTENTS = "**Contents**"
+WRITES = "%%writefile "  # the beginning of a cell that writes a file
 
 
 def code_cell(

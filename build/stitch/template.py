@@ -6,7 +6,7 @@ The notebooks of one script differ by these alone, so sources are read, ordered,
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
@@ -39,6 +39,9 @@ class Stitched:
     source_sha256: str  # over the script, every inlined module, the parameters and the stitcher's format
     sources: tuple[str, ...]  # paths relative to the root, in the order in which they run; the script is the last
     third_party: tuple[str, ...]  # top-level names of the third-party packages that are imported anywhere
+    mode: str = "inline"  # or "files"
+    reason: str = ""  # why it is in files mode, on one line
+    renamed: Mapping[str, str] = field(default_factory=dict)  # name in the notebook → name in its source
 
     @property
     def notebook(self) -> bytes:
