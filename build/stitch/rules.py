@@ -13,8 +13,9 @@ from build.stitch.module_context import Meanings, ModuleContext, context_of, nam
 from build.stitch.modules import Module
 from build.stitch.placement import RULES as PLACEMENT_RULES
 from build.stitch.placement import Rule
-from build.stitch.scopes import Use, is_main_guard, is_typing_guard
+from build.stitch.scopes import Use, is_typing_guard
 
+REWRITTEN = frozenset({"__name__", "__file__", "__doc__", "__package__"})  # see module_names
 # Names of a module that a notebook has not, or has with another value.
 _MODULE_NAMES = frozenset(
     "__file__ __spec__ __package__ __loader__ __path__ __doc__ __builtins__ __annotations__".split()
@@ -48,6 +49,7 @@ _OUTSIDE = {
     "inspect.getcomments": "there is no source file in a notebook",
 }
 _ALLOWED_OUTSIDE = ("importlib.metadata",)
+_SET_UP = frozenset({"sys.argv"})  # a cell above somebody else's script makes it what it is on the command line
 
 
 def refuse_in(module: Module, library: Library) -> None:
@@ -84,20 +86,28 @@ def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
 
 
 def _module_names(module: Module, context: ModuleContext) -> None:
-    tests = [node.test for node in module.names.nodes if is_main_guard(node)]  # type: ignore[attr-defined]
-    guards = {id(side) for test in tests for side in (test.left, test.comparators[0])}
     for use in module.names.uses:
         name = use.name
         if use.scope.holder(name).kind != "module":
             continue
-        if name in _MODULE_NAMES:
+        if context.foreign and name in REWRITTEN:
+            _own_name(use, module, context)
+        elif name in _MODULE_NAMES:
             context.refuse(module.at(use.node), f"{name} differs in a notebook", "pass the value as a parameter")
-        elif name == "__name__" and not module.is_main and id(use.node) not in guards:
+        elif name == "__name__" and not module.is_main:
             context.refuse(
                 module.at(use.node),
                 f"__name__ would be '__main__' instead of {module.name!r}",
                 "write the name as text",
             )
+
+
+def _own_name(use: Use, module: Module, context: ModuleContext) -> None:
+    """In somebody else's script the name is replaced by what it stands for, where it is only read."""
+    if not isinstance(use.node.ctx, ast.Load):
+        context.refuse(module.at(use.node), f"sets {use.name}", "give the value a name of its own")
+    elif use.name == "__doc__" and use.scope.kind == "class":
+        context.refuse(module.at(use.node), "__doc__ in a class body may be the class's own", "write the text")
 
 
 def _attributes(module: Module, context: ModuleContext) -> None:
@@ -153,7 +163,7 @@ def _judge(module: Module, context: ModuleContext, node: ast.AST, path: str) -> 
     """Refuse a dotted name that is on the list, or lies in a module on it; say whether it was."""
     top = path.split(".")[0]
     key = path if path in _OUTSIDE else top
-    if key not in _OUTSIDE or path.startswith(_ALLOWED_OUTSIDE):
+    if key not in _OUTSIDE or path.startswith(_ALLOWED_OUTSIDE) or (context.foreign and path in _SET_UP):
         return False
     if path == "importlib" and isinstance(node, ast.Name):  # `importlib.metadata` may follow
         return False
@@ -163,7 +173,7 @@ def _judge(module: Module, context: ModuleContext, node: ast.AST, path: str) -> 
 
 def _arguments(module: Module, context: ModuleContext) -> None:
     """`parser.parse_args()` reads the kernel's own command line."""
-    for node in module.names.nodes:
+    for node in [] if context.foreign else module.names.nodes:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
