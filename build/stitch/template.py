@@ -23,7 +23,7 @@ from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_
 from build.stitch.order import Part, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
 from build.stitch.rules import refuse_in
-from build.stitch.set_up import ARGUMENTS, free_name, set_up_cells
+from build.stitch.set_up import ARGUMENTS, free_name, refuse_borrowed, set_up_cells
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
@@ -174,6 +174,7 @@ def read_template(
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
     set_up = set_up_cells(plan, library, files) if library.foreign else []
+    refuse_borrowed(plan, set_up, library)
     names = third_party_names(plan, library)
     return Template(library, plan, segments, draft, steps, standard, names, set_up, files)
 
