@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class Base:
     parameters: dict[str, object]
     texts: dict[str, str]  # every Python file of the sources, by its path relative to the root
     cells: list[Cell]
+    arguments: str | None = None  # the command line of somebody else's script; None: a kernel of ours
+    renamed: Mapping[str, str] = field(default_factory=dict)  # name in the cells → name in the sources
 
 
 def read_sources(root: Path) -> dict[str, str]:
@@ -63,12 +65,24 @@ def read_sources(root: Path) -> dict[str, str]:
     }
 
 
-def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object], texts: Mapping[str, str]) -> None:
+def remember(
+    root: Path,
+    sha256: str,
+    main: str,
+    parameters: Mapping[str, object],
+    texts: Mapping[str, str],
+    arguments: str | None = None,
+) -> None:
     """Note a build under its hash; one that is there stays, and is young again."""
-    remember_all(root, {sha256: (main, parameters)}, texts)
+    remember_all(root, {sha256: (main, parameters)}, texts, arguments)
 
 
-def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object]]], texts: Mapping[str, str]) -> None:
+def remember_all(
+    root: Path,
+    builds: Mapping[str, tuple[str, Mapping[str, object]]],
+    texts: Mapping[str, str],
+    arguments: str | None = None,
+) -> None:
     """Do the same with several builds of the same sources, each a script and its parameters by their hash."""
     with _store_held(root):
         entries = {sha256: root / BUILDS / f"{checked_sha256(sha256)}.json" for sha256 in builds}
@@ -84,7 +98,9 @@ def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object
         for sha256, entry in new.items():
             main, parameters = builds[sha256]
             # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
-            noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
+            noted: dict[str, object] = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
+            if arguments is not None:
+                noted["arguments"] = arguments
             put(entry, (json.dumps(noted, indent=1) + "\n").encode())
 
 
@@ -134,7 +150,12 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
 
 
 def stitch_texts(
-    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], *, built_before: bool = False
+    texts: Mapping[str, str],
+    main: str,
+    parameters: Mapping[str, object],
+    *,
+    built_before: bool = False,
+    arguments: str | None = None,
 ) -> Base:
     """Stitch sources that lie nowhere; of those that were built before, no rule is asked again.
 
@@ -154,16 +175,23 @@ def stitch_texts(
         if odd:
             what, cure = f"{quoted(odd[0])} is not the path of a source", "name it by a plain path below kernel_src/"
             raise CheckFailed([Problem(what=what, where=SOURCES, cure=cure)])
-        stitched = compose(folder / main, folder, parameters, built_before=built_before)
-    return Base(stitched.source_sha256, main, dict(parameters), dict(texts), list(stitched.cells))
+        stitched = compose(folder / main, folder, parameters, built_before=built_before, arguments=arguments)
+    cells, renamed = list(stitched.cells), stitched.renamed
+    return Base(stitched.source_sha256, main, dict(parameters), dict(texts), cells, arguments, renamed)
 
 
 def _stitched_before(
-    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], sha256: str, *, built_before: bool = False
+    texts: Mapping[str, str],
+    main: str,
+    parameters: Mapping[str, object],
+    sha256: str,
+    *,
+    built_before: bool = False,
+    arguments: str | None = None,
 ) -> Base | None:
     """Return the build if these sources make it; not those of another kit, which this one may be unable to stitch."""
     try:
-        base = stitch_texts(texts, main, parameters, built_before=built_before)
+        base = stitch_texts(texts, main, parameters, built_before=built_before, arguments=arguments)
     except (CheckFailed, UsageError, RecursionError, MemoryError):
         return None
     return base if base.sha256 == sha256 else None
@@ -173,7 +201,7 @@ def _from_store(root: Path, sha256: str) -> Base | None:
     noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json")
     if noted is None:  # never built here, deleted, or damaged: git may have it
         return None
-    main, parameters, blobs = noted
+    main, parameters, blobs, arguments = noted
     texts = {}
     for where, blob in blobs.items():
         try:
@@ -183,19 +211,24 @@ def _from_store(root: Path, sha256: str) -> Base | None:
             return None
         if hashlib.sha256(content).hexdigest() != blob:
             return None
-    return _stitched_before(texts, main, parameters, sha256, built_before=True)
+    return _stitched_before(texts, main, parameters, sha256, built_before=True, arguments=arguments)
 
 
-def _read_entry(entry: Path) -> tuple[str, dict[str, object], dict[str, str]] | None:
-    """Return a noted build's script, parameters and sources by their hashes; None where it is absent or damaged."""
+def _read_entry(entry: Path) -> tuple[str, dict[str, object], dict[str, str], str | None] | None:
+    """Return a noted build's script, parameters, sources by their hashes and arguments.
+
+    None where it is absent or damaged.
+    """
     try:
         noted = json.loads(entry.read_bytes())
         main, blobs = noted["main"], dict(noted["sources"])
         parameters = read_parameters(noted["parameters"])
         blobs = {where: checked_sha256(blob) for where, blob in blobs.items()}
+        arguments = noted.get("arguments")
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return (main, parameters, blobs) if main in blobs and all(map(is_source_name, blobs)) else None
+    right = main in blobs and all(map(is_source_name, blobs)) and isinstance(arguments, str | None)
+    return (main, parameters, blobs, arguments) if right else None
 
 
 def _blobs_of(entry: Path) -> set[str]:

@@ -61,7 +61,7 @@ def sync(
     """
     problems = list(result.problems)
     if (base := result.base) is not None:  # also one that only git's history knew
-        remember(root, base.sha256, base.main, base.parameters, base.texts)
+        remember(root, base.sha256, base.main, base.parameters, base.texts, base.arguments)
     for where, text in result.conflicts.items():
         written = where
         if not conflicts_in_source:
