@@ -178,6 +178,15 @@ def test_an_import_that_only_the_root_holds_is_found_there(package, tmp_path):
     assert run_notebook(stitch_files(made.root / "scripts/main.py", made.root), tmp_path / "run").printed == "1\n"
 
 
+def test_the_root_hides_nothing_from_a_script_that_sets_its_own_search_path(package, tmp_path_factory):
+    """`sys.path.append` puts a folder behind the installed packages, where ours of the same name are not found."""
+    text = "import sys\nfrom pathlib import Path\n\nsys.path.append(str(Path(__file__).parent.parent))\n"
+    text += "import tqdm, p.m\n\nprint(tqdm.tqdm)\n"
+    made = package({"scripts/main.py": text, "tqdm/__init__.py": "tqdm = 'ours'\n", "p/m.py": ""})
+    ran = must_agree(made, tmp_path_factory.mktemp("run"), "scripts/main.py")
+    assert ran.printed == "<class 'tqdm.std.tqdm'>\n"
+
+
 def test_a_script_with_relative_imports_is_run_as_a_module(package, tmp_path_factory):
     made = package(
         {"p/__init__.py": "print('p')\n", "p/main.py": "from .m import X\nprint(X, __package__)\n", "p/m.py": "X = 1\n"}
@@ -358,7 +367,7 @@ def test_what_is_printed_comes_at_once_and_in_order(package, tmp_path):
 
     print("begun")
     sys.stderr.write("50%\\r")
-    time.sleep(3)
+    time.sleep(1.5)
     print("ended")
     sys.stderr.write("ä"[:1])
     """
@@ -372,10 +381,10 @@ def test_what_is_printed_comes_at_once_and_in_order(package, tmp_path):
     assert ran.printed == "begun\n50%\rended\nä"
     first = next(moment for moment, printed in seen if printed == "begun\n50%\r")
     last = next(moment for moment, printed in seen if printed == ran.printed)
-    assert last - first > 2
+    assert last - first > 1
 
 
-@pytest.mark.parametrize("stubborn", [False, True])
+@pytest.mark.parametrize("stubborn", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_an_interrupt_ends_the_process(package, tmp_path, stubborn):
     catch = "try:\n    time.sleep(99)\nexcept KeyboardInterrupt:\n    print('saved')\n"
     text = f"import os, time\nprint(os.getpid(), flush=True)\n{catch}" + ("time.sleep(99)\n" if stubborn else "")
