@@ -56,7 +56,7 @@ def stitch_verb(
     Inline, the notebook reads as one script; where that would compute something else, it holds the files and runs them.
 
     Example: python -m build stitch kernel_src/kernels/infer.py --root . --out out/infer.ipynb, then
-    python -m build stitch kernel_src/kernels/train.py --root . --out out/train.ipynb --mode files --args "epochs=3"
+    python -m build stitch kernel_src/kernels/train.py --root . --out out/train.ipynb --mode files --args "--epochs 3"
     """
     from build.notebooks.builder import ROOT
     from build.notebooks.file_texts import note_texts

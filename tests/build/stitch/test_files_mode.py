@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from build.stitch.data_files import CarriedFile
 from build.stitch.file_cells import file_cell, with_blanks, written_by
 from tests.build.stitch.conftest import Package
 from tests.build.stitch.real_kernel import Kernel, Ran, kernel_in, run_notebook, run_script
+from tests.build.stitch.test_generated import packages
 
 TRICKS = {
     "p/__init__.py": "",
@@ -407,6 +409,21 @@ def test_an_interrupt_ends_the_process(package, tmp_path, stubborn):
     assert "saved\n" in ran.printed and "KeyboardInterrupt" in ran.errors and ran.code
     with pytest.raises(ProcessLookupError):
         os.kill(asked[0], 0)
+
+
+@pytest.mark.full
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(files=packages(), arguments=st.lists(st.text("a'b \"\\$*ä{}\n#", max_size=6), max_size=3))
+def test_random_packages_do_the_same_whatever_their_names_and_arguments(tmp_path_factory, files, arguments):
+    """Also those that no inline notebook can hold: names that meet, builtins that are taken, errors."""
+    show = "import sys\n\nprint(sys.argv[1:], sys.modules[__name__].__doc__)\n"
+    made = Package(tmp_path_factory.mktemp("random"), **{**files, "main.py": f"{files['main.py']}\n{show}"})
+    words = shlex.join(arguments)
+    stitched = stitch_files(made.root / "main.py", made.root, arguments=words)
+    script = run_script(made.root / "main.py", made.root, words)
+    ran = run_notebook(stitched, tmp_path_factory.mktemp("run"))
+    place = re.compile(r'File "[^"]*/(?=pkg/|main\.py)')  # of a traceback
+    assert (ran.code, place.sub("", ran.printed)) == (script.code, place.sub("", script.printed + script.errors))
 
 
 # -- the folder ----------------------------------------------------------------------------------------------------
