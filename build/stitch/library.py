@@ -44,6 +44,8 @@ class Library:
     as_module: bool = False  # such a script has relative imports: it is run by `python -m`
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
+    folders: tuple[Path, ...] = ()  # where such a script's imports are looked for, in this order; else under the root
+    added_folders: frozenset[Path] = frozenset()  # of these, those that are there only after the script has added them
     cuts: dict[str, list[int]] = field(default_factory=dict)  # module → the lines after which it is cut
     _found: dict[tuple[Callable[..., Any], str], Any] = field(default_factory=dict)  # by `once`
     _files: dict[str, Path | None] = field(default_factory=dict)
@@ -85,10 +87,21 @@ class Library:
     def locate(self, name: str) -> Path | None:
         """Return the file of a dotted name: `a/b.py`, `a/b/__init__.py`, or the folder of a namespace package."""
         if name not in self._files:
-            base = self.root.joinpath(*name.split("."))
+            base = self._folder_of(name.split(".")[0]).joinpath(*name.split("."))
             files = (base / "__init__.py", base.with_name(f"{base.name}.py"))
             self._files[name] = next((file for file in files if file.is_file()), base if base.is_dir() else None)
         return self._files[name]
+
+    def _folder_of(self, top: str) -> Path:
+        """Return the folder from which a top-level name is imported."""
+        if len(self.folders) < 2:
+            return self.root
+        files = [one for one in self.folders if (one / top / "__init__.py").is_file() or (one / f"{top}.py").is_file()]
+        found = files or [one for one in self.folders if (one / top).is_dir()]
+        if len(found) > 1 and self.added_folders & set(found):
+            places = " and ".join((one / top).relative_to(self.root).as_posix() for one in found)
+            self.refuse(places, f"{top} lies in two folders, one of which the script adds to sys.path", "rename one")
+        return found[0] if found else self.root
 
     def is_ours(self, dotted: str) -> bool:
         """Whether the top-level name of an import lies under the root."""

@@ -234,6 +234,9 @@ class _Walk:
                     "move what is shared",
                 )
                 continue
+            if twin := next((one for one in self.plan.modules if one.path == found.path and one.name != name), None):
+                what = f"{twin.where} is imported as {twin.name} and as {name}: Python runs it twice"
+                self.library.refuse(module.at(imported.site.node), what, f"import it as {twin.name} everywhere")
             arrived = self.visit(found)
             if not eager:
                 self.require_inert(module, imported, [step for step in arrived if isinstance(step, Module)])

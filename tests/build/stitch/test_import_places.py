@@ -115,3 +115,54 @@ def test_a_lazy_import_of_a_module_that_acts_stays_refused(package):
     files = {"p/m.py": "print('m')\nX = 1\n", "main.py": "def f():\n    from p.m import X\n    return X\nprint(f())\n"}
     (reason,) = package(files).refusals(arguments="")
     assert "would run p/m.py:1 only when called" in reason
+
+
+# -- where modules lie ---------------------------------------------------------------------------------------------
+
+
+def test_modules_beside_the_script_come_before_those_under_the_root(agree):
+    files = {
+        "scripts/tools.py": "WHO = 'beside', __name__\n",
+        "tools.py": "WHO = 'root'\n",
+        "scripts/more/m.py": "from tools import WHO\n",
+        "scripts/main.py": "import tools\nfrom more.m import WHO\nprint(tools.WHO, WHO)\n",
+    }
+    assert agree(files, main="scripts/main.py") == "('beside', 'tools') ('beside', 'tools')\n"
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "sys.path.insert(0, 'src')",
+        "sys.path.append(os.path.join(os.path.dirname(__file__), '..', 'src'))",
+        "sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, 'src'))",
+        "sys.path.append(str(Path(__file__).resolve().parent.parent / 'src'))",
+        "ROOT = Path(__file__).resolve().parents[1]\nsys.path.insert(0, str(ROOT / 'src'))",
+        "sys.path += [os.getcwd() + '', os.path.join(os.getcwd(), 'src')]",
+        "sys.path.extend([str(Path.cwd().joinpath('src'))])",
+    ],
+)
+def test_a_folder_that_the_script_adds_to_the_path_is_looked_into(agree, added):
+    files = {
+        "src/tools.py": "WHO = __name__\n",
+        "scripts/main.py": f"import os, sys\nfrom pathlib import Path\n{added}\nfrom tools import WHO\nprint(WHO)\n",
+    }
+    assert agree(files, main="scripts/main.py") == "tools\n"
+
+
+def test_a_module_under_two_names_or_in_a_folder_nobody_can_read_is_refused(package):
+    files = {"scripts/m.py": "X = 1\n", "scripts/main.py": "import m\nimport scripts.m\nprint(m.X)\n"}
+    assert "imported as m and as scripts.m" in package(files).refusals("scripts/main.py", arguments="")[0]
+    main = "import os, sys\nsys.path.append(os.environ['SRC'])\nimport tools\nprint(tools)\n"
+    (reason,) = package({"src/tools.py": "", "main.py": main}).refusals(arguments="")
+    assert reason.startswith("main.py:3: tools may be src/tools.py")
+
+
+def test_a_script_with_relative_imports_is_run_as_a_module(package, tmp_path):
+    from tests.build.stitch.real_kernel import run_notebook, run_script
+
+    main = "import sys\nfrom .m import X\nfrom . import m\nprint(X, m.X, __package__, __name__, sys.argv[1:])\n"
+    made = package({"p/__init__.py": "", "p/m.py": "X = __name__, __package__\n", "p/main.py": main})
+    script = run_script(made.root / "p/main.py", made.root, "-v", module="p.main")
+    ran = run_notebook(made.stitch("p/main.py", arguments="-v"), tmp_path / "there")
+    assert (ran.code, ran.printed) == (script.code, script.printed) and script.code == 0
