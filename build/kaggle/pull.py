@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.notebooks.metadata import kernel_slug
+from build.notebooks.builder import slug_named
 from build.notebooks.writing import SYNC, recover
 from build.sync.notebook_sync import ROOT, look, show, sync_found
 from kernel_src.runtime.files import write_atomically
@@ -28,7 +28,7 @@ def fetch_pulled(experiment: str, kernel: str, root: Path = ROOT) -> Path:
     from build.kaggle.client import open_client
 
     client = open_client()
-    slug = kernel_slug(experiment, kernel)
+    slug = slug_named(experiment, kernel)
     remote = client.pull_kernel(client.username, slug)
     if remote is None:
         what = f"there is no kernel {client.username}/{slug} on the site"

@@ -18,9 +18,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.notebooks.checked import is_source_name, read_parameters
+from build.core.untrusted import inside
+from build.notebooks.adopted import (
+    adopted_cards,
+    adopted_texts,
+    card_json,
+    card_path,
+    make_card,
+    read_card,
+    stitch_adopted,
+)
+from build.notebooks.adopted_card import AdoptedCard
+from build.notebooks.checked import is_relative_name, is_source_name, read_parameters
 from build.notebooks.edited_cells import built_from
 from build.notebooks.history import builds_in_history, sources_in_history
 from build.notebooks.stamp import SOURCES
@@ -29,7 +41,7 @@ from build.stitch.assembly import compose
 from build.stitch.modules import decode
 from build.stitch.notebook import Cell
 from build.stitch.parameters import literal
-from kernel_src.runtime.manifest import checked_sha256
+from kernel_src.runtime.manifest import checked_sha256, checked_slug
 from kernel_src.runtime.untrusted import quoted
 
 BUILDS = Path("out", "builds")
@@ -54,6 +66,64 @@ class Base:
     texts: dict[str, str]  # every Python file of the sources, by its path relative to the root
     cells: list[Cell]
 
+    @property
+    def adopted(self) -> str:
+        """The slug of the adopted kernel that it is of, "" for one of ours."""
+        return ""
+
+    def restitched(self, texts: Mapping[str, str]) -> "Base":
+        """Build the same from other sources, wherever they lie.
+
+        Raises:
+            CheckFailed: they cannot be stitched.
+        """
+        return stitch_texts(texts, self.main, self.parameters)
+
+    def today(self, root: Path) -> dict[str, str]:
+        """Return the sources as they are now."""
+        return read_sources(root)
+
+    def remembered(self, root: Path) -> None:
+        """Note it under its hash."""
+        remember(root, self.sha256, self.main, self.parameters, self.texts)
+
+
+@dataclass(frozen=True)
+class AdoptedBase(Base):
+    """A build of an adopted kernel; its texts are those of the card's folder."""
+
+    card: AdoptedCard
+
+    @property
+    def adopted(self) -> str:
+        """Its slug."""
+        return self.card.slug
+
+    def restitched(self, texts: Mapping[str, str]) -> "AdoptedBase":
+        """Build the same from other sources.
+
+        Raises:
+            CheckFailed: they cannot be stitched.
+        """
+        with tempfile.TemporaryDirectory(prefix="kit-sync-") as name:
+            folder = Path(name).resolve()
+            for where, text in texts.items():
+                put(inside(folder, where), text.encode())
+            stitched = stitch_adopted(self.card, folder=folder)
+        return AdoptedBase(stitched.source_sha256, self.main, {}, dict(texts), list(stitched.cells), self.card)
+
+    def today(self, root: Path) -> dict[str, str]:
+        """Return the sources as they are now, in the folder that the card on disk names.
+
+        Raises:
+            CheckFailed: there is no such card any more.
+        """
+        return adopted_texts(read_card(card_path(self.card.slug, root), root))
+
+    def remembered(self, root: Path) -> None:
+        """Note it under its hash, with its card."""
+        remember_adopted(root, self.sha256, self.card, self.texts)
+
 
 def read_sources(root: Path) -> dict[str, str]:
     """Return the text of every Python file of the sources as the stitcher reads it."""
@@ -68,7 +138,18 @@ def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object
     remember_all(root, {sha256: (main, parameters)}, texts)
 
 
-def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object]]], texts: Mapping[str, str]) -> None:
+def remember_adopted(root: Path, sha256: str, card: AdoptedCard, texts: Mapping[str, str]) -> None:
+    """Do the same with a build of an adopted kernel, whose card is part of it."""
+    noted = {"adopted": card.slug, "card": card_json(card, root)}
+    remember_all(root, {sha256: (card.main, {})}, {w: t for w, t in texts.items() if is_relative_name(w)}, noted)
+
+
+def remember_all(
+    root: Path,
+    builds: Mapping[str, tuple[str, Mapping[str, object]]],
+    texts: Mapping[str, str],
+    more: Mapping[str, object] | None = None,
+) -> None:
     """Do the same with several builds of the same sources, each a script and its parameters by their hash."""
     with _store_held(root):
         entries = {sha256: root / BUILDS / f"{checked_sha256(sha256)}.json" for sha256 in builds}
@@ -84,7 +165,7 @@ def remember_all(root: Path, builds: Mapping[str, tuple[str, Mapping[str, object
         for sha256, entry in new.items():
             main, parameters = builds[sha256]
             # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
-            noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
+            noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs, **(more or {})}
             put(entry, (json.dumps(noted, indent=1) + "\n").encode())
 
 
@@ -106,7 +187,7 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
     Raises:
         CheckFailed: neither out/builds/ nor git knows it.
     """
-    if base := _from_store(root, sha256):
+    if base := _from_store(root, sha256) or _adopted_today(root, sha256):
         return base
     for texts, main, parameters in builds_in_history(root, sha256):
         for guess in (*guesses, parameters):
@@ -173,7 +254,7 @@ def _from_store(root: Path, sha256: str) -> Base | None:
     noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json")
     if noted is None:  # never built here, deleted, or damaged: git may have it
         return None
-    main, parameters, blobs = noted
+    main, parameters, blobs, adopted = noted
     texts = {}
     for where, blob in blobs.items():
         try:
@@ -183,19 +264,46 @@ def _from_store(root: Path, sha256: str) -> Base | None:
             return None
         if hashlib.sha256(content).hexdigest() != blob:
             return None
-    return _stitched_before(texts, main, parameters, sha256, built_before=True)
+    if not adopted:
+        return _stitched_before(texts, main, parameters, sha256, built_before=True)
+    try:
+        card = make_card(checked_slug(adopted["adopted"]), adopted["card"], root, str(BUILDS))
+        again = AdoptedBase(sha256, main, {}, texts, [], card).restitched(texts)
+    except (CheckFailed, UsageError, ValueError, RecursionError, MemoryError):
+        return None
+    return again if again.sha256 == sha256 else None
 
 
-def _read_entry(entry: Path) -> tuple[str, dict[str, object], dict[str, str]] | None:
-    """Return a noted build's script, parameters and sources by their hashes; None where it is absent or damaged."""
+def _adopted_today(root: Path, sha256: str) -> "AdoptedBase | None":
+    """Return the build if an adopted kernel's sources of today make it."""
+    for card in adopted_cards(root):
+        try:
+            stitched = stitch_adopted(card)
+        except (CheckFailed, UsageError, RecursionError, MemoryError):
+            continue
+        if stitched.source_sha256 == sha256:
+            return AdoptedBase(sha256, card.main, {}, adopted_texts(card), list(stitched.cells), card)
+    return None
+
+
+_Noted = tuple[str, dict[str, object], dict[str, str], dict[str, Any]]
+
+
+def _read_entry(entry: Path) -> _Noted | None:
+    """Return a noted build's script, parameters, sources by their hashes, and what was noted of an adopted kernel.
+
+    None where it is absent or damaged.
+    """
     try:
         noted = json.loads(entry.read_bytes())
         main, blobs = noted["main"], dict(noted["sources"])
         parameters = read_parameters(noted["parameters"])
         blobs = {where: checked_sha256(blob) for where, blob in blobs.items()}
+        adopted = {key: noted[key] for key in ("adopted", "card")} if "adopted" in noted else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return (main, parameters, blobs) if main in blobs and all(map(is_source_name, blobs)) else None
+    is_name = is_relative_name if adopted else is_source_name
+    return (main, parameters, blobs, adopted) if main in blobs and all(map(is_name, blobs)) else None
 
 
 def _blobs_of(entry: Path) -> set[str]:

@@ -1,0 +1,5 @@
+"""Packages."""
+
+from pathlib import Path
+
+WHEELS_FOLDER = Path("out", "wheels")
