@@ -13,8 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from build.adopt.requirements import read_requirements
+from build.adopt.wheels import PYTHONS, WHEELS_FOLDER, fetch_wheels, keep_wheels
 from build.core.errors import UsageError
-from build.notebooks.adopted import CARD, card_path, card_text, check_new, make_card, stored
+from build.notebooks.adopted import (
+    CARD,
+    LONGEST_SLUG,
+    NOTEBOOKS,
+    PYTHON_FORM,
+    card_path,
+    card_text,
+    check_new,
+    make_card,
+    stored,
+)
 from build.notebooks.adopted_card import AdoptedCard, Mode, wheels_slug
 from build.notebooks.builder import ROOT, build, build_notebook, describe_datasets, own_cards
 from build.notebooks.metadata import slug_of
@@ -90,6 +102,8 @@ def adopt(wishes: Wishes, root: Path = ROOT, *, overwrite: bool = False) -> Adop
         name = path.relative_to(root).as_posix()
         raise UsageError(f"{name} says something else:\n{shown}\ngive --overwrite to replace it; nothing was written")
     build_notebook(card, root)  # before anything is written
+    if card.wheels:
+        keep_wheels(card.slug, root)
     if not path.is_file() or there != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
@@ -134,14 +148,26 @@ def _card(wishes: Wishes, root: Path) -> tuple[AdoptedCard, list[str]]:
         "gpu": wishes.gpu,
         "trains": wishes.trains,
     }
-    return make_card(wishes.slug, value, root, f"notebooks/{wishes.slug}/{CARD}"), []
+    where, notes = f"{NOTEBOOKS}/{wishes.slug}/{CARD}", list[str]()
+    card = make_card(wishes.slug, value, root, where)
+    if wishes.requirements is None:
+        return card, notes
+    if len(wheels_slug(wishes.slug)) > LONGEST_SLUG:
+        raise UsageError(
+            f"--slug {wishes.slug}: with --wheels at most {LONGEST_SLUG - len(wheels_slug(''))} characters"
+        )
+    if odd := [one for one in wishes.pythons if not PYTHON_FORM.fullmatch(one)]:
+        raise UsageError(f"--python {odd[0]}: it is a version such as 3.12")
+    fetched = fetch_wheels(wishes.slug, read_requirements(wishes.requirements), wishes.pythons or PYTHONS, root)
+    value |= {"requirements": stored(wishes.requirements.resolve(), root), "wheels": fetched.files}
+    return make_card(wishes.slug, value, root, where), fetched.notes
 
 
 def _next(card: AdoptedCard) -> list[str]:
     """Return the commands from here to a score."""
     words = " KERNEL=train" if card.trains else ""
     folders = [wheels_slug(card.slug)] if card.wheels else []
-    weights = [f"out/wheels/{one}" for one in folders]
+    weights = [(WHEELS_FOLDER / one).as_posix() for one in folders]
     weights += [f"FOLDER-OF-{one.rpartition('/')[2]}" for one in card.datasets if one not in folders]
     if weights:
         words += f" WEIGHTS={shlex.quote(' '.join(weights))}"

@@ -29,6 +29,7 @@ from kernel_src.runtime.untrusted import parsed_json, quoted
 CARD = "adopted.json"
 FORMAT = 1
 NOTEBOOKS = "notebooks"
+LONGEST_SLUG = 50
 GPU_SHAPE = "NvidiaTeslaT4"
 PYTHON_FORM = re.compile(r"3\.[1-9][0-9]?")
 LARGEST_BYTES = 1 << 20
@@ -319,7 +320,7 @@ def check_new(slug: str, taken: Mapping[str, str]) -> None:
     Raises:
         UsageError: it cannot.
     """
-    if not SLUG_FORM.fullmatch(slug) or not 5 <= len(slug) <= 50:
+    if not SLUG_FORM.fullmatch(slug) or not 5 <= len(slug) <= LONGEST_SLUG:
         raise UsageError(f"--slug {slug}: it is 5 to 50 letters a–z, digits and single hyphens, e.g. my-baseline")
     if slug in taken:
         raise UsageError(f"--slug {slug} is {taken[slug]} of this kit; choose another name, e.g. my-{slug}"[:200])
