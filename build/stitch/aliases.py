@@ -11,6 +11,7 @@ import re
 
 from build.stitch.drafts import Draft, Edit
 from build.stitch.library import Imported, Library
+from build.stitch.module_names import name_of, rewrite_names
 from build.stitch.modules import Module
 from build.stitch.order import Plan
 from build.stitch.placement import removable
@@ -24,6 +25,8 @@ def rewrite(module: Module, library: Library) -> Draft:
     for use in (use for use in module.names.uses if use.name in aliases):
         _follow(use, module, library, draft)
     _quoted(module, library)
+    if library.foreign:
+        rewrite_names(module, library, draft)
     _remove(module, library, draft)
     return draft
 
@@ -55,6 +58,10 @@ def _follow(use: Use, module: Module, library: Library, draft: Draft) -> None:
     current = imported.meaning.module
     for attribute in use.attributes:
         meaning = library.attribute(current, attribute.attr)
+        if meaning is None and (written := name_of(current, attribute, library)) and use.joined is None:
+            draft.replace(attribute, written)
+            draft.values[id(attribute)] = written
+            return
         if meaning is None:
             library.refuse(module.at(use.node), f"{current} does not define {attribute.attr}", "correct the name")
             return

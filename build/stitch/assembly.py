@@ -1,18 +1,26 @@
 """The whole way from a script to the bytes of a notebook."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
 from build.stitch.ipython_differences import is_suspicious, transformed
 from build.stitch.modules import uncollected
-from build.stitch.notebook import Cell, to_bytes
+from build.stitch.notebook import WRITES, Cell, to_bytes
 from build.stitch.template import Stitched, Template, read_template
 
 
-def stitch(main: Path, root: Path, parameters: Mapping[str, object] | None = None) -> Stitched:
+def stitch(
+    main: Path,
+    root: Path,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    arguments: str | None = None,
+    data: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> Stitched:
     """Return the notebook of a script and of every module under `root` that it needs, validated.
 
     Args:
@@ -20,13 +28,18 @@ def stitch(main: Path, root: Path, parameters: Mapping[str, object] | None = Non
         root: the folder that imports of ours start from.
         parameters: values for names that the script's cell tagged `parameters` assigns; `SOURCE_SHA256` among them
             becomes the hash of the sources, so that a notebook can say what it was built from.
+        arguments: the command line of somebody else's script; None for our own kernels, which have none, and of which
+            more is refused.
+        data: globs relative to `root` of text files that such a script needs and does not name.
+        without: globs of files that it names and that the notebook is not to hold.
 
     Raises:
         CheckFailed: the notebook would not compute what the package does; carries every reason with file:line.
         UsageError: there is no such script or folder.
     """
     with uncollected():
-        return stitch_from(read_template(main, root, parameters), parameters)
+        template = read_template(main, root, parameters, arguments=arguments, data=data, without=without)
+        return stitch_from(template, parameters)
 
 
 def stitch_from(template: Template, parameters: Mapping[str, object] | None = None) -> Stitched:
@@ -36,26 +49,39 @@ def stitch_from(template: Template, parameters: Mapping[str, object] | None = No
         CheckFailed: see `stitch`.
     """
     stitched = template.fill(parameters or {})
-    _validate(stitched)
+    validate(stitched)
     return stitched
 
 
 def compose(
-    main: Path, root: Path, parameters: Mapping[str, object] | None = None, *, built_before: bool = False
+    main: Path,
+    root: Path,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    built_before: bool = False,
+    arguments: str | None = None,
+    data: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Stitched:
     """Do the same with the standard library alone: neither nbformat nor IPython is asked whether they agree.
 
     Sources that were built before, by their hash, are not asked again whether they break a rule.
     """
     with uncollected():
-        return read_template(main, root, parameters, built_before=built_before).fill(parameters or {})
+        return read_template(
+            main, root, parameters, built_before=built_before, arguments=arguments, data=data, without=without
+        ).fill(parameters or {})
 
 
 # -- what others say -----------------------------------------------------------------------------------------------
 
 
-def _validate(stitched: Stitched) -> None:
-    """Ask nbformat whether the file is a notebook, and IPython whether it would leave every cell as it is."""
+def validate(stitched: Stitched) -> None:
+    """Ask nbformat whether the file is a notebook, and IPython whether it would leave every cell as it is.
+
+    Raises:
+        CheckFailed: it would not.
+    """
     problems = []
     # The schema asks of a text only that it is one: notebooks that differ by their texts alone are asked about once.
     refusal = _refusal(
@@ -64,7 +90,8 @@ def _validate(stitched: Stitched) -> None:
     if refusal:
         problems.append(Problem(what=f"nbformat refuses the notebook: {refusal}", where=stitched.sources[-1]))
     for cell in stitched.cells:
-        change = _change(cell.source) if cell.kind == "code" else None
+        is_python = cell.kind == "code" and not cell.source.startswith(WRITES)
+        change = _change(cell.source) if is_python else None
         if change is not None:
             line = cell.lines[change[0]] or 1
             problems.append(

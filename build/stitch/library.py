@@ -38,6 +38,9 @@ class Library:
 
     root: Path
     parts: frozenset[str] | None = None  # of the optional ones, those that the notebook has; None: all
+    arguments: str | None = None  # the command line of somebody else's script; None: a kernel of ours, which has none
+    working_folder: str = ""  # the name, in the notebook, of the folder in which such a script starts
+    as_module: bool = False  # such a script has relative imports: it is run by `python -m`
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
     _found: dict[tuple[Callable[..., Any], str], Any] = field(default_factory=dict)  # by `once`
@@ -46,6 +49,11 @@ class Library:
     _ours: dict[str, bool] = field(default_factory=dict)
     _meanings: dict[tuple[str, str], Meaning | None] = field(default_factory=dict)
     _open: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the script is somebody else's: then what a notebook lacks is made good where that can be done."""
+        return self.arguments is not None
 
     def refuse(self, where: str, what: str, cure: str) -> None:
         """Note a reason once."""

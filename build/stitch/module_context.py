@@ -43,6 +43,7 @@ class ModuleContext:
     module: Module = field(compare=False)
     imported: list[Imported] = field(compare=False)
     meanings: dict[str, Meaning | None] = field(compare=False)  # of the names that imports bind in the module
+    foreign: bool = field(compare=False, default=False)  # see Library
     problems: list[Problem] = field(compare=False, default_factory=list)  # what the rules note
 
     def refuse(self, where: str, what: str, cure: str) -> None:
@@ -74,5 +75,5 @@ def context_of(module: Module, library: Library) -> ModuleContext:
     by_import = [name for name, bindings in bound.items() if any(binding.how == "import" for binding in bindings)]
     meanings = {name: library.meaning(module.name, name) for name in by_import}
     clauses = tuple((one.alias.lineno, one.alias.col_offset, one.meaning, one.runs, one.target) for one in imported)
-    own = (module.name, module.where, module.package, module.is_package, module.text)
-    return ModuleContext((own, clauses, tuple(meanings.items())), module, imported, meanings)
+    own = (module.name, module.where, module.package, module.is_package, module.text, library.foreign)
+    return ModuleContext((own, clauses, tuple(meanings.items())), module, imported, meanings, library.foreign)

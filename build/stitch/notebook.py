@@ -33,8 +33,10 @@ class Cell:
 
 IMPORTS = "imports"  # the source of the gathered cells
 CHAPTERS = "chapters"  # the source of headings that are repeated
-GENERATED = frozenset({IMPORTS, CHAPTERS})  # what no file holds
+SETUP = "set-up"  # the source of the cells that make a kernel look like a process
+GENERATED = frozenset({IMPORTS, CHAPTERS, SETUP})  # what no file holds
 CONTENTS = "**Contents**"
+WRITES = "%%writefile "  # the beginning of a cell that writes a file
 
 
 def code_cell(

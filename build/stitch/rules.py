@@ -4,10 +4,8 @@ Every rule gets a module and notes each offending place; none stops at the first
 """
 
 import ast
-import os
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import PurePath
 
 from build.core.errors import Problem
 from build.stitch.library import Library
@@ -15,8 +13,9 @@ from build.stitch.module_context import Meanings, ModuleContext, context_of, nam
 from build.stitch.modules import Module
 from build.stitch.placement import RULES as PLACEMENT_RULES
 from build.stitch.placement import Rule
-from build.stitch.scopes import Names, Use, is_main_guard, is_typing_guard
+from build.stitch.scopes import Use, is_typing_guard
 
+REWRITTEN = frozenset({"__name__", "__file__", "__doc__", "__package__"})  # see module_names
 # Names of a module that a notebook has not, or has with another value.
 _MODULE_NAMES = frozenset(
     "__file__ __spec__ __package__ __loader__ __path__ __doc__ __builtins__ __annotations__".split()
@@ -50,13 +49,13 @@ _OUTSIDE = {
     "inspect.getcomments": "there is no source file in a notebook",
 }
 _ALLOWED_OUTSIDE = ("importlib.metadata",)
+_SET_UP = frozenset({"sys.argv"})  # a cell above somebody else's script makes it what it is on the command line
 
 
 def refuse_in(module: Module, library: Library) -> None:
     """Apply every rule to one module."""
     for problem in _judge_all(context_of(module, library)):
         library.refuse(problem.where, problem.what, problem.cure)
-    _data_files(module, library)
 
 
 @lru_cache(maxsize=256)
@@ -87,20 +86,28 @@ def dotted(use: Use, module: Module, meanings: Meanings) -> Iterator[str]:
 
 
 def _module_names(module: Module, context: ModuleContext) -> None:
-    tests = [node.test for node in module.names.nodes if is_main_guard(node)]  # type: ignore[attr-defined]
-    guards = {id(side) for test in tests for side in (test.left, test.comparators[0])}
     for use in module.names.uses:
         name = use.name
         if use.scope.holder(name).kind != "module":
             continue
-        if name in _MODULE_NAMES:
+        if context.foreign and name in REWRITTEN:
+            _own_name(use, module, context)
+        elif name in _MODULE_NAMES:
             context.refuse(module.at(use.node), f"{name} differs in a notebook", "pass the value as a parameter")
-        elif name == "__name__" and not module.is_main and id(use.node) not in guards:
+        elif name == "__name__" and not module.is_main:
             context.refuse(
                 module.at(use.node),
                 f"__name__ would be '__main__' instead of {module.name!r}",
                 "write the name as text",
             )
+
+
+def _own_name(use: Use, module: Module, context: ModuleContext) -> None:
+    """In somebody else's script the name is replaced by what it stands for, where it is only read."""
+    if not isinstance(use.node.ctx, ast.Load):
+        context.refuse(module.at(use.node), f"sets {use.name}", "give the value a name of its own")
+    elif use.name == "__doc__" and use.scope.kind == "class":
+        context.refuse(module.at(use.node), "__doc__ in a class body may be the class's own", "write the text")
 
 
 def _attributes(module: Module, context: ModuleContext) -> None:
@@ -156,7 +163,7 @@ def _judge(module: Module, context: ModuleContext, node: ast.AST, path: str) -> 
     """Refuse a dotted name that is on the list, or lies in a module on it; say whether it was."""
     top = path.split(".")[0]
     key = path if path in _OUTSIDE else top
-    if key not in _OUTSIDE or path.startswith(_ALLOWED_OUTSIDE):
+    if key not in _OUTSIDE or path.startswith(_ALLOWED_OUTSIDE) or (context.foreign and path in _SET_UP):
         return False
     if path == "importlib" and isinstance(node, ast.Name):  # `importlib.metadata` may follow
         return False
@@ -166,7 +173,7 @@ def _judge(module: Module, context: ModuleContext, node: ast.AST, path: str) -> 
 
 def _arguments(module: Module, context: ModuleContext) -> None:
     """`parser.parse_args()` reads the kernel's own command line."""
-    for node in module.names.nodes:
+    for node in [] if context.foreign else module.names.nodes:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -177,59 +184,6 @@ def _arguments(module: Module, context: ModuleContext) -> None:
             context.refuse(
                 module.at(node), f"{node.func.attr}() reads the kernel's command line", "use the parameters cell"
             )
-
-
-def _data_files(module: Module, library: Library) -> None:
-    """The one rule that looks at the disk, each time."""
-    folders = list(dict.fromkeys(map(str, (module.path.parent, library.root))))
-    seen: dict[str, bool] = {}
-    for line, text, path in _paths_in(module.tree, module.names):
-        if path not in seen:
-            seen[path] = any(_is_there(f"{folder}/{path}", "/" in text.strip("./")) for folder in folders)
-        if seen[path]:
-            library.refuse(
-                module.at(line),
-                f"{text!r} is a file beside the sources, which a notebook does not contain",
-                "put it into a dataset and take its path as a parameter; if a run left it there, delete it",
-            )
-
-
-def _is_there(path: str, or_folder: bool) -> bool:
-    return os.path.isfile(path) or (or_folder and os.path.isdir(path))
-
-
-@lru_cache(maxsize=256)
-def _paths_in(tree: ast.Module, names: Names) -> list[tuple[int, str, str]]:
-    """Return each text that may be a path relative to the sources: its line, as it is written, in its usual form."""
-    documented = {
-        id(node.body[0].value)
-        for node in [tree, *names.nodes]
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    found = []
-    for node in names.nodes:
-        text = _path_text(node)
-        if text is None or id(node) in documented:
-            continue
-        if 0 < len(text) < 200 and not text.startswith("/") and not any(char in text for char in "\n\0{}<>"):
-            found.append((getattr(node, "lineno", 1), text, str(PurePath(text))))
-    return found
-
-
-def _path_text(node: ast.AST) -> str | None:
-    """Return the path that a literal spells: `"a/b"`, `Path("a") / "b"`, `join("a", "b")`."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.BinOp(op=ast.Div()):
-            left, right = _path_text(node.left), _path_text(node.right)
-            return f"{left}/{right}" if left and right else None
-        case ast.Call(func=ast.Name(id="Path" | "join") | ast.Attribute(attr="Path" | "join" | "joinpath")):
-            parts = [_path_text(one) for one in node.args]
-            return "/".join(filter(None, parts)) if parts and all(parts) else None
-    return None
 
 
 def _hooks(module: Module, context: ModuleContext) -> None:

@@ -5,14 +5,15 @@ The notebooks of one script differ by these alone, so sources are read, ordered,
 
 import ast
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.aliases import refuse_absent, rewrite
 from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
+from build.stitch.data_files import CarriedFile, carried, refuse_data_files
 from build.stitch.drafts import Draft, Line, require_equal
 from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
@@ -22,6 +23,7 @@ from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_
 from build.stitch.order import Part, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
 from build.stitch.rules import refuse_in
+from build.stitch.set_up import ARGUMENTS, free_name, set_up_cells
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
@@ -38,6 +40,9 @@ class Stitched:
     source_sha256: str  # over the script, every inlined module, the parameters and the stitcher's format
     sources: tuple[str, ...]  # paths relative to the root, in the order in which they run; the script is the last
     third_party: tuple[str, ...]  # top-level names of the third-party packages that are imported anywhere
+    mode: str = "inline"  # or "files": the sources are written to disk and run as a process
+    reason: str = ""  # why it is in files, in one line
+    renamed: Mapping[str, str] = field(default_factory=dict)  # name in the notebook → name in its source
 
     @property
     def notebook(self) -> bytes:
@@ -56,6 +61,8 @@ class Template:
     steps: list[tuple[Part | None, list[Cell], Proof]]  # in the notebook's order; the script's parts with their proof
     standard_library: list[str]  # lines of its imports
     third_party: tuple[str, ...]
+    set_up: list[Cell]  # above everything else that runs, for somebody else's script
+    carried: list[CarriedFile]  # which the set-up writes
 
     def fill(self, parameters: Mapping[str, object]) -> Stitched:
         """Return the notebook with these parameters.
@@ -65,10 +72,12 @@ class Template:
         """
         main = self.plan.main
         texts = [(module.where, module.text) for module in self.plan.everything]
+        texts += [(file.path, file.text) for file in self.carried]
         values = dict(sorted(parameters.items()))
+        noted = {**values, ARGUMENTS: self.library.arguments} if self.library.foreign else values
         library = replace(self.library, problems=[*self.library.problems])
-        draft = replace(self.draft, edits=[*self.draft.edits], values={})
-        own = {OWN_HASH: sha256_of_sources(texts, literal(values))} if OWN_HASH in values else {}
+        draft = replace(self.draft, edits=[*self.draft.edits], values={**self.draft.values})
+        own = {OWN_HASH: sha256_of_sources(texts, literal(noted))} if OWN_HASH in values else {}
         set_parameters(draft, self.segments, values | own, library)
         cells: list[Cell] = []
         proof: Proof = []
@@ -77,14 +86,19 @@ class Template:
                 made, proved = _part_cells(part, draft, library)
             cells += made
             proof += proved
-        if self.standard_library:
-            position = next((index for index, cell in enumerate(cells) if cell.kind == "code"), len(cells))
-            cells.insert(position, imports_cell("standard-library", self.standard_library))
+        if self.library.foreign:  # its docstring is the title, and nothing of the library stands above the set-up
+            cells.sort(key=lambda cell: (cell.kind, cell.where, cell.ordinal) != ("markdown", main.where, 0))
+            above = (cell.kind != "markdown" or cell.where != main.where for cell in cells)
+        else:
+            above = (cell.kind == "code" for cell in cells)
+        position = next((index for index, ends in enumerate(above) if ends), len(cells))
+        standard = [imports_cell("standard-library", self.standard_library)] if self.standard_library else []
+        cells[position:position] = [*self.set_up, *standard]
         if not library.problems:
             require_equal(draft, proof, library)
         if library.problems:
             raise _failure(library)
-        sha256 = sha256_of_sources(texts, literal(values))
+        sha256 = sha256_of_sources(texts, literal(noted))
         cells = sign(cells, main.where, len(self.plan.modules), sha256)
         assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
         sources = tuple(module.where for module in self.plan.everything if not module.path.is_dir())
@@ -98,6 +112,9 @@ def read_template(
     *,
     built_before: bool = False,
     like: Template | None = None,
+    arguments: str | None = None,
+    data: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Template:
     """Read a script and what it needs; of sources that were built before no rule is asked again.
 
@@ -116,7 +133,7 @@ def read_template(
     if not main.is_file():
         raise UsageError(f"no script at {main}")
     parts = parts_in(parameters or {})
-    library = Library(root, None if parts is None else frozenset(parts))
+    library = Library(root, None if parts is None else frozenset(parts), arguments)
     if like is not None and not like.library.problems:  # which are said once
         library = replace(like.library, parts=library.parts, problems=[])
     package = ".".join(main.parent.relative_to(root).parts) if main.is_relative_to(root) else ""
@@ -127,10 +144,17 @@ def read_template(
     _refuse_neighbours(script, library)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
+    files: list[CarriedFile] = []
+    if library.foreign:
+        library.working_folder = free_name("WORKING_FOLDER", [module.text for module in plan.everything])
+        files, problems = carried(plan.everything, root, data, without)
+        library.problems += problems
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
             library.once(refuse_in, module)
+            if not library.foreign:  # of which such files are carried
+                library.once(refuse_data_files, module)
         refuse_collisions(plan, library)
         check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
@@ -149,7 +173,9 @@ def read_template(
             steps.append((step, *(([], []) if _has_parameters(step) else _part_cells(step, draft, library))))
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
-    return Template(library, plan, segments, draft, steps, standard, third_party_names(plan, library))
+    set_up = set_up_cells(plan, library, files) if library.foreign else []
+    names = third_party_names(plan, library)
+    return Template(library, plan, segments, draft, steps, standard, names, set_up, files)
 
 
 def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
