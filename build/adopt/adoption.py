@@ -101,7 +101,8 @@ def adopt(wishes: Wishes, root: Path = ROOT, *, overwrite: bool = False) -> Adop
         shown = "\n".join([*lines][2:])
         name = path.relative_to(root).as_posix()
         raise UsageError(f"{name} says something else:\n{shown}\ngive --overwrite to replace it; nothing was written")
-    build_notebook(card, root)  # before anything is written
+    if reason := build_notebook(card, root).reason:  # before anything is written
+        notes.append(f"one cell for each file, run as a process: {reason}")
     if card.wheels:
         keep_wheels(card.slug, root)
     if not path.is_file() or there != text:

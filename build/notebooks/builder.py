@@ -63,6 +63,7 @@ class Built:
     main: str = ""
     parameters: dict[str, object] = field(default_factory=dict)
     adopted: AdoptedCard | None = None
+    reason: str = ""  # why it holds files instead of cells
 
     def files(self, root: Path) -> dict[Path, bytes]:
         """Map each path to the bytes that belong there, the notebook first."""
@@ -223,7 +224,9 @@ def build_notebook(card: KernelCard, root: Path = ROOT, templates: Templates | N
         stitched, main = stitch_from(template, card.parameters), (KERNELS_FOLDER / f"{card.kernel}.py").as_posix()
     sealed = seal(stitched, metadata)
     adopted = card if isinstance(card, AdoptedCard) else None
-    return Built(slug_of(card), sealed, metadata, stitched.source_sha256, main, card.parameters, adopted)
+    return Built(
+        slug_of(card), sealed, metadata, stitched.source_sha256, main, card.parameters, adopted, stitched.reason
+    )
 
 
 @uncollected()

@@ -8,11 +8,10 @@ which comes first on `sys.path`, and on PYTHONPATH for the processes that the no
 import re
 from collections.abc import Mapping
 
-from build.stitch.notebook import Cell
+from build.stitch.notebook import SETUP, Cell
 
-SOURCE = "wheels"  # names the cell's source; no file holds it
 _TEMPLATE = '''\
-# wheels
+# set-up: packages from the dataset {slug}
 def _install_wheels():
     """Install what Kaggle's image lacks from the dataset {slug}, without a network, each file checked."""
     import hashlib
@@ -62,7 +61,7 @@ def wheels_cell(slug: str, wheels: Mapping[str, Mapping[str, str]]) -> Cell:
         lines += [f'            "{name}": "{sha256}",' for name, sha256 in sorted(files.items())]
         lines.append("        },")
     text = _TEMPLATE.format(slug=slug, table="\n".join(lines))
-    return Cell("wheels", "code", text, SOURCE, lines=(0,) * (text.count("\n") + 1), folded=True)
+    return Cell("wheels", "code", text, SETUP, lines=(0,) * (text.count("\n") + 1), folded=True)
 
 
 WHEEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]*-[A-Za-z0-9._+!]+(?:-[A-Za-z0-9_.]+){3,4}\.whl")

@@ -28,6 +28,7 @@ from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.seal import read_object
 from build.notebooks.wheels_cell import wheels_cell
+from build.stitch.file_cells import RUN, SET_UP, written_by
 from build.stitch.modules import uncollected
 from kernel_src.recipes.kernel_cards import KernelCard
 
@@ -90,7 +91,7 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
         verdict.notebooks += 1
         imported |= set() if isinstance(card, AdoptedCard) else set(find_imports(cells))
         verdict.problems += notebook_problems(path, cells, root, card, files)
-        verdict.notes += remarks(cells, card, files[path.with_name(KERNEL_METADATA)])
+        verdict.notes += remarks(cells, card, root, files[path.with_name(KERNEL_METADATA)])
     for orphan in find_orphans(cards, root):
         name = orphan.relative_to(root).as_posix()
         cure = f"`rm -r {name}`, or bring its experiment (or {CARD}) back"
@@ -108,7 +109,7 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
             imported |= set() if isinstance(of, AdoptedCard) else set(find_imports(cells))
             verdict.problems += notebook_problems(path, cells, root, of)
             description = path.with_name(KERNEL_METADATA)
-            verdict.notes += remarks(cells, of, description.read_bytes() if description.is_file() else b"")
+            verdict.notes += remarks(cells, of, root, description.read_bytes() if description.is_file() else b"")
     verdict.problems += _dataset_problems(cards, root)
     pyproject = root / "pyproject.toml"
     if pyproject.is_file():
@@ -141,7 +142,8 @@ def notebook_problems(
     """
     description = path.with_name(KERNEL_METADATA)
     files = files or {one: one.read_bytes() for one in (path, description) if one.is_file()}
-    problems = [fault for cell in cells for fault in cell.faults]
+    holding = [cell for cell in cells if isinstance(card, AdoptedCard) and _file_in(cell)]
+    problems = [fault for cell in cells if cell not in holding for fault in cell.faults]
     problems += find_credentials(cells)
     if not isinstance(card, AdoptedCard):
         problems += find_online(cells)
@@ -157,7 +159,7 @@ def notebook_problems(
     return problems if isinstance(card, AdoptedCard) else problems + mount_problems(cells, metadata)
 
 
-def remarks(cells: Sequence[Cell], card: KernelCard | None, description: bytes) -> list[str]:
+def remarks(cells: Sequence[Cell], card: KernelCard | None, root: Path, description: bytes) -> list[str]:
     """Say what of an adopted kernel may fail on Kaggle; of ours it is refused.
 
     Others' code names the network, pickles and folders that a run never comes to. Only the run can tell, and the
@@ -167,12 +169,27 @@ def remarks(cells: Sequence[Cell], card: KernelCard | None, description: bytes) 
     if not isinstance(card, AdoptedCard):
         return []
     own = wheels_cell(wheels_slug(card.slug), card.wheels).source if card.wheels else None
-    looked_at = [cell for cell in cells if cell.text != own]
-    carried = {name.partition("-")[0].lower() for files in card.wheels.values() for name in files}
-    image = IMPORTS | {name: ImagePackage(package=name) for name in find_imports(cells) if name.lower() in carried}
-    found = [*find_online(looked_at), *import_problems(looked_at, card.folder, image)]
+    others = [cell for cell in cells if cell.text != own and not cell.text.startswith((SET_UP, RUN))]
+    looked_at = [_file_in(cell) or cell for cell in others]
+    there = {name.partition("-")[0].lower() for files in card.wheels.values() for name in files}
+    for folder in (card.folder, (card.folder / card.main).parent):  # files of the sources import each other
+        there |= {path.stem.lower() for path in folder.glob("*") if path.is_dir() or path.suffix == ".py"}
+    image = IMPORTS | {name: ImagePackage(package=name) for name in find_imports(looked_at) if name.lower() in there}
+    found = [*find_online(looked_at), *import_problems(looked_at, root, image)]
     found += mount_problems(looked_at, read_object(description))
-    return [f"{problem.where}: {problem.what}, if it comes to that: the rehearsal shows it" for problem in found]
+    return [f"{one.where}: may fail there: {one.what} (a rehearsal shows whether it comes to that)" for one in found]
+
+
+def _file_in(cell: Cell) -> Cell | None:
+    """Return the Python that a cell of a notebook in files mode writes, or no Python; None of every other cell."""
+    try:
+        file = written_by(cell.text) if cell.kind == "code" else None
+    except ValueError:  # edited into something else: its faults are its own
+        return None
+    if file is None:
+        return None
+    text = file.text if file.path.endswith(".py") else ""
+    return Cell(cell.notebook, cell.number, "code", text, file.path, tuple(range(1, text.count("\n") + 2)))
 
 
 def size_problems(path: Path, root: Path, content: bytes | None = None) -> list[Problem]:
