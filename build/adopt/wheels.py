@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,6 @@ class _Chosen:
     file: str
     sha256: str
     requires: tuple[str, ...]
-    extras: frozenset[str]
 
 
 def fetch_wheels(slug: str, wanted: Sequence[Wanted], pythons: Sequence[str], root: Path) -> Wheels:
@@ -81,17 +81,17 @@ def fetch_wheels(slug: str, wanted: Sequence[Wanted], pythons: Sequence[str], ro
     with tempfile.TemporaryDirectory(prefix="kit-wheels-") as name:
         scratch = Path(name)
         stubs = _write_stubs(scratch / "stubs", {n: v for n, v in image.items() if n not in _names(needed)})
-        for python in (*pythons, *([HERE] if HERE not in pythons else [])):
+        with ThreadPoolExecutor() as pool:  # pip mostly waits for the index
+            targets = dict.fromkeys([*pythons, HERE])
+            runs = {python: pool.submit(_fetch, needed, python, stubs, scratch / python) for python in targets}
+        for python, run in runs.items():
             try:
-                chosen = _resolve(needed, python, stubs, scratch)
-                files[python] = {one.file: one.sha256 for one in chosen}
-                _download(chosen, python, scratch / "files", scratch)
+                files[python] = {one.file: one.sha256 for one in run.result()}
             except CheckFailed as failed:
                 if python in pythons:
                     raise
                 notes.append(f"no rehearsal with this machine's Python {python}: {failed.problems[0].what}")
-                files.pop(python, None)
-        _lay_out(slug, scratch / "files", files, fresh)
+        _lay_out(slug, scratch, files, fresh)
     return Wheels(files={python: of for python, of in files.items() if of}, notes=notes)
 
 
@@ -169,7 +169,7 @@ def environment_of(python: str) -> dict[str, str]:
     }
 
 
-def _applies(requirement: Requirement, python: str, extras: frozenset[str] = frozenset()) -> bool:
+def _applies(requirement: Requirement, python: str, extras: Collection[str] = ()) -> bool:
     """Tell whether a requirement's marker holds there, with any of the extras that were asked for, or none."""
     marker = requirement.marker
     return marker is None or any(
@@ -183,23 +183,43 @@ def _bare(requirement: Requirement) -> str:
     return f"{requirement.name}{extras}{requirement.specifier}"
 
 
+def _fetch(needed: Sequence[Wanted], python: str, stubs: Path, scratch: Path) -> list[_Chosen]:
+    """Choose and download the wheels for one Python, into `scratch`."""
+    scratch.mkdir()
+    chosen = _resolve(needed, python, stubs, scratch)
+    _download(chosen, python, scratch)
+    return chosen
+
+
 def _resolve(needed: Sequence[Wanted], python: str, stubs: Path, scratch: Path) -> list[_Chosen]:
     """Let pip choose the wheels for a Python, and add what it left out by the markers of its own."""
     asked = {_bare(one.requirement): one.where for one in needed if _applies(one.requirement, python)}
     for _ in range(ROUNDS):
-        every = _pip_resolves(asked, python, stubs, scratch) if asked else []
-        names = {one.name for one in every}
-        missing = [
-            requirement
-            for one in every
-            for requirement in map(Requirement, one.requires)
-            if _applies(requirement, python, one.extras) and _plain(requirement.name) not in names
-        ]
+        every = {one.name: one for one in _pip_resolves(asked, python, stubs, scratch)} if asked else {}
+        reached, missing = _reached(every, asked, python)
         if not missing:
-            return [one for one in every if not one.version.endswith(f"+{_IMAGE}")]
-        asked |= {_bare(one): "a dependency" for one in missing}
+            return [one for one in reached if not one.version.endswith(f"+{_IMAGE}")]
+        asked |= dict.fromkeys(missing, "")
     what = f"the dependencies for Python {python} do not come to an end"
     raise CheckFailed([Problem(what=what, cure="name fewer packages")])
+
+
+def _reached(every: Mapping[str, _Chosen], asked: Iterable[str], python: str) -> tuple[list[_Chosen], list[str]]:
+    """Return what is needed for a Python of what pip has chosen, and the requirements that it has left out."""
+    reached: dict[str, _Chosen] = {}
+    extras: dict[str, set[str]] = {}  # that anybody has asked for, by package
+    missing: list[str] = []
+    waiting = [Requirement(one) for one in asked]
+    while waiting:
+        requirement = waiting.pop()
+        name = _plain(requirement.name)
+        if name not in every:
+            missing.append(_bare(requirement))
+        elif name not in reached or requirement.extras - extras[name]:
+            one = reached[name] = every[name]
+            extras.setdefault(name, set()).update(requirement.extras)
+            waiting += [more for more in map(Requirement, one.requires) if _applies(more, python, extras[name])]
+    return sorted(reached.values(), key=lambda one: one.name), missing
 
 
 def _pip_resolves(asked: Mapping[str, str], python: str, stubs: Path, scratch: Path) -> list[_Chosen]:
@@ -217,8 +237,7 @@ def _pip_resolves(asked: Mapping[str, str], python: str, stubs: Path, scratch: P
         if not version.endswith(f"+{_IMAGE}") and not WHEEL_NAME.fullmatch(file):
             raise CheckFailed([Problem(what=f"the index has {file} for {name}, which is no wheel's name")])
         requires = tuple(metadata.get("requires_dist") or ())
-        extras = frozenset(one.get("requested_extras") or ())
-        chosen.append(_Chosen(name, version, file, _sha256_in(one), requires, extras))
+        chosen.append(_Chosen(name, version, file, _sha256_in(one), requires))
     if unnamed := [one.file for one in chosen if not one.sha256 and not one.version.endswith(f"+{_IMAGE}")]:
         what = f"the index gives no hash for {', '.join(unnamed)}"
         raise CheckFailed([Problem(what=what, cure="take another index: what has no hash cannot be checked")])
@@ -251,13 +270,11 @@ def _no_wheel(said: str, asked: Mapping[str, str], python: str) -> Problem:
     return Problem(what=what, where=where, cure="ask for one of these, or do without it: nothing is compiled on Kaggle")
 
 
-def _download(chosen: Sequence[_Chosen], python: str, folder: Path, scratch: Path) -> None:
+def _download(chosen: Sequence[_Chosen], python: str, folder: Path) -> None:
     """Download the files that were chosen, each compared with its hash."""
-    folder.mkdir(exist_ok=True)
-    wanted = [one for one in chosen if not (folder / one.file).is_file()]
-    lines = scratch / "pinned.txt"
-    lines.write_text("".join(f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in wanted))
-    if wanted:
+    lines = folder / "pinned.txt"
+    lines.write_text("".join(f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in chosen))
+    if chosen:
         words = ["download", "--quiet", "--no-deps", "--require-hashes", "--dest", str(folder), *_target(python)]
         done = _pip([*words, "--requirement", str(lines)])
         if done.returncode:
@@ -268,18 +285,18 @@ def _download(chosen: Sequence[_Chosen], python: str, folder: Path, scratch: Pat
             raise CheckFailed([Problem(what=f"{one.file} is not the file that was chosen", cure="run it again")])
 
 
-def _lay_out(slug: str, files: Path, of: Mapping[str, Mapping[str, str]], fresh: Path) -> None:
-    """Lay the files out with a manifest."""
+def _lay_out(slug: str, scratch: Path, of: Mapping[str, Mapping[str, str]], fresh: Path) -> None:
+    """Lay the files out with a manifest; `scratch` has a folder for each Python."""
     shutil.rmtree(fresh, ignore_errors=True)
-    names = sorted({name for one in of.values() for name in one})
+    names = {name: scratch / python / name for python, files in of.items() for name in sorted(files)}
     if not names:
         return
     if len(names) + 1 > DATASET_FILES:
         what = f"{len(names)} wheels; Kaggle takes {DATASET_FILES} files side by side"
         raise CheckFailed([Problem(what=what, cure="give one --python, or fewer packages")])
     fresh.mkdir(parents=True)
-    for name in names:
-        shutil.copyfile(files / name, fresh / name)
+    for name, path in names.items():
+        shutil.copyfile(path, fresh / name)
     entries = {name: file_entry(fresh / name) for name in names}
     write_json(fresh / MANIFEST_FILE, {"format": BUNDLE_FORMAT, "dataset": wheels_slug(slug), "files": entries})
 

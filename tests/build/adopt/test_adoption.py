@@ -177,10 +177,16 @@ def test_what_cannot_be_is_said_before_anything_is_written(root: Path, wishes: W
         ("{", "cannot be read"),
         ("[]", "is JSON, but not an object"),
         ('{"main": "train.py"}', "root: is missing → add it: text"),
-        ('{"main": "train.py", "root": "../foreign", "datasts": []}', "'datasts': is not a key of a card → did you mean"),
+        (
+            '{"main": "train.py", "root": "../foreign", "datasts": []}',
+            "'datasts': is not a key of a card → did you mean",
+        ),
         ('{"main": "train.py", "root": "../foreign", "gpu": "yes"}', "gpu: is 'yes', not true or false"),
         ('{"main": "train.py", "root": "../foreign", "data": [1]}', "data: is .1., not a list of texts"),
-        ('{"main": "../train.py", "root": "../foreign"}', "main: is '../train.py', not the path of a script below root"),
+        (
+            '{"main": "../train.py", "root": "../foreign"}',
+            "main: is '../train.py', not the path of a script below root",
+        ),
         ('{"main": "train.py", "root": "../foreign", "mode": "both"}', "mode: is 'both' → one of auto, inline, files"),
         ('{"main": "train.py", "root": "../foreign", "format": 2}', "format: is 2, and this kit reads 1"),
         ('{"main": "train.py", "root": "../nowhere"}', "root: there is no folder"),
@@ -222,7 +228,9 @@ def test_a_folder_far_away_is_stored_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_a_script_may_do_there_is_a_remark_and_no_fault(root: Path, wishes: Wishes) -> None:
-    (wishes.root / "mylib/means.py").write_text("import csv\nimport requests\n\n\ndef means_of(table):\n    return {}\n")
+    (wishes.root / "mylib/means.py").write_text(
+        "import csv\nimport requests\n\n\ndef means_of(table):\n    return {}\n"
+    )
     for mode in ("inline", "files"):
         adopt(replace(wishes, mode=mode), root, overwrite=True)
         verdict = check(adopted_cards(root), root)
@@ -256,7 +264,9 @@ def test_watch_builds_when_an_adopted_source_is_saved(root: Path, wishes: Wishes
 
 
 def test_help_has_an_example_and_loads_nothing_heavy() -> None:
-    script = "import sys; from build.cli import app; app(['adopt', '--help'], standalone_mode=False); print(*sys.modules)"
+    script = (
+        "import sys; from build.cli import app; app(['adopt', '--help'], standalone_mode=False); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "Example: python -m build adopt train.py --root ../my-repo --slug my-baseline" in done.stdout
     assert "packaging" not in done.stdout.split() and "nbformat" not in done.stdout.split()
