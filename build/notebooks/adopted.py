@@ -20,9 +20,9 @@ from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.adopted_card import AdoptedCard, Mode, wheels_slug
 from build.notebooks.metadata import MODEL_FORM, MODEL_HANDLE, OWNED, SLUG_FORM
 from build.notebooks.wheels_cell import WHEEL_NAME, wheels_cell
-from build.stitch import Stitched, stitch
-from build.stitch.as_files import stitch_files
+from build.stitch.modes import stitch_script
 from build.stitch.modules import decode
+from build.stitch.template import Stitched
 from kernel_src.competition.constants import SLUG
 from kernel_src.runtime.manifest import checked_sha256
 from kernel_src.runtime.untrusted import parsed_json, quoted
@@ -248,24 +248,13 @@ def stitch_adopted(card: AdoptedCard, *, folder: Path | None = None) -> Stitched
         cure = "correct it there; a path is relative to the repository"
         where = f"{NOTEBOOKS}/{card.slug}/{CARD}"
         raise CheckFailed([Problem(what=f"{key}: there is {what} {folder}", where=where, cure=cure)])
-    stitched = _stitch(card, folder)
+    words: dict[str, Any] = {"arguments": card.arguments, "data": card.data, "without": card.without}
+    stitched = stitch_script(folder / card.main, folder, mode=card.mode, **words)
     if not card.wheels:
         return stitched
     cell = wheels_cell(wheels_slug(card.slug), card.wheels)
     first = next((at for at, one in enumerate(stitched.cells) if one.kind == "code"), len(stitched.cells))
     return replace(stitched, cells=(*stitched.cells[:first], cell, *stitched.cells[first:]))
-
-
-def _stitch(card: AdoptedCard, folder: Path) -> Stitched:
-    words: dict[str, Any] = {"arguments": card.arguments, "data": card.data, "without": card.without}
-    if card.mode == "files":
-        return stitch_files(folder / card.main, folder, **words)
-    try:
-        return stitch(folder / card.main, folder, **words)
-    except CheckFailed as failed:
-        if card.mode == "inline":
-            raise
-        return stitch_files(folder / card.main, folder, **words, reason=str(failed.problems[0]))
 
 
 def adopted_texts(card: AdoptedCard) -> dict[str, str]:

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ class Base:
     parameters: dict[str, object]
     texts: dict[str, str]  # every Python file of the sources, by its path relative to the root
     cells: list[Cell]
+    arguments: str | None = None  # the command line of somebody else's script; None: a kernel of ours
+    renamed: Mapping[str, str] = field(default_factory=dict)  # name in the cells → name in the sources
 
     @property
     def adopted(self) -> str:
@@ -77,7 +79,7 @@ class Base:
         Raises:
             CheckFailed: they cannot be stitched.
         """
-        return stitch_texts(texts, self.main, self.parameters)
+        return stitch_texts(texts, self.main, self.parameters, arguments=self.arguments)
 
     def today(self, root: Path) -> dict[str, str]:
         """Return the sources as they are now."""
@@ -85,14 +87,14 @@ class Base:
 
     def remembered(self, root: Path) -> None:
         """Note it under its hash."""
-        remember(root, self.sha256, self.main, self.parameters, self.texts)
+        remember(root, self.sha256, self.main, self.parameters, self.texts, self.arguments)
 
 
 @dataclass(frozen=True)
 class AdoptedBase(Base):
     """A build of an adopted kernel; its texts are those of the card's folder."""
 
-    card: AdoptedCard
+    card: AdoptedCard = field(kw_only=True)
 
     @property
     def adopted(self) -> str:
@@ -105,12 +107,7 @@ class AdoptedBase(Base):
         Raises:
             CheckFailed: they cannot be stitched.
         """
-        with tempfile.TemporaryDirectory(prefix="kit-sync-") as name:
-            folder = Path(name).resolve()
-            for where, text in texts.items():
-                put(inside(folder, where), text.encode())
-            stitched = stitch_adopted(self.card, folder=folder)
-        return AdoptedBase(stitched.source_sha256, self.main, {}, dict(texts), list(stitched.cells), self.card)
+        return _adopted_base(self.card, texts)
 
     def today(self, root: Path) -> dict[str, str]:
         """Return the sources as they are now, in the folder that the card on disk names.
@@ -133,21 +130,30 @@ def read_sources(root: Path) -> dict[str, str]:
     }
 
 
-def remember(root: Path, sha256: str, main: str, parameters: Mapping[str, object], texts: Mapping[str, str]) -> None:
+def remember(
+    root: Path,
+    sha256: str,
+    main: str,
+    parameters: Mapping[str, object],
+    texts: Mapping[str, str],
+    arguments: str | None = None,
+) -> None:
     """Note a build under its hash; one that is there stays, and is young again."""
-    remember_all(root, {sha256: (main, parameters)}, texts)
+    remember_all(root, {sha256: (main, parameters)}, texts, arguments)
 
 
 def remember_adopted(root: Path, sha256: str, card: AdoptedCard, texts: Mapping[str, str]) -> None:
     """Do the same with a build of an adopted kernel, whose card is part of it."""
     noted = {"adopted": card.slug, "card": card_json(card, root)}
-    remember_all(root, {sha256: (card.main, {})}, {w: t for w, t in texts.items() if is_relative_name(w)}, noted)
+    kept = {where: text for where, text in texts.items() if is_relative_name(where)}
+    remember_all(root, {sha256: (card.main, {})}, kept, card.arguments, noted)
 
 
 def remember_all(
     root: Path,
     builds: Mapping[str, tuple[str, Mapping[str, object]]],
     texts: Mapping[str, str],
+    arguments: str | None = None,
     more: Mapping[str, object] | None = None,
 ) -> None:
     """Do the same with several builds of the same sources, each a script and its parameters by their hash."""
@@ -165,7 +171,10 @@ def remember_all(
         for sha256, entry in new.items():
             main, parameters = builds[sha256]
             # As Python's text: JSON would turn tuples into lists, and the hash tells them apart.
-            noted = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs, **(more or {})}
+            noted: dict[str, object] = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
+            if arguments is not None:
+                noted["arguments"] = arguments
+            noted |= more or {}
             put(entry, (json.dumps(noted, indent=1) + "\n").encode())
 
 
@@ -215,7 +224,12 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
 
 
 def stitch_texts(
-    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], *, built_before: bool = False
+    texts: Mapping[str, str],
+    main: str,
+    parameters: Mapping[str, object],
+    *,
+    built_before: bool = False,
+    arguments: str | None = None,
 ) -> Base:
     """Stitch sources that lie nowhere; of those that were built before, no rule is asked again.
 
@@ -235,16 +249,23 @@ def stitch_texts(
         if odd:
             what, cure = f"{quoted(odd[0])} is not the path of a source", "name it by a plain path below kernel_src/"
             raise CheckFailed([Problem(what=what, where=SOURCES, cure=cure)])
-        stitched = compose(folder / main, folder, parameters, built_before=built_before)
-    return Base(stitched.source_sha256, main, dict(parameters), dict(texts), list(stitched.cells))
+        stitched = compose(folder / main, folder, parameters, built_before=built_before, arguments=arguments)
+    cells, renamed = list(stitched.cells), stitched.renamed
+    return Base(stitched.source_sha256, main, dict(parameters), dict(texts), cells, arguments, renamed)
 
 
 def _stitched_before(
-    texts: Mapping[str, str], main: str, parameters: Mapping[str, object], sha256: str, *, built_before: bool = False
+    texts: Mapping[str, str],
+    main: str,
+    parameters: Mapping[str, object],
+    sha256: str,
+    *,
+    built_before: bool = False,
+    arguments: str | None = None,
 ) -> Base | None:
     """Return the build if these sources make it; not those of another kit, which this one may be unable to stitch."""
     try:
-        base = stitch_texts(texts, main, parameters, built_before=built_before)
+        base = stitch_texts(texts, main, parameters, built_before=built_before, arguments=arguments)
     except (CheckFailed, UsageError, RecursionError, MemoryError):
         return None
     return base if base.sha256 == sha256 else None
@@ -254,7 +275,7 @@ def _from_store(root: Path, sha256: str) -> Base | None:
     noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json")
     if noted is None:  # never built here, deleted, or damaged: git may have it
         return None
-    main, parameters, blobs, adopted = noted
+    main, parameters, blobs, arguments, adopted = noted
     texts = {}
     for where, blob in blobs.items():
         try:
@@ -265,32 +286,44 @@ def _from_store(root: Path, sha256: str) -> Base | None:
         if hashlib.sha256(content).hexdigest() != blob:
             return None
     if not adopted:
-        return _stitched_before(texts, main, parameters, sha256, built_before=True)
+        return _stitched_before(texts, main, parameters, sha256, built_before=True, arguments=arguments)
     try:
         card = make_card(checked_slug(adopted["adopted"]), adopted["card"], root, str(BUILDS))
-        again = AdoptedBase(sha256, main, {}, texts, [], card).restitched(texts)
+        again = _adopted_base(card, texts)
     except (CheckFailed, UsageError, ValueError, RecursionError, MemoryError):
         return None
     return again if again.sha256 == sha256 else None
 
 
-def _adopted_today(root: Path, sha256: str) -> "AdoptedBase | None":
+def _adopted_base(card: AdoptedCard, texts: Mapping[str, str], folder: Path | None = None) -> AdoptedBase:
+    """Stitch an adopted kernel's texts, which lie in a folder or nowhere."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="kit-sync-") as name:
+            for where, text in texts.items():
+                put(inside(Path(name).resolve(), where), text.encode())
+            return _adopted_base(card, texts, Path(name).resolve())
+    stitched = stitch_adopted(card, folder=folder)
+    cells, renamed = list(stitched.cells), stitched.renamed
+    return AdoptedBase(stitched.source_sha256, card.main, {}, dict(texts), cells, card.arguments, renamed, card=card)
+
+
+def _adopted_today(root: Path, sha256: str) -> AdoptedBase | None:
     """Return the build if an adopted kernel's sources of today make it."""
     for card in adopted_cards(root):
         try:
-            stitched = stitch_adopted(card)
+            today = _adopted_base(card, adopted_texts(card), card.folder)
         except (CheckFailed, UsageError, RecursionError, MemoryError):
             continue
-        if stitched.source_sha256 == sha256:
-            return AdoptedBase(sha256, card.main, {}, adopted_texts(card), list(stitched.cells), card)
+        if today.sha256 == sha256:
+            return today
     return None
 
 
-_Noted = tuple[str, dict[str, object], dict[str, str], dict[str, Any]]
+_Noted = tuple[str, dict[str, object], dict[str, str], str | None, dict[str, Any]]
 
 
 def _read_entry(entry: Path) -> _Noted | None:
-    """Return a noted build's script, parameters, sources by their hashes, and what was noted of an adopted kernel.
+    """Return a noted build's script, parameters, sources by their hashes, arguments, and what makes it an adopted one.
 
     None where it is absent or damaged.
     """
@@ -299,11 +332,13 @@ def _read_entry(entry: Path) -> _Noted | None:
         main, blobs = noted["main"], dict(noted["sources"])
         parameters = read_parameters(noted["parameters"])
         blobs = {where: checked_sha256(blob) for where, blob in blobs.items()}
+        arguments = noted.get("arguments")
         adopted = {key: noted[key] for key in ("adopted", "card")} if "adopted" in noted else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     is_name = is_relative_name if adopted else is_source_name
-    return (main, parameters, blobs, adopted) if main in blobs and all(map(is_name, blobs)) else None
+    right = main in blobs and all(map(is_name, blobs)) and isinstance(arguments, str | None)
+    return (main, parameters, blobs, arguments, adopted) if right else None
 
 
 def _blobs_of(entry: Path) -> set[str]:

@@ -28,6 +28,8 @@ def rewrite(module: Module, library: Library) -> Draft:
     if library.foreign:
         rewrite_names(module, library, draft)
     _remove(module, library, draft)
+    draft.above |= module.given
+    _define(module, draft)
     return draft
 
 
@@ -154,6 +156,26 @@ def _quoted(module: Module, library: Library) -> None:
                 library.refuse(
                     module.at(node), f"annotation in quotes names the module {name}", "import the name itself"
                 )
+
+
+# -- renamed functions and classes ---------------------------------------------------------------------------------
+
+
+def _define(module: Module, draft: Draft) -> None:
+    """Define a renamed function or class under its own name, and give it the other one in the line below."""
+    for node in module.names.nodes if module.defined_as else ():
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        own = module.defined_as.get(node.name)
+        if own is None or not any(binding.node is node for binding in module.names.module.bound[node.name]):
+            continue
+        line, column = draft.position(node, "lineno", "col_offset")
+        text = module.lines[line - 1]
+        start = text.index(node.name, column)
+        draft.edits.append(Edit((line, start), (line, start + len(node.name)), own))
+        draft.defined[id(node)] = own
+        below = (f"{node.name} = {own}  # elsewhere {own} is another one", f"del {own}")
+        draft.below[node.end_lineno or line] = [text[:column] + one for one in below]
 
 
 # -- the lines -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ another one does (a builtin, most often); a name is taken by `from … import` a
 
 import ast
 import builtins
+from collections.abc import Mapping
 
+from build.stitch.class_bodies import read_from
 from build.stitch.library import Library
 from build.stitch.module_context import named
 from build.stitch.modules import Meaning, Module
@@ -14,20 +16,22 @@ from build.stitch.order import Plan, is_gathered
 from build.stitch.scopes import Binding, Use
 
 
-def refuse_collisions(plan: Plan, library: Library) -> None:
-    """Note every name that the shared namespace would change."""
-    _different_meanings(plan, library)
+def refuse_collisions(plan: Plan, library: Library, reasons: Mapping[str, str] | None = None) -> None:
+    """Note every name that the shared namespace would change; `reasons` say why `renames` left one as it is."""
+    _different_meanings(plan, library, reasons or {})
     _borrowed_names(plan, library)
     for module in plan.everything:
         library.once(_rebound_imports, module)
         library.once(_snapshots, module)
 
 
-def _different_meanings(plan: Plan, library: Library) -> None:
+def _different_meanings(plan: Plan, library: Library, reasons: Mapping[str, str]) -> None:
     found: dict[str, dict[Meaning, tuple[Module, Binding]]] = {}
     for module in plan.everything:
-        for name, meaning, place in library.once(_bound_meanings, module):
-            if name != "__all__" or not _is_plain_all(plan):
+        for name, meaning, place in library.once(bound_meanings, module):
+            if library.foreign and (meaning.kind == "module" or is_unused(name, plan)):
+                continue  # the name of a module of ours is in no notebook
+            if name != "__all__" or not is_plain_all(plan):
                 found.setdefault(name, {}).setdefault(meaning, (module, place))
     for name, meanings in found.items():
         if len(meanings) < 2:
@@ -39,10 +43,20 @@ def _different_meanings(plan: Plan, library: Library) -> None:
                 what = f"{name} is defined here and in {first.at(first_binding.node)}"
             else:
                 what = f"{name} means {_say(meaning)} here and {_say(first_meaning)} in {first.at(first_binding.node)}"
-            library.refuse(where, what, "rename one of them")
+            why = f"; the build cannot: {reasons[name]}" if name in reasons else ""
+            library.refuse(where, what, f"rename one of them{why}")
 
 
-def _bound_meanings(module: Module, library: Library) -> list[tuple[str, Meaning, Binding]]:
+def is_unused(name: str, plan: Plan) -> bool:
+    """Whether this is `_`, which stands for a value that nobody wants, and nobody reads it."""
+    return name == "_" and not any(
+        use.name == "_" and isinstance(use.node.ctx, ast.Load) and use.scope.holder("_").kind == "module"
+        for module in plan.everything
+        for use in module.names.uses
+    )
+
+
+def bound_meanings(module: Module, library: Library) -> list[tuple[str, Meaning, Binding]]:
     """Return each name that a module binds, with what it means and where it is bound."""
     found = []
     for name, bindings in module.names.module.bound.items():
@@ -58,8 +72,8 @@ def _say(meaning: Meaning) -> str:
     return "its own value" if meaning.kind == "name" and meaning.module == "__main__" else str(meaning)
 
 
-def _is_plain_all(plan: Plan) -> bool:
-    """`__all__` may stand in every module as long as nobody reads it."""
+def is_plain_all(plan: Plan) -> bool:
+    """Whether nobody reads `__all__`: then it may stand in every module."""
     return not any(
         use.name == "__all__" and isinstance(use.node.ctx, ast.Load)
         for module in plan.everything
@@ -72,10 +86,12 @@ def _borrowed_names(plan: Plan, library: Library) -> None:
     for module in plan.everything:
         for name in module.names.module.bound:
             bindings = module.runtime(name)
+            if library.foreign and _vanishes(module, name, library):
+                continue
             if bindings and name != "__all__":
                 owners.setdefault(name, (module, bindings[0]))
     for module in plan.everything:
-        for use in library.once(_unbound_uses, module):
+        for use in library.once(unbound_uses, module):
             name = use.name
             if name not in owners:
                 continue
@@ -88,7 +104,13 @@ def _borrowed_names(plan: Plan, library: Library) -> None:
             )
 
 
-def _unbound_uses(module: Module, library: Library) -> list[Use]:
+def _vanishes(module: Module, name: str, library: Library) -> bool:
+    """Whether a name stands for a module of ours: no notebook has it."""
+    meaning = library.meaning(module.name, name)
+    return meaning is not None and meaning.kind == "module"
+
+
+def unbound_uses(module: Module, library: Library) -> list[Use]:
     """Return where a module mentions names of the module level that it does not bind: builtins, or nothing."""
     found = []
     for use in module.names.uses:
@@ -96,7 +118,7 @@ def _unbound_uses(module: Module, library: Library) -> list[Use]:
             continue
         scope = use.scope.holder(use.name)
         # A class body that binds the name still reads the module's until it does.
-        if scope.kind == "module" or (scope.kind == "class" and isinstance(use.node.ctx, ast.Load)):
+        if scope.kind == "module" or (scope.kind == "class" and read_from(use, module) != "class"):
             found.append(use)
     return found
 

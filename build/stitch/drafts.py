@@ -45,7 +45,11 @@ class Draft:
     gone: dict[int, list[str]] = field(default_factory=dict)
     renamed: dict[int, str] = field(default_factory=dict)
     values: dict[int, str] = field(default_factory=dict)
+    defined: dict[int, str] = field(default_factory=dict)  # a function's or class's own name, which its cell defines
     named: list[tuple[str, ast.Name]] = field(default_factory=list)  # modules of which names are taken, and where
+    # Lines of the notebook alone, by the source line that they stand above or below, with their indentation.
+    above: dict[int, list[str]] = field(default_factory=dict)
+    below: dict[int, list[str]] = field(default_factory=dict)
 
     def replace(self, node: ast.AST, text: str) -> None:
         """Replace an expression."""
@@ -73,7 +77,9 @@ class Draft:
     def touched_lines(self) -> set[int]:
         """Return the lines of which any text changes."""
         lines = {line for edit in self.edits for line in range(edit.start[0], edit.end[0] + 1)}
-        return lines.union(*(range(first, last + 1) for first, (last, _) in self.removals.items()))
+        return lines.union(
+            self.above, self.below, *(range(first, last + 1) for first, (last, _) in self.removals.items())
+        )
 
     def lines(self, first: int, last: int) -> list[Line]:
         """Return the edited lines that come from `first` to `last`."""
@@ -88,11 +94,13 @@ class Draft:
         number = first
         after_removal = False
         while number <= last:
+            result += [Line(text, 0) for text in self.above.get(number, ())]
             if number in self.removals:
                 end, instead = self.removals[number]
                 result += [Line(text, number) for text in instead]
                 after_removal = after_removal or not instead
                 number = end + 1
+                result += [Line(text, 0) for text in self.below.get(end, ())]
                 continue
             if number in texts:
                 text = texts[number]
@@ -100,6 +108,7 @@ class Draft:
                 if not (blank and after_removal and (not result or not result[-1].text.strip())):
                     result.append(Line("" if blank else text, number))
                     after_removal = after_removal and blank
+            result += [Line(text, 0) for text in self.below.get(number, ())]
             number += 1
         return strip_blank(result)
 
@@ -134,7 +143,8 @@ def require_equal(draft: Draft, cells: list[tuple[int, str]], library: Library) 
     for node in module.tree.body:
         edited = any(line in touched for line in range(first_line(node), (node.end_lineno or node.lineno) + 1))
         changed = _Changes(draft).visit(node) if edited else node
-        expected += [(one, edited) for one in (changed if isinstance(changed, list) else [changed])]
+        own = ast.parse("\n".join(draft.above.get(first_line(node), ()))).body
+        expected += [(one, edited) for one in [*own, *(changed if isinstance(changed, list) else [changed])]]
     if len(found) != len(expected):
         library.refuse(module.at(1), "the cells of this module do not hold its statements", "simplify its cell markers")
         return
@@ -174,4 +184,10 @@ class _Changes(ast.NodeTransformer):
         for name, value in ast.iter_fields(node):
             if isinstance(value, list):  # the transformer writes into it
                 setattr(changed, name, list(value))
-        return self.generic_visit(changed)
+        result = self.generic_visit(changed)
+        if key in self.draft.defined:
+            assert isinstance(result, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            result.name = self.draft.defined[key]
+            below = self.draft.below[result.end_lineno or 0]
+            return [result, *ast.parse("\n".join(line.strip() for line in below)).body]
+        return result

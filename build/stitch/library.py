@@ -144,7 +144,7 @@ class Library:
             )
         if node.module == "__future__" and not node.level:
             return None
-        source = self._absolute(module, node)
+        source = self.absolute(module, node)
         if source is None:
             return None
         if alias.name == "*":
@@ -176,7 +176,7 @@ class Library:
         marks = (_OF_A_PART.search(one.text) for one in module.comments if one.line == node.lineno)
         return next((mark[1] for mark in marks if mark), "")
 
-    def _absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
+    def absolute(self, module: Module, node: ast.ImportFrom) -> str | None:
         """Return the absolute module name of a from-import."""
         if not node.level:
             return node.module or ""

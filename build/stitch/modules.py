@@ -6,9 +6,9 @@ import io
 import sys
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -67,6 +67,10 @@ class Module:
     names: Names
     is_package: bool = False
     string_lines: frozenset[int] = frozenset()  # lines that begin inside a string
+    # Of a module in which names were changed for the notebook:
+    before_renames: "Module | None" = None  # as it lies on disk
+    defined_as: Mapping[str, str] = field(default_factory=dict)  # function or class → the name that its cell defines
+    given: Mapping[int, list[str]] = field(default_factory=dict)  # the notebook's own lines, by the line below them
 
     @cached_property
     def lines(self) -> list[str]:
@@ -77,6 +81,11 @@ class Module:
     def is_main(self) -> bool:
         """Whether this is the script."""
         return self.name == MAIN
+
+    @property
+    def source_text(self) -> str:
+        """The text as it lies on disk."""
+        return self.before_renames.text if self.before_renames is not None else self.text
 
     def at(self, node: ast.AST | int) -> str:
         """Return `file:line`."""
@@ -110,7 +119,7 @@ def parse(path: Path, where: str, name: str, package: str, is_package: bool) -> 
     except UnicodeDecodeError as error:
         return Problem(where=f"{where}:1", what=f"not UTF-8 (byte {error.start})", cure="save the file as UTF-8")
     try:
-        tree, comments, string_lines, names = _taken_apart(text, name != MAIN)
+        tree, comments, string_lines, names = take_apart(text, name != MAIN)
     except SyntaxError as error:
         return Problem(where=f"{where}:{error.lineno or 1}", what=f"syntax error: {error.msg}", cure="correct it")
     except (ValueError, RecursionError, tokenize.TokenError) as error:
@@ -128,7 +137,15 @@ def read_names(text: str, library: bool) -> tuple[ast.Module, Names]:
 
 
 @lru_cache(maxsize=256)
-def _taken_apart(text: str, library: bool) -> tuple[ast.Module, list[Comment], frozenset[int], Names]:
+def take_apart(text: str, library: bool) -> tuple[ast.Module, list[Comment], frozenset[int], Names]:
+    """Return a text's tree, comments, lines that begin inside a string, and names.
+
+    Raises:
+        SyntaxError: Python refuses it.
+        ValueError: see SyntaxError.
+        RecursionError: it is nested too deeply.
+        tokenize.TokenError: see SyntaxError.
+    """
     tree, names = read_names(text, library)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)

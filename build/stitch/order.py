@@ -50,6 +50,16 @@ class Plan:
         """The modules and the script, which comes last."""
         return [*self.modules, self.main]
 
+    def is_like(self, other: "Plan") -> bool:
+        """Whether another plan shows the same modules and parts in the same order."""
+        return list(map(_label, self.layout)) == list(map(_label, other.layout))
+
+
+def _label(step: Step) -> tuple[object, ...]:
+    if isinstance(step, Part):
+        return step.segment.ordinal, step.number
+    return (step,) if isinstance(step, str) else (step.name,)
+
 
 def is_gathered(imported: Imported) -> bool:
     """Whether an import of somebody else's package moves to the gathered cells."""

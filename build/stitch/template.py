@@ -22,8 +22,10 @@ from build.stitch.modules import MAIN, Module
 from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
 from build.stitch.order import Part, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
+from build.stitch.renames import NOTHING, Renames
+from build.stitch.renaming import rename
 from build.stitch.rules import refuse_in
-from build.stitch.set_up import ARGUMENTS, free_name, set_up_cells
+from build.stitch.set_up import ARGUMENTS, free_name, refuse_borrowed, set_up_cells
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
@@ -63,6 +65,7 @@ class Template:
     third_party: tuple[str, ...]
     set_up: list[Cell]  # above everything else that runs, for somebody else's script
     carried: list[CarriedFile]  # which the set-up writes
+    renamed: Mapping[str, str]  # name in the notebook → name in its source
 
     def fill(self, parameters: Mapping[str, object]) -> Stitched:
         """Return the notebook with these parameters.
@@ -71,7 +74,7 @@ class Template:
             CheckFailed: the sources break a rule, or the script has no such parameters; carries every reason.
         """
         main = self.plan.main
-        texts = [(module.where, module.text) for module in self.plan.everything]
+        texts = [(module.where, module.source_text) for module in self.plan.everything]
         texts += [(file.path, file.text) for file in self.carried]
         values = dict(sorted(parameters.items()))
         noted = {**values, ARGUMENTS: self.library.arguments} if self.library.foreign else values
@@ -102,7 +105,7 @@ class Template:
         cells = sign(cells, main.where, len(self.plan.modules), sha256)
         assert len({cell.id for cell in cells}) == len(cells), "cell ids must be unique"
         sources = tuple(module.where for module in self.plan.everything if not module.path.is_dir())
-        return Stitched(tuple(cells), sha256, sources, self.third_party)
+        return Stitched(tuple(cells), sha256, sources, self.third_party, renamed=self.renamed)
 
 
 def read_template(
@@ -141,21 +144,24 @@ def read_template(
     if script is None:
         raise _failure(library)
     library.modules[MAIN] = script
-    _refuse_neighbours(script, library)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
+    renames = NOTHING
     files: list[CarriedFile] = []
     if library.foreign:
+        library, plan, segments, renames = _with_new_names(library, plan, segments)
+        script = plan.main
         library.working_folder = free_name("WORKING_FOLDER", [module.text for module in plan.everything])
         files, problems = carried(plan.everything, root, data, without)
         library.problems += problems
+    _refuse_neighbours(script, library)
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
             library.once(refuse_in, module)
             if not library.foreign:  # of which such files are carried
                 library.once(refuse_data_files, module)
-        refuse_collisions(plan, library)
+        refuse_collisions(plan, library, renames.reasons)
         check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
     standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)
@@ -174,8 +180,25 @@ def read_template(
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
     set_up = set_up_cells(plan, library, files) if library.foreign else []
+    refuse_borrowed(plan, set_up, library)
     names = third_party_names(plan, library)
-    return Template(library, plan, segments, draft, steps, standard, names, set_up, files)
+    renamed = {new: old for (_, old), new in sorted(renames.names.items())}
+    return Template(library, plan, segments, draft, steps, standard, names, set_up, files, renamed)
+
+
+def _with_new_names(
+    library: Library, plan: Plan, segments: list[Segment]
+) -> tuple[Library, Plan, list[Segment], Renames]:
+    """Return the same of the sources in which what clashes is renamed."""
+    renamed, renames = rename(plan, library)
+    if renamed is library:
+        return library, plan, segments, renames
+    script = renamed.modules[MAIN] or plan.main
+    again = cut(script, renamed)
+    new = make_plan(renamed, script, again)
+    if not new.is_like(plan):
+        renamed.refuse(script.at(1), "with names that do not clash the modules run in another order", "rename them")
+    return renamed, new, again, renames
 
 
 def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -268,7 +291,7 @@ def _part_cells(part: Part, draft: Draft, library: Library) -> tuple[list[Cell],
     if not lines:
         return before, []
     refuse_blank_strings(module, lines, library)
-    proof = [(lines[0].number, "\n".join(line.text for line in lines))]
+    proof = [(next((line.number for line in lines if line.number), 0), "\n".join(line.text for line in lines))]
     if looks_like_prompt(lines[0].text):
         lines.insert(0, Line("", 0))
     if segment.title and part.number == 1:

@@ -1,5 +1,6 @@
 """The proof before anything is written: the edited sources are stitched, and must give the edited notebook again."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from build.notebooks.edited_cells import EditedCell
 from build.stitch.notebook import GENERATED, IMPORTS, Cell
 from build.sync.cell_matching import CellMatching, base_text
 from build.sync.imports import without_imports
+from build.sync.source_names import with_source_names
 from build.sync.sync_result import SyncResult
 from kernel_src.runtime.untrusted import quoted
 
@@ -25,6 +27,16 @@ class _Shown:
         if self.lost_imports or other.lost_imports:
             return self.kind == other.kind and _dense(self.text) == _dense(other.text)
         return (self.kind, self.text) == (other.kind, other.text)
+
+
+def _says_the_same(one: _Shown, two: _Shown, renamed: Mapping[str, str]) -> bool:
+    """Whether two cells differ only where they mention renamed names in comments and Markdown, which nobody runs."""
+    if not renamed or one.kind != two.kind:
+        return False
+    first, second = (_Shown(side.kind, with_source_names(side.text, renamed), side.lost_imports) for side in (one, two))
+    if not first.equals(second):
+        return False
+    return one.kind != "code" or ast.dump(ast.parse(one.text)) == ast.dump(ast.parse(two.text))
 
 
 def prove(
@@ -50,7 +62,9 @@ def prove(
             other_cell = quoted(mine[0].text.splitlines()[0])
             cure = f"put back what needs it, or delete its other cells, too, such as {other_cell}"
             result.problems.append(Problem(what=what, where=where, cure=cure))
-        elif len(mine) != len(other) or not all(one.equals(two) for one, two in zip(mine, other, strict=True)):
+        elif len(mine) != len(other) or not all(
+            one.equals(two) or _says_the_same(one, two, base.renamed) for one, two in zip(mine, other, strict=True)
+        ):
             what = "building from the edited sources would not give this notebook again"
             cure = f"make this edit in the source by hand; it concerns {quoted(_first_difference(mine, other))}"
             result.problems.append(Problem(what=what, where=where, cure=cure))

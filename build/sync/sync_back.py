@@ -24,6 +24,7 @@ from build.sync.merging import Merge, merge_text
 from build.sync.names import early_uses, follow, hoist, late_imports, left_behind
 from build.sync.parameters import split_parameters
 from build.sync.proof import prove, shows_otherwise
+from build.sync.source_names import under_source_names
 from build.sync.sync_result import SyncResult
 from kernel_src.runtime.untrusted import quoted
 
@@ -83,7 +84,7 @@ def merge_back(
         if number >= 0 and base.cells[number].where == CHAPTERS and cells[index].text != base_text(base.cells[number])
     ]
     _parameters(cells, base, matching, result, parameters)
-    theirs = _edited_sources(cells, base, matching, result)
+    theirs = _edited_sources(*under_source_names(cells, base), matching, result)
     changed = {where for where, text in theirs.items() if text != base.texts.get(where)}
     result.edited = bool(changed or result.parameters or result.scratch or result.problems)
     if result.problems or not (changed or shows_otherwise(cells, base, matching)):
