@@ -257,6 +257,13 @@ def stitch_adopted(card: AdoptedCard, *, folder: Path | None = None) -> Stitched
     return replace(stitched, cells=(*stitched.cells[:first], cell, *stitched.cells[first:]))
 
 
+def texts_held(card: AdoptedCard, stitched: Stitched) -> tuple[str, ...]:
+    """Return the texts of the files that a notebook in files mode holds, as they are; nothing for another one."""
+    if stitched.mode != "files":
+        return ()
+    return tuple((card.folder / where).read_bytes().decode() for where in stitched.sources)
+
+
 def adopted_texts(card: AdoptedCard) -> dict[str, str]:
     """Return the texts below an adopted folder that its notebook may be made of, by their paths relative to it.
 

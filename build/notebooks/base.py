@@ -341,6 +341,12 @@ def _read_entry(entry: Path) -> _Noted | None:
     return (main, parameters, blobs, arguments, adopted) if right else None
 
 
+def noted_slug(root: Path, sha256: str) -> str:
+    """Return the adopted kernel that a build is noted to be of, "" where it is not noted or is one of ours."""
+    noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json") if sha256 else None
+    return str(noted[4].get("adopted", "")) if noted else ""
+
+
 def _blobs_of(entry: Path) -> set[str]:
     """Return the hashes of the texts that a noted build has; of a damaged one nothing can be rebuilt."""
     noted = _read_entry(entry)

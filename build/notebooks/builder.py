@@ -21,9 +21,10 @@ from typing import Any
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.image import assumed_versions
 from build.notebooks import stamp
-from build.notebooks.adopted import CARD, adopted_cards, adopted_texts, fingerprint, stitch_adopted
+from build.notebooks.adopted import CARD, adopted_cards, adopted_texts, fingerprint, stitch_adopted, texts_held
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.base import prune, read_sources, remember_adopted, remember_all
+from build.notebooks.file_texts import note_texts
 from build.notebooks.metadata import (
     DATASET_METADATA,
     KERNEL_METADATA,
@@ -64,6 +65,7 @@ class Built:
     parameters: dict[str, object] = field(default_factory=dict)
     adopted: AdoptedCard | None = None
     reason: str = ""  # why it holds files instead of cells
+    texts: tuple[str, ...] = ()  # of the files that it holds
 
     def files(self, root: Path) -> dict[Path, bytes]:
         """Map each path to the bytes that belong there, the notebook first."""
@@ -224,8 +226,9 @@ def build_notebook(card: KernelCard, root: Path = ROOT, templates: Templates | N
         stitched, main = stitch_from(template, card.parameters), (KERNELS_FOLDER / f"{card.kernel}.py").as_posix()
     sealed = seal(stitched, metadata)
     adopted = card if isinstance(card, AdoptedCard) else None
+    texts = texts_held(card, stitched) if isinstance(card, AdoptedCard) else ()
     return Built(
-        slug_of(card), sealed, metadata, stitched.source_sha256, main, card.parameters, adopted, stitched.reason
+        slug_of(card), sealed, metadata, stitched.source_sha256, main, card.parameters, adopted, stitched.reason, texts
     )
 
 
@@ -265,6 +268,7 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     for one in built:
         if one.adopted is not None:
             remember_adopted(root, one.source_sha256, one.adopted, adopted_texts(one.adopted))
+            note_texts(root, one.texts)
     outcomes = [_write(one, root, edited) for one in built]
     inputs = {slug: digest for slug, digest in inputs.items() if digest}
     stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 from textwrap import indent
+from typing import Any
 
 from build.stitch.data_files import CarriedFile
 from build.stitch.ipython_differences import looks_like_prompt, transformed
@@ -26,6 +27,7 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _PROMPTS = (">>>", "...", "In [")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _FILES = re.compile(r"^FILES = (\{.*?^\})$", re.MULTILINE | re.DOTALL)
+_BLANK = re.compile(r"^BLANK = (\{.*?\})$", re.MULTILINE | re.DOTALL)
 
 
 def parameters_cell(main: str, arguments: str) -> Cell:
@@ -112,8 +114,8 @@ def written_by(source: str) -> CarriedFile | None:
         statements = ast.parse(source).body
         call = statements[0].value if len(statements) == 1 and isinstance(statements[0], ast.Expr) else None
         words = [ast.literal_eval(one) for one in call.args] if isinstance(call, ast.Call) else []
-    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError(f"the call of write_file cannot be read: {error}") from None
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        words = []
     if not words or not all(isinstance(one, str) for one in words):
         raise ValueError("the call of write_file does not hold the lines of one file any more")
     return CarriedFile(words[0], "".join(words[1:]))
@@ -121,13 +123,40 @@ def written_by(source: str) -> CarriedFile | None:
 
 def listed_files(source: str) -> dict[str, str] | None:
     """Return the files that a set-up cell lists, with the hashes they had when they were stitched; None of others."""
-    found = _FILES.search(source) if source.startswith(SET_UP) else None
+    value = _listing(_FILES, source)
+    return value if value is not None and all(isinstance(one, str) for one in value.values()) else None
+
+
+def listed_blanks(source: str) -> dict[str, Blank]:
+    """Return the lines of spaces that a set-up cell lists."""
+    value = _listing(_BLANK, source) or {}
+    return {
+        path: blank for path, blank in value.items() if isinstance(blank, dict) and all(map(_is_blank, blank.items()))
+    }
+
+
+def _is_blank(pair: tuple[object, object]) -> bool:
+    spaces, numbers = pair
+    is_list = isinstance(numbers, list) and all(isinstance(one, int) and one > 0 for one in numbers)
+    return isinstance(spaces, str) and not spaces.strip(" \t") and is_list
+
+
+def _listing(form: re.Pattern[str], source: str) -> dict[str, Any] | None:
+    found = form.search(source) if source.startswith(SET_UP) else None
     try:
         value = ast.literal_eval(found[1]) if found else None
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return None
-    is_right = isinstance(value, dict) and all(isinstance(one, str) for pair in value.items() for one in pair)
-    return value if is_right else None
+    return value if isinstance(value, dict) and all(isinstance(path, str) for path in value) else None
+
+
+def restored(text: str, blank: Blank) -> str:
+    """Return a text with its lines of spaces, where it is as it was stitched."""
+    lines = text.split("\n")
+    for spaces, numbers in blank.items():
+        for number in numbers:
+            lines[number - 1 : number] = [spaces]
+    return "\n".join(lines)
 
 
 def _magic_keeps(path: str, text: str) -> bool:

@@ -118,9 +118,9 @@ def sync_found(
     """
     lines = sync(content, result, notebook.stem, root, conflicts_in_source=conflicts == "source")
     if as_json:
-        print(json.dumps({"ok": True, **_as_json(result)}, indent=2))
+        print(json.dumps({"ok": True, **as_json_value(result)}, indent=2))
         return
-    for line in [*lines, *_remarks(result), *([CODE_WAS_SYNCED] if result.texts else [])]:
+    for line in [*lines, *remarks(result), *([CODE_WAS_SYNCED] if result.texts else [])]:
         print(shown_source(line))
     if not result.texts:
         outcome = "nothing to sync" if not result.edited else "nothing new for the sources"
@@ -137,12 +137,12 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
     _, result = look(notebook, root, parameters=parameters)
     if as_json and not result.problems and not result.conflicts:
         mine = result.base.today(root) if result.base else {}
-        diffs = {where: "".join(_diff(where, mine[where], text)) for where, text in result.texts.items()}
-        print(json.dumps({"ok": True, **_as_json(result), "diffs": diffs}, indent=2))
+        diffs = {where: "".join(diff_lines(where, mine[where], text)) for where, text in result.texts.items()}
+        print(json.dumps({"ok": True, **as_json_value(result), "diffs": diffs}, indent=2))
         return
     if not as_json:
         show(result, root)
-        for line in _remarks(result):
+        for line in remarks(result):
             print(shown_source(line))
     problems = result.problems + [
         Problem(what="the notebook and the sources changed the same lines differently", where=where)
@@ -162,12 +162,13 @@ def show(result: SyncResult, root: Path = ROOT) -> None:
     mine = result.base.today(root) if result.base else {}
     console = Console(soft_wrap=True, highlight=False)
     for where, text in (result.texts | result.conflicts).items():
-        for line in _diff(where, mine[where], text):
+        for line in diff_lines(where, mine[where], text):
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[0], "")
             console.print(Text(shown_source(line.rstrip("\n")), style=style))
 
 
-def _remarks(result: SyncResult) -> list[str]:
+def remarks(result: SyncResult) -> list[str]:
+    """Return the lines that say what a sync leaves where it is."""
     lines = []
     for edit in result.parameters:
         tail = "" if result.written_parameters else " (not synced: sync --parameters)"
@@ -179,7 +180,8 @@ def _remarks(result: SyncResult) -> list[str]:
     ]
 
 
-def _as_json(result: SyncResult) -> dict[str, object]:
+def as_json_value(result: SyncResult) -> dict[str, object]:
+    """Return what --json says of a sync."""
     return {
         "changed": sorted(result.texts),
         "complete": result.complete,
@@ -189,5 +191,6 @@ def _as_json(result: SyncResult) -> dict[str, object]:
     }
 
 
-def _diff(where: str, old: str, new: str) -> Iterator[str]:
+def diff_lines(where: str, old: str, new: str) -> Iterator[str]:
+    """Yield what changes in a source."""
     return difflib.unified_diff(old.splitlines(True), new.splitlines(True), where, where)

@@ -16,8 +16,9 @@ from build.notebooks.builder import BuildResult, build, find_orphans
 from build.notebooks.check.command import check
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.writing import SYNC
+from build.sync.adopted_sync import adopted_folder, lines_of_sync
 from build.sync.notebook_sync import run_sync
-from build.sync.watch import watch
+from build.sync.watch import sync_saved, watch
 from kernel_src.competition.constants import SLUG
 from tests.build.adopt.conftest import write_foreign
 
@@ -270,3 +271,14 @@ def test_help_has_an_example_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "Example: python -m build adopt train.py --root ../my-repo --slug my-baseline" in done.stdout
     assert "packaging" not in done.stdout.split() and "nbformat" not in done.stdout.split()
+
+
+def test_an_edited_file_comes_home_and_the_next_build_may_write_over_it(root: Path, wishes: Wishes) -> None:
+    adopt(replace(wishes, mode="files"), root)
+    notebook = root / "notebooks/my-baseline/my-baseline.ipynb"
+    notebook.write_text(notebook.read_text().replace("sum(values) / len", "2.0 * sum(values) / len"))
+    assert adopted_folder(notebook, root) == wishes.root
+    assert lines_of_sync(notebook, wishes.root, root) == ["changed     mylib/means.py"]
+    assert "2.0 * sum(values) / len" in (wishes.root / "mylib/means.py").read_text()
+    assert rebuilt(root) == ["written"] and rebuilt(root) == ["up to date"]
+    assert sync_saved(notebook, root) == [], "nothing left to do"
