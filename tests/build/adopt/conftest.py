@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.kaggle.conftest import clean_environment, home, server, site  # noqa: F401  the stand-in of Kaggle
+from tests.build.kaggle.conftest import clean_environment, home, make_folder, server, site  # noqa: F401  the stand-in of Kaggle
 from tests.build.kaggle.desk import copy_kit
 from tests.conftest import write_competition
 
