@@ -10,7 +10,7 @@
 - `module_names`, `set_up`: what makes a kernel look to somebody else's script like the process it is used to.
 - `notebook`, `ipython_differences`: cells, bytes, and what IPython would do to them.
 - `template`: a script's notebooks but for their parameters, with their chapters; `assembly`: the whole way.
-- `as_files`: the other way, the sources as files and a process: `reach` finds them, `file_cells` and `run_files` are the
+- `as_files`: the other way, sources as files and a process: `reach` finds them, `file_cells` and `run_files` are the
   cells; `modes` chooses between the two.
 """
 
