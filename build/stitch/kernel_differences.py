@@ -140,7 +140,7 @@ class _Seen:
 
 _BY_NAME = {name: reason for reason, names in _REPLACED for name in names.split()}
 _PACKAGES = frozenset(name.split(".")[0] for name in (*_BY_NAME, *_POOLS, *_OPENERS)) - {"torch", "open"} | {"logging"}
-_FOREIGN_PACKAGES = frozenset("torch matplotlib pylab numpy pandas loguru".split()) | {
+_FOREIGN_PACKAGES = frozenset("torch matplotlib pylab numpy pandas loguru rich tqdm".split()) | {
     name.split(".")[0] for name in _PICKLES
 }
 
@@ -344,14 +344,16 @@ def _assigned(name: str, seen: _Seen) -> list[ast.expr]:
     ]
 
 
-def _log_places(seen: _Seen) -> None:
-    """Log lines that show where they come from."""
+def _printed_otherwise(seen: _Seen) -> None:
+    """Log lines that show where they come from, and what a notebook displays instead of printing it."""
     for node in seen.module.names.nodes if seen.mentions("%(") else ():
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and (found := _LOG_PLACES.search(node.value)):
             seen.refuse(node, found[0], _PLACE)
     for use, paths in seen.uses:
         if paths[0].split(".")[0] == "loguru":
             seen.refuse(use.node, "loguru, whose lines show where they come from,", _PLACE)
+        if paths[0].split(".")[0] == "rich" or paths[0].startswith("tqdm.notebook"):
+            seen.refuse(use.node, f"{paths[0]}, which does not print but display,", _NOTEBOOK)
 
 
 def _search_path(seen: _Seen) -> None:
@@ -392,7 +394,7 @@ FOREIGN_RULES: tuple[Callable[[_Seen], None], ...] = (
     _left_running,
     _left_open,
     _pickles,
-    _log_places,
+    _printed_otherwise,
     _search_path,
     _figures,
 )

@@ -7,7 +7,7 @@ same in both.
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +30,7 @@ class Imported:
     runs: tuple[str, ...] = ()
     target: str = ""  # the one of `runs` that must be complete, not merely begun
     part: str = ""  # the optional one that it belongs to; a notebook without it leaves the import out
+    stays: bool = False  # a third-party import that runs where it stands, and not only when a function is called
 
 
 @dataclass(eq=False)
@@ -43,6 +44,9 @@ class Library:
     as_module: bool = False  # such a script has relative imports: it is run by `python -m`
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
+    folders: tuple[Path, ...] = ()  # where such a script's imports are looked for, in this order; else under the root
+    added_folders: frozenset[Path] = frozenset()  # of these, those that are there only after the script has added them
+    cuts: dict[str, list[int]] = field(default_factory=dict)  # module → the lines after which it is cut
     _found: dict[tuple[Callable[..., Any], str], Any] = field(default_factory=dict)  # by `once`
     _files: dict[str, Path | None] = field(default_factory=dict)
     _imports: dict[str, list[Imported]] = field(default_factory=dict)
@@ -68,6 +72,12 @@ class Library:
             self._found[key] = find(module, self)
         return cast(T, self._found[key])
 
+    def let_stay(self, statements: frozenset[int]) -> None:
+        """Note the import statements, by identity, that are not gathered; what was found by then is asked again."""
+        for name, imports in self._imports.items():
+            self._imports[name] = [replace(one, stays=one.stays or id(one.site.node) in statements) for one in imports]
+        self._found.clear()
+
     # -- finding ----------------------------------------------------------------------------------------------------
 
     def holds(self, part: str) -> bool:
@@ -77,10 +87,21 @@ class Library:
     def locate(self, name: str) -> Path | None:
         """Return the file of a dotted name: `a/b.py`, `a/b/__init__.py`, or the folder of a namespace package."""
         if name not in self._files:
-            base = self.root.joinpath(*name.split("."))
+            base = self._folder_of(name.split(".")[0]).joinpath(*name.split("."))
             files = (base / "__init__.py", base.with_name(f"{base.name}.py"))
             self._files[name] = next((file for file in files if file.is_file()), base if base.is_dir() else None)
         return self._files[name]
+
+    def _folder_of(self, top: str) -> Path:
+        """Return the folder from which a top-level name is imported."""
+        if len(self.folders) < 2:
+            return self.root
+        files = [one for one in self.folders if (one / top / "__init__.py").is_file() or (one / f"{top}.py").is_file()]
+        found = files or [one for one in self.folders if (one / top).is_dir()]
+        if len(found) > 1 and self.added_folders & set(found):
+            places = " and ".join((one / top).relative_to(self.root).as_posix() for one in found)
+            self.refuse(places, f"{top} lies in two folders, one of which the script adds to sys.path", "rename one")
+        return found[0] if found else self.root
 
     def is_ours(self, dotted: str) -> bool:
         """Whether the top-level name of an import lies under the root."""
@@ -135,7 +156,8 @@ class Library:
         if isinstance(node, ast.Import):
             bound = alias.asname or alias.name.split(".")[0]
             if not self.is_ours(alias.name):
-                return Imported(site, alias, bound, Meaning("outside", alias.name if alias.asname else bound))
+                meaning = Meaning("outside", alias.name if alias.asname else bound)
+                return Imported(site, alias, bound, meaning, stays=self._stays(site, alias.name))
             if not self._exists(module, node, alias.name):
                 return None
             meaning = Meaning("module", alias.name if alias.asname else bound)
@@ -158,7 +180,8 @@ class Library:
                 f"write `import {source}`, and ask for them at run time",
             )
         if not node.level and not self.is_ours(source):
-            return Imported(site, alias, bound, Meaning("outside", f"{source}.{alias.name}"))
+            meaning = Meaning("outside", f"{source}.{alias.name}")
+            return Imported(site, alias, bound, meaning, stays=self._stays(site, source))
         if not self._exists(module, node, source):
             return None
         found = self.attribute(source, alias.name, importer=module.name)
@@ -170,6 +193,11 @@ class Library:
         submodule = f"{source}.{alias.name}"
         target = submodule if found == Meaning("module", submodule) else source
         return Imported(site, alias, bound, found, with_parents(target), target)
+
+    def _stays(self, site: Site, name: str) -> bool:
+        """Whether somebody else's package is imported where it stands, in a `try` or an `if` of a foreign module."""
+        at_once = not site.top_level and not site.lazy and not site.typing_only
+        return self.foreign and at_once and name.split(".")[0] not in STANDARD_LIBRARY
 
     def part_of(self, module: Module, node: ast.stmt) -> str:
         """Return the optional part that an import belongs to; nothing for most."""

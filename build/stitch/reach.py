@@ -261,6 +261,8 @@ class _Search:
     def result(self) -> Reached:
         """Return all that was found."""
         self.reached.third_party = tuple(sorted(self.outside))
+        # Code that changes `sys.path` finds its modules by itself; a root in front might hide what it finds.
+        self.reached.root_on_path = self.reached.root_on_path and not self.on_path
         return self.reached
 
 

@@ -172,7 +172,7 @@ def look(notebook: Path, folder: Path, root: Path = ROOT) -> tuple[bytes, FilesN
     if read is None:
         raise UsageError(
             f"{notebook} is no notebook in files mode, of which alone --root tells the sources → "
-            "for an inline one of somebody else's script: python -m build adopt"
+            "sync one of ours, or of an adopted script, without --root"
         )
     mine, problems = _texts_of_today(read, folder)
     if problems:

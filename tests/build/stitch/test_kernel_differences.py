@@ -147,6 +147,7 @@ REFUSED = [
     ("import warnings\nwarnings.filterwarnings('error', module='p.m')", ["a filter of warnings by module"]),
     ("import logging\nlogging.basicConfig(format='%(filename)s %(message)s')", ["%(filename)"]),
     ("import pickle\npickle.dumps(x)", ["pickle.dumps"]),
+    ("from rich import print\nprint(1)", ["rich.print, which does not print but display,"]),
     ("import torch\ntorch.save(model, 'm.pt')", ["torch.save(model, …)"]),
     ("import torch\ntorch.save({'model': model}, 'm.pt')", ["torch.save({'model': model}, …)"]),
     ("try:\n    get_ipython()\nexcept NameError:\n    pass", ["get_ipython"]),
@@ -184,6 +185,25 @@ ALLOWED = [
 @pytest.mark.parametrize("text", ALLOWED)
 def test_what_works_in_a_kernel_is_left_alone(package, text):
     package({"main.py": f"import p.m\n{text}\n", "p/m.py": ""}).stitch(arguments="")
+
+
+TABLE = """
+    import os
+
+    if os.environ.get("NEVER"):
+        import pandas
+    from p.m import frame
+
+    print(frame())
+    """
+
+
+def test_a_wide_table_is_printed_as_in_a_process_whenever_pandas_comes(package, tmp_path):
+    text = "def frame():\n    import pandas as pd\n\n    return pd.DataFrame({f'column_{n}': [n] for n in range(20)})\n"
+    made = package({"main.py": TABLE, "p/m.py": text})
+    ran = run_notebook(made.stitch(arguments=""), tmp_path / "run", fresh=True)
+    assert (ran.code, ran.printed) == (0, run_script(made.root / "main.py", made.root).printed), ran.errors
+    assert "..." in ran.printed
 
 
 def test_a_script_alone_may_pickle_its_classes_because_they_are_mains_both_ways(package):
