@@ -6,6 +6,7 @@
 - `data_files`: files beside the sources that are no modules, and which of them a notebook carries.
 - `purity`: statements that may run at another moment; `module_context`: what one module sees.
 - `aliases`, `imports`, `parameters`, `drafts`: the edits, and the proof that the text says what was meant.
+- `module_names`, `set_up`: what makes a kernel look to somebody else's script like the process it is used to.
 - `notebook`, `ipython_differences`: cells, bytes, and what IPython would do to them.
 - `template`: a script's notebooks but for their parameters, with their chapters; `assembly`: the whole way.
 """

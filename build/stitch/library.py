@@ -7,7 +7,7 @@ same in both.
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +30,7 @@ class Imported:
     runs: tuple[str, ...] = ()
     target: str = ""  # the one of `runs` that must be complete, not merely begun
     part: str = ""  # the optional one that it belongs to; a notebook without it leaves the import out
+    stays: bool = False  # a third-party import that runs where it stands, and not only when a function is called
 
 
 @dataclass(eq=False)
@@ -43,6 +44,7 @@ class Library:
     as_module: bool = False  # such a script has relative imports: it is run by `python -m`
     problems: list[Problem] = field(default_factory=list)
     modules: dict[str, Module | None] = field(default_factory=dict)  # None: there is none, or it does not parse
+    cuts: dict[str, list[int]] = field(default_factory=dict)  # module → the lines after which it is cut
     _found: dict[tuple[Callable[..., Any], str], Any] = field(default_factory=dict)  # by `once`
     _files: dict[str, Path | None] = field(default_factory=dict)
     _imports: dict[str, list[Imported]] = field(default_factory=dict)
@@ -67,6 +69,12 @@ class Library:
         if key not in self._found:
             self._found[key] = find(module, self)
         return cast(T, self._found[key])
+
+    def let_stay(self, statements: frozenset[int]) -> None:
+        """Note the import statements, by identity, that are not gathered; what was found by then is asked again."""
+        for name, imports in self._imports.items():
+            self._imports[name] = [replace(one, stays=one.stays or id(one.site.node) in statements) for one in imports]
+        self._found.clear()
 
     # -- finding ----------------------------------------------------------------------------------------------------
 
@@ -135,7 +143,8 @@ class Library:
         if isinstance(node, ast.Import):
             bound = alias.asname or alias.name.split(".")[0]
             if not self.is_ours(alias.name):
-                return Imported(site, alias, bound, Meaning("outside", alias.name if alias.asname else bound))
+                meaning = Meaning("outside", alias.name if alias.asname else bound)
+                return Imported(site, alias, bound, meaning, stays=self._stays(site, alias.name))
             if not self._exists(module, node, alias.name):
                 return None
             meaning = Meaning("module", alias.name if alias.asname else bound)
@@ -158,7 +167,8 @@ class Library:
                 f"write `import {source}`, and ask for them at run time",
             )
         if not node.level and not self.is_ours(source):
-            return Imported(site, alias, bound, Meaning("outside", f"{source}.{alias.name}"))
+            meaning = Meaning("outside", f"{source}.{alias.name}")
+            return Imported(site, alias, bound, meaning, stays=self._stays(site, source))
         if not self._exists(module, node, source):
             return None
         found = self.attribute(source, alias.name, importer=module.name)
@@ -170,6 +180,11 @@ class Library:
         submodule = f"{source}.{alias.name}"
         target = submodule if found == Meaning("module", submodule) else source
         return Imported(site, alias, bound, found, with_parents(target), target)
+
+    def _stays(self, site: Site, name: str) -> bool:
+        """Whether somebody else's package is imported where it stands, in a `try` or an `if` of a foreign module."""
+        at_once = not site.top_level and not site.lazy and not site.typing_only
+        return self.foreign and at_once and name.split(".")[0] not in STANDARD_LIBRARY
 
     def part_of(self, module: Module, node: ast.stmt) -> str:
         """Return the optional part that an import belongs to; nothing for most."""

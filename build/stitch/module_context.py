@@ -74,6 +74,8 @@ def context_of(module: Module, library: Library) -> ModuleContext:
     bound = module.names.module.bound
     by_import = [name for name, bindings in bound.items() if any(binding.how == "import" for binding in bindings)]
     meanings = {name: library.meaning(module.name, name) for name in by_import}
-    clauses = tuple((one.alias.lineno, one.alias.col_offset, one.meaning, one.runs, one.target) for one in imported)
+    clauses = tuple(
+        (one.alias.lineno, one.alias.col_offset, one.meaning, one.runs, one.target, one.stays) for one in imported
+    )
     own = (module.name, module.where, module.package, module.is_package, module.text, library.foreign)
     return ModuleContext((own, clauses, tuple(meanings.items())), module, imported, meanings, library.foreign)

@@ -9,6 +9,7 @@ What cannot be said so (the names are set, or looked up where a class may have i
 
 import ast
 import re
+from itertools import accumulate
 
 from build.stitch.drafts import Draft, Edit
 from build.stitch.library import Library
@@ -16,6 +17,12 @@ from build.stitch.modules import Module
 from build.stitch.parameters import literal
 from build.stitch.rules import REWRITTEN
 from build.stitch.scopes import Use
+
+_STRING = re.compile(  # as Python up to 3.11 reads one, f-strings as well
+    r"""[a-zA-Z]*(?=(["']))(?:\'{3}(?:[^\\]|\\.)*?\'{3}|"{3}(?:[^\\]|\\.)*?"{3}|"""
+    r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")""",
+    re.DOTALL,
+)
 
 
 def stands_for(name: str, module: Module, library: Library) -> str:
@@ -70,33 +77,32 @@ def _rewrite_in_string(use: Use, text: str, module: Module, library: Library, dr
         text = f'({library.working_folder} + "/{module.where}")'
     wanted = sum(other.joined is joined and other.name == name for other in module.names.uses)
     first, last = draft.position(joined, "lineno", "col_offset"), draft.position(joined, "end_lineno", "end_col_offset")
+    lines = {number: module.lines[number - 1] for number in range(first[0], last[0] + 1)}
     places = [
         (number, found.start())
-        for number in range(first[0], last[0] + 1)
-        for found in re.finditer(rf"(?<![\w.]){name}(?!\w)", module.lines[number - 1])
+        for number, line in lines.items()
+        for found in re.finditer(rf"(?<![\w.]){name}(?!\w)", line)
         if first <= (number, found.start()) < last
     ]
-    written = ast.get_source_segment(module.text, joined) or ""
-    one = next((one for one in (text, text.replace('"', "'")) if _fits(written, name, one)), None)
-    if len(places) != wanted or one is None or (name == "__doc__"):
+    if len(places) != wanted or _is_nested(joined) or name == "__doc__":
         library.refuse(module.at(joined), f"{name} inside this f-string", "give it a name before the f-string")
         return
-    draft.values[id(use.node)] = one
+    starts = dict(zip(lines, accumulate((len(line) + 1 for line in lines.values()), initial=0), strict=False))
+    pieces = list(_STRING.finditer("\n".join(lines.values()), first[1]))
     for place in places:
-        edit = Edit(place, (place[0], place[1] + len(name)), one)
+        at = starts[place[0]] + place[1]
+        quote = next((piece[1] for piece in pieces if piece.start() < at < piece.end()), "")
+        written = text.replace('"', "'") if quote == '"' else text
+        edit = Edit(place, (place[0], place[1] + len(name)), written)
         if edit not in draft.edits:
             draft.edits.append(edit)
+    draft.values[id(use.node)] = text
 
 
-def _fits(written: str, name: str, text: str) -> bool:
-    """Whether an f-string can be read, by Python 3.11 too, with a text in place of a name."""
-    if text[:1] in "\"'" and re.match(r"""[a-zA-Z]*('''|\"""|'|")""", written)[1] == text[0]:  # type: ignore[index]
-        return False
-    try:
-        ast.parse(f"({re.sub(rf'(?<![.]){name}', lambda _: text, written)})", feature_version=(3, 11))
-    except SyntaxError:
-        return False
-    return True
+def _is_nested(joined: ast.JoinedStr) -> bool:
+    """Whether there is an f-string inside a field of this one: then both kinds of quotation marks are taken."""
+    fields = [part.value for part in ast.walk(joined) if isinstance(part, ast.FormattedValue)]
+    return any(isinstance(part, ast.JoinedStr) for one in fields for part in ast.walk(one))
 
 
 def reads_docstring(script: Module) -> bool:

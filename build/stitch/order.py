@@ -33,7 +33,17 @@ class Part:
     last: int
 
 
-Step = Module | Part | str  # the string is THIRD_PARTY: here the gathered imports stand
+@dataclass(frozen=True)
+class Piece:
+    """The beginning of a module that does something before the module's next import runs another one."""
+
+    module: Module
+    number: int  # from 0
+    first: int  # line
+    last: int
+
+
+Step = Module | Part | Piece | str  # the string is THIRD_PARTY: here the gathered imports stand
 
 
 @dataclass(eq=False)
@@ -44,6 +54,10 @@ class Plan:
     modules: list[Module] = field(default_factory=list)  # without the script, in the order in which they run
     steps: list[Step] = field(default_factory=list)  # in the order in which Python runs them
     layout: list[Step] = field(default_factory=list)  # the same in the order in which the notebook shows them
+
+    def cuts(self, module: Module) -> list[int]:
+        """Return the lines after which a module is cut; no other than somebody else's is."""
+        return [step.last for step in self.steps if isinstance(step, Piece) and step.module is module]
 
     @property
     def everything(self) -> list[Module]:
@@ -58,12 +72,14 @@ class Plan:
 def _label(step: Step) -> tuple[object, ...]:
     if isinstance(step, Part):
         return step.segment.ordinal, step.number
+    if isinstance(step, Piece):
+        return step.module.name, step.number
     return (step,) if isinstance(step, str) else (step.name,)
 
 
 def is_gathered(imported: Imported) -> bool:
     """Whether an import of somebody else's package moves to the gathered cells."""
-    return imported.meaning.kind == "outside" and imported.site.top_level and not imported.runs
+    return imported.meaning.kind == "outside" and imported.site.top_level and not imported.runs and not imported.stays
 
 
 def is_third_party(imported: Imported) -> bool:
@@ -78,7 +94,10 @@ def is_eager(imported: Imported, module: Module) -> bool:
 
 
 def package_of(step: Step) -> str:
-    """Return the package that a module lies in, of a package's own module the package; "" for anything else."""
+    """Return the package that a module lies in, of a package's own module the package; "" for anything else.
+
+    A piece of a module is as early as it may be.
+    """
     if not isinstance(step, Module):
         return ""
     return step.name if step.is_package else step.name.rpartition(".")[0] or step.name
@@ -141,9 +160,11 @@ class _Walk:
     def by_package(self, steps: list[Step]) -> list[Step]:
         """Return the steps in an order that stays in one package as long as it may."""
         needs, last = dict[Step, set[Step]](), set[Step]()
-        for step in steps:
+        for place, step in enumerate(steps):
             names = self.needs[step.name] if isinstance(step, Module) else set()
             needs[step] = {one for one in steps if isinstance(one, Module) and one.name in names}
+            if isinstance(step, Piece):  # it has run nothing that comes later
+                needs[step] = set(steps[:place])
             if not isinstance(step, Module) or not self.library.once(_does_nothing, step):
                 needs[step] |= last
                 last = {step}
@@ -225,15 +246,35 @@ class _Walk:
         self.begun.append(module.name)
         self.needs[module.name] = {name for name in with_parents(module.name) if name in self.done}
         steps: list[Step] = []
+        pieces: list[Piece] = []
         for imported in self.library.imports(module):
-            steps += self.run(module, imported)
+            arrived = self.run(module, imported)
+            if self.library.foreign and arrived:
+                piece = self.piece_above(module, imported, pieces[-1] if pieces else None)
+                if piece is not None:
+                    steps += [*self.third_party(module), piece]
+                    pieces.append(piece)
+            steps += arrived
         self.begun.pop()
         self.done.add(module.name)
-        if self.gathers(module) and not self.gathered:
-            self.gathered = True
-            steps.append(THIRD_PARTY)
         self.plan.modules.append(module)
-        return [*steps, module]
+        return [*steps, *self.third_party(module), module]
+
+    def third_party(self, module: Module) -> list[Step]:
+        """Return the gathered imports where this is the first module that has some."""
+        if self.gathered or not self.gathers(module):
+            return []
+        self.gathered = True
+        return [THIRD_PARTY]
+
+    def piece_above(self, module: Module, imported: Imported, before: Piece | None) -> Piece | None:
+        """Return what a module does between its last cut and an import that runs another module; None for nothing."""
+        first, line = before.last + 1 if before else 1, imported.site.node.lineno
+        above = [node for node in module.tree.body if first <= first_line(node) < line]
+        above = [node for node in above if (node.end_lineno or node.lineno) < line]
+        if not imported.site.top_level or all(is_inert(node, module, self.library) for node in above):
+            return None
+        return Piece(module, before.number + 1 if before else 0, first, line - 1)
 
     def require_inert(self, module: Module, imported: Imported, arrived: list[Module]) -> None:
         """A lazily imported module runs when the function is called; in the notebook, earlier."""

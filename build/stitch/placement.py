@@ -70,7 +70,7 @@ def _innermost(scope: Scope) -> Scope:
 
 def _late_imports(module: Module, context: ModuleContext) -> None:
     """A library module's imports run before its code in the notebook: so must they in the source."""
-    if module.is_main:
+    if module.is_main or context.foreign:  # which is cut there
         return
     lines = {
         imported.site.node.lineno

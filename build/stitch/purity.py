@@ -44,7 +44,9 @@ class _Inert:
 
     def statement(self, node: ast.stmt) -> bool:
         match node:
-            case ast.Import() | ast.ImportFrom() | ast.Pass():
+            case ast.Import() | ast.ImportFrom():
+                return not any(one.stays and one.site.node is node for one in self.meanings.imports(self.module))
+            case ast.Pass():
                 return True
             case ast.Expr(value=ast.Constant()):
                 return True

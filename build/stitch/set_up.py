@@ -18,7 +18,7 @@ from build.stitch.data_files import CarriedFile
 from build.stitch.ipython_differences import is_suspicious
 from build.stitch.library import Library
 from build.stitch.module_names import is_own, reads_docstring
-from build.stitch.modules import Module
+from build.stitch.modules import Module, read_names
 from build.stitch.notebook import SETUP, Cell, make_id
 from build.stitch.order import Plan
 from build.stitch.parameters import literal
@@ -29,11 +29,11 @@ _COMMAND_LINES = frozenset(
     "absl argparse asyncclick cappa click configargparse cyclopts defopt docopt draccus fire getopt jsonargparse "
     "optparse plac pyrallis pytest rich_click sacred simple_parsing tap typer tyro unittest".split()
 )
-_COMMAND_LINE_NAMES = frozenset(
-    "argv orig_argv parse_args parse_known_args parse_args_into_dataclasses ArgumentParser HfArgumentParser "
-    "LightningCLI from_cli".split()
+_PARSERS = _COMMAND_LINES | frozenset(
+    "parse_args parse_known_args parse_args_into_dataclasses ArgumentParser HfArgumentParser LightningCLI".split()
 )
-_EXITS = frozenset({"exit", "SystemExit"})
+_READS = _PARSERS | frozenset({"argv", "orig_argv", "from_cli"})
+_EXITS = _PARSERS | frozenset({"exit", "SystemExit"})
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,28 @@ def needs_of(plan: Plan, library: Library) -> Needs:
     """Return what must stand above the script."""
     found = [library.once(_words, module) for module in plan.everything]
     words = frozenset[str]().union(*found)
-    reads = bool(words & (_COMMAND_LINES | _COMMAND_LINE_NAMES))
     docstring = ast.get_docstring(plan.main.tree, clean=False)
     return Needs(
-        command_line=bool(library.arguments) or reads,
-        exit=bool(words & (_COMMAND_LINES | _COMMAND_LINE_NAMES | _EXITS)),
+        command_line=bool(library.arguments) or bool(words & _READS),
+        exit=bool(words & _EXITS),
         folder="__file__" in words,
         docstring=("None" if docstring is None else text_literal(docstring)) if reads_docstring(plan.main) else None,
     )
+
+
+def refuse_borrowed(plan: Plan, cells: Sequence[Cell], library: Library) -> None:
+    """A name that the set-up binds must be no module's undefined one."""
+    names = {name for cell in cells for name in _bound(cell.source)}
+    for module in plan.everything:
+        for use in module.names.uses:
+            if use.name in names and use.scope.holder(use.name).kind == "module" and not use.typing_only:
+                if use.name not in module.names.module.bound:
+                    what = f"{use.name} is a name that this module does not define, but a cell of the set-up does"
+                    library.refuse(module.at(use.node), what, "define or import it")
+
+
+def _bound(text: str) -> set[str]:
+    return set(read_names(text, False)[1].module.bound) - {"__doc__"}
 
 
 def _words(module: Module, library: Library) -> frozenset[str]:
@@ -134,14 +148,14 @@ class {kind}(ast.NodeTransformer):
     """`sys.exit()` ends the script, not the kernel: the cells below do nothing. A code other than 0 is an error."""
 
     ended = False
+    guard = "try:\\n    pass\\nexcept SystemExit as {name}_error:\\n    {name}.end({name}_error)"
 
     def visit_Module(self, cell):
         if self.ended and "class {kind}" not in ast.unparse(cell):  # this cell may run again
             cell.body = ast.parse("{name}.skip()").body
         elif cell.body and getattr(cell.body[0], "module", "") != "__future__":
-            guarded = ast.parse("try:\\n    pass\\nexcept SystemExit as {name}_error:\\n    {name}.end({name}_error)")
-            guarded.body[0].body = cell.body
-            cell.body = guarded.body
+            lines, cell.body = cell.body, ast.parse(self.guard).body
+            cell.body[0].body = lines
         return cell
 
     def end(self, error):
@@ -153,6 +167,8 @@ class {kind}(ast.NodeTransformer):
         self.ended = True
 
     def skip(self):
+        from IPython.display import display
+
         display({{"text/plain": "The script has ended above: this cell does nothing."}}, raw=True)
 
 

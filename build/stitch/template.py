@@ -15,17 +15,18 @@ from build.stitch.cells import Segment, cut, markdown
 from build.stitch.collisions import refuse_collisions
 from build.stitch.data_files import CarriedFile, carried, refuse_data_files
 from build.stitch.drafts import Draft, Line, require_equal
+from build.stitch.import_places import refuse_perhaps_missing, staying_imports
 from build.stitch.imports import gathered_imports, standard_library_lines, third_party_lines, third_party_names
 from build.stitch.ipython_differences import looks_like_prompt, refuse_blank_strings
 from build.stitch.library import Library
 from build.stitch.modules import MAIN, Module
 from build.stitch.notebook import CHAPTERS, Cell, code_cell, imports_cell, make_id, sha256_of_sources, sign, to_bytes
-from build.stitch.order import Part, Plan, make_plan, package_of
+from build.stitch.order import Part, Piece, Plan, make_plan, package_of
 from build.stitch.parameters import literal, set_parameters
 from build.stitch.renames import NOTHING, Renames
 from build.stitch.renaming import rename
 from build.stitch.rules import refuse_in
-from build.stitch.set_up import ARGUMENTS, free_name, set_up_cells
+from build.stitch.set_up import ARGUMENTS, free_name, refuse_borrowed, set_up_cells
 from build.stitch.side_effects import check_import_order
 
 OWN_HASH = "SOURCE_SHA256"  # a parameter of this name gets the hash of the sources, whatever value is given
@@ -149,6 +150,7 @@ def read_template(
     renames = NOTHING
     files: list[CarriedFile] = []
     if library.foreign:
+        plan = _let_stay(plan, segments, library)
         library, plan, segments, renames = _with_new_names(library, plan, segments)
         script = plan.main
         library.working_folder = free_name("WORKING_FOLDER", [module.text for module in plan.everything])
@@ -162,7 +164,10 @@ def read_template(
             if not library.foreign:  # of which such files are carried
                 library.once(refuse_data_files, module)
         refuse_collisions(plan, library, renames.reasons)
-        check_import_order(plan, library)
+        if library.foreign:
+            refuse_perhaps_missing(plan, library)
+        else:
+            check_import_order(plan, library)
     gathered = gathered_imports(plan, library)
     standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)
     for module in plan.everything:
@@ -171,8 +176,8 @@ def read_template(
     steps: list[tuple[Part | None, list[Cell], Proof]] = []
     chapters = _Chapters(plan, library)
     for number, step in enumerate(plan.layout):
-        if isinstance(step, Module):
-            cells = library.once(_module_cells, step)
+        if isinstance(step, Module | Piece):
+            cells = _step_cells(step, plan, library)
             steps.append((None, [*(chapters.heading(number) if cells else []), *cells], []))
         elif isinstance(step, Part):
             chapters.leave()
@@ -180,6 +185,7 @@ def read_template(
         elif third:
             steps.append((None, [imports_cell("third-party", third)], []))
     set_up = set_up_cells(plan, library, files) if library.foreign else []
+    refuse_borrowed(plan, set_up, library)
     names = third_party_names(plan, library)
     renamed = {new: old for (_, old), new in sorted(renames.names.items())}
     return Template(library, plan, segments, draft, steps, standard, names, set_up, files, renamed)
@@ -194,10 +200,20 @@ def _with_new_names(
         return library, plan, segments, renames
     script = renamed.modules[MAIN] or plan.main
     again = cut(script, renamed)
-    new = make_plan(renamed, script, again)
+    new = _let_stay(make_plan(renamed, script, again), again, renamed)
     if not new.is_like(plan):
         renamed.refuse(script.at(1), "with names that do not clash the modules run in another order", "rename them")
     return renamed, new, again, renames
+
+
+def _let_stay(plan: Plan, segments: list[Segment], library: Library) -> Plan:
+    """Return the order in which no third-party import is gathered that must not be, and note where modules are cut."""
+    if stay := staying_imports(plan, library):
+        library.let_stay(stay)
+        plan = make_plan(library, plan.main, segments)
+    for module in plan.modules:
+        library.cuts[module.name] = plan.cuts(module)
+    return plan
 
 
 def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -255,6 +271,14 @@ def _has_parameters(part: Part) -> bool:
     return "parameters" in part.segment.tags
 
 
+def _step_cells(step: Module | Piece, plan: Plan, library: Library) -> list[Cell]:
+    """Return the cells of a library module, of its beginning, or of what is left below its last cut."""
+    if isinstance(step, Piece):
+        return [cell for cell in library.once(_module_cells, step.module) if step.first <= cell.span[1] <= step.last]
+    above = max(plan.cuts(step), default=0)
+    return [cell for cell in library.once(_module_cells, step) if cell.span[1] > above]
+
+
 def _module_cells(module: Module, library: Library) -> list[Cell]:
     """Return a library module's cells: its docstring, then its code; nothing when nothing but imports is left.
 
@@ -265,9 +289,12 @@ def _module_cells(module: Module, library: Library) -> list[Cell]:
         return []
     cells, proof = [] if chapter and module.is_package else _docstring_cell(module, lower=chapter), Proof()
     for segment in cut(module, library):
-        more, proved = _part_cells(Part(segment, 1, segment.first, segment.last), draft, library)
-        cells += more
-        proof += proved
+        lasts = [line for line in library.cuts.get(module.name, []) if segment.first <= line < segment.last]
+        firsts = [segment.first, *(line + 1 for line in lasts)]
+        for number, (first, last) in enumerate(zip(firsts, [*lasts, segment.last], strict=True), 1):
+            more, proved = _part_cells(Part(segment, number, first, last), draft, library)
+            cells += more
+            proof += proved
     if not library.problems:
         require_equal(draft, proof, library)
     return cells
@@ -323,7 +350,8 @@ class _Chapters:
 
     def heading(self, number: int) -> list[Cell]:
         """Return the heading above a module, by its place in the notebook, where it begins or continues a chapter."""
-        module = self.plan.layout[number]
+        step = self.plan.layout[number]
+        module = step.module if isinstance(step, Piece) else step
         assert isinstance(module, Module)
         package = self.library.load(package_of(module))
         if package is None or package.name == self.inside:

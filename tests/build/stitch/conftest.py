@@ -100,3 +100,19 @@ class Package:
 def package(tmp_path):
     """Make a package from keyword-less files: `package({"main.py": …, "p/m.py": …})`."""
     return lambda files: Package(tmp_path, **files)
+
+
+@pytest.fixture
+def agree(package, tmp_path_factory):
+    """Run somebody else's script and its notebook in a real kernel, with the same arguments: both print the same."""
+    from tests.build.stitch.real_kernel import run_notebook, run_script
+
+    def run(files: dict[str, str], arguments: str = "", main: str = "main.py", fresh: bool = False) -> str:
+        made = package(files)
+        script = run_script(made.root / main, made.root, arguments)
+        stitched = made.stitch(main, arguments=arguments)
+        notebook = run_notebook(stitched, tmp_path_factory.mktemp("there"), fresh=fresh)
+        assert (notebook.code, notebook.printed) == (script.code, script.printed), (script, notebook)
+        return script.printed
+
+    return run

@@ -93,7 +93,8 @@ def run_notebook(notebook: Stitched | bytes, folder: Path, *, fresh: bool = Fals
     folder.mkdir(parents=True, exist_ok=True)
     content = notebook.notebook if isinstance(notebook, Stitched) else notebook
     cells = [cell["source"] for cell in json.loads(content)["cells"] if cell["cell_type"] == "code"]
-    with kernel_in(folder, fresh=fresh) as kernel:
+    # After a script's end a kernel runs no cells any more.
+    with kernel_in(folder, fresh=fresh or b"class ScriptEnd" in content) as kernel:
         printed, errors, code = "", "", 0
         for cell in cells:
             one = kernel.execute(cell if isinstance(cell, str) else "".join(cell), limit_s=limit_s)
