@@ -23,7 +23,7 @@ from build.stitch.collisions import bound_meanings, is_plain_all, is_unused, unb
 from build.stitch.library import Library
 from build.stitch.looked_up import LookedUp
 from build.stitch.modules import Meaning, Module
-from build.stitch.order import THIRD_PARTY, Part, Plan, is_gathered, is_third_party
+from build.stitch.order import THIRD_PARTY, Part, Piece, Plan, is_gathered, is_third_party
 from build.stitch.scopes import Binding
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -170,7 +170,8 @@ def _find_places(variable: _Variable, plan: Plan, library: Library) -> None:
 
 def _place(module: Module, line: int, plan: Plan) -> float:
     for number, step in enumerate(plan.layout):
-        if step is module or (module.is_main and isinstance(step, Part) and step.first <= line <= step.last):
+        own = module.is_main if isinstance(step, Part) else isinstance(step, Piece) and step.module is module
+        if step is module or (isinstance(step, Part | Piece) and own and step.first <= line <= step.last):
             return float(number)
     return float(len(plan.layout))
 

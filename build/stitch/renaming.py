@@ -56,7 +56,7 @@ def rename(plan: Plan, library: Library) -> tuple[Library, Renames]:
     if not modules:
         return library, renames
     there = {name: module for name, module in library.modules.items() if module is not None}  # others are read again
-    empty: dict[str, Any] = {"_found": {}, "_imports": {}, "_meanings": {}, "_open": set()}
+    empty: dict[str, Any] = {"cuts": {}, "_found": {}, "_imports": {}, "_meanings": {}, "_open": set()}
     return replace(library, problems=[], modules={**there, **modules}, **empty), renames
 
 
