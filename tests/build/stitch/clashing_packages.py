@@ -50,12 +50,12 @@ class _Module:
             line, read = choice.choice(OUTSIDE[name])
             imports.append(line)
             self.bound[name] = read
-        for other in range(min(self.index, len(self.modules))):
-            imports += self.imported(other)
-        body: list[str] = []
+        ours = [line for other in range(min(self.index, len(self.modules))) for line in self.imported(other)]
+        head: list[str] = []
         for name in choice.sample(NAMES, choice.randint(1, 5)):
             if name not in self.bound:
-                body += self.defined(name)
+                head += self.defined(name)
+        body: list[str] = []
         self.reads += list(self.bound.values())
         for name, read in sorted(self.bound.items()):
             self.reads += [one for one in self.mentions(name, read) if choice.random() < 0.4]
@@ -68,10 +68,10 @@ class _Module:
             body += [
                 f"print({', '.join(f'pkg_show{index}()' for index in range(len(self.modules)))}, show{self.index}())"
             ]
-            imports += [
-                f"from {one} import show{number} as pkg_show{number}" for number, one in enumerate(self.modules)
-            ]
-        return "\n".join([*imports, "", *body, ""])
+            ours += [f"from {one} import show{number} as pkg_show{number}" for number, one in enumerate(self.modules)]
+        if choice.random() < 0.3:  # imports below code that does something
+            return "\n".join([*imports, "", *head, f"print('early {self.index}')", *ours, *body, ""])
+        return "\n".join([*imports, *ours, "", *head, *body, ""])
 
     def imported(self, other: int) -> list[str]:
         module, there = self.modules[other], self.before[other]
