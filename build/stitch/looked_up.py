@@ -22,6 +22,7 @@ _PICKLING = frozenset(  # packages
 )
 _PICKLING_ATTRIBUTES = frozenset("multiprocessing ProcessPoolExecutor process_map get_context set_start_method".split())
 _SAVING = frozenset("save dump dumps save_checkpoint save_object".split())
+_CHECKPOINTS = frozenset("lightning pytorch_lightning transformers accelerate fastai ignite catalyst diskcache".split())
 _WRITES_TEXT = frozenset("json toml csv tomli_w numpy".split())
 _PLAIN_CALLS = frozenset("state_dict str int float len round bool asdict".split())
 _NEVER_SENT = frozenset("Module Dataset IterableDataset Sampler BatchSampler Optimizer LightningModule".split())
@@ -40,7 +41,8 @@ class LookedUp:
         outside = [one.meaning.module for module in plan.everything for one in library.imports(module) if not one.runs]
         packages = {part for path in outside for part in _prefixes(path)}
         self.pickles = bool(packages & _PICKLING or attributes & _PICKLING_ATTRIBUTES)
-        self.saves = any(_may_save_objects(node) for node in nodes if isinstance(node, ast.Call))
+        saves = any(_may_save_objects(node) for node in nodes if isinstance(node, ast.Call))
+        self.saves = bool(saves or packages & _CHECKPOINTS or "to_pickle" in attributes)
         self.sends = "DataLoader" in attributes | {path.rpartition(".")[2] for path in outside}
         asked = any(_asks_pandas(node) for node in nodes if isinstance(node, ast.Call)) and "pandas" in packages
         self.in_texts = _words(_texts(plan)) if asked or packages & _READS_TEXTS else set()
