@@ -15,6 +15,7 @@ import ast
 from dataclasses import dataclass, field
 
 from build.stitch.cells import Segment, first_line
+from build.stitch.decided import standing_for
 from build.stitch.library import Imported, Library, with_parents
 from build.stitch.modules import MAIN, STANDARD_LIBRARY, Module
 from build.stitch.purity import is_inert
@@ -234,6 +235,9 @@ class _Walk:
                     "move what is shared",
                 )
                 continue
+            if twin := next((one for one in self.plan.modules if one.path == found.path and one.name != name), None):
+                what = f"{twin.where} is imported as {twin.name} and as {name}: Python runs it twice"
+                self.library.refuse(module.at(imported.site.node), what, f"import it as {twin.name} everywhere")
             arrived = self.visit(found)
             if not eager:
                 self.require_inert(module, imported, [step for step in arrived if isinstance(step, Module)])
@@ -269,7 +273,7 @@ class _Walk:
 
     def piece_above(self, module: Module, imported: Imported, before: Piece | None) -> Piece | None:
         """Return what a module does between its last cut and an import that runs another module; None for nothing."""
-        first, line = before.last + 1 if before else 1, imported.site.node.lineno
+        first, line = before.last + 1 if before else 1, standing_for(module, imported.site.node).lineno
         above = [node for node in module.tree.body if first <= first_line(node) < line]
         above = [node for node in above if (node.end_lineno or node.lineno) < line]
         if not imported.site.top_level or all(is_inert(node, module, self.library) for node in above):

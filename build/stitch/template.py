@@ -26,6 +26,7 @@ from build.stitch.parameters import literal, set_parameters
 from build.stitch.renames import NOTHING, Renames
 from build.stitch.renaming import rename
 from build.stitch.rules import refuse_in
+from build.stitch.search_path import set_search_path
 from build.stitch.set_up import ARGUMENTS, free_name, refuse_borrowed, set_up_cells
 from build.stitch.side_effects import check_import_order
 
@@ -145,6 +146,9 @@ def read_template(
     if script is None:
         raise _failure(library)
     library.modules[MAIN] = script
+    if library.foreign:
+        set_search_path(script, library)
+        library.decide(script)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
     renames = NOTHING
@@ -156,7 +160,8 @@ def read_template(
         library.working_folder = free_name("WORKING_FOLDER", [module.text for module in plan.everything])
         files, problems = carried(plan.everything, root, data, without)
         library.problems += problems
-    _refuse_neighbours(script, library)
+    if not library.foreign:
+        _refuse_neighbours(script, library)
     if not built_before:
         _refuse_unknown_parts(plan, library)
         for module in plan.everything:
@@ -198,6 +203,9 @@ def _with_new_names(
     renamed, renames = rename(plan, library)
     if renamed is library:
         return library, plan, segments, renames
+    for module in renamed.modules.values():
+        if module is not None and module.before_renames is not None:  # read anew
+            renamed.decide(module)
     script = renamed.modules[MAIN] or plan.main
     again = cut(script, renamed)
     new = _let_stay(make_plan(renamed, script, again), again, renamed)
