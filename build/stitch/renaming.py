@@ -11,13 +11,14 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from tokenize import TokenError
 from typing import Any
 
 from build.stitch.cells import first_line
 from build.stitch.class_bodies import read_from
 from build.stitch.drafts import Edit
-from build.stitch.library import Library
+from build.stitch.library import Imported, Library
 from build.stitch.modules import Module, take_apart
 from build.stitch.order import Plan, is_gathered
 from build.stitch.quoted_annotations import is_no_annotation, with_names
@@ -56,7 +57,7 @@ def rename(plan: Plan, library: Library) -> tuple[Library, Renames]:
     if not modules:
         return library, renames
     there = {name: module for name, module in library.modules.items() if module is not None}  # others are read again
-    empty: dict[str, Any] = {"_found": {}, "_imports": {}, "_meanings": {}, "_open": set()}
+    empty: dict[str, Any] = {"cuts": {}, "_found": {}, "_imports": {}, "_meanings": {}, "_open": set()}
     return replace(library, problems=[], modules={**there, **modules}, **empty), renames
 
 
@@ -127,6 +128,11 @@ class _Rewriting:
             setattr(result, name, value)
         return result
 
+    @cached_property
+    def imported_modules(self) -> list[Imported]:
+        """The import clauses that bind a module of ours."""
+        return [one for one in self.library.imports(self.of) if one.meaning.kind == "module"]
+
     # -- what is meant -------------------------------------------------------------------------------------------------
 
     def new_name(self, module: str, name: str) -> _New | None:
@@ -157,11 +163,9 @@ class _Rewriting:
 
     def module_behind(self, use: Use) -> str:
         """Return the module of ours that a name stands for; nothing for any other name."""
-        scope = use.scope.holder(use.name)
-        for imported in self.library.imports(self.of):
-            if imported.bound == use.name and imported.meaning.kind == "module" and imported.site.scope is scope:
-                return imported.meaning.module
-        return ""
+        found = [one for one in self.imported_modules if one.bound == use.name]
+        scope = use.scope.holder(use.name) if found else None
+        return next((one.meaning.module for one in found if one.site.scope is scope), "")
 
     def is_module_level(self, use: Use, new: _New) -> bool:
         """Whether a mention of a name is one of the module's variable."""

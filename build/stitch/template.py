@@ -148,6 +148,7 @@ def read_template(
     library.modules[MAIN] = script
     if library.foreign:
         set_search_path(script, library)
+        library.decide(script)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
     renames = NOTHING
@@ -202,6 +203,9 @@ def _with_new_names(
     renamed, renames = rename(plan, library)
     if renamed is library:
         return library, plan, segments, renames
+    for module in renamed.modules.values():
+        if module is not None and module.before_renames is not None:  # read anew
+            renamed.decide(module)
     script = renamed.modules[MAIN] or plan.main
     again = cut(script, renamed)
     new = _let_stay(make_plan(renamed, script, again), again, renamed)

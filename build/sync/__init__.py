@@ -1,6 +1,7 @@
 """The way back: an edit made in any copy of a built notebook is written into its module, or is refused and kept.
 
 - `cell_matching`: which cell of its build each edited cell was.
+- `source_names`: cells in which the build renamed what clashed, under the names of the sources.
 - `mapping`, `names`, `imports`, `parameters`: the edited cells as edited sources; imports follow the names.
 - `proof`: the edited sources are stitched, and must give the edited notebook again.
 - `merging`: into the sources of today.
