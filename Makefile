@@ -70,7 +70,7 @@ push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPE
 	@$(KIT) push-training $(PUSH_OPTIONS)
 
 push-inference: setup ## sources → scored submission (EXPERIMENT=… MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1)
-	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE
+	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE --weights=WEIGHTS... --model=MODELS...
 
 status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open
 	@$(KIT) status

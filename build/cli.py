@@ -18,6 +18,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from build.adopt import command as adopt
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle import command as kaggle
 from build.notebooks import command as notebooks
@@ -35,6 +36,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         notebooks.notebooks_verb,
         notebooks.check_verb,
         notebooks.stitch_verb,
+        adopt.adopt_verb,
         weights.experiments_verb,
         weights.describe_verb,
     ),

@@ -86,7 +86,7 @@ def push_data_verb(
 
 
 def push_training_verb(
-    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
     wait: Annotated[bool, typer.Option(help="Wait for the run and make the bundle.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Run once more what failed.")] = False,
     overwrite: Overwrite = False,
@@ -106,12 +106,18 @@ def push_training_verb(
 
 
 def push_inference_verb(
-    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
     message: Annotated[str, typer.Option(help="For the submission's description and the ledger's note.")] = "",
     submit: Annotated[bool, typer.Option(help="Submit; or stop once the outputs are verified.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the score; with --no-submit: for the run.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Once more what failed or was submitted already.")] = False,
     overwrite: Overwrite = False,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="Of an adopted kernel: the folder of a dataset; repeat.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="HANDLE=DIR", help="Of an adopted kernel: a Kaggle Model; repeat.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Go from the sources to a scored submission.
@@ -129,13 +135,15 @@ def push_inference_verb(
         wait=wait,
         again=again,
         overwrite=overwrite,
+        weights=tuple(weights or ()),
+        models=tuple(model or ()),
         quiet=as_json,
     )
     _push(options, "push-inference", push_inference)
 
 
 def pull_kernel_verb(
-    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
     kernel: Annotated[str, typer.Option(help="train, features or infer.")] = "infer",
     parameters: Parameters = False,
     conflicts: Conflicts = "file",

@@ -15,6 +15,7 @@ from typing import Any
 
 from build.core.bundle_files import file_entry, verify_manifest
 from build.core.errors import CheckFailed, Problem, UsageError
+from build.core.image import DATASET_FILES
 from build.core.secret_scan import WITHDRAW, find_secret, holds_secret, is_credential_file, is_credential_name
 from build.notebooks.builder import DATASETS_META, ROOT
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE, OWNER, dataset_metadata, dataset_problems
@@ -25,7 +26,7 @@ from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError
 
 STAGING = Path("out", "push", "staging", "datasets")
 OWN_MANIFEST = "kit-manifest.json"  # for a folder whose own manifest is missing or something else
-MAX_FILES, MAX_BYTES = 50, 200 * 10**9  # facts/kaggle-platform.md, Limits
+MAX_BYTES = 200 * 10**9  # facts/kaggle-platform.md, Limits
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._()+=@-]{0,199}")
 
 
@@ -161,8 +162,8 @@ def find_problems(files: list[Path], source: Path) -> list[Problem]:
     for file in files:
         if (other := folded.setdefault(file.name.lower(), file.name)) != file.name:
             add(file, f"differs from {other} only in upper and lower case", "rename one of them")
-    if len(files) > MAX_FILES:
-        add(source, f"{len(files)} files; Kaggle takes {MAX_FILES} side by side", "pack them into fewer, e.g. .npz")
+    if len(files) > DATASET_FILES:
+        add(source, f"{len(files)} files; Kaggle takes {DATASET_FILES} side by side", "pack them into fewer, e.g. .npz")
     if (size := sum(file.lstat().st_size for file in files if file.is_file())) > MAX_BYTES:
         add(source, f"{size / 1e9:.0f} GB; a dataset may have {MAX_BYTES / 1e9:.0f}", "split it")
     return problems

@@ -26,7 +26,7 @@ from build.kaggle.preparation import JOURNAL
 from build.kaggle.responses import Quota
 from build.kaggle.weights import find_folder
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook, card_of, pull_command
-from build.notebooks.metadata import DATASET_METADATA, kernel_slug
+from build.notebooks.metadata import DATASET_METADATA, slug_of
 from build.notebooks.seal import read_object
 from kernel_src.competition.constants import COMPETITION_URL, SLUG
 from kernel_src.recipes.experiments import EXPERIMENTS
@@ -173,7 +173,7 @@ def site_checks(client: Kaggle, now: datetime) -> list[tuple[str, Check]]:
     for slug in sorted({slug for card in all_cards() for slug in card.datasets if "/" not in slug}):
         checks.append(("dataset", partial(dataset_findings, client, slug)))
     for card in all_cards():
-        checks.append(("drift", partial(drift_findings, client, kernel_slug(card.experiment, card.kernel))))
+        checks.append(("drift", partial(drift_findings, client, slug_of(card))))
     return checks
 
 

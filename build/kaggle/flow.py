@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import CheckFailed, Problem
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.progress import Steps, waiting, watching
 from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
@@ -22,10 +22,15 @@ from build.kaggle.responses import Submission
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import Staged, stage
 from build.kaggle.submissions import ERROR, list_url, newest_submission, submit_once, wait_for_score
-from build.kaggle.weights import find_bundles
+from build.kaggle.weights import Attached, find_attached, find_bundles
+from build.notebooks.adopted_card import AdoptedCard
+from build.run.rehearse.plan import parse_models
 from build.scores.cross_validation import with_cv
 from build.scores.ledger import LEDGER, Score, append_score
 from kernel_src.competition.constants import SLUG
+from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.kernel_cards import KernelCard
 
 STEPS = 12
 
@@ -40,6 +45,8 @@ class PushOptions:
     wait: bool = True  # for the score; where nothing is submitted, for the run
     again: bool = False  # once more: a run that failed, a version that was submitted
     overwrite: bool = False  # an edit made on the site
+    weights: tuple[Path, ...] = ()  # of an adopted kernel: the folders of its datasets
+    models: tuple[str, ...] = ()  # of an adopted kernel: HANDLE=DIR, for its rehearsal
     quiet: bool = False
 
     def command(self, verb: str = "push-inference", *, submit: bool = False, wait: bool = False) -> str:
@@ -53,6 +60,8 @@ class PushOptions:
         words += [] if self.submit or submit else ["SUBMIT=0"]
         words += [] if self.wait or wait else ["WAIT=0"]
         words += ["OVERWRITE=1"] if self.overwrite else []
+        words += [f"WEIGHTS={shlex.quote(shlex.join(map(str, self.weights)))}"] if self.weights else []
+        words += [f"MODELS={shlex.quote(shlex.join(self.models))}"] if self.models else []
         return " ".join(words)
 
 
@@ -65,13 +74,14 @@ def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
     """
     steps = Steps(total=STEPS, quiet=options.quiet)
     card, notebook = build_and_check(options.experiment, "infer", steps, journal)
-    bundles = find_bundles(card)
+    attached = _attached(card, options)
+    bundles = attached.own
     manifests = manifest_hashes(bundles)
     client, owner = account(steps)
     staged = current_attempt(stage(notebook, owner, manifests), journal, again=options.again)
     version = pushed_before(staged, journal)
     if version is None:
-        _rehearse(options, staged, bundles, steps)
+        _rehearse(options, staged, attached, steps)
         _push_weights(bundles, client, journal, steps)
         version = push_unless_edited(staged, client, journal, steps, overwrite=options.overwrite)
     else:
@@ -89,12 +99,34 @@ def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
     return result | _submit(options, staged, version, bundles, client, journal, steps)
 
 
-def _rehearse(options: PushOptions, staged: Staged, bundles: dict[str, Path], steps: Steps) -> None:
+def _attached(card: KernelCard, options: PushOptions) -> Attached:
+    """Find the folders of the datasets, and refuse what a push of this notebook cannot be given."""
+    if isinstance(card, AdoptedCard):
+        if not card.competitions:
+            raise UsageError(f"{card.slug} mounts no competition, so it has nothing to submit to")
+        return find_attached(card, options.weights)
+    if options.weights or options.models:
+        raise UsageError("--weights and --model are for adopted kernels: an experiment's are found by themselves")
+    return Attached(own=find_bundles(card), foreign={}, missing=[])
+
+
+def _rehearse(options: PushOptions, staged: Staged, attached: Attached, steps: Steps) -> None:
     with steps.step("rehearsal", "has exactly this notebook run with exactly these weights?") as note:
-        receipt = find_receipt(staged.slug, staged.source_sha256, staged.manifests)
+        foreign = {*attached.foreign, *(name.rpartition("/")[2] for name in attached.missing)}
+        receipt = find_receipt(staged.slug, staged.source_sha256, staged.manifests, foreign)
+        if receipt is None and attached.missing:
+            what = f"nothing here to rehearse with for {', '.join(attached.missing)}"
+            raise UsageError(f"{what} → download it, and give its folder: --weights FOLDER (make: WEIGHTS=)")
         if receipt is None:
             with waiting(f"not yet: rehearsing {staged.slug}", options.quiet) as say:
-                receipt, _ = rehearse_for(options.experiment, staged.notebook, bundles, say)
+                receipt, _ = rehearse_for(
+                    options.experiment,
+                    staged.notebook,
+                    attached.own,
+                    say,
+                    foreign=[*attached.foreign.values()],
+                    models=parse_models(options.models),
+                )
         note(f"yes, {receipt}")
 
 
@@ -177,7 +209,8 @@ def _score(options: PushOptions, staged: Staged, version: Version, bundles: dict
         note=options.message,
     )
     # Of a blend no out-of-fold score is known.
-    return with_cv(score, next(iter(bundles.values()))) if len(bundles) == 1 else score
+    is_ours = options.experiment in {**EXPERIMENTS, **ENSEMBLES}
+    return with_cv(score, next(iter(bundles.values()))) if len(bundles) == 1 and is_ours else score
 
 
 def _with_result(score: Score, made: Submission) -> Score:

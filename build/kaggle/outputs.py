@@ -92,6 +92,18 @@ def verify_training(folder: Path, experiment: str) -> Path:
     return run
 
 
+def verify_any_file(folder: Path, log: str) -> Path:
+    """Check that a run left a file besides its log, and return its folder.
+
+    Raises:
+        CheckFailed: it left none.
+    """
+    if not any(path.is_file() and path.name != log for path in folder.rglob("*")):
+        what = "the run left no file in /kaggle/working"
+        raise CheckFailed([Problem(what=what, where=str(folder), cure=f"look at {folder / log}")])
+    return folder
+
+
 def verify_features(folder: Path, experiment: str) -> Path:
     """Check the features that a run left and return its run/ folder.
 

@@ -12,8 +12,9 @@ from build.kaggle.client import Kaggle, open_client
 from build.kaggle.journal import Journal, only_push
 from build.kaggle.kernels import Version, look_for_drift, push
 from build.kaggle.staging import Staged
+from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, choose_cards, describe_datasets
-from build.notebooks.metadata import kernel_slug
+from build.notebooks.metadata import slug_of
 from kernel_src.recipes.kernel_cards import KernelCard
 from kernel_src.runtime.files import sha256_of
 
@@ -53,11 +54,15 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
         CheckFailed: sources that cannot be stitched, or whatever `make check` finds.
     """
     cards = choose_cards(experiment, all_cards())
+    if not any(card.kernel == kernel for card in cards) and any(isinstance(card, AdoptedCard) for card in cards):
+        other = "push-training, it was adopted with --trains" if kernel == "infer" else "push-inference"
+        raise UsageError(f"{experiment} has no {kernel} notebook: the door for it is {other}")
     card = next((card for card in cards if card.kernel == kernel), None)
     if card is None or not experiment:
         raise UsageError(f"no {kernel} notebook of {experiment!r}: name the experiment, e.g. EXPERIMENT=demo")
-    slug = kernel_slug(card.experiment, kernel)
-    with steps.step("build", f"kernel_src/ → {NOTEBOOKS}/{slug}/") as note:
+    slug = slug_of(card)
+    sources = card.folder if isinstance(card, AdoptedCard) else "kernel_src/"
+    with steps.step("build", f"{sources} → {NOTEBOOKS}/{slug}/") as note:
         outcomes = build(cards)
         describe_datasets(cards)
         note(", ".join(sorted({outcome.state for outcome in outcomes})))

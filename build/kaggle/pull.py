@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.notebooks.metadata import kernel_slug
+from build.notebooks.builder import slug_named
 from build.notebooks.writing import SYNC, recover
+from build.sync.adopted_sync import adopted_folder, sync_adopted
+from build.sync.file_sync import look as look_into_files
 from build.sync.notebook_sync import ROOT, look, show, sync_found
 from kernel_src.runtime.files import write_atomically
 
@@ -28,7 +30,7 @@ def fetch_pulled(experiment: str, kernel: str, root: Path = ROOT) -> Path:
     from build.kaggle.client import open_client
 
     client = open_client()
-    slug = kernel_slug(experiment, kernel)
+    slug = slug_named(experiment, kernel)
     remote = client.pull_kernel(client.username, slug)
     if remote is None:
         what = f"there is no kernel {client.username}/{slug} on the site"
@@ -52,18 +54,46 @@ def sync_pulled(
         CheckFailed: nobody agreed, or see `sync`.
     """
     recover(root)
+    if (folder := adopted_folder(pulled, root)) is not None:
+        _sync_files(pulled, folder, as_json, conflicts=conflicts, yes=yes, root=root, agreed=agreed)
+        return
     content, result = look(pulled, root, parameters=parameters)
     writes = not result.problems and (conflicts == "source" if result.conflicts else bool(result.texts))
     if writes and not as_json:
         show(result, root)
-    if writes and not yes and not (agreed or (lambda: _ask(as_json)))():
+    where = result.base.adopted if result.base and result.base.adopted else "kernel_src/"
+    if writes and not yes and not (agreed or (lambda: _ask(as_json, where)))():
         words = ["sync", pulled.relative_to(root).as_posix(), *(["--parameters"] if parameters else [])]
         words += ["--conflicts", "source"] if conflicts == "source" else []
         shown = f"`python -m build sync --dry-run {shlex.quote(words[1])}`" if as_json else "the diff above"
-        what = f"nothing was written to kernel_src/: what comes from the site is code, and nobody agreed to {shown}"
+        what = f"nothing was written to {where}: what comes from the site is code, and nobody agreed to {shown}"
         cure = f"`python -m build {shlex.join(words)}` writes what was shown; --yes does so at once"
         raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
     sync_found(pulled, content, result, as_json, conflicts=conflicts, root=root)
+
+
+def _sync_files(
+    pulled: Path,
+    folder: Path,
+    as_json: bool,
+    *,
+    conflicts: str,
+    yes: bool,
+    root: Path,
+    agreed: Callable[[], bool] | None,
+) -> None:
+    """Do the same with the files that an adopted kernel's notebook holds."""
+    result = look_into_files(pulled, folder, root)[2]
+    writes = not result.problems and (conflicts == "source" if result.conflicts else bool(result.texts))
+    if writes and not as_json:
+        sync_adopted(pulled, folder, dry_run=True, conflicts="source", root=root)
+    if writes and not yes and not (agreed or (lambda: _ask(as_json, folder)))():
+        what = f"nothing was written to {folder}: what comes from the site is code, and nobody agreed to the diff above"
+        cure = (
+            f"`python -m build sync {shlex.quote(pulled.relative_to(root).as_posix())}` writes it; --yes does at once"
+        )
+        raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
+    sync_adopted(pulled, folder, as_json, conflicts=conflicts, root=root)
 
 
 def save_pulled(slug: str, source: str, root: Path = ROOT) -> Path:
@@ -74,11 +104,11 @@ def save_pulled(slug: str, source: str, root: Path = ROOT) -> Path:
     return path
 
 
-def _ask(as_json: bool) -> bool:
+def _ask(as_json: bool, where: object = "kernel_src/") -> bool:
     """Ask on a terminal; anywhere else nobody agrees."""
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     try:
-        return input("Write this to kernel_src/? [y/N] ").strip().lower() in {"y", "yes"}
+        return input(f"Write this to {where}? [y/N] ").strip().lower() in {"y", "yes"}
     except EOFError:
         return False

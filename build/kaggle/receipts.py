@@ -5,17 +5,17 @@ A receipt is a copy of the rehearsal's report under a name made of both hashes. 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from build.core.bundle_files import content_sha256
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.journal import hash_inputs
 from build.kaggle.weights import DEMO
 from build.run.rehearse.report import REPORT_FILE, Report
 from kernel_src.competition.constants import LIMIT_S, MEMORY_GB, SLUG, TRAIN_CSV
-from kernel_src.runtime.files import sha256_of, write_json
-from kernel_src.runtime.manifest import MANIFEST_FILE
+from kernel_src.runtime.files import write_json
 
 RECEIPTS = Path("out", "push", "receipts")
 REHEARSALS = Path("out", "rehearsals")  # <slug>/report.json, by `make rehearse`
@@ -25,8 +25,8 @@ DATA = Path("data", SLUG)  # by `make data`
 
 
 def manifest_hashes(bundles: Mapping[str, Path]) -> dict[str, str]:
-    """Map each dataset's slug to the sha256 of its manifest.json, which names the sha256 of every other file."""
-    return {slug: sha256_of(folder / MANIFEST_FILE) for slug, folder in sorted(bundles.items())}
+    """Map each dataset's slug to one hash of its files: of its manifest.json, where it has one."""
+    return {slug: content_sha256(folder) for slug, folder in sorted(bundles.items())}
 
 
 def bundle_sha256(manifests: Mapping[str, str]) -> str:
@@ -34,37 +34,54 @@ def bundle_sha256(manifests: Mapping[str, str]) -> str:
     return next(iter(manifests.values())) if len(manifests) == 1 else hash_inputs(manifests)
 
 
-def find_receipt(slug: str, source_sha256: str, manifests: Mapping[str, str]) -> Path | None:
-    """Find the report of a rehearsal that went well with exactly these sources and weights."""
+def find_receipt(
+    slug: str, source_sha256: str, manifests: Mapping[str, str], foreign: Collection[str] = ()
+) -> Path | None:
+    """Find the report of a rehearsal that went well with exactly these sources and weights.
+
+    `foreign` are the datasets of other accounts: what lay in their folders here says nothing of what is on the site.
+    """
     for path in (
         _receipt(source_sha256, manifests),
         REHEARSALS / slug / REPORT_FILE,
         DEMO_REHEARSAL / REPORT_FILE,
     ):
-        if vouches_for(_read(path), source_sha256, manifests):
+        if vouches_for(_read(path), source_sha256, manifests, foreign):
             return path
     return None
 
 
-def vouches_for(report: Mapping[str, Any], source_sha256: str, manifests: Mapping[str, str]) -> bool:
+def vouches_for(
+    report: Mapping[str, Any], source_sha256: str, manifests: Mapping[str, str], foreign: Collection[str] = ()
+) -> bool:
     """Return whether a report is of a whole, faultless rerun of these sources on these weights.
 
     A run that is not a rerun saw the public test set only, whose few rows hide what breaks on the hidden one.
     """
+    seen = report.get("manifests")
+    own = {slug: sha256 for slug, sha256 in seen.items() if slug not in foreign} if isinstance(seen, dict) else None
     return (
         source_sha256 != ""  # a notebook that does not say its sources vouches for nothing
         and report.get("edited") is not True  # then its sources are not what ran
         and report.get("ok") is True
         and report.get("rerun") is True
         and report.get("source_sha256") == source_sha256
-        and report.get("manifests") == dict(manifests)
+        and own == dict(manifests)
     )
 
 
 def rehearse_for(
-    experiment: str, notebook: Path, bundles: Mapping[str, Path], say: Callable[[str], None]
+    experiment: str,
+    notebook: Path,
+    bundles: Mapping[str, Path],
+    say: Callable[[str], None],
+    *,
+    foreign: Sequence[Path] = (),
+    models: Mapping[str, Path] | None = None,
 ) -> tuple[Path, Report]:
     """Rehearse an inference as Kaggle's rerun on the hidden test and keep the receipt.
+
+    `foreign` are the folders of other accounts' datasets, `models` those of Kaggle Models, which are not pushed.
 
     Raises:
         UsageError: there is no data to rehearse on.
@@ -80,7 +97,8 @@ def rehearse_for(
     report = rehearse(
         notebook,
         data=data,
-        weights=list(bundles.values()),
+        weights=[*bundles.values(), *foreign],
+        models=models,
         hidden=DEMO_HIDDEN if demo else None,
         rerun=True,
         limit_s=LIMIT_S,

@@ -11,10 +11,11 @@ from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
 from build.kaggle.journal_steps import Step, newest_steps
 from build.kaggle.responses import ABSENT
-from build.notebooks.builder import all_cards
-from build.notebooks.metadata import kernel_slug
+from build.notebooks.adopted_card import AdoptedCard
+from build.notebooks.builder import all_cards, slug_named
 from build.scores.ledger import Score, read_scores
 from kernel_src.competition.constants import SLUG
+from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_on_gpus
 
@@ -102,8 +103,8 @@ def read_status(*, quiet: bool) -> Status:
 
 
 def pushable() -> list[str]:
-    """Name every experiment that has an inference notebook, blends too."""
-    return [card.experiment for card in all_cards() if card.kernel == "infer"]
+    """Name every experiment that has an inference notebook, blends too, and every adopted kernel."""
+    return [card.experiment for card in all_cards() if card.kernel == "infer" or isinstance(card, AdoptedCard)]
 
 
 def _on_gpus(name: str) -> str:
@@ -119,7 +120,7 @@ def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "S
     return Row(
         experiment=name,
         training=kernel_words(name, _on_gpus(name), client),
-        weights=dataset_words(bundle_slug(name), client),
+        weights=dataset_words(bundle_slug(name), client) if name in {**EXPERIMENTS, **ENSEMBLES} else "-",
         inference=kernel_words(name, "infer", client),
         submission=submission_words(name, scores, submissions),
     )
@@ -129,16 +130,18 @@ def known_here(name: str, steps: Sequence[Step], scores: Sequence[Score]) -> Row
     """Say what the journal and the ledger hold, where the site cannot be asked."""
     return Row(
         experiment=name,
-        training=_pushed_words(kernel_slug(name, _on_gpus(name)), steps),
+        training=_pushed_words(name, _on_gpus(name), steps),
         weights="?",
-        inference=_pushed_words(kernel_slug(name, "infer"), steps),
+        inference=_pushed_words(name, "infer", steps),
         submission=submission_words(name, scores, ()),
     )
 
 
 def kernel_words(name: str, kernel: str, client: "Kaggle") -> str:
     """Say the version and the state of the newest run of a notebook."""
-    slug = kernel_slug(name, kernel)
+    if not _has(name, kernel):
+        return "-"
+    slug = slug_named(name, kernel)
     remote = client.pull_kernel(client.username, slug)
     if remote is None:
         return "-"
@@ -169,7 +172,15 @@ def submission_words(name: str, scores: Sequence[Score], submissions: "Sequence[
     return f"ref {last.submission_ref or '?'} {state}{score}"
 
 
-def _pushed_words(slug: str, steps: Sequence[Step]) -> str:
+def _has(name: str, kernel: str) -> bool:
+    """Whether there is such a notebook: an adopted kernel has one."""
+    return name in {**EXPERIMENTS, **ENSEMBLES} or slug_named(name, kernel) == name
+
+
+def _pushed_words(name: str, kernel: str, steps: Sequence[Step]) -> str:
+    if not _has(name, kernel):
+        return "-"
+    slug = slug_named(name, kernel)
     for step in steps:
         if step.step == "kernel" and step.subject.endswith(f"/{slug}") and "version" in step.result:
             return f"v{step.result['version']} pushed {step.begun[:10]}"

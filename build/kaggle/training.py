@@ -20,13 +20,14 @@ from build.kaggle.drift import pushes_of
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
-from build.kaggle.outputs import FEATURES_FILE, verify_features, verify_training
+from build.kaggle.outputs import FEATURES_FILE, verify_any_file, verify_features, verify_training
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import manifest_hashes
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import stage
 from build.kaggle.transfers import DATA
 from build.kaggle.weights import BUNDLES, find_folder
+from build.notebooks.adopted_card import AdoptedCard
 from kernel_src.competition.constants import SLUG, TRAIN_CSV
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
@@ -34,6 +35,7 @@ from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 STEPS = 9
+MOST_NAMED = 12  # files of a run, in one line
 FEATURES = Path("out", "features")  # <experiment>.npz
 
 
@@ -59,8 +61,8 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     steps = Steps(total=STEPS, quiet=options.quiet)
     experiment = options.experiment
     kernel = kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
-    harvest = _harvest(kernel, experiment)
     card, notebook = build_and_check(experiment, kernel, steps, journal)
+    harvest = _harvest_adopted(card) if isinstance(card, AdoptedCard) else _harvest(kernel, experiment)
     client, owner = account(steps)
     folders = {slug: find_folder(slug, experiment) for slug in card.datasets if "/" not in slug}
     ours = {slug: folder for slug, folder in folders.items() if folder}
@@ -111,6 +113,24 @@ def _harvest(kernel: str, experiment: str) -> Harvest:
         make=_bundle,
         following=lambda name, made: PushOptions(experiment=name).command(),
     )
+
+
+def _harvest_adopted(card: AdoptedCard) -> Harvest:
+    """Of an adopted kernel nothing is known but that it leaves files."""
+    return Harvest(
+        check=lambda folder, _: verify_any_file(folder, f"{card.slug}.log"),
+        remark=lambda run: "",
+        step="files",
+        text="what the run left in /kaggle/working",
+        make=lambda _, run, version, journal: (run, _listed(run)),
+        following=lambda name, made: f"make push-data DIR={shlex.quote(str(made))} SLUG={name}-weights",
+    )
+
+
+def _listed(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = ", ".join(path.relative_to(folder).as_posix() for path in files[:MOST_NAMED])
+    return f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB: {names}"
 
 
 def _manifests(card: KernelCard, kernel: str, ours: dict[str, Path], journal: Journal) -> dict[str, str]:

@@ -1,10 +1,15 @@
 """The folders behind a notebook's datasets: which bundle on this machine is meant by which slug on Kaggle."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from build.adopt.wheels import WHEELS_FOLDER
 from build.core.bundle_files import verify_manifest
 from build.core.errors import UsageError
+from build.notebooks.adopted_card import AdoptedCard, wheels_slug
+from build.run.mock import dataset_slug
 from build.weights.conversion import WEIGHTS_FOLDER
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug
@@ -20,7 +25,8 @@ def find_folder(slug: str, experiment: str) -> Path | None:
 
     Pretrained weights are not a bundle: `python -m build weights` leaves them under their own name.
     """
-    folders = [BUNDLES / experiment, *sorted(BUNDLES.glob("*/")), DEMO_BUNDLE, DEMO_PRETRAINED, WEIGHTS_FOLDER / slug]
+    folders = [BUNDLES / experiment, *sorted(BUNDLES.glob("*/")), DEMO_BUNDLE, DEMO_PRETRAINED]
+    folders += [WEIGHTS_FOLDER / slug, WHEELS_FOLDER / slug]
     return next((folder for folder in folders if _dataset_of(folder) == slug), None)
 
 
@@ -42,6 +48,41 @@ def find_bundles(card: KernelCard) -> dict[str, Path]:
         except BundleError as error:
             raise UsageError(f"{error} → make the bundle again, do not edit it") from None
     return bundles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attached:
+    """The folders on this machine behind the datasets of an adopted kernel."""
+
+    own: dict[str, Path]  # slug → folder, pushed before the notebook
+    foreign: dict[str, Path]  # of other accounts: for the rehearsal alone
+    missing: list[str]  # others' datasets without a folder here
+
+
+def find_attached(card: AdoptedCard, given: Sequence[Path]) -> Attached:
+    """Give each dataset of an adopted kernel its folder: one of those that were given, or where the kit leaves such.
+
+    Raises:
+        UsageError: one of the account's own has none, or a folder was given that nothing asks for.
+    """
+    if absent := [str(folder) for folder in given if not folder.is_dir()]:
+        raise UsageError(f"--weights {', '.join(absent)}: no such folder")
+    named = {dataset_slug(folder): folder for folder in given}
+    slugs = {name.rpartition("/")[2]: name for name in card.datasets}
+    if unknown := [slug for slug in named if slug not in slugs]:
+        listed = ", ".join(slugs) or "it attaches none"
+        raise UsageError(f"--weights {named[unknown[0]]} is the dataset {unknown[0]!r}; {card.slug} attaches: {listed}")
+    found = {slug: named.get(slug) or find_folder(slug, card.slug) for slug in slugs}
+    if lost := [slug for slug, folder in found.items() if folder is None and "/" not in slugs[slug]]:
+        again = "adopt it again with --wheels, or " if wheels_slug(card.slug) in lost else ""
+        how = f"{again}give --weights FOLDER (make: WEIGHTS=), called so or with a manifest that names it"
+        raise UsageError(f"no folder for {', '.join(lost)}, which {card.slug} attaches → {how}")
+    there = {slug: folder for slug, folder in found.items() if folder}
+    return Attached(
+        own={slug: folder for slug, folder in there.items() if "/" not in slugs[slug]},
+        foreign={slug: folder for slug, folder in there.items() if "/" in slugs[slug]},
+        missing=[slugs[slug] for slug, folder in found.items() if folder is None],
+    )
 
 
 def _how_to_make(slug: str, card: KernelCard) -> str:

@@ -18,9 +18,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.notebooks.checked import is_source_name, read_parameters
+from build.core.untrusted import inside
+from build.notebooks.adopted import (
+    adopted_cards,
+    adopted_texts,
+    card_json,
+    card_path,
+    make_card,
+    read_card,
+    stitch_adopted,
+)
+from build.notebooks.adopted_card import AdoptedCard
+from build.notebooks.checked import is_relative_name, is_source_name, read_parameters
 from build.notebooks.edited_cells import built_from
 from build.notebooks.history import builds_in_history, sources_in_history
 from build.notebooks.stamp import SOURCES
@@ -29,7 +41,7 @@ from build.stitch.assembly import compose
 from build.stitch.modules import decode
 from build.stitch.notebook import Cell
 from build.stitch.parameters import literal
-from kernel_src.runtime.manifest import checked_sha256
+from kernel_src.runtime.manifest import checked_sha256, checked_slug
 from kernel_src.runtime.untrusted import quoted
 
 BUILDS = Path("out", "builds")
@@ -56,6 +68,59 @@ class Base:
     arguments: str | None = None  # the command line of somebody else's script; None: a kernel of ours
     renamed: Mapping[str, str] = field(default_factory=dict)  # name in the cells → name in the sources
 
+    @property
+    def adopted(self) -> str:
+        """The slug of the adopted kernel that it is of, "" for one of ours."""
+        return ""
+
+    def restitched(self, texts: Mapping[str, str]) -> "Base":
+        """Build the same from other sources, wherever they lie.
+
+        Raises:
+            CheckFailed: they cannot be stitched.
+        """
+        return stitch_texts(texts, self.main, self.parameters, arguments=self.arguments)
+
+    def today(self, root: Path) -> dict[str, str]:
+        """Return the sources as they are now."""
+        return read_sources(root)
+
+    def remembered(self, root: Path) -> None:
+        """Note it under its hash."""
+        remember(root, self.sha256, self.main, self.parameters, self.texts, self.arguments)
+
+
+@dataclass(frozen=True)
+class AdoptedBase(Base):
+    """A build of an adopted kernel; its texts are those of the card's folder."""
+
+    card: AdoptedCard = field(kw_only=True)
+
+    @property
+    def adopted(self) -> str:
+        """Its slug."""
+        return self.card.slug
+
+    def restitched(self, texts: Mapping[str, str]) -> "AdoptedBase":
+        """Build the same from other sources.
+
+        Raises:
+            CheckFailed: they cannot be stitched.
+        """
+        return _adopted_base(self.card, texts)
+
+    def today(self, root: Path) -> dict[str, str]:
+        """Return the sources as they are now, in the folder that the card on disk names.
+
+        Raises:
+            CheckFailed: there is no such card any more.
+        """
+        return adopted_texts(read_card(card_path(self.card.slug, root), root))
+
+    def remembered(self, root: Path) -> None:
+        """Note it under its hash, with its card."""
+        remember_adopted(root, self.sha256, self.card, self.texts)
+
 
 def read_sources(root: Path) -> dict[str, str]:
     """Return the text of every Python file of the sources as the stitcher reads it."""
@@ -77,11 +142,19 @@ def remember(
     remember_all(root, {sha256: (main, parameters)}, texts, arguments)
 
 
+def remember_adopted(root: Path, sha256: str, card: AdoptedCard, texts: Mapping[str, str]) -> None:
+    """Do the same with a build of an adopted kernel, whose card is part of it."""
+    noted = {"adopted": card.slug, "card": card_json(card, root)}
+    kept = {where: text for where, text in texts.items() if is_relative_name(where)}
+    remember_all(root, {sha256: (card.main, {})}, kept, card.arguments, noted)
+
+
 def remember_all(
     root: Path,
     builds: Mapping[str, tuple[str, Mapping[str, object]]],
     texts: Mapping[str, str],
     arguments: str | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> None:
     """Do the same with several builds of the same sources, each a script and its parameters by their hash."""
     with _store_held(root):
@@ -101,6 +174,7 @@ def remember_all(
             noted: dict[str, object] = {"main": main, "parameters": literal(dict(parameters)), "sources": blobs}
             if arguments is not None:
                 noted["arguments"] = arguments
+            noted |= more or {}
             put(entry, (json.dumps(noted, indent=1) + "\n").encode())
 
 
@@ -122,7 +196,7 @@ def find(root: Path, sha256: str, guesses: Sequence[Mapping[str, object]] = ()) 
     Raises:
         CheckFailed: neither out/builds/ nor git knows it.
     """
-    if base := _from_store(root, sha256):
+    if base := _from_store(root, sha256) or _adopted_today(root, sha256):
         return base
     for texts, main, parameters in builds_in_history(root, sha256):
         for guess in (*guesses, parameters):
@@ -201,7 +275,7 @@ def _from_store(root: Path, sha256: str) -> Base | None:
     noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json")
     if noted is None:  # never built here, deleted, or damaged: git may have it
         return None
-    main, parameters, blobs, arguments = noted
+    main, parameters, blobs, arguments, adopted = noted
     texts = {}
     for where, blob in blobs.items():
         try:
@@ -211,11 +285,45 @@ def _from_store(root: Path, sha256: str) -> Base | None:
             return None
         if hashlib.sha256(content).hexdigest() != blob:
             return None
-    return _stitched_before(texts, main, parameters, sha256, built_before=True, arguments=arguments)
+    if not adopted:
+        return _stitched_before(texts, main, parameters, sha256, built_before=True, arguments=arguments)
+    try:
+        card = make_card(checked_slug(adopted["adopted"]), adopted["card"], root, str(BUILDS))
+        again = _adopted_base(card, texts)
+    except (CheckFailed, UsageError, ValueError, RecursionError, MemoryError):
+        return None
+    return again if again.sha256 == sha256 else None
 
 
-def _read_entry(entry: Path) -> tuple[str, dict[str, object], dict[str, str], str | None] | None:
-    """Return a noted build's script, parameters, sources by their hashes and arguments.
+def _adopted_base(card: AdoptedCard, texts: Mapping[str, str], folder: Path | None = None) -> AdoptedBase:
+    """Stitch an adopted kernel's texts, which lie in a folder or nowhere."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="kit-sync-") as name:
+            for where, text in texts.items():
+                put(inside(Path(name).resolve(), where), text.encode())
+            return _adopted_base(card, texts, Path(name).resolve())
+    stitched = stitch_adopted(card, folder=folder)
+    cells, renamed = list(stitched.cells), stitched.renamed
+    return AdoptedBase(stitched.source_sha256, card.main, {}, dict(texts), cells, card.arguments, renamed, card=card)
+
+
+def _adopted_today(root: Path, sha256: str) -> AdoptedBase | None:
+    """Return the build if an adopted kernel's sources of today make it."""
+    for card in adopted_cards(root):
+        try:
+            today = _adopted_base(card, adopted_texts(card), card.folder)
+        except (CheckFailed, UsageError, RecursionError, MemoryError):
+            continue
+        if today.sha256 == sha256:
+            return today
+    return None
+
+
+_Noted = tuple[str, dict[str, object], dict[str, str], str | None, dict[str, Any]]
+
+
+def _read_entry(entry: Path) -> _Noted | None:
+    """Return a noted build's script, parameters, sources by their hashes, arguments, and what makes it an adopted one.
 
     None where it is absent or damaged.
     """
@@ -225,10 +333,18 @@ def _read_entry(entry: Path) -> tuple[str, dict[str, object], dict[str, str], st
         parameters = read_parameters(noted["parameters"])
         blobs = {where: checked_sha256(blob) for where, blob in blobs.items()}
         arguments = noted.get("arguments")
+        adopted = {key: noted[key] for key in ("adopted", "card")} if "adopted" in noted else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    right = main in blobs and all(map(is_source_name, blobs)) and isinstance(arguments, str | None)
-    return (main, parameters, blobs, arguments) if right else None
+    is_name = is_relative_name if adopted else is_source_name
+    right = main in blobs and all(map(is_name, blobs)) and isinstance(arguments, str | None)
+    return (main, parameters, blobs, arguments, adopted) if right else None
+
+
+def noted_slug(root: Path, sha256: str) -> str:
+    """Return the adopted kernel that a build is noted to be of, "" where it is not noted or is one of ours."""
+    noted = _read_entry(root / BUILDS / f"{checked_sha256(sha256)}.json") if sha256 else None
+    return str(noted[4].get("adopted", "")) if noted else ""
 
 
 def _blobs_of(entry: Path) -> set[str]:

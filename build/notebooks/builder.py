@@ -21,15 +21,19 @@ from typing import Any
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.image import assumed_versions
 from build.notebooks import stamp
-from build.notebooks.base import prune, read_sources, remember_all
+from build.notebooks.adopted import CARD, adopted_cards, adopted_texts, fingerprint, stitch_adopted, texts_held
+from build.notebooks.adopted_card import AdoptedCard
+from build.notebooks.base import prune, read_sources, remember_adopted, remember_all
+from build.notebooks.file_texts import note_texts
 from build.notebooks.metadata import (
     DATASET_METADATA,
     KERNEL_METADATA,
     dataset_metadata,
     kernel_metadata,
     kernel_problems,
+    kernel_slug,
+    slug_of,
 )
-from build.notebooks.metadata import kernel_slug as slug_of
 from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.notebooks.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
 from build.notebooks.synced import is_synced
@@ -59,6 +63,9 @@ class Built:
     source_sha256: str = ""
     main: str = ""
     parameters: dict[str, object] = field(default_factory=dict)
+    adopted: AdoptedCard | None = None
+    reason: str = ""  # why it holds files instead of cells
+    texts: tuple[str, ...] = ()  # of the files that it holds
 
     def files(self, root: Path) -> dict[Path, bytes]:
         """Map each path to the bytes that belong there, the notebook first."""
@@ -75,7 +82,16 @@ class BuildResult:
     saved: str = ""  # where the edited copy went
 
 
-def all_cards() -> list[KernelCard]:
+def all_cards(root: Path = ROOT) -> list[KernelCard]:
+    """Return the cards of our own notebooks and of the adopted ones.
+
+    Raises:
+        CheckFailed: the card of an adopted one is not as it should be.
+    """
+    return [*own_cards(), *adopted_cards(root)]
+
+
+def own_cards() -> list[KernelCard]:
     """Return the cards of every experiment's notebooks, of every ensemble's, and the preflight's."""
     recipes = [kernel_card(name, kernel) for name in (*EXPERIMENTS, *ENSEMBLES) for kernel in kernels_of(name)]
     return [*recipes, preflight_card()]
@@ -97,6 +113,8 @@ def preflight_card() -> KernelCard:
 def pull_command(slug: str) -> str:
     """Return the command that writes back what was edited on Kaggle in the notebook of this slug."""
     card = card_of(slug)
+    if isinstance(card, AdoptedCard):
+        return f"make pull-kernel EXPERIMENT={slug}" + (" KERNEL=train" if card.trains else "")
     if card is not None and not card.experiment:  # the preflight's
         return f"python -m build pull-kernel --experiment '' --kernel {card.kernel}"
     experiment, kernel = (card.experiment, card.kernel) if card else ("…", "…")
@@ -105,7 +123,13 @@ def pull_command(slug: str) -> str:
 
 def card_of(slug: str) -> KernelCard | None:
     """Return the card of the notebook of this slug."""
-    return next((card for card in all_cards() if slug_of(card.experiment, card.kernel) == slug), None)
+    return next((card for card in all_cards() if slug_of(card) == slug), None)
+
+
+def slug_named(experiment: str, kernel: str) -> str:
+    """Return the slug of the notebook of an experiment or adopted kernel."""
+    adopted = {card.slug for card in adopted_cards(ROOT) if card.kernel == kernel}
+    return experiment if experiment in adopted else kernel_slug(experiment, kernel)
 
 
 def build_missing(slug: str, root: Path = ROOT) -> Path:
@@ -114,8 +138,9 @@ def build_missing(slug: str, root: Path = ROOT) -> Path:
     Raises:
         CheckFailed: see `build`.
     """
-    path, card = root / NOTEBOOKS / slug / f"{slug}.ipynb", card_of(slug)
-    if not path.is_file() and card is not None and (root / KERNELS_FOLDER).is_dir():
+    path = root / NOTEBOOKS / slug / f"{slug}.ipynb"
+    card = card_of(slug) if not path.is_file() else None
+    if card is not None and (root / KERNELS_FOLDER).is_dir():
         build([card], root)
     return path
 
@@ -173,7 +198,7 @@ def read_templates(cards: Sequence[KernelCard], root: Path = ROOT) -> Templates:
     templates: Templates = {}
     latest: dict[str, Template] = {}  # by kernel
     for card in cards:
-        if _template_key(card) not in templates:
+        if not isinstance(card, AdoptedCard) and _template_key(card) not in templates:
             with suppress(CheckFailed):  # whoever builds the notebook meets it again
                 template = _read_template(card, root, latest.get(card.kernel))
                 templates[_template_key(card)] = latest[card.kernel] = template
@@ -194,12 +219,17 @@ def build_notebook(card: KernelCard, root: Path = ROOT, templates: Templates | N
     problems = kernel_problems(metadata, f"kernel card {card.experiment}/{card.kernel}")
     if problems:
         raise CheckFailed(problems)
-    template = (templates or {}).get(_template_key(card)) or _read_template(card, root)
-    stitched = stitch_from(template, card.parameters)
-    main = KERNELS_FOLDER / f"{card.kernel}.py"
-    slug = slug_of(card.experiment, card.kernel)
+    if isinstance(card, AdoptedCard):
+        stitched, main = stitch_adopted(card), card.main
+    else:
+        template = (templates or {}).get(_template_key(card)) or _read_template(card, root)
+        stitched, main = stitch_from(template, card.parameters), (KERNELS_FOLDER / f"{card.kernel}.py").as_posix()
     sealed = seal(stitched, metadata)
-    return Built(slug, sealed, metadata, stitched.source_sha256, main.as_posix(), card.parameters)
+    adopted = card if isinstance(card, AdoptedCard) else None
+    texts = texts_held(card, stitched) if isinstance(card, AdoptedCard) else ()
+    return Built(
+        slug_of(card), sealed, metadata, stitched.source_sha256, main, card.parameters, adopted, stitched.reason, texts
+    )
 
 
 @uncollected()
@@ -211,12 +241,12 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     """
     recover(root)
     sources = stamp.digest_inputs(root)
-    inputs = {slug_of(c.experiment, c.kernel): hashlib.sha256(f"{sources}\n{c!r}".encode()).hexdigest() for c in cards}
+    inputs = {slug_of(card): _digest_of(card, sources, root) for card in cards}
     if len(inputs) < len(cards):
-        slugs = [slug_of(card.experiment, card.kernel) for card in cards]
+        slugs = [slug_of(card) for card in cards]
         twins = sorted({card.experiment for card, slug in zip(cards, slugs, strict=True) if slugs.count(slug) > 1})
         raise CheckFailed([Problem(what=f"{', '.join(twins)} get the same slug on Kaggle", cure="rename one of them")])
-    if stamp.is_current(root, inputs):
+    if all(inputs.values()) and stamp.is_current(root, inputs):
         return [BuildResult(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
 
     built, problems = [], []
@@ -233,11 +263,23 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
         raise CheckFailed(list(dict.fromkeys(problems)))  # a fault in common/ shows up once per notebook
     texts = read_sources(root)
     # So that an edit of these notebooks finds the way back.
-    remember_all(root, {one.source_sha256: (one.main, one.parameters) for one in built}, texts)
+    own = [one for one in built if one.adopted is None]
+    remember_all(root, {one.source_sha256: (one.main, one.parameters) for one in own}, texts)
+    for one in built:
+        if one.adopted is not None:
+            remember_adopted(root, one.source_sha256, one.adopted, adopted_texts(one.adopted))
+            note_texts(root, one.texts)
     outcomes = [_write(one, root, edited) for one in built]
+    inputs = {slug: digest for slug, digest in inputs.items() if digest}
     stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})
     prune(root)
     return outcomes
+
+
+def _digest_of(card: KernelCard, sources: str, root: Path) -> str:
+    """Return one digest of all that goes into a notebook; "" where it cannot be told without making it."""
+    read = fingerprint(card, root) if isinstance(card, AdoptedCard) else ""
+    return "" if read is None else hashlib.sha256(f"{sources}\n{card!r}{read}".encode()).hexdigest()
 
 
 def find_edited(built: Built, root: Path) -> list[Path]:
@@ -257,6 +299,8 @@ def find_edited(built: Built, root: Path) -> list[Path]:
 def edit_problem(path: Path, root: Path) -> Problem:
     """Describe a generated file that was edited, with what to do about it."""
     source = "kernel_src/" if path.suffix == ".ipynb" else "kernel_src/recipes/experiments.py"
+    if (card := path.with_name(CARD)).is_file():
+        source = f"the sources of {_name(card, root)}" if path.suffix == ".ipynb" else _name(card, root)
     return Problem(
         what="edited by hand since it was built; building would destroy the edit",
         where=_name(path, root),
@@ -268,7 +312,7 @@ def edit_problem(path: Path, root: Path) -> Problem:
 
 def find_orphans(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Path]:
     """Return the folders under notebooks/ that belong to no experiment any more."""
-    wanted = {slug_of(card.experiment, card.kernel) for card in cards}
+    wanted = {slug_of(card) for card in cards}
     folder = root / NOTEBOOKS
     return sorted(path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted)
 

@@ -20,6 +20,15 @@ def is_source_name(name: object) -> bool:
         return False
 
 
+def is_relative_name(name: object) -> bool:
+    """Tell whether a value is the path of a file below some folder, hidden files and caches excluded."""
+    try:
+        parts = [checked_file_name(part) for part in name.split("/")] if isinstance(name, str) else []
+    except ValueError:
+        return False
+    return bool(parts) and "__pycache__" not in parts and len(str(name)) <= 1000
+
+
 def read_values(text: str) -> dict[str, object]:
     """Return the literals that a text of Python assigns to names, as `NAME = …` or `NAME: type = …`.
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,21 +39,37 @@ def check_verb(as_json: AsJson = False) -> None:
 
 
 def stitch_verb(
-    main_script: Annotated[Path, typer.Argument(metavar="MAIN.py", help="The percent script to start from.")],
-    root: Annotated[Path, typer.Option(help="Folder whose packages are ours and are inlined.")],
+    main_script: Annotated[Path, typer.Argument(metavar="MAIN.py", help="The script to start from.")],
+    root: Annotated[Path, typer.Option(help="Folder that imports start from, and in which the script is run.")],
     out: Annotated[Path, typer.Option(help="The notebook to write.")],
+    args: Annotated[str, typer.Option(metavar="TEXT", help="What follows MAIN.py on the command line.")] = "",
+    mode: Annotated[
+        Literal["auto", "inline", "files"],
+        typer.Option(help="By default inline where that computes the same, else files."),
+    ] = "auto",
+    data: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Text files to carry, below --root.")] = None,
+    without: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Files to leave out, below --root.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make one notebook of a script and the modules it needs.
 
-    Example: python -m build stitch kernel_src/kernels/infer.py --root . --out out/infer.ipynb
+    Inline, the notebook reads as one script; where that would compute something else, it holds the files and runs them.
+
+    Example: python -m build stitch kernel_src/kernels/infer.py --root . --out out/infer.ipynb, then
+    python -m build stitch kernel_src/kernels/train.py --root . --out out/train.ipynb --mode files --args "--epochs 3"
     """
-    from build.stitch import stitch
+    from build.notebooks.builder import ROOT
+    from build.notebooks.file_texts import note_texts
+    from build.stitch.modes import stitch_script
     from kernel_src.runtime.files import write_atomically
 
     if out.suffix != ".ipynb":
         raise UsageError(f"{out} is not the name of a notebook: end it with .ipynb")
-    stitched = stitch(main_script, root)
+    stitched = stitch_script(
+        main_script, root, mode=mode, arguments=args, data=tuple(data or ()), without=tuple(without or ())
+    )
+    if stitched.mode == "files":  # so that an edit of the notebook can be merged with what the files are by then
+        note_texts(ROOT, [(root / path).read_bytes().decode() for path in stitched.sources])
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda draft: draft.write_bytes(stitched.notebook))
     if as_json:
@@ -64,8 +80,12 @@ def stitch_verb(
             "source_sha256": stitched.source_sha256,
             "sources": stitched.sources,
             "third_party": stitched.third_party,
+            "mode": stitched.mode,
+            "reason": stitched.reason,
+            "renamed": dict(stitched.renamed),
         }
         print(json.dumps(value))
         return
     size = f"{len(stitched.sources)} sources, {len(stitched.notebook)} bytes"
     print(f"{out}: {size}, sha256 {stitched.source_sha256[:12]}…")
+    print(f"{stitched.mode}{f', because {stitched.reason}' if stitched.reason else ''}")

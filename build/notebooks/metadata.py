@@ -9,6 +9,7 @@ from typing import Any
 
 from build.core.errors import Problem
 from build.core.image import MACHINE_SHAPES, RETIRED_SHAPES
+from build.notebooks.adopted_card import AdoptedCard
 from kernel_src.recipes.kernel_cards import PREFIX, KernelCard
 
 OWNER = "OWNER"  # stands for the account in committed files; filled in when something is pushed
@@ -17,8 +18,8 @@ TITLE_CHARS = {"kernel": (5, 50), "dataset": (6, 50)}  # shortest and longest; t
 MODEL_FORM = "owner/model/framework/variation/version"
 OWN_WEIGHTS_LICENCE = "other"  # weights trained on a competition's data: its rules decide, so a person should
 
-_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_OWNED = re.compile(r"[A-Za-z0-9_-]+/[a-z0-9]+(?:-[a-z0-9]+)*")
+SLUG_FORM = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+OWNED = re.compile(r"[A-Za-z0-9_-]+/[a-z0-9]+(?:-[a-z0-9]+)*")
 MODEL_HANDLE = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9._-]+){3}/\d+")
 # Of these Kaggle's rule is certain; how it transliterates the rest is not.
 _SURE_TITLE = re.compile(r"[A-Za-z0-9 _.:-]*")
@@ -42,9 +43,9 @@ _KERNEL_KEYS: dict[str, type] = {
 _OPTIONAL_KEYS = {"id_no", "enable_tpu", "docker_image", "docker_image_pinning_type"}
 # What each list of sources holds, and what such an entry looks like.
 _SOURCES = {
-    "dataset_sources": (_OWNED, "owner/slug"),
-    "competition_sources": (_SLUG, "the competition's slug"),
-    "kernel_sources": (_OWNED, "owner/slug"),
+    "dataset_sources": (OWNED, "owner/slug"),
+    "competition_sources": (SLUG_FORM, "the competition's slug"),
+    "kernel_sources": (OWNED, "owner/slug"),
     "model_sources": (MODEL_HANDLE, MODEL_FORM),
 }
 
@@ -62,6 +63,11 @@ def kernel_slug(experiment: str, kernel: str) -> str:
     return slugify(f"{PREFIX}-{experiment}-{kernel}")
 
 
+def slug_of(card: KernelCard) -> str:
+    """Name a card's notebook on Kaggle; an adopted kernel has chosen its own name."""
+    return card.slug if isinstance(card, AdoptedCard) else kernel_slug(card.experiment, card.kernel)
+
+
 def title_of(slug: str) -> str:
     """Make the title whose slug is `slug`: the hyphens become spaces."""
     return slug.replace("-", " ")
@@ -74,7 +80,7 @@ def with_owner(source: str) -> str:
 
 def kernel_metadata(card: KernelCard) -> dict[str, Any]:
     """Return the content of kernel-metadata.json: private, no internet, everything named that the notebook mounts."""
-    slug = kernel_slug(card.experiment, card.kernel)
+    slug = slug_of(card)
     return {
         "id": f"{OWNER}/{slug}",
         "title": title_of(slug),
@@ -162,7 +168,7 @@ def _name_faults(kind: str, full_id: str, title: str) -> list[tuple[str, str]]:
     found = []
     owner, _, slug = full_id.rpartition("/")
     shortest, longest = TITLE_CHARS[kind]
-    if not _OWNED.fullmatch(full_id):
+    if not OWNED.fullmatch(full_id):
         found.append((f"id {full_id!r} is not owner/slug", f"e.g. {owner or OWNER}/{slugify(slug) or 'a-slug'}"))
     for name, text in (("slug", slug), ("title", title)):
         if not shortest <= len(text) <= longest:

@@ -16,7 +16,7 @@ STAMP = Path("out", "build", "stamp.json")
 SOURCES = "kernel_src"
 _KIT = Path(__file__).resolve().parents[1]
 # The kit's own files that decide what a notebook's bytes are.
-_NAMES = ("metadata", "builder", "seal", "stamp")
+_NAMES = ("metadata", "builder", "seal", "stamp", "adopted", "adopted_card", "wheels_cell")
 _KIT_FILES = ("core/image.py", "core/image.json", *(f"notebooks/{name}.py" for name in _NAMES))
 
 

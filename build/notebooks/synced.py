@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build.core.errors import UsageError
-from build.notebooks.checked import is_source_name
+from build.notebooks.checked import is_relative_name
 from build.notebooks.edited_cells import parse
 from build.notebooks.writing import SYNC, put
 
@@ -43,7 +43,7 @@ def recall(root: Path, notebook: Path | None, sha256: str) -> dict[str, str]:
         texts = dict(noted["sources"]) if noted["build"] == sha256 else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}  # never synced, or damaged: the build itself is ancestor enough
-    return texts if all(is_source_name(where) and isinstance(text, str) for where, text in texts.items()) else {}
+    return texts if all(is_relative_name(where) and isinstance(text, str) for where, text in texts.items()) else {}
 
 
 def note(root: Path, notebook: Path, sha256: str, texts: Mapping[str, str]) -> None:

@@ -17,20 +17,27 @@ from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
 from build.core.untrusted import inside
-from build.notebooks.checked import is_source_name
+from build.notebooks.adopted import card_path, read_card
+from build.notebooks.checked import is_relative_name, is_source_name
 from build.notebooks.stamp import SOURCES
 from kernel_src.runtime.files import write_atomically, write_json
+from kernel_src.runtime.manifest import checked_slug
 from kernel_src.runtime.untrusted import quoted
 
 SYNC = Path("out", "sync")
 _LIST = "files.json"
+_ADOPTED = "adopted.txt"  # the slug of the adopted kernel whose sources are written
 
 
-def write_all(root: Path, texts: Mapping[str, str], notebook: bytes = b"") -> Path | None:
-    """Replace sources by texts with their own line ends, all of them or none; return the backup's folder."""
+def write_all(root: Path, texts: Mapping[str, str], notebook: bytes = b"", adopted: str = "") -> Path | None:
+    """Replace sources by texts with their own line ends, all of them or none; return the backup's folder.
+
+    The sources are those of the kit, or of the adopted kernel of this slug.
+    """
     recover(root)
-    new = {where: styled(text, _read(_source(root, where))) for where, text in texts.items()}
-    new = {where: content for where, content in new.items() if content != _read(root / where)}
+    paths = {where: _source(root, where, adopted) for where in texts}
+    new = {where: styled(text, _read(paths[where])) for where, text in texts.items()}
+    new = {where: content for where, content in new.items() if content != _read(paths[where])}
     if not new:
         return None
     folder = root / SYNC / f"pending.{os.getpid()}"
@@ -39,10 +46,12 @@ def write_all(root: Path, texts: Mapping[str, str], notebook: bytes = b"") -> Pa
     (folder / "new").mkdir()
     names = {where: f"{number}.py" for number, where in enumerate(sorted(new))}
     for where, name in names.items():
-        if (root / where).exists():
-            put(folder / "old" / name, _read(root / where))
+        if paths[where].exists():
+            put(folder / "old" / name, _read(paths[where]))
         put(folder / "new" / name, new[where])
     put(folder / "notebook.ipynb", notebook)
+    if adopted:
+        put(folder / _ADOPTED, adopted.encode())
     write_json(folder / _LIST, names)
     os.rename(folder, root / SYNC / "pending")
     return recover(root)
@@ -58,10 +67,12 @@ def recover(root: Path) -> Path | None:
     if not pending.is_dir():
         return None
     contents = {}
+    adopted = _read(pending / _ADOPTED).decode(errors="replace")
     for where, name in _read_list(pending).items():
         old = _read(pending / "old" / name)
         new = _read(pending / "new" / name)
-        if _read(root / where) not in {old, new}:
+        path = _source(root, where, adopted)
+        if _read(path) not in {old, new}:
             raise CheckFailed(
                 [
                     Problem(
@@ -72,9 +83,8 @@ def recover(root: Path) -> Path | None:
                     )
                 ]
             )
-        contents[where] = new
-    for where, content in contents.items():
-        path = root / where
+        contents[path] = new
+    for path, content in contents.items():
         if _read(path) != content:
             put(path, content)
     backups = root / SYNC / "backup"
@@ -112,8 +122,13 @@ def styled(text: str, there: bytes) -> bytes:
     return b"\xef\xbb\xbf" + content if there.startswith(b"\xef\xbb\xbf") else content
 
 
-def _source(root: Path, where: str) -> Path:
-    """Return the path of a source; what is written as a source lies in the folder of the sources, links followed."""
+def _source(root: Path, where: str, adopted: str = "") -> Path:
+    """Return the path of a source; what is written as a source lies in the folder of the sources, links followed.
+
+    Of an adopted kernel that is the folder which its card names now, whatever was noted elsewhere.
+    """
+    if adopted:
+        return _adopted_source(root, where, adopted)
     try:
         if is_source_name(where):
             return inside(root / SOURCES, where.removeprefix(f"{SOURCES}/"))
@@ -121,6 +136,17 @@ def _source(root: Path, where: str) -> Path:
     except ValueError as error:
         what = str(error)
     raise CheckFailed([Problem(what=what, where=SOURCES, cure="put a plain file there; nothing was written")])
+
+
+def _adopted_source(root: Path, where: str, slug: str) -> Path:
+    try:
+        folder = read_card(card_path(checked_slug(slug), root), root).folder
+        if is_relative_name(where):
+            return inside(folder, where)
+        what = f"{quoted(where)} is not the path of a source"
+    except ValueError as error:
+        what = str(error)
+    raise CheckFailed([Problem(what=what, where=slug, cure="put a plain file there; nothing was written")])
 
 
 def _read_list(pending: Path) -> dict[str, str]:
@@ -132,8 +158,6 @@ def _read_list(pending: Path) -> dict[str, str]:
     except (OSError, ValueError, TypeError, RecursionError) as error:
         what = f"what a sync left when it was interrupted cannot be read: {error}"
         raise CheckFailed([Problem(what=what, where=str(pending / _LIST), cure="delete that folder")]) from None
-    for where in names:
-        _source(pending.parents[2], where)
     return names
 
 

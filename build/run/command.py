@@ -29,7 +29,7 @@ def demo_verb(
 
 
 def rehearse_verb(
-    experiment: Annotated[str, typer.Option(help="The experiment.")],
+    experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
     data: Annotated[Path, typer.Option(help="A folder in the competition's layout.")],
     kernel: Annotated[str, typer.Option(help="train, features or infer.")] = "infer",
     weights: Annotated[list[Path] | None, typer.Option(help="A folder to mount as dataset; repeat for more.")] = None,
@@ -58,14 +58,13 @@ def rehearse_verb(
 
     Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
     """
-    from build.notebooks.builder import check_notebook, notebook_of
-    from build.notebooks.metadata import kernel_slug
+    from build.notebooks.builder import check_notebook, notebook_of, slug_named
     from build.run.rehearse.plan import parse_models
     from build.run.rehearse.rehearsal import rehearse
 
     if limit_s <= 0 or memory_gb <= 0:
         raise UsageError("--limit-s and --memory-gb must be above 0")
-    slug, notebooks = kernel_slug(experiment, kernel), Path("notebooks")
+    slug, notebooks = slug_named(experiment, kernel), Path("notebooks")
     if not (notebooks / slug / f"{slug}.ipynb").is_file():
         check_notebook(experiment, kernel)  # names what was typed, where there is no such notebook
     progress = sys.stderr if as_json else sys.stdout

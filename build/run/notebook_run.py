@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from build.core.errors import CheckFailed, Problem
-from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook, notebook_of
+from build.core.errors import CheckFailed, Problem, UsageError
+from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook, notebook_of, slug_named
 from build.notebooks.metadata import kernel_slug
 from build.run.datasets import bundles_needed_by, match_datasets, needed_by
 from build.run.mock import dataset_slug, lay_out
@@ -69,6 +69,8 @@ def run_notebook(
         CheckFailed: the notebook failed; carries the cell's error.
     """
     check_notebook(experiment, kernel)
+    if slug_named(experiment, kernel) == experiment:
+        raise UsageError(f"{experiment} was adopted, and looks for its data in /kaggle: `make rehearse` lays that out")
     slug = kernel_slug(experiment, kernel)
     notebook = notebook_of(slug, root / NOTEBOOKS)
     with only_one(root / RUNS):

@@ -8,7 +8,7 @@ from pathlib import Path
 from build.core.errors import CheckFailed, Problem
 from build.stitch.ipython_differences import is_suspicious, transformed
 from build.stitch.modules import uncollected
-from build.stitch.notebook import Cell, to_bytes
+from build.stitch.notebook import WRITES, Cell, to_bytes
 from build.stitch.template import Stitched, Template, read_template
 
 
@@ -49,7 +49,7 @@ def stitch_from(template: Template, parameters: Mapping[str, object] | None = No
         CheckFailed: see `stitch`.
     """
     stitched = template.fill(parameters or {})
-    _validate(stitched)
+    validate(stitched)
     return stitched
 
 
@@ -76,8 +76,12 @@ def compose(
 # -- what others say -----------------------------------------------------------------------------------------------
 
 
-def _validate(stitched: Stitched) -> None:
-    """Ask nbformat whether the file is a notebook, and IPython whether it would leave every cell as it is."""
+def validate(stitched: Stitched) -> None:
+    """Ask nbformat whether the file is a notebook, and IPython whether it would leave every cell as it is.
+
+    Raises:
+        CheckFailed: it would not.
+    """
     problems = []
     # The schema asks of a text only that it is one: notebooks that differ by their texts alone are asked about once.
     refusal = _refusal(
@@ -86,7 +90,8 @@ def _validate(stitched: Stitched) -> None:
     if refusal:
         problems.append(Problem(what=f"nbformat refuses the notebook: {refusal}", where=stitched.sources[-1]))
     for cell in stitched.cells:
-        change = _change(cell.source) if cell.kind == "code" else None
+        is_python = cell.kind == "code" and not cell.source.startswith(WRITES)
+        change = _change(cell.source) if is_python else None
         if change is not None:
             line = cell.lines[change[0]] or 1
             problems.append(

@@ -36,6 +36,7 @@ CHAPTERS = "chapters"  # the source of headings that are repeated
 SETUP = "set-up"  # the source of the cells that make a kernel look like a process
 GENERATED = frozenset({IMPORTS, CHAPTERS, SETUP})  # what no file holds
 CONTENTS = "**Contents**"
+WRITES = "%%writefile "  # the beginning of a cell that writes a file
 
 
 def code_cell(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from build.core.errors import Problem
+from build.stitch.kernel_differences import refuse_kernel_differences
 from build.stitch.library import Library
 from build.stitch.module_context import Meanings, ModuleContext, context_of, named
 from build.stitch.modules import Module
@@ -63,6 +64,7 @@ def _judge_all(context: ModuleContext) -> tuple[Problem, ...]:
     """Return what the rules say of a module, once for all notebooks and builds in which it sees the same."""
     for rule in (*RULES, *PLACEMENT_RULES):
         rule(context.module, context)
+    refuse_kernel_differences(context.module, context, dotted)
     return tuple(context.problems)
 
 

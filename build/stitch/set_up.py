@@ -3,6 +3,7 @@
 - its arguments, as text in a cell of their own, and `sys.argv` from it;
 - its end: `sys.exit()` ends the script, and the cells below do nothing, where a kernel would report an error;
 - the folder in which it starts, where a module asks for its `__file__`; the script's `__doc__`;
+- tables of pandas, which prints wide ones otherwise in a kernel;
 - the text files beside the sources, one cell each.
 
 Each is there only where the sources need it. The names that they bind are no word of any source.
@@ -44,6 +45,7 @@ class Needs:
     exit: bool
     folder: bool
     docstring: str | None  # the script's, as an expression, where it is read
+    tables: bool  # those of pandas
 
 
 def needs_of(plan: Plan, library: Library) -> Needs:
@@ -56,6 +58,7 @@ def needs_of(plan: Plan, library: Library) -> Needs:
         exit=bool(words & _EXITS),
         folder="__file__" in words,
         docstring=("None" if docstring is None else text_literal(docstring)) if reads_docstring(plan.main) else None,
+        tables="pandas" in words,
     )
 
 
@@ -110,6 +113,8 @@ def set_up_cells(plan: Plan, library: Library, files: Sequence[CarriedFile]) -> 
         cells.append(_cell("process", lines, "the process that the script expects"))
     if needs.exit:
         cells.append(_cell("exit", _exit_lines(texts), "where the script ends"))
+    if needs.tables:
+        cells.append(_cell("tables", _table_lines(texts), "tables as a process prints them"))
     writer = free_name("write_carried", texts)
     for number, file in enumerate(files):
         lines = [*(_writer_lines(writer) if number == 0 else []), _call(writer, file)]
@@ -180,6 +185,39 @@ get_ipython().ast_transformers[:] = [{name}]
 def _exit_lines(texts: Sequence[str]) -> list[str]:
     kind, name = free_name("ScriptEnd", texts), free_name("script_end", texts)
     return _EXIT.strip("\n").format(kind=kind, name=name).split("\n")
+
+
+_TABLES = '''
+import importlib.util
+import sys
+
+
+class {name}:
+    """Tells pandas, once it is imported, to print wide tables as in a process: a kernel has another default."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "pandas":
+            return None
+        sys.meta_path.remove(self)
+        found = importlib.util.find_spec(name)
+        if found is not None:
+            load = found.loader.exec_module
+            found.loader.exec_module = lambda module: (load(module), self.tell(module))
+        return found
+
+    def tell(self, pandas):
+        pandas.set_option("display.max_columns", 0)
+
+
+if "pandas" in sys.modules:
+    {name}().tell(sys.modules["pandas"])
+else:
+    sys.meta_path.insert(0, {name}())
+'''
+
+
+def _table_lines(texts: Sequence[str]) -> list[str]:
+    return _TABLES.strip("\n").format(name=free_name("TablesOfAProcess", texts)).split("\n")
 
 
 _WRITER = '''

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from build.core.errors import UsageError
 from build.core.options import AsJson, Conflicts, Parameters
 
 Notebook = Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="Any copy of a built notebook.")]
@@ -17,17 +18,28 @@ def sync_verb(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change in the sources; nothing is written.")
     ] = False,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the files lie of a notebook that `stitch` has made in files mode.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a notebook's edits back into kernel_src/.
 
-    All of them, or none.
+    All of them, or none. Those of a notebook in files mode go into its files, below --root.
 
     Example: python -m build sync notebooks/i2b-demo-infer/i2b-demo-infer.ipynb --dry-run
     """
+    from build.sync.adopted_sync import adopted_folder, sync_adopted
+    from build.sync.file_sync import lacks_root, run_file_sync
     from build.sync.notebook_sync import run_diff, run_sync
 
-    if dry_run:
+    if root is not None:
+        run_file_sync(notebook, root, as_json, dry_run=dry_run, conflicts=conflicts)
+    elif (folder := adopted_folder(notebook)) is not None:
+        sync_adopted(notebook, folder, as_json, dry_run=dry_run, conflicts=conflicts)
+    elif lacks_root(notebook):
+        raise UsageError(f"{notebook} holds the files of a script → name the folder where they lie: --root DIR")
+    elif dry_run:
         run_diff(notebook, as_json, parameters=parameters)
     else:
         run_sync(notebook, as_json, parameters=parameters, conflicts=conflicts)

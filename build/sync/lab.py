@@ -12,8 +12,7 @@ from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
 from build.environment import ROOT, VENV_LAB, lab_requirements, set_up_lab
-from build.notebooks.builder import NOTEBOOKS, build_missing
-from build.notebooks.metadata import kernel_slug
+from build.notebooks.builder import NOTEBOOKS, build_missing, slug_named
 from build.notebooks.stamp import SOURCES
 from build.sync.watch import sync_saved
 from kernel_src.runtime.files import write_json, write_text
@@ -83,7 +82,7 @@ def run(experiment: str, port: int) -> None:
     command, environment = prepare()
     command += [f"--ServerApp.port={port}"]
     if experiment:
-        slug = kernel_slug(experiment, "infer")
+        slug = slug_named(experiment, "infer")
         build_missing(slug)
         command += [f"--LabApp.default_url=/lab/tree/{slug}/{slug}.ipynb"]
     print("JupyterLab: open the address with the token below", flush=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_source
-from build.notebooks.base import read_sources, remember
 from build.notebooks.edited_cells import parse
 from build.notebooks.notebook_file import NotANotebook, read_bytes
 from build.notebooks.seal import is_untouched
@@ -27,11 +26,11 @@ CODE_WAS_SYNCED = (
 
 def guesses(name: str) -> list[Mapping[str, object]]:
     """Return the parameters that a notebook of this name may have been built with."""
-    from build.notebooks.builder import all_cards
-    from build.notebooks.metadata import kernel_slug
+    from build.notebooks.builder import own_cards
+    from build.notebooks.metadata import slug_of
 
-    cards = all_cards()
-    own = [card for card in cards if kernel_slug(card.experiment, card.kernel) in name]
+    cards = own_cards()
+    own = [card for card in cards if slug_of(card) in name]
     return [card.parameters for card in own or cards]
 
 
@@ -61,7 +60,7 @@ def sync(
     """
     problems = list(result.problems)
     if (base := result.base) is not None:  # also one that only git's history knew
-        remember(root, base.sha256, base.main, base.parameters, base.texts, base.arguments)
+        base.remembered(root)
     for where, text in result.conflicts.items():
         written = where
         if not conflicts_in_source:
@@ -80,7 +79,7 @@ def sync(
     lines = []
     if not result.problems and (conflicts_in_source or not result.conflicts):
         texts = result.texts | result.conflicts
-        backup = write_all(root, texts, content)
+        backup = write_all(root, texts, content, adopted=base.adopted if base else "")
         if result.notebook is not None and base is not None and result.edited:
             note(root, result.notebook, base.sha256, result.theirs)
         lines += [f"changed     {where}" for where in sorted(texts)]
@@ -119,9 +118,9 @@ def sync_found(
     """
     lines = sync(content, result, notebook.stem, root, conflicts_in_source=conflicts == "source")
     if as_json:
-        print(json.dumps({"ok": True, **_as_json(result)}, indent=2))
+        print(json.dumps({"ok": True, **as_json_value(result)}, indent=2))
         return
-    for line in [*lines, *_remarks(result), *([CODE_WAS_SYNCED] if result.texts else [])]:
+    for line in [*lines, *remarks(result), *([CODE_WAS_SYNCED] if result.texts else [])]:
         print(shown_source(line))
     if not result.texts:
         outcome = "nothing to sync" if not result.edited else "nothing new for the sources"
@@ -137,13 +136,13 @@ def run_diff(notebook: Path, as_json: bool, *, parameters: bool = False, root: P
     """
     _, result = look(notebook, root, parameters=parameters)
     if as_json and not result.problems and not result.conflicts:
-        mine = read_sources(root)
-        diffs = {where: "".join(_diff(where, mine[where], text)) for where, text in result.texts.items()}
-        print(json.dumps({"ok": True, **_as_json(result), "diffs": diffs}, indent=2))
+        mine = result.base.today(root) if result.base else {}
+        diffs = {where: "".join(diff_lines(where, mine[where], text)) for where, text in result.texts.items()}
+        print(json.dumps({"ok": True, **as_json_value(result), "diffs": diffs}, indent=2))
         return
     if not as_json:
         show(result, root)
-        for line in _remarks(result):
+        for line in remarks(result):
             print(shown_source(line))
     problems = result.problems + [
         Problem(what="the notebook and the sources changed the same lines differently", where=where)
@@ -160,15 +159,16 @@ def show(result: SyncResult, root: Path = ROOT) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    mine = read_sources(root)
+    mine = result.base.today(root) if result.base else {}
     console = Console(soft_wrap=True, highlight=False)
     for where, text in (result.texts | result.conflicts).items():
-        for line in _diff(where, mine[where], text):
+        for line in diff_lines(where, mine[where], text):
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[0], "")
             console.print(Text(shown_source(line.rstrip("\n")), style=style))
 
 
-def _remarks(result: SyncResult) -> list[str]:
+def remarks(result: SyncResult) -> list[str]:
+    """Return the lines that say what a sync leaves where it is."""
     lines = []
     for edit in result.parameters:
         tail = "" if result.written_parameters else " (not synced: sync --parameters)"
@@ -180,7 +180,8 @@ def _remarks(result: SyncResult) -> list[str]:
     ]
 
 
-def _as_json(result: SyncResult) -> dict[str, object]:
+def as_json_value(result: SyncResult) -> dict[str, object]:
+    """Return what --json says of a sync."""
     return {
         "changed": sorted(result.texts),
         "complete": result.complete,
@@ -190,5 +191,6 @@ def _as_json(result: SyncResult) -> dict[str, object]:
     }
 
 
-def _diff(where: str, old: str, new: str) -> Iterator[str]:
+def diff_lines(where: str, old: str, new: str) -> Iterator[str]:
+    """Yield what changes in a source."""
     return difflib.unified_diff(old.splitlines(True), new.splitlines(True), where, where)

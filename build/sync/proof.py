@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from build.core.errors import CheckFailed, Problem
-from build.notebooks.base import Base, stitch_texts
+from build.notebooks.base import Base
 from build.notebooks.edited_cells import EditedCell
 from build.stitch.notebook import GENERATED, IMPORTS, Cell
 from build.sync.cell_matching import CellMatching, base_text
@@ -44,7 +44,7 @@ def prove(
 ) -> None:
     """Stitch the edited sources and compare with the edited notebook."""
     try:
-        rebuilt = stitch_texts(theirs, base.main, base.parameters, arguments=base.arguments)
+        rebuilt = base.restitched(theirs)
     except CheckFailed as failed:
         result.problems += [
             replace(problem, what=f"the sources with this edit cannot be stitched: {problem.what}")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.notebooks.base import Base, find, read_sources, stitch_texts
+from build.notebooks.base import Base, find
 from build.notebooks.edited_cells import Edited, EditedCell
 from build.notebooks.synced import recall
 from build.stitch.modules import uncollected
@@ -58,7 +58,7 @@ def sync_back(
     with uncollected():
         base, earlier = find(root, edited.sha256, guesses), recall(root, notebook, edited.sha256)
         try:
-            result = merge_back(edited, base, read_sources(root), earlier, parameters=parameters)
+            result = merge_back(edited, base, base.today(root), earlier, parameters=parameters)
         except (RecursionError, MemoryError):
             deepest = max(edited.cells, key=lambda cell: _nesting(cell.text) if cell.kind == "code" else 0)
             raise CheckFailed([_nested(deepest)]) from None
@@ -268,7 +268,7 @@ def _merge(
                 result.notes.append(f"{where} loses what an earlier sync wrote back: the notebook no longer has it")
     if merged and not result.conflicts and dict(mine) != base.texts:
         try:
-            stitch_texts({**mine, **merged}, base.main, base.parameters, arguments=base.arguments)
+            base.restitched({**mine, **merged})
         except CheckFailed as failed:
             result.problems += [
                 replace(problem, what=f"the edit does not fit the sources as they are now: {problem.what}")

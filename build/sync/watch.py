@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_source
+from build.notebooks.adopted import CARD, adopted_cards, files_below
+from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import (
     NOTEBOOKS,
     all_cards,
@@ -28,15 +31,17 @@ from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import SOURCES
 from build.notebooks.writing import recover
 from build.stitch.modules import uncollected
+from build.sync.adopted_sync import adopted_folder, lines_of_sync
 from build.sync.notebook_sync import ROOT, look, sync
 from kernel_src.recipes.kernel_cards import KernelCard
 from kernel_src.runtime.files import write_text
 
 EVERY_S = 0.1
+MOST_WATCHED = 2_000  # files of an adopted folder
 _ASK = """
-from build.notebooks.builder import all_cards
+from build.notebooks.builder import own_cards
 from build.stitch.parameters import literal
-print(literal([vars(card) for card in all_cards()]))
+print(literal([vars(card) for card in own_cards()]))
 """
 Stamp = tuple[int, int]  # of a file: when it was changed, in ns, and its bytes
 State = dict[Path, Stamp]
@@ -47,6 +52,10 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
     errors = errors_beside(notebook)
     try:
         recover(root)
+        if (folder := adopted_folder(notebook, root)) is not None:
+            lines = lines_of_sync(notebook, folder, root)
+            errors.unlink(missing_ok=True)
+            return lines
         content, result = look(notebook, root)
         lines = sync(content, result, notebook.stem, root)
     except (CheckFailed, UsageError) as wrong:
@@ -76,7 +85,7 @@ class Cards:
             UsageError: there is no such experiment.
         """
         self.root, self.experiment, self.given = root, experiment, cards
-        self.cards = choose_cards(experiment, all_cards()) if cards is None else cards
+        self.cards = choose_cards(experiment, all_cards(root)) if cards is None else cards
         self._read = self._imported()
 
     def follow(self) -> Sequence[KernelCard]:
@@ -88,17 +97,22 @@ class Cards:
         """
         now = self._imported()
         if self.given is None and now != self._read:
-            self.cards = choose_cards(self.experiment, self._ask())
+            self.cards = choose_cards(self.experiment, [*self._ask(), *adopted_cards(self.root)])
             self._read = now
         return self.cards
 
     def _imported(self) -> dict[Path, bytes]:
-        """Return the sources among the modules of this process, with what is in them now."""
+        """Return the sources among the modules of this process, and the adopted kernels' cards, as they are now."""
         files = {
             getattr(module, "__file__", None) for name, module in [*sys.modules.items()] if name.startswith(SOURCES)
         }
         paths = sorted(Path(file) for file in files if file and Path(file).is_relative_to(self.root / SOURCES))
+        paths += sorted(self.root.glob(f"{NOTEBOOKS}/*/{CARD}"))
         return {path: path.read_bytes() for path in paths if path.is_file()}
+
+    def folders(self) -> list[Path]:
+        """Return the folders of the adopted kernels among the cards."""
+        return [card.folder for card in self.cards if isinstance(card, AdoptedCard)]
 
     def _ask(self) -> list[KernelCard]:
         asked = subprocess.run([sys.executable, "-c", _ASK], cwd=self.root, capture_output=True)
@@ -122,18 +136,18 @@ def watch(
     Raises:
         UsageError: there is no such experiment.
     """
-    before = dict(_state(root))
     followed = Cards(root, experiment, cards)
+    before = dict(_state(root, followed.folders()))
     standing = _standing(followed.cards, root)
     for line in (f"watching    {SOURCES}/ and {NOTEBOOKS}/ (Ctrl-C ends it)", *standing):
         say(line)
     while not stop():
         time.sleep(EVERY_S)
         built, before = _sources(before), _synced(before, root, say)
-        sources = _sources(dict(_state(root)))  # with what has just been written back
+        sources = _sources(dict(_state(root, followed.folders())))  # with what has just been written back
         if sources != built:
             # Noted before the build: what is saved while it runs differs from this, and is met in the next round.
-            before = {path: one for path, one in before.items() if path.suffix != ".py"} | sources
+            before = {path: one for path, one in before.items() if path.suffix == ".ipynb"} | sources
             for line in _build(followed, root):
                 say(line)
 
@@ -191,8 +205,9 @@ def _build(followed: Cards, root: Path) -> list[str]:
     return [f"{outcome.state:<11} {outcome.path}" for outcome in outcomes if outcome.state != "up to date"]
 
 
-def _state(root: Path) -> Iterator[tuple[Path, Stamp]]:
-    for path in [*(root / SOURCES).rglob("*.py"), *(root / NOTEBOOKS).glob("*/*.ipynb")]:
+def _state(root: Path, adopted: Sequence[Path] = ()) -> Iterator[tuple[Path, Stamp]]:
+    cards = root.glob(f"{NOTEBOOKS}/*/{CARD}")
+    for path in [*(root / SOURCES).rglob("*.py"), *(root / NOTEBOOKS).glob("*/*.ipynb"), *cards, *_below(adopted)]:
         try:
             status = path.stat()
         except FileNotFoundError:  # an editor replaces it just now
@@ -200,5 +215,11 @@ def _state(root: Path) -> Iterator[tuple[Path, Stamp]]:
         yield path, (status.st_mtime_ns, status.st_size)
 
 
+def _below(folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files of adopted folders; of one with very many only the first."""
+    for folder in folders:
+        yield from (path for path, _ in islice(files_below(folder), MOST_WATCHED))
+
+
 def _sources(state: State) -> State:
-    return {path: one for path, one in state.items() if path.suffix == ".py"}
+    return {path: one for path, one in state.items() if path.suffix != ".ipynb"}

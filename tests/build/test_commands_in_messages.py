@@ -105,7 +105,9 @@ def _fault_of_verb(name: str, rest: str) -> str:
         return str(error)
     options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
     if unknown := [
-        word for word in words if word.startswith("--") and word.partition("=")[0] not in {*options, "--help"}
+        word
+        for word in words  # one with a blank in it is the value of another, as in --args "--epochs 3"
+        if word.startswith("--") and " " not in word and word.partition("=")[0] not in {*options, "--help"}
     ]:
         return f"no option {', '.join(unknown)}"
     if not words or "…" in words or "|" in words:

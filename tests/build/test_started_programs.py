@@ -35,6 +35,7 @@ KNOWN = {
     ("build/run/rehearse/launcher.py", "plan['argv'][0]"): "the same",
     ("build/run/rehearse/sandbox.py", "*words"): "Python, or bubblewrap with words of the kit, and a script of the kit",
     ("build/run/rehearse/sandbox.py", "str(plan_file)"): "behind that script: a file of ours",
+    ("build/stitch/run_files.py", "*command"): "in a notebook: its own script, and the words of its parameters cell",
     ("build/sync/watch.py", "_ASK"): "a literal",
     ("build/sync/lab.py", "command"): "JupyterLab's own, put together in prepare() and run() from slugs of the kit",
     ("build/sync/lab.py", "command[0]"): "the same",

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.core.image import SOURCE_LIMIT_BYTES, compare_pins
+from build.core.image import IMPORTS, SOURCE_LIMIT_BYTES, ImagePackage, compare_pins
 from build.core.secret_scan import real_credentials
 from build.notebooks import builder as notebooks
+from build.notebooks.adopted import CARD
+from build.notebooks.adopted_card import AdoptedCard, wheels_slug
 from build.notebooks.builder import (
     ROOT,
     Built,
@@ -22,9 +24,11 @@ from build.notebooks.check.checked_cells import Cell, cells_of, read_cells
 from build.notebooks.check.credentials import find_credentials
 from build.notebooks.check.dependencies import find_imports, import_problems, mount_problems
 from build.notebooks.check.offline import find_online
-from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, kernel_slug
+from build.notebooks.metadata import DATASET_METADATA, KERNEL_METADATA, dataset_problems, kernel_problems, slug_of
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.seal import read_object
+from build.notebooks.wheels_cell import wheels_cell
+from build.stitch.file_cells import RUN, SET_UP, written_by
 from build.stitch.modules import uncollected
 from kernel_src.recipes.kernel_cards import KernelCard
 
@@ -67,7 +71,7 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     """
     verdict = Verdict(problems=real_credentials(root, _SENT_OR_COMMITTED))
     imported: set[str] = set()
-    known = {kernel_slug(card.experiment, card.kernel): card for card in cards}
+    known = {slug_of(card): card for card in cards}
     wanted = [card for slug, card in known.items() if only in ("", slug)]
     templates = read_templates(wanted, root)
     for card in wanted:
@@ -85,11 +89,12 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
         path = next(iter(files))  # built on demand, and not yet: looked at in memory
         cells = cells_of(read_notebook(fresh.notebook), path.relative_to(root).as_posix())
         verdict.notebooks += 1
-        imported |= set(find_imports(cells))
+        imported |= set() if isinstance(card, AdoptedCard) else set(find_imports(cells))
         verdict.problems += notebook_problems(path, cells, root, card, files)
+        verdict.notes += remarks(cells, card, root, files[path.with_name(KERNEL_METADATA)])
     for orphan in find_orphans(cards, root):
         name = orphan.relative_to(root).as_posix()
-        cure = f"`rm -r {name}`, or bring its experiment back"
+        cure = f"`rm -r {name}`, or bring its experiment (or {CARD}) back"
         verdict.problems.append(Problem(what="no experiment makes this notebook", where=name, cure=cure))
     for folder in sorted((root / notebooks.NOTEBOOKS).glob("[!.]*/")):
         path = folder / f"{folder.name}.ipynb"
@@ -100,8 +105,11 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
             except CheckFailed as failed:
                 verdict.problems += failed.problems
                 continue
-            imported |= set(find_imports(cells))
-            verdict.problems += notebook_problems(path, cells, root, known.get(folder.name))
+            of = known.get(folder.name)
+            imported |= set() if isinstance(of, AdoptedCard) else set(find_imports(cells))
+            verdict.problems += notebook_problems(path, cells, root, of)
+            description = path.with_name(KERNEL_METADATA)
+            verdict.notes += remarks(cells, of, root, description.read_bytes() if description.is_file() else b"")
     verdict.problems += _dataset_problems(cards, root)
     pyproject = root / "pyproject.toml"
     if pyproject.is_file():
@@ -128,13 +136,18 @@ def _stale_problems(fresh: Built, card: KernelCard, edited: Sequence[Path], root
 def notebook_problems(
     path: Path, cells: Sequence[Cell], root: Path, card: KernelCard | None, files: Mapping[Path, bytes] | None = None
 ) -> list[Problem]:
-    """Apply every rule that needs nothing but the notebook's folder, or its files where none lie there."""
+    """Apply every rule that needs nothing but the notebook's folder, or its files where none lie there.
+
+    How an adopted kernel does its work is its own affair: see `remarks`.
+    """
     description = path.with_name(KERNEL_METADATA)
     files = files or {one: one.read_bytes() for one in (path, description) if one.is_file()}
-    problems = [fault for cell in cells for fault in cell.faults]
-    problems += find_online(cells)
+    holding = [cell for cell in cells if isinstance(card, AdoptedCard) and _file_in(cell)]
+    problems = [fault for cell in cells if cell not in holding for fault in cell.faults]
     problems += find_credentials(cells)
-    problems += import_problems(cells, root)
+    if not isinstance(card, AdoptedCard):
+        problems += find_online(cells)
+        problems += import_problems(cells, root)
     problems += size_problems(path, root, files[path])
     where = description.relative_to(root).as_posix()
     if description not in files:
@@ -143,7 +156,40 @@ def notebook_problems(
     problems += kernel_problems(metadata, where)
     if metadata and metadata.get("code_file") != path.name:
         problems.append(Problem(what=f"code_file is not {path.name}", where=where, cure="run `make build`"))
-    return problems + mount_problems(cells, metadata)
+    return problems if isinstance(card, AdoptedCard) else problems + mount_problems(cells, metadata)
+
+
+def remarks(cells: Sequence[Cell], card: KernelCard | None, root: Path, description: bytes) -> list[str]:
+    """Say what of an adopted kernel may fail on Kaggle; of ours it is refused.
+
+    Others' code names the network, pickles and folders that a run never comes to. Only the run can tell, and the
+    rehearsal is one, with the network cut and nothing mounted but what is listed. The cell that the kit itself adds is
+    not looked at.
+    """
+    if not isinstance(card, AdoptedCard):
+        return []
+    own = wheels_cell(wheels_slug(card.slug), card.wheels).source if card.wheels else None
+    others = [cell for cell in cells if cell.text != own and not cell.text.startswith((SET_UP, RUN))]
+    looked_at = [_file_in(cell) or cell for cell in others]
+    there = {name.partition("-")[0].lower() for files in card.wheels.values() for name in files}
+    for folder in (card.folder, (card.folder / card.main).parent):  # files of the sources import each other
+        there |= {path.stem.lower() for path in folder.glob("*") if path.is_dir() or path.suffix == ".py"}
+    image = IMPORTS | {name: ImagePackage(package=name) for name in find_imports(looked_at) if name.lower() in there}
+    found = [*find_online(looked_at), *import_problems(looked_at, root, image)]
+    found += mount_problems(looked_at, read_object(description))
+    return [f"{one.where}: may fail there: {one.what} (a rehearsal shows whether it comes to that)" for one in found]
+
+
+def _file_in(cell: Cell) -> Cell | None:
+    """Return the Python that a cell of a notebook in files mode writes, or no Python; None of every other cell."""
+    try:
+        file = written_by(cell.text) if cell.kind == "code" else None
+    except ValueError:  # edited into something else: its faults are its own
+        return None
+    if file is None:
+        return None
+    text = file.text if file.path.endswith(".py") else ""
+    return Cell(cell.notebook, cell.number, "code", text, file.path, tuple(range(1, text.count("\n") + 2)))
 
 
 def size_problems(path: Path, root: Path, content: bytes | None = None) -> list[Problem]:

@@ -56,7 +56,7 @@ def cure_of_error(error: str, *, rerun: bool = False) -> str:
     for pattern, cure in _OF_ERRORS:
         if re.search(pattern, error):
             return cure
-    return RERUN if rerun else "correct the line named above in kernel_src, then `make build`"
+    return RERUN if rerun else "correct the line named above, then `make build`"
 
 
 def cure_of_stop(kind: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from build.core.bundle_files import content_sha256
 from build.core.errors import UsageError
 from build.core.foreign_text import hide_in_value, shown
 from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
@@ -22,8 +23,7 @@ from build.run.rehearse.scratch import Scratch, scratch_folder
 from build.run.rehearse.verdict import Run, judge
 from build.run.rehearse.watch import watch
 from kernel_src.competition.constants import LIMIT_S, MEMORY_GB
-from kernel_src.runtime.files import sha256_of, write_text
-from kernel_src.runtime.manifest import MANIFEST_FILE
+from kernel_src.runtime.files import write_text
 
 Say = Callable[[str], None]
 SECONDS_WORTH_A_LINE = 0.5  # of a cell: most only define functions
@@ -69,11 +69,8 @@ def rehearse(
     executed, html = out / f"{notebook.stem}.executed.ipynb", out / f"{notebook.stem}.html"
     for stale in (out / REPORT_FILE, executed, html):
         stale.unlink(missing_ok=True)
-    manifests = {  # now, not after the run: the folder may be made anew meanwhile
-        name: sha256_of(folder / MANIFEST_FILE)
-        for name, folder in plan.datasets.items()
-        if (folder / MANIFEST_FILE).is_file()
-    }
+    # Now, not after the run: the folder may be made anew meanwhile.
+    manifests = {name: content_sha256(folder) for name, folder in plan.datasets.items()}
     mock = lay_out(
         out / ".mock",
         competition_slug=plan.competition,

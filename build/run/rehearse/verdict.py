@@ -7,6 +7,8 @@ from typing import Any
 
 from build.core.errors import Problem
 from build.core.untrusted import plain_text
+from build.notebooks.adopted import CARD, read_card
+from build.notebooks.builder import KERNELS_FOLDER
 from build.notebooks.notebook_file import read_bytes, read_notebook, sources_sha256
 from build.run.mock import Layout, MockKaggle
 from build.run.rehearse.cures import cure_of_error, cure_of_stop, cure_of_submission
@@ -30,6 +32,7 @@ from build.run.rehearse.watch import Watched
 from kernel_src.competition.constants import LIMIT_S, SUBMISSION_FILE
 
 RESULTS = {"train": "run/config.json", "features": "run/features.npz"}  # by kernel, which of them submit nothing
+ANYTHING = "."  # for a result: the working folder itself, of an adopted kernel that leaves whatever it leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ def judge(run: Run) -> Report:
         *_submission_problems(submission, run.rerun),
         *_plan_problems(projected, projection),
     ]
-    if result and not failure and not (run.mock.working / result).is_file():
+    if result and not failure and not (run.mock.working / result).exists():
         what = f"the training ended without /kaggle/working/{result}"
         reader = "regress" if result == RESULTS["features"] else "bundle"
         problems.append(Problem(what=what, cure=f"save the run there: `python -m build {reader}` reads it"))
@@ -114,9 +117,17 @@ def judge(run: Run) -> Report:
 
 
 def result_of(notebook: Path) -> str:
-    """Name the file, in its working folder, that a notebook's run ends with; "" for an inference, which submits."""
+    """Name the file, in its working folder, that a notebook's run ends with; "" for an inference, which submits.
+
+    Raises:
+        CheckFailed: the card of an adopted kernel, beside the notebook, is not as it should be.
+    """
+    if (card := notebook.with_name(CARD)).is_file():
+        return ANYTHING if read_card(card, notebook.parents[2]).trains else ""
     main = script_of(notebook)
-    return RESULTS.get(Path(main).stem if main else notebook.stem.rpartition("-")[2], "")
+    if main:  # a script that was adopted may be called train.py, too
+        return RESULTS.get(Path(main).stem, "") if Path(main).parent == KERNELS_FOLDER else ""
+    return RESULTS.get(notebook.stem.rpartition("-")[2], "")
 
 
 def script_of(notebook: Path) -> str:

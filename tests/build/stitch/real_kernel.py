@@ -97,8 +97,10 @@ def run_notebook(notebook: Stitched | bytes, folder: Path, *, fresh: bool = Fals
     with kernel_in(folder, fresh=fresh or b"class ScriptEnd" in content) as kernel:
         printed, errors, code = "", "", 0
         for cell in cells:
-            one = kernel.execute(cell if isinstance(cell, str) else "".join(cell), limit_s=limit_s)
-            printed, errors, code = printed + one.printed, errors + one.errors, one.code
+            text = cell if isinstance(cell, str) else "".join(cell)
+            one = kernel.execute(text, limit_s=limit_s)
+            said = "" if text.startswith("%%writefile ") else one.printed  # "Writing p/m.py"
+            printed, errors, code = printed + said, errors + one.errors, one.code
             if code:
                 break
         return Ran(code, printed, errors, _files(folder))

@@ -77,9 +77,14 @@ def _command_target(command: Any) -> str | None:
         program = os.path.basename(word)
         if program in _NETWORK_PROGRAMS or (program == "git" and following in _GIT_VERBS):
             return " ".join(words)[:200]
-        if program.split("3")[0] == "pip" and following in _PIP_VERBS:
+        if program.split("3")[0] == "pip" and following in _PIP_VERBS and not _is_offline(words):
             return " ".join(words)[:200]
     return None
+
+
+def _is_offline(words: list[str]) -> bool:
+    """Tell whether pip is to take files at hand alone; what it does all the same, the hook in it sees."""
+    return "--no-index" in words and not any("://" in word for word in words)
 
 
 def _words(command: Any) -> list[str]:

@@ -142,6 +142,8 @@ def test_the_guard_counts_what_leaves_the_machine_and_nothing_else(event: str, a
         (["/bin/sh", "-c", "cd /tmp && git clone x"], True),
         (["python", "-m", "pip", "install", "timm"], True),
         (b"pip3 download x", True),
+        (["python", "-m", "pip", "install", "--no-index", "--find-links", "/kaggle/input/wheels", "timm"], False),
+        (["pip", "install", "--no-index", "https://example.org/x.whl"], True),
         (["git", "rev-parse", "HEAD"], False),
         (["pip", "list"], False),
         (["nvidia-smi"], False),
