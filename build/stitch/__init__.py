@@ -3,9 +3,9 @@
 - `modules`, `scopes`: find and parse the sources; what each name means.
 - `cells`, `order`: where a source is cut, and the order in which Python would run the pieces.
 - `rules`, `placement`, `collisions`, `side_effects`: what a notebook would compute differently, and is refused.
+- `kernel_differences`: what a kernel has otherwise than a process, and is refused, too.
 - `renames`, `looked_up`, `renaming`: names of somebody else's package that clash get others, everywhere they are meant
   (`class_bodies`, `quoted_annotations`, `string_places`: where that is hard to tell).
-- `kernel_differences`: what a kernel has otherwise than a process, and is refused, too.
 - `data_files`: files beside the sources that are no modules, and which of them a notebook carries.
 - `purity`: statements that may run at another moment; `module_context`: what one module sees.
 - `aliases`, `imports`, `parameters`, `drafts`: the edits, and the proof that the text says what was meant.

@@ -163,6 +163,15 @@ class Library:
         return self._imports[module.name]
 
     def _resolve(self, module: Module, site: Site, alias: ast.alias) -> Imported | None:
+        if not (self.foreign and site.typing_only):
+            return self._resolved(module, site, alias)
+        noted = len(self.problems)
+        imported = self._resolved(module, site, alias)
+        place = module.at(site.node)  # it never runs, whatever it names
+        self.problems[noted:] = [one for one in self.problems[noted:] if one.where != place]
+        return imported
+
+    def _resolved(self, module: Module, site: Site, alias: ast.alias) -> Imported | None:
         node = site.node
         if isinstance(node, ast.Import):
             bound = alias.asname or alias.name.split(".")[0]

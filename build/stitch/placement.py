@@ -163,7 +163,7 @@ def _mixed(module: Module, context: ModuleContext) -> None:
 
 
 def _typing_else(module: Module, context: ModuleContext) -> None:
-    for imported in context.imports(module):
+    for imported in [] if context.foreign else context.imports(module):
         parents = imported.site.parents
         if imported.runs and imported.site.typing_only and not is_typing_guard(parents[-1]):
             context.refuse(

@@ -23,13 +23,13 @@ def outside(tmp_path_factory, monkeypatch):
 
 def test_a_third_party_import_after_code_that_acts_stays_in_its_cell(package):
     files = {
-        "p/m.py": "import os\nimport numpy as np\n\nos.environ['WHO'] = 'm'\nimport pandas as pd\n\nN = np, pd\n",
+        "p/m.py": "import os\nimport numpy as np\n\nos.environ['WHO'] = 'm'\nimport yaml as pd\n\nN = np, pd\n",
         "main.py": "from p.m import N\nimport scipy\nprint(N)\n",
     }
     assert package(files).code(arguments="") == [
         "# imports: standard library\nimport os",
         "# imports: third party\nimport numpy as np",
-        "# p/m.py\nos.environ['WHO'] = 'm'\nimport pandas as pd\n\nN = np, pd",
+        "# p/m.py\nos.environ['WHO'] = 'm'\nimport yaml as pd\n\nN = np, pd",
         "# main.py\nimport scipy\nprint(N)",
     ]
 
@@ -252,3 +252,10 @@ def test_imports_for_type_checking_alone(package, tmp_path, head):
         assert all(problem.cure for problem in failed.problems)
         return
     assert run_notebook(stitched, tmp_path / "there").printed == run_script(made.root / "main.py", made.root).printed
+
+
+def test_a_module_that_cannot_be_read_is_refused_even_if_it_is_named_for_type_checking_first(package):
+    main = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.m import C\nfrom p.m import C as D\nprint(D)\n"
+    )
+    assert package({"p/m.py": "def f(:\n", "main.py": main}).refusals(arguments="")[0].startswith("p/m.py:1: syntax")
