@@ -14,6 +14,7 @@ export TYPED MAKECMDGOALS
 
 help: ## show this list
 	@awk -F ':.*## |##@ ' '/^##@ / {printf "%s\n", $$2} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@echo "EXPERIMENT is an experiment, or the slug of a script of yours (python -m build adopt --help)"
 	@echo "Values arrive as typed, quotes and dollars too; a list takes quotes: WEIGHTS=\"'a folder' another\""
 
 ##@ Build
@@ -30,7 +31,7 @@ demo: setup ## the whole path on a painted competition: train, bundle, infer, sc
 	@$(KIT) demo
 
 rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=… [MODELS="handle=dir …"])
-	@$(KIT) rehearse --experiment=EXPERIMENT:demo --kernel=KERNEL --data=DATA:out/demo/competition --weights=WEIGHTS...:$(if $(filter train,$(value KERNEL)),out/demo/pretrained,out/demo/bundle) --model=MODELS...
+	@$(KIT) rehearse --experiment=EXPERIMENT:demo --kernel=KERNEL --data=DATA:out/demo/competition --weights=WEIGHTS...:$(if $(filter-out demo,$(value EXPERIMENT)),,$(if $(filter train,$(value KERNEL)),out/demo/pretrained,out/demo/bundle)) --model=MODELS...
 
 infer: setup ## predict on this machine: EXPERIMENT=v5 DATA=… WEIGHTS="bundle …" → submission.csv
 	@$(KIT) infer --experiment=EXPERIMENT:demo --data=DATA:out/demo/competition --weights=WEIGHTS...:out/demo/bundle
@@ -69,7 +70,7 @@ PUSH_OPTIONS = --experiment=EXPERIMENT! --no-wait=WAIT=0 --again=AGAIN=1 --overw
 push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPERIMENT=… WAIT=0 AGAIN=1 OVERWRITE=1)
 	@$(KIT) push-training $(PUSH_OPTIONS)
 
-push-inference: setup ## sources → scored submission (EXPERIMENT=… MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1)
+push-inference: setup ## sources → scored submission (EXPERIMENT=… MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1; adopted: WEIGHTS= MODELS=)
 	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE --weights=WEIGHTS... --model=MODELS...
 
 status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.adopt.requirements import read_requirements
-from build.adopt.wheels import PYTHONS, WHEELS_FOLDER, fetch_wheels, keep_wheels
+from build.adopt.wheels import PYTHONS, fetch_wheels, keep_wheels
 from build.core.errors import UsageError
 from build.notebooks.adopted import (
     CARD,
@@ -167,14 +167,9 @@ def _card(wishes: Wishes, root: Path) -> tuple[AdoptedCard, list[str]]:
 def _next(card: AdoptedCard) -> list[str]:
     """Return the commands from here to a score."""
     words = " KERNEL=train" if card.trains else ""
-    folders = [wheels_slug(card.slug)] if card.wheels else []
-    weights = [(WHEELS_FOLDER / one).as_posix() for one in folders]
-    weights += [f"FOLDER-OF-{one.rpartition('/')[2]}" for one in card.datasets if one not in folders]
+    weights = [f"FOLDER-OF-{one.rpartition('/')[2]}" for one in card.datasets if one != wheels_slug(card.slug)]
     if weights:
         words += f" WEIGHTS={shlex.quote(' '.join(weights))}"
     push = "push-training" if card.trains else "push-inference"
-    return [
-        "make check",
-        f"make rehearse EXPERIMENT={card.slug} DATA=data/csiro-biomass{words}",
-        f"make {push} EXPERIMENT={card.slug}",
-    ]
+    rehearse = f"make rehearse EXPERIMENT={card.slug} DATA=data/csiro-biomass"
+    return ["make check", f"{rehearse}{words}", f"make {push} EXPERIMENT={card.slug}"]

@@ -29,6 +29,7 @@ from build.core.bundle_files import file_entry
 from build.core.errors import CheckFailed, Problem
 from build.core.image import DATASET_FILES
 from build.notebooks.adopted_card import wheels_slug
+from build.notebooks.builder import ROOT
 from build.notebooks.wheels_cell import WHEEL_NAME
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of, write_json
 from kernel_src.runtime.manifest import MANIFEST_FILE, checked_sha256
@@ -102,6 +103,12 @@ def keep_wheels(slug: str, root: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     return folder
+
+
+def wheels_to_mount(slug: str, given: Sequence[Path], root: Path = ROOT) -> list[Path]:
+    """Return the folder of an adopted kernel's wheels where it has some and the folder was not given."""
+    folder = root / WHEELS_FOLDER / wheels_slug(slug)
+    return [folder] if folder.is_dir() and folder.resolve() not in [one.resolve() for one in given] else []
 
 
 def _fresh(slug: str, root: Path) -> Path:

@@ -58,6 +58,7 @@ def rehearse_verb(
 
     Example: python -m build rehearse --experiment demo --data out/demo/competition --weights out/demo/bundle --rerun
     """
+    from build.adopt.wheels import wheels_to_mount
     from build.notebooks.builder import check_notebook, notebook_of, slug_named
     from build.run.rehearse.plan import parse_models
     from build.run.rehearse.rehearsal import rehearse
@@ -68,10 +69,11 @@ def rehearse_verb(
     if not (notebooks / slug / f"{slug}.ipynb").is_file():
         check_notebook(experiment, kernel)  # names what was typed, where there is no such notebook
     progress = sys.stderr if as_json else sys.stdout
+    folders = [*(weights or []), *wheels_to_mount(slug, weights or [])]
     report = rehearse(
         notebook_of(slug, notebooks),
         data=data,
-        weights=weights or [],
+        weights=folders,
         models=parse_models(model or []),
         hidden=hidden,
         layout=layout,

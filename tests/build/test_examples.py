@@ -26,6 +26,7 @@ from kernel_src.competition.tables import read_train
 from kernel_src.recipes.experiments import EXPERIMENTS, changed
 from kernel_src.runtime.files import write_json
 from kernel_src.runtime.provenance import note_sources
+from tests.build.adopt.conftest import write_foreign
 from tests.build.kaggle.desk import Desk, copy_kit, submission_csv
 from tests.build.kaggle.preflight_report import AS_ASSUMED
 from tests.build.kaggle.server import Server
@@ -75,6 +76,7 @@ def furnished(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory) 
     (kit / "out/push").mkdir()
     write_json(kit / "out/push/preflight.json", AS_ASSUMED)
     write_grassclover(downloads / "GrassClover")
+    write_foreign(root / "my-repo")
     (downloads / "resnet34").mkdir()
     save_file(timm.create_model("resnet34").state_dict(), downloads / "resnet34/model.safetensors")
     (kit / "out/features").mkdir()

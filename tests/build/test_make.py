@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 OPTIONS = re.search(r"^PUSH_OPTIONS = (.*)$", MAKEFILE, re.MULTILINE)
 VERBS = typer.main.get_command(app).commands
-WEIGHTS_BY_KERNEL = re.compile(r"\$\(if [^:]*?,out/demo/pretrained,out/demo/bundle\)")
+WEIGHTS_BY_KERNEL = re.compile(r"\$\(if [^:]*?,out/demo/pretrained,out/demo/bundle\)+")
 # target → the words that build/make.py gets, the module first
 TARGETS = {
     target: ["build" if start == "$(KIT)" else "bench.run", *rest.split()]

@@ -23,13 +23,13 @@ def outside(tmp_path_factory, monkeypatch):
 
 def test_a_third_party_import_after_code_that_acts_stays_in_its_cell(package):
     files = {
-        "p/m.py": "import os\nimport numpy as np\n\nos.environ['WHO'] = 'm'\nimport pandas as pd\n\nN = np, pd\n",
+        "p/m.py": "import os\nimport numpy as np\n\nos.environ['WHO'] = 'm'\nimport yaml as pd\n\nN = np, pd\n",
         "main.py": "from p.m import N\nimport scipy\nprint(N)\n",
     }
     assert package(files).code(arguments="") == [
         "# imports: standard library\nimport os",
         "# imports: third party\nimport numpy as np",
-        "# p/m.py\nos.environ['WHO'] = 'm'\nimport pandas as pd\n\nN = np, pd",
+        "# p/m.py\nos.environ['WHO'] = 'm'\nimport yaml as pd\n\nN = np, pd",
         "# main.py\nimport scipy\nprint(N)",
     ]
 
