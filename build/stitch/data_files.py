@@ -115,7 +115,7 @@ class _Search:
     def named(self, folder: Path, path: str, place: str, *, or_folder: bool) -> None:
         """Take a file, or the files of a folder, if it is there."""
         file = Path(os.path.normpath(folder / path))
-        if file == self.root or self.root.is_relative_to(file):
+        if file == folder or self.root.is_relative_to(file):  # `Path(".")`: where the code itself lies
             return
         if file.is_file():
             self.add(file, place)
@@ -194,7 +194,8 @@ class _Search:
                     self.refuse(module.at(line), what, "name it by --without, or import it as a module")
                 self.literals(module)
         elif file.suffix in _NAMING:
-            for name in dict.fromkeys(_NAMED.findall(text)):
+            names = dict.fromkeys(_NAMED.findall(text))
+            for name in [name for name in names if not name.endswith(".py")]:  # those are told of, not read
                 for folder in dict.fromkeys((file.parent, self.root)):
                     self.named(folder, name, path, or_folder=False)
 

@@ -89,14 +89,18 @@ class Script:
 
 
 SEED, CSIRO, TIMM = "nick-leland/Image2Biomass-Competition", "LinkinPony/CSIRO", "huggingface/pytorch-image-models"
-_HEAVY = ("third_party", "data", "configs/train_*", "outputs_*", "tools", "tests", "src/training", "src/tabular", "tune*")  # of LinkinPony/CSIRO
+_RUNS = ("experiments", "scripts/experiments", "submissions")  # of the seed: what its runs left
+_HEAVY = (  # of LinkinPony/CSIRO: more than a notebook holds
+    *("third_party", "data", "configs/train_*", "outputs_*", "tools", "tests", "src/training", "src/tabular", "tune*"),
+    *("package_artifacts.py", "src/callbacks", "swa_eval_kfold.py", "summarize*", "sanity_check.py"),
+)
 _GPT = "--device=cpu --compile=False --dataset=tiny --block_size=8 --batch_size=2 --n_layer=1 --n_head=1 --n_embd=8"
 SCRIPTS = (
     # The twelve of ../shared/facts/stitch-in-the-wild.md.
-    Script(SEED, "scripts/train_depth_model.py", without=("experiments",)),
-    Script(SEED, "scripts/train_kfold_mse.py", without=("experiments",)),
-    Script(SEED, "scripts/train_foundation_models.py", without=("experiments",)),
-    Script(SEED, "scripts/generate_submission_depth.py", without=("experiments",)),
+    Script(SEED, "scripts/train_depth_model.py", without=_RUNS),
+    Script(SEED, "scripts/train_kfold_mse.py", without=_RUNS),
+    Script(SEED, "scripts/train_foundation_models.py", without=_RUNS),
+    Script(SEED, "scripts/generate_submission_depth.py", without=_RUNS),
     Script(
         "karpathy/nanoGPT",
         "train.py",
@@ -154,7 +158,7 @@ SCRIPTS = (
     ),
     Script("pytorch/examples", "generate_sine_wave.py", "", root="time_sequence_prediction"),
     Script("pytorch/examples", "main.py", "", root="regression", ignored=r"-?\d+(\.\d+)?|[+-] ?", files=False),
-    Script("pytorch/examples", "neural_style/neural_style.py", root="fast_neural_style"),
+    Script("pytorch/examples", "neural_style/neural_style.py", root="fast_neural_style", without=("images",)),
     Script("pytorch/examples", "main.py", root="mnist"),
     Script("akamaster/pytorch_resnet_cifar10", "trainer.py"),
 )
@@ -308,7 +312,9 @@ def main() -> int:
     real_kernel.LIMIT_S = LIMIT_S
     words, rows = sys.argv[1:], []
     for script in SCRIPTS:
-        if git_folder(script.repository).is_dir() and all(word in f"{script.repository} {script.path}" for word in words):
+        if git_folder(script.repository).is_dir() and all(
+            word in f"{script.repository} {script.path}" for word in words
+        ):
             rows.append(examine(script))
             print(rows[-1], flush=True)
     if not words:
