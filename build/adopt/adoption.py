@@ -30,7 +30,6 @@ from build.notebooks.adopted import (
 from build.notebooks.adopted_card import AdoptedCard, Mode, wheels_slug
 from build.notebooks.builder import ROOT, build, build_notebook, describe_datasets, own_cards
 from build.notebooks.metadata import slug_of
-from kernel_src.competition.constants import SLUG
 from kernel_src.recipes.ensembles import ENSEMBLES
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import write_text
@@ -172,5 +171,5 @@ def _next(card: AdoptedCard) -> list[str]:
     if weights:
         words += f" WEIGHTS={shlex.quote(' '.join(weights))}"
     push = "push-training" if card.trains else "push-inference"
-    rehearse = f"make rehearse EXPERIMENT={card.slug} DATA=data/{SLUG}"
+    rehearse = f"make rehearse EXPERIMENT={card.slug} DATA=data/csiro-biomass"
     return ["make check", f"{rehearse}{words}", f"make {push} EXPERIMENT={card.slug}"]

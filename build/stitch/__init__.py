@@ -13,6 +13,8 @@
 - `decided`, `import_places`, `search_path`: where somebody else's imports lead, and where they stand in the notebook.
 - `notebook`, `ipython_differences`: cells, bytes, and what IPython would do to them.
 - `template`: a script's notebooks but for their parameters, with their chapters; `assembly`: the whole way.
+- `as_files`: the other way, sources as files and a process: `reach` finds them, `file_cells` and `run_files` are the
+  cells; `modes` chooses between the two.
 """
 
 from build.stitch.assembly import compose, stitch

@@ -96,6 +96,7 @@ class _Rewriting:
         self.mentions()
         self.bindings()
         self.quoted()
+        self.exported()
         if not self.edits:
             return None
         lines = [*of.lines]
@@ -303,6 +304,21 @@ class _Rewriting:
             if not self.in_string(node, inside, is_right):
                 raise _CannotRename(inside[0][1].key, f"{self.of.at(node)} has {inside[0][0]} in an odd annotation")
             self.changes[id(node)] = {"value": value}
+
+    def exported(self) -> None:
+        """Change the texts in `__all__`, which say what a star import of this module brings."""
+        for statement in self.of.tree.body:
+            if not isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
+                continue
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if not any(isinstance(one, ast.Name) and one.id == "__all__" for one in targets):
+                continue
+            for node in ast.walk(statement):
+                new = self.own(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+                if isinstance(node, ast.Constant) and new is not None:
+                    line, column = self.position(node)
+                    self.word(line, column + 1, str(node.value), new)  # between its quotes
+                    self.changes[id(node)] = {"value": new.name}
 
     def names_in(self, node: ast.Constant, scope: Scope) -> list[tuple[str, _New]]:
         """Return the names in a quoted annotation that change, those inside further quotes as well."""

@@ -203,9 +203,10 @@ def _with_new_names(
     renamed, renames = rename(plan, library)
     if renamed is library:
         return library, plan, segments, renames
-    for module in renamed.modules.values():
-        if module is not None and module.before_renames is not None:  # read anew
-            renamed.decide(module)
+    for module in plan.everything:  # those that are read anew, and whoever has their names by a star
+        found = renamed.modules[module.name] or module
+        if found is not module or any(site.aliases for site in module.names.sites):
+            renamed.decide(found)
     script = renamed.modules[MAIN] or plan.main
     again = cut(script, renamed)
     new = _let_stay(make_plan(renamed, script, again), again, renamed)

@@ -6,6 +6,7 @@
 - `proof`: the edited sources are stitched, and must give the edited notebook again.
 - `merging`: into the sources of today.
 - `sync_back`: all of this, in memory; `sync_result`: what came of it.
+- `file_sync`: another way, of notebooks that hold their sources as files.
 - `watch`, `lab`: when it is done.
 
 `build/notebooks/` has what it starts from (`base`, `edited_cells`, `synced`) and ends with (`writing`).

@@ -280,6 +280,20 @@ def test_what_a_script_defines_before_a_module_that_it_imports_later_is_not_over
     assert printed == "main\nmain a\n"
 
 
+@pytest.mark.parametrize("all_", ["", "__all__ = ['size', 'area']\n"], ids=["public names", "__all__"])
+def test_a_star_import_brings_the_names_that_its_module_has_in_the_notebook(both, all_):
+    printed, code = both(
+        {
+            "p/__init__.py": "from .a import *\n",
+            "p/a.py": f"{all_}size = 1\ndef area():\n    return size\n",
+            "p/b.py": "from p import *\nsize_of = lambda: (size, area())\n",
+            "main.py": "import p\nfrom p import b\nsize = 2\ndef area():\n    return 3\n"
+            "print(p.size, p.area(), b.size_of(), size, area())\n",
+        }
+    )
+    assert printed == "1 1 (1, 1) 2 3\n" and "size_a" in code and "area_a" in code
+
+
 # -- what stays refused, with the reason -------------------------------------------------------------------------------
 
 
