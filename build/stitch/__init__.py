@@ -10,6 +10,7 @@
 - `purity`: statements that may run at another moment; `module_context`: what one module sees.
 - `aliases`, `imports`, `parameters`, `drafts`: the edits, and the proof that the text says what was meant.
 - `module_names`, `set_up`: what makes a kernel look to somebody else's script like the process it is used to.
+- `decided`, `import_places`, `search_path`: where somebody else's imports lead, and where they stand in the notebook.
 - `notebook`, `ipython_differences`: cells, bytes, and what IPython would do to them.
 - `template`: a script's notebooks but for their parameters, with their chapters; `assembly`: the whole way.
 - `as_files`: the other way, sources as files and a process: `reach` finds them, `file_cells` and `run_files` are the

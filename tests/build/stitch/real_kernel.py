@@ -36,6 +36,7 @@ sys.modules["kit_kept"] = kept
 """
 _RESET = """
 get_ipython().run_line_magic("reset", "-f")
+get_ipython().compile.reset_compiler_flags()  # `from __future__ import annotations` holds for all cells below
 import kit_kept, logging, os, sys, warnings
 os.environ.clear(); os.environ.update(kit_kept.environ)
 sys.path[:], sys.argv[:], warnings.filters[:] = kit_kept.path, kit_kept.argv, kit_kept.filters
