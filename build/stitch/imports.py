@@ -7,23 +7,15 @@ import ast
 from collections.abc import Iterable
 
 from build.stitch.library import Imported, Library
-from build.stitch.modules import Module
-from build.stitch.order import Part, Plan, is_gathered, is_third_party
+from build.stitch.order import Plan, is_gathered, is_third_party
 from build.stitch.purity import annotations
 
 LINE_LENGTH = 120
 
 
-def gathered_imports(plan: Plan, library: Library) -> list[Imported]:
+def gathered_imports(plan: Plan) -> list[Imported]:
     """Return the imports that move to the gathered cells, in the order in which they run."""
-    found: list[Imported] = []
-    for step in plan.steps:
-        if isinstance(step, Module):
-            found += filter(is_gathered, library.imports(step))
-        elif isinstance(step, Part):
-            own = [one for one in library.imports(plan.main) if step.first <= one.site.node.lineno <= step.last]
-            found += filter(is_gathered, own)
-    return found
+    return list(filter(is_gathered, plan.imports))
 
 
 def standard_library_lines(gathered: Iterable[Imported], plan: Plan, library: Library) -> list[str]:

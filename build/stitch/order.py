@@ -53,6 +53,7 @@ class Plan:
 
     main: Module
     modules: list[Module] = field(default_factory=list)  # without the script, in the order in which they run
+    imports: list[Imported] = field(default_factory=list)  # of everything, in the order in which Python runs them
     steps: list[Step] = field(default_factory=list)  # in the order in which Python runs them
     layout: list[Step] = field(default_factory=list)  # the same in the order in which the notebook shows them
 
@@ -203,6 +204,7 @@ class _Walk:
         for imported in self.library.imports(main):
             if first <= imported.site.node.lineno <= last:
                 steps += self.run(main, imported)
+                self.plan.imports.append(imported)
                 if is_gathered(imported) and is_third_party(imported) and not self.gathered:
                     self.gathered = True
                     steps.append(THIRD_PARTY)
@@ -253,6 +255,7 @@ class _Walk:
         pieces: list[Piece] = []
         for imported in self.library.imports(module):
             arrived = self.run(module, imported)
+            self.plan.imports.append(imported)
             if self.library.foreign and arrived:
                 piece = self.piece_above(module, imported, pieces[-1] if pieces else None)
                 if piece is not None:

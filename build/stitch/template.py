@@ -173,7 +173,7 @@ def read_template(
             refuse_perhaps_missing(plan, library)
         else:
             check_import_order(plan, library)
-    gathered = gathered_imports(plan, library)
+    gathered = gathered_imports(plan)
     standard, third = standard_library_lines(gathered, plan, library), third_party_lines(gathered)
     for module in plan.everything:
         refuse_absent(library.once(rewrite, module), plan, library)

@@ -3,6 +3,7 @@
 import pytest
 
 from build.core.errors import CheckFailed
+from build.stitch import stitch
 
 # A package that says when it is imported, and what it finds then.
 LOUD = "import os\nprint('{name} is imported,', os.environ.get('WHO'))\nX = '{name}'\n"
@@ -259,3 +260,12 @@ def test_a_module_that_cannot_be_read_is_refused_even_if_it_is_named_for_type_ch
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.m import C\nfrom p.m import C as D\nprint(D)\n"
     )
     assert package({"p/m.py": "def f(:\n", "main.py": main}).refusals(arguments="")[0].startswith("p/m.py:1: syntax")
+
+
+def test_third_party_imports_stand_in_the_order_in_which_python_runs_them(tmp_path):
+    """The script's own first ones come before those of the modules that it imports below them."""
+    (tmp_path / "p.py").write_text("import numpy as np\n\nONE = np.ones(1)\n")
+    (tmp_path / "main.py").write_text("import pandas as pd\n\nfrom p import ONE\n\nimport torch\n\nprint(pd, ONE, torch)\n")
+    cells = stitch(tmp_path / "main.py", tmp_path).cells
+    gathered = next(cell.source for cell in cells if cell.id == "imports-third-party")
+    assert gathered.split("\n")[1:] == ["import pandas as pd", "import numpy as np", "import torch"]

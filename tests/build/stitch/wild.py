@@ -92,7 +92,7 @@ SEED, CSIRO, TIMM = "nick-leland/Image2Biomass-Competition", "LinkinPony/CSIRO",
 _RUNS = ("experiments", "scripts/experiments", "submissions")  # of the seed: what its runs left
 _HEAVY = (  # of LinkinPony/CSIRO: more than a notebook holds
     *("third_party", "data", "configs/train_*", "outputs_*", "tools", "tests", "src/training", "src/tabular", "tune*"),
-    *("package_artifacts.py", "src/callbacks", "swa_eval_kfold.py", "summarize*", "sanity_check.py"),
+    *("package_artifacts.py", "src/callbacks", "src/inference/tabpfn.py", "configs/backup_*", "configs/nano_*"),
 )
 _GPT = "--device=cpu --compile=False --dataset=tiny --block_size=8 --batch_size=2 --n_layer=1 --n_head=1 --n_embd=8"
 SCRIPTS = (
