@@ -9,6 +9,8 @@ import typer
 from build.core.errors import UsageError
 from build.core.options import AsJson
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def notebooks_verb(
     experiment: Annotated[str, typer.Option(help="Only this one; every experiment by default.")] = "",
@@ -58,8 +60,6 @@ def stitch_verb(
     Example: python -m build stitch kernel_src/kernels/infer.py --root . --out out/infer.ipynb, then
     python -m build stitch kernel_src/kernels/train.py --root . --out out/train.ipynb --mode files --args "--epochs 3"
     """
-    from build.notebooks.builder import ROOT
-    from build.notebooks.file_texts import note_texts
     from build.stitch.modes import stitch_script
     from kernel_src.runtime.files import write_atomically
 
@@ -69,6 +69,8 @@ def stitch_verb(
         main_script, root, mode=mode, arguments=args, data=tuple(data or ()), without=tuple(without or ())
     )
     if stitched.mode == "files":  # so that an edit of the notebook can be merged with what the files are by then
+        from build.notebooks.file_texts import note_texts
+
         note_texts(ROOT, [(root / path).read_bytes().decode() for path in stitched.sources])
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda draft: draft.write_bytes(stitched.notebook))

@@ -9,6 +9,7 @@
 import ast
 import re
 
+from build.stitch.decided import standing_for
 from build.stitch.drafts import Draft, Edit
 from build.stitch.library import Imported, Library
 from build.stitch.module_names import name_of, rewrite_names
@@ -185,7 +186,7 @@ def _remove(module: Module, library: Library, draft: Draft) -> None:
     gone = removable(module, library)
     by_node: dict[int, list[Imported]] = {}
     for imported in library.imports(module):
-        by_node.setdefault(id(imported.site.node), []).append(imported)
+        by_node.setdefault(id(standing_for(module, imported.site.node)), []).append(imported)
     instead = {
         id(node): [line for one in by_node.get(id(node), []) for line in _alias_line(one, module, library)]
         for node in gone

@@ -126,7 +126,8 @@ def unbound_uses(module: Module, library: Library) -> list[Use]:
 def _rebound_imports(module: Module, library: Library) -> None:
     """A name that an import binds must keep that value: the import line moves or vanishes."""
     for imported in library.imports(module):
-        moves = imported.runs or is_gathered(imported)
+        never = library.foreign and imported.site.typing_only
+        moves = (imported.runs or is_gathered(imported)) and not never
         for binding in imported.site.scope.bound.get(imported.bound, []) if moves else []:
             if binding.how == "import" and any(
                 other.site is binding.site and other.bound == imported.bound and other.meaning == imported.meaning

@@ -22,9 +22,10 @@ from build.stitch.modules import Module, parse
 from build.stitch.scopes import Names
 
 LIMIT_BYTES = 200_000  # of all carried files together
+MOST_FILES = 300  # in a folder
 _NAMING = frozenset({".yaml", ".yml", ".json", ".toml", ".cfg", ".ini"})  # texts that may name other files
 _NAMED = re.compile(r"[\w.][\w./-]*\.\w+")
-_NEVER = frozenset({"__pycache__", "node_modules"})  # hidden files and folders neither
+_NEVER = frozenset({"__pycache__", "node_modules", "site-packages"})  # hidden files and folders neither
 _PATH_CALLS = frozenset("Path join joinpath open listdir scandir glob iglob rglob walk".split())
 _PATH_WORD = re.compile(r"(?:^|[_-])(?:path|dir|directory|folder|root)s?$", re.IGNORECASE)
 
@@ -68,6 +69,14 @@ def is_left_out(path: str, without: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(one, pattern.rstrip("/")) for one in above for pattern in without)
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder; hidden ones, caches and installed packages are left out, without a look."""
+    for name, folders, files in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith(".") and one not in _NEVER)
+        paths = (Path(name, file) for file in files if not file.startswith("."))
+        yield from (path for path in paths if path.is_file())
+
+
 def refuse_data_files(module: Module, library: Library) -> None:
     """Note every file that a module names: a notebook that carries none has none."""
     folders = list(dict.fromkeys(map(str, (module.path.parent, library.root))))
@@ -93,6 +102,7 @@ class _Search:
     sources: frozenset[str]
     modules: set[str]  # paths of the modules themselves
     texts: dict[str, str] = field(default_factory=dict)
+    folders: set[Path] = field(default_factory=set)
     places: dict[str, str] = field(default_factory=dict)  # path → where it is named first
     problems: list[Problem] = field(default_factory=list)
 
@@ -129,11 +139,23 @@ class _Search:
 
     def add_folder(self, folder: Path, place: str) -> None:
         """Take the files of a folder but for Python's: these are sources, or are named one by one."""
-        for file in sorted(folder.rglob("*")):
-            inner = file.relative_to(folder).parts
-            hidden = any(part.startswith(".") or part in _NEVER for part in inner)
-            if file.is_file() and not hidden and file.suffix not in {".py", ".pyc"}:
-                self.add(file, place)
+        if folder in self.folders or not folder.is_relative_to(self.root):
+            return
+        self.folders.add(folder)
+        files, total = list[Path](), 0
+        for file in files_below(folder):
+            path = file.relative_to(self.root).as_posix()
+            if file.suffix in {".py", ".pyc"} or is_left_out(path, self.without):
+                continue
+            files.append(file)
+            total += file.stat().st_size
+            if total > LIMIT_BYTES or len(files) > MOST_FILES:
+                path = folder.relative_to(self.root).as_posix()
+                what = f"the folder {path} holds more than the {LIMIT_BYTES:,} bytes, or {MOST_FILES} files, that a "
+                self.refuse(place, f"{what}notebook carries", _dataset_cure(path))
+                return
+        for file in sorted(files):
+            self.add(file, place)
 
     def add(self, file: Path, place: str, *, by_name: bool = True) -> None:
         """Take one file."""

@@ -43,7 +43,7 @@ def staying_imports(plan: Plan, library: Library) -> frozenset[int]:
 
 def refuse_perhaps_missing(plan: Plan, library: Library) -> None:
     """Note packages that a module needs which perhaps never runs: the notebook would fail without them."""
-    at_once = {module.name: module for module, _ in _what_runs_at_once(plan, library)}
+    at_once = {module.name: module for module, _ in _what_runs_at_once(plan, library, caught=False)}
     every = (one for module in at_once.values() for one in library.imports(module) if one.site.top_level)
     there = {one.meaning.module.split(".")[0] for one in every if one.meaning.kind == "outside"}
     for module in plan.modules:
@@ -58,13 +58,17 @@ def _is_gathered(imported: Imported) -> bool:
     return is_gathered(imported) and is_third_party(imported)
 
 
-def _what_runs_at_once(plan: Plan, library: Library) -> Iterator[tuple[Module, ast.stmt]]:
-    """Yield every statement that runs on import, in Python's order; an import of ours only after all that it runs."""
+def _what_runs_at_once(plan: Plan, library: Library, *, caught: bool = True) -> Iterator[tuple[Module, ast.stmt]]:
+    """Yield every statement that runs on import, in Python's order; an import of ours only after all that it runs.
+
+    With `caught`, also what is imported in a try.
+    """
     done: set[str] = set()
     planned = {module.name: module for module in plan.modules}
 
     def run(module: Module) -> Iterator[tuple[Module, ast.stmt]]:
-        imports = [one for one in library.imports(module) if one.runs and is_eager(one, module)]
+        eager = (one for one in library.imports(module) if one.runs and is_eager(one, module))
+        imports = [one for one in eager if caught or not one.site.caught]
         for statement in module.tree.body:
             last = statement.end_lineno or statement.lineno
             for imported in imports:

@@ -30,6 +30,7 @@ _PROCESS = ("it copies, replaces or ends the kernel itself", "start a process wi
 _SPAWN = ("a process that is not forked cannot import what a notebook defines", 'use the start method "fork"')
 _HOOK = ("the kernel uses its own", "do without it")
 _NOTEBOOK = ("it tells a notebook from a script", "do without it")
+_LOOKUP = ("it finds modules by their names, which a notebook does not have", "import what you need by name")
 _PICKLE = ("a class of ours has another full name in a notebook", "save plain values, e.g. as JSON")
 _PLACE = ("a notebook has other file names and lines", "leave them out")
 
@@ -65,6 +66,11 @@ _REPLACED: tuple[tuple[Reason, str], ...] = (
         _HOOK,
         "sys.excepthook sys.displayhook sys.unraisablehook sys.settrace sys.setprofile threading.excepthook "
         "sys.last_value sys.last_type sys.last_traceback sys.warnoptions warnings.filters",
+    ),
+    (
+        _LOOKUP,
+        "hydra mmengine mmcv detectron2.config jsonargparse gin sacred kedro allennlp fairseq pydoc.locate "
+        "lightning.pytorch.cli pytorch_lightning.cli torch.package",
     ),
     (_NOTEBOOK, "IPython __main__ sys.ps1 sys.ps2 sys.orig_argv sys.flags unittest.main doctest.testmod"),
 )

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from build.core.errors import Problem
-from build.stitch.modules import STANDARD_LIBRARY, Meaning, Module, empty_package, parse
+from build.stitch.decided import decide
+from build.stitch.modules import MAIN, STANDARD_LIBRARY, Meaning, Module, empty_package, parse
 from build.stitch.scopes import Site
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class Library:
     _imports: dict[str, list[Imported]] = field(default_factory=dict)
     _ours: dict[str, bool] = field(default_factory=dict)
     _meanings: dict[tuple[str, str], Meaning | None] = field(default_factory=dict)
+    _deciding: set[str] = field(default_factory=set)
     _open: set[tuple[str, str]] = field(default_factory=set)
 
     @property
@@ -136,7 +138,16 @@ class Library:
         if isinstance(module, Problem):
             self.refuse(module.where, module.what, module.cure)
             return None
+        if self.foreign and name != MAIN:  # how the script is run is not known yet
+            self.decide(module)
         return module
+
+    def decide(self, module: Module) -> None:
+        """Settle what imports of ours in tries, and with a star, will do."""
+        if module.name not in self._deciding:
+            self._deciding.add(module.name)
+            decide(module, self)
+            self._deciding.discard(module.name)
 
     # -- what imports do --------------------------------------------------------------------------------------------
 
@@ -145,13 +156,22 @@ class Library:
         if module.name not in self._imports:
             self._imports[module.name] = found = []
             for site in module.names.sites:
-                for alias in site.node.names:
+                for alias in site.aliases or site.node.names:
                     imported = self._resolve(module, site, alias)
                     if imported is not None:
                         found.append(imported)
         return self._imports[module.name]
 
     def _resolve(self, module: Module, site: Site, alias: ast.alias) -> Imported | None:
+        if not (self.foreign and site.typing_only):
+            return self._resolved(module, site, alias)
+        noted = len(self.problems)
+        imported = self._resolved(module, site, alias)
+        place = module.at(site.node)  # it never runs, whatever it names
+        self.problems[noted:] = [one for one in self.problems[noted:] if one.where != place]
+        return imported
+
+    def _resolved(self, module: Module, site: Site, alias: ast.alias) -> Imported | None:
         node = site.node
         if isinstance(node, ast.Import):
             bound = alias.asname or alias.name.split(".")[0]

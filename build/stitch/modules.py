@@ -68,6 +68,7 @@ class Module:
     is_package: bool = False
     string_lines: frozenset[int] = frozenset()  # lines that begin inside a string
     # Of a module in which names were changed for the notebook:
+    decided: dict[int, ast.Try] = field(default_factory=dict)  # import statement, by identity → the try it stands for
     before_renames: "Module | None" = None  # as it lies on disk
     defined_as: Mapping[str, str] = field(default_factory=dict)  # function or class → the name that its cell defines
     given: Mapping[int, list[str]] = field(default_factory=dict)  # the notebook's own lines, by the line below them

@@ -15,6 +15,7 @@ import ast
 from dataclasses import dataclass, field
 
 from build.stitch.cells import Segment, first_line
+from build.stitch.decided import standing_for
 from build.stitch.library import Imported, Library, with_parents
 from build.stitch.modules import MAIN, STANDARD_LIBRARY, Module
 from build.stitch.purity import is_inert
@@ -272,7 +273,7 @@ class _Walk:
 
     def piece_above(self, module: Module, imported: Imported, before: Piece | None) -> Piece | None:
         """Return what a module does between its last cut and an import that runs another module; None for nothing."""
-        first, line = before.last + 1 if before else 1, imported.site.node.lineno
+        first, line = before.last + 1 if before else 1, standing_for(module, imported.site.node).lineno
         above = [node for node in module.tree.body if first <= first_line(node) < line]
         above = [node for node in above if (node.end_lineno or node.lineno) < line]
         if not imported.site.top_level or all(is_inert(node, module, self.library) for node in above):

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable
 
 from build.stitch.cells import first_line
+from build.stitch.decided import standing_for
 from build.stitch.module_context import Meanings, ModuleContext
 from build.stitch.modules import Module
 from build.stitch.order import is_eager, is_gathered, is_third_party
@@ -22,6 +23,8 @@ def _places(module: Module, context: ModuleContext) -> None:
         kinds = {type(parent) for parent in site.parents}
         if ast.Try in kinds or ast.TryStar in kinds:
             what = "import of ours inside try: the notebook always has it"
+        elif context.foreign and site.scope.kind == "module" and all(isinstance(one, ast.If) for one in site.parents):
+            continue  # of a module that does nothing: the plan sees to that
         elif not site.lazy:
             what = "conditional import of ours"
         elif site.scope.kind == "class":
@@ -129,7 +132,8 @@ def removable(module: Module, meanings: Meanings) -> list[ast.stmt]:
             gone[id(site.node)] = site.node
     for imported in meanings.imports(module):
         if imported.runs or is_gathered(imported):
-            gone[id(imported.site.node)] = imported.site.node
+            node = standing_for(module, imported.site.node)
+            gone[id(node)] = node
     for guard in [] if module.is_main else module.names.guards:
         gone[id(guard)] = guard
     if module.docstring is not None:
@@ -159,7 +163,7 @@ def _mixed(module: Module, context: ModuleContext) -> None:
 
 
 def _typing_else(module: Module, context: ModuleContext) -> None:
-    for imported in context.imports(module):
+    for imported in [] if context.foreign else context.imports(module):
         parents = imported.site.parents
         if imported.runs and imported.site.typing_only and not is_typing_guard(parents[-1]):
             context.refuse(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.core.errors import Problem
-from build.stitch.data_files import is_left_out
+from build.stitch.data_files import files_below, is_left_out
 from build.stitch.modules import MAIN, STANDARD_LIBRARY, Module, empty_package, parse
 from build.stitch.scopes import Site
 
@@ -64,6 +64,7 @@ class _Search:
     later: deque[tuple[Path, bool]] = field(default_factory=deque)  # file, whether it is run as a script
     outside: set[str] = field(default_factory=set)
     texts: list[str] = field(default_factory=list)  # literals
+    sources: list[Path] | None = None  # every Python file below the root, once they are asked for
     reached: Reached = field(init=False)
 
     def __post_init__(self) -> None:
@@ -220,7 +221,9 @@ class _Search:
         name = text.rpartition("/")[2]
         if direct or not re.fullmatch(r"[\w.-]+", name):
             return direct
-        return [file for file in self.root.rglob(name) if file.is_file() and _all_ours(file, self.root)]
+        if self.sources is None:
+            self.sources = [file for file in files_below(self.root) if file.suffix == ".py"]
+        return [file for file in self.sources if file.name == name and _all_ours(file, self.root)]
 
     # -- the rest ---------------------------------------------------------------------------------------------------
 
@@ -255,7 +258,7 @@ class _Search:
                 if one.is_dir() and _is_ours(one.name) and re.search(rf"\b{re.escape(one.name)}[./]", texts):
                     tops.add(one)
         for top in tops:
-            files.update(file for file in top.rglob("*.py") if _all_ours(file, top))
+            files.update(file for file in files_below(top) if file.suffix == ".py" and _all_ours(file, top))
         return sorted(files)
 
     def result(self) -> Reached:
@@ -297,7 +300,7 @@ def _holds(folder: Path, top: str) -> bool:
 
 
 def _is_namespace(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.rglob("*.py"), None) is not None
+    return folder.is_dir() and any(file.suffix == ".py" for file in files_below(folder))
 
 
 def _is_ours(name: str) -> bool:

@@ -16,14 +16,14 @@ What cannot be decided so is left as it is, and `collisions` refuses it. `renami
 import ast
 import builtins
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from build.stitch.cells import first_line
 from build.stitch.collisions import bound_meanings, is_plain_all, is_unused, unbound_uses
 from build.stitch.library import Library
+from build.stitch.looked_up import LookedUp
 from build.stitch.modules import Meaning, Module
-from build.stitch.order import THIRD_PARTY, Part, Plan, is_gathered, is_third_party
+from build.stitch.order import THIRD_PARTY, Part, Piece, Plan, is_gathered, is_third_party
 from build.stitch.scopes import Binding
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -32,14 +32,6 @@ _LOOKED_FOR = frozenset(
     "__name__ __file__ __doc__ __package__ __spec__ __loader__ __path__ __annotations__ __builtins__ __all__ "
     "__getattr__ __dir__ TYPE_CHECKING PARTS SOURCE_SHA256 ARGS _ In Out exit quit".split()
 )
-# Who looks up functions and classes by their names when it stores them or sends them to another process.
-_PICKLES = re.compile(r"\b(c?[pP]ickle|dill|joblib|shelve|multiprocessing|mp|ProcessPoolExecutor|process_map|Pool)\b")
-_SAVES = re.compile(r"(?<!json\.)\b(save|save_checkpoint|dump)\b *\(")  # torch.save pickles the classes that it meets
-# Who reads the names of variables out of texts: pandas (`@name`), numexpr, duckdb, pandasql, timeit.
-_READS_TEXTS = re.compile(r"\b(query|evaluate|numexpr|duckdb|p?y?sqldf|timeit|Timer)\b|\beval *\( *[^)\s]")
-# Who shows annotations that are texts.
-_SHOWS_ANNOTATIONS = re.compile(r"__annotations__|\b(signature|getfullargspec|get_annotations)\b|\.type\b")
-
 Key = tuple[str, Meaning | str]  # a name, and what it means; of a missing one the module that reads it
 
 
@@ -80,10 +72,10 @@ def choose(plan: Plan, library: Library, fixed: Mapping[Key, str]) -> Renames:
     clashes = _clashes(plan, library)
     if not clashes:
         return NOTHING
-    words = _Words(plan)
+    words, looked_up = _Words(plan), LookedUp(plan, library)
     for name, (variables, builtin) in clashes.items():
         for one in variables:
-            one.fixed = fixed.get(one.key, "") or _why_fixed(one, plan, library, words)
+            one.fixed = fixed.get(one.key, "") or _why_fixed(one, plan, looked_up)
             _find_places(one, plan, library)
         renamed = _renamed(variables, builtin)
         if renamed is None:
@@ -178,7 +170,8 @@ def _find_places(variable: _Variable, plan: Plan, library: Library) -> None:
 
 def _place(module: Module, line: int, plan: Plan) -> float:
     for number, step in enumerate(plan.layout):
-        if step is module or (module.is_main and isinstance(step, Part) and step.first <= line <= step.last):
+        own = module.is_main if isinstance(step, Part) else isinstance(step, Piece) and step.module is module
+        if step is module or (isinstance(step, Part | Piece) and own and step.first <= line <= step.last):
             return float(number)
     return float(len(plan.layout))
 
@@ -186,7 +179,7 @@ def _place(module: Module, line: int, plan: Plan) -> float:
 # -- what cannot be renamed --------------------------------------------------------------------------------------------
 
 
-def _why_fixed(variable: _Variable, plan: Plan, library: Library, words: "_Words") -> str:
+def _why_fixed(variable: _Variable, plan: Plan, looked_up: LookedUp) -> str:
     """Return why a variable must keep its name; nothing where it may get another one."""
     name, bindings = variable.name, list(_bindings(variable))
     if name in _LOOKED_FOR:
@@ -201,14 +194,7 @@ def _why_fixed(variable: _Variable, plan: Plan, library: Library, words: "_Words
             return f"{module.at(binding.node)} defines it inside a function"
         if module.is_main and _is_parameter(binding, plan):
             return f"{module.at(binding.node)} is a parameter"
-    if name in words.in_texts:
-        return f"a text names {name}, and somebody may look it up"
-    by_name = variable.kind == "definition" or any(_is_made_by_name(one, module) for module, one in bindings)
-    if by_name and (words.pickles or (words.saves and any(isinstance(one.node, ast.ClassDef) for _, one in bindings))):
-        return f"{name} may be pickled, by its name"
-    if words.shows_annotations and name in words.in_annotations:
-        return f"{name} is in an annotation that may be shown as a text"
-    return ""
+    return looked_up.why(name, variable.members)
 
 
 def _bindings(variable: _Variable) -> Iterator[tuple[Module, Binding]]:
@@ -224,29 +210,11 @@ def _is_parameter(binding: Binding, plan: Plan) -> bool:
     )
 
 
-def _is_made_by_name(binding: Binding, module: Module) -> bool:
-    """Whether a variable holds what was told its name: `Point = namedtuple("Point", …)`."""
-    line = getattr(binding.node, "lineno", 0)
-    return any(
-        isinstance(node, ast.Assign)
-        and first_line(node) <= line <= (node.end_lineno or line)
-        and isinstance(node.value, ast.Call)
-        and any(isinstance(one, ast.Constant) and one.value == binding.name for one in node.value.args)
-        for node in module.tree.body
-    )
-
-
 class _Words:
-    """The words of all sources: what is taken, and what somebody may look up by its name."""
+    """The words of all sources, which no new name may be."""
 
     def __init__(self, plan: Plan) -> None:
-        texts = [module.text for module in plan.everything]
-        self.taken = {word for text in texts for word in re.findall(r"\w+", text)}
-        self.pickles = any(map(_PICKLES.search, texts))
-        self.saves = any(map(_SAVES.search, texts))
-        self.shows_annotations = any(map(_SHOWS_ANNOTATIONS.search, texts))
-        self.in_texts = _words(_texts(plan)) if any(map(_READS_TEXTS.search, texts)) else set()
-        self.in_annotations = _words(_annotations(plan)) if self.shows_annotations else set()
+        self.taken = {word for module in plan.everything for word in re.findall(r"\w+", module.text)}
 
     def new_name(self, name: str, owner: Module, main: Module) -> str:
         """Return a name for a variable of a module that no source has as a word; it is taken from then on."""
@@ -258,33 +226,3 @@ class _Words:
         new = next(one for one in wanted if one not in self.taken and one.isidentifier())
         self.taken.add(new)
         return new
-
-
-def _texts(plan: Plan) -> Iterator[str]:
-    """Yield every text that is no docstring."""
-    for module in plan.everything:
-        alone = {id(node.value) for node in module.names.nodes if isinstance(node, ast.Expr)}
-        for node in module.names.nodes:
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
-                yield node.value
-
-
-def _annotations(plan: Plan) -> Iterator[str]:
-    """Yield the annotations that are texts: in quotes, and in a module that postpones them all."""
-    for module in plan.everything:
-        postponed = any(
-            isinstance(site.node, ast.ImportFrom) and site.node.module == "__future__" for site in module.names.sites
-        )
-        yield from (str(node.value) for node, _, _ in module.names.quoted)
-        for node in module.names.nodes if postponed else []:
-            for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-                if isinstance(part, ast.expr):
-                    yield ast.unparse(part)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-                every += [one for one in (node.args.vararg, node.args.kwarg) if one is not None]
-                yield from (ast.unparse(one.annotation) for one in every if one.annotation is not None)
-
-
-def _words(texts: Iterable[str]) -> set[str]:
-    return {word for text in texts for word in re.findall(r"\w+", text)}

@@ -11,13 +11,14 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from tokenize import TokenError
 from typing import Any
 
 from build.stitch.cells import first_line
 from build.stitch.class_bodies import read_from
 from build.stitch.drafts import Edit
-from build.stitch.library import Library
+from build.stitch.library import Imported, Library
 from build.stitch.modules import Module, take_apart
 from build.stitch.order import Plan, is_gathered
 from build.stitch.quoted_annotations import is_no_annotation, with_names
@@ -56,7 +57,7 @@ def rename(plan: Plan, library: Library) -> tuple[Library, Renames]:
     if not modules:
         return library, renames
     there = {name: module for name, module in library.modules.items() if module is not None}  # others are read again
-    empty: dict[str, Any] = {"_found": {}, "_imports": {}, "_meanings": {}, "_open": set()}
+    empty: dict[str, Any] = {"cuts": {}, "_found": {}, "_imports": {}, "_meanings": {}, "_open": set()}
     return replace(library, problems=[], modules={**there, **modules}, **empty), renames
 
 
@@ -95,6 +96,7 @@ class _Rewriting:
         self.mentions()
         self.bindings()
         self.quoted()
+        self.exported()
         if not self.edits:
             return None
         lines = [*of.lines]
@@ -127,6 +129,11 @@ class _Rewriting:
             setattr(result, name, value)
         return result
 
+    @cached_property
+    def imported_modules(self) -> list[Imported]:
+        """The import clauses that bind a module of ours."""
+        return [one for one in self.library.imports(self.of) if one.meaning.kind == "module"]
+
     # -- what is meant -------------------------------------------------------------------------------------------------
 
     def new_name(self, module: str, name: str) -> _New | None:
@@ -157,11 +164,9 @@ class _Rewriting:
 
     def module_behind(self, use: Use) -> str:
         """Return the module of ours that a name stands for; nothing for any other name."""
-        scope = use.scope.holder(use.name)
-        for imported in self.library.imports(self.of):
-            if imported.bound == use.name and imported.meaning.kind == "module" and imported.site.scope is scope:
-                return imported.meaning.module
-        return ""
+        found = [one for one in self.imported_modules if one.bound == use.name]
+        scope = use.scope.holder(use.name) if found else None
+        return next((one.meaning.module for one in found if one.site.scope is scope), "")
 
     def is_module_level(self, use: Use, new: _New) -> bool:
         """Whether a mention of a name is one of the module's variable."""
@@ -299,6 +304,21 @@ class _Rewriting:
             if not self.in_string(node, inside, is_right):
                 raise _CannotRename(inside[0][1].key, f"{self.of.at(node)} has {inside[0][0]} in an odd annotation")
             self.changes[id(node)] = {"value": value}
+
+    def exported(self) -> None:
+        """Change the texts in `__all__`, which say what a star import of this module brings."""
+        for statement in self.of.tree.body:
+            if not isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
+                continue
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if not any(isinstance(one, ast.Name) and one.id == "__all__" for one in targets):
+                continue
+            for node in ast.walk(statement):
+                new = self.own(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+                if isinstance(node, ast.Constant) and new is not None:
+                    line, column = self.position(node)
+                    self.word(line, column + 1, str(node.value), new)  # between its quotes
+                    self.changes[id(node)] = {"value": new.name}
 
     def names_in(self, node: ast.Constant, scope: Scope) -> list[tuple[str, _New]]:
         """Return the names in a quoted annotation that change, those inside further quotes as well."""

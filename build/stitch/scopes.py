@@ -53,6 +53,8 @@ class Site:
     block: Block  # the list of statements that holds it
     parents: tuple[ast.AST, ...]  # outermost first
     typing_only: bool  # under `if TYPE_CHECKING:`
+    caught: bool = False  # a try around it that is decided would have caught its failure
+    aliases: tuple[ast.alias, ...] = ()  # of `from ours import *`, what it brings
 
     @property
     def top_level(self) -> bool:

@@ -17,7 +17,7 @@ _SAME = frozenset("str fspath Path PurePath abspath realpath normpath resolve ab
 
 def set_search_path(script: Module, library: Library) -> None:
     """Tell the library how the script is run, and which folders it imports from."""
-    relative = [site for site in script.names.sites if getattr(site.node, "level", 0)]
+    relative = [site for site in script.names.sites if getattr(site.node, "level", 0) and not site.typing_only]
     caught = [any(isinstance(parent, ast.Try) for parent in site.parents) for site in relative]
     library.as_module = not all(caught)
     if library.as_module:

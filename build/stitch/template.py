@@ -148,6 +148,7 @@ def read_template(
     library.modules[MAIN] = script
     if library.foreign:
         set_search_path(script, library)
+        library.decide(script)
     segments = cut(script, library)
     plan = make_plan(library, script, segments)
     renames = NOTHING
@@ -202,6 +203,10 @@ def _with_new_names(
     renamed, renames = rename(plan, library)
     if renamed is library:
         return library, plan, segments, renames
+    for module in plan.everything:  # those that are read anew, and whoever has their names by a star
+        found = renamed.modules[module.name] or module
+        if found is not module or any(site.aliases for site in module.names.sites):
+            renamed.decide(found)
     script = renamed.modules[MAIN] or plan.main
     again = cut(script, renamed)
     new = _let_stay(make_plan(renamed, script, again), again, renamed)

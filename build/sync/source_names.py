@@ -43,13 +43,15 @@ def _cell(cell: Cell, renamed: Mapping[str, str]) -> Cell:
 def _lines(text: str, renamed: Mapping[str, str]) -> list[tuple[str, bool]]:
     """Return each line, and whether it is one of the build's own: `f_tool = f`, `del f` below it."""
     found: list[tuple[str, bool]] = []
-    deleted = ""
+    deleted = set[str]()  # by lines that belong to one above
     for line in text.split("\n"):
         stripped = line.strip()
         given = _own_line(tuple(renamed.items())).fullmatch(stripped)
-        own = given is not None or (bool(deleted) and stripped == deleted)
-        found.append((line, own))
-        deleted = f"del {renamed[given['new']]}" if given else ""
+        found.append((line, given is not None or stripped in deleted))
+        if given is not None:
+            deleted.add(f"del {renamed[given['new']]}")
+        elif stripped and not stripped.startswith("#"):
+            deleted.clear()
     return found
 
 

@@ -79,6 +79,16 @@ def test_what_is_no_text_or_too_large_is_a_problem_with_two_ways_out(package):
     assert all("--dataset owner/slug" in reason and "--without '" in reason for reason in reasons)
 
 
+def test_a_folder_with_more_than_a_notebook_carries_is_one_problem(package):
+    made = package({"main.py": "DATA_DIR = 'train'\n", **{f"train/{number}.txt": "x" for number in range(400)}})
+    files, (reason,) = found(made, "main.py")
+    assert not files and reason.startswith(
+        "main.py:1: the folder train holds more than the 200,000 bytes, or 300 files,"
+    )
+    assert "--without 'train'" in reason
+    assert found(made, "main.py", without=["train"]) == ([], [])
+
+
 def test_a_python_file_is_carried_where_it_needs_nothing_of_ours_and_is_no_module(package):
     made = package({"main.py": "load('conf.py')\nload('main.py')\nload('run.py')\n", "p/m.py": ""})
     made.write({"conf.py": "epochs = 3\nbase = 'base.yaml'\n", "base.yaml": "", "run.py": "import os\nimport p.m\n"})

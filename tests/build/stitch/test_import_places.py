@@ -2,6 +2,8 @@
 
 import pytest
 
+from build.core.errors import CheckFailed
+
 # A package that says when it is imported, and what it finds then.
 LOUD = "import os\nprint('{name} is imported,', os.environ.get('WHO'))\nX = '{name}'\n"
 
@@ -21,13 +23,13 @@ def outside(tmp_path_factory, monkeypatch):
 
 def test_a_third_party_import_after_code_that_acts_stays_in_its_cell(package):
     files = {
-        "p/m.py": "import os\nimport numpy as np\n\nos.environ['WHO'] = 'm'\nimport pandas as pd\n\nN = np, pd\n",
+        "p/m.py": "import os\nimport numpy as np\n\nos.environ['WHO'] = 'm'\nimport yaml as pd\n\nN = np, pd\n",
         "main.py": "from p.m import N\nimport scipy\nprint(N)\n",
     }
     assert package(files).code(arguments="") == [
         "# imports: standard library\nimport os",
         "# imports: third party\nimport numpy as np",
-        "# p/m.py\nos.environ['WHO'] = 'm'\nimport pandas as pd\n\nN = np, pd",
+        "# p/m.py\nos.environ['WHO'] = 'm'\nimport yaml as pd\n\nN = np, pd",
         "# main.py\nimport scipy\nprint(N)",
     ]
 
@@ -166,3 +168,94 @@ def test_a_script_with_relative_imports_is_run_as_a_module(package, tmp_path):
     script = run_script(made.root / "p/main.py", made.root, "-v", module="p.main")
     ran = run_notebook(made.stitch("p/main.py", arguments="-v"), tmp_path / "there")
     assert (ran.code, ran.printed) == (script.code, script.printed) and script.code == 0
+
+
+# -- what is decided before the program runs -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head, said",
+    [
+        ("try:\n    from p.m import f\nexcept ImportError:\n    f = None\n", "p.m 1"),
+        (
+            "try:\n    import p.m as m\n    from p.m import f as g, h\nexcept Exception as e:\n    print(e)\nf = g\n",
+            "p.m 1",
+        ),
+        ("try:\n    from .p.m import f\nexcept ImportError:\n    from p.m import f\n", "p.m 1"),
+        ("try:\n    from p.gone import f\nexcept (ImportError, OSError):\n    from p.m import f\n", "p.m 1"),
+        ("if True:\n    from p.m import f\nelse:\n    import p.other\n", "p.m 1"),
+        ("from p.m import *\n", "p.m 1"),
+        ("from p import *\n", "p.m 1"),
+    ],
+)
+def test_imports_of_ours_in_a_try_under_a_condition_or_with_a_star(agree, head, said):
+    files = {
+        "p/__init__.py": "from .m import *\nfrom .m import _hidden\n__all__ = ['f', '_hidden']\n",
+        "p/m.py": "import os\n_hidden = 2\ndef h():\n    return 1\ndef f():\n    return __name__, h()\n",
+        "p/other.py": "def other():\n    pass\n",
+        "main.py": f"{head}print(*f())\n",
+    }
+    assert agree(files) == f"{said}\n"
+
+
+def test_the_cell_shows_nothing_of_a_try_that_is_decided(package):
+    main = "import os\ntry:\n    from p.m import f as g  # fast\nexcept ImportError:  # slow\n    g = None\nprint(g)\n"
+    made = package({"p/m.py": "def f():\n    pass\n", "main.py": main})
+    assert made.code(arguments="")[-1] == "# main.py\ng = f\nprint(g)"
+
+
+@pytest.mark.parametrize(
+    "files, reason",
+    [
+        (
+            {"p/m.py": "import cupy\ndef f():\n    return cupy\n"},
+            "p/m.py:1: cupy is imported only when this module is",
+        ),
+        (
+            {"main.py": "try:\n    from p.gone import f\nexcept ImportError:\n    f = None\nprint(f)\n"},
+            "main.py:2: there is no module p.gone",
+        ),
+        ({"p/m.py": "def g():\n    pass\n"}, "main.py:2: p.m does not define f"),
+        ({"main.py": "from json import *\nprint(dumps)\n"}, "main.py:1: star import from json"),
+        (
+            {"main.py": "x = 1\nif x:\n    from p.m import f\n", "p/m.py": "print(1)\ndef f():\n    pass\n"},
+            "main.py:3: this import inside a function would run p/m.py:1",
+        ),
+    ],
+)
+def test_what_cannot_be_decided_is_refused(package, files, reason):
+    there = {
+        "p/m.py": "def f():\n    pass\n",
+        "main.py": "try:\n    from p.m import f\nexcept ImportError:\n    f = None\nprint(f)\n",
+    }
+    assert package({**there, **files}).refusals(arguments="")[0].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "if TYPE_CHECKING:\n    from p.m import C\n",
+        "if TYPE_CHECKING:\n    from p.m import C\nelse:\n    C = None\n",
+        "if TYPE_CHECKING:\n    if 1:\n        from p.m import C\n",
+        "if TYPE_CHECKING:\n    import p.m as m\n    from p import m as n\n    from .p.m import C\n",
+        "if not TYPE_CHECKING:\n    C = None\nelse:\n    from p.m import C\n",
+    ],
+)
+def test_imports_for_type_checking_alone(package, tmp_path, head):
+    from tests.build.stitch.real_kernel import run_notebook, run_script
+
+    main = f"from typing import TYPE_CHECKING\n{head}\ndef f(c: 'C') -> 'C':\n    return c\nprint(f(1))\n"
+    made = package({"p/m.py": "print('never')\nclass C:\n    pass\n", "main.py": main})
+    try:
+        stitched = made.stitch(arguments="")
+    except CheckFailed as failed:
+        assert all(problem.cure for problem in failed.problems)
+        return
+    assert run_notebook(stitched, tmp_path / "there").printed == run_script(made.root / "main.py", made.root).printed
+
+
+def test_a_module_that_cannot_be_read_is_refused_even_if_it_is_named_for_type_checking_first(package):
+    main = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.m import C\nfrom p.m import C as D\nprint(D)\n"
+    )
+    assert package({"p/m.py": "def f(:\n", "main.py": main}).refusals(arguments="")[0].startswith("p/m.py:1: syntax")

@@ -147,6 +147,8 @@ REFUSED = [
     ("import warnings\nwarnings.filterwarnings('error', module='p.m')", ["a filter of warnings by module"]),
     ("import logging\nlogging.basicConfig(format='%(filename)s %(message)s')", ["%(filename)"]),
     ("import pickle\npickle.dumps(x)", ["pickle.dumps"]),
+    ("import hydra\n@hydra.main(config_path='conf')\ndef f(c):\n    pass", ["hydra"]),
+    ("from pytorch_lightning.cli import LightningCLI\nLightningCLI()", ["pytorch_lightning.cli"]),
     ("from rich import print\nprint(1)", ["rich.print, which does not print but display,"]),
     ("import torch\ntorch.save(model, 'm.pt')", ["torch.save(model, …)"]),
     ("import torch\ntorch.save({'model': model}, 'm.pt')", ["torch.save({'model': model}, …)"]),

@@ -1,14 +1,18 @@
 """Names that clash are renamed in one of the modules: the notebook prints what the script prints, in a real kernel."""
 
 import ast
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from build.core.errors import CheckFailed
 from build.stitch import Stitched, stitch
+from tests.build.stitch.clashing_packages import clashing_package
 from tests.build.stitch.real_kernel import run_notebook, run_script
 from tests.build.stitch.test_equality import Case, read_cases
 
@@ -276,6 +280,20 @@ def test_what_a_script_defines_before_a_module_that_it_imports_later_is_not_over
     assert printed == "main\nmain a\n"
 
 
+@pytest.mark.parametrize("all_", ["", "__all__ = ['size', 'area']\n"], ids=["public names", "__all__"])
+def test_a_star_import_brings_the_names_that_its_module_has_in_the_notebook(both, all_):
+    printed, code = both(
+        {
+            "p/__init__.py": "from .a import *\n",
+            "p/a.py": f"{all_}size = 1\ndef area():\n    return size\n",
+            "p/b.py": "from p import *\nsize_of = lambda: (size, area())\n",
+            "main.py": "import p\nfrom p import b\nsize = 2\ndef area():\n    return 3\n"
+            "print(p.size, p.area(), b.size_of(), size, area())\n",
+        }
+    )
+    assert printed == "1 1 (1, 1) 2 3\n" and "size_a" in code and "area_a" in code
+
+
 # -- what stays refused, with the reason -------------------------------------------------------------------------------
 
 
@@ -289,7 +307,11 @@ def refusal(made) -> str:
     ("module", "script", "why"),
     [
         ("x = 1\nS = f'{x=}'\n", "from p.a import S\nx = 2\nprint(f'{x=}', S)\n", "shows x in an f-string"),
-        ("x = 1\n", "import p.a\nimport pandas as pd\ndef x():\n    return pd.DataFrame().query('@x')\n", "look it up"),
+        (
+            "x = 1\n",
+            "import p.a\nimport pandas as pd\ndef x():\n    return pd.DataFrame().query('@x')\n",
+            "may be read as code",
+        ),
         (
             "class Net:\n    pass\n",
             "import pickle\nimport p.a as a\nclass Net:\n    pass\nprint(pickle.loads(pickle.dumps(a.Net())))\n",
@@ -345,3 +367,35 @@ def test_the_lines_of_a_renamed_cell_say_where_they_come_from(package):
     assert cell.lines == (0, 3, 4, 0, 0)
     ast.parse(cell.source)
     assert re.search(r"\ndef f\(\):\n    return f_a\nf_a = f  # .*\ndel f$", cell.source)
+
+
+# -- random packages ---------------------------------------------------------------------------------------------------
+
+
+def judged(made, folder: Path) -> str:
+    """Whether notebook and script agree, or why there is no notebook."""
+    try:
+        stitched = notebook_of(made)
+    except CheckFailed as failed:
+        return f"refused: {failed.problems[0]}"
+    ran = run_notebook(stitched, folder)
+    assert (ran.code, ran.printed) == (0, made.as_package()), (ran.errors, shown(stitched))
+    return "equal, renamed" if stitched.renamed else "equal"
+
+
+def test_random_packages_whose_names_clash_compute_the_same_or_are_refused(package, tmp_path_factory):
+    said: list[str] = []
+    for seed in range(10):
+        folder = tmp_path_factory.mktemp("clashing")
+        made = type(package({}))(folder / "root", **clashing_package(random.Random(seed)))
+        said.append(judged(made, folder / "run"))
+    assert said.count("equal, renamed") >= 7, said
+
+
+@pytest.mark.full
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False))
+def test_many_random_packages_whose_names_clash_compute_the_same_or_are_refused(package, tmp_path_factory, choice):
+    folder = tmp_path_factory.mktemp("clashing")
+    made = type(package({}))(folder / "root", **clashing_package(choice))
+    event(judged(made, folder / "run")[:40])

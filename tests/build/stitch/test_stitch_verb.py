@@ -16,6 +16,12 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 FILES = {"p/m.py": "def f():\n    return 1\n", "main.py": "import numpy\nfrom p.m import f\nprint(f())\n"}
 
 
+@pytest.fixture(autouse=True)
+def kit(monkeypatch, tmp_path_factory):
+    """What the verb notes of a notebook's files goes elsewhere than into this checkout."""
+    monkeypatch.setattr("build.notebooks.command.ROOT", tmp_path_factory.mktemp("kit"))
+
+
 def test_verb_writes_the_notebook_and_says_where(package, capsys):
     made = package(FILES)
     run(made.root / "main.py", made.root, made.root / "new" / "out.ipynb")

@@ -87,10 +87,13 @@ PARAMETERS = {"WEIGHTS": {"a": 1.0}}
 class Toy:
     """Sources on disk and a notebook built from them."""
 
+    files = SOURCES
+    arguments: str | None = None  # a kernel of ours
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.parameters: dict[str, object] = dict(PARAMETERS)
-        for where, text in SOURCES.items():
+        for where, text in self.files.items():
             (root / where).parent.mkdir(parents=True, exist_ok=True)
             (root / where).write_bytes(text.encode())
         self.notebook: dict[str, Any] = {}
@@ -98,14 +101,15 @@ class Toy:
 
     def build(self) -> dict[str, Any]:
         """Stitch the sources of now; the build is noted as `make build` notes it."""
-        stitched = stitch(self.root / MAIN, self.root, self.parameters)
-        remember(self.root, stitched.source_sha256, MAIN, self.parameters, read_sources(self.root))
+        stitched = stitch(self.root / MAIN, self.root, self.parameters, arguments=self.arguments)
+        texts = read_sources(self.root)
+        remember(self.root, stitched.source_sha256, MAIN, self.parameters, texts, self.arguments)
         self.notebook = json.loads(stitched.notebook)
         return self.notebook
 
     @property
     def sources(self) -> dict[str, bytes]:
-        return {where: (self.root / where).read_bytes() for where in SOURCES}
+        return {where: (self.root / where).read_bytes() for where in self.files}
 
     def text(self, name: str) -> str:
         where = MAIN if name == "infer" else f"kernel_src/data/{name}.py"
