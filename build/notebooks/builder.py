@@ -50,6 +50,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS, DATASETS_META = "notebooks", "datasets_meta"
 KERNELS_FOLDER = Path("kernel_src", "kernels")
 OVERWRITTEN = Path("out", "overwritten")
+LEFT_OUT = "left out"  # the sources of an adopted kernel are not here
 OVERWRITE_COMMAND = "python -m build notebooks --overwrite"
 
 
@@ -78,7 +79,7 @@ class BuildResult:
     """What became of one file or notebook."""
 
     path: str  # relative to the root
-    state: str  # "written", "up to date" or "overwritten"
+    state: str  # "written", "up to date", "overwritten" or "left out"
     saved: str = ""  # where the edited copy went
 
 
@@ -236,10 +237,15 @@ def build_notebook(card: KernelCard, root: Path = ROOT, templates: Templates | N
 def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = False) -> list[BuildResult]:
     """Bring the notebooks of `cards` up to date; one outcome per notebook, in their order.
 
+    Of several, adopted kernels whose folders are not here are left out, and come last.
+
     Raises:
         CheckFailed: sources that cannot be stitched, or files edited by hand; then nothing was written.
     """
     recover(root)
+    absent = absent_ones(cards) if len(cards) > 1 else []
+    left_out = [BuildResult(_name(root / NOTEBOOKS / card.slug, root), LEFT_OUT) for card in absent]
+    cards = [card for card in cards if card not in absent]
     sources = stamp.digest_inputs(root)
     inputs = {slug_of(card): _digest_of(card, sources, root) for card in cards}
     if len(inputs) < len(cards):
@@ -247,7 +253,8 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
         twins = sorted({card.experiment for card, slug in zip(cards, slugs, strict=True) if slugs.count(slug) > 1})
         raise CheckFailed([Problem(what=f"{', '.join(twins)} get the same slug on Kaggle", cure="rename one of them")])
     if all(inputs.values()) and stamp.is_current(root, inputs):
-        return [BuildResult(_name(root / NOTEBOOKS / slug / f"{slug}.ipynb", root), "up to date") for slug in inputs]
+        paths = [root / NOTEBOOKS / slug / f"{slug}.ipynb" for slug in inputs]
+        return [*(BuildResult(_name(path, root), "up to date") for path in paths), *left_out]
 
     built, problems = [], []
     templates = read_templates(cards, root)
@@ -273,13 +280,18 @@ def build(cards: Sequence[KernelCard], root: Path = ROOT, *, overwrite: bool = F
     inputs = {slug: digest for slug, digest in inputs.items() if digest}
     stamp.remember(root, inputs, {one.slug: one.files(root) for one in built})
     prune(root)
-    return outcomes
+    return [*outcomes, *left_out]
 
 
 def _digest_of(card: KernelCard, sources: str, root: Path) -> str:
     """Return one digest of all that goes into a notebook; "" where it cannot be told without making it."""
     read = fingerprint(card, root) if isinstance(card, AdoptedCard) else ""
     return "" if read is None else hashlib.sha256(f"{sources}\n{card!r}{read}".encode()).hexdigest()
+
+
+def absent_ones(cards: Sequence[KernelCard]) -> list[AdoptedCard]:
+    """Return the adopted kernels whose folders are not on this machine: a colleague's card stops nobody."""
+    return [card for card in cards if isinstance(card, AdoptedCard) and not card.folder.is_dir()]
 
 
 def find_edited(built: Built, root: Path) -> list[Path]:
@@ -357,9 +369,12 @@ def run(
         print(json.dumps({"ok": True, **value, "orphans": orphans, "seconds": round(seconds, 3)}, indent=2))
         return
     for outcome in [*outcomes, *datasets]:
-        print(f"{outcome.state:<11} {outcome.path}" + (f" (the edited copy: {outcome.saved})" if outcome.saved else ""))
+        more = f" (the edited copy: {outcome.saved})" if outcome.saved else ""
+        more = ": the folder of its sources is not on this machine" if outcome.state == LEFT_OUT else more
+        print(f"{outcome.state:<11} {outcome.path}{more}")
     for orphan in orphans:
         print(f"orphan      {orphan}: no experiment makes it → `rm -r {orphan}`, or bring its experiment back")
+    outcomes = [outcome for outcome in outcomes if outcome.state != LEFT_OUT]
     written = sum(outcome.state != "up to date" for outcome in outcomes)
     print(f"{len(outcomes)} notebooks: {written} written, {len(outcomes) - written} up to date, {seconds:.2f} s")
 

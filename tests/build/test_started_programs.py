@@ -23,6 +23,7 @@ STARTS = {
 TAKE_A_VALUE = {"-C", "-L", "-e", "--requirement"}
 ENDS = {"--", "--end-of-options"}
 KNOWN = {
+    ("build/adopt/wheels.py", "*words"): "pip's, put together there: files of ours, a name that begins with a letter",
     ("build/environment.py", "python"): "the environment's own, by its place below the kit",
     ("build/environment.py", "venv"): "a folder of the kit",
     ("build/run/session.py", "str(script.resolve())"): "behind Python: a script of the kit",

@@ -14,6 +14,7 @@ from build.notebooks.adopted_card import AdoptedCard, wheels_slug
 from build.notebooks.builder import (
     ROOT,
     Built,
+    absent_ones,
     build_notebook,
     edit_problem,
     find_edited,
@@ -73,6 +74,9 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
     imported: set[str] = set()
     known = {slug_of(card): card for card in cards}
     wanted = [card for slug, card in known.items() if only in ("", slug)]
+    absent = [] if only else absent_ones(wanted)
+    verdict.notes += [f"{card.slug}: not compared, its sources are not here ({card.folder})" for card in absent]
+    wanted = [card for card in wanted if card not in absent]
     templates = read_templates(wanted, root)
     for card in wanted:
         try:

@@ -282,3 +282,15 @@ def test_an_edited_file_comes_home_and_the_next_build_may_write_over_it(root: Pa
     assert "2.0 * sum(values) / len" in (wishes.root / "mylib/means.py").read_text()
     assert rebuilt(root) == ["written"] and rebuilt(root) == ["up to date"]
     assert sync_saved(notebook, root) == [], "nothing left to do"
+
+
+def test_a_colleague_without_the_sources_builds_and_checks_the_rest(root: Path, wishes: Wishes, tmp_path: Path) -> None:
+    adopt(wishes, root)
+    adopt(replace(wishes, slug="another", root=write_foreign(tmp_path / "elsewhere")), root)
+    wishes.root.rename(tmp_path / "gone")
+    states = {outcome.path.split("/")[1]: outcome.state for outcome in build(adopted_cards(root), root)}
+    assert states == {"another": "up to date", "my-baseline": "left out"}
+    verdict = check(adopted_cards(root), root)
+    assert not verdict.problems and any("my-baseline: not compared" in note for note in verdict.notes)
+    with pytest.raises(CheckFailed, match="root: there is no folder"):
+        build(adopted_cards(root)[1:], root)

@@ -13,6 +13,7 @@ from tests.build.kaggle.site import Dataset
 SLUG, KERNEL = "my-baseline", "kim/my-baseline"
 
 
+@pytest.mark.full
 def test_from_somebodys_script_to_a_scored_submission(kit: Kit, server, site) -> None:
     site.outputs = {SLUG: {"submission.csv": submission_csv("ID7", "ID8")}}
     kit.adopt("--gpu")
