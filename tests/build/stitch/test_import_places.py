@@ -265,7 +265,9 @@ def test_a_module_that_cannot_be_read_is_refused_even_if_it_is_named_for_type_ch
 def test_third_party_imports_stand_in_the_order_in_which_python_runs_them(tmp_path):
     """The script's own first ones come before those of the modules that it imports below them."""
     (tmp_path / "p.py").write_text("import numpy as np\n\nONE = np.ones(1)\n")
-    (tmp_path / "main.py").write_text("import pandas as pd\n\nfrom p import ONE\n\nimport torch\n\nprint(pd, ONE, torch)\n")
+    (tmp_path / "main.py").write_text(
+        "import pandas as pd\n\nfrom p import ONE\n\nimport torch\n\nprint(pd, ONE, torch)\n"
+    )
     cells = stitch(tmp_path / "main.py", tmp_path).cells
     gathered = next(cell.source for cell in cells if cell.id == "imports-third-party")
     assert gathered.split("\n")[1:] == ["import pandas as pd", "import numpy as np", "import torch"]
