@@ -388,8 +388,9 @@ def test_what_is_printed_comes_at_once_and_in_order(package, tmp_path):
 
 @pytest.mark.parametrize("stubborn", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_an_interrupt_ends_the_process(package, tmp_path, stubborn):
-    catch = "try:\n    time.sleep(99)\nexcept KeyboardInterrupt:\n    print('saved')\n"
-    text = f"import os, time\nprint(os.getpid(), flush=True)\n{catch}" + ("time.sleep(99)\n" if stubborn else "")
+    tried = "    print(os.getpid(), flush=True)\n    time.sleep(99)\n"
+    text = f"import os, time\ntry:\n{tried}except KeyboardInterrupt:\n    print('saved')\n"
+    text += "time.sleep(99)\n" if stubborn else ""
     made = package({"main.py": text})
     *before, last = (
         cell.source for cell in stitch_files(made.root / "main.py", made.root).cells if cell.kind == "code"
