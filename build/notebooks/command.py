@@ -90,4 +90,5 @@ def stitch_verb(
         return
     size = f"{len(stitched.sources)} sources, {len(stitched.notebook)} bytes"
     print(f"{out}: {size}, sha256 {stitched.source_sha256[:12]}…")
-    print(f"{stitched.mode}{f', because {stitched.reason}' if stitched.reason else ''}")
+    inline = "inline: its cells are the sources, in the order in which they run"
+    print(inline if stitched.mode == "inline" else f"as files, because {stitched.reason}")
