@@ -34,7 +34,9 @@ def test_verb_takes_files_where_inline_would_be_wrong_and_says_why_in_its_last_l
     made = package({**FILES, "p/m.py": "import atexit\n\n\ndef f():\n    eval('1')\n    atexit.register(print)\n"})
     run(made.root / "main.py", made.root, made.root / "out.ipynb")
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("as files, because p/m.py:5: eval reaches names that the stitcher cannot follow (and 1 more: ")
+    assert last.startswith(
+        "as files, because p/m.py:5: eval reaches names that the stitcher cannot follow (and 1 more: "
+    )
     run(made.root / "main.py", made.root, made.root / "out.ipynb", args="-v", as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert said["mode"] == "files" and said["reason"].startswith("p/m.py:5: eval ")
