@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.timing import Clock, Work, amount, ratio, rounds
 
-SIZES = {"v1": 16, "v7": 2}  # photographs in a batch: a ViT-L of 518 px takes 20 s for two
-ROUNDS, STEPS = 4, 4
+SIZES = {"v1": 8, "v7": 2}  # photographs in a batch
+ROUNDS, STEPS = 3, 3
 
 
 def measure(quick: bool, of: str) -> dict[str, Any]:
