@@ -110,7 +110,7 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 test: setup ## the quick tests (about 5 minutes on 2 quiet cores)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
-test-full: setup ## the long proofs and whole matrices (about 25 minutes on 2 quiet cores)
+test-full: setup ## the long proofs and whole matrices (25 to 50 minutes on 2 cores)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m full -n 2 --dist worksteal
 
 bench: setup ## measure everything → out/bench/index.html, results.json (at most 25 minutes; PARTS=decode,cache QUICK=1)
