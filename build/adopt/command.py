@@ -23,7 +23,7 @@ def adopt_verb(
         Literal["auto", "inline", "files"], typer.Option(help="As cells, as files, or what is right.")
     ] = "auto",
     data: Annotated[Many, typer.Option(metavar="GLOB", help="Text files to carry along; repeat.")] = None,
-    without: Annotated[Many, typer.Option(metavar="GLOB", help="Text files to leave out; repeat.")] = None,
+    without: Annotated[Many, typer.Option(metavar="GLOB", help="Files to leave out; repeat.")] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="On two T4 GPUs instead of a CPU.")] = False,
     trains: Annotated[bool, typer.Option("--trains", help="It leaves weights, not a submission.")] = False,
     wheels: Annotated[

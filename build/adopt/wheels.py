@@ -100,8 +100,12 @@ def keep_wheels(slug: str, root: Path) -> Path:
     """Put what was fetched in the place of what was fetched before; return the dataset's folder."""
     folder, fresh = root / WHEELS_FOLDER / wheels_slug(slug), _fresh(slug, root)
     if fresh.is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
+        before = folder.with_name(f"{folder.name}.before")
+        shutil.rmtree(before, ignore_errors=True)
+        if folder.is_dir():
+            folder.rename(before)
         fresh.rename(folder)
+        shutil.rmtree(before, ignore_errors=True)
     return folder
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
+from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import slug_named
 from build.notebooks.writing import SYNC, recover
-from build.sync.adopted_sync import adopted_folder, sync_adopted
-from build.sync.file_sync import look as look_into_files
+from build.sync.adopted_sync import adopted_card, look_into, sync_adopted
 from build.sync.notebook_sync import ROOT, look, show, sync_found
 from kernel_src.runtime.files import write_atomically
 
@@ -54,8 +54,8 @@ def sync_pulled(
         CheckFailed: nobody agreed, or see `sync`.
     """
     recover(root)
-    if (folder := adopted_folder(pulled, root)) is not None:
-        _sync_files(pulled, folder, as_json, conflicts=conflicts, yes=yes, root=root, agreed=agreed)
+    if (card := adopted_card(pulled, root)) is not None:
+        _sync_files(pulled, card, as_json, conflicts=conflicts, yes=yes, root=root, agreed=agreed)
         return
     content, result = look(pulled, root, parameters=parameters)
     writes = not result.problems and (conflicts == "source" if result.conflicts else bool(result.texts))
@@ -74,7 +74,7 @@ def sync_pulled(
 
 def _sync_files(
     pulled: Path,
-    folder: Path,
+    card: AdoptedCard,
     as_json: bool,
     *,
     conflicts: str,
@@ -83,17 +83,18 @@ def _sync_files(
     agreed: Callable[[], bool] | None,
 ) -> None:
     """Do the same with the files that an adopted kernel's notebook holds."""
-    result = look_into_files(pulled, folder, root)[2]
+    result = look_into(pulled, card, root)
     writes = not result.problems and (conflicts == "source" if result.conflicts else bool(result.texts))
     if writes and not as_json:
-        sync_adopted(pulled, folder, dry_run=True, conflicts="source", root=root)
-    if writes and not yes and not (agreed or (lambda: _ask(as_json, folder)))():
-        what = f"nothing was written to {folder}: what comes from the site is code, and nobody agreed to the diff above"
+        sync_adopted(pulled, card, dry_run=True, conflicts="source", root=root)
+    if writes and not yes and not (agreed or (lambda: _ask(as_json, card.folder)))():
+        what = f"nothing was written to {card.folder}: what comes from the site is code, and nobody agreed to "
+        what += "the diff above"
         cure = (
             f"`python -m build sync {shlex.quote(pulled.relative_to(root).as_posix())}` writes it; --yes does at once"
         )
         raise CheckFailed([Problem(what=what, where=", ".join(sorted(result.texts | result.conflicts)), cure=cure)])
-    sync_adopted(pulled, folder, as_json, conflicts=conflicts, root=root)
+    sync_adopted(pulled, card, as_json, conflicts=conflicts, root=root)
 
 
 def save_pulled(slug: str, source: str, root: Path = ROOT) -> Path:

@@ -37,7 +37,7 @@ from build.notebooks.metadata import (
 from build.notebooks.notebook_file import NotANotebook, read_bytes, read_notebook
 from build.notebooks.seal import dump_metadata, has_outputs, is_untouched, seal, vouches_for
 from build.notebooks.synced import is_synced
-from build.notebooks.writing import put, recover
+from build.notebooks.writing import OVERWRITTEN, keep_overwritten, put, recover
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
 from build.stitch.template import Template, parts_in, read_template
@@ -49,7 +49,6 @@ from kernel_src.recipes.kernel_cards import KernelCard, kernel_card, kernels_of
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS, DATASETS_META = "notebooks", "datasets_meta"
 KERNELS_FOLDER = Path("kernel_src", "kernels")
-OVERWRITTEN = Path("out", "overwritten")
 LEFT_OUT = "left out"  # the sources of an adopted kernel are not here
 OVERWRITE_COMMAND = "python -m build notebooks --overwrite"
 
@@ -392,10 +391,7 @@ def _write(built: Built, root: Path, edited: Sequence[Path]) -> BuildResult:
         if there == content:
             continue
         if there is not None and (path in edited or has_outputs(there)):
-            # Named by content: a second overwriting cannot destroy the first copy.
-            copy = root / OVERWRITTEN / built.slug / f"{hashlib.sha256(there).hexdigest()[:12]}-{path.name}"
-            put(copy, there)
-            saved.append(_name(copy, root))
+            saved.append(_name(keep_overwritten(root, path, built.slug), root))
         put(path, content)
         state = "overwritten" if saved else "written"
     return BuildResult(_name(next(iter(built.files(root))), root), state, ", ".join(saved))

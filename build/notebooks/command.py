@@ -1,5 +1,6 @@
 """The verbs of notebooks: stitched, built, checked."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,6 +61,8 @@ def stitch_verb(
     Example: python -m build stitch kernel_src/kernels/infer.py --root . --out out/infer.ipynb, then
     python -m build stitch kernel_src/kernels/train.py --root . --out out/train.ipynb --mode files --args "--epochs 3"
     """
+    from build.notebooks.file_texts import note_texts, noted_text
+    from build.notebooks.writing import keep_overwritten
     from build.stitch.modes import stitch_script
     from kernel_src.runtime.files import write_atomically
 
@@ -68,10 +71,14 @@ def stitch_verb(
     stitched = stitch_script(
         main_script, root, mode=mode, arguments=args, data=tuple(data or ()), without=tuple(without or ())
     )
+    texts = [stitched.notebook.decode()]
     if stitched.mode == "files":  # so that an edit of the notebook can be merged with what the files are by then
-        from build.notebooks.file_texts import note_texts
-
-        note_texts(ROOT, [(root / path).read_bytes().decode() for path in stitched.sources])
+        texts += [(root / path).read_bytes().decode() for path in stitched.sources]
+    kept = ""
+    there = out.read_bytes() if out.is_file() else stitched.notebook
+    if there != stitched.notebook and noted_text(ROOT, hashlib.sha256(there).hexdigest()) is None:
+        kept = keep_overwritten(ROOT, out, out.stem).relative_to(ROOT).as_posix()
+    note_texts(ROOT, texts)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda draft: draft.write_bytes(stitched.notebook))
     if as_json:
@@ -85,9 +92,12 @@ def stitch_verb(
             "mode": stitched.mode,
             "reason": stitched.reason,
             "renamed": dict(stitched.renamed),
+            "kept": kept,
         }
         print(json.dumps(value))
         return
+    if kept:
+        print(f"note: {out} was edited, or is not of this command; what it was: {kept}")
     size = f"{len(stitched.sources)} sources, {len(stitched.notebook)} bytes"
     print(f"{out}: {size}, sha256 {stitched.source_sha256[:12]}…")
     inline = "inline: its cells are the sources, in the order in which they run"

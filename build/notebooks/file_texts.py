@@ -1,7 +1,7 @@
 """What the files of notebooks in files mode were when they were stitched, by content: the base of a three-way merge.
 
-`python -m build stitch` notes them in `out/builds/files/`, for as long as a build is kept. A text is used only if it
-hashes to the name that it has.
+`python -m build stitch` notes them in `out/builds/files/`, for as long as a build is kept, and the notebook that it has
+written: one that is not noted was edited. A text is used only if it hashes to the name that it has.
 """
 
 import hashlib

@@ -25,6 +25,7 @@ from kernel_src.runtime.manifest import checked_slug
 from kernel_src.runtime.untrusted import quoted
 
 SYNC = Path("out", "sync")
+OVERWRITTEN = Path("out", "overwritten")
 _LIST = "files.json"
 _ADOPTED = "adopted.txt"  # the slug of the adopted kernel whose sources are written
 
@@ -112,6 +113,14 @@ def keep(root: Path, name: str, content: bytes) -> Path:
     path = root / SYNC / "kept" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name[-100:]}"
     put(path, content)
     return path
+
+
+def keep_overwritten(root: Path, path: Path, name: str) -> Path:
+    """Keep a file that is about to be written over, named by its content: a second one cannot destroy the first."""
+    there = path.read_bytes()
+    copy = root / OVERWRITTEN / name / f"{hashlib.sha256(there).hexdigest()[:12]}-{path.name}"
+    put(copy, there)
+    return copy
 
 
 def styled(text: str, there: bytes) -> bytes:

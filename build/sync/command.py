@@ -29,14 +29,14 @@ def sync_verb(
 
     Example: python -m build sync notebooks/i2b-demo-infer/i2b-demo-infer.ipynb --dry-run
     """
-    from build.sync.adopted_sync import adopted_folder, sync_adopted
+    from build.sync.adopted_sync import adopted_card, sync_adopted
     from build.sync.file_sync import lacks_root, run_file_sync
     from build.sync.notebook_sync import run_diff, run_sync
 
     if root is not None:
         run_file_sync(notebook, root, as_json, dry_run=dry_run, conflicts=conflicts)
-    elif (folder := adopted_folder(notebook)) is not None:
-        sync_adopted(notebook, folder, as_json, dry_run=dry_run, conflicts=conflicts)
+    elif (card := adopted_card(notebook)) is not None:
+        sync_adopted(notebook, card, as_json, dry_run=dry_run, conflicts=conflicts)
     elif lacks_root(notebook):
         raise UsageError(f"{notebook} holds the files of a script → name the folder where they lie: --root DIR")
     elif dry_run:

@@ -8,7 +8,8 @@ with their line ends and byte-order marks.
 import ast
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class FilesNotebook:
     listed: dict[str, str]  # its files → their hashes when it was stitched
     blanks: dict[str, Blank]  # of some, the lines of spaces that a cell cannot show
     cells: dict[str, tuple[str, str]] = field(default_factory=dict)  # path → which cell writes it, the text
+    others: list[tuple[str, str]] = field(default_factory=list)  # the cells that write no file: which, the text
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -55,19 +57,20 @@ def read_files_notebook(content: bytes, name: str = "the notebook") -> FilesNote
         cells = read_notebook(content)["cells"]
     except NotANotebook as error:
         raise UsageError(f"{name} {error}") from None
-    texts = [(number, cell["source"]) for number, cell in enumerate(cells, start=1) if cell["cell_type"] == "code"]
-    set_up = next((text for _, text in texts if listed_files(text) is not None), None)
+    texts = [(number, cell["source"], cell["cell_type"] == "code") for number, cell in enumerate(cells, start=1)]
+    set_up = next((text for _, text, is_code in texts if is_code and listed_files(text) is not None), None)
     if set_up is None:
         return None
     read = FilesNotebook(listed_files(set_up) or {}, listed_blanks(set_up))
-    for number, text in texts:
+    for number, text, is_code in texts:
         where = f"cell {number}"
         try:
-            file = written_by(text)
+            file = written_by(text) if is_code else None
         except ValueError as error:
             read.problems.append(Problem(what=str(error), where=where, cure="edit the file itself"))
             continue
         if file is None:
+            read.others.append((where, text))
             continue
         if read.cells.get(file.path, ("", file.text))[1] != file.text:
             what = f"writes {quoted(file.path)}, as {read.cells[file.path][0]} does, but otherwise"
@@ -77,7 +80,11 @@ def read_files_notebook(content: bytes, name: str = "the notebook") -> FilesNote
 
 
 def sync_files(
-    read: FilesNotebook, base_texts: Mapping[str, str], mine: Mapping[str, str], earlier: Mapping[str, str]
+    read: FilesNotebook,
+    base_texts: Mapping[str, str],
+    mine: Mapping[str, str],
+    earlier: Mapping[str, str],
+    own: Collection[str] | None = None,
 ) -> SyncResult:
     """Find what a notebook in files mode changes in the files of today; nothing is written.
 
@@ -86,6 +93,7 @@ def sync_files(
         base_texts: the files as they were stitched, where that is known.
         mine: the files of today, of those that are there.
         earlier: the files as the last sync of this notebook had them, of those that it had edited.
+        own: the texts of the cells that write no file, as the build has them, where that is known.
     """
     result = SyncResult(problems=[*read.problems])
     for path, sha256 in read.listed.items():
@@ -107,9 +115,25 @@ def sync_files(
         if path not in read.listed:
             result.scratch.append(f"{where} writes {quoted(path)}, which is no file of this notebook")
             result.edited = True
+    as_built = {_without_listing(text) for text in own or ()}
+    for where, text in read.others if own is not None else ():
+        if text.strip() and _without_listing(text) not in as_built:
+            result.scratch.append(f"{where}, {quoted(_said_first(text))}, writes no file")
+            result.edited = True
     if result.problems:
         result.texts = {}
     return result
+
+
+def _without_listing(text: str) -> str:
+    """Return a cell's text without what follows from the files: their list with its hashes, how many there are."""
+    return re.sub(r"^(FILES = \{.*|\*Stitched from .*)", "", text, flags=re.MULTILINE | re.DOTALL).strip()
+
+
+def _said_first(text: str) -> str:
+    """Return the first line of a cell that is no comment."""
+    lines = [line for line in text.strip().splitlines() if not line.startswith("# ")]
+    return (lines or text.strip().splitlines())[0]
 
 
 def _hashes_to(text: str | None, sha256: str) -> bool:
@@ -155,8 +179,12 @@ def _broken_line(text: str) -> int:
 # -- on disk -------------------------------------------------------------------------------------------------------
 
 
-def look(notebook: Path, folder: Path, root: Path = ROOT) -> tuple[bytes, FilesNotebook, SyncResult]:
+def look(
+    notebook: Path, folder: Path, root: Path = ROOT, own: Collection[str] | None = None
+) -> tuple[bytes, FilesNotebook, SyncResult]:
     """Read a notebook and find what it changes in the files below a folder; nothing is written.
+
+    `own`: see `sync_files`.
 
     Raises:
         UsageError: there is no such notebook in files mode, or no such folder.
@@ -178,7 +206,7 @@ def look(notebook: Path, folder: Path, root: Path = ROOT) -> tuple[bytes, FilesN
     if problems:
         raise CheckFailed(problems)
     base = {path: text for path, sha256 in read.listed.items() if (text := noted_text(root, sha256)) is not None}
-    return content, read, sync_files(read, base, mine, last_sync(root, notebook, read.build))
+    return content, read, sync_files(read, base, mine, last_sync(root, notebook, read.build), own)
 
 
 def _texts_of_today(read: FilesNotebook, folder: Path) -> tuple[dict[str, str], list[Problem]]:
@@ -206,14 +234,18 @@ def run_file_sync(
     dry_run: bool = False,
     conflicts: str = "file",
     root: Path = ROOT,
+    own: Collection[str] | None = None,
 ) -> None:
     """Write a notebook's edited files into a folder, all of them or none, and say what changed.
+
+    After a kill between two files the same command finishes: those that are written are as the notebook has them.
+    `own`: see `sync_files`.
 
     Raises:
         CheckFailed: something was refused, or both sides changed the same lines; the notebook is kept in out/sync/.
         UsageError: see `look`.
     """
-    content, read, result = look(notebook, folder, root)
+    content, read, result = look(notebook, folder, root, own)
     into_source = conflicts == "source"
     problems = [*result.problems, *_conflict_problems(result, root, write=not (dry_run or into_source))]
     if dry_run:

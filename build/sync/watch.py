@@ -31,7 +31,7 @@ from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import SOURCES
 from build.notebooks.writing import recover
 from build.stitch.modules import uncollected
-from build.sync.adopted_sync import adopted_folder, lines_of_sync
+from build.sync.adopted_sync import adopted_card, lines_of_sync
 from build.sync.notebook_sync import ROOT, look, sync
 from kernel_src.recipes.kernel_cards import KernelCard
 from kernel_src.runtime.files import write_text
@@ -52,8 +52,8 @@ def sync_saved(notebook: Path, root: Path = ROOT) -> list[str]:
     errors = errors_beside(notebook)
     try:
         recover(root)
-        if (folder := adopted_folder(notebook, root)) is not None:
-            lines = lines_of_sync(notebook, folder, root)
+        if (card := adopted_card(notebook, root)) is not None:
+            lines = lines_of_sync(notebook, card, root)
             errors.unlink(missing_ok=True)
             return lines
         content, result = look(notebook, root)

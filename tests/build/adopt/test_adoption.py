@@ -16,7 +16,7 @@ from build.notebooks.builder import BuildResult, build, find_orphans
 from build.notebooks.check.command import check
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.writing import SYNC
-from build.sync.adopted_sync import adopted_folder, lines_of_sync
+from build.sync.adopted_sync import adopted_card, lines_of_sync
 from build.sync.notebook_sync import run_sync
 from build.sync.watch import sync_saved, watch
 from kernel_src.competition.constants import SLUG
@@ -277,11 +277,36 @@ def test_an_edited_file_comes_home_and_the_next_build_may_write_over_it(root: Pa
     adopt(replace(wishes, mode="files"), root)
     notebook = root / "notebooks/my-baseline/my-baseline.ipynb"
     notebook.write_text(notebook.read_text().replace("sum(values) / len", "2.0 * sum(values) / len"))
-    assert adopted_folder(notebook, root) == wishes.root
-    assert lines_of_sync(notebook, wishes.root, root) == ["changed     mylib/means.py"]
+    card = adopted_card(notebook, root)
+    assert card is not None and card.folder == wishes.root
+    assert lines_of_sync(notebook, card, root) == ["changed     mylib/means.py"]
     assert "2.0 * sum(values) / len" in (wishes.root / "mylib/means.py").read_text()
     assert rebuilt(root) == ["written"] and rebuilt(root) == ["up to date"]
     assert sync_saved(notebook, root) == [], "nothing left to do"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ('ARGS = \\"', 'ARGS = \\"--fast ', 'ARGS = "--fast'),
+        ("stdin=subprocess.DEVNULL", "stdin=None", "import shlex"),
+        ("## The run", "## Tonight's run", "## Tonight's run"),
+    ],
+)
+def test_an_edit_that_no_file_can_take_is_said_and_no_build_writes_over_it(
+    root: Path, wishes: Wishes, old: str, new: str, shown: str
+) -> None:
+    adopt(replace(wishes, mode="files"), root)
+    notebook = root / "notebooks/my-baseline/my-baseline.ipynb"
+    edited = notebook.read_text().replace(old, new)
+    notebook.write_text(edited.replace("sum(values) / len", "2.0 * sum(values) / len"))
+    card = adopted_card(notebook, root)
+    assert card is not None
+    changed, stays = lines_of_sync(notebook, card, root)
+    assert changed == "changed     mylib/means.py"
+    assert stays.startswith("stays       cell ") and shown in stays and stays.endswith(", writes no file")
+    with pytest.raises(CheckFailed, match="edited by hand since it was built"):
+        rebuilt(root)
 
 
 def test_a_colleague_without_the_sources_builds_and_checks_the_rest(root: Path, wishes: Wishes, tmp_path: Path) -> None:

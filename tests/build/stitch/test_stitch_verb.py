@@ -19,7 +19,9 @@ FILES = {"p/m.py": "def f():\n    return 1\n", "main.py": "import numpy\nfrom p.
 @pytest.fixture(autouse=True)
 def kit(monkeypatch, tmp_path_factory):
     """What the verb notes of a notebook's files goes elsewhere than into this checkout."""
-    monkeypatch.setattr("build.notebooks.command.ROOT", tmp_path_factory.mktemp("kit"))
+    folder = tmp_path_factory.mktemp("kit")
+    monkeypatch.setattr("build.notebooks.command.ROOT", folder)
+    return folder
 
 
 def test_verb_writes_the_notebook_and_says_where(package, capsys):
@@ -123,3 +125,18 @@ def test_importing_the_stitcher_imports_neither_nbformat_nor_ipython_nor_jupytex
 def test_60_chained_modules_stay_within_the_process_limit():
     """The bench itself, judged in seconds of the processor: on a busy machine the clock tells of the others."""
     assert MODULES == 60 and min(stitched(2)["process_cpu_s"]) < 2.0
+
+
+def test_a_notebook_that_was_edited_is_kept_before_it_is_written_over(package, capsys, tmp_path, kit):
+    made, out = package(FILES), tmp_path / "nb.ipynb"
+    run(made.root / "main.py", made.root, out)
+    (made.root / "main.py").write_text(FILES["main.py"] + "\nprint(2)\n")
+    run(made.root / "main.py", made.root, out)
+    assert "note:" not in capsys.readouterr().out, "the one that was there was as stitched"
+    out.write_text(out.read_text().replace("print(2)", "print(3)"))
+    edited = out.read_bytes()
+    run(made.root / "main.py", made.root, out)
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith(f"note: {out} was edited, or is not of this command; what it was: out/overwritten/nb/")
+    assert edited != out.read_bytes()
+    assert edited == (kit / said.rpartition(" ")[2]).read_bytes()
