@@ -94,9 +94,9 @@ PARTS = (
     Part("overhead.v8", "the same, v8", 440),
 )
 TARGETS = (
-    Target("overhead.v5.ratio", "inference over its floor, v5", at_most=1.10),
-    Target("overhead.v7.ratio", "inference over its floor, v7", at_most=1.10),
-    Target("overhead.v8.ratio", "inference over its floor, v8", at_most=1.10),
+    Target("overhead.v5.ratio", "inference over its floor, v5", at_most=1.05),
+    Target("overhead.v7.ratio", "inference over its floor, v7", at_most=1.05),
+    Target("overhead.v8.ratio", "inference over its floor, v8", at_most=1.05),
     Target("seed_way.v5.speedup", "against the seed's way, v5 in 8 views", at_least=1.6),
     Target("seed_way.v5.peak_over_ours", "its peak memory over ours", at_least=1.0, least_n=1),
     Target("start.ratio", "the inference notebook to its first batch, over importing torch and timm", at_most=1.3),
