@@ -15,9 +15,8 @@ from build.core.progress import Steps
 EXPERIMENT = "demo"
 LIMIT_S = {"train": 900.0, "infer": 300.0}
 MEMORY_LIMIT_GB = 4.0
-# What the demo promises; falling short is a failure of the kit, not a matter of taste. The last bits of a training
-# differ between processors: one recipe gave 0.596 out of fold on an AMD EPYC, 0.619 and 0.651 on two Intel Xeons.
-LEAST_OOF_R2, LEAST_HIDDEN_R2, LEAST_LEAD_OVER_COLOUR = 0.50, 0.50, 0.10
+# What the demo promises; falling short is a failure of the kit, not a matter of taste.
+LEAST_OOF_R2, LEAST_HIDDEN_R2, LEAST_LEAD_OVER_COLOUR = 0.60, 0.50, 0.10
 
 
 def run(out: Path, as_json: bool) -> None:
