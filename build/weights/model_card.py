@@ -14,7 +14,7 @@ from build.core.bundle_files import missing_folds_text
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE
 from build.scores.cross_validation import CrossValidation, is_competitions_own, is_frozen
 from build.scores.reference_points import REFERENCE_POINTS
-from kernel_src.competition import constants
+from kernel_src.competitions.biomass import constants
 from kernel_src.runtime.weight_sources import SOURCE_OF
 
 CARD_FILE = "README.md"
@@ -146,7 +146,7 @@ def model_card(
         e=experiment,
         kit=constants,
         frozen=is_frozen(experiment),
-        real=is_competitions_own(config.get("target_mean_g", {})),
+        real=is_competitions_own(config.get("target_mean", {})),
         missing=missing_folds_text(config),
         start=SOURCE_OF.get(experiment["encoder"]["weights"]),
         depth=SOURCE_OF.get((experiment["depth"] or {}).get("weights", "")),

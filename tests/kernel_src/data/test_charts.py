@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 
 matplotlib.use("Agg")
 

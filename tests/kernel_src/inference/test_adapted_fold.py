@@ -11,8 +11,8 @@ import torch
 from build.weights.bundle import make_bundle
 from build.weights.random_weights import random_run
 from kernel_src.bundle.bundles import BundleRecipe, read_recipe
-from kernel_src.competition.constants import TARGETS, TRAIN_CSV
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV
+from kernel_src.competitions.biomass.tables import read_train
 from kernel_src.inference import adapted_fold
 from kernel_src.inference.adapted_fold import (
     Adaptation,

@@ -9,8 +9,8 @@ import pytest
 
 from build.core.bundle_files import file_entry
 from build.core.submission_file import read_column, submission_problems
-from kernel_src.competition.constants import IDENTITIES, TARGETS, TRAINING_MEANS_G
-from kernel_src.competition.hidden_table import read_hidden_test, save_first, save_predictions
+from kernel_src.competitions.biomass.constants import IDENTITIES, TARGETS, TRAINING_MEANS_G
+from kernel_src.competitions.biomass.hidden_table import read_hidden_test, save_first, save_predictions
 from kernel_src.inference.fallback import Attached, find_bundles, training_means, verify_bundles
 from kernel_src.runtime import manifest, mounts
 from kernel_src.runtime.faults import FaultLog, NotContained
@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def write_bundle(folder: Path, *grams: float) -> Path:
     folder.mkdir(parents=True)
-    config = {"format": 2, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
+    config = {"format": 3, "target_mean": dict(zip(TARGETS, grams, strict=True))}
     (folder / "config.json").write_text(json.dumps(config))
-    listed = {"format": 2, "files": {"config.json": file_entry(folder / "config.json")}}
+    listed = {"format": 3, "files": {"config.json": file_entry(folder / "config.json")}}
     (folder / "manifest.json").write_text(json.dumps(listed))
     return folder
 
@@ -46,7 +46,7 @@ def test_the_fallback_is_a_valid_submission_for_the_test_table(
     log = FaultLog(strict=True)
     test = read_hidden_test(tiny_competition, log)
     save_predictions(tmp_path / "submission.csv", test, [], training_means(find_bundles({"a": 1.0}, log)))
-    assert list(test.sample_ids) == read_column(tiny_competition / "test.csv", "sample_id")
+    assert list(test.row_ids) == read_column(tiny_competition / "test.csv", "sample_id")
     sample = read_column(tiny_competition / "sample_submission.csv", "sample_id")
     assert submission_problems(tmp_path / "submission.csv", sample) == []
 
@@ -108,7 +108,7 @@ def test_shares_that_cannot_be_meant_are_refused(inputs: Path, shares: list[floa
 def test_the_fallback_needs_nothing_but_the_standard_library() -> None:
     """It must exist before torch is imported, and whether or not torch can be."""
     code = (
-        "import sys, kernel_src.inference.fallback, kernel_src.competition.hidden_table, kernel_src.runtime.mounts;"
+        "import sys, kernel_src.inference.fallback, kernel_src.competitions.held_facts, kernel_src.runtime.mounts;"
         "heavy = {'torch', 'numpy', 'pandas', 'cv2'} & set(sys.modules); assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -14,7 +14,7 @@ import torch
 
 from build.weights.describe import describe
 from kernel_src.bundle.bundles import framings_of
-from kernel_src.competition.tables import read_train, target_array
+from kernel_src.competitions.biomass.tables import read_train, target_array
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.inference.adapted_fold import adapted_experiment, pseudo_labels_of
 from kernel_src.models.frozen_features import FrozenFeatures
@@ -171,7 +171,7 @@ def scored(bench: Workbench, experiment: Experiment) -> Any:
     noise = np.random.default_rng(0).normal(0, 9, (len(train), 5))
     columns = list(train.columns[-5:])
     oof = train.assign(**dict(zip(columns, (train[columns].to_numpy() + noise).T, strict=True)))
-    return runs.out_of_fold_r2(experiment, train, oof)
+    return runs.out_of_fold_score(experiment, train, oof)
 
 
 def trained_with_columns(bench: Workbench, experiment: Experiment) -> Any:

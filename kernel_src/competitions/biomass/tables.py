@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constants import (
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import (
     DATE_COLUMN,
     ID_COLUMN,
     ID_SEPARATOR,
-    IMAGE_COLUMN,
     NAME_COLUMN,
     STATE_COLUMN,
     TARGET_COLUMN,
     TARGETS,
 )
-from kernel_src.competition.visits import tidy_visits
+from kernel_src.competitions.biomass.visits import tidy_visits
 from kernel_src.runtime.csv_table import read_csv
 
 

@@ -12,7 +12,7 @@ from datetime import date
 
 import pandas as pd
 
-from kernel_src.competition.constants import DATE_COLUMN, STATE_COLUMN
+from kernel_src.competitions.biomass.constants import DATE_COLUMN, STATE_COLUMN
 from kernel_src.runtime.untrusted import quoted
 
 SHOWN_VALUES = 3  # of the faulty ones, in a message

@@ -6,8 +6,8 @@ What no photograph is needed for. A model below these has learnt nothing, howeve
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.metric import weighted_r2
-from kernel_src.competition.tables import group_labels, target_array
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.biomass.tables import group_labels, target_array
 
 
 def mean_floor(grams: np.ndarray) -> float:
@@ -28,14 +28,3 @@ def floor_scores(train: pd.DataFrame) -> dict[str, float]:
         "each target's mean": mean_floor(grams),
         "mean of the other groups": group_out_floor(grams, groups),
     }
-
-
-ENOUGH_IMAGES, ENOUGH_GROUPS = 100, 10  # below either a score is luck: at n = 380 its deviation is still .019
-
-
-def score_caveat(train: pd.DataFrame) -> str:
-    """Say that a score means nothing where there is too little to score; empty where there is enough."""
-    groups = len(set(group_labels(train)))
-    if len(train) >= ENOUGH_IMAGES and groups >= ENOUGH_GROUPS:
-        return ""
-    return f"on {len(train)} photographs of {groups} groups the score means nothing; it only shows that the path works"

@@ -6,12 +6,11 @@ promises: every oddity is found before anything heavy is loaded.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from kernel_src.competition.constants import (
+from kernel_src.competition.facts import IMAGE_COLUMN, NO_ROWS, HiddenTest, read_named_rows
+from kernel_src.competitions.biomass.constants import (
     ID_COLUMN,
     ID_SEPARATOR,
-    IMAGE_COLUMN,
     NAME_COLUMN,
     SAMPLE_CSV,
     TARGETS,
@@ -19,19 +18,10 @@ from kernel_src.competition.constants import (
     TEST_FOLDER,
     sample_id,
 )
-from kernel_src.competition.submission import read_named_rows, write_submission
+from kernel_src.competitions.biomass.submission import write_submission
 from kernel_src.runtime.faults import Fault, FaultLog
 
 PHOTOGRAPH_SUFFIX = ".jpg"
-NO_ROWS = (ValueError, OSError)  # of a table that does not name its rows, or cannot be read
-
-
-class HiddenTest(NamedTuple):
-    """What is to be predicted."""
-
-    sample_ids: tuple[str, ...]  # each once, in the order of the table
-    photographs: dict[str, Path]  # image id → its file, in the order in which the table first names it
-    unknown: tuple[str, ...]  # of the sample ids: their target is not one of the competition's
 
 
 def read_hidden_test(competition: Path, log: FaultLog) -> HiddenTest:
@@ -98,21 +88,6 @@ def _named_rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
 
 
 # %%
-def save_first(path: Path, test: HiddenTest, means: Mapping[str, float], log: FaultLog) -> None:
-    """Write a complete submission of training means, before anything else is known.
-
-    Raises:
-        NotContained: it cannot be written, outside the rerun.
-    """
-    try:
-        save_predictions(path, test, [], means)
-    except OSError as error:
-        fallback = "saved again with the first predictions"
-        log.contain(Fault(part="disk", what=f"the submission cannot be saved: {error}", fallback=fallback), error)
-        return
-    print(f"{path}: {len(test.sample_ids)} rows of training means, to be replaced")
-
-
 def save_predictions(
     path: Path, test: HiddenTest, grams: Iterable[Iterable[float]], means: Mapping[str, float]
 ) -> None:
@@ -129,4 +104,4 @@ def save_predictions(
         written.update({sample_id(image_id, target): means[target] for target in TARGETS})
     for image_id, row in zip(test.photographs, grams, strict=False):
         written.update({sample_id(image_id, target): float(g) for target, g in zip(TARGETS, row, strict=True)})
-    write_submission(path, list(test.sample_ids), written)
+    write_submission(path, list(test.row_ids), written)

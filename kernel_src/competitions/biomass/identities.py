@@ -5,7 +5,7 @@ GDM is Green plus Clover, and Total is GDM plus Dead.
 
 import numpy as np
 
-from kernel_src.competition.constants import COMPONENTS, IDENTITIES, TARGETS
+from kernel_src.competitions.biomass.constants import COMPONENTS, IDENTITIES, TARGETS
 
 
 def component_matrix() -> np.ndarray:

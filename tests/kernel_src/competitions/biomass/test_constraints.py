@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import nnls
 
-from kernel_src.competition.constraints import constrain, project
-from kernel_src.competition.identities import component_matrix
-from kernel_src.competition.metric import weight_row
-from kernel_src.competition.seed_constraints import average, biological
+from kernel_src.competitions.biomass.constraints import constrain, project
+from kernel_src.competitions.biomass.identities import component_matrix
+from kernel_src.competitions.biomass.seed_constraints import average, biological
+from kernel_src.competitions.held_rules import weight_row
 from kernel_src.recipes.predictor import CONSTRAINTS
 
 # Green, Dead, Clover, GDM, Total, also below zero, as a linear head may say.
@@ -54,7 +54,7 @@ def test_the_projection_leaves_consistent_predictions_alone() -> None:
 
 
 def test_the_projection_never_scores_worse_on_consistent_truth() -> None:
-    from kernel_src.competition.metric import weighted_r2
+    from kernel_src.competitions.biomass.metric import weighted_r2
 
     random = np.random.default_rng(0)
     truth = random.gamma(2.0, 10.0, (40, 3)) @ component_matrix().T

@@ -1,4 +1,4 @@
-"""## The list of ensembles
+"""## Ensembles
 
 Bundles of several experiments in one inference notebook.
 """
@@ -6,7 +6,6 @@ Bundles of several experiments in one inference notebook.
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_src.recipes.blended_ensembles import BLENDED
 from kernel_src.recipes.predictor import checked_experiment_name
 from kernel_src.recipes.spec import ExperimentError
 
@@ -32,17 +31,3 @@ class Ensemble:
         checked_experiment_name(self.name)
         if not self.shares:
             raise ExperimentError(f"{self.name}: an ensemble without shares has nothing to blend")
-
-
-# V6: 0.4 V4 + 0.6 V5. Public R² 0.57.
-# On purpose unlike the seed: it ran V4 at 384 although trained at 512; here each bundle brings its own size, mean and
-# deviation, views and depth, and only the blend is constrained.
-V6 = Ensemble(name="v6", shares={"v4": 0.4, "v5": 0.6})
-
-ENSEMBLES = {ensemble.name: ensemble for ensemble in (V6,)}
-
-# What out-of-fold predictions spoke for (`python -m build blend … --write NAME`).
-ENSEMBLES |= {
-    name: Ensemble(name=name, shares=entry["shares"], stack=entry["stack"], constraint=entry["constraint"])
-    for name, entry in BLENDED.items()
-}

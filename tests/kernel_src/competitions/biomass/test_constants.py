@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernel_src.competition.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS
+from kernel_src.competitions.biomass.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS
 
 
 def test_the_weights_are_those_of_the_evaluation_page_and_add_up_to_one() -> None:

@@ -5,8 +5,8 @@ For comparisons: the projection, which the experiments use, needs neither.
 
 import numpy as np
 
-from kernel_src.competition.constants import COMPONENTS, TARGETS
-from kernel_src.competition.identities import component_matrix
+from kernel_src.competitions.biomass.constants import COMPONENTS, TARGETS
+from kernel_src.competitions.biomass.identities import component_matrix
 from kernel_src.runtime.parts import OptionalPart
 
 NOTHING_G = 1e-9  # parts that weigh less cannot be scaled: the factor would be without bounds

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from build.core.submission_file import submission_problems
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.submission import check_submission, write_submission
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.submission import check_submission, write_submission
 
 GRAMS = dict(zip(TARGETS, (10.0, 5.0, 2.0, 12.0, 17.0), strict=True))
 VALID = {f"{image}__{target}": value for image in ("A", "B") for target, value in GRAMS.items()}

@@ -4,37 +4,21 @@ Written whole or not at all, and read back in the end. Standard library only, si
 first submission is written before anything else is imported.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kernel_src.competition.constants import (
+from kernel_src.competition.facts import read_named_rows
+from kernel_src.competitions.biomass.constants import (
     ID_COLUMN,
     ID_SEPARATOR,
     IDENTITIES,
     IDENTITY_TOLERANCE_G,
     TARGET_COLUMN,
+    TARGETS,
     sample_id,
 )
 from kernel_src.runtime.files import write_text
-
-
-def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Read the headings and the rows of one of Kaggle's CSVs as text.
-
-    Raises:
-        ValueError: it is not a table, or not text in UTF-8.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            return list(reader.fieldnames or ()), list(reader)
-    except UnicodeDecodeError:
-        what = "it is not text in UTF-8; download it again, or save it as CSV in UTF-8"
-        raise ValueError(f"{path} is not a table: {what}") from None
-    except csv.Error as error:
-        raise ValueError(f"{path} is not a table: {error}") from None
 
 
 def write_submission(path: Path, sample_ids: list[str], grams_of: Mapping[str, float]) -> None:
@@ -68,3 +52,26 @@ def check_submission(path: Path, sample_ids: Sequence[str]) -> None:
             wrong.append(f"{name} is not the sum of {' and '.join(IDENTITIES[target])}")
     if wrong:
         raise ValueError(f"{path} cannot be submitted, {len(wrong)} rows are wrong: {', '.join(wrong[:3])}")
+
+
+def broken_identities(grams_of: Mapping[str, float]) -> list[tuple[str, list[str]]]:
+    """Name the photographs whose sums are not those of their parts: what is broken, and their ids.
+
+    `grams_of` maps row ids to grams; a photograph of which a target is missing or not finite is left out.
+    """
+    images: dict[str, dict[str, float]] = {}
+    for name, value in grams_of.items():
+        image_id, _, target = name.rpartition(ID_SEPARATOR)
+        if image_id and target in TARGETS and math.isfinite(value):
+            images.setdefault(image_id, {})[target] = value
+    whole = {image_id: of for image_id, of in images.items() if len(of) == len(TARGETS)}
+    broken = []
+    for total, parts in IDENTITIES.items():
+        wrong = [
+            image_id
+            for image_id, of in whole.items()
+            if abs(of[total] - sum(of[part] for part in parts)) > IDENTITY_TOLERANCE_G
+        ]
+        if wrong:
+            broken.append((f"break {total} = {' + '.join(parts)}", wrong))
+    return broken

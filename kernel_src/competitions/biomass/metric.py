@@ -6,10 +6,10 @@ so that predicting each target's own mean already scores 0.24 on the training im
 
 import numpy as np
 
-from kernel_src.competition.constants import TARGET_WEIGHTS, TARGETS
+from kernel_src.competitions.biomass.constants import TARGET_WEIGHTS, TARGETS
 
 
-def weight_row() -> np.ndarray:
+def weight_array() -> np.ndarray:
     """Return the weight of each target, (5,), in the order of `TARGETS`."""
     return np.array([TARGET_WEIGHTS[target] for target in TARGETS])
 
@@ -27,7 +27,7 @@ def weighted_r2(truth: np.ndarray, predicted: np.ndarray) -> float:
         raise ValueError(f"truth {truth.shape} and prediction {predicted.shape} must both be (images, {len(TARGETS)})")
     if not (np.isfinite(truth).all() and np.isfinite(predicted).all()):
         raise ValueError("truth and prediction must be finite: a NaN would make every score NaN")
-    weights = np.broadcast_to(weight_row(), truth.shape)
+    weights = np.broadcast_to(weight_array(), truth.shape)
     mean = np.average(truth, weights=weights)
     spread = float((weights * (truth - mean) ** 2).sum())
     if spread == 0:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from build.scores.reference_points import group_mean_ceiling
-from kernel_src.competition.floors import floor_scores, mean_floor
-from kernel_src.competition.metric import r2_per_target, weight_row, weighted_r2
-from kernel_src.competition.tables import group_labels, read_train, target_array
+from kernel_src.competitions.biomass.floors import floor_scores, mean_floor
+from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
+from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+from kernel_src.competitions.held_rules import weight_row
 
 REAL_TRAIN_CSV = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "train.csv"
 # Green, Dead, Clover, GDM, Total. Weighted mean: (0.1 + 0.2 + 0.5) 10 / 2 = 4.

@@ -40,7 +40,7 @@ ROW_RULE_REASONS = {
 # Kaggle's layout of the data, relative to the competition's mount.
 TRAIN_CSV, TEST_CSV, SAMPLE_CSV = "train.csv", "test.csv", "sample_submission.csv"
 TRAIN_FOLDER, TEST_FOLDER = "train", "test"
-ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGET_COLUMN = "sample_id", "image_path", "target_name", "target"
+ID_COLUMN, NAME_COLUMN, TARGET_COLUMN = "sample_id", "target_name", "target"
 STATE_COLUMN, DATE_COLUMN = "State", "Sampling_Date"
 ID_SEPARATOR = "__"  # sample_id is <image_id>__<target name>
 

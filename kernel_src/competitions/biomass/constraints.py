@@ -8,9 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-import kernel_src.competition.seed_constraints  # noqa: F401  # part: seed_constraints
-from kernel_src.competition.constants import COMPONENTS, TARGET_WEIGHTS, TARGETS
-from kernel_src.competition.identities import component_matrix
+import kernel_src.competitions.biomass.seed_constraints  # noqa: F401  # part: seed_constraints
+from kernel_src.competitions.biomass.constants import COMPONENTS, TARGET_WEIGHTS, TARGETS
+from kernel_src.competitions.biomass.identities import component_matrix
 from kernel_src.runtime.parts import optional_part
 
 

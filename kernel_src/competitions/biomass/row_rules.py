@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constants import (
+from kernel_src.competitions.biomass.constants import (
     DATE_COLUMN,
     IDENTITIES,
     IDENTITY_TOLERANCE_G,
-    ROW_RULE_REASONS,
     STATE_COLUMN,
 )
 from kernel_src.runtime.parts import OptionalPart
@@ -50,15 +49,6 @@ def dropped_rows(names: Sequence[str], rows: pd.DataFrame) -> np.ndarray:
     return dropped
 
 
-def drop_lines(names: Sequence[str], rows: pd.DataFrame) -> list[str]:
-    """Say for each rule how many rows it leaves out, and why."""
-    return [
-        f"not trained on by the rule {name}: {_rule(name)(rows).sum()} of {len(rows)} photographs; "
-        f"{ROW_RULE_REASONS[name]}"
-        for name in names
-    ]
-
-
 def _rule(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
     if name not in ROW_RULES:
         raise ValueError(f"there is no rule {name!r} by which rows do not train; there are {', '.join(ROW_RULES)}")
@@ -69,5 +59,4 @@ class RowRuleParts(OptionalPart):
     """What training asks for where rows are dropped."""
 
     part = "row_rules"
-    drop_lines = staticmethod(drop_lines)
     dropped_rows = staticmethod(dropped_rows)

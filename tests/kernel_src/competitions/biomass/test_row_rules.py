@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kernel_src.competition.constants import ROW_RULE_REASONS, TARGETS
-from kernel_src.competition.row_rules import ROW_RULES, drop_lines, dropped_rows
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.constants import ROW_RULE_REASONS, TARGETS
+from kernel_src.competitions.biomass.row_rules import ROW_RULES, drop_lines, dropped_rows
+from kernel_src.competitions.biomass.tables import read_train
 from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.training_data import Data
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.competition.constants import SAMPLE_CSV, TARGETS
-from kernel_src.competition.hidden_table import read_hidden_test, save_predictions
+from kernel_src.competitions.biomass.constants import SAMPLE_CSV, TARGETS
+from kernel_src.competitions.biomass.hidden_table import read_hidden_test, save_predictions
 from kernel_src.runtime.faults import FaultLog, NotContained
 
 MEANS = dict(zip(TARGETS, (2.0, 1.0, 1.0, 3.0, 4.0), strict=True))
@@ -27,7 +27,7 @@ def test_photographs_keep_their_first_order_and_rows_their_own(tmp_path: Path) -
     lines = [*rows("B"), *rows("A")]
     test = read_hidden_test(table(tmp_path, lines[::-1]), FaultLog(strict=True))
     assert list(test.photographs) == ["A", "B"] and test.photographs["A"] == tmp_path / "test/A.jpg"
-    assert list(test.sample_ids) == [line.partition(",")[0] for line in lines[::-1]]
+    assert list(test.row_ids) == [line.partition(",")[0] for line in lines[::-1]]
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_an_oddity_is_an_error_and_in_the_rerun_it_is_told(
     test = read_hidden_test(folder, log)
     (fault,) = log.faults
     assert told in fault.what and fault.ids == ids
-    assert len(set(test.sample_ids)) == len(test.sample_ids) == len({line.split(",")[0] for line in lines})
+    assert len(set(test.row_ids)) == len(test.row_ids) == len({line.split(",")[0] for line in lines})
     save_predictions(tmp_path / "s.csv", test, [[5.0, 1.0, 1.0, 6.0, 7.0]] * len(test.photographs), MEANS)
     written = dict(line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:])
-    assert set(written) == set(test.sample_ids) and all(float(grams) > 0 for grams in written.values())
+    assert set(written) == set(test.row_ids) and all(float(grams) > 0 for grams in written.values())
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_where_the_table_names_no_rows_the_sample_submission_does_in_the_rerun(
     log = FaultLog(strict=False)
     test = read_hidden_test(tmp_path, log)
     assert test.photographs == {"B": tmp_path / "test/B.jpg", "A": tmp_path / "test/A.jpg"} and not test.unknown
-    assert len(test.sample_ids) == 10
+    assert len(test.row_ids) == 10
     (fault,) = log.faults
     assert told in fault.what and "the rows of sample_submission.csv" in fault.fallback
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.competition.tables import group_labels, read_train
-from kernel_src.competition.visits import tidy_visits, visit_readings
+from kernel_src.competitions.biomass.tables import group_labels, read_train
+from kernel_src.competitions.biomass.visits import tidy_visits, visit_readings
 from tests.build.scores.painted import truth, write_train
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "train.csv"
