@@ -4,6 +4,8 @@ Of the competition that this notebook was built for; on one's own machine, of th
 """
 
 import kernel_src.competitions.biomass.facts  # noqa: F401  # part: biomass
+import kernel_src.competitions.leaf.facts  # noqa: F401  # part: leaf
+import kernel_src.competitions.paws.facts  # noqa: F401  # part: paws
 from kernel_src.competition.choice import the_one
 from kernel_src.competition.facts import Facts
 

@@ -6,6 +6,8 @@ Of the competition that this notebook was built for; on one's own machine, of th
 import numpy as np
 
 import kernel_src.competitions.biomass.rules  # noqa: F401  # part: biomass
+import kernel_src.competitions.leaf.rules  # noqa: F401  # part: leaf
+import kernel_src.competitions.paws.rules  # noqa: F401  # part: paws
 from kernel_src.competition.choice import the_one
 from kernel_src.competition.rules import Rules
 

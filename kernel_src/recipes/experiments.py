@@ -6,6 +6,8 @@ Those of the competition that this notebook was built for; on one's own machine,
 from collections.abc import Iterable
 
 import kernel_src.competitions.biomass.experiments  # noqa: F401  # part: biomass
+import kernel_src.competitions.leaf.experiments  # noqa: F401  # part: leaf
+import kernel_src.competitions.paws.experiments  # noqa: F401  # part: paws
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensemble import Ensemble
 from kernel_src.recipes.experiment import Experiment

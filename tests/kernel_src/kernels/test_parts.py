@@ -30,12 +30,8 @@ HUB_NAMES, DEPTH_IN_TRAINING, SPREAD = {"models/hub_names"}, {"training/depth_ma
 MIXING = {"training/auxiliary", "training/mixing"}
 ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/**/*.py")}
 TRAINING = {name for name in ALL if name.startswith("training/")}
-TRAINING |= {
-    "competitions/biomass/tables",
-    "competition/splits",
-    "competitions/biomass/floors",
-    "competitions/biomass/visits",
-}
+TRAINING |= {f"competitions/biomass/{name}" for name in ("rules", "tables", "floors", "visits")}
+TRAINING |= {"competition/splits", "competition/rules", "competitions/held_rules"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
 ASKED_FOR = MARKS | CROPPING | ROW_RULES | EXTERNAL | EVIDENCE | SPREAD | SEED_CONSTRAINTS  # by few experiments
