@@ -11,6 +11,7 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps
+from kernel_src.competitions.held_rules import rules
 
 EXPERIMENT = "demo"
 # What the demo promises; falling short is a failure of the kit, not a matter of taste.
@@ -92,8 +93,10 @@ def _versions() -> dict[str, str]:
 
 def _last_words(result: dict[str, Any]) -> str:
     low, high = result["hidden_r2_interval"]
+    metric = rules().metric.name
     return (
-        f"out-of-fold R² {result['oof_score']:.3f}, hidden R² {result['hidden_r2']:.3f} [{low:.3f}, {high:.3f}]; "
+        f"out-of-fold {metric} {result['oof_score']:.3f}, "
+        f"hidden {metric} {result['hidden_r2']:.3f} [{low:.3f}, {high:.3f}]; "
         f"colour alone {result['colour_baseline_r2']:.3f}, means {result['floor_mean_r2']:.3f}; "
         f"{result['seconds']:.0f} s, {result['peak_rss_gb']:.1f} GB"
     )

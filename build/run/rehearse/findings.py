@@ -128,8 +128,8 @@ def find_failure(
 class Expected:
     """What the mounted competition asks for; read before the run, since a notebook might change it."""
 
-    sample_ids: list[str]  # rows of the sample submission
-    test_ids: list[str]  # of test.csv; where there is none, the same
+    sample_rows: list[str]  # rows of the sample submission
+    test_rows: list[str]  # of test.csv; where there is none, the same
     test_images: int
     train_images: int
 
@@ -144,18 +144,18 @@ def read_expected(competition: Path) -> Expected:
     """
     own, kit = facts(), workshop()
     try:
-        sample_ids = read_column(competition / own.sample_csv, own.id_column)
+        sample_rows = read_column(competition / own.sample_csv, own.id_column)
         train_images = len(kit.train_photographs(competition))
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error), cure="give the competition's data as it was downloaded")]) from None
     try:
-        test_ids = read_column(competition / own.find_by, own.id_column)
+        test_rows = read_column(competition / own.find_by, own.id_column)
     except ValueError:
-        test_ids = sample_ids
+        test_rows = sample_rows
     return Expected(
-        sample_ids=sample_ids,
-        test_ids=test_ids,
-        test_images=len(set(map(kit.image_of, test_ids))),
+        sample_rows=sample_rows,
+        test_rows=test_rows,
+        test_images=len(set(map(kit.image_of, test_rows))),
         train_images=train_images,
     )
 
@@ -164,9 +164,9 @@ def check_submission(working: Path, expected: Expected) -> SubmissionCheck:
     """Hold the submission against both the sample submission and test.csv."""
     name = facts().submission_file
     path = working / name
-    problems = submission_problems(path, expected.sample_ids)
-    if set(expected.test_ids) != set(expected.sample_ids):
-        against_test = submission_problems(path, expected.test_ids)
+    problems = submission_problems(path, expected.sample_rows)
+    if set(expected.test_rows) != set(expected.sample_rows):
+        against_test = submission_problems(path, expected.test_rows)
         problems += [
             text.replace("the sample submission", facts().test_csv) for text in against_test if text not in problems
         ]

@@ -53,7 +53,7 @@ def test_train_photographs_stand_in_under_new_ids_with_their_columns(name: str, 
 def test_the_submission_is_held_against_the_hidden_test_that_was_mounted(name: str, tmp_path: Path) -> None:
     mount = laid_out(name, tmp_path, hidden=True)
     expected = read_expected(mount)
-    assert (expected.test_images, expected.train_images, len(expected.sample_ids)) == (5, 12, 5)
+    assert (expected.test_images, expected.train_images, len(expected.sample_rows)) == (5, 12, 5)
     working = tmp_path / "working"
     working.mkdir()
     (working / "submission.csv").write_bytes((mount / "sample_submission.csv").read_bytes())
