@@ -124,7 +124,7 @@ def test_training_means_of_a_config_that_was_changed_are_not_believed(inputs: Pa
 
 def test_training_means_that_are_no_grams_make_a_bundle_unusable(inputs: Path) -> None:
     write_bundle(inputs / "c", 4, -1, 4, 8, 12)
-    with pytest.raises(NotContained, match="are not grams"):
+    with pytest.raises(NotContained, match="are not what the targets can be"):
         find_bundles({"c": 1.0}, FaultLog(strict=True))
 
 
