@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from build.adopt import command as adopt
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle import command as kaggle
+from build.new import command as new
 from build.notebooks import command as notebooks
 from build.report import command as report
 from build.run import command as run
@@ -37,6 +38,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         notebooks.check_verb,
         notebooks.stitch_verb,
         adopt.adopt_verb,
+        new.new_verb,
         weights.experiments_verb,
         weights.describe_verb,
     ),
