@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from build.core.errors import UsageError
+from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.options import AsJson
 from build.core.printing import print_json, print_line, print_table
 
@@ -67,6 +67,7 @@ def new_verb(
         # A question is asked before the bar has anything to show.
         competition = look(data, slug, package, said, may_ask=not as_json, advance=advance)
     files, kept = package_files(competition), ""
+    problems: list[Problem] = []
     if not dry_run:
         note: dict[str, Any] = {
             "data": str(data.resolve()),
@@ -74,11 +75,13 @@ def new_verb(
             "alike": [list(family) for family in competition.alike],
         }
         note["guesses"] = [guess.as_json() for guess in competition.guesses()]
-        kept = write_package(ROOT, package, files, note, overwrite)
+        kept, problems = write_package(ROOT, package, files, note, overwrite)
+    if not as_json:
+        report(competition, files, data, kept, dry_run)
+    if problems:  # the package stands, so that it can be corrected by hand
+        raise CheckFailed(problems)
     if as_json:
         print_json(as_object(competition, files, data, kept, dry_run))
-    else:
-        report(competition, files, data, kept, dry_run)
 
 
 def check_free(slug: str, name: str, overwrite: bool) -> None:
@@ -163,7 +166,8 @@ def report(competition: "Competition", files: dict[str, str], data: Path, kept: 
     if dry_run:
         print_line("nothing was written (--dry-run)")
         return
-    print_line(f"written and tried: kernel_src/competitions/{competition.name}/, and its line in three lists")
+    print_line(f"written: kernel_src/competitions/{competition.name}/, and its line in three lists")
+    print_line("`make check` holds it against these files from now on")
     if kept:
         print_line(f"the package that was there: {kept}/")
     undo = f"python -m build new --slug {competition.slug} --name {competition.name} --remove"

@@ -18,12 +18,16 @@ REPLACED = Path("out", "replaced")
 LIMIT_S = 600.0  # of the trial: it reads the tables and looks whether each photograph is there
 
 
-def write_package(root: Path, name: str, files: Mapping[str, str], note: Mapping[str, Any], overwrite: bool) -> str:
-    """Write a competition's package, have it found, and try it in a process of its own; return where an old one is.
+def write_package(
+    root: Path, name: str, files: Mapping[str, str], note: Mapping[str, Any], overwrite: bool
+) -> tuple[str, list[Problem]]:
+    """Write a competition's package, have it found, and try it in a process of its own.
+
+    Returns where an old one is kept, and where the package does not agree with its files.
 
     Raises:
         UsageError: there is a package of this name, and it is not to be overwritten.
-        CheckFailed: the package does not agree with the files; it is then not there.
+        CheckFailed: the package cannot be imported; everything is then as it was.
     """
     folder = root / COMPETITIONS / name
     if folder.exists() and not overwrite:
@@ -43,9 +47,8 @@ def write_package(root: Path, name: str, files: Mapping[str, str], note: Mapping
             write_text(root / place, text)
         (root / NOTES).mkdir(parents=True, exist_ok=True)
         write_json(_note_path(root, name), dict(note))
-        if problems := _tried(root, name):
-            raise CheckFailed(problems)
-    return kept
+        problems = _tried(root, name)
+    return kept, problems
 
 
 def remove_package(root: Path, name: str) -> str:
@@ -106,12 +109,16 @@ def _as_before(root: Path, name: str) -> Iterator[None]:
 
 
 def _tried(root: Path, name: str) -> list[Problem]:
-    """Import the package in a process of its own and hold it against the files; return what is wrong."""
+    """Import the package in a process of its own and hold it against the files; return where they disagree.
+
+    Raises:
+        CheckFailed: it cannot be imported.
+    """
     command = [sys.executable, "-m", "build.new.trial", name]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "nothing was said").splitlines()[-1]
         what = f"the package cannot be used: {last}"
-        cure = "nothing was written; say what was guessed wrongly by an option"
-        return [Problem(what=what, where=f"{COMPETITIONS.as_posix()}/{name}/", cure=cure)]
+        cure = "everything is as it was; say what was guessed wrongly by an option"
+        raise CheckFailed([Problem(what=what, where=f"{COMPETITIONS.as_posix()}/{name}/", cure=cure)])
     return [Problem(**problem) for problem in json.loads(done.stdout)]

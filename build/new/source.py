@@ -79,12 +79,12 @@ def facts_source(one: Competition) -> str:
     if one.input_guesses:
         lines += _comment(one.guess("inputs")) + _attribute("inputs", "tuple[str, ...]", one.inputs)
     for name, value, usual in (
-        ("train_csv", layout.folder.train.name, "train.csv"),
-        ("test_csv", layout.test_csv, "test.csv"),
+        ("train_csv", layout.folder.train.name, None),
+        ("test_csv", layout.test_csv, None),
         ("sample_csv", layout.folder.sample.name, "sample_submission.csv"),
-        ("train_folder", layout.train.folder, ""),
-        ("test_folder", layout.test_folder, ""),
-        ("id_column", layout.id_column, ""),
+        ("train_folder", layout.train.folder, None),
+        ("test_folder", layout.test_folder, None),
+        ("id_column", layout.id_column, None),
         ("suffix", layout.train.suffix, None),
         ("path_column", layout.path_column, ""),
     ):
@@ -134,7 +134,7 @@ def rules_source(one: Competition) -> str:
     elif one.alike:
         lines += _attribute("group_name", "str", "group of look-alikes")
     lines += _comment(one.guess("alike"))
-    lines += ["alike: ClassVar[tuple[tuple[str, ...], ...]] = ALIKE"] if one.alike else []
+    lines += [f"alike: ClassVar[tuple[tuple[str, ...], ...]] = {'ALIKE' if one.alike else '()'}"]
     imports = [
         "from kernel_src.competition.facts import Facts",
         f"from kernel_src.competition.{module} import {metric.__name__}",

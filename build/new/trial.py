@@ -13,6 +13,8 @@ def main(name: str) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         from build.notebooks.check.agreement import NOTES, agreement_problems
         from kernel_src.competition.choice import choose_competition
+        from kernel_src.competitions.held_facts import facts
+        from kernel_src.competitions.held_rules import rules
         from kernel_src.recipes.experiments import COMPETITION_OF
         from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
 
@@ -21,7 +23,7 @@ def main(name: str) -> None:
             for kernel in kernels_of(experiment):
                 kernel_card(experiment, kernel)
         note = json.loads((ROOT / NOTES / f"{name}.json").read_text(encoding="utf-8"))
-        problems = agreement_problems(name, Path(note["data"]), note["alike"])
+        problems = agreement_problems(facts(name), rules(name), Path(note["data"]), note["alike"])
     print(json.dumps([problem.as_json() for problem in problems]))
 
 

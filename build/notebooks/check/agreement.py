@@ -32,14 +32,14 @@ def noted_problems(root: Path) -> list[Problem]:
             problems.append(Problem(what="is no note of `make new`", where=str(note.relative_to(root)), cure=cure))
             continue
         if note.stem in competitions() and data.is_dir():
-            problems += agreement_problems(note.stem, data, alike)
+            problems += agreement_problems(facts(note.stem), rules(note.stem), data, alike)
     return problems
 
 
-def agreement_problems(name: str, data: Path, alike: Sequence[Sequence[str]] = ()) -> list[Problem]:
+def agreement_problems(here: Facts, judged: Rules, data: Path, alike: Sequence[Sequence[str]] = ()) -> list[Problem]:
     """Say where a competition's package and its files disagree; `alike` are ids of photographs nearly the same."""
-    here, judged = facts(name), rules(name)
-    facts_file, rules_file = (f"kernel_src/competitions/{name}/{part}.py" for part in ("facts", "rules"))
+    package = f"kernel_src/competitions/{here.competition}"
+    facts_file, rules_file = f"{package}/facts.py", f"{package}/rules.py"
     return [
         *(Problem(what=what, where=facts_file, cure=cure) for what, cure in _test_faults(here, data)),
         *(Problem(what=what, where=rules_file, cure=cure) for what, cure in _train_faults(here, judged, data, alike)),
