@@ -145,9 +145,26 @@ class Rules:
         """Return the targets of a table as read by `read_train`, (images, targets)."""
         return table[list(self.facts.targets)].to_numpy(float, copy=True)
 
+    def input_array(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the columns `Facts.inputs` of a table, (images, inputs); NaN where there is nothing.
+
+        Raises:
+            ValueError: a column holds words; names the row.
+        """
+        columns = []
+        for name in self.facts.inputs:
+            # Rows that are not the competition's have no such columns.
+            given = table[name] if name in table else pd.Series(np.nan, table.index)
+            numbers = pd.to_numeric(given, errors="coerce").astype(float)
+            if (words := numbers.isna() & given.notna()).any():
+                row, word = table["image_id"][words].iloc[0], given[words].iloc[0]
+                raise ValueError(f"{row} has {word!r} under {name}, which an experiment reads as a number")
+            columns.append(np.where(np.isfinite(numbers), numbers, np.nan))
+        return np.stack(columns, 1) if columns else np.zeros((len(table), 0))
+
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Return what a stratified split balances, (images, targets) to (images,): the class, or the first target."""
-        return targets.argmax(1).astype(float) if self.facts.are_classes else targets[:, 0]
+        return targets.argmax(1) if self.facts.are_classes else targets[:, 0]
 
     def dropped_rows(self, names: Sequence[str], rows: pd.DataFrame) -> np.ndarray:
         """Tell which rows do not train, by rules of `Facts.row_rules`, (rows,) of bool.

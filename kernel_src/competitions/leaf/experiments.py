@@ -8,7 +8,7 @@ from typing import ClassVar
 from kernel_src.competitions.leaf.blended_ensembles import BLENDED
 from kernel_src.competitions.leaf.tuned_experiments import TUNED
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import AdamW, Batch, WarmupCosine
+from kernel_src.recipes.learning import AdamW, Batch, CrossEntropy, WarmupCosine
 from kernel_src.recipes.network import Encoder, PooledHead
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.recipes.predictor import Predict
@@ -22,6 +22,7 @@ LEAF = Experiment(
     head=PooledHead(hidden=(), dropout=0.1),
     data=Data(split=StratifiedGroupSplit(3)),
     augment=Augment("none"),
+    loss=CrossEntropy(smoothing=0.05),
     optimizer=AdamW(lr=1e-3, weight_decay=1e-2),
     schedule=WarmupCosine(epochs=4, warmup=1),
     batch=Batch(32),
