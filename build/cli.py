@@ -70,7 +70,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 EXAMPLE = "Example: "  # begins a paragraph of a verb's docstring
 # Verbs that work on no competition's files, or ask for a competition themselves.
-WITHOUT = {"check", "stitch", "adopt", "experiments", "data", "weights", "external", "status", "watch", "lab", "sync"}
+WITHOUT = set("check stitch adopt new experiments data weights external status watch lab sync".split())
 NAMING = ("experiment", "subject", "files", "weights", "bundle", "run_folder", "folder")  # may name a competition's own
 # Verbs that take the competition's first experiment where none is named; and those that also take its usual folders.
 FIRST = {"notebook-run", "report", "train", "infer", "rehearse", "tune", "pseudo-label"}

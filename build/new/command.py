@@ -109,11 +109,11 @@ def check_free(slug: str, name: str, overwrite: bool) -> None:
 
 def next_commands(competition: "Competition", data: Path) -> list[str]:
     """Return the three commands that come next, to be copied."""
-    name, folder = competition.name, shlex.quote(str(data))
+    name = competition.name
     return [
-        f"make build EXPERIMENT={name}",
-        f"make train EXPERIMENT={name} DATA={folder}",
-        f"make rehearse EXPERIMENT={name} DATA={folder} WEIGHTS=…",
+        "make build",
+        f"make train EXPERIMENT={name} DATA={shlex.quote(str(data))}",
+        f"make rehearse EXPERIMENT={name} DATA={shlex.quote(str(data))} WEIGHTS=…",
     ]
 
 

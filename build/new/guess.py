@@ -1,5 +1,6 @@
 """A guess: what it is, why, and what to write instead where it is wrong."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,10 @@ class Guess:
 
     def as_json(self) -> dict[str, Any]:
         """Return it for `--json`."""
-        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        # JSON has no infinity.
+        plain = [str(one) if isinstance(one, float) and not math.isfinite(one) else one for one in values]
+        value = plain if isinstance(self.value, tuple) else plain[0]
         return {"name": self.name, "value": value, "why": self.why, "otherwise": self.otherwise} | {
             "is_doubtful": self.is_doubtful
         }

@@ -24,15 +24,16 @@ def noted_problems(root: Path) -> list[Problem]:
     """Compare every package that has a note with its files, where these are still there."""
     problems = []
     for note in sorted((root / NOTES).glob("*.json")):
+        name = note.stem
         try:
             said = json.loads(note.read_text(encoding="utf-8"))
             data, alike = Path(said["data"]), [list(map(str, group)) for group in said["alike"]]
         except (ValueError, KeyError, TypeError):
-            cure = f"delete it, or `make new COMPETITION={note.stem}` again"
+            cure = f"delete it, or `python -m build new --slug … --name {name} --overwrite` again"
             problems.append(Problem(what="is no note of `make new`", where=str(note.relative_to(root)), cure=cure))
             continue
-        if note.stem in competitions() and data.is_dir():
-            problems += agreement_problems(facts(note.stem), rules(note.stem), data, alike)
+        if name in competitions() and data.is_dir():
+            problems += agreement_problems(facts(name), rules(name), data, alike)
     return problems
 
 

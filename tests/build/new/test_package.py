@@ -10,6 +10,7 @@ import pytest
 
 from build.core.errors import UsageError
 from build.new.command import new_verb
+from build.new.guess import Guess
 from build.new.naming import package_name, prefix_of
 from tests.build.kaggle.desk import copy_kit
 from tests.build.new import layouts
@@ -104,6 +105,11 @@ def test_a_package_that_its_files_contradict_stands_to_be_corrected_and_says_so(
     assert (kit / "kernel_src/competitions/with_gaps/facts.py").is_file()
     removed = run(kit, "--slug", "with-gaps", "--remove")
     assert removed.returncode == 0, removed.stderr
+
+
+def test_a_guess_without_an_end_is_a_word_in_json() -> None:
+    guess = Guess(name="lowest, highest", value=(0.0, float("inf")), why="never negative")
+    assert guess.as_json()["value"] == [0.0, "inf"]
 
 
 def test_names_that_are_taken_or_impossible_are_refused(kit: Path) -> None:
