@@ -18,8 +18,8 @@ import numpy as np
 
 SIDE_PX, LOW, THUMB_PX = 32, 8, 16
 MOST_BITS = 6  # of 63 that differ
-MOST_APART = 6.0  # of 255, in the mean over the thumbnail
-LEAST_CORRELATION = 0.97
+MOST_APART = 5.0  # of 255, in the mean over the thumbnail
+LEAST_CORRELATION = 0.99
 LARGEST_SHARE = 0.1  # of the photographs, in one group; beside this a group of 20 is possible in any case
 LARGEST_ANYWAY = 20
 BLOCK = 1024  # rows compared at once
