@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import UsageError
-from build.core.submission_file import split_sample_id
 from build.demo.competition import _files, draw_quadrats, paint_competition
 from build.demo.stamp import STAMP, is_made
+from kernel_src.competitions.biomass.long_tables import split_sample_id
 from kernel_src.runtime.files import sha256_of
 
 TRAIN_HEADER = "sample_id,image_path,Sampling_Date,State,Species,Pre_GSHH_NDVI,Height_Ave_cm,target_name,target"
