@@ -8,7 +8,7 @@ $(foreach v,$(TYPED),$(eval override $v := $$(value $v))$(eval export $v))
 export TYPED MAKECMDGOALS
 
 .DEFAULT_GOAL := help
-.PHONY: help build check demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
+.PHONY: help build check new demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
 	push-data push-training push-inference status lab pull-kernel report scores setup setup-lab lint \
 	test test-full bench
 
@@ -25,6 +25,9 @@ build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 
 check: setup ## no notebook is stale, networked, oversized or mis-described
 	@$(KIT) check
+
+new: setup ## the package of a new competition, guessed from its files (COMPETITION=slug DATA=dir [METRIC=…] [NAME=…] [OVERWRITE=1])
+	@$(KIT) new --slug=COMPETITION! --data=DATA --metric=METRIC --name=NAME --overwrite=OVERWRITE=1
 
 ##@ Run
 

@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 from build.adopt import command as adopt
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle import command as kaggle
+from build.new import command as new
 from build.notebooks import command as notebooks
 from build.report import command as report
 from build.run import command as run
@@ -39,6 +40,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         notebooks.check_verb,
         notebooks.stitch_verb,
         adopt.adopt_verb,
+        new.new_verb,
         weights.experiments_verb,
         weights.describe_verb,
     ),
@@ -68,7 +70,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 EXAMPLE = "Example: "  # begins a paragraph of a verb's docstring
 # Verbs that work on no competition's files, or ask for a competition themselves.
-WITHOUT = {"check", "stitch", "adopt", "experiments", "data", "weights", "external", "status", "watch", "lab", "sync"}
+WITHOUT = set("check stitch adopt new experiments data weights external status watch lab sync".split())
 NAMING = ("experiment", "subject", "files", "weights", "bundle", "run_folder", "folder")  # may name a competition's own
 # Verbs that take the competition's first experiment where none is named; and those that also take its usual folders.
 FIRST = {"notebook-run", "report", "train", "infer", "rehearse", "tune", "pseudo-label"}
