@@ -82,8 +82,10 @@ def into(value: object, pattern: str) -> str:
 
 
 def short(target: str) -> str:
-    """Return a target's name for a heading: Green, Dead, Clover, GDM, Total."""
-    return target.removeprefix("Dry_").removesuffix("_g")
+    """Return a target's name for a narrow heading."""
+    from kernel_src.competitions.held_reviews import review
+
+    return review().short(target)
 
 
 def anchor(title: str) -> str:

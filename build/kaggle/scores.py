@@ -155,11 +155,12 @@ def _number(value: float | None) -> str:
 
 def draw(scores: Sequence[Score], path: Path) -> Path | None:
     """Write the page with CV against public; None where no row has both."""
-    from build.scores.board import PUBLISHED, board, points_of, read_published
+    from build.scores.board import board, points_of, published_file, read_published
     from build.scores.board_page import page
 
     if not points_of(scores):
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page(board(scores, read_published(PUBLISHED) if PUBLISHED.is_file() else [])))
+    published = published_file()
+    write_text(path, page(board(scores, read_published(published) if published.is_file() else [])))
     return path

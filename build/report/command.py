@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from build.scores.board import Board
 
 REPORTS = Path("out", "reports")
+MOST_KINDS = 2  # of parts whose names say what they are
 
 
 def report_verb(
@@ -35,7 +36,7 @@ def report_verb(
 
     Example: python -m build report demo
 
-    Example: python -m build report out/v5.csv --data data/csiro-biomass --out out/v5.html
+    Example: python -m build report out/v5.csv --data data --out out/v5.html
     """
     from build.report.page import judge, page
     from build.report.places import experiment_of
@@ -83,12 +84,13 @@ def _diagnose(oof: str, data: Path | None, submission: Path | None, out: Path | 
     from build.report.diagnostics.diagnosis import diagnose
     from build.report.diagnostics.page import page
     from build.report.places import data_tables
-    from kernel_src.competitions.biomass.constants import TRAIN_FOLDER
+    from kernel_src.competitions.held_facts import facts
     from kernel_src.runtime.files import write_text
 
     require_place(out)
     table = data_tables(data)[0] if data else None
-    images = data / TRAIN_FOLDER if data and (data / TRAIN_FOLDER).is_dir() else None
+    folder = data / facts().train_folder if data else None
+    images = folder if folder and folder.is_dir() else None
     diagnostics = diagnose(oof, table, images=images, test_predictions=submission)
     if out is not None:
         write_text(out, page(diagnostics))
@@ -143,7 +145,7 @@ def _board(
     """Hold CV against public as the ledger has them, and say what a new model may expect."""
     from build.core.pages import require_place
     from build.report.places import find_run
-    from build.scores.board import PUBLISHED, board, read_published
+    from build.scores.board import board, published_file, read_published
     from build.scores.board_page import page
     from build.scores.cross_validation import cross_validation
     from build.scores.ledger import LEDGER, read_scores
@@ -155,11 +157,11 @@ def _board(
     formula = ""
     if experiment:
         found = cross_validation(find_run(experiment))
-        cv, formula = found.r2, found.formula
+        cv, formula = found.score, found.formula
     for named in (ledger, published):
         if named is not None and not named.is_file():
             raise UsageError(f"no file {named}")
-    others = published or PUBLISHED
+    others = published or published_file()
     result = board(read_scores(ledger or LEDGER), read_published(others) if others.is_file() else [], cv, formula)
     if html is not None:
         write_text(html, page(result))
@@ -199,44 +201,90 @@ def show_board(result: "Board") -> None:
 def show_diagnostics(diagnostics: "Diagnostics") -> None:
     """Print the short of a diagnosis; the warnings last."""
     from build.core.pages import interval
-    from kernel_src.competitions.biomass.constants import TARGETS
+    from build.scores.words import metric_name, size_words
+    from kernel_src.competitions.held_facts import facts
 
     score, worst = diagnostics.comparison.models[0], diagnostics.worst
-    print_line(
-        f"{diagnostics.subject.name}: official R² {interval(score, '.3f')}, "
-        f"{len(diagnostics.subject.validation.image_ids)} images of {score.groups} groups"
-    )
-    targets = []
-    for one in diagnostics.targets:
-        r2 = "–" if one.r2 is None else f"{one.r2.estimate:.3f}"
-        targets.append((one.target, r2, f"{one.bias_g:+.2f}", f"{one.rmse_g:.1f}", f"{one.share:.0%}"))
-    share = "share of the squared error"
-    print_table("errors in g", ["target"], ["R²", "bias", "RMSE", share], targets, wrap=True)
-    parts = [
-        (f"{kind}{part.name}", str(part.images), f"{part.bias_g[-1]:+.1f}", f"{part.error_g:.1f}", f"{part.share:.0%}")
-        for kind, rows in (("", diagnostics.states), ("", diagnostics.species), ("fold ", diagnostics.folds))
-        for part in rows or ()
-    ]
-    print_table("", ["part"], ["images", "bias of Total, g", "error, g", share], parts, wrap=True)
-    costs = []
-    for image in worst.images:
-        i = TARGETS.index(image.costliest)
-        grams = f"{image.predicted_g[i]:.0f}", f"{image.truth_g[i]:.0f}"
-        costs.append((image.image_id, image.group, image.costliest, *grams, f"{image.share:.1%}"))
-    columns = ["of", "costliest", "predicted", "truth, g", "share"]
-    print_table("the worst images", ["image"], columns, costs, wrap=True)
+    unit, metric = f" {facts().unit}" if facts().unit else "", metric_name()
+    size = size_words(len(diagnostics.subject.validation.image_ids), score.groups)
+    print_line(f"{diagnostics.subject.name}: official {metric} {interval(score, '.3f')}, {size}")
+    _show_targets(diagnostics)
+    _show_parts(diagnostics)
+    _show_worst(diagnostics)
     print_line(
         f"{len(worst.images)} images hold {worst.share:.0%} of the squared error; {worst.hold_half} hold half of it"
     )
     for zero in diagnostics.zeros:
         print_line(
-            f"{zero.target} is 0 on {zero.images} images: predicted {zero.predicted_g:.1f} g there on average, "
-            f"at a cost of {zero.cost_r2:.4f} R²"
+            f"{zero.target} is 0 on {zero.images} images: predicted {zero.predicted:.1f}{unit} there on average, "
+            f"at a cost of {zero.cost:.4f} {metric}"
         )
     if diagnostics.shift is not None:
         far = [one.target for one in diagnostics.shift.targets if one.unusual]
-        few = "too few to compare" if not diagnostics.shift.targets else "none is further off than visits are"
+        few = "too few to compare" if not diagnostics.shift.targets else "none is further off than halves of training"
         words = f"unlike for {', '.join(far)}" if far else few
         print_line(f"test predictions ({diagnostics.shift.images} images): {words}")
     for warning in diagnostics.warnings:
         print_line(f"warning: {warning}", "yellow")
+
+
+def _show_targets(diagnostics: "Diagnostics") -> None:
+    from build.core.pages import fmt
+    from build.scores.words import with_unit
+
+    if diagnostics.classes:
+        rows = [
+            (one.target, str(one.images), str(one.predicted), fmt(one.found, ".0%"), fmt(one.right, ".0%"))
+            for one in diagnostics.classes
+        ]
+        print_table("classes", ["class"], ["images", "judged to be it", "found", "right"], rows)
+        return
+    targets = []
+    for one in diagnostics.targets:
+        r2 = "–" if one.r2 is None else f"{one.r2.estimate:.3f}"
+        targets.append((one.target, r2, f"{one.bias:+.2f}", f"{one.rmse:.1f}", f"{one.share:.0%}"))
+    share = "share of the squared error"
+    print_table(with_unit("errors").replace(",", " in"), ["target"], ["R²", "bias", "RMSE", share], targets, wrap=True)
+
+
+def _show_parts(diagnostics: "Diagnostics") -> None:
+    from build.scores.words import loss_words, with_unit
+    from kernel_src.competitions.held_facts import facts
+    from kernel_src.competitions.held_reviews import review
+
+    main, spec = review().main, ".1%" if facts().are_classes else ".1f"
+    bias = [] if facts().are_classes else [with_unit(f"bias of {review().short(facts().targets[main])}")]
+    named = [("", rows) for rows in diagnostics.parts.values()]
+    if len(named) > MOST_KINDS:
+        named = [(f"{kind} ", rows) for kind, rows in diagnostics.parts.items()]
+    parts = [
+        (
+            f"{kind}{part.name}",
+            str(part.images),
+            *([f"{part.bias[main]:+.1f}"] if bias else []),
+            f"{part.error:{spec}}",
+            f"{part.share:.0%}",
+        )
+        for kind, rows in (*named, ("fold ", diagnostics.folds))
+        for part in rows or ()
+    ]
+    error = "wrong" if facts().are_classes else with_unit("error")
+    columns = ["images", *bias, error, f"share of {loss_words().replace('its', 'the')}"]
+    if parts:
+        print_table("", ["part"], columns, parts, wrap=True)
+
+
+def _show_worst(diagnostics: "Diagnostics") -> None:
+    from build.scores.words import with_unit
+    from kernel_src.competitions.held_facts import facts
+    from kernel_src.competitions.held_reviews import review
+
+    costs, spec, has_groups = [], ".2f" if facts().are_classes else ".0f", review().has_groups
+    for image in diagnostics.worst.images:
+        i = facts().targets.index(image.costliest)
+        values = f"{image.predicted[i]:{spec}}", f"{image.truth[i]:.0f}"
+        costs.append(
+            (image.image_id, *([image.group] if has_groups else []), image.costliest, *values, f"{image.share:.1%}")
+        )
+    columns = [*(["of"] if has_groups else []), "costliest", "predicted", with_unit("truth"), "share"]
+    print_table("the worst images", ["image"], columns, costs, wrap=True)

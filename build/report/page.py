@@ -20,11 +20,13 @@ from build.core.plots import dots, log_scale, plot
 from build.report.record import Record
 from build.scores.board import Expectation
 from build.scores.board_page import chart
+from build.scores.comparison import Comparison
 from build.scores.cross_validation import split_text
-from build.scores.page import Row, forest, rows_of
-from build.scores.reference_points import REFERENCE_POINTS
-from kernel_src.competitions.biomass.constants import LIMIT_S, TARGETS
-from kernel_src.competitions.biomass.metric import weighted_r2
+from build.scores.oof_files import Validation
+from build.scores.page import Row, forest, page_words, rows_of
+from build.scores.words import metric_name
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
 from kernel_src.competitions.held_rules import rules
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.spec import by_path
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LIMIT_BYTES = 5_000_000
+FLOORS = 2  # so many of the reference points, the first, are what no photograph is needed for
 PICTURES = 8
 
 
@@ -62,22 +65,21 @@ def judge(record: Record) -> Verdict:
     expected = f"; {_expected(record.board.expected)}" if record.board.expected else ""
     sentence = (
         f"{name}: {score}; ready to submit: the bundle is whole, its rehearsal went well and would take "
-        f"{seconds / 60:.0f} of {LIMIT_S / 60:.0f} minutes{expected}."
+        f"{seconds / 60:.0f} of {facts().limit_s / 60:.0f} minutes{expected}."
     )
     return Verdict(ready=True, sentence=sentence, next=f"make push-inference EXPERIMENT={name}")
 
 
 def _score(record: Record) -> str:
     if record.comparison is None:
-        return f"out-of-fold R² {record.r2:.3f}, its interval not known here"
-    model = record.comparison.models[0]
-    return f"out-of-fold R² {model.estimate:.3f} [{model.low:.3f}, {model.high:.3f}], floor {floor_of(record):.3f}"
+        return f"out-of-fold {metric_name()} {record.score:.3f}, its interval not known here"
+    model, floor = record.comparison.models[0], floor_of(record.comparison)
+    return f"out-of-fold {metric_name()} {model.estimate:.3f} [{model.low:.3f}, {model.high:.3f}], floor {floor:.3f}"
 
 
-def floor_of(record: Record) -> float:
-    """Return the better of the two floors: on the images judged, or else on the real ones."""
-    points = record.comparison.floors if record.comparison else REFERENCE_POINTS
-    return max(list(points.values())[:2])
+def floor_of(comparison: Comparison) -> float:
+    """Return the better of the two floors on the images judged."""
+    return max(list(comparison.floors.values())[:FLOORS], key=rules().metric.gain)
 
 
 def _not_believed(record: Record) -> tuple[str, str] | None:
@@ -89,7 +91,8 @@ def _not_believed(record: Record) -> tuple[str, str] | None:
         return caveat, f"make train EXPERIMENT={record.experiment} DATA=…"
     if comparison.warnings:
         return f"do not believe the level: {comparison.warnings[0]}", "look at the folds before anything else"
-    if comparison.models[0].estimate <= floor_of(record):
+    gain = rules().metric.gain
+    if gain(comparison.models[0].estimate) <= gain(floor_of(comparison)):
         return "it has learnt nothing: the means alone score as much", f"python -m build describe {record.experiment}"
     return None
 
@@ -132,17 +135,19 @@ def page(record: Record, verdict: Verdict) -> str:
     from build.report.diagnostics.page import sections as diagnostic_sections
 
     diagnostics, comparison, fields = record.diagnosis, record.comparison, record.config["experiment"]
-    rows = rows_of(comparison) if comparison else [Row(record.experiment, record.r2)]
+    rows = rows_of(comparison) if comparison else [Row(record.experiment, record.score)]
     wanted = next((one.command for one in record.missing if "rehearsal" in one.what), "make rehearse")
     body = render(
         "build/report/page.html.jinja",
         r=record,
         board=record.board,
         h="h3",
-        **forest(rows, comparison.floors if comparison else REFERENCE_POINTS),
+        **forest(rows, comparison.floors if comparison else review().published_points),
         **chart(record.board),
         **_folds(record),
-        targets=TARGETS,
+        targets=facts().targets,
+        review=review(),
+        **page_words(),
         pictures=_pictures(record),
         diagnostics=diagnostic_sections(diagnostics) if diagnostics is not None else "",
         curves=_curves(record),
@@ -201,15 +206,14 @@ def _folds(record: Record) -> dict[str, Any]:
         own = folds == fold
         columns = record.log.get(int(fold), {}) if fold.isdigit() else {}
         truth, epochs = validation.truth[own], columns.get("epoch", [])
-        states = sorted(Counter(validation.states[own]).items())
         found.append(
             {
                 "name": fold,
                 "images": int(own.sum()),
                 "groups": dict(sorted(Counter(validation.groups[own]).items())),
-                "states": ", ".join(f"{state} {count}" for state, count in states),
-                "total_g": truth[:, -1].mean(),
-                "r2": weighted_r2(truth, validation.predictions[0][own]) if np.ptp(truth) > 0 else None,
+                "parts": _parts_in(validation, own),
+                "main": truth[:, review().main].mean(),
+                "score": _fold_score(truth, validation.predictions[0][own]),
                 "epochs": len(epochs) or "",
                 "kept": f"{_kept(epochs, columns.get('inner_loss')):.0f}" if epochs else "",
                 "seconds": f"{sum(columns['seconds']):.0f}" if columns.get("seconds") else "",
@@ -217,6 +221,21 @@ def _folds(record: Record) -> dict[str, Any]:
         )
     count = Counter(group for one in found for group in one["groups"])
     return {"cut": cut, "folds": found, "split": sorted(group for group, times in count.items() if times > 1)}
+
+
+def _parts_in(validation: Validation, own: np.ndarray) -> str:
+    """Say how many images of each part lie in a fold: of the first kind of parts, if there is one."""
+    labels = next(iter(validation.parts.values()), None)
+    counts = sorted(Counter(labels[own]).items()) if labels is not None else ()
+    return ", ".join(f"{name} {count}" for name, count in counts)
+
+
+def _fold_score(truth: np.ndarray, predicted: np.ndarray) -> float | None:
+    """Return the score of one fold by itself; None where it is not defined."""
+    try:
+        return rules().score(truth, predicted)
+    except ValueError:
+        return None
 
 
 def _kept(epochs: Sequence[float], inner: Sequence[float] | None) -> float:
@@ -252,7 +271,7 @@ def _pictures(record: Record) -> list[dict[str, Any]]:
         return []
     validation = record.comparison.validation
     names = validation.image_ids.astype(str)
-    at_hand = [i for i in np.argsort(validation.truth[:, -1], kind="stable") if names[i] in photographs]
+    at_hand = [i for i in np.argsort(rules().strata(validation.truth), kind="stable") if names[i] in photographs]
     wanted = np.unique(np.linspace(0, len(at_hand) - 1, min(PICTURES, len(at_hand))).round().astype(int))
     return [
         {

@@ -15,8 +15,8 @@ from build.kaggle.receipts import DEMO_REHEARSAL, RECEIPTS, REHEARSALS
 from build.kaggle.weights import BUNDLES, DEMO, DEMO_BUNDLE
 from build.notebooks.metadata import kernel_slug
 from build.run.rehearse.report import REPORT_FILE
-from build.scores.cross_validation import OOF_FILE, TRAIN_TABLES
-from kernel_src.competitions.biomass.constants import TRAIN_CSV
+from build.scores.cross_validation import OOF_FILE, train_tables
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE
@@ -147,7 +147,8 @@ def data_tables(data: Path | None) -> Sequence[Path]:
         UsageError: the folder named has none.
     """
     if data is None:
-        return TRAIN_TABLES
-    if not (data / TRAIN_CSV).is_file():
-        raise UsageError(f"{data}: no {TRAIN_CSV}: --data is the competition's folder, unpacked")
-    return (data / TRAIN_CSV,)
+        return train_tables()
+    table = data / facts().train_csv
+    if not table.is_file():
+        raise UsageError(f"{data}: no {facts().train_csv}: --data is the competition's folder, unpacked")
+    return (table,)

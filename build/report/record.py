@@ -21,15 +21,15 @@ from build.report.places import (
     read_json,
 )
 from build.run.curves import read_log
-from build.scores.board import PUBLISHED, Board, board, read_published
+from build.scores.board import Board, board, published_file, read_published
 from build.scores.comparison import Comparison, compare
 from build.scores.cross_validation import OOF_FILE, find_table
 from build.scores.ledger import LEDGER, Score, read_scores
 from build.scores.oof_files import read_oof, truth_table, validation_of
 from build.scores.warnings import find_warnings
 from kernel_src.competition.facts import IMAGE_COLUMN
-from kernel_src.competitions.biomass.constants import TRAIN_CSV, TRAIN_FOLDER
-from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, read_bundle_json
 
@@ -91,7 +91,7 @@ class Record:
     missing: tuple[Missing, ...]
 
     @property
-    def r2(self) -> float:
+    def score(self) -> float:
         """The out-of-fold score, as the training noted it."""
         return float(self.config["oof"]["score"])
 
@@ -118,9 +118,9 @@ class Record:
 
         if self.data is None:
             return None
-        images = self.data / TRAIN_FOLDER if self.photographs else None
+        images = self.data / facts().train_folder if self.photographs else None
         oof = f"{self.experiment}={self.run / OOF_FILE}"
-        return diagnose(oof, self.data / TRAIN_CSV, images=images, test_predictions=self.submission)
+        return diagnose(oof, self.data / facts().train_csv, images=images, test_predictions=self.submission)
 
 
 def read_record(
@@ -153,7 +153,8 @@ def read_record(
     scores = [score for score in read_scores(ledger) if score.experiment == experiment]
     if not scores:
         missing.append(Missing(what="no submission yet", command=f"make push-inference EXPERIMENT={experiment}"))
-    published = read_published(PUBLISHED) if PUBLISHED.is_file() else []
+    others = published_file()
+    published = read_published(others) if others.is_file() else []
     return Record(
         experiment=experiment,
         run=folder,
@@ -181,7 +182,7 @@ def _judged(
         return None, None
     table = find_table(folder / OOF_FILE, tables)
     if table is None:
-        what = "interval, floors, targets, states and pictures: no train.csv here has the images of this run"
+        what = f"interval, floors, parts and pictures: no {facts().train_csv} here has the images of this run"
         command = "make demo" if experiment == DEMO else "make data, or --data DIR"
         missing.append(Missing(what=what, command=command))
         return None, None
@@ -191,7 +192,7 @@ def _judged(
     try:
         validation = validation_of([file], own)
         constraint = config["experiment"]["predict"]["constraint"]
-        constrained = constrain(validation.predictions[0], constraint)[None]
+        constrained = answers().finished(validation.predictions[0], constraint)[None]
         comparison = compare(replace(validation, predictions=constrained), find_warnings([file], own, validation))
     except CheckFailed as failed:
         what = f"interval and floors: {failed.problems[0].what}"

@@ -1,11 +1,16 @@
 """Blends of out-of-fold predictions, judged as if they were models: what is fitted never sees the rows it is scored on.
 
-1. Candidates, simplest first: the best single file; the mean; non-negative shares that add up to one; non-negative
-   weights per target; a Ridge per target that is pulled towards the mean.
+1. Candidates, simplest first: the best single file; the mean; non-negative shares that add up to one and make the
+   squared error small. For numbers also non-negative weights per target, and a Ridge per target that is pulled towards
+   the mean. Where the metric is not made of squared errors, also shares by the metric itself: the model that helps
+   most is added, again and again (Caruana et al., Ensemble Selection from Libraries of Models, 2004, section 2.1). Of
+   classes the probabilities are blended, by one share for all classes, so that they go on adding up to one.
 2. Outer folds of whole groups: on the rows outside a fold, inner folds of whole groups choose the candidate, which is
    then fitted on all of them and predicts the fold. This *nested* blend is what is compared.
 3. From best single to mean to nested blend, each step is recommended only if the paired interval carries it. The best
    single is chosen on the very rows that it is scored on: the advantage is its own.
+
+Where each photograph stands for itself, folds are dealt by photograph.
 
 Stacking on out-of-fold predictions: Wolpert, Neural Networks 5, 1992; non-negative: Breiman, Machine Learning 24, 1996.
 """
@@ -21,22 +26,29 @@ from build.scores.comparison import Comparison, compare
 from build.scores.intervals import Interval
 from build.scores.oof_files import Validation
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.competitions.biomass.constants import TARGETS
-from kernel_src.competitions.biomass.constraints import constrain
-from kernel_src.competitions.biomass.metric import weighted_r2
-from kernel_src.competitions.held_rules import weight_row
+from kernel_src.competition.sums import R2Sums, SquareSums, WeightedR2Sums
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules, weight_row
 from kernel_src.inference.stacking import Stack
 
 OUTER_FOLDS, INNER_FOLDS = 10, 5
+GREEDY_STEPS = 20
 RIDGE_PENALTIES = (1.0, 10.0, 100.0)  # times the variance of the models around their mean, times the images
 SUM_TO_ONE = 1e3  # weight of that demand, relative to the data: exact to a millionth
 
-Fit = Callable[[np.ndarray, np.ndarray], Stack]  # predictions (models, images, 5), truth (images, 5)
+Fit = Callable[[np.ndarray, np.ndarray], Stack]  # predictions (models, images, targets), truth (images, targets)
+
+
+def gain_of(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the score of predictions (images, targets), so that more is better."""
+    return rules().metric.gain(rules().score(truth, predicted))
 
 
 def best_single(predictions: np.ndarray, truth: np.ndarray) -> Stack:
     """Take the model with the best score."""
-    best = int(np.argmax([weighted_r2(truth, one) for one in predictions]))
+    best = int(np.argmax([gain_of(truth, one) for one in predictions]))
     return _same_for_all(np.eye(len(predictions))[best])
 
 
@@ -60,8 +72,8 @@ def weights_per_target(predictions: np.ndarray, truth: np.ndarray) -> Stack:
     """Fit non-negative weights for each target by itself."""
     from scipy.optimize import nnls
 
-    rows = [nnls(predictions[:, :, t].T, truth[:, t])[0] for t in range(len(TARGETS))]
-    return Stack(weights=np.array(rows), intercept_g=np.zeros(len(TARGETS)))
+    rows = [nnls(predictions[:, :, t].T, truth[:, t])[0] for t in range(len(facts().targets))]
+    return Stack(weights=np.array(rows), intercept_g=np.zeros(len(facts().targets)))
 
 
 def ridge(penalty: float) -> Fit:
@@ -69,7 +81,7 @@ def ridge(penalty: float) -> Fit:
 
     def fit(predictions: np.ndarray, truth: np.ndarray) -> Stack:
         weights, intercepts = [], []
-        for t in range(len(TARGETS)):
+        for t in range(len(facts().targets)):
             middle = predictions[:, :, t].mean(0)
             around = (predictions[:, :, t] - middle).T  # (images, models)
             rows, wanted = around - around.mean(0), truth[:, t] - middle
@@ -83,6 +95,16 @@ def ridge(penalty: float) -> Fit:
     return fit
 
 
+def greedy(predictions: np.ndarray, truth: np.ndarray) -> Stack:
+    """Add the model that the metric gains most by, again and again; a model may be added several times."""
+    counts, total = np.zeros(len(predictions)), np.zeros_like(truth)
+    for step in range(1, GREEDY_STEPS + 1):
+        best = int(np.argmax([gain_of(truth, (total + one) / step) for one in predictions]))
+        counts[best] += 1
+        total = total + predictions[best]
+    return _same_for_all(counts / counts.sum())
+
+
 CANDIDATES: dict[str, Fit] = {
     "best single": best_single,
     "mean": mean,
@@ -90,29 +112,50 @@ CANDIDATES: dict[str, Fit] = {
     "weights per target": weights_per_target,
     **{f"ridge {penalty:g}": ridge(penalty) for penalty in RIDGE_PENALTIES},
 }
+OF_CLASSES: dict[str, Fit] = {
+    **{name: CANDIDATES[name] for name in ("best single", "mean", "shares")},
+    "greedy": greedy,
+}
+
+
+def candidates() -> dict[str, Fit]:
+    """Return the candidates that suit the competition's metric, simplest first."""
+    if facts().are_classes:
+        return OF_CLASSES
+    is_of_squares = isinstance(review().sums, R2Sums | SquareSums | WeightedR2Sums)
+    return CANDIDATES if is_of_squares else {**OF_CLASSES, **CANDIDATES}
 
 
 def _same_for_all(row: np.ndarray) -> Stack:
-    return Stack(weights=np.tile(row, (len(TARGETS), 1)), intercept_g=np.zeros(len(TARGETS)))
+    return Stack(weights=np.tile(row, (len(facts().targets), 1)), intercept_g=np.zeros(len(facts().targets)))
 
 
 # %%
 def applied(stack: Stack, predictions: np.ndarray, constraint: str) -> np.ndarray:
-    """Blend predictions (models, images, 5) to (images, 5) as the inference notebook does, the constraint last."""
-    return constrain(stack.blended(list(predictions)), constraint)
+    """Blend predictions (models, images, targets) to one as the inference notebook does, the constraint last."""
+    return answers().finished(stack.blended(list(predictions)), constraint)
+
+
+def dealt(validation: Validation, rows: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each of `rows` (numbers of images): whole groups, or photographs that stand for themselves."""
+    groups = validation.groups[rows]
+    count = min(folds, len(set(groups)))
+    if not review().has_groups:
+        return np.random.default_rng(seed).permutation(len(rows)) % count
+    return fold_numbers("group", groups, validation.truth[rows, -1], count, seed)
 
 
 def inner_scores(validation: Validation, rows: np.ndarray, constraint: str, seed: int = 0) -> dict[str, float]:
-    """Score every candidate on inner folds of whole groups among `rows` (numbers of images)."""
-    truth, predictions, groups = validation.truth[rows], validation.predictions[:, rows], validation.groups[rows]
-    folds = fold_numbers("group", groups, truth[:, -1], min(INNER_FOLDS, len(set(groups))), seed)
+    """Return what every candidate scores, more is better, on inner folds of whole groups among `rows` (of images)."""
+    truth, predictions = validation.truth[rows], validation.predictions[:, rows]
+    folds = dealt(validation, rows, INNER_FOLDS, seed)
     found = {}
-    for name, fit in CANDIDATES.items():
+    for name, fit in candidates().items():
         predicted = np.empty_like(truth)
         for fold in range(int(folds.max()) + 1):
             inside, own = folds != fold, folds == fold
             predicted[own] = applied(fit(predictions[:, inside], truth[inside]), predictions[:, own], constraint)
-        found[name] = weighted_r2(truth, predicted)
+        found[name] = gain_of(truth, predicted)
     return found
 
 
@@ -122,15 +165,14 @@ def chosen(scored: dict[str, float]) -> str:
 
 
 def nested(validation: Validation, constraint: str, seed: int = 0) -> tuple[np.ndarray, Counter[str]]:
-    """Return the nested blend's predictions (images, 5), and how often each candidate was chosen."""
-    groups = validation.groups
-    folds = fold_numbers("group", groups, validation.truth[:, -1], min(OUTER_FOLDS, len(set(groups))), seed)
+    """Return the nested blend's predictions (images, targets), and how often each candidate was chosen."""
+    folds = dealt(validation, np.arange(len(validation.truth)), OUTER_FOLDS, seed)
     predicted, choices = np.empty_like(validation.truth), Counter[str]()
     for fold in range(int(folds.max()) + 1):
         rest, own = np.flatnonzero(folds != fold), folds == fold
         name = chosen(inner_scores(validation, rest, constraint, seed))
         choices[name] += 1
-        stack = CANDIDATES[name](validation.predictions[:, rest], validation.truth[rest])
+        stack = candidates()[name](validation.predictions[:, rest], validation.truth[rest])
         predicted[own] = applied(stack, validation.predictions[:, own], constraint)
     return predicted, choices
 
@@ -144,11 +186,11 @@ class BlendResult:
     choices: Counter[str]  # of the outer folds
     final: str  # the candidate that inner folds choose on all rows
     stack: Stack  # fitted on all rows
-    naive_r2: float  # the same stack scored on the rows that it was fitted to: not to be believed
+    naive_score: float  # the same stack scored on the rows that it was fitted to: not to be believed
     recommended: str
 
     def gain(self, a: str, b: str) -> Interval:
-        """Return the score of one rung minus that of another."""
+        """Return by how much rung b is better than rung a."""
         return self.comparison.pair(RUNGS.index(a), RUNGS.index(b))
 
     def as_json(self) -> dict[str, Any]:
@@ -157,7 +199,7 @@ class BlendResult:
             **self.comparison.as_json(),
             "single": self.single,
             "choices": dict(self.choices),
-            "naive_r2": self.naive_r2,
+            "naive_score": self.naive_score,
             "recommended": self.recommended,
         }
 
@@ -170,9 +212,9 @@ def blend_files(validation: Validation, constraint: str) -> BlendResult:
     predicted, choices = nested(validation, constraint)
     every = np.arange(len(validation.truth))
     final = chosen(inner_scores(validation, every, constraint))
-    stack = CANDIDATES[final](validation.predictions, validation.truth)
-    constrained = [constrain(one, constraint) for one in validation.predictions]
-    best = int(np.argmax([weighted_r2(validation.truth, one) for one in constrained]))
+    stack = candidates()[final](validation.predictions, validation.truth)
+    constrained = [answers().finished(one, constraint) for one in validation.predictions]
+    best = int(np.argmax([gain_of(validation.truth, one) for one in constrained]))
     rungs = np.stack(
         [
             constrained[best],
@@ -187,7 +229,7 @@ def blend_files(validation: Validation, constraint: str) -> BlendResult:
         choices=choices,
         final=final,
         stack=stack,
-        naive_r2=weighted_r2(validation.truth, applied(stack, validation.predictions, constraint)),
+        naive_score=rules().score(validation.truth, applied(stack, validation.predictions, constraint)),
         recommended=SINGLE,
     )
     for rung in (MEAN, NESTED):

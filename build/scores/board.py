@@ -7,7 +7,10 @@
 4. The interval is that of one *new* point (Draper & Smith, Applied Regression Analysis, 3rd ed. 1998, § 3.1): Student's
    t times `s √(1 + 1/n)` for the offset, `s √(1 + 1/n + (x − x̄)²/Sxx)` for the line. `s` is the scatter of the points,
    so the luck of CV and that of the public photographs are in it already, and CV's own interval is not added again.
-5. No R² is above 1: what the rule puts there is cut off, which costs no coverage, and said.
+5. No score is better than that of perfect predictions: what the rule puts there is cut off, which costs no coverage,
+   and said.
+
+The ledger has the submissions of every competition; those of the chosen one are looked at.
 
 Chosen by simulation; table in docs/validation.md.
 """
@@ -22,16 +25,18 @@ import numpy as np
 
 from build.core.errors import CheckFailed, Problem
 from build.scores.ledger import COMPLETE, Score
+from kernel_src.competition.choice import DEFAULT_COMPETITION, chosen_competition
 from kernel_src.competition.facts import read_named_rows
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
+from kernel_src.recipes.experiments import COMPETITION_OF
 from kernel_src.runtime.untrusted import quoted
 
-PUBLISHED = Path("docs", "published-scores.csv")
 OFFSET, LINE = "mean offset", "straight line"
 PUBLISHED_COLUMNS = ("series", "model", "cv", "cv_formula", "public", "private", "source")
 LEAST_POINTS, LEAST_FOR_LINE = 2, 5
 FEW_POINTS = 5  # below: said to be few
 LEVEL = 0.95
-BEST = 1.0  # R² of perfect predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ class Expectation:
     points: int
     errors: dict[str, float]  # leave-one-out error of each rule that was tried: root of the mean square
     outside: bool  # CV lies beyond all points
-    cut: bool  # the rule reached above the best score there is
+    cut: bool  # the rule reached beyond the best score there is
 
     @property
     def width(self) -> float:
@@ -86,7 +91,7 @@ class Expectation:
         rule = f"CV {self.offset:+.3f}" if self.rule == OFFSET else f"a line of slope {self.slope:.2f}"
         few = f"; {self.points} points are few: the interval is {self.width:.2f} wide" * (self.points < FEW_POINTS)
         beyond = "; this CV lies beyond all of them" * self.outside
-        cut = "; cut off at 1, the best there is" * self.cut
+        cut = f"; cut off at {review().best:g}, the best there is" * self.cut
         return (
             f"expected public score {self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}] for CV {self.cv:.3f}, from "
             f"{self.points} submissions ({rule}){few}{beyond}{cut}"
@@ -94,11 +99,20 @@ class Expectation:
 
 
 # %%
+def published_file() -> Path:
+    """Return where scores stand that others have published of the competition."""
+    own = chosen_competition()
+    return Path("docs", f"published-scores{'' if own == DEFAULT_COMPETITION else f'-{own}'}.csv")
+
+
 def points_of(scores: Sequence[Score]) -> list[Point]:
     """Return a point per bundle and formula, oldest first; of a bundle's several submissions the last counts."""
+    own = chosen_competition()
     found: dict[tuple[str, str, str], Point] = {}
     for one in scores:
         if one.status != COMPLETE or one.cv is None or one.public is None:
+            continue
+        if COMPETITION_OF.get(one.experiment, own) != own:
             continue
         key = (one.experiment, one.bundle_sha256, one.cv_formula)
         found.pop(key, None)
@@ -114,7 +128,7 @@ def points_of(scores: Sequence[Score]) -> list[Point]:
     return list(found.values())
 
 
-def read_published(path: Path = PUBLISHED) -> list[Published]:
+def read_published(path: Path) -> list[Published]:
     """Read the series of others; each row must name its source.
 
     Raises:
@@ -182,17 +196,22 @@ def expect(points: Sequence[Point], cv: float) -> Expectation | None:
     reach = _t(freedom) * float(np.sqrt((left**2).sum() / freedom * leverage))
     return Expectation(
         cv=cv,
-        estimate=min(float(estimate), BEST),
-        low=min(float(estimate) - reach, BEST),
-        high=min(float(estimate) + reach, BEST),
+        estimate=_within_best(float(estimate)),
+        low=_within_best(float(estimate) - reach),
+        high=_within_best(float(estimate) + reach),
         rule=rule,
         offset=float((y - x).mean()),
         slope=float(slope),
         points=len(x),
         errors=errors,
         outside=bool(cv < x.min() or cv > x.max()),
-        cut=bool(estimate + reach > BEST),
+        cut=any(_within_best(float(end)) != float(end) for end in (estimate - reach, estimate + reach)),
     )
+
+
+def _within_best(score: float) -> float:
+    """Cut a score off at that of perfect predictions."""
+    return min(score, review().best) if rules().metric.higher_is_better else max(score, review().best)
 
 
 def _t(freedom: int) -> float:

@@ -7,6 +7,8 @@ from markupsafe import Markup
 from build.core.pages import render, web_page
 from build.core.plots import INK, MARK, MILD, WARN, dots, name_points, plot
 from build.scores.board import Board
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +37,7 @@ def chart(board: Board) -> dict[str, Any]:
     unnamed: list[str] = []
 
     def at(value: float) -> float:
-        return max(LEAST_SHOWN, min(value, 1.0))
+        return max(LEAST_SHOWN, min(value, review().best)) if rules().metric.higher_is_better else value
 
     def draw(axes: "Axes") -> None:
         names: list[tuple[float, float, str, str]] = []

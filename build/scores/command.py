@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,8 +19,9 @@ Files = Annotated[
     list[str], typer.Argument(metavar="A B …", help="Out-of-fold CSVs or run folders; NAME=PATH gives it a name.")
 ]
 TrainCsv = Annotated[
-    Path | None, typer.Option(help="train.csv with the truth; not needed if a file holds truth, State and date.")
+    Path | None, typer.Option(help="The training table with the truth; not needed if a file holds truth and groups.")
 ]
+FEW_PARTS = 8  # more of a kind are not shown one by one
 MOST_PAIRS = 15  # in the terminal; the page and the JSON have all
 
 
@@ -33,9 +34,9 @@ def compare_verb(
 ) -> None:
     """Say which out-of-fold file is better, and how surely.
 
-    Official score, paired intervals over groups, leaks.
+    The competition's metric, paired intervals over groups or photographs, leaks.
 
-    Example: python -m build compare out/bundles/v5 out/bundles/v7 --train-csv data/csiro-biomass/train.csv
+    Example: python -m build compare out/bundles/v5 out/bundles/v7 --train-csv data/train.csv
     """
     from build.core.pages import require_place
     from build.scores.comparison import compare_files
@@ -64,8 +65,8 @@ def blend_verb(
     files: Files,
     train_csv: TrainCsv = None,
     constraint: Annotated[
-        Literal["none", "projection", "biological", "average"], typer.Option(help="Applied after the blend.")
-    ] = "projection",
+        str, typer.Option(help="How the blend is finished; by default as the competition usually does it.")
+    ] = "",
     write: Annotated[str, typer.Option(help="Make what is recommended an ensemble of this name.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -73,13 +74,19 @@ def blend_verb(
 
     Best single, mean and a nested blend; whether the gain is carried.
 
-    Example: python -m build blend out/bundles/v5 out/bundles/v7 --train-csv data/csiro-biomass/train.csv --write v5_v7
+    Example: python -m build blend out/bundles/v5 out/bundles/v7 --train-csv data/train.csv --write v5_v7
     """
     from build.scores.blends import SINGLE, blend_files
     from build.scores.ensemble_file import check_ensemble, write_ensemble
     from build.scores.oof_files import read_with_truth, validation_of
     from build.scores.warnings import find_warnings
+    from kernel_src.competitions.held_reviews import review
+    from kernel_src.competitions.held_rules import rules
 
+    known = review().constraints
+    constraint = constraint or review().constraint
+    if constraint not in known:
+        raise UsageError(f"--constraint {constraint}: {rules().competition} has {', '.join(known)}")
     if len(files) < 2:
         raise UsageError("a blend needs at least two files")
     read, truth = read_with_truth(files, train_csv)
@@ -104,38 +111,25 @@ def blend_verb(
 
 def show_comparison(comparison: "Comparison") -> None:
     """Print the tables, the warnings, and last of all the decision."""
-    from build.core.pages import interval, short
+    from build.core.pages import interval
     from build.scores.comparison import decision
+    from build.scores.words import gain_words, metric_name, size_words
+    from kernel_src.competitions.held_reviews import review
 
     names, ranking = comparison.validation.names, comparison.ranking
     by_target = [[f"{one.estimate:.3f}" for one in values] for values in comparison.targets.values()]
-    images, groups = len(comparison.validation.image_ids), len(set(comparison.validation.groups))
+    size = size_words(len(comparison.validation.image_ids), len(set(comparison.validation.groups)))
     print_table(
-        f"official R², {images} images of {groups} groups",
+        f"official {metric_name()}, {size}",
         ["model"],
-        ["R² [95 %]", *map(short, comparison.targets)],
+        [f"{metric_name()} [95 %]", *map(review().short, comparison.targets)],
         [(names[i], interval(comparison.models[i], ".3f"), *(values[i] for values in by_target)) for i in ranking],
         dim=[(f"({name})", f"{value:.3f}") for name, value in comparison.floors.items()],
     )
-    print_table(
-        "error by state, g (share of the squared error)",
-        ["state"],
-        ["images", *(names[i] for i in ranking[:3])],
-        [
-            (one.name, str(one.images), *(f"{one.errors_g[i]:.1f} ({one.shares[i]:.0%})" for i in ranking[:3]))
-            for one in comparison.states
-        ],
-        wrap=True,
-    )
-    best = ranking[0]
-    worst = sorted(comparison.dates, key=lambda one: -one.shares[best])[:3]
-    print_line(
-        f"dates that cost {names[best]} most: "
-        + ", ".join(f"{one.name} {one.shares[best]:.0%} of its squared error ({one.images} images)" for one in worst)
-    )
+    _show_parts(comparison)
     if len(names) > 1:
         print_table(
-            "pairs: R² of b minus R² of a",
+            f"pairs: {gain_words()}",
             ["a", "b"],
             ["difference [95 %]", "b better"],
             [
@@ -150,12 +144,40 @@ def show_comparison(comparison: "Comparison") -> None:
     print_line(decision(comparison), "bold")
 
 
+def _show_parts(comparison: "Comparison") -> None:
+    """Print the errors by part; of kinds with many parts those that cost the best model most."""
+    from build.scores.words import loss_words, with_unit
+    from kernel_src.competitions.held_facts import facts
+
+    names, ranking = comparison.validation.names, comparison.ranking
+    best, spec, lost = ranking[0], ".1%" if facts().are_classes else ".1f", loss_words()
+    for kind, parts in comparison.parts.items():
+        if len(parts) <= FEW_PARTS:
+            print_table(
+                f"{with_unit(f'error by {kind}')} (share of {lost.replace('its', 'the')})",
+                [kind],
+                ["images", *(names[i] for i in ranking[:3])],
+                [
+                    (one.name, str(one.images), *(f"{one.errors[i]:{spec}} ({one.shares[i]:.0%})" for i in ranking[:3]))
+                    for one in parts
+                ],
+                wrap=True,
+            )
+            continue
+        worst = sorted(parts, key=lambda one: -one.shares[best])[:3]
+        print_line(
+            f"{kind}s that cost {names[best]} most: "
+            + ", ".join(f"{one.name} {one.shares[best]:.0%} of {lost} ({one.images} images)" for one in worst)
+        )
+
+
 def show_gains(gains: "Sequence[ConstraintGain]", files: int) -> None:
     """Print what each constraint gains."""
     from build.core.pages import interval
+    from build.scores.words import metric_name
 
     print_table(
-        f"R², mean over {files} files",
+        f"{metric_name()}, mean over {files} files",
         ["constraint", "against"],
         ["gain [95 %]", "better", "of one file"],
         [
@@ -176,13 +198,14 @@ def show_blend(result: "BlendResult", warnings: Sequence[str]) -> None:
     from build.core.pages import interval
     from build.scores.blends import MEAN, NESTED, RUNGS, SINGLE
     from build.scores.comparison import decision_line
+    from build.scores.words import metric_name
 
     rungs = [f"{SINGLE}: {result.single}", *RUNGS[1:]]
     shown = [interval(model, ".4f") for model in result.comparison.models]
-    print_table("", [""], ["R² [95 %]"], zip(rungs, shown, strict=True))
+    print_table("", [""], [f"{metric_name()} [95 %]"], zip(rungs, shown, strict=True))
     folds = ", ".join(f"{name} in {count}" for name, count in result.choices.most_common())
     print_line(f"the outer folds chose: {folds}; on all rows: {result.final}")
-    print_line(f"fitted and scored on the same rows it would seem {result.naive_r2:.4f}: not to be believed")
+    print_line(f"fitted and scored on the same rows it would seem {result.naive_score:.4f}: not to be believed")
     for warning in warnings:
         print_line(f"warning: {warning}")
     for a, b in ((SINGLE, MEAN), (SINGLE, NESTED), (MEAN, NESTED)):

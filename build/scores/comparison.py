@@ -1,4 +1,7 @@
-"""The comparison: each model's official score, each pair's difference, and where it comes from."""
+"""The comparison: each model's score by the competition's metric, each pair's difference, and where it comes from.
+
+A difference is always how much b is better than a, whichever way the metric runs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +14,26 @@ import numpy as np
 from build.core.errors import CheckFailed, Problem
 from build.scores.intervals import (
     LEVEL,
-    GroupSums,
+    GroupScores,
     Interval,
     difference_interval,
+    group_scores,
     group_sums,
     groups_missing,
+    most_groups,
     score_intervals,
 )
 from build.scores.oof_files import Validation, read_with_truth, validation_of
-from build.scores.reference_points import reference_points
 from build.scores.warnings import find_warnings
-from kernel_src.competitions.biomass.constants import TARGETS
-from kernel_src.competitions.biomass.metric import weighted_r2
-from kernel_src.competitions.held_rules import weight_row
+from build.scores.words import metric_name, size_words, units_word
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules, weight_row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """The score of b minus that of a."""
+    """By how much b is better than a."""
 
     a: int
     b: int
@@ -37,13 +42,15 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """One state or one date."""
+    """The images of one part, such as one place or one date."""
 
     name: str
     images: int
-    truth_g: float  # mean Total
-    errors_g: tuple[float, ...]  # per model: root of the metric-weighted mean squared error
-    shares: tuple[float, ...]  # per model: of its whole squared error
+    truth: float | None  # mean of the main target; None: of classes there is none
+    errors: tuple[
+        float, ...
+    ]  # per model: root of the metric-weighted mean squared error, of classes the share of wrong
+    shares: tuple[float, ...]  # per model: of its whole squared error, of classes of all that are wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,29 +58,31 @@ class Comparison:
     """All that the table, the page and the JSON show."""
 
     validation: Validation
+    scored: GroupScores
     models: tuple[Interval, ...]
     pairs: tuple[Pair, ...]
-    targets: dict[str, tuple[Interval, ...]]  # ordinary R² of each target
-    states: tuple[Slice, ...]
-    dates: tuple[Slice, ...]
+    targets: dict[str, tuple[Interval, ...]]  # ordinary R² of each target; of classes and of one target there is none
+    parts: dict[str, tuple[Slice, ...]]  # by what errors are split by
     floors: dict[str, float]
     warnings: tuple[str, ...]
 
     @property
     def ranking(self) -> list[int]:
         """The models, best first."""
-        return sorted(range(len(self.models)), key=lambda i: -self.models[i].estimate)
+        return sorted(range(len(self.models)), key=lambda i: -rules().metric.gain(self.models[i].estimate))
 
     def pair(self, a: int, b: int, level: float = LEVEL) -> Interval:
-        """Return the difference b − a, whichever way it was given."""
-        return difference_interval(sums_of(self.validation), a, b, level)
+        """Return by how much b is better than a, whichever way they were given."""
+        return difference_interval(self.scored, a, b, level)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
         names = self.validation.names
         return {
+            "metric": metric_name(),
+            "higher_is_better": rules().metric.higher_is_better,
             "models": [
-                {"name": name, "r2": model.estimate, "low": model.low, "high": model.high}
+                {"name": name, "score": model.estimate, "low": model.low, "high": model.high}
                 for name, model in zip(names, self.models, strict=True)
             ],
             "pairs": [
@@ -91,11 +100,6 @@ class Comparison:
         }
 
 
-def sums_of(validation: Validation) -> GroupSums:
-    """Add up by group what the official score needs."""
-    return group_sums(validation.truth, validation.predictions, validation.groups, weight_row())
-
-
 def compare_files(given: Sequence[str], train_csv: Path | None) -> Comparison:
     """Read the files and compare them; raises what reading raises."""
     files, truth = read_with_truth(given, train_csv)
@@ -110,39 +114,60 @@ def compare(validation: Validation, warnings: Sequence[str] = ()) -> Comparison:
         CheckFailed: they are too few for a score.
     """
     truth, predictions, groups = validation.truth, validation.predictions, validation.groups
-    sums = sums_of(validation)
+    try:
+        scored = group_scores(truth, predictions, groups)
+        models = score_intervals(scored)
+    except ValueError as error:
+        what = f"{size_words(len(truth), len(set(groups)))} are too few for a score: {error}"
+        raise CheckFailed([Problem(what=what, cure="give files with more images")]) from None
     pairs = [
-        Pair(a=a, b=b, difference=difference_interval(sums, a, b))
+        Pair(a=a, b=b, difference=difference_interval(scored, a, b))
         for a, b in combinations(range(len(validation.names)), 2)
     ]
-    official = [weighted_r2(truth, one) for one in predictions]
-    try:
-        models = score_intervals(sums)
-    except ValueError as error:
-        what = f"{len(truth)} images of {len(set(groups))} groups are too few for a score: {error}"
-        raise CheckFailed([Problem(what=what, cure="give files with more images")]) from None
+    official = [rules().score(truth, one) for one in predictions]
     assert np.allclose(official, [model.estimate for model in models], rtol=1e-9, atol=1e-9)
-    targets = {}
-    for i, target in enumerate(TARGETS):
-        own = group_sums(truth[:, [i]], predictions[:, :, [i]], groups, np.ones(1))
-        try:
-            targets[target] = tuple(score_intervals(own))
-        except ValueError:  # weighed in one group at most: a score is not defined with that one left out
-            continue
     return Comparison(
         validation=validation,
+        scored=scored,
         models=tuple(models),
         pairs=tuple(pairs),
-        targets=targets,
-        states=_slices(validation, validation.states),
-        dates=_slices(validation, validation.dates),
-        floors=reference_points(truth, groups),
+        targets=_each_target(validation),
+        parts={kind: _slices(validation, labels) for kind, labels in validation.parts.items()},
+        floors=review().reference_points(truth, groups),
         warnings=tuple(warnings),
     )
 
 
+def _each_target(validation: Validation) -> dict[str, tuple[Interval, ...]]:
+    """Return the ordinary R² of each target: for diagnosis only, their mean is not the score."""
+    targets = facts().targets
+    found: dict[str, tuple[Interval, ...]] = {}
+    for i, target in enumerate(targets if len(targets) > 1 and not facts().are_classes else ()):
+        own = group_sums(validation.truth[:, [i]], validation.predictions[:, :, [i]], validation.groups, np.ones(1))
+        try:
+            found[target] = tuple(score_intervals(own))
+        except ValueError:  # there in one group at most: a score is not defined with that one left out
+            continue
+    return found
+
+
+def costs(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return what each image costs, (images,): the metric-weighted squared error, of classes 1 where it is wrong.
+
+    Both are (images, targets), or predictions of several models with one more axis before.
+    """
+    if facts().are_classes:
+        return (predicted.argmax(-1) != truth.argmax(-1)).astype(float)
+    return np.asarray(((truth - predicted) ** 2) @ weight_row())
+
+
+def typical_error(mean_cost: np.ndarray) -> np.ndarray:
+    """Return the error that belongs to a mean of `costs`: its root, of classes itself."""
+    return mean_cost if facts().are_classes else np.sqrt(mean_cost)
+
+
 def _slices(validation: Validation, labels: np.ndarray) -> tuple[Slice, ...]:
-    squares = ((validation.truth - validation.predictions) ** 2) @ weight_row()  # (models, images)
+    lost = costs(validation.truth, validation.predictions)  # (models, images)
     slices = []
     for label in sorted(set(labels)):
         own = labels == label
@@ -150,9 +175,9 @@ def _slices(validation: Validation, labels: np.ndarray) -> tuple[Slice, ...]:
             Slice(
                 name=str(label),
                 images=int(own.sum()),
-                truth_g=float(validation.truth[own, -1].mean()),
-                errors_g=tuple(np.sqrt(squares[:, own].mean(1)).tolist()),
-                shares=tuple((squares[:, own].sum(1) / np.maximum(squares.sum(1), 1e-12)).tolist()),
+                truth=None if facts().are_classes else float(validation.truth[own, review().main].mean()),
+                errors=tuple(typical_error(lost[:, own].mean(1)).tolist()),
+                shares=tuple((lost[:, own].sum(1) / np.maximum(lost.sum(1), 1e-12)).tolist()),
             )
         )
     return tuple(slices)
@@ -189,6 +214,6 @@ def decision_line(a: str, b: str, difference: Interval) -> str:
         estimate = sign * difference.estimate
         sure = "> 99.9 %" if probability > 0.999 else f"{probability:.1%}".replace("%", " %").replace(".0 %", " %")
         return f"{better} is better than {worse}: {estimate:+.3f} [{ends[0]:.3f}, {ends[1]:.3f}], {sure}"
-    missing = groups_missing(difference)
-    more = f"about {missing} more groups would" if missing is not None else "not even 1,000 more groups would"
+    missing, units, most = groups_missing(difference), units_word(), most_groups(difference.groups)
+    more = f"about {missing} more {units} would" if missing is not None else f"not even {most:,} more {units} would"
     return f"cannot tell: {b} against {a} {numbers}, {difference.probability:.0%} better; {more}".replace("% b", " % b")

@@ -1,5 +1,7 @@
 """The constraints compared on out-of-fold predictions: each against the predictions as they are, paired.
 
+Where a competition finishes its predictions in one way only, there is nothing to compare.
+
 Within a file the variants are compared as models are. Over several files the mean gain is jackknifed over the same
 groups at once, since the files err on the same photographs: twelve files are not twelve witnesses.
 """
@@ -9,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from build.scores.intervals import Interval, group_sums, jackknife, scores, scores_without_each
+from build.core.errors import UsageError
+from build.scores.intervals import Interval, group_scores, jackknife
 from build.scores.oof_files import Validation
-from kernel_src.competitions.biomass.constraints import constrain
-from kernel_src.competitions.held_rules import weight_row
-from kernel_src.recipes.predictor import CONSTRAINTS
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 
 AS_IT_IS = "as it is"
 
@@ -43,20 +46,25 @@ class ConstraintGain:
 
 
 def constraint_gains(validation: Validation) -> list[ConstraintGain]:
-    """Compare every constraint with the predictions as they are, and the other two projections with the default."""
+    """Compare every constraint with the predictions as they are, and the usual one with the others.
+
+    Raises:
+        UsageError: the competition has one way only to finish predictions.
+    """
+    names, usual = review().constraints, review().constraint
+    if len(names) < 2:
+        raise UsageError(f"{rules().competition} finishes its predictions in one way only: leave --constraints out")
     variants = {AS_IT_IS: validation.predictions}
-    for name in CONSTRAINTS:
-        variants[name] = np.stack([constrain(one, name) for one in validation.predictions])
-    whole, parts = {}, {}
-    for name, predictions in variants.items():
-        sums = group_sums(validation.truth, predictions, validation.groups, weight_row())
-        whole[name], parts[name] = scores(sums), scores_without_each(sums)
-    pairs = [(name, AS_IT_IS) for name in CONSTRAINTS]
-    pairs += [("projection", other) for other in CONSTRAINTS if other != "projection"]
-    gains = []
+    for name in names:
+        variants[name] = np.stack([answers().finished(one, name) for one in validation.predictions])
+    scored = {name: group_scores(validation.truth, one, validation.groups) for name, one in variants.items()}
+    pairs = [(name, AS_IT_IS) for name in names]
+    pairs += [(usual, other) for other in names if other != usual]
+    gains, sign = [], rules().metric.gain(1.0)
     for name, against in pairs:
-        each = whole[name] - whole[against]
-        interval = jackknife(float(each.mean()), (parts[name] - parts[against]).mean(0))
+        each = sign * (scored[name].whole - scored[against].whole)
+        parts = sign * (scored[name].without - scored[against].without)
+        interval = jackknife(float(each.mean()), parts.mean(0), counted=scored[name].groups)
         gains.append(
             ConstraintGain(
                 constraint=name, against=against, gain=interval, least=float(each.min()), most=float(each.max())

@@ -1,7 +1,8 @@
 """The cross-validation score of a run or a bundle with interval and floors: what a public score is held against.
 
-Interval and floors need train.csv, which is not committed: they are computed where a table that has all the images is
-at hand, and are not known elsewhere. The ledger stores them once they are: a teammate's clone draws the same picture.
+Interval and floors need the training table, which is not committed: they are computed where a table that has all the
+images is at hand, and are not known elsewhere. The ledger stores them once they are: a teammate's clone draws the same
+picture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,21 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from build.scores.ledger import Score
-from kernel_src.competitions.biomass.constants import TARGETS, TRAINING_MEANS_G
+from kernel_src.competition.choice import DEFAULT_COMPETITION
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
 OOF_FILE = "oof.csv"  # as in kernel_src.training.runs, whose import would load torch
-# Where a training table may lie: what `make data` downloads, what `make demo` paints.
-TRAIN_TABLES = (Path("data/csiro-biomass/train.csv"), Path("out/demo/competition/train.csv"))
-MEANS_TOLERANCE_G = 0.02  # of the training means: constants with two decimals, projected
+
+
+def train_tables() -> tuple[Path, ...]:
+    """Return where a training table of the competition may lie: what `make data` downloads, what `make demo` makes."""
+    own = facts()
+    demo = Path("out", "demo") / ("" if own.competition == DEFAULT_COMPETITION else own.competition)
+    return Path("data", own.slug, own.train_csv), demo / "competition" / own.train_csv
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
     """What a run or a bundle says about itself."""
 
-    r2: float
+    score: float
     formula: str
     folds: str
     images: int
@@ -34,17 +42,18 @@ class CrossValidation:
     floors: dict[str, float] = field(default_factory=dict)  # on its images
 
 
-def cross_validation(folder: Path, tables: Sequence[Path] = TRAIN_TABLES) -> CrossValidation:
+def cross_validation(folder: Path, tables: Sequence[Path] | None = None) -> CrossValidation:
     """Read the out-of-fold score from a run or a bundle; interval and floors too where a training table is at hand.
 
     Raises:
         BundleError: the config cannot be read.
         KeyError: it is not a config of a run or a bundle.
     """
+    tables = train_tables() if tables is None else tables
     config = read_bundle_json(folder, CONFIG_FILE)
     experiment, oof = config["experiment"], config["oof"]
     known = CrossValidation(
-        r2=float(oof["score"]),
+        score=float(oof["score"]),
         formula=str(oof["formula"]),
         folds=f"{_folds(config)}, {oof['images']} images",
         images=int(oof["images"]),
@@ -60,7 +69,7 @@ def cross_validation(folder: Path, tables: Sequence[Path] = TRAIN_TABLES) -> Cro
 def _folds(config: Mapping[str, Any]) -> str:
     experiment = config["experiment"]
     if is_frozen(experiment):
-        return "every State+Sampling_Date group left out once, everything chosen inside the others"
+        return f"every {rules().group_name} left out once, everything chosen inside the others"
     total = split_text(experiment)
     missing = ", ".join(config.get("missing_folds") or ())
     return f"{len(config['folds'])} of {total}{f', without fold {missing}, which could not be trained' * bool(missing)}"
@@ -79,18 +88,22 @@ def is_frozen(experiment: Mapping[str, Any]) -> bool:
     return bool(experiment["head"].get("kind") == "RegressorHead")
 
 
-def is_competitions_own(means_g: Mapping[str, float]) -> bool:
-    """Whether the targets' means are those of the real train.csv; a part of it, or a painted table, has others."""
-    return all(abs(means_g.get(target, -1.0) - TRAINING_MEANS_G[target]) < MEANS_TOLERANCE_G for target in TARGETS)
+def is_competitions_own(means: Mapping[str, float]) -> bool:
+    """Whether the targets' means are those of the real training table; a part of it, or a painted table, has others.
+
+    Where a competition does not say what its real means are, nobody can tell.
+    """
+    known, within = review().data_means, review().means_tolerance
+    return bool(known) and all(abs(means.get(target, -1.0) - mean) < within for target, mean in known.items())
 
 
-def with_cv(score: Score, bundle: Path, tables: Sequence[Path] = TRAIN_TABLES) -> Score:
+def with_cv(score: Score, bundle: Path, tables: Sequence[Path] | None = None) -> Score:
     """Return the score with the bundle's cross-validation in it."""
     cv = cross_validation(bundle, tables)
-    return replace(score, cv=cv.r2, cv_low=cv.low, cv_high=cv.high, cv_formula=cv.formula, cv_folds=cv.folds)
+    return replace(score, cv=cv.score, cv_low=cv.low, cv_high=cv.high, cv_formula=cv.formula, cv_folds=cv.folds)
 
 
-def with_interval(score: Score, bundles: Sequence[Path], tables: Sequence[Path] = TRAIN_TABLES) -> Score:
+def with_interval(score: Score, bundles: Sequence[Path], tables: Sequence[Path] | None = None) -> Score:
     """Fill in a missing interval from the bundle of exactly this score, if it still lies here."""
     if score.cv is None or score.cv_low is not None:
         return score
@@ -103,33 +116,30 @@ def with_interval(score: Score, bundles: Sequence[Path], tables: Sequence[Path] 
 
 def find_table(oof: Path, tables: Sequence[Path]) -> Path | None:
     """Return the first training table that has every image of an out-of-fold file."""
-    from kernel_src.competitions.biomass.tables import read_train
     from kernel_src.runtime.csv_table import read_csv
 
     images = set(read_csv(oof, {"image_id": str})["image_id"])
     if not images:
         return None
-    return next((path for path in tables if path.is_file() and images <= set(read_train(path)["image_id"])), None)
+    read = rules().read_train
+    return next((path for path in tables if path.is_file() and images <= set(read(path)["image_id"])), None)
 
 
 def _with_interval(known: CrossValidation, oof_path: Path, constraint: str, table: Path) -> CrossValidation:
-    from build.scores.intervals import group_sums, score_intervals
+    from build.scores.intervals import group_scores, score_intervals
     from build.scores.oof_files import read_oof
-    from build.scores.reference_points import reference_points
-    from kernel_src.competitions.biomass.constraints import constrain
-    from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
-    from kernel_src.competitions.held_rules import weight_row
+    from kernel_src.competitions.held_answers import answers
 
     oof = read_oof(str(oof_path)).table
-    seen = read_train(table).set_index("image_id").loc[oof.index]
-    truth, groups = target_array(seen), group_labels(seen)
+    seen = rules().read_train(table).set_index("image_id").loc[oof.index].reset_index()
+    truth, groups = rules().target_array(seen), rules().group_labels(seen)
     count = len(set(groups))
     if count < 2:  # no interval, and no other group whose mean could be a floor
         return replace(known, groups=count)
-    predicted = constrain(target_array(oof), constraint)
+    predicted = answers().finished(rules().target_array(oof), constraint)
     try:
-        (interval,) = score_intervals(group_sums(truth, predicted[None], groups, weight_row()))
+        (interval,) = score_intervals(group_scores(truth, predicted[None], groups))
     except ValueError:  # with one group left out the truth is constant: a score there is not defined
         return replace(known, groups=count)
-    floors = reference_points(truth, groups)
+    floors = review().reference_points(truth, groups)
     return replace(known, low=interval.low, high=interval.high, groups=count, floors=floors)

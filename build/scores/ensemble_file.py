@@ -1,4 +1,4 @@
-"""The ensemble that the intervals carry: an entry in kernel_src/competitions/biomass/blended_ensembles.py."""
+"""The ensemble that the intervals carry: an entry in the competition's own blended_ensembles.py."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +9,11 @@ from build.core.pages import interval
 from build.notebooks.adoption import check_free, module_source, read_entries
 from build.notebooks.builder import ROOT
 from build.scores.blends import MEAN, NESTED, SINGLE, BlendResult
-from kernel_src.recipes.experiments import EXPERIMENTS
+from build.scores.words import units_word
+from kernel_src.competitions.held_rules import rules
+from kernel_src.recipes.experiments import COMPETITION_OF, EXPERIMENTS
 from kernel_src.runtime.files import write_text
 
-BLENDED_FILE = Path("kernel_src/competitions/biomass/blended_ensembles.py")
 HEADING = '''"""## Blended ensembles
 
 Ensembles that out-of-fold predictions spoke for: written by `python -m build blend … --write NAME`.
@@ -23,23 +24,30 @@ from typing import Any
 '''
 
 
+def blended_file() -> Path:
+    """Return where the competition keeps its blended ensembles, from the root."""
+    return Path("kernel_src", "competitions", rules().competition, "blended_ensembles.py")
+
+
 def check_ensemble(name: str, members: Sequence[str]) -> None:
     """Make sure that an ensemble of this name and these members can be.
 
     Raises:
         UsageError: the name is taken by a recipe written by hand, or a member is not an experiment.
     """
-    check_free(name, "--write", read_entries(ROOT / BLENDED_FILE, "BLENDED"))
+    check_free(name, "--write", read_entries(ROOT / blended_file(), "BLENDED"))
     if strangers := [member for member in members if member not in EXPERIMENTS]:
         raise UsageError(
             f"--write: {', '.join(strangers)} is not an experiment, and an ensemble mounts bundles of experiments: "
             "say which each file is of, e.g. v5=out/v5.csv"
         )
+    if elsewhere := [member for member in members if COMPETITION_OF[member] != rules().competition]:
+        raise UsageError(f"--write: {', '.join(elsewhere)} is an experiment of another competition")
 
 
 def write_ensemble(name: str, members: Sequence[str], result: BlendResult, constraint: str) -> Path:
     """Write the recommended blend as the ensemble `name`; return the file."""
-    path = ROOT / BLENDED_FILE
+    path = ROOT / blended_file()
     blended = read_entries(path, "BLENDED")
     blended[name] = entry(members, result, constraint)
     write_text(path, blended_source(blended))
@@ -51,14 +59,14 @@ def entry(members: Sequence[str], result: BlendResult, constraint: str) -> dict[
     gain = result.gain(SINGLE, result.recommended)
     found_by = (
         f"{result.recommended} of {', '.join(members)}: {interval(gain, '+z.4f', '.4f')} over "
-        f"{result.single} on {gain.groups} groups"
+        f"{result.single} on {gain.groups} {units_word()}"
     )
     stack: dict[str, Any] = {}
     kept = list(range(len(members)))
     shares = [1 / len(members)] * len(members)
     if result.recommended == NESTED and result.final != MEAN:
         kept = [i for i in kept if result.stack.weights[:, i].any()]
-        if result.final in ("best single", "shares"):
+        if result.final in ("best single", "shares", "greedy"):
             shares = result.stack.weights[0].tolist()
         else:
             shares = [1 / len(kept)] * len(members)

@@ -1,39 +1,80 @@
 """Which column of somebody's out-of-fold file holds what: image ids, predictions, truth; never decided in silence.
 
-1. A heading is read without regard to case, blanks, dots and hyphens: a target's name, whole (`Dry_Green_g`) or short
-   (`Green`), and before or behind it a mark. Columns of one mark for all five targets are a family.
+1. A heading is read without regard to case, blanks, dots and hyphens: a target's name, whole or as people shorten it
+   (`Review.spellings`), and before or behind it a mark. Columns of one mark for all targets are a family. Of one target
+   a mark alone is enough: `pred`.
 2. A family marked as predictions holds them; else the plain one does; else the only other one. Two that differ are
    refused, and so is a file in which a prediction lacks a target.
 3. Beside marked predictions the plain family is the truth. Families of errors are never read.
 4. Ids are recognised by their values: the column that holds ids of the truth, whatever it is called.
-5. Files with one row per image and target (`sample_id`, `target`) are turned into one row per image first.
+5. Where the competition's own tables have a row per image and target, files that do are turned into one row per image.
+6. Of classes the columns are probabilities: a column of labels alone is refused, since it does not say how sure a model
+   is, and neither a blend nor a log loss nor a calibration can be had of it.
 """
 
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import pandas as pd
 
-from kernel_src.competitions.biomass.constants import ID_COLUMN, ID_SEPARATOR, NAME_COLUMN, TARGET_COLUMN, TARGETS
+from build.scores.words import targets_words
+from kernel_src.competition.choice import chosen_competition
+from kernel_src.competition.review import LongLayout
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 
 ID = "image_id"
-ID_HEADINGS = ("image_id", "id", "image", "image_path", "sample_id", "filename", "file", "path", "name", "unnamed: 0")
+ID_HEADINGS = ("image_id", "id", "image", "image_path", "filename", "file", "path", "name", "unnamed: 0")
 # What a mark may consist of, split at underscores; of a mark of several words the first kind that any word has counts.
 ERROR_WORDS = frozenset("err error errors abs resid residual residuals diff delta loss ape mse mae".split())
-PREDICTED_WORDS = frozenset("pred preds predicted prediction predictions oof yhat hat forecast".split())
+PREDICTED_WORDS = frozenset(
+    "pred preds predicted prediction predictions oof yhat hat forecast prob probs proba probability p".split()
+)
 TRUE_WORDS = frozenset("true truth actual gt label labels observed obs measured target y".split())
-VALUE_HEADINGS = ("value", "values", "grams", "weight")  # of one row per image and target, where nothing is marked
+VALUE_HEADINGS = ("value", "values", "weight")  # of one row per image and target, where nothing is marked
+FOLD_WORDS = ("fold", "folds", "kfold", "cv")
 ERROR, PREDICTED, TRUE, PLAIN, OTHER = "error", "predicted", "true", "plain", "other"
 HEADINGS_SHOWN = 12
 _EXTENSION = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp)$", re.IGNORECASE)
 _QUOTES = "'\"`\u2018\u2019\u201c\u201d"
-_TARGET_CALLED = {name: target for target in TARGETS for name in (target.casefold(), target.casefold()[:-2])}
-_TARGET_CALLED |= {name.removeprefix("dry_"): target for name, target in _TARGET_CALLED.items()}
-_HEADING = re.compile(
-    rf"(?:(.+?)_)??({'|'.join(sorted(_TARGET_CALLED, key=len, reverse=True))})(?:_(.+))?", re.IGNORECASE
-)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Names:
+    """What the targets may be called."""
+
+    called: dict[str, str]  # in small letters → target
+    heading: re.Pattern[str]  # mark before, name, mark behind
+    ids: tuple[str, ...]  # headings of ids, in small letters
+
+
+def _names() -> _Names:
+    return _names_in(chosen_competition())
+
+
+@cache
+def _names_in(competition: str) -> _Names:
+    """Return the names in the chosen competition, which is `competition`.
+
+    Raises:
+        AmbiguousError: two targets read alike.
+    """
+    called: dict[str, str] = {}
+    for spelling, target in review().spellings().items():
+        if (other := called.setdefault(plain_heading(spelling), target)) != target:
+            needs = "other names for the targets, in the facts of the competition"
+            raise AmbiguousError(f"the targets {other} and {target} read alike in a heading", needs)
+    names = "|".join(re.escape(name) for name in sorted(called, key=len, reverse=True))
+    own = facts().id_column.casefold()
+    return _Names(
+        called=called,
+        heading=re.compile(rf"(?:(.+?)_)??({names})(?:_(.+))?"),
+        ids=tuple(dict.fromkeys([*ID_HEADINGS, own])),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +82,8 @@ class OofColumns:
     """What was found, one row per image."""
 
     ids: pd.Series
-    predicted: pd.DataFrame  # the five targets
-    true: pd.DataFrame | None  # the five targets
+    predicted: pd.DataFrame  # a column per target
+    true: pd.DataFrame | None  # likewise
     rest: pd.DataFrame  # all other columns, as they are called
     notes: tuple[str, ...]  # what was decided although it could have been meant otherwise
 
@@ -52,11 +93,11 @@ class _Family:
     """Columns that belong together."""
 
     kind: str
-    columns: dict[str, str]  # target → heading, in the order of `TARGETS`
+    columns: dict[str, str]  # target → heading, in the order of the targets
 
     @property
     def is_whole(self) -> bool:
-        return len(self.columns) == len(TARGETS)
+        return len(self.columns) == len(facts().targets)
 
     def __str__(self) -> str:
         first, *others = self.columns.values()
@@ -79,9 +120,9 @@ def find_columns(table: pd.DataFrame, known: Collection[str] = ()) -> OofColumns
         AmbiguousError: something is missing, or two columns could be meant.
     """
     if table.empty:
-        raise AmbiguousError("it has a heading and no rows", f"{ID} and the five targets")
-    if _is_long(table):
-        table = _wide(table)
+        raise AmbiguousError("it has a heading and no rows", f"{ID} and {targets_words()}")
+    if (layout := review().long_layout) and _is_long(table, layout):
+        table = _wide(table, layout)
     families = _families(table)
     predicted = _predictions(table, families)
     true = _the_only(table, [family for family in families if family.kind == TRUE and family.is_whole])
@@ -92,6 +133,7 @@ def find_columns(table: pd.DataFrame, known: Collection[str] = ()) -> OofColumns
         notes.append(f"predictions are read from {predicted}; {plain} beside them are taken for the truth")
     elif predicted.kind == PREDICTED and plain:
         notes.append(f"predictions are read from {predicted}, the truth from {true}; {plain} are not read")
+    labels = _true_labels(table) if true is None else None
     others = [f for f in families if f.kind == OTHER and f.is_whole and f is not predicted]
     if predicted.kind == OTHER or others:
         unread = f"; {' and '.join(map(str, others))} are not read" if others else ""
@@ -99,18 +141,44 @@ def find_columns(table: pd.DataFrame, known: Collection[str] = ()) -> OofColumns
     used = [
         heading for family in families if family.is_whole or family.kind == PLAIN for heading in family.columns.values()
     ]
+    used = list(dict.fromkeys([*used, *([labels] if labels is not None else [])]))
     heading, ids, note = _ids(table.drop(columns=used), known)
     return OofColumns(
         ids=ids,
         predicted=_renamed(table, predicted),
-        true=_renamed(table, true) if true else None,
+        true=_renamed(table, true) if true else _as_classes(table[labels]) if labels is not None else None,
         rest=table.drop(columns=[*used, heading]),
         notes=tuple([*notes, *note]),
     )
 
 
 def _renamed(table: pd.DataFrame, family: _Family) -> pd.DataFrame:
-    return pd.DataFrame({target: table[family.columns[target]] for target in TARGETS})
+    return pd.DataFrame({target: table[family.columns[target]] for target in facts().targets})
+
+
+def _label_words(column: pd.Series) -> pd.Series:
+    """Return the values of a column as labels are written, whole numbers without their `.0`."""
+    return column.astype(str).str.strip().str.removesuffix(".0")
+
+
+def _as_classes(column: pd.Series) -> pd.DataFrame:
+    words, labels = _label_words(column), facts().labels or facts().targets
+    return pd.DataFrame({t: (words == label) * 1.0 for t, label in zip(facts().targets, labels, strict=True)})
+
+
+def _label_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that hold nothing but labels of classes."""
+    if not facts().are_classes:
+        return []
+    labels = facts().labels or facts().targets
+    return [column for column in table.columns if _label_words(table[column]).isin(labels).all()]
+
+
+def _true_labels(table: pd.DataFrame) -> str | None:
+    """Return the column of the true classes, where one is called so."""
+    own = plain_heading(rules().label_column)
+    named = [c for c in _label_columns(table) if plain_heading(c) == own or _kind(plain_heading(c)) == TRUE]
+    return next(iter(named), None)
 
 
 def _headings(table: pd.DataFrame) -> str:
@@ -126,9 +194,9 @@ def plain_heading(heading: object) -> str:
 
 
 def _kind(mark: str) -> str:
-    words = {word.rstrip("0123456789") for word in mark.split("_")} - {"g", "grams", ""}
+    words = {word.rstrip("0123456789") for word in mark.split("_")} - {*review().unit_words, ""}
     if not words:
-        return PLAIN if not mark.strip("0123456789") or mark in ("g", "grams") else OTHER
+        return PLAIN if not mark.strip("0123456789") or mark in review().unit_words else OTHER
     kinds = ((ERROR, ERROR_WORDS), (PREDICTED, PREDICTED_WORDS), (TRUE, TRUE_WORDS))
     return next((kind for kind, of in kinds if words & of), OTHER)
 
@@ -136,16 +204,22 @@ def _kind(mark: str) -> str:
 def _families(table: pd.DataFrame) -> list[_Family]:
     """Return the columns of targets by their mark, whole names before short ones, in the order of the table."""
     found: dict[tuple[bool, str], dict[str, str]] = {}
+    names, targets = _names(), facts().targets
     for column in table.columns:
-        if match := _HEADING.fullmatch(plain_heading(column)):
-            target, mark = _TARGET_CALLED[match[2]], f"{match[1] or ''}_{match[3] or ''}".strip("_")
-            short = match[2] != target.casefold()
-            family = found.setdefault((short, mark), {})
-            if target in family and not table[family[target]].equals(table[column]):
-                raise _both(family[target], column, target)
-            family.setdefault(target, column)
+        plain = plain_heading(column)
+        if match := names.heading.fullmatch(plain):
+            target, mark = names.called[match[2]], f"{match[1] or ''}_{match[3] or ''}".strip("_")
+            short = match[2] != plain_heading(target)
+        elif len(targets) == 1 and set(plain.split("_")) <= ERROR_WORDS | PREDICTED_WORDS | TRUE_WORDS:
+            target, mark, short = targets[0], plain, True
+        else:
+            continue
+        family = found.setdefault((short, mark), {})
+        if target in family and not table[family[target]].equals(table[column]):
+            raise _both(family[target], column, target)
+        family.setdefault(target, column)
     return [
-        _Family(kind=_kind(mark), columns={target: family[target] for target in TARGETS if target in family})
+        _Family(kind=_kind(mark), columns={target: family[target] for target in targets if target in family})
         for (_, mark), family in sorted(found.items(), key=lambda item: item[0][0])
     ]
 
@@ -165,17 +239,20 @@ def _predictions(table: pd.DataFrame, families: Sequence[_Family]) -> _Family:
         if only := _the_only(table, whole):
             return only
     plain = [family for family in families if family.kind == PLAIN]
+    if labels := [c for c in _label_columns(table) if plain_heading(c).split("_")[0] not in FOLD_WORDS]:
+        what = f"it has labels alone, under {labels[0]!r}: how sure the model is cannot be seen"
+        raise AmbiguousError(what, f"{ID} and {targets_words()}, e.g. {facts().targets[0]}, …")
     raise _lacking(table, max(plain, key=lambda family: len(family.columns), default=_Family(kind=PLAIN, columns={})))
 
 
 def _lacking(table: pd.DataFrame, family: _Family) -> AmbiguousError:
-    missing = [target for target in TARGETS if target not in family.columns]
+    missing = [target for target in facts().targets if target not in family.columns]
     headings = missing
     if family.columns:  # as the others are called
         target, example = next(iter(family.columns.items()))
         headings = [example.replace(target, name) if target in example else name for name in missing]
     return AmbiguousError(
-        f"columns {', '.join(headings)} are missing, it has {_headings(table)}", f"{ID} and the five targets"
+        f"columns {', '.join(headings)} are missing, it has {_headings(table)}", f"{ID} and {targets_words()}"
     )
 
 
@@ -186,7 +263,7 @@ def _the_only(table: pd.DataFrame, families: Sequence[_Family]) -> _Family | Non
         AmbiguousError: two differ.
     """
     for other in families[1:]:
-        for target in TARGETS:
+        for target in facts().targets:
             first, second = families[0].columns[target], other.columns[target]
             if not table[first].equals(table[second]):
                 raise _both(first, second, target)
@@ -199,12 +276,13 @@ def _both(first: str, second: str, target: str) -> AmbiguousError:
 
 # %%
 def image_id(value: object) -> str:
-    """Return the id in `ID1011485656`, `train/ID1011485656.jpg` or `ID1011485656__Dry_Green_g`."""
+    """Return the id in `ID1011485656`, `train/ID1011485656.jpg`, or a row's id that ends in a separator and target."""
     seen = "".join(letter for letter in str(value) if unicodedata.category(letter) not in ("Cf", "Cc"))
     name = seen.strip().strip(_QUOTES).partition("?")[0].replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
-    start, separator, target = name.rpartition(ID_SEPARATOR)
-    if separator and target.casefold() in _TARGET_CALLED:
-        name = start
+    if layout := review().long_layout:
+        start, separator, target = name.rpartition(layout.separator)
+        if separator and plain_heading(target) in _names().called:
+            name = start
     return _EXTENSION.sub("", name)
 
 
@@ -214,7 +292,7 @@ def _ids(table: pd.DataFrame, known: Collection[str]) -> tuple[str, pd.Series, l
     Raises:
         AmbiguousError: none does, or several do and differ.
     """
-    named = [column for column in table.columns if str(column).casefold() in ID_HEADINGS]
+    named = [column for column in table.columns if str(column).casefold() in _names().ids]
     ids = {column: table[column].map(image_id) for column in named}
     notes: list[str] = []
     if known:
@@ -262,57 +340,60 @@ def _other_spellings(known: Collection[str]) -> dict[str, str]:
 
 
 # %%
-def _target_column(table: pd.DataFrame) -> str | None:
+def _target_column(table: pd.DataFrame, layout: LongLayout) -> str | None:
     """Return the column whose every value is a target's name, as one row per image and target has it."""
-    named = [column for column in table.columns if plain_heading(column) == NAME_COLUMN]
+    named = [column for column in table.columns if plain_heading(column) == layout.name_column]
     texts = [column for column in table.columns if table[column].dtype == object]
-    by_values = [column for column in texts if table[column].map(plain_heading).isin(_TARGET_CALLED).all()]
+    by_values = [column for column in texts if table[column].map(plain_heading).isin(_names().called).all()]
     return next(iter([*named, *by_values]), None)
 
 
-def _is_long(table: pd.DataFrame) -> bool:
+def _is_long(table: pd.DataFrame, layout: LongLayout) -> bool:
     """Whether a table has one row per image and target."""
     if any(family.is_whole or family.kind in (PLAIN, PREDICTED) for family in _families(table)):
         return False
-    return _target_column(table) is not None or any(plain_heading(column) == ID_COLUMN for column in table.columns)
+    own = facts().id_column
+    return _target_column(table, layout) is not None or any(plain_heading(column) == own for column in table.columns)
 
 
-def _wide(table: pd.DataFrame) -> pd.DataFrame:
+def _wide(table: pd.DataFrame, layout: LongLayout) -> pd.DataFrame:
     """Turn one row per image and target into one row per image, with `pred_<target>` and `true_<target>`.
 
     Raises:
         AmbiguousError: it does not say which target a row is, or not what is predicted.
     """
-    name_column = _target_column(table)
+    row_id, targets = facts().id_column, facts().targets
+    name_column = _target_column(table, layout)
     of = {plain_heading(column): column for column in table.columns if column != name_column}
-    numbers = [heading for heading, column in of.items() if str(column).casefold() not in ID_HEADINGS]
+    numbers = [heading for heading, column in of.items() if str(column).casefold() not in _names().ids]
     predicted = [of[heading] for heading in numbers if _kind(heading) == PREDICTED]
-    for headings in ((TARGET_COLUMN,), VALUE_HEADINGS):
+    for headings in ((layout.value_column,), (*VALUE_HEADINGS, *review().unit_words)):
         predicted = predicted or [of[heading] for heading in headings if heading in of]
     true = [of[heading] for heading in numbers if _kind(heading) == TRUE and of[heading] not in predicted]
     if len(predicted) != 1:
         found = " or ".join(map(repr, predicted)) or f"none of {_headings(table)} certainly"
         raise AmbiguousError(
-            f"it has one row per image and target, and {found} holds the predictions", "sample_id and target"
+            f"it has one row per image and target, and {found} holds the predictions",
+            f"{row_id} and {layout.value_column}",
         )
     if name_column is None:
-        names = table[of[ID_COLUMN]].astype(str).str.rpartition(ID_SEPARATOR)[2].str.strip()
+        names = table[of[row_id]].astype(str).str.rpartition(layout.separator)[2].str.strip()
     else:
         names = table[name_column].astype(str).str.strip()
-    targets = names.map(plain_heading).map(_TARGET_CALLED)
-    if targets.isna().any():
-        raise AmbiguousError(f"{names[targets.isna()].iloc[0]!r} is none of the targets", ", ".join(TARGETS))
+    named = names.map(plain_heading).map(_names().called)
+    if named.isna().any():
+        raise AmbiguousError(f"{names[named.isna()].iloc[0]!r} is none of the targets", ", ".join(targets))
     used = [*predicted, *true, *([name_column] if name_column is not None else [])]
     heading, ids, _ = _ids(table.drop(columns=used), ())
-    long = pd.DataFrame({ID: ids, "target": targets})
+    long = pd.DataFrame({ID: ids, "target": named})
     if (doubled := long.duplicated()).any():
         image, target = long[doubled].iloc[0]
         raise AmbiguousError(f"image {image} has {target} twice", "one row per image and target")
     rest = table.drop(columns=[*used, heading])
-    rest = rest.loc[:, [column for column in rest if str(column).casefold() not in ID_HEADINGS]]
+    rest = rest.loc[:, [column for column in rest if str(column).casefold() not in _names().ids]]
     parts = [rest.assign(**{ID: ids}).drop_duplicates(ID).set_index(ID)]
     for mark, columns in (("pred", predicted), ("true", true[:1])):
         for column in columns:
             wide = long.assign(value=table[column]).pivot(index=ID, columns="target", values="value")
-            parts.append(wide.reindex(columns=list(TARGETS)).add_prefix(f"{mark}_"))
+            parts.append(wide.reindex(columns=list(targets)).add_prefix(f"{mark}_"))
     return pd.concat(parts, axis=1).reset_index()

@@ -1,11 +1,12 @@
-"""Out-of-fold files: any CSV with image ids and the five targets, beside the truth of train.csv.
+"""Out-of-fold files: any CSV with image ids and the competition's targets, beside the truth of its training table.
 
-`oof_columns.py` finds out which column is what; a `fold` column is kept, and so are the truth, State and Sampling_Date
-where no train.csv is given. A folder is a run of ours: its oof.csv is meant.
+`oof_columns.py` finds out which column is what; a `fold` column is kept, and so are the truth and the columns that tell
+the groups where no training table is given. Of classes the targets are probabilities. A folder is a run of ours: its
+oof.csv is meant.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import pandas as pd
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.untrusted import plain_text
 from build.scores.oof_columns import ID, AmbiguousError, OofColumns, find_columns, plain_heading
-from kernel_src.competitions.biomass.constants import DATE_COLUMN, STATE_COLUMN, TARGETS
-from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
-from kernel_src.competitions.biomass.visits import tidy_visits
+from build.scores.words import targets_words
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 from kernel_src.runtime.csv_table import read_csv
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.untrusted import quoted
@@ -25,11 +27,12 @@ from kernel_src.runtime.untrusted import quoted
 OOF_FILE = "oof.csv"
 FOLD = "fold"
 FOLD_HEADINGS = ("fold", "folds", "kfold", "k_fold", "fold_id", "fold_idx", "fold_no", "fold_number", "cv_fold")
-# A model that gives back the truth of more photographs than this, to so many grams, has not predicted it.
-# Twelve real files, rounded to grams or not, have at most 0.9 % such photographs of a target.
-COPIED_SHARE, COPIED_SHARE_OF_FOLD, COPIED_G, COPIED_IMAGES = 0.05, 0.2, 0.005, 3
+# A model that gives back the truth of more photographs than this, as near as `Review.copied`, has not predicted it.
+# Twelve real files of the first competition, rounded or not, have at most 0.9 % such photographs of a target.
+COPIED_SHARE, COPIED_SHARE_OF_FOLD, COPIED_IMAGES = 0.05, 0.2, 3
+COPIED_PART, OTHER_PART = 1e-4, 0.02  # of the truth's deviation, where a competition says nothing of its own
 ROUNDED_TO, ROUNDED_SHARE = (0, 1), 0.5  # decimals
-OTHER_TRUTH_G = 0.5  # mean difference: rounding stays below, another model's predictions do not
+SUM_OFF = 0.02  # by so much the probabilities of a row may miss 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class OofFile:
 
     name: str
     path: Path
-    table: pd.DataFrame  # index image_id; the five targets; fold, true_<target>, State, Sampling_Date where it has them
+    table: pd.DataFrame  # index image_id; the targets; fold, true_<target>, columns of groups where it has them
     notes: tuple[str, ...] = ()  # what was decided in reading it
 
     @property
@@ -53,11 +56,10 @@ class Validation:
 
     names: tuple[str, ...]
     image_ids: np.ndarray  # (images,)
-    truth: np.ndarray  # (images, 5) grams
-    predictions: np.ndarray  # (models, images, 5) grams
-    groups: np.ndarray  # (images,) State and Sampling_Date
-    states: np.ndarray  # (images,)
-    dates: np.ndarray  # (images,)
+    truth: np.ndarray  # (images, targets); of classes 0 and 1
+    predictions: np.ndarray  # (models, images, targets); of classes probabilities
+    groups: np.ndarray  # (images,)
+    parts: Mapping[str, np.ndarray]  # what errors are split by → (images,) as text
     folds: tuple[np.ndarray | None, ...]  # per model (images,), as text
 
 
@@ -74,11 +76,11 @@ def read_oof(given: str, known: Collection[str] = ()) -> OofFile:
     path = Path(text) / OOF_FILE if Path(text).is_dir() else Path(text)
     if not path.is_file():
         raise UsageError(
-            f"no file {path}: give CSV files with {ID} and the five targets, or run folders with {OOF_FILE}"
+            f"no file {path}: give CSV files with {ID} and {targets_words()}, or run folders with {OOF_FILE}"
         )
     name = plain_text(label or (run_name(path.resolve().parent) if path.name == OOF_FILE else path.stem))
     try:
-        columns = find_columns(read_csv(path, dtype={ID: str}), known)
+        columns = find_columns(read_csv(path, dtype=dict.fromkeys([ID, facts().id_column], str)), known)
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error))]) from None
     except AmbiguousError as error:
@@ -101,22 +103,25 @@ def _kept(path: Path, columns: OofColumns) -> tuple[pd.DataFrame, list[str]]:
         row, column = np.argwhere(bad)[0]
         value = columns.predicted.astype(object).iloc[row, column]
         value = "nothing" if pd.isna(value) else quoted(value)
-        what = f"image {ids.iloc[row]} has a prediction that is not a number: {value} for {TARGETS[column]}"
-        raise CheckFailed([_unfit(path, what, "grams, without a unit")])
+        what = f"image {ids.iloc[row]} has a prediction that is not a number: {value} for {facts().targets[column]}"
+        raise CheckFailed([_unfit(path, what, "numbers, without a unit")])
+    if facts().are_classes:
+        _require_probabilities(path, ids, kept.to_numpy(float))
     folds, note = _folds_of(path, columns.rest)
     if folds is not None:
         kept[FOLD] = folds
     if columns.true is not None:
-        for target in TARGETS:
+        true = [f"true_{target}" for target in facts().targets]
+        for target in facts().targets:
             kept[f"true_{target}"] = _numbers(columns.true[target])
-        refuse_copies(path, kept, kept[[f"true_{target}" for target in TARGETS]].to_numpy(float))
-    if STATE_COLUMN in columns.rest and DATE_COLUMN in columns.rest:
-        kept[[STATE_COLUMN, DATE_COLUMN]] = columns.rest[[STATE_COLUMN, DATE_COLUMN]]
+        refuse_copies(path, kept, kept[true].to_numpy(float))
+    if set(own := list(rules().group_columns)) <= set(columns.rest):
+        kept[own] = columns.rest[own]
     return kept.set_axis(pd.Index(ids, name=ID), axis=0), note
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """Return grams; NaN for what is not a number, True and False among it."""
+    """Return numbers; NaN for what is not a number, True and False among it."""
     return pd.to_numeric(column if column.dtype != bool else column.astype(str), errors="coerce")
 
 
@@ -137,36 +142,65 @@ def _folds_of(path: Path, rest: pd.DataFrame) -> tuple[pd.Series | None, list[st
     return rest[first].astype(str).map(plain_text), []
 
 
-def refuse_copies(path: Path, table: pd.DataFrame, truth: np.ndarray) -> None:
-    """Refuse predictions that are the truth; `table` has grams and, where they are known, folds; truth (images, 5).
+def _require_probabilities(path: Path, ids: pd.Series, predicted: np.ndarray) -> None:
+    """Refuse what cannot be probabilities of classes, (images, classes).
 
     Raises:
-        CheckFailed: of a target, too many photographs that weigh anything are predicted to the last digit, in one fold
-            or in all; or what is predicted is the truth but for rounding.
+        CheckFailed: one lies outside 0 to 1, or a row does not add up to about 1.
+    """
+    needs = "probabilities, after a softmax: 0 to 1, adding up to 1 in each row"
+    if (outside := (predicted < -SUM_OFF) | (predicted > 1 + SUM_OFF)).any():
+        row, column = np.argwhere(outside)[0]
+        value, name = predicted[row, column], facts().targets[column]
+        raise CheckFailed([_unfit(path, f"image {ids.iloc[row]} has {value:g} for {name}: no probability", needs)])
+    sums = predicted.sum(1)
+    if (off := np.abs(sums - 1) > SUM_OFF).any():
+        row = int(np.argmax(off))
+        raise CheckFailed([_unfit(path, f"the classes of image {ids.iloc[row]} add up to {sums[row]:.3g}", needs)])
+
+
+def refuse_copies(path: Path, table: pd.DataFrame, truth: np.ndarray) -> None:
+    """Refuse predictions that are the truth; `table` has them and, where known, folds; truth is (images, targets).
+
+    Where every truth is a whole number, a rounded prediction may well meet it, so that only a copy throughout is one.
+
+    Raises:
+        CheckFailed: of a target, too many photographs that have some of it are predicted to the last digit, in one fold
+            or in all; or what is predicted is the truth but for rounding. Of classes: the true one always has all.
     """
     parts = {"": np.ones(len(table), bool)}
     if FOLD in table:
         parts |= {f" of fold {fold}": (table[FOLD] == fold).to_numpy() for fold in table[FOLD].unique()}
-    for i, target in enumerate(TARGETS):
-        grams = table[target].to_numpy(float)
+    if facts().are_classes or np.array_equal(truth, truth.round()):
+        off = np.abs(table[list(facts().targets)].to_numpy(float) - truth)
+        if len(truth) >= COPIED_IMAGES and off.max() < 1e-9:
+            raise CheckFailed([_unfit(path, "every prediction is the truth", f"predictions, {_marked()}")])
+        return
+    for i, target in enumerate(facts().targets):
+        near = review().copied or COPIED_PART * truth[:, i].std()
+        values = table[target].to_numpy(float)
         for where, part in parts.items():
-            weighed = part & (truth[:, i] > 0)
-            same = int((np.abs(grams[weighed] - truth[weighed, i]) <= COPIED_G).sum())
+            weighed = part & (truth[:, i] != 0)
+            same = int((np.abs(values[weighed] - truth[weighed, i]) <= near).sum())
             share = COPIED_SHARE if not where else COPIED_SHARE_OF_FOLD
             what = ""
             if same >= COPIED_IMAGES and same > share * weighed.sum():
                 what = f"{target} is the truth in {same} of {weighed.sum()} photographs{where}, not a prediction"
-            elif weighed.sum() >= COPIED_IMAGES and _is_rounded(grams[weighed], truth[weighed, i]):
+            elif weighed.sum() >= COPIED_IMAGES and _is_rounded(values[weighed], truth[weighed, i], near):
                 what = f"{target} is the truth{where}, rounded, not a prediction"
             if what:
                 raise CheckFailed([_unfit(path, what, f"predictions, e.g. under pred_{target}")])
 
 
-def _is_rounded(predicted: np.ndarray, truth: np.ndarray) -> bool:
-    """Whether grams are, in most photographs, the truth rounded to whole grams or to tenths."""
+def _marked() -> str:
+    return f"e.g. under pred_{facts().targets[0]}"
+
+
+def _is_rounded(predicted: np.ndarray, truth: np.ndarray, near: float) -> bool:
+    """Whether numbers are, in most photographs, the truth rounded to whole ones or to tenths."""
     for digits in ROUNDED_TO:
         if np.allclose(predicted, predicted.round(digits), rtol=0, atol=1e-6):
-            return bool((np.abs(predicted - truth) <= 0.5 * 10.0**-digits + COPIED_G).mean() > ROUNDED_SHARE)
+            return bool((np.abs(predicted - truth) <= 0.5 * 10.0**-digits + near).mean() > ROUNDED_SHARE)
     return False
 
 
@@ -229,49 +263,57 @@ def _refuse_other_truths(files: Sequence[OofFile], truth: pd.DataFrame) -> None:
     Raises:
         CheckFailed: with every such file.
     """
-    problems = []
+    problems, targets = [], facts().targets
     for file in files:
-        if f"true_{TARGETS[0]}" not in file.table:
+        if f"true_{targets[0]}" not in file.table:
             continue
         common = truth.index.intersection(file.table.index)
-        own = file.table.loc[common, [f"true_{target}" for target in TARGETS]].to_numpy(float)
-        off = np.nanmean(np.abs(own - target_array(truth.loc[common])), 0) if len(common) else np.zeros(len(TARGETS))
-        if (off > OTHER_TRUTH_G).any():
-            target = TARGETS[int(off.argmax())]
-            what = f"its columns taken for the truth differ from train.csv, in {target} by {off.max():.1f} g on average"
+        own = file.table.loc[common, [f"true_{target}" for target in targets]].to_numpy(float)
+        given = rules().target_array(truth.loc[common])
+        off = np.nanmean(np.abs(own - given), 0) if len(common) else np.zeros(len(targets))
+        allowed = review().other_truth or OTHER_PART * np.maximum(given.std(0), 1e-9)
+        if (off > allowed).any():
+            worst = int((off / allowed).argmax())
+            unit = f" {facts().unit}" if facts().unit else ""
+            what = (
+                f"its columns taken for the truth differ from {facts().train_csv}, in {targets[worst]} by "
+                f"{off[worst]:.1f}{unit} on average"
+            )
             problems.append(_unfit(file.path, what, "predictions under pred_… and the truth, if any, under true_…"))
     if problems:
         raise CheckFailed(problems)
 
 
 def truth_table(files: Sequence[OofFile], train_csv: Path | None) -> pd.DataFrame:
-    """Return the truth: index image_id; the five targets, State, Sampling_Date.
+    """Return the truth: index image_id; the targets, and what else the training table says.
 
     Raises:
-        UsageError: there is no train.csv and no file that holds truth, State and Sampling_Date.
-        CheckFailed: train.csv cannot be read, or the files' own truths differ.
+        UsageError: there is no training table and no file that holds truth and groups.
+        CheckFailed: the table cannot be read, or the files' own truths differ.
     """
     if train_csv is not None:
         try:
-            return read_train(train_csv).set_index(ID)
+            return rules().read_train(train_csv).set_index(ID)
         except FileNotFoundError as error:
             raise UsageError(str(error)) from None
         except ValueError as error:
             raise CheckFailed([Problem(what=str(error), where=str(train_csv))]) from None
-    needed = [*(f"true_{target}" for target in TARGETS), STATE_COLUMN, DATE_COLUMN]
+    groups = list(rules().group_columns)
+    needed = [*(f"true_{target}" for target in facts().targets), *groups]
     with_truth = [file.table[needed] for file in files if set(needed) <= set(file.table)]
     if not with_truth:
-        raise UsageError("no file holds the truth with State and Sampling_Date: give --train-csv data/train.csv")
+        beside = f" with {' and '.join(groups)}" if groups else ""
+        raise UsageError(f"no file holds the truth{beside}: give --train-csv data/{facts().train_csv}")
     table = pd.concat(with_truth)
     if (doubled := table.reset_index().drop_duplicates()[ID].duplicated()).any():
         first = table.reset_index().drop_duplicates()[ID][doubled].iloc[0]
         raise CheckFailed([Problem(what=f"the files' truths of {first} differ", cure="give --train-csv")])
     table = table[~table.index.duplicated()]
     try:
-        table = tidy_visits(table, "the files' own truth")
+        table = review().tidy(table, "the files' own truth")
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error), cure="give --train-csv")]) from None
-    return table.rename(columns={f"true_{target}": target for target in TARGETS})
+    return table.rename(columns={f"true_{target}": target for target in facts().targets})
 
 
 def validation_of(files: Sequence[OofFile], truth: pd.DataFrame) -> Validation:
@@ -282,12 +324,12 @@ def validation_of(files: Sequence[OofFile], truth: pd.DataFrame) -> Validation:
     """
     common = [image for image in truth.index if all(image in file.table.index for file in files)]
     rows = truth.loc[common]
-    groups = group_labels(rows)
+    groups = rules().group_labels(rows.reset_index())
     if len(set(groups)) < 2:
         shown = ", ".join(f"{file.name} begins with {file.table.index[0]!r}" for file in files if len(file.table))
         what = f"truth and files share {len(common)} images of {len(set(groups))} groups ({shown})"
         raise CheckFailed([Problem(what=what, cure=f"{ID} is the photograph's name without .jpg, as {truth.index[0]}")])
-    tables = [file.table.loc[common] for file in files]
+    tables, target_array = [file.table.loc[common] for file in files], rules().target_array
     for file, table in zip(files, tables, strict=True):
         refuse_copies(file.path, table, target_array(rows))
     return Validation(
@@ -296,7 +338,6 @@ def validation_of(files: Sequence[OofFile], truth: pd.DataFrame) -> Validation:
         truth=target_array(rows),
         predictions=np.stack([target_array(table) for table in tables]),
         groups=groups,
-        states=rows[STATE_COLUMN].to_numpy(str),
-        dates=rows[DATE_COLUMN].to_numpy(str),
+        parts={kind: rows[column].to_numpy(str) for kind, column in review().parts.items() if column in rows},
         folds=tuple(table[FOLD].to_numpy(str) if FOLD in table else None for table in tables),
     )

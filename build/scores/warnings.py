@@ -2,14 +2,17 @@
 
 - Reading: columns that could have been meant otherwise; images that a file lacks, or that nobody weighed.
 - Folds: files cut differently, groups cut apart, one photograph under two names on both sides of a cut.
-- Errors that are too good. A model that has never seen a visit errs by visit: on the real photographs the means of the
-  errors of each visit vary 2.7 to 5.6 times as much as if the visits were shuffled (Ridge on DINOv2-S and ResNet-18,
-  whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image (docs/validation.md).
-  Other photographs have other figures (the demo's painted ones 2.0, whole groups left out): there a file is suspected
-  only if it hides its folds.
+- Errors that are too good. A model that has never seen a group errs by group: on the first competition's photographs
+  the means of the errors of each group vary 2.7 to 5.6 times as much as if the groups were shuffled (Ridge on DINOv2-S
+  and ResNet-18, whole groups left out), but only 1.0 to 1.8 times in twelve files whose folds were cut by image
+  (docs/validation.md). Other photographs have other figures (the demo's painted ones 2.0, whole groups left out): there
+  a file is suspected only if it hides its folds, and where a competition does not know such a figure
+  (`Review.honesty`), none is.
 - Means of folds that are met too exactly, or overshot (`overshoot`): whoever scales by the target statistics of the
   validation fold has one or the other.
-- Errors as small as on training images.
+- Errors as small as on training images, as the competition knows them (`Review.level_warning`).
+
+What looks at errors of numbers is not asked of classes.
 """
 
 from collections.abc import Sequence
@@ -19,36 +22,38 @@ import pandas as pd
 
 from build.scores.cross_validation import is_competitions_own
 from build.scores.oof_files import OofFile, Validation
-from kernel_src.competitions.biomass.constants import TARGETS
-from kernel_src.competitions.biomass.metric import weighted_r2
-from kernel_src.competitions.biomass.tables import target_array
-from kernel_src.competitions.held_rules import weight_row
+from build.scores.words import groups_name
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules, weight_row
 
 SHUFFLES = 1000
-# That ratio of a model that has never seen the visits, the middle of six, and from so many photographs of a visit.
-HONEST_RATIO, HONEST_VISIT_IMAGES = 3.7, 11.8
 ACCUSED_WRONGLY = 0.02  # share of such models; the whole real table is then suspected below 2.0
 TOO_EXACT = 0.002  # share of shuffles with means as exact as these
 CUTS, TOO_FAR = 1000, 0.002  # share of random cuts whose folds overshoot as far
 FOLLOWED_R2, FOLLOWED_IMAGES = 0.998, 20  # squared correlation with one target; twelve real files reach .86
-TRAINING_R2, TRAINING_ERROR = 0.95, 0.03  # the best published CV is .86, with a median error of Total of 14 %
+FEWEST_TO_KNOW = 3  # targets that are the same to the last digit show that two photographs are one
 
 
 def find_warnings(files: Sequence[OofFile], truth: pd.DataFrame, validation: Validation) -> list[str]:
     """Return every warning, a sentence each, those on rows first."""
     found = [*_rows(files, truth, validation), *_twins(validation), *_folds(validation)]
     # By the whole table: images of a few of its folds have other means, and are the real photographs all the same.
-    real = is_competitions_own(dict(zip(TARGETS, target_array(truth).mean(0).tolist(), strict=True)))
+    real = is_competitions_own(dict(zip(facts().targets, rules().target_array(truth).mean(0).tolist(), strict=True)))
     knowing = {}
     for i, name in enumerate(validation.names):
+        if level := review().level_warning(validation.truth, validation.predictions[i]):
+            found.append(f"{name}: scored on its own training images? {level}")
+        if facts().are_classes:
+            continue
         found += _residuals(name, validation, i)
-        ratio, share = _visits_exactness(validation, i)
+        ratio, share = _groups_exactness(validation, i)
         if share < TOO_EXACT:
             found.append(
-                f"{name}: the mean of every State+Sampling_Date group is met too exactly (errors of the means "
+                f"{name}: the mean of every {rules().group_name} is met too exactly (errors of the means "
                 f"{ratio:.2f} of chance): does it know their target statistics?"
             )
-        elif (validation.folds[i] is None or real) and ratio < knows_visits_below(validation.groups):
+        elif (validation.folds[i] is None or real) and ratio < knows_groups_below(validation.groups):
             knowing[name] = ratio
     return [*found, *_knowing(knowing)]
 
@@ -85,11 +90,12 @@ def _folds(validation: Validation) -> list[str]:
         )
     known = [(name, f) for name, f in zip(validation.names, validation.folds, strict=True) if f is not None]
     for name, folds in known:
-        split = [g for g in dict.fromkeys(validation.groups) if len(set(folds[validation.groups == g])) > 1]
+        groups = dict.fromkeys(validation.groups) if review().has_groups else ()
+        split = [g for g in groups if len(set(folds[validation.groups == g])) > 1]
         if split:
             count = len(set(validation.groups))
             found.append(
-                f"{name}: folds split a group: {len(split)} of {count} State+Sampling_Date groups lie in several "
+                f"{name}: folds split a group: {len(split)} of {count} {groups_name()} lie in several "
                 f"folds, e.g. {split[0]}; its photographs were scored by a model that trained on their neighbours"
             )
         found += _duplicates(name, folds, validation)
@@ -106,7 +112,9 @@ def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def _duplicates(name: str, folds: np.ndarray, validation: Validation) -> list[str]:
-    """Name photographs that weigh the same in all five targets, to the last digit, but lie in different folds."""
+    """Name photographs that are the same in all targets, to the last digit, but lie in different folds."""
+    if facts().are_classes or validation.truth.shape[1] < FEWEST_TO_KNOW:
+        return []
     seen: dict[tuple[float, ...], int] = {}
     found = []
     for i, row in enumerate(validation.truth):
@@ -114,7 +122,7 @@ def _duplicates(name: str, folds: np.ndarray, validation: Validation) -> list[st
         if first != i and folds[first] != folds[i] and np.count_nonzero(row) > 2:
             a, b = validation.image_ids[first], validation.image_ids[i]
             found.append(
-                f"{name}: {a} and {b} weigh exactly the same but lie in folds {folds[first]} and {folds[i]}: "
+                f"{name}: {a} and {b} {review().same_words} but lie in folds {folds[first]} and {folds[i]}: "
                 "a duplicated photo is trained on in one and scored in the other"
             )
     return found
@@ -124,15 +132,6 @@ def _duplicates(name: str, folds: np.ndarray, validation: Validation) -> list[st
 def _residuals(name: str, validation: Validation, model: int) -> list[str]:
     residuals = validation.truth - validation.predictions[model]
     found = []
-    score = weighted_r2(validation.truth, validation.predictions[model])
-    total = validation.truth[:, TARGETS.index("Dry_Total_g")]
-    off = np.abs(residuals[:, TARGETS.index("Dry_Total_g")])
-    typical = float(np.median(off[total > 0] / total[total > 0])) if (total > 0).any() else 0.0
-    if score > TRAINING_R2 or typical < TRAINING_ERROR:
-        found.append(
-            f"{name}: scored on its own training images? R² {score:.3f}, and half of the images have their Total "
-            f"within {typical:.1%}; the best published out-of-fold score is .86 with 14 %"
-        )
     found += _followed(name, validation.truth, validation.predictions[model])
     folds = validation.folds[model]
     if folds is not None and 1 < len(set(folds)) < len(folds) / 2:
@@ -145,17 +144,17 @@ def _residuals(name: str, validation: Validation, model: int) -> list[str]:
         slope, share = overshoot(validation.truth, validation.predictions[model], folds, validation.groups)
         if slope > 0 and share < TOO_FAR:
             found.append(
-                f"{name}: the heavier a fold is than the rest, the more it is predicted too heavy ({slope:+.2f} g per "
-                "g): were outputs given back the target statistics of the validation fold, as in the seed?"
+                f"{name}: the heavier a fold is than the rest, the more it is predicted too heavy ({slope:+.2f} of "
+                "its distance): were outputs given back the target statistics of the validation fold, as in the seed?"
             )
     return found
 
 
 def _followed(name: str, truth: np.ndarray, predicted: np.ndarray) -> list[str]:
-    """Name the targets that are the truth, scaled or shifted; grams (images, 5) both."""
+    """Name the targets that are the truth, scaled or shifted; (images, targets) both."""
     followed = []
-    for i, target in enumerate(TARGETS):
-        weighed = truth[:, i] > 0
+    for i, target in enumerate(facts().targets):
+        weighed = truth[:, i] != 0
         pair = np.stack([predicted[weighed, i], truth[weighed, i]])
         if weighed.sum() >= FOLLOWED_IMAGES and (pair.std(1) > 0).all() and np.corrcoef(pair)[0, 1] ** 2 > FOLLOWED_R2:
             followed.append(target)
@@ -166,8 +165,8 @@ def _followed(name: str, truth: np.ndarray, predicted: np.ndarray) -> list[str]:
     ]
 
 
-def _visits_exactness(validation: Validation, model: int) -> tuple[float, float]:
-    """Return `mean_exactness` by visit; of too few photographs a visit nothing stands out."""
+def _groups_exactness(validation: Validation, model: int) -> tuple[float, float]:
+    """Return `mean_exactness` by group; of too few photographs a group nothing stands out."""
     if len(set(validation.groups)) >= len(validation.groups) / 2:
         return np.inf, 1.0
     return mean_exactness(validation.truth - validation.predictions[model], validation.groups)
@@ -177,32 +176,38 @@ def _knowing(ratios: dict[str, float]) -> list[str]:
     """Say it in one sentence, however many models it is said of."""
     if not ratios:
         return []
-    honest = "2.7 to 5.6 where whole groups were left out of the whole table"
+    known = review().honesty
+    honest = known.words if known else ""
+    groups = f"{review().group_word}s"
     if len(ratios) == 1:
         ((name, ratio),) = ratios.items()
         return [
-            f"{name}: errs as if it had trained on photographs of the same visits: errors of the visits' means are "
+            f"{name}: errs as if it had trained on photographs of the same {groups}: errors of the {groups}' means are "
             f"{ratio:.1f} times chance, {honest}; its level is optimistic"
         ]
     names = ", ".join(f"{name} ({ratio:.1f})" for name, ratio in ratios.items())
     return [
-        f"{names}: err as if they had trained on photographs of the same visits: in brackets the errors of the visits' "
-        f"means, times chance, {honest}; their levels are optimistic"
+        f"{names}: err as if they had trained on photographs of the same {groups}: in brackets the errors of the "
+        f"{groups}' means, times chance, {honest}; their levels are optimistic"
     ]
 
 
-def knows_visits_below(groups: np.ndarray) -> float:
-    """Return the ratio of `mean_exactness` by visit that few models which have never seen the visits fall below.
+def knows_groups_below(groups: np.ndarray) -> float:
+    """Return the ratio of `mean_exactness` by group that few models which have never seen the groups fall below.
 
-    Fewer photographs of a visit tell less of what they have in common, and fewer visits vary more: an analysis of
-    variance has `1 + (m − 1) ρ` on average, m the photographs of a visit and ρ what they share, times χ²/(G − 1).
+    Fewer photographs of a group tell less of what they have in common, and fewer groups vary more: an analysis of
+    variance has `1 + (m − 1) ρ` on average, m the photographs of a group and ρ what they share, times χ²/(G − 1).
+    0 where the competition does not know it of an honest model.
     """
     from scipy.special import chdtri
 
+    known = review().honesty
+    if known is None:
+        return 0.0
     sizes = np.unique(groups, return_counts=True)[1]
     freedom = len(sizes) - 1
     images = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / freedom
-    honest = 1 + (HONEST_RATIO - 1) * (images - 1) / (HONEST_VISIT_IMAGES - 1)
+    honest = 1 + (known.ratio - 1) * (images - 1) / (known.images - 1)
     return float(honest * chdtri(freedom, 1 - ACCUSED_WRONGLY) / freedom)
 
 
@@ -233,21 +238,21 @@ def overshoot(
 ) -> tuple[float, float]:
     """Return the slope of rule 2 and the share of random cuts whose slope is at least as large.
 
-    The seed's own leak: outputs scaled by the training rows, given back the validation fold's mean and deviation. A
-    model that has not seen a fold is drawn towards what it was trained on: a fold heavier than the rest is predicted
-    too light. With the leak the scale already moves the fold by all of its distance from the rest, and the model moves
-    it once more: the heavier the fold, the more it is predicted *too heavy*.
+    A leak that notebooks copy: outputs scaled by the training rows, given back the validation fold's mean and
+    deviation. A model that has not seen a fold is drawn towards what it was trained on: a fold above the rest is
+    predicted too light. With the leak the scale already moves the fold by all of its distance from the rest, and the
+    model moves it once more: the heavier the fold, the more it is predicted *too heavy*.
 
     1. Of each fold: the distance of its mean truth from that of the others, and its mean error (prediction minus
        truth).
     2. The slope of error on distance over all folds and targets, by metric weight and images: below 0 for an honest
        model, 0 for a perfect one.
-    3. The same for the same errors and visits under random cuts into folds of as many visits: an honest model's errors
+    3. The same for the same errors and groups under random cuts into folds of as many groups: an honest model's errors
        do not know the cut. The leak is named where the slope is above 0 and hardly any random cut reaches it.
 
-    Folds of a single visit cannot be dealt otherwise: there the leak is not seen.
+    Folds of a single group cannot be dealt otherwise: there the leak is not seen.
 
-    `truth` and `predicted` are grams (images, 5); `folds` and `groups` (images,). Where folds split groups, images are
+    `truth` and `predicted` are (images, targets); `folds` and `groups` (images,). Where folds split groups, images are
     dealt instead of groups.
     """
     numbers = np.unique(folds, return_inverse=True)[1]
@@ -265,7 +270,7 @@ def overshoot(
 
 
 def _slope(fold_of: np.ndarray, sizes: np.ndarray, sums: np.ndarray) -> float:
-    """Return the slope for units (units,) of these sizes with sums (units, 10) of truth and error."""
+    """Return the slope for units (units,) of these sizes with sums of truth and error, (units, twice the targets)."""
     folds = int(fold_of.max()) + 1
     images = np.bincount(fold_of, sizes, minlength=folds)[:, None]
     inside = np.stack([np.bincount(fold_of, column, minlength=folds) for column in sums.T], 1)

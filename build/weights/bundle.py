@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from build.core.bundle_files import file_entry, missing_folds_text
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.scores.cross_validation import TRAIN_TABLES, cross_validation, is_frozen
+from build.scores.cross_validation import cross_validation, is_frozen
+from build.scores.words import metric_name
 from build.weights.file_kinds import check_kind
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of, write_json, write_text
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
@@ -106,7 +108,6 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     from build.notebooks.builder import ROOT
     from build.notebooks.metadata import dataset_metadata
     from build.weights.model_card import CARD_FILE, licence_of, model_card
-    from kernel_src.competitions.biomass.constants import TRAIN_CSV
     from kernel_src.runtime.provenance import UNKNOWN_SOURCES
     from kernel_src.runtime.weight_files import read_weights
     from kernel_src.training.checkpoint import save_tensors
@@ -130,7 +131,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     write_json(draft / CONFIG_FILE, config)
     names = [*dict.fromkeys([*config["folds"], *depth_files, *as_they_are]), CONFIG_FILE]
     files = {name: file_entry(draft / name) for name in names}
-    cv = cross_validation(draft, TRAIN_TABLES if data is None else [data / TRAIN_CSV])
+    cv = cross_validation(draft, None if data is None else [data / facts().train_csv])
     licence = licence_of(slug, ROOT)
     write_text(draft / CARD_FILE, model_card(config, files, cv, slug=slug, licence=licence))
     files[CARD_FILE] = file_entry(draft / CARD_FILE)
@@ -188,7 +189,7 @@ def depth_problems(tensors: Mapping[str, Any], path: Path) -> list[Problem]:
     if not strays:
         return []
     what = f"holds {len(strays)} tensors of the frozen depth model ({strays[0]}, …)"
-    return [Problem(what=what, where=str(path), cure="keep the DepthEstimator out of BiomassNet")]
+    return [Problem(what=what, where=str(path), cure="keep the DepthEstimator out of the trained network")]
 
 
 def _store_depth(config: dict[str, Any], run: Path, draft: Path) -> list[str]:
@@ -215,15 +216,14 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
 
     import pandas as pd
 
-    from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV
-    from kernel_src.competitions.biomass.tables import read_train
+    from kernel_src.competitions.held_rules import rules
     from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE
     from kernel_src.recipes.experiment import Experiment
     from kernel_src.runtime.device import check_device
     from kernel_src.training.runs import OOF_FILE, out_of_fold_score, predict_out_of_fold
 
     experiment = Experiment.from_json(config["experiment"])
-    train = read_train(data / TRAIN_CSV)
+    train = rules().read_train(data / facts().train_csv)
     before = pd.read_csv(run / OOF_FILE)
     with tempfile.TemporaryDirectory() as scratch:
         cache, depth_folder = Path(scratch), None
@@ -239,16 +239,18 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
     if list(after["image_id"]) != list(before["image_id"]):
         problem = Problem(what="these are not the photographs of the run", where=str(data), cure="name its own data")
         raise CheckFailed([problem])
-    change = (after[list(TARGETS)] - before[list(TARGETS)]).abs().to_numpy().max()
+    targets = list(facts().targets)
+    change = (after[targets] - before[targets]).abs().to_numpy().max()
     return {"score": out_of_fold_score(experiment, train, after), "largest_change_g": round(float(change), 6)}
 
 
 def summary(report: BundleReport) -> str:
     """Say in one or two lines what a bundle weighs and what half precision cost."""
+    name, unit, before = f"{metric_name()} ", f" {facts().unit}" if facts().unit else "", report.oof_score_fp32
     if not report.halved:
         return (
             f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB, a regressor in full "
-            f"precision, fitted by sources {report.source_sha256[:12]}; leave-group-out R² {report.oof_score_fp32:.5f}"
+            f"precision, fitted by sources {report.source_sha256[:12]}; leave-group-out {name}{before:.5f}"
         )
     line = (
         f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB "
@@ -258,8 +260,8 @@ def summary(report: BundleReport) -> str:
     if report.incomplete:
         line += f"\n{report.incomplete}"
     if report.oof_score_fp16 is None:
-        return f"{line}\nout-of-fold R² {report.oof_score_fp32:.5f} in fp32; fp16 not measured, give --data to do so"
+        return f"{line}\nout-of-fold {name}{before:.5f} in fp32; fp16 not measured, give --data to do so"
     return (
-        f"{line}\nout-of-fold R² {report.oof_score_fp32:.5f} in fp32, {report.oof_score_fp16:.5f} in fp16 "
-        f"({report.oof_score_fp16 - report.oof_score_fp32:+.5f}, no prediction moved over {report.largest_change_g} g)"
+        f"{line}\nout-of-fold {name}{before:.5f} in fp32, {report.oof_score_fp16:.5f} in fp16 "
+        f"({report.oof_score_fp16 - before:+.5f}, no prediction moved over {report.largest_change_g}{unit})"
     )

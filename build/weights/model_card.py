@@ -13,15 +13,16 @@ from typing import Any
 from build.core.bundle_files import missing_folds_text
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE
 from build.scores.cross_validation import CrossValidation, is_competitions_own, is_frozen
-from build.scores.reference_points import REFERENCE_POINTS
-from kernel_src.competitions.biomass import constants
+from build.scores.words import groups_name, metric_name
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
 from kernel_src.runtime.weight_sources import SOURCE_OF
 
 CARD_FILE = "README.md"
 # A backslash at the end of a line: the line goes on.
 CARD = """# {{ slug }}
 
-> Weights of the experiment `{{ e.name }}`: grams of dry matter from one photograph of a pasture.
+> Weights of the experiment `{{ e.name }}`: {{ model_words }}.
 
 ## What
 
@@ -29,14 +30,15 @@ CARD = """# {{ slug }}
 {% if frozen %}
 - A regressor on frozen features of `{{ e.encoder.timm }}`, {{ size }}; the backbone's own weights are not in here
 {% else %}
-- {{ config.folds | length }} networks, one per fold, averaged: `{{ e.encoder.timm }}`, {{ size }}, a head per target\
+- {{ config.folds | length }} networks, one per fold, averaged: `{{ e.encoder.timm }}`, {{ size }}, \
+{{ "probabilities of classes" if kit.are_classes else "a head per target" }}\
 {{ ". " ~ missing if missing }}
 {% endif %}
 {% if config.depth %}
 - beside a frozen depth model (`{{ e.depth.weights }}`), stored once
 {% endif %}
-- Predicts {% for target in kit.TARGETS %}`{{ target }}`{{ ", " if not loop.last }}{% endfor %} \
-in grams per quadrat ({{ kit.QUADRAT }})
+- Predicts {% for target in kit.targets %}`{{ target }}`{{ ", " if not loop.last }}{% endfor %}\
+{{ " " ~ review.targets_note if review.targets_note }}
 {% if frozen %}
 - safetensors, no pickles; full precision; `regress.json` says how it was chosen
 {% else %}
@@ -49,12 +51,15 @@ in grams per quadrat ({{ kit.QUADRAT }})
 ## Trained on
 
 {% if real %}
-- The training photographs of [{{ kit.COMPETITION_TITLE }}]({{ kit.COMPETITION_URL }}): \
+- The training photographs of [{{ kit.title }}]({{ kit.url }}): \
+{% elif review.data_means %}
+- Photographs in the layout of {{ kit.title }}, but not its own: the targets' means differ from those \
+of its {{ kit.train_csv }} (the kit's demo paints its photographs); \
 {% else %}
-- Photographs in the layout of {{ kit.COMPETITION_TITLE }}, but not its own: the targets' means differ from those \
-of its train.csv (the kit's demo paints its photographs); \
+- Photographs in the layout of [{{ kit.title }}]({{ kit.url }}): \
 {% endif %}
-{{ cv.images }} photographs{{ " of %s State+Sampling_Date groups" % cv.groups if cv.groups }} were judged out of fold
+{{ cv.images }} photographs{{ " of %s %s" % (cv.groups, groups_name) if cv.groups and has_groups }} were judged \
+out of fold
 {% if e.encoder.weights %}
 - {{ "Frozen backbone:" if frozen else "Started from" }} `{{ e.encoder.weights }}`\
 {% if start %} ({{ start.hub ~ ", " if start.hub }}{{ start.licence }}){% endif %}
@@ -63,7 +68,7 @@ of its train.csv (the kit's demo paints its photographs); \
 - Started from random weights
 {% endif %}
 {% if e.data.external %}
-- External photographs, for training only: `{{ e.data.external.dataset }}`, grams times \
+- External photographs, for training only: `{{ e.data.external.dataset }}`, targets times \
 {{ e.data.external.area_factor }}
 {% endif %}
 {% if e.data.pseudo %}
@@ -73,36 +78,38 @@ of its train.csv (the kit's demo paints its photographs); \
 ## Folds
 
 {{ cv.folds }}. {% if frozen %}The regressor in here was fitted on all groups afterwards.
-{% elif e.keep.folds %}Whole State+Sampling_Date groups lie in one fold; \
+{% elif e.keep.folds %}{{ whole }}; \
 one of {{ e.keep.folds }} inner folds of the training rows picks the epoch.
-{% else %}Whole State+Sampling_Date groups lie in one fold; the last epoch is kept.
+{% else %}{{ whole }}; the last epoch is kept.
 {% endif %}
 
 ## Scores
 
-| | R² | |
+| | {{ metric }} | |
 |---|---|---|
-| **out of fold** | **{{ "%.4f" % cv.r2 }}** | {{ cv.formula }}; {% if cv.low is not none and cv.high is not none %}\
-95 % interval {{ "%.3f to %.3f" % (cv.low, cv.high) }}, group jackknife over {{ cv.groups }} groups |
-{% else %}interval not computed: no train.csv with these images was at hand |
+| **out of fold** | **{{ "%.4f" % cv.score }}** | {{ cv.formula }}; {% if cv.low is not none and cv.high is not none %}\
+95 % interval {{ "%.3f to %.3f" % (cv.low, cv.high) }}, \
+{{ "group jackknife over %s groups" % cv.groups if has_groups else "jackknife" }} |
+{% else %}interval not computed: no {{ kit.train_csv }} with these images was at hand |
 {% endif %}
 {% if half %}
 | the same in half precision | {{ "%.4f" % half.score }} | \
-largest change of a prediction {{ "%g" % half.largest_change_g }} g |
+largest change of a prediction {{ "%g" % half.largest_change_g }}{{ " " ~ kit.unit if kit.unit }} |
 {% endif %}
 {% for name, value in (cv.floors or reference_points).items() %}
 | {{ name }} | {{ "%.3f" % value }} | needs no photograph; \
-on the {{ "same" if cv.floors else "357 real training" }} images |
+on the {{ "same" if cv.floors else "real training" }} images |
 {% endfor %}
 
 ## Intended use and limits
 
-- Made for the inference notebook of `{{ e.name }}` in {{ kit.COMPETITION_TITLE }}: it compares every file with \
-`manifest.json`, loads strictly, and enforces the two identities afterwards
-- Photographs taken from above of one {{ kit.QUADRAT }}; another quadrat, height or camera is another task
-- The score is that of visits which the fold had not seen, {{ cv.images }} images in all; other states, seasons and \
-species may be far worse, and here private scores lay about 0.10 below the public ones
-- No single prediction is good enough to manage a paddock by: a few photographs carry half the error
+- Made for the inference notebook of `{{ e.name }}` in {{ kit.title }}: it compares every file with \
+`manifest.json`, loads strictly{{ review.card_finish }}
+- The score is that of {{ review.group_word ~ "s" if has_groups else "photographs" }} which the fold had not seen, \
+{{ cv.images }} images in all
+{% for line in review.card_limits %}
+- {{ line }}
+{% endfor %}
 
 ## Licence
 
@@ -110,7 +117,7 @@ species may be far worse, and here private scores lay about 0.10 below the publi
 trained on its data){% endif %}
 
 {% if real %}
-- The photographs, which are not part of this dataset: {{ kit.DATA_LICENCE }}
+- The photographs, which are not part of this dataset: {{ kit.licence }}
 {% endif %}
 {% for source in (start, depth) if source %}
 - `{{ source.dataset }}`: {{ source.licence }}
@@ -144,7 +151,13 @@ def model_card(
         slug=slug,
         config=config,
         e=experiment,
-        kit=constants,
+        kit=facts(),
+        review=review(),
+        metric=metric_name(),
+        has_groups=review().has_groups,
+        groups_name=groups_name(),
+        model_words=review().model_words or f"what {facts().title} asks of a photograph",
+        whole=f"Whole {groups_name()} lie in one fold" if review().has_groups else "Each photograph lies in one fold",
         frozen=is_frozen(experiment),
         real=is_competitions_own(config.get("target_mean", {})),
         missing=missing_folds_text(config),
@@ -152,7 +165,7 @@ def model_card(
         depth=SOURCE_OF.get((experiment["depth"] or {}).get("weights", "")),
         half=config["oof"].get("fp16"),
         cv=cv,
-        reference_points=REFERENCE_POINTS,
+        reference_points=review().published_points,
         licence=licence,
         own_licence=licence == OWN_WEIGHTS_LICENCE,
         files=sorted(files.items()),

@@ -1,25 +1,25 @@
-"""Adversarial validation: can a classifier tell the images of one fold, or of one state, from the others?
+"""Adversarial validation: can a classifier tell the images of one fold, or of one part, from the others?
 
-Where it can, the part is unlike the rest, and its score measures another population than theirs. Recognising a visit is
-not the question, so no visit is ever in both halves of the classifier's own cross-validation:
+Where it can, the part is unlike the rest, and its score measures another population than theirs. Recognising a group is
+not the question, so no group is ever in both halves of the classifier's own cross-validation:
 
 1. Deal the groups into five lots. For each lot, a ridge classifier is fitted on the images of the others.
 2. Count in the lot how often an image of the part scores above one that is not. Only pairs within a lot count: between
    lots the share of the part differs, which would push the area below 0.5.
 3. Repeat with other lots; all pairs together give the area under the curve.
 4. What chance gives is found likewise: the same number of groups, drawn at random, called a part. That is why 0.5 is
-   not the measure: of the 30 real groups, 95 of 100 random parts of six to eleven stay below .63 to .76, of three
-   (as WA has) below .73 to .84; the highest figures are by metadata.
+   not the measure: of the 30 groups of the first competition, 95 of 100 random parts of six to eleven stay below
+   .63 to .76, of three below .73 to .84; the highest figures are by metadata.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from build.report.diagnostics.subject import NUMBERS, SPECIES_COLUMN, Subject
-from kernel_src.competitions.biomass.constants import DATE_COLUMN, STATE_COLUMN
+from build.report.diagnostics.subject import Subject
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
 
 LOTS, REPEATS, DRAWS = 5, 6, 200
 PENALTY_IMAGES = 10.0  # ridge penalty on standardised features: weighs as much as so many images
@@ -44,7 +44,7 @@ class Separation:
 def separations(subject: Subject, labels: np.ndarray, by: Sequence[str]) -> tuple[Separation, ...]:
     """Tell each label, (images,), from the others, by each set of features named.
 
-    A part of one group cannot be told apart: whoever must not recognise the visit has nothing to learn from.
+    A part of one group cannot be told apart: whoever must not recognise the group has nothing to learn from.
     """
     groups = subject.validation.groups
     names = sorted(set(labels.tolist()))
@@ -61,7 +61,7 @@ def separations(subject: Subject, labels: np.ndarray, by: Sequence[str]) -> tupl
         if 1 < count < everything - 1
     }
     found = []
-    for kind in by:
+    for kind in [kind for kind in by if kind in sets]:
         own = areas(sets[kind], np.stack(columns, 1), groups)
         usual = {
             count: float(np.nanquantile(areas(sets[kind], np.stack(masks, 1), groups), USUAL))
@@ -105,34 +105,15 @@ def _ridge_scores(features: np.ndarray, parts: np.ndarray, held: np.ndarray) -> 
 
 # %%
 def feature_sets(subject: Subject) -> dict[str, np.ndarray]:
-    """Return what a classifier may look at, each (images, features)."""
-    return {
-        "metadata": metadata_features(subject.metadata),
-        "predictions": _grams(subject.predicted),
-        "truth": _grams(subject.validation.truth),
-    }
+    """Return what a classifier may look at, each (images, features); metadata where there is any."""
+    metadata = review().described(subject.metadata)
+    found = {} if metadata is None else {"metadata": metadata}
+    return found | {"predictions": _values(subject.predicted), "truth": _values(subject.validation.truth)}
 
 
-def _grams(grams: np.ndarray) -> np.ndarray:
-    return np.hstack([grams, np.log1p(np.clip(grams, 0, None))])
-
-
-def metadata_features(metadata: pd.DataFrame) -> np.ndarray:
-    """Encode State, month and Species as 0 and 1, and the numbers of train.csv as they are; (images, features).
-
-    The date itself is left out: it is the visit.
-    """
-    month = pd.to_datetime(metadata[DATE_COLUMN], errors="coerce").dt.month
-    columns = [metadata[STATE_COLUMN].astype(str), month.astype(str)]
-    if SPECIES_COLUMN in metadata:
-        columns.append(metadata[SPECIES_COLUMN].astype(str))
-    encoded = [pd.get_dummies(column).to_numpy(float) for column in columns]
-    encoded += [
-        metadata[[name]].astype(float).fillna(metadata[name].astype(float).mean()).to_numpy()
-        for name in NUMBERS
-        if name in metadata
-    ]
-    return np.hstack(encoded)
+def _values(values: np.ndarray) -> np.ndarray:
+    """Return numbers beside their logarithms, since both may tell; probabilities as they are."""
+    return values if facts().are_classes else np.hstack([values, np.log1p(np.clip(values, 0, None))])
 
 
 # %%

@@ -1,4 +1,6 @@
-"""Calibration by quantile: where the model says 40 g, are there 40 g on average?
+"""Calibration by quantile: where the model says 40, is it 40 on average?
+
+Of classes: where it is 70 % sure of the likeliest, is that right in 70 of 100?
 
 The slope is that of the truth on the prediction. 1 is calibrated; below 1 the predictions are spread too wide, above 1
 they are drawn too much to the middle. It may be read, but not multiplied with: a factor fitted here and scored here
@@ -11,9 +13,10 @@ import numpy as np
 
 from build.report.diagnostics.subject import Subject
 from build.scores.intervals import Interval, jackknife
-from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 
 BINS = 10
+SURE = "how sure of the likeliest class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +24,8 @@ class Bin:
     """The images of one tenth of the predictions."""
 
     images: int
-    predicted_g: float
-    truth_g: float
+    predicted: float
+    truth: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +38,13 @@ class Calibration:
 
 
 def calibrations(subject: Subject, bins: int = BINS) -> tuple[Calibration, ...]:
-    """Cut the predictions of each target into tenths and compare the means."""
+    """Cut the predictions of each target into tenths and compare the means; of classes what the likeliest has."""
     truth, predicted, groups = subject.validation.truth, subject.predicted, subject.validation.groups
     found = []
-    for i, target in enumerate(TARGETS):
+    if facts().are_classes:
+        right = (truth.argmax(1) == predicted.argmax(1)).astype(float)
+        truth, predicted = right[:, None], predicted.max(1, keepdims=True)
+    for i, target in enumerate([SURE] if facts().are_classes else facts().targets):
         order = np.argsort(predicted[:, i], kind="stable")
         cut = np.array_split(order, min(bins, len(order)))
         found.append(
@@ -47,8 +53,8 @@ def calibrations(subject: Subject, bins: int = BINS) -> tuple[Calibration, ...]:
                 bins=tuple(
                     Bin(
                         images=len(own),
-                        predicted_g=float(predicted[own, i].mean()),
-                        truth_g=float(truth[own, i].mean()),
+                        predicted=float(predicted[own, i].mean()),
+                        truth=float(truth[own, i].mean()),
                     )
                     for own in cut
                 ),

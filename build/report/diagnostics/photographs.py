@@ -17,6 +17,8 @@ import numpy as np
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.report.diagnostics.subject import Subject
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 HASH_ROWS, HASH_COLUMNS = 16, 16
@@ -111,10 +113,18 @@ def twin_warnings(twins: Sequence[Twins], subject: Subject) -> list[str]:
         if validation.groups[a] != validation.groups[b]:
             cut += f"; one is of {validation.groups[a]}, the other of {validation.groups[b]}"
         if not np.array_equal(validation.truth[a], validation.truth[b]):
-            total = validation.truth[[a, b], -1]
-            cut += f"; and they weigh differently, Total {total[0]:.1f} and {total[1]:.1f} g: one label is wrong"
+            cut += f"; and {_differing(validation.truth[a], validation.truth[b])}: one label is wrong"
         found.append(f"{pair.a} and {pair.b} {same}; {cut}")
     if len(pairs) > PAIRS_TOLD:
         more = len(pairs) - PAIRS_TOLD
         found.append(f"and {more} more pairs of images with one photograph: `--json` lists them all under `twins`")
     return found
+
+
+def _differing(one: np.ndarray, other: np.ndarray) -> str:
+    """Say how the truths (targets,) of two images differ."""
+    if facts().are_classes:
+        return f"their classes differ, {', '.join(facts().targets[int(truth.argmax())] for truth in (one, other))}"
+    main = review().main
+    name, unit = review().short(facts().targets[main]), f" {facts().unit}" if facts().unit else ""
+    return f"{review().differ_words}, {name} {one[main]:.1f} and {other[main]:.1f}{unit}"

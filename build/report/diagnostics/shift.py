@@ -1,7 +1,7 @@
 """Whether the test set looks like the training images to the model: the distributions of its predictions compared.
 
 The distance is Kolmogorov and Smirnov's: the largest gap between two cumulative distributions, 0 to 1. Photographs of
-one visit are alike, so textbook p-values would call every test set shifted. What is usual is taken from the visits at
+one group are alike, so textbook p-values would call every test set shifted. What is usual is taken from the groups at
 hand: half of them against the other half, many times.
 """
 
@@ -13,9 +13,10 @@ import numpy as np
 from build.core.errors import UsageError
 from build.report.diagnostics.subject import Subject
 from build.scores.oof_files import read_oof
-from kernel_src.competitions.biomass.constants import TARGETS
-from kernel_src.competitions.biomass.constraints import constrain
-from kernel_src.competitions.biomass.tables import target_array
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 
 HALVES, USUAL = 500, 0.95
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -28,14 +29,14 @@ class TargetShift:
 
     target: str
     distance: float  # of the out-of-fold predictions from the test predictions
-    usual: float  # so far or nearer are 95 of 100 halves of the visits from each other
-    truth_g: tuple[float, ...]  # at QUANTILES
-    out_of_fold_g: tuple[float, ...]
-    test_g: tuple[float, ...]
+    usual: float  # so far or nearer are 95 of 100 halves of the groups from each other
+    truth: tuple[float, ...]  # at QUANTILES
+    out_of_fold: tuple[float, ...]
+    test: tuple[float, ...]
 
     @property
     def unusual(self) -> bool:
-        """Whether the test set is further off than halves of the training visits are."""
+        """Whether the test set is further off than halves of the training groups are."""
         return self.distance > self.usual
 
 
@@ -48,7 +49,7 @@ class Shift:
 
 
 def read_test_predictions(path: Path) -> np.ndarray:
-    """Read a submission (`sample_id,target`), or a CSV with image_id and five targets; grams (images, 5).
+    """Read a submission of numbers, or a CSV with image_id and the targets; (images, targets).
 
     Raises:
         UsageError: there is no such file.
@@ -56,26 +57,26 @@ def read_test_predictions(path: Path) -> np.ndarray:
     """
     if not path.is_file():
         raise UsageError(f"no file {path} with test predictions")
-    return target_array(read_oof(str(path)).table)
+    return rules().target_array(read_oof(str(path)).table)
 
 
 def shift(subject: Subject, test: np.ndarray) -> Shift:
-    """Compare out-of-fold with test predictions, (images, 5), both after the projection."""
+    """Compare out-of-fold with test predictions, (images, targets), both finished as they usually are."""
     if len(test) < ENOUGH_IMAGES:
         return Shift(images=len(test), targets=())
-    own, test = constrain(subject.predicted, "projection"), constrain(test, "projection")
+    own, test = (answers().finished(values, review().constraint) for values in (subject.predicted, test))
     halves = _halves(subject.validation.groups)
     found = []
-    for i, target in enumerate(TARGETS):
+    for i, target in enumerate(facts().targets):
         apart = [distance(own[half, i], own[~half, i]) for half in halves]
         found.append(
             TargetShift(
                 target=target,
                 distance=distance(own[:, i], test[:, i]),
                 usual=float(np.quantile(apart, USUAL)),
-                truth_g=_quantiles(subject.validation.truth[:, i]),
-                out_of_fold_g=_quantiles(own[:, i]),
-                test_g=_quantiles(test[:, i]),
+                truth=_quantiles(subject.validation.truth[:, i]),
+                out_of_fold=_quantiles(own[:, i]),
+                test=_quantiles(test[:, i]),
             )
         )
     return Shift(images=len(test), targets=tuple(found))

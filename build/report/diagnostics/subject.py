@@ -8,10 +8,8 @@ import pandas as pd
 
 from build.scores.oof_files import Validation, read_with_truth, validation_of
 from build.scores.warnings import find_warnings
-from kernel_src.competitions.biomass.constants import TARGETS
-
-SPECIES_COLUMN = "Species"
-NUMBERS = ("Pre_GSHH_NDVI", "Height_Ave_cm")  # metadata of train.csv that the test set lacks
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +17,7 @@ class Subject:
     """One model on the images that have truth."""
 
     validation: Validation  # of this one model
-    metadata: pd.DataFrame  # a row per image, in the order of `validation`: State, Sampling_Date; Species … if known
+    metadata: pd.DataFrame  # a row per image, in the order of `validation`: what the table says beside the targets
     warnings: tuple[str, ...]
 
     @property
@@ -29,12 +27,12 @@ class Subject:
 
     @property
     def predicted(self) -> np.ndarray:
-        """Return grams (images, 5) as the file has them: no constraint is applied."""
+        """Return predictions (images, targets) as the file has them: no constraint is applied."""
         return self.validation.predictions[0]
 
     @property
     def errors(self) -> np.ndarray:
-        """Return prediction minus truth in grams, (images, 5)."""
+        """Return prediction minus truth, (images, targets)."""
         return self.predicted - self.validation.truth
 
     @property
@@ -42,10 +40,15 @@ class Subject:
         """Return the fold of each image as text, if the file says so."""
         return self.validation.folds[0]
 
+    def labels(self, kind: str) -> np.ndarray | None:
+        """Return what errors are split by, (images,) of text; None where the table does not say it."""
+        column = review().report_parts[kind]
+        return self.metadata[column].to_numpy(str) if column in self.metadata else None
+
     @property
-    def species(self) -> np.ndarray | None:
-        """Return the species of each image, if train.csv says so."""
-        return self.metadata[SPECIES_COLUMN].to_numpy(str) if SPECIES_COLUMN in self.metadata else None
+    def shown_with(self) -> np.ndarray | None:
+        """Return what is said of each image beside its group, if the competition has that and the table says it."""
+        return self.labels(review().shown_with) if review().shown_with else None
 
 
 def read_subject(given: str, train_csv: Path | None) -> Subject:
@@ -54,6 +57,6 @@ def read_subject(given: str, train_csv: Path | None) -> Subject:
     validation = validation_of(files, truth)
     return Subject(
         validation=validation,
-        metadata=truth.loc[validation.image_ids].drop(columns=list(TARGETS)),
+        metadata=truth.loc[validation.image_ids].drop(columns=list(facts().targets)),
         warnings=tuple(find_warnings(files, truth, validation)),
     )

@@ -124,9 +124,9 @@ def bundle(trained_run: Path, tmp_path: Path) -> Path:
 def test_a_bundle_gives_cv_formula_folds_and_interval(bundle: Path, tiny_competition: Path) -> None:
     cv = cross_validation(bundle, [bundle / "no-such.csv", tiny_competition / "train.csv"])
     config = json.loads((bundle / "config.json").read_text())
-    assert (cv.r2, cv.formula) == (config["oof"]["score"], config["oof"]["formula"])
+    assert (cv.score, cv.formula) == (config["oof"]["score"], config["oof"]["formula"])
     assert cv.folds.startswith("2 of 2 folds by GroupSplit") and cv.low is not None and cv.high is not None
-    assert cv.low < cv.r2 < cv.high and cv.groups == 7
+    assert cv.low < cv.score < cv.high and cv.groups == 7
     assert list(cv.floors) == ["each target's mean", "mean of the other groups", "true mean of each group"]
 
 
@@ -142,14 +142,14 @@ def test_its_interval_is_the_one_that_compare_gives(bundle: Path, tiny_competiti
     oof.to_csv(bundle / "constrained.csv", index=False)
     (model,) = compare_files([str(bundle / "constrained.csv")], table).models
     cv = cross_validation(bundle, [table])
-    assert (cv.r2, cv.low, cv.high) == pytest.approx((model.estimate, model.low, model.high))
+    assert (cv.score, cv.low, cv.high) == pytest.approx((model.estimate, model.low, model.high))
 
 
 def test_a_table_of_other_images_gives_no_interval(bundle: Path, tiny_competition: Path, tmp_path: Path) -> None:
     other = tmp_path / "train.csv"
     other.write_text((tiny_competition / "train.csv").read_text().replace("ID1000", "ID1"))
     cv = cross_validation(bundle, [other])
-    assert cv.low is None and cv.groups is None and not cv.floors and cv.r2
+    assert cv.low is None and cv.groups is None and not cv.floors and cv.score
 
 
 def test_an_interval_is_filled_in_later_from_the_very_bundle_only(bundle: Path, tiny_competition: Path) -> None:

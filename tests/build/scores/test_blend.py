@@ -13,7 +13,7 @@ from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
 from build.scores.blends import CANDIDATES, MEAN, NESTED, SINGLE, applied, blend_files, nested, ridge
 from build.scores.command import blend_verb
-from build.scores.ensemble_file import BLENDED_FILE, blended_source
+from build.scores.ensemble_file import blended_file, blended_source
 from build.scores.oof_files import Validation
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.competitions.biomass.floors import group_out_floor
@@ -33,8 +33,7 @@ def validation(predictions: list[np.ndarray], grams: np.ndarray = GRAMS) -> Vali
         truth=grams,
         predictions=np.stack(predictions),
         groups=visits(TABLE),
-        states=TABLE["State"].to_numpy(),
-        dates=TABLE["Sampling_Date"].to_numpy(),
+        parts={"state": TABLE["State"].to_numpy(), "date": TABLE["Sampling_Date"].to_numpy()},
         folds=(None,) * count,
     )
 
@@ -87,7 +86,7 @@ def test_a_biased_model_makes_fitted_weights_worth_it() -> None:
     models = [predicted(TABLE, 1), predicted(TABLE, 2), 2.5 * predicted(TABLE, 3)]
     result = blend_files(validation(models), "none")
     assert result.recommended == NESTED and result.gain(MEAN, NESTED).low > 0
-    assert result.naive_r2 >= result.comparison.models[2].estimate
+    assert result.naive_score >= result.comparison.models[2].estimate
 
 
 # %%
@@ -129,10 +128,10 @@ def test_what_is_carried_becomes_an_ensemble_whose_notebook_can_be_stitched(root
 def test_what_is_not_carried_is_refused_and_nothing_is_written(root: Path, tmp_path: Path) -> None:
     good = predicted(TABLE, 1, 2, 2)
     given, train = files(tmp_path, [good, good + np.random.default_rng(0).normal(0, 30, good.shape)])
-    before = (root / BLENDED_FILE).read_bytes()
+    before = (root / blended_file()).read_bytes()
     with pytest.raises(CheckFailed, match="no blend is better than v5 by more than its interval"):
         blend_verb(given, train, write="v5_v7", as_json=True)
-    assert (root / BLENDED_FILE).read_bytes() == before
+    assert (root / blended_file()).read_bytes() == before
 
 
 def test_names_that_cannot_be_are_refused_before_anything_is_computed(root: Path, tmp_path: Path) -> None:
@@ -154,7 +153,7 @@ def test_the_file_is_written_as_the_formatter_would(tmp_path: Path) -> None:
         path.write_text(blended_source(blended))
         command = [sys.executable, "-m", "ruff", "format", "--check", "--config", ROOT / "pyproject.toml", path]
         assert subprocess.run(command, capture_output=True).returncode == 0, path.read_text()
-    assert blended_source({}) == (ROOT / BLENDED_FILE).read_text()
+    assert blended_source({}) == (ROOT / blended_file()).read_text()
 
 
 @pytest.mark.skipif(not (REAL / "oof").is_dir(), reason="no real predictions at ../shared: never committed")
@@ -162,5 +161,5 @@ def test_on_the_real_files_no_blend_is_carried(capsys: pytest.CaptureFixture) ->
     given = [str(path) for path in sorted((REAL / "oof").glob("*.csv"))]
     blend_verb(given, REAL / "train.csv", as_json=True)
     value = json.loads(capsys.readouterr().out)
-    nested_r2 = value["models"][2]["r2"]
-    assert value["single"].startswith("oof_21") and value["recommended"] == SINGLE and nested_r2 < value["naive_r2"]
+    nested_r2 = value["models"][2]["score"]
+    assert value["single"].startswith("oof_21") and value["recommended"] == SINGLE and nested_r2 < value["naive_score"]

@@ -12,7 +12,17 @@ import pytest
 from build.core.errors import CheckFailed
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
-from build.scores.board import LINE, OFFSET, PUBLISHED, Expectation, Point, board, expect, points_of, read_published
+from build.scores.board import (
+    LINE,
+    OFFSET,
+    Expectation,
+    Point,
+    board,
+    expect,
+    points_of,
+    published_file,
+    read_published,
+)
 from build.scores.board_page import chart, page
 from build.scores.ledger import Score, as_csv
 from tests.build.typing_in import type_in
@@ -180,7 +190,7 @@ def test_leave_one_out_is_what_refitting_without_each_point_gives() -> None:
 
 
 def test_every_published_row_names_its_source_and_the_seeds_pairs_are_its_own() -> None:
-    rows = read_published(ROOT / PUBLISHED)
+    rows = read_published(ROOT / published_file())
     assert all(len(row.source) > 20 for row in rows)
     seed = {row.model.split()[0]: (row.cv, row.public) for row in rows if row.series == "seed"}
     assert (seed["V4"], seed["V5"], seed["V7"]) == ((0.74, 0.50), (0.48, 0.57), (0.50, 0.58))
@@ -200,7 +210,7 @@ def test_a_published_row_without_source_is_refused_by_its_line(tmp_path: Path) -
 
 
 def test_a_score_that_only_the_private_board_has_is_a_square() -> None:
-    own = board(FOUR, read_published(ROOT / PUBLISHED), cv=0.5)
+    own = board(FOUR, read_published(ROOT / published_file()), cv=0.5)
     text = page(own)
     assert text.count('<g class="square"') == 1 and text.count('<g class="circle"') == 4
     assert "write-up of the 13th place" in text and "0.757" in text

@@ -47,13 +47,13 @@ def test_the_json_is_what_a_script_was_promised(tmp_path: Path, train: Path) -> 
     done = type_in("compare", *files, "--train-csv", train, "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
-    assert list(value) == ["models", "pairs", "warnings"] and value["warnings"] == []
-    assert [list(model) for model in value["models"]] == [["name", "r2", "low", "high"]] * 2
+    assert list(value) == ["metric", "higher_is_better", "models", "pairs", "warnings"] and value["warnings"] == []
+    assert [list(model) for model in value["models"]] == [["name", "score", "low", "high"]] * 2
     assert [list(pair) for pair in value["pairs"]] == [["a", "b", "difference", "low", "high", "probability"]]
     first, second = value["models"]
-    assert first["name"] == "bad" and first["r2"] == pytest.approx(weighted_r2(GRAMS, bad))
+    assert first["name"] == "bad" and first["score"] == pytest.approx(weighted_r2(GRAMS, bad))
     pair = value["pairs"][0]
-    assert pair["difference"] == pytest.approx(second["r2"] - first["r2"]) and pair["low"] > 0
+    assert pair["difference"] == pytest.approx(second["score"] - first["score"]) and pair["low"] > 0
     assert pair["probability"] > 0.99
 
 

@@ -50,11 +50,11 @@ def test_the_card_says_what_it_is_of_and_what_it_scores(bundle: Path, tiny_compe
         "Files",
     ]
     cv = cross_validation(bundle, [tiny_competition / "train.csv"])
-    assert f"**{cv.r2:.4f}**" in card and f"95 % interval {cv.low:.3f} to {cv.high:.3f}" in card
+    assert f"**{cv.score:.4f}**" in card and f"95 % interval {cv.low:.3f} to {cv.high:.3f}" in card
     for name, value in cv.floors.items():
         assert f"| {name} | {value:.3f} | needs no photograph; on the same images |" in card
     config = json.loads((bundle / "config.json").read_text())
-    assert f"| the same in half precision | {config['oof']['fp16']['r2']:.4f} |" in card
+    assert f"| the same in half precision | {config['oof']['fp16']['score']:.4f} |" in card
     assert "2 networks" in card and "`test_efficientnet`" in card and "32 x 64 px" in card
     assert f"`{'ab' * 32}`" in card, "the sources that trained it"
     assert (
@@ -100,7 +100,7 @@ def test_photographs_that_are_not_the_competitions_are_not_passed_off_as_such(bu
         "oof": {"score": 0.5},
         "depth": {"weights": "depth.safetensors"},
     }
-    cv = CrossValidation(r2=0.5, formula="official", folds="1 of 5 group folds", images=70)
+    cv = CrossValidation(score=0.5, formula="official", folds="1 of 5 group folds", images=70)
     card = model_card(config, {}, cv, slug="i2b-v8-weights", licence="other")
     assert "CC BY-SA 4.0" in card and "`i2b-vit-base-patch14-dinov2` (" in card and "apache-2.0" in card
     assert "frozen depth model (`i2b-depth-anything-v2-small`), stored once" in card
