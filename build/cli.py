@@ -32,6 +32,8 @@ from build.search.regress import command as regress
 from build.search.tuning import command as tuning
 from build.sync import command as sync
 from build.weights import command as weights
+from kernel_src.competition.choice import DEFAULT_COMPETITION
+from kernel_src.competitions.held_facts import facts
 
 # Group of `--help` → its verbs, in the order in which a user needs them; `push_data_verb` is typed `push-data`.
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -69,6 +71,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Judge": (scores.compare_verb, scores.blend_verb, report.report_verb, report.scores_verb),
 }
 EXAMPLE = "Example: "  # begins a paragraph of a verb's docstring
+DATA_IN_EXAMPLES = "{data}"  # stands for what `make data` downloads
 # Verbs that work on no competition's files, or ask for a competition themselves.
 WITHOUT = set("check stitch adopt new experiments data weights external status watch lab sync".split())
 NAMING = ("experiment", "subject", "files", "weights", "bundle", "run_folder", "folder")  # may name a competition's own
@@ -112,7 +115,8 @@ app = typer.Typer(
 
 def help_of(verb: Callable[..., None]) -> str:
     """Return a verb's docstring with each example on one line of its own, so that it can be copied as it is printed."""
-    paragraphs = cleandoc(verb.__doc__ or "").split("\n\n")
+    text = cleandoc(verb.__doc__ or "").replace(DATA_IN_EXAMPLES, f"data/{facts(DEFAULT_COMPETITION).slug}")
+    paragraphs = text.split("\n\n")
     # \b in front of a paragraph: click does not wrap it.
     return "\n\n".join(f"\b\n{' '.join(one.split())}" if one.startswith(EXAMPLE) else one for one in paragraphs)
 

@@ -119,7 +119,7 @@ def _without_training_table(data: Path, pictures: list[str]) -> CheckFailed:
         return refused(data, what, "its rows are photographs with what is known of them; name it train.csv")
     what = f"no training table: the classes are {len(deep)} folders, such as {deep[0]}/"
     cure = (
-        "the kit reads a table; copy kernel_src/competitions/leaf/ and derive Rules.read_train there so that it lists "
+        "the kit reads a table; derive Rules.read_train in a package under kernel_src/competitions/ so that it lists "
         "the folders (columns image_id, image_path, one target per class)"
     )
     return refused(data, what, cure)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from build.new.folder import Folder, Table, refused
 from build.new.guess import Guess
 from build.new.places import ENOUGH, PictureNames, Place
+from kernel_src.competition.choice import DEFAULT_COMPETITION
 
 SEPARATORS = ("__", "_", "-", ":", ".", "/", " ")  # between an id and a target, in tables with a row for each
 LONG = (
-    "the kit's usual layout has a row for each photograph; copy kernel_src/competitions/biomass/ and derive "
+    "the kit's usual layout has a row for each photograph; "
+    f"copy kernel_src/competitions/{DEFAULT_COMPETITION}/ and derive "
     "Facts.read_test, Facts.rows_of and Rules.read_train as it does"
 )
 

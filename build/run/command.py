@@ -18,14 +18,17 @@ def demo_verb(
 ) -> None:
     """Go the whole way on a small painted competition.
 
-    Paint, train, bundle, infer, score: everything rehearsed as on Kaggle.
+    Paint, train, bundle, infer, score: everything rehearsed as on Kaggle. Of another competition with two experiments,
+    which are compared and blended, too.
 
     Example: python -m build demo
     """
     from build.core.choosing import demo_folder
-    from build.run.demo import run
+    from build.run import demo, small_demo
+    from kernel_src.competition.choice import DEFAULT_COMPETITION, chosen_competition
 
-    run(out or demo_folder(), as_json)
+    path = demo if chosen_competition() == DEFAULT_COMPETITION else small_demo
+    path.run(out or demo_folder(), as_json)
 
 
 def rehearse_verb(
