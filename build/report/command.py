@@ -36,7 +36,7 @@ def report_verb(
 
     Example: python -m build report demo
 
-    Example: python -m build report out/v5.csv --data data --out out/v5.html
+    Example: python -m build report out/v5.csv --data {data} --out out/v5.html
     """
     from build.report.page import judge, page
     from build.report.places import experiment_of

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from build.core.choosing import demo_folder
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.outputs import OUTPUTS, RUN_FOLDER
 from build.kaggle.receipts import DEMO_REHEARSAL, RECEIPTS, REHEARSALS
@@ -22,7 +23,6 @@ from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE
 
 RUNS = Path("out", "runs")  # <experiment>/<hash>/, by `make train`
-DEMO_TRAINING = Path("out", "demo", "rehearsal-train")
 WORKING_RUN = Path("working", RUN_FOLDER)  # in the folder of a rehearsal
 OWN_BUNDLE = "bundle"  # in the folder of a run by `make train`
 DAMAGED = "move it away, or make it again"
@@ -62,14 +62,13 @@ def _runs(experiment: str) -> Iterable[Path]:
     yield from (RUNS / experiment).glob("*/")
     yield REHEARSALS / slug / WORKING_RUN
     yield from (OUTPUTS / slug).glob(f"v*/{RUN_FOLDER}")
-    if experiment == DEMO:
-        yield DEMO_TRAINING / WORKING_RUN
+    yield from (run / WORKING_RUN for run in demo_folder().glob("rehearsal-train*/"))
 
 
 def _bundles(experiment: str) -> Iterable[Path]:
     yield BUNDLES / experiment
-    if experiment == DEMO:
-        yield DEMO_BUNDLE
+    yield demo_folder() / DEMO_BUNDLE.name
+    yield demo_folder() / "bundles" / experiment
 
 
 def experiment_of(folder: Path) -> str | None:
@@ -118,9 +117,8 @@ def find_rehearsal(experiment: str, bundle: Path | None) -> tuple[Path, dict[str
     One on this bundle comes first however old it is.
     """
     slug = kernel_slug(experiment, "infer")
-    paths = [*RECEIPTS.glob("*.json"), REHEARSALS / slug / REPORT_FILE]
-    if experiment == DEMO:
-        paths.append(DEMO_REHEARSAL / REPORT_FILE)
+    demo = demo_folder() / DEMO_REHEARSAL.name
+    paths = [*RECEIPTS.glob("*.json"), REHEARSALS / slug / REPORT_FILE, demo / REPORT_FILE]
     manifest = sha256_of(bundle / MANIFEST_FILE) if bundle is not None else ""
     found = []
     for path in paths:

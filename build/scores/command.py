@@ -36,7 +36,7 @@ def compare_verb(
 
     The competition's metric, paired intervals over groups or photographs, leaks.
 
-    Example: python -m build compare out/bundles/v5 out/bundles/v7 --train-csv data/train.csv
+    Example: python -m build compare out/bundles/v5 out/bundles/v7 --train-csv {data}/train.csv
     """
     from build.core.pages import require_place
     from build.scores.comparison import compare_files
@@ -74,7 +74,7 @@ def blend_verb(
 
     Best single, mean and a nested blend; whether the gain is carried.
 
-    Example: python -m build blend out/bundles/v5 out/bundles/v7 --train-csv data/train.csv --write v5_v7
+    Example: python -m build blend out/bundles/v5 out/bundles/v7 --train-csv {data}/train.csv --write v5_v7
     """
     from build.scores.blends import SINGLE, blend_files
     from build.scores.ensemble_file import check_ensemble, write_ensemble

@@ -188,7 +188,7 @@ def _headings(table: pd.DataFrame) -> str:
 
 # %%
 def plain_heading(heading: object) -> str:
-    """Return a heading in small letters, words joined by underscores: `pred-Dry_Green_g ` → `pred_dry_green_g`."""
+    """Return a heading in small letters, words joined by underscores: `pred-Some Target ` → `pred_some_target`."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unicodedata.normalize("NFKC", str(heading)))
     return re.sub(r"[^a-z0-9]+", "_", text.casefold()).strip("_")
 

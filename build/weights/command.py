@@ -158,7 +158,7 @@ def augment_verb(
 ) -> None:
     """Write a contact sheet of an experiment's augmentation.
 
-    Example: python -m build augment --experiment v8 --image data/csiro-biomass/train/ID1011485656.jpg
+    Example: python -m build augment --experiment v8 --image {data}/train/ID1011485656.jpg
     """
     import cv2
 

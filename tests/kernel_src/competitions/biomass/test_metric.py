@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kernel_src.competitions.biomass.review import group_mean_ceiling
 from kernel_src.competitions.biomass.floors import floor_scores, mean_floor
 from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
+from kernel_src.competitions.biomass.review import group_mean_ceiling
 from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
 from kernel_src.competitions.held_rules import weight_row
 
