@@ -46,14 +46,17 @@ def predict_bundles(
     device: DeviceReport,
     batch_size: int,
     after_first_batch: Callable[[float], None] = lambda _: None,
+    inputs: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Predict photographs with every bundle: one array (folds, images, 5) in grams per bundle, unconstrained.
 
-    `after_first_batch` gets the projected seconds of the whole pass, and may refuse to go on.
+    `after_first_batch` gets the projected seconds of the whole pass, and may refuse to go on. `inputs` (images, inputs)
+    are the photographs' numbers in the competition's table, NaN for none, for bundles that read any.
 
     Raises:
         FloatingPointError: a prediction or a depth map is not finite.
         ImageError: a photograph cannot be read.
+        ValueError: a bundle reads inputs and there are none.
     """
     framings = list(dict.fromkeys(framing for bundle in bundles for framing in bundle.framings))
     loader = batch_loader(PhotographFiles(paths, framings), batch_size, device)
@@ -62,7 +65,9 @@ def predict_bundles(
             for model in bundle.models:
                 keep_in_half(model)
     members = [member_of(bundle, framings) for bundle in bundles]
-    return predict_members(members, loader, len(loader), device=device, after_first_batch=after_first_batch)
+    return predict_members(
+        members, loader, len(loader), device=device, after_first_batch=after_first_batch, inputs=inputs
+    )
 
 
 def load_bundle(folder: Path, depth_models: dict[str, nn.Module] | None = None) -> Bundle:

@@ -21,8 +21,8 @@ from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import views_from_json
 from kernel_src.models.model import GramsNet, load_fold
 from kernel_src.models.prediction import Member
-from kernel_src.recipes.parts import parts_to_predict
-from kernel_src.recipes.predictor import Predictor, predictor_from_json
+from kernel_src.recipes.parts import parts_to_compete, parts_to_predict
+from kernel_src.recipes.predictor import Predictor, predictor_from_json, require_suited
 from kernel_src.runtime.device import Spread
 from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, checked_number, config_entry, read_bundle_json
@@ -45,6 +45,7 @@ class BundleRecipe:
     backbone: Path | None  # the weights of the frozen backbone, where nothing is fine-tuned
     oof_score: float
     source_sha256: str  # of the sources that trained it
+    oof_metric: str = "score"  # what `oof_score` is, as people write it
     spread: Spread | None = None  # the devices that its frozen backbone is spread over when it is loaded
 
     @property
@@ -99,9 +100,11 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
     try:
         experiment = predictor_from_json(config["experiment"])
         symmetries = views_from_json(config["views"], experiment.pictures.canvas_px)
-        require_parts(parts_to_predict(experiment), held_parts())
+        require_suited(experiment, facts())
+        require_parts([*parts_to_compete(facts()), *parts_to_predict(experiment)], held_parts())
         check_backbone(experiment.encoder.timm)
         preprocessing = preprocessing_from_json(config["preprocessing"])
+        metric = checked_text(config["oof"].get("metric", BundleRecipe.oof_metric))
     except ValueError as error:
         raise BundleError(f"{folder / CONFIG_FILE}: {error}") from None
     depth = _depth_entry(folder, config) if experiment.depth else {}
@@ -122,6 +125,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         depth=depth,
         backbone=optional_part("frozen").frozen_backbone(folder, config) if experiment.is_frozen else None,
         oof_score=config["oof"]["score"],
+        oof_metric=metric,
         source_sha256=manifest["source_sha256"],
     )
 

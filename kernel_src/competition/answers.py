@@ -22,12 +22,18 @@ class Answers:
     def finished(self, predictions: np.ndarray, constraint: str = "none") -> np.ndarray:
         """Return predictions (images, targets) as they are submitted: within the range that a target can have.
 
+        Of classes each row adds up to 1; one that has no probability at all has the same for each.
+
         Raises:
             ValueError: a prediction is NaN or infinite.
         """
         if not np.isfinite(predictions).all():
             raise ValueError(f"{int((~np.isfinite(predictions)).sum())} predictions are NaN or infinite")
-        return np.clip(predictions, self.facts.lowest, self.facts.highest)
+        if not self.facts.are_classes:
+            return np.clip(predictions, self.facts.lowest, self.facts.highest)
+        kept = np.clip(predictions, 0, 1)
+        whole = kept.sum(1, keepdims=True)
+        return np.where(whole > 0, kept / np.where(whole > 0, whole, 1), 1 / kept.shape[1])
 
     def caption(self, predicted: np.ndarray, truth: np.ndarray | None = None) -> str:
         """Write a prediction (targets,) under its photograph, with the truth in brackets where it is known."""

@@ -29,7 +29,17 @@ class HiddenTest(NamedTuple):
     row_ids: tuple[str, ...]  # each once, in the order of the table
     photographs: dict[str, Path]  # image id → its file, in the order in which the table first names it
     unknown: tuple[str, ...] = ()  # of the row ids: nobody can say what they ask for
-    inputs: Mapping[str, tuple[float, ...]] = {}  # image id → its numbers in the columns `Facts.inputs`
+    inputs: Mapping[str, tuple[float, ...]] = {}  # image id → its numbers in the columns `Facts.inputs`, NaN for none
+
+
+class UsualPhotograph(NamedTuple):
+    """What all training photographs of a competition have in common: one that is unlike them is reported."""
+
+    size_px: str  # as people write it, width first
+    shape: str  # likewise
+    aspects: tuple[float, float]  # width over height, at least and at most, that are nothing to speak of
+    heights_px: tuple[int, int]  # likewise
+    format: str = "JPEG"
 
 
 def read_named_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -62,6 +72,7 @@ class Facts:
     # Every array of predictions has these columns, (images, targets); of classes one each, and it is a probability.
     targets: ClassVar[tuple[str, ...]] = ()
     are_classes: ClassVar[bool] = False
+    is_amount: ClassVar[bool] = False  # half of what a photograph shows has half of its target; not so of classes
     unit: ClassVar[str] = ""  # of the numbers, such as g
     lowest: ClassVar[float] = -math.inf  # that a prediction can be
     highest: ClassVar[float] = math.inf
@@ -71,6 +82,7 @@ class Facts:
     fallback: ClassVar[Mapping[str, float]] = {}  # target → what is submitted where not even a bundle can be read
     inputs: ClassVar[tuple[str, ...]] = ()  # numbers in the table, at test time too, that a network may see
     row_rules: ClassVar[Mapping[str, str]] = {}  # rule by which rows do not train → why
+    usual: ClassVar[UsualPhotograph | None] = None  # None: its photographs are of any format, colour and shape
 
     train_csv: ClassVar[str] = "train.csv"
     test_csv: ClassVar[str] = "test.csv"  # empty: there is none, the sample submission has the rows
@@ -136,7 +148,7 @@ class Facts:
         listed = ", ".join(self.inputs)
         for names, what, fallback in (
             (doubled, f"{path}: rows appear twice", "each is predicted and written once"),
-            (unread, f"{path}: rows without a number in one of {listed}", "0 there"),
+            (unread, f"{path}: rows without a number in one of {listed}", "the training mean there"),
         ):
             if names:
                 log.contain(Fault(part="table", what=what, fallback=fallback, ids=tuple(names)))
@@ -148,7 +160,7 @@ class Facts:
             return competition / row[self.path_column]
         path = competition / folder / f"{image_id}{self.suffix}"
         if not path.exists():
-            others = [path.with_name(f"{image_id}{suffix}") for suffix in PHOTOGRAPH_SUFFIXES]
+            others = [competition / folder / f"{image_id}{suffix}" for suffix in PHOTOGRAPH_SUFFIXES]
             path = next((other for other in others if other.exists()), path)
         return path
 
@@ -279,14 +291,14 @@ def first_named_rows(
 
 
 def _numbers(row: Mapping[str, str], columns: Sequence[str]) -> tuple[tuple[float, ...], bool]:
-    """Read numbers of a row, 0 for what is none; and whether all could be read."""
+    """Read numbers of a row, NaN for what is none; and whether all could be read."""
     values = []
     for column in columns:
         try:
             values.append(float(row.get(column) or ""))
         except ValueError:
             values.append(math.nan)
-    return tuple(value if math.isfinite(value) else 0.0 for value in values), all(map(math.isfinite, values))
+    return tuple(value if math.isfinite(value) else math.nan for value in values), all(map(math.isfinite, values))
 
 
 def _quoted_field(text: str) -> str:

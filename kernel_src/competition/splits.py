@@ -1,8 +1,9 @@
 """## Folds
 
-Photographs of one State and Sampling_Date look alike and weigh alike; if one visit lies in training and validation, the
-score measures memory. Every split here therefore keeps groups whole. A visit has 1 to 22 photographs, so groups dealt
-out like cards leave folds of 44 and of 107: they are dealt so that every fold holds about as many photographs.
+Photographs of one group look alike and have about the same targets; if a group lies in training and validation, the
+score measures memory. Every split here therefore keeps groups whole. Groups differ in size, by 1 to 22 photographs in
+Image2Biomass, where groups dealt out like cards leave folds of 44 and of 107: they are dealt so that every fold holds
+about as many photographs.
 """
 
 import hashlib
@@ -11,14 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 
 QUANTILE_BINS = 4
+MOST_COMPARED = 2000  # groups, every two of which are compared to even the folds out: beyond, that takes gigabytes
 EVEN_NUMBERS = 2  # how much more the number of photographs counts than that of each quartile, where both are balanced
 
 
-def fold_numbers(split: str, groups: np.ndarray, strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def fold_numbers(
+    split: str, groups: np.ndarray, strata: np.ndarray, folds: int, seed: int, group_name: str = "group"
+) -> np.ndarray:
     """Return the fold in which each image is validated, (images,) of int.
 
-    `split` is one of `experiment.SPLITS`; `strata` (images,) are grams whose quartiles the stratified variant balances.
-    The order of the images does not matter, only what their groups are called.
+    `split` is the `rule` of a Split. `strata` (images,) is what the stratified variant balances: the quartiles of float
+    numbers, or each of the int ones, which stand for classes. The order of the images does not matter, only what their
+    groups are called.
 
     Raises:
         ValueError: there are fewer groups than folds, or the split is unknown.
@@ -27,13 +32,15 @@ def fold_numbers(split: str, groups: np.ndarray, strata: np.ndarray, folds: int,
     if split == "leave_group_out":
         return group_of
     if len(names) < folds:
-        raise ValueError(f"{folds} folds need at least as many State+Sampling_Date groups; there are {len(names)}")
+        raise ValueError(f"{folds} folds need at least as many {group_name}s; there are {len(names)}")
     if split not in ("group", "stratified_group"):
         raise ValueError(f"unknown split {split!r}")
     counts = np.bincount(group_of)[:, None]  # (groups, 1)
     if split == "stratified_group":
-        bins = quantile_bins(strata)
-        of_bin = [np.bincount(group_of[bins == one], minlength=len(names)) for one in range(QUANTILE_BINS)]
+        are_classes = strata.dtype.kind in "iu"
+        bins = strata if are_classes else quantile_bins(strata)
+        of_each = np.unique(strata) if are_classes else range(QUANTILE_BINS)
+        of_bin = [np.bincount(group_of[bins == one], minlength=len(names)) for one in of_each]
         counts = np.column_stack([EVEN_NUMBERS * counts, *of_bin])
     return _deal(counts.astype(float), folds, np.random.default_rng(seed))[group_of]
 
@@ -42,7 +49,8 @@ def _deal(counts: np.ndarray, folds: int, random: np.random.Generator) -> np.nda
     """Deal groups out so that the folds' sums of `counts` (groups, kinds) are as equal as can be; (groups,) of int.
 
     1. The groups are shuffled, and each goes where the sum of squares grows least: to the smallest fold.
-    2. While moving a group, or swapping two, makes the sum of squares smaller, the best such change is made.
+    2. While moving a group, or swapping two, makes the sum of squares smaller, the best such change is made. So many
+       groups that this is too much to compare are small beside a fold, and even already.
 
     The shuffle decides which of the many even deals comes out. No fold is empty: it would be the smallest.
     """
@@ -50,7 +58,7 @@ def _deal(counts: np.ndarray, folds: int, random: np.random.Generator) -> np.nda
     for group in random.permutation(len(counts)):
         fold_of[group] = np.argmin(sums @ counts[group])
         sums[fold_of[group]] += counts[group]
-    while True:
+    while len(counts) <= MOST_COMPARED:
         # What a change adds to the sum of squares, halved. The rest is a fold without the group itself.
         rest = sums[fold_of] - counts  # (groups, kinds)
         beside = counts @ rest.T  # (groups, groups)
@@ -71,6 +79,7 @@ def _deal(counts: np.ndarray, folds: int, random: np.random.Generator) -> np.nda
             sums[fold_of[group]] -= counts[group]
             fold_of[group] = fold
             sums[fold] += counts[group]
+    return fold_of
 
 
 def quantile_bins(values: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.pictures import PartBox, part_box
 
 READING_VERSION = 3  # to be raised when a photograph is decoded or resized in another way
@@ -105,10 +106,6 @@ class Photograph(NamedTuple):
     oddities: tuple[str, ...]  # what is unlike the training photographs, though it can be decoded
 
 
-# The training photographs are JPEGs in colour, 2000 x 1000 px, upright (competition.py); what is within these bounds
-# is nothing to speak of.
-USUAL_ASPECT = (1.8, 2.2)  # width over height
-USUAL_HEIGHT_PX = (64, 4000)
 MODES = {"L": "grayscale", "1": "black and white", "CMYK": "CMYK", "P": "a palette", "RGBA": "RGB with transparency"}
 ORIENTATION_TAG, UPRIGHT_ORIENTATION, TURNED_FROM = 274, 1, 5  # EXIF; from 5 on width and height change places
 ORIENTATIONS = range(1, 9)  # all that EXIF defines; other values are met in real files and mean nothing
@@ -228,19 +225,22 @@ class _Header(NamedTuple):
         return (self.width_px, self.height_px) if turned else (self.height_px, self.width_px)
 
     def oddities(self) -> tuple[str, ...]:
-        """Say what is unlike the training photographs."""
+        """Say what is unlike the training photographs, where the competition's are all alike."""
+        usual = facts().usual
+        if usual is None:
+            return ()
         height, width = self.upright_px
         found = []
-        if self.format != JPEG:
-            found.append(f"{self.format} inside, not JPEG")
+        if self.format != usual.format:
+            found.append(f"{self.format} inside, not {usual.format}")
         if self.mode != "RGB":
             found.append(f"{MODES.get(self.mode, f'mode {self.mode}')}, not RGB of 8 bits")
         if self.orientation != UPRIGHT_ORIENTATION:
             found.append(f"turned upright by its EXIF orientation {self.orientation}")
-        if not USUAL_ASPECT[0] <= width / height <= USUAL_ASPECT[1]:
-            found.append(f"{width} x {height} px, squashed from another aspect ratio than 2:1")
-        if not USUAL_HEIGHT_PX[0] <= height <= USUAL_HEIGHT_PX[1]:
-            found.append(f"{width} x {height} px, of another size than 2000 x 1000")
+        if not usual.aspects[0] <= width / height <= usual.aspects[1]:
+            found.append(f"{width} x {height} px, squashed from another aspect ratio than {usual.shape}")
+        if not usual.heights_px[0] <= height <= usual.heights_px[1]:
+            found.append(f"{width} x {height} px, of another size than {usual.size_px}")
         return tuple(found)
 
 

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+import kernel_src.data.class_charts  # noqa: F401  # part: classes
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_rules import rules
 
@@ -15,13 +16,13 @@ def scatter_per_target(truth: np.ndarray, predicted: np.ndarray) -> Figure:
     """Plot prediction against truth, (images, 5) in grams, one panel per target."""
     figure, grid = plt.subplots(1, len(facts().targets), figsize=(3.2 * len(facts().targets), 3.4), squeeze=False)
     axes = grid[0]
-    scores = rules().score_per_target(truth, predicted)
+    scores, metric = rules().score_per_target(truth, predicted), rules().metric.name
     unit = f", {facts().unit}" if facts().unit else ""
     for i, (axis, target) in enumerate(zip(axes, facts().targets, strict=True)):
         top = max(truth[:, i].max(), predicted[:, i].max(), 1.0)
         axis.plot([0, top], [0, top], color="grey", linewidth=1)
         axis.scatter(truth[:, i], predicted[:, i], s=12, alpha=0.6)
-        axis.set_title(f"{target}: R² {scores[target]:.2f}" if target in scores else target, fontsize=9)
+        axis.set_title(f"{target}: {metric} {scores[target]:.2f}" if target in scores else target, fontsize=9)
         axis.set_xlabel(f"truth{unit}")
     axes[0].set_ylabel(f"prediction{unit}")
     figure.tight_layout()

@@ -1,8 +1,9 @@
 """## Batches to train on
 
 Decoded photographs with their targets, augmented and shuffled by seeds that depend on the place alone. A depth map
-takes every turn and shift that its photograph takes; both keep their shape. Of a photograph of which only a part
-remains, the label is what remains: half of the pasture weighs half, and its density stays the same.
+takes every turn and shift that its photograph takes; both keep their shape. Where the targets are amounts, the label of
+a photograph of which only a part remains is what remains: half of the pasture weighs half, and its density stays the
+same. Any other label, a class for one, is that of the whole photograph, whatever remains of it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from kernel_src.competitions.held_facts import facts
 from kernel_src.data.augmentation import augmentation, reseed
 from kernel_src.data.images import picture_tensor
 from kernel_src.recipes.training_data import COVERED, VISIBLE, Augment
@@ -30,6 +32,7 @@ class FoldData:
     inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
     pseudo: np.ndarray | None = None  # (images,) of bool: the grams were predicted, not weighed
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # (images,) each, for auxiliary targets
+    inputs: np.ndarray | None = None  # (images, inputs) of the competition's table; None: the network reads none
 
 
 class TrainingExample(TypedDict):
@@ -37,6 +40,7 @@ class TrainingExample(TypedDict):
 
     picture: torch.Tensor  # (3, H, W) uint8
     depth: torch.Tensor  # (C, H, W) float32, C = 0 without depth
+    inputs: torch.Tensor  # (I,) float32, I = 0 where the network reads none
     grams: torch.Tensor  # (5,)
     weight: float  # of its loss
     row: int
@@ -47,6 +51,7 @@ class TrainingBatch(TypedDict):
 
     picture: torch.Tensor  # (B, 3, H, W) uint8
     depth: torch.Tensor  # (B, C, H, W)
+    inputs: torch.Tensor  # (B, I)
     grams: torch.Tensor  # (B, 5)
     weight: torch.Tensor  # (B,)
     row: torch.Tensor  # (B,)
@@ -66,18 +71,22 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         density: bool = False,
         depth_maps: np.ndarray | None = None,
         weights: np.ndarray | None = None,
+        inputs: np.ndarray | None = None,
     ) -> None:
         """Serve `rows` of the arrays; set `epoch` before each pass.
 
         `photographs` (images, H, W, 3) uint8, `targets` (images, 5) in grams, `depth_maps` (images, C, H, W),
-        `weights` (images,) of the loss, 1 unless given. `density`: the network answers the mean over the picture of
-        grams per photograph's area, so that a crop has the label of the whole and black padding has none.
+        `weights` (images,) of the loss, 1 unless given, `inputs` (images, inputs) of the table. `density`: the network
+        answers the mean over the picture of grams per photograph's area, so that a crop has the label of the whole and
+        black padding has none.
         """
         self.photographs, self.targets, self.rows, self.seed = photographs, targets.astype(np.float32), rows, seed
         self.depth_maps = depth_maps
         self.weights = np.ones(len(targets)) if weights is None else weights
+        self.inputs = (np.zeros((len(targets), 0)) if inputs is None else inputs).astype(np.float32)
         self.augment = augmentation(augment, with_depth=depth_maps is not None)
-        self.remaining = COVERED if density else VISIBLE
+        self.remaining = COVERED if density else VISIBLE  # what an amount is multiplied by
+        self.is_amount = facts().is_amount
         # Shared, so that loading processes which live longer than an epoch see it change.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -107,7 +116,8 @@ class TrainingPhotographs(Dataset[TrainingExample]):
         return {
             "picture": picture_tensor(picture),
             "depth": depth_tensor(turned["depth"]) if "depth" in turned else torch.empty(0, *picture.shape[:2]),
-            "grams": torch.from_numpy(self.targets[row] * np.float32(turned[self.remaining])),
+            "inputs": torch.from_numpy(self.inputs[row]),
+            "grams": torch.from_numpy(self.targets[row] * np.float32(turned[self.remaining] if self.is_amount else 1)),
             "weight": float(self.weights[row]),
             "row": row,
         }

@@ -132,7 +132,7 @@ def adapted_experiment(experiment: Experiment, how: TestTimeTraining, is_miniatu
 
 
 def strongest_fold(recipe: BundleRecipe, train: pd.DataFrame, damaged: frozenset[str]) -> tuple[int, str]:
-    """Return the number of the fold with the best out-of-fold R² on its own photographs, and why it was chosen.
+    """Return the number of the fold with the best out-of-fold score on its own photographs, and why it was chosen.
 
     Where the bundle's out-of-fold predictions cannot be used it is the first fold.
 

@@ -55,6 +55,8 @@ def _line(recipe: BundleRecipe, share: float) -> str:
     return (
         f"{experiment.name}: {len(recipe.folds)} folds of {experiment.encoder.timm}, "
         f"{experiment.pictures.height_px}x{experiment.pictures.width_px} px {recipe.preprocessing.interpolation}, "
-        f"{len(recipe.symmetries)} views, {depth}, share {share:g}, out-of-fold R² {recipe.oof_score:.4f}, "
+        f"{len(recipe.symmetries)} views, {depth}, "
+        f"{'inputs of the table, ' if experiment.inputs else ''}share {share:g}, "
+        f"out-of-fold {recipe.oof_metric} {recipe.oof_score:.4f}, "
         f"trained from sources {recipe.source_sha256[:12]}"
     )

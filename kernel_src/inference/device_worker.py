@@ -46,6 +46,7 @@ class WorkerConfig:
     framings: tuple[Framing, ...]
     steps: tuple[Step, ...]
     paths: tuple[Path, ...]
+    inputs: tuple[tuple[float, ...], ...] = ()  # of the paths: numbers of the test's table; empty: there are none
     not_at_start: tuple[Place, ...] = ()  # folds that are only loaded when they are needed: a worker ended over them
 
 
@@ -406,4 +407,8 @@ class DeviceWorker:
             if self.config.kind == "cuda":
                 stacked = stacked.pin_memory()
             pictures.append(stacked.to(self.folds.device, non_blocking=True))
-        return BatchWork(self.folds.members, pictures, self.config.half)
+        inputs = None
+        if self.config.inputs:
+            own = [self.config.inputs[reading.row] for reading in part]
+            inputs = torch.tensor(own, dtype=torch.float32, device=self.folds.device)
+        return BatchWork(self.folds.members, pictures, self.config.half, inputs)

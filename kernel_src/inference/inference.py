@@ -57,6 +57,7 @@ class Job:
 
     image_ids: tuple[str, ...]
     paths: tuple[Path, ...]  # of their photographs
+    inputs: tuple[tuple[float, ...], ...] = ()  # each photograph's numbers in the test's table; empty: there are none
     recipes: tuple[BundleRecipe | None, ...]  # None: a bundle that cannot be used
     damaged: tuple[frozenset[str], ...]  # per bundle, files that must not be used
     shares: tuple[float, ...]
@@ -215,6 +216,7 @@ class Inference:
             framings=framings,
             steps=tuple(steps),
             paths=job.paths,
+            inputs=job.inputs,
         )
         self.pool = WorkerPool(config, device, batch_size, clock)
         outcome.steps, outcome.passes_wanted = len(steps), len(steps) * len(job.paths)

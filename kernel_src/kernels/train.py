@@ -29,11 +29,13 @@ PARTS = (
     "auxiliary",
     "biomass",
     "camera_marks",
+    "classes",
     "cropping",
     "depth",
     "evidence",
     "external",
     "hub_names",
+    "inputs",
     "mixing",
     "pseudo_labels",
     "row_rules",
@@ -57,7 +59,8 @@ from kernel_src.data.charts import photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.parts import parts_to_train
+from kernel_src.recipes.parts import parts_to_compete, parts_to_train
+from kernel_src.recipes.predictor import require_suited
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
@@ -71,7 +74,8 @@ from kernel_src.training.session import session_of
 
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
-require_parts(parts_to_train(experiment), PARTS)
+require_parts([*parts_to_compete(facts()), *parts_to_train(experiment)], PARTS)
+require_suited(experiment, facts())
 competition = find_competition(facts().slug, facts().train_csv)
 weights_file: Path | None = None
 if experiment.encoder.weights:
@@ -212,9 +216,16 @@ for floor_name, floor_score in rules().floors(train_table).items():
 seen_table = train_table.set_index("image_id").loc[oof_table["image_id"]]
 truth_grams = rules().target_array(seen_table)
 oof_grams = answers().finished(rules().target_array(oof_table), experiment.predict.constraint)
-scatter_per_target(truth_grams, oof_grams)
+if facts().are_classes:
+    optional_part("classes").confusion_matrix(truth_grams, oof_grams)
+else:
+    scatter_per_target(truth_grams, oof_grams)
 if shown_by := rules().shown_by:
-    residuals_by_group(truth_grams, oof_grams, seen_table[shown_by].to_numpy(str), f"residuals per {shown_by}")
+    shown_names = seen_table[shown_by].to_numpy(str)
+    if facts().are_classes:
+        optional_part("classes").hits_by_group(truth_grams, oof_grams, shown_names, f"right classes per {shown_by}")
+    else:
+        residuals_by_group(truth_grams, oof_grams, shown_names, f"residuals per {shown_by}")
 photograph_gallery(
     [competition / path for path in seen_table["image_path"][:SHOW_IMAGES]],
     [answers().caption(oof_grams[i], truth_grams[i]) for i in range(min(SHOW_IMAGES, len(seen_table)))],

@@ -57,7 +57,8 @@ class Evidence(nn.Module):
             patches = patch_count(backbone, self.layers, pictures.sizes_px * self.parts)
             self.total = PatchTotal(head.reduce, patches)
             return
-        self.width, self.outputs = pooled_width(backbone, self.layers, self.poolings), [1] * outputs
+        self.width = pooled_width(backbone, self.layers, self.poolings)
+        self.outputs = [outputs] if facts().are_classes else [1] * outputs
         if pictures.join is not None:
             self.join, self.width = build_join(experiment, self.width)
             self.total = self.join.total if isinstance(self.join, SumJoin) else None

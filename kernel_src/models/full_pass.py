@@ -30,13 +30,17 @@ def loading_processes(device: DeviceReport) -> int:
     return max(1, min(LOADING_PROCESSES, len(os.sched_getaffinity(0)) // device.processes))
 
 
-def predict_batch(members: Sequence[Member], pictures: Sequence[torch.Tensor], half: bool) -> list[torch.Tensor]:
+def predict_batch(
+    members: Sequence[Member], pictures: Sequence[torch.Tensor], half: bool, inputs: torch.Tensor | None = None
+) -> list[torch.Tensor]:
     """Predict one batch, uint8 (B, 3, H, W) in each framing: per member (models, B, 5) in grams, mean over views.
+
+    `inputs` (B, inputs) are numbers of the competition's table, for networks that read any.
 
     Raises:
         FloatingPointError: a prediction or a depth map is not finite.
     """
-    work, predicted = BatchWork(members, pictures, half), []
+    work, predicted = BatchWork(members, pictures, half, inputs), []
     for number, member in enumerate(members):
         total = torch.zeros(len(member.models), len(pictures[0]), len(facts().targets), device=pictures[0].device)
         for view in range(len(member.symmetries)):
@@ -62,17 +66,20 @@ def predict_members(
     *,
     device: DeviceReport,
     after_first_batch: Callable[[float], None] = lambda _: None,
+    inputs: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Predict with several experiments in one pass: per member (models, images, 5) in grams, unconstrained.
 
     A batch holds uint8 pictures (B, 3, H, W) in each framing. `after_first_batch` gets the projected seconds of the
-    whole pass, and may refuse to go on.
+    whole pass, and may refuse to go on. `inputs` (images, inputs) are the photographs' numbers in the competition's
+    table, NaN for none, for networks that read any.
 
     Raises:
         FloatingPointError: a prediction or a depth map is not finite.
         ImageError: a photograph cannot be read.
+        ValueError: a network reads inputs and there are none.
     """
-    target = torch.device(device.kind)
+    target, seen = torch.device(device.kind), 0
     for member in members:
         for model in member.models:
             # Channels last is what convolutions compute fastest in, on CPU and GPU.
@@ -83,7 +90,10 @@ def predict_members(
     start = time.perf_counter()
     for number, raw in enumerate(tqdm(batches, desc="predicting", unit="batch", total=batch_count)):
         pictures = [framing.to(target, non_blocking=True) for framing in raw]
-        for parts, grams in zip(done, predict_batch(members, pictures, device.half), strict=True):
+        count = len(pictures[0])
+        own = None if inputs is None else torch.from_numpy(inputs[seen : seen + count].astype(np.float32)).to(target)
+        seen += count
+        for parts, grams in zip(done, predict_batch(members, pictures, device.half, own), strict=True):
             parts.append(grams.cpu())
         if number == 0:
             after_first_batch((time.perf_counter() - start) * batch_count)
@@ -106,10 +116,11 @@ def predict_grams(
     depth_channels: int = 1,
     depth_views: str = "shared",
     after_first_batch: Callable[[float], None] = lambda _: None,
+    inputs: np.ndarray | None = None,
 ) -> np.ndarray:
     """Predict with several models of one experiment, averaged over the views: (models, images, 5) in grams.
 
-    See `predict_members` for what is raised and what `after_first_batch` gets.
+    See `predict_members` for what is raised, what `after_first_batch` gets, and what `inputs` are.
     """
     member = Member(
         models=models,
@@ -121,4 +132,6 @@ def predict_grams(
     )
     loader = batch_loader(photographs, batch_size, device)
     batches = ([raw] for raw in loader)
-    return predict_members([member], batches, len(loader), device=device, after_first_batch=after_first_batch)[0]
+    return predict_members(
+        [member], batches, len(loader), device=device, after_first_batch=after_first_batch, inputs=inputs
+    )[0]

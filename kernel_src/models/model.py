@@ -14,8 +14,10 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+import kernel_src.models.class_scaling  # noqa: F401  # part: classes
 import kernel_src.models.evidence  # noqa: F401  # part: evidence
 import kernel_src.models.fusion  # noqa: F401  # part: depth
+import kernel_src.models.table_inputs  # noqa: F401  # part: inputs
 from kernel_src.competitions.held_facts import facts
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
 from kernel_src.models.precision import PrecisionChoice
@@ -60,6 +62,7 @@ class GramsNet(nn.Module):
     """A network that answers by five numbers (B, 5), z-scores or grams, and the scaling that makes grams of them."""
 
     scaling: TargetScaling
+    reads_inputs: bool = False  # numbers of the table beside the photograph
     in_fp32: bool = False  # whatever the device is fast in: fp16 is not precise enough for it
     settled: PrecisionChoice | None = None  # decided while it was loaded, for good: there is no room for another
 
@@ -100,15 +103,19 @@ class BiomassNet(GramsNet):
         self.depth_branch = nn.ModuleDict()
         self.evidence: Any = None
         self.feature_dim = int(self.backbone.head_hidden_size)  # type: ignore[arg-type]  # of what the heads see
-        outputs = [1] * len(facts().targets)  # of each head
+        outputs = [len(facts().targets)] if facts().are_classes else [1] * len(facts().targets)  # of each head
         if not experiment.is_plain:
             self.evidence = optional_part("evidence").Evidence(experiment, self.backbone)
             self.feature_dim, outputs = self.evidence.width, self.evidence.outputs
         if experiment.depth and not self.depth_in_stem:
             self.depth_branch = optional_part("depth").depth_branch(experiment, self.feature_dim)
             self.feature_dim = int(self.depth_branch["fusion"].out_features)  # type: ignore[arg-type]
+        self.inputs: Any = None
+        if experiment.inputs:
+            self.inputs, self.reads_inputs = optional_part("inputs").TableInputs(experiment.inputs), True
+            self.feature_dim += len(self.inputs.columns)
         self.heads = nn.ModuleList(_perceptron(self.feature_dim, head, count) for count in outputs)
-        self.scaling = TargetScaling()
+        self.scaling = optional_part("classes").ClassScaling() if facts().are_classes else TargetScaling()
         answers_grams = self.evidence is not None and self.evidence.grams is not None
         self.label_scaling = TargetScaling() if answers_grams else None
 
@@ -117,8 +124,13 @@ class BiomassNet(GramsNet):
         """What the loss counts in: `scaling` itself, or where the network answers in grams, one of its own."""
         return self.label_scaling or self.scaling
 
-    def fit(self, grams: np.ndarray) -> None:
-        """Take what is not learnt from the grams (rows, 5) of the training rows: scalings, and the heads' unit."""
+    def fit(self, grams: np.ndarray, inputs: np.ndarray | None = None) -> None:
+        """Take what is not learnt from the training rows: scalings, and the heads' unit.
+
+        `grams` are (rows, 5), `inputs` (rows, inputs) where the network reads any.
+        """
+        if self.inputs is not None and inputs is not None:
+            self.inputs.fit(inputs)
         self.loss_scaling.fit(grams)
         if self.label_scaling is not None:
             self.evidence.grams.fit(grams)
@@ -133,18 +145,25 @@ class BiomassNet(GramsNet):
         hold_frozen_statistics(self.backbone)
         return self
 
-    def forward(self, pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, pictures: torch.Tensor, depth: torch.Tensor | None = None, inputs: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Map normalised photographs (B, 3, H, W), with their depth (B, C, H, W) if it has a branch, to answers (B, 5).
 
-        They have the size of `Pictures.canvas_px`; parts and scales are cut from them here.
+        They have the size of `Pictures.canvas_px`; parts and scales are cut from them here. `inputs` (B, inputs) are
+        their numbers in the competition's table, NaN for none, where the network reads any.
 
         Raises:
-            ValueError: depth is missing, not wanted, or of another number of channels.
+            ValueError: depth is missing, not wanted, or of another number of channels; or inputs are missing.
         """
-        return self.with_features(pictures, depth)[0]
+        return self.with_features(pictures, depth, inputs)[0]
 
     def with_features(
-        self, pictures: torch.Tensor, depth: torch.Tensor | None = None, mix_tokens: MixTokens | None = None
+        self,
+        pictures: torch.Tensor,
+        depth: torch.Tensor | None = None,
+        inputs: torch.Tensor | None = None,
+        mix_tokens: MixTokens | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Map what `forward` takes to answers (B, 5), and to the features of each photograph (B, `feature_dim`).
 
@@ -163,6 +182,8 @@ class BiomassNet(GramsNet):
             features = self.backbone(torch.cat([pictures, depth.to(pictures.dtype)], 1))
         else:
             features = self.depth_branch["fusion"](self.backbone(pictures), self.depth_branch["encoder"](depth))
+        if self.inputs is not None:
+            features = self.inputs.beside(features, inputs)
         answers = torch.cat([head(features) for head in self.heads], -1)
         if self.evidence is None:
             return answers, features

@@ -24,25 +24,33 @@ def forward_grams(
     half: bool,
     depth: torch.Tensor | None = None,
     on_overflow: Callable[[int], None] = lambda _: None,
+    inputs: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
 
     A net that sees each photograph in several framings is given as many pictures. Pictures whose half-precision result
     overflows are computed again in fp32, with their depth, and `on_overflow` gets how many. What is not finite then
-    either is returned as it is, and of a net that is settled in fp16 at once.
+    either is returned as it is, and of a net that is settled in fp16 at once. `inputs` (B, inputs) are numbers of the
+    competition's table, for a net that reads any.
     """
     seen = [pictures] if isinstance(pictures, torch.Tensor) else pictures
     half = half and not model.in_fp32
     with torch.autocast(seen[0].device.type, torch.float16, enabled=half):
-        answers = model(*seen, depth=depth)
+        answers = model(*seen, depth=depth, **inputs_for(model, inputs))
     grams = model.scaling.to_grams(answers)
     bad = ~torch.isfinite(grams).all(1)
     if half and model.settled is None and bool(bad.any()):
         with in_full_precision(model):
-            again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad])
+            left = inputs_for(model, None if inputs is None else inputs[bad])
+            again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad], **left)
         grams[bad] = model.scaling.to_grams(again)
         on_overflow(int((bad & torch.isfinite(grams).all(1)).sum()))
     return grams
+
+
+def inputs_for(model: GramsNet, inputs: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
+    """Return the inputs (B, inputs) as an argument to a net, and nothing to one that reads none."""
+    return {"inputs": inputs} if model.reads_inputs else {}
 
 
 def not_finite(values: torch.Tensor) -> torch.Tensor:
@@ -68,12 +76,18 @@ class Member:
 class BatchWork:
     """All that can be predicted of one batch; pictures are normalised once per experiment, depth is estimated once."""
 
-    def __init__(self, members: Sequence[Member | None], pictures: Sequence[torch.Tensor], half: bool) -> None:
-        """Remember the batch, uint8 (B, 3, H, W) in each framing; nothing is computed yet.
+    def __init__(
+        self,
+        members: Sequence[Member | None],
+        pictures: Sequence[torch.Tensor],
+        half: bool,
+        inputs: torch.Tensor | None = None,
+    ) -> None:
+        """Remember the batch, uint8 (B, 3, H, W) in each framing, and its inputs (B, inputs); nothing is computed yet.
 
         A member that is None cannot be asked for anything.
         """
-        self.members, self.pictures, self.half = members, pictures, half
+        self.members, self.pictures, self.half, self.inputs = members, pictures, half, inputs
         self._depths: Any = None  # a BatchDepth, where a member has a depth branch
         self._normalised: dict[int, list[torch.Tensor]] = {}
         self.overflows = 0  # photographs of the last prediction that fp16 was too small for
@@ -82,7 +96,8 @@ class BatchWork:
         """Predict (B, 5) in grams with one model of one member in one of its views; not finite where it failed."""
         turned, depth = self._seen_by(number, view)
         self.overflows = 0
-        grams = forward_grams(self._member(number).models[model], turned, self.half, depth, self._note_overflows)
+        net = self._member(number).models[model]
+        grams = forward_grams(net, turned, self.half, depth, self._note_overflows, self.inputs)
         # A net may swallow what is not finite, and answer nonsense.
         return grams if depth is None else grams.masked_fill(not_finite(depth)[:, None], float("nan"))
 
@@ -96,11 +111,12 @@ class BatchWork:
         """
         net = self._member(number).models[model]
         pictures, depth = self._seen_by(number, view)
+        inputs = inputs_for(net, self.inputs)
         if in_half:
             with torch.autocast(pictures[0].device.type, torch.float16):
-                return net.to_loss_z(net(*pictures, depth=depth).float())
+                return net.to_loss_z(net(*pictures, depth=depth, **inputs).float())
         with in_full_precision(net):
-            return net.to_loss_z(net(*pictures, depth=depth))
+            return net.to_loss_z(net(*pictures, depth=depth, **inputs))
 
     def forget_pictures(self) -> None:
         """Give up the normalised pictures, which are quickly made again, and keep the depth."""

@@ -7,11 +7,14 @@ Every choice that makes one training run differ from another, as one readable va
 from collections.abc import Iterator
 from dataclasses import field
 
+from kernel_src.competition.facts import Facts
 from kernel_src.recipes.learning import (
     AdamW,
     Auxiliary,
     Batch,
+    Bins,
     Cosine,
+    CrossEntropy,
     Keep,
     Last,
     Loss,
@@ -68,6 +71,23 @@ class Experiment(Predictor, kw_only=True):
             yield "augment.mix=TokenMix() mixes patches: head must be a DenseHead()"
         if self.depth and (self.augment.mix or self.augment.rescale or self.augment.crop):
             yield "depth goes without augment.mix, rescale and crop: the map would not belong to the picture"
+
+    def objections(self, facts: Facts) -> Iterator[str]:
+        """Yield what a competition with these facts does not allow, naming the field and the cure."""
+        yield from super().objections(facts)
+        here, measures_classes = facts.competition, isinstance(self.loss, CrossEntropy)
+        if facts.are_classes and not measures_classes and not self.is_frozen:
+            yield f"loss={self.loss} measures numbers, and {here} has classes: set it to CrossEntropy()"
+        if measures_classes and not facts.are_classes:
+            yield f"loss={self.loss} measures classes, and {here} has numbers: set it to SquaredError(), or another"
+        if facts.are_classes and any(isinstance(one, Bins) for one in self.auxiliary):
+            yield f"auxiliary: Bins() cuts numbers into intervals, and {here} has classes: leave it out"
+        if self.loss.identities and not facts.identities:
+            yield f"loss.identities={self.loss.identities} weighs broken sums, and {here} has none: set it to 0"
+        if self.data.external and not facts.is_amount:
+            yield f"data.external scales amounts by the area they lay on, and {here} has none: set it to none"
+        if unknown := [name for name in self.data.drop if name not in facts.row_rules]:
+            yield f"data.drop names {', '.join(unknown)}; {here} has {', '.join(facts.row_rules) or 'no such rule'}"
 
     @property
     def predicts_density(self) -> bool:

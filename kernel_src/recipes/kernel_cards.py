@@ -10,7 +10,14 @@ from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.ensemble import Ensemble
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.parts import SEED_CONSTRAINTS, parts_to_extract, parts_to_predict, parts_to_train
+from kernel_src.recipes.parts import (
+    SEED_CONSTRAINTS,
+    parts_to_compete,
+    parts_to_extract,
+    parts_to_predict,
+    parts_to_train,
+)
+from kernel_src.recipes.predictor import require_suited
 from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.weight_sources import kaggle_models
 
@@ -89,7 +96,7 @@ def parts_of(name: str, kernel: str) -> tuple[str, ...]:
     if (ensemble := ENSEMBLES.get(name)) is not None:
         parts |= {"stack"} if ensemble.stack else set()
         parts |= {"seed_constraints"} if ensemble.constraint in SEED_CONSTRAINTS else set()
-    parts.add(facts_of(name).competition)
+    parts |= {facts_of(name).competition, *parts_to_compete(facts_of(name))}
     return tuple(sorted(parts.union(EXTRA_PARTS.get((name, kernel), ()))))
 
 
@@ -131,9 +138,12 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
 
     Raises:
         KeyError: no such experiment, ensemble or kernel.
+        ExperimentError: see `members_of`; or the competition does not allow an experiment.
     """
     if kernel not in kernels_of(name):
         raise KeyError(f"{kernel!r} is not one of {', '.join(kernels_of(name))}, the notebooks of {name}")
+    for member in members_of(name):
+        require_suited(member, facts_of(name))
     recipe = ENSEMBLES.get(name) or EXPERIMENTS[name]
     parameters: dict[str, object]
     bundles: tuple[str, ...] = ()

@@ -80,6 +80,17 @@ class Uncertainty(Loss):
     """Squared errors, each target weighed by a variance that is learnt with them (Kendall, Gal & Cipolla 2018)."""
 
 
+class CrossEntropy(Loss):
+    """Of classes: the negative logarithm of the true one's probability; no other loss measures those."""
+
+    smoothing: float = 0.0  # share of the truth that is spread evenly over all classes (Szegedy et al. 2016)
+
+    def check(self) -> Iterator[str]:
+        """A share."""
+        yield from super().check()
+        yield from not_a_share(self, "smoothing")
+
+
 # %%
 class Auxiliary(Spec, abstract=True):
     """Something else that training predicts from the same features; no prediction uses it."""

@@ -104,6 +104,17 @@ class Depth(Spec):
         yield from not_one_of("views", self.views, DEPTH_VIEWS)
 
 
+class Inputs(Spec):
+    """Numbers of the competition's table, at test time too, that the heads see beside the features, standardised."""
+
+    columns: tuple[str, ...] = ()  # of those that the competition's facts name; empty: all of them
+
+    def check(self) -> Iterator[str]:
+        """Each once."""
+        if len(set(self.columns)) < len(self.columns):
+            yield f"columns={self.columns} names a column twice"
+
+
 # %%
 class Head(Spec, abstract=True):
     """What turns features into grams."""

@@ -3,12 +3,18 @@
 Which optional parts an experiment's notebooks need.
 """
 
+from kernel_src.competition.facts import Facts
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.predictor import Predictor
 
 HUB_NAMED = "dinov2"  # in the name of a backbone whose weights the hub also has under names of its own
 LARGER_THAN_A_GPU = ("_7b_", "_enormous_")  # in the name of a backbone that a T4 of 15 GB cannot hold beside its work
 SEED_CONSTRAINTS = ("biological", "average")  # beyond these the constraints need no part
+
+
+def parts_to_compete(facts: Facts) -> tuple[str, ...]:
+    """Name the parts that every notebook of a competition needs, whatever its experiment."""
+    return ("classes",) if facts.are_classes else ()
 
 
 def parts_to_extract(experiment: Predictor) -> tuple[str, ...]:
@@ -29,6 +35,7 @@ def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
         "evidence": not (experiment.is_plain or experiment.is_frozen),
         "frozen": experiment.is_frozen,
         "hub_names": experiment.is_frozen and HUB_NAMED in experiment.encoder.timm,
+        "inputs": experiment.inputs,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
         "spread": is_larger_than_a_gpu(experiment),
     }
@@ -46,6 +53,7 @@ def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
         "evidence": not (experiment.is_plain or experiment.is_frozen),
         "external": experiment.data.external,
         "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
+        "inputs": experiment.inputs,
         "mixing": experiment.augment.mix,
         "pseudo_labels": experiment.data.pseudo,
         "row_rules": experiment.data.drop,

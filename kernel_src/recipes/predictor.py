@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
+from kernel_src.competition.facts import Facts
 from kernel_src.recipes.network import (
     DEPTH_VIEWS,
     DenseHead,
     Depth,
     Encoder,
     Head,
+    Inputs,
+    Perceptron,
     PooledHead,
     RegressorHead,
     not_one_of,
@@ -93,6 +96,7 @@ class Predictor(Spec, kw_only=True):
     pictures: Pictures = field(default_factory=Pictures)
     head: Head = field(default_factory=PooledHead)
     depth: Depth | None = None
+    inputs: Inputs | None = None  # numbers of the table that the heads see too; None: the photograph alone
     predict: Predict = field(default_factory=Predict)
 
     def __post_init__(self) -> None:
@@ -115,8 +119,10 @@ class Predictor(Spec, kw_only=True):
         if self.depth and not (isinstance(self.head, PooledHead) and self.head.pool == ("own",)):
             yield 'depth joins the pooled picture: head must be PooledHead(pool=("own",))'
 
-        if self.predict.adapt and (self.is_frozen or self.depth):
-            without = "frozen features" if self.is_frozen else "depth"
+        if self.inputs and self.is_frozen:
+            yield "a regressor reads frozen features alone: set inputs to none"
+        if self.predict.adapt and (self.is_frozen or self.depth or self.inputs):
+            without = "frozen features" if self.is_frozen else "depth" if self.depth else "inputs"
             yield f"predict.adapt trains the network once more, which is not made for {without}: set it to none"
 
     def _check_head(self) -> Iterator[str]:
@@ -132,6 +138,18 @@ class Predictor(Spec, kw_only=True):
             yield f'encoder.layers={self.encoder.layers}: the pooling "own" sees the last layer only'
         if isinstance(head, DenseHead) and join and not isinstance(join, Sum if head.reduce == "sum" else Mean):
             yield f"a dense head with reduce={head.reduce!r} joins pictures by {head.reduce.capitalize()}()"
+
+    def objections(self, facts: Facts) -> Iterator[str]:
+        """Yield what a competition with these facts does not allow, naming the field and the cure."""
+        here, head = facts.competition, self.head
+        if facts.are_classes and not isinstance(head, PooledHead):
+            yield f"head={head} answers by numbers, and {here} has classes: set it to PooledHead()"
+        elif isinstance(head, Perceptron) and head.targets != "five" and not facts.identities:
+            yield f'head.targets={head.targets!r} adds parts up, and no target of {here} is a sum: set it to "five"'
+        if self.inputs and not facts.inputs:
+            yield f"inputs={self.inputs} reads numbers of the table, and {here} has none at test time: set it to none"
+        elif self.inputs and (unknown := [name for name in self.inputs.columns if name not in facts.inputs]):
+            yield f"inputs.columns names {', '.join(unknown)}; {here} has {', '.join(facts.inputs)}"
 
     @property
     def is_frozen(self) -> bool:
@@ -154,6 +172,16 @@ class Predictor(Spec, kw_only=True):
     def depth_views(self) -> str:
         """How views get their depth map, one of `DEPTH_VIEWS`."""
         return self.depth.views if self.depth else DEPTH_VIEWS[0]
+
+
+def require_suited(predictor: Predictor, facts: Facts) -> None:
+    """Make sure that a recipe can be used in the competition with these facts.
+
+    Raises:
+        ExperimentError: it cannot; names recipe and field, and the cure.
+    """
+    for objection in predictor.objections(facts):
+        raise ExperimentError(f"{predictor.name}: {objection}")
 
 
 # What else an experiment's JSON holds: how it was trained, which no prediction depends on.

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+import kernel_src.training.class_loss  # noqa: F401  # part: classes
 from kernel_src.competitions.held_facts import facts
 from kernel_src.models.model import TargetScaling
 from kernel_src.recipes.learning import (
     BatchR2,
+    CrossEntropy,
     Log1pError,
     Loss,
     MetricSquaredError,
@@ -23,6 +25,7 @@ from kernel_src.recipes.learning import (
     SquaredError,
     Uncertainty,
 )
+from kernel_src.runtime.parts import optional_part
 
 ROOT_OFFSET_G = 0.01  # keeps the slope of the square root at 0 g finite: 1 / (2 √0.01) = 5 per gram
 LEAST_BATCH_VARIANCE = 0.1  # of the training rows' variance: what the denominator of a batch's R² is at least
@@ -64,7 +67,10 @@ def loss_of(
     whether one device sees the batch or two halves it (except for `BatchR2`, see `one_minus_batch_r2`).
     `log_variances` (5,) belong to the loss `Uncertainty`.
     """
-    each = PER_TARGET[type(loss)](loss, Compared(z, truth_z, scaling, weights, log_variances)).sum(1)  # (B,)
+    if isinstance(loss, CrossEntropy):
+        each = optional_part("classes").cross_entropy(loss, z, truth_z)  # (B,)
+    else:
+        each = PER_TARGET[type(loss)](loss, Compared(z, truth_z, scaling, weights, log_variances)).sum(1)
     if loss.identities:
         each = each + loss.identities * identity_violation(z, scaling)
     return (each if weights is None else each * weights).mean()

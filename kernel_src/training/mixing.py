@@ -69,6 +69,11 @@ class Mixer:
         partners = torch.from_numpy(self.pairing.partners).to(tokens.device)
         return torch.where(foreign[:, :, None], tokens[partners], tokens)
 
+    def mix_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Mix numbers of the table (B, I) in the shares of the pictures, after these; of `TokenMix` as drawn."""
+        shares = torch.from_numpy(self.pairing.shares).to(inputs.device, inputs.dtype)[:, None]
+        return torch.lerp(inputs, inputs[torch.from_numpy(self.pairing.partners).to(inputs.device)], shares)
+
     def mix_labels(self, batch: TrainingBatch) -> TrainingBatch:
         """Return a batch with mixed grams and weights, and the row of the photograph that has the larger share.
 

@@ -25,6 +25,7 @@ from kernel_src.models.full_pass import predict_grams
 from kernel_src.models.model import load_fold
 from kernel_src.models.starting_weights import framing_of, preprocessing_of
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.predictor import require_suited
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, write_json, write_text
 from kernel_src.runtime.parts import optional_part
@@ -83,8 +84,10 @@ def train_run(
 
     Raises:
         ValueError: `folder` holds a run of another experiment or of other data, or extra data is missing or unfit.
+        ExperimentError: the competition does not allow the experiment.
         torch.OutOfMemoryError: not even one photograph fits.
     """
+    require_suited(experiment, facts())
     folder.mkdir(parents=True, exist_ok=True)
     table = training_table(experiment, train, external_folder, pseudo_labels)
     weights = [starting_weights, None]
@@ -175,6 +178,7 @@ def predict_out_of_fold(
             estimator=estimator,
             depth_channels=experiment.depth_channels,
             depth_views=experiment.depth_views,
+            inputs=rules().input_array(train)[rows] if experiment.inputs else None,
         )[0]
         part = pd.DataFrame(predicted, columns=list(facts().targets))
         part.insert(0, "fold", fold)

@@ -155,7 +155,8 @@ class FoldTraining:
         data = self.data
         pseudo = np.zeros(len(data.grams), bool) if data.pseudo is None else data.pseudo
         weighed = data.train_rows[~pseudo[data.train_rows]]
-        model = new_model(self.experiment, data.grams[weighed], starting_weights)
+        inputs = None if data.inputs is None else data.inputs[weighed]
+        model = new_model(self.experiment, data.grams[weighed], starting_weights, inputs)
         model.add_auxiliary(self.experiment, data, weighed)
         # Channels last is what convolutions compute fastest in, on CPU and GPU.
         return model.to(self.device).to(memory_format=torch.channels_last)

@@ -32,6 +32,7 @@ class TrainingBatches:
             density=experiment.predicts_density,
             depth_maps=data.depth_maps,
             weights=row_weights(experiment, data),
+            inputs=data.inputs,
         )
         self.order = SeededOrder(len(self.photographs), seed)
         workers = loading_processes(device)

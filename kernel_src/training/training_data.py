@@ -16,6 +16,7 @@ import torch
 
 import kernel_src.data.external  # noqa: F401  # part: external
 import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
+import kernel_src.models.table_inputs  # noqa: F401  # part: inputs
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
 import kernel_src.training.depth_maps  # noqa: F401  # part: depth
 from kernel_src.competition.facts import IMAGE_COLUMN
@@ -41,7 +42,7 @@ def judged_folds(experiment: Experiment, train: pd.DataFrame) -> np.ndarray:
 def split_rows(split: Split, groups: np.ndarray, strata: np.ndarray) -> np.ndarray:
     """Return the fold of each row, (rows,), by its group (rows,) and a number (rows,) that a split may balance."""
     folds, seed = (split.folds, split.seed) if isinstance(split, GroupSplit) else (1, 0)
-    return fold_numbers(split.rule, groups, strata, folds, seed)
+    return fold_numbers(split.rule, groups, strata, folds, seed, rules().group_name)
 
 
 def folds_to_train(experiment: Experiment, fold_of: np.ndarray) -> tuple[int, ...]:
@@ -91,9 +92,13 @@ class TrainingTable:
         if experiment.data.drop:
             rows = rows[~rules().dropped_rows(experiment.data.drop, self.rows.iloc[rows])]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
+        inputs = None
+        if experiment.inputs:
+            inputs = optional_part("inputs").filled_inputs(rules().input_array(self.rows), rows)
         return FoldData(
             photographs=photographs,
             depth_maps=depth_maps,
+            inputs=inputs,
             grams=grams,
             train_rows=np.concatenate([rows, extra]),
             inner_rows=inner,
@@ -121,7 +126,7 @@ def training_table(
 
     Raises:
         ValueError: the experiment asks for external data or pseudo-labels and there are none, or they cannot be used;
-            or a column that an auxiliary target needs.
+            or a column that an auxiliary target or the network needs.
     """
     fold_of = judged_folds(experiment, train)
     rows = train
@@ -139,7 +144,10 @@ def training_table(
         rows = optional_part("pseudo_labels").with_pseudo_labels(
             rows, used, split, folds_to_train(experiment, fold_of), pseudo.weight
         )
-    _columns_to_learn(experiment, rows)  # now, not when all photographs are decoded
+    # Now, not when all photographs are decoded.
+    _columns_to_learn(experiment, rows)
+    if experiment.inputs:
+        rules().input_array(rows)
     return TrainingTable(
         rows=rows,
         fold_of=folds_with_external(fold_of, training_only(rows)),

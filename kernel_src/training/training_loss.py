@@ -36,6 +36,11 @@ def depth_of(batch: TrainingBatch) -> torch.Tensor | None:
     return batch["depth"] if batch["depth"].shape[1] else None
 
 
+def inputs_of(batch: TrainingBatch) -> torch.Tensor | None:
+    """Return the numbers of the table (B, I) of a batch, None where the network reads none."""
+    return batch["inputs"] if batch["inputs"].shape[1] else None
+
+
 def batch_loss(
     model: TrainingNet, answers: torch.Tensor, grams: torch.Tensor, loss: Loss, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -95,8 +100,11 @@ class BatchLosses:
         """Return the loss of a micro-batch, and the answers (B, 5) behind it."""
         mixer = self._mixer(place, number, len(part["row"]))
         pictures = part["picture"] if mixer is None else mixer.mix_pictures(part["picture"])
+        inputs = inputs_of(part)
+        if mixer is not None and inputs is not None:
+            inputs = mixer.mix_inputs(inputs)
         with torch.autocast(self.device.type, torch.float16, enabled=self.half):
-            given = self.preprocessing.normalise(pictures), depth_of(part)
+            given = self.preprocessing.normalise(pictures), depth_of(part), inputs
             if self.model.auxiliary is None and (mixer is None or mixer.tokens is None):
                 answers, features = self.model(*given), None
             else:
@@ -133,13 +141,19 @@ def micro_batches(batch: TrainingBatch, parts: int) -> list[TrainingBatch]:
 # %%
 def upright_pictures(
     data: FoldData, rows: np.ndarray, preprocessing: Preprocessing, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return rows without augmentation: normalised pictures (B, 3, H, W), and their depth (B, C, H, W) if there is."""
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Return rows without augmentation, as a network is given them.
+
+    Normalised pictures (B, 3, H, W), their depth (B, C, H, W) and their inputs (B, I), if there are any.
+    """
     raw = torch.from_numpy(np.ascontiguousarray(data.photographs[rows].transpose(0, 3, 1, 2))).to(device)
     depth = None
     if data.depth_maps is not None:
         depth = torch.from_numpy(data.depth_maps[rows].astype(np.float32)).to(device)
-    return preprocessing.normalise(raw), depth
+    inputs = None
+    if data.inputs is not None:
+        inputs = torch.from_numpy(data.inputs[rows].astype(np.float32)).to(device)
+    return preprocessing.normalise(raw), depth, inputs
 
 
 @torch.inference_mode()

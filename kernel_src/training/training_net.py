@@ -54,13 +54,15 @@ class TrainingNet(BiomassNet):
             )
 
 
-def new_model(experiment: Experiment, grams: np.ndarray, starting_weights: Path | None) -> TrainingNet:
-    """Build the model with its starting weights, scaled to the grams (rows, 5) of its training rows."""
+def new_model(
+    experiment: Experiment, grams: np.ndarray, starting_weights: Path | None, inputs: np.ndarray | None = None
+) -> TrainingNet:
+    """Build the model with its starting weights, scaled to the grams (rows, 5) and inputs of its training rows."""
     torch.manual_seed(seed_at(experiment.seed, "initial weights"))
     model = TrainingNet(experiment)
     if starting_weights is not None:
         load_starting_weights(model, starting_weights)
-    model.fit(grams)
+    model.fit(grams, inputs)
     return model
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from kernel_src.competition.facts import IMAGE_COLUMN, Facts, HiddenTest
+from kernel_src.competition.facts import IMAGE_COLUMN, Facts, HiddenTest, UsualPhotograph
 from kernel_src.competitions.biomass import constants
 from kernel_src.competitions.biomass.hidden_table import PHOTOGRAPH_SUFFIX, read_hidden_test, save_predictions
 from kernel_src.competitions.biomass.submission import broken_identities, check_submission
@@ -24,6 +24,7 @@ class BiomassFacts(Facts):
     prefix: ClassVar[str] = "i2b"
     licence: ClassVar[str] = constants.DATA_LICENCE
     targets: ClassVar[tuple[str, ...]] = constants.TARGETS
+    is_amount: ClassVar[bool] = True
     unit: ClassVar[str] = "g"
     lowest: ClassVar[float] = 0.0
     weights: ClassVar[Mapping[str, float]] = constants.TARGET_WEIGHTS
@@ -31,6 +32,7 @@ class BiomassFacts(Facts):
     identity_tolerance: ClassVar[float] = constants.IDENTITY_TOLERANCE_G
     fallback: ClassVar[Mapping[str, float]] = constants.TRAINING_MEANS_G
     row_rules: ClassVar[Mapping[str, str]] = constants.ROW_RULE_REASONS
+    usual: ClassVar[UsualPhotograph | None] = UsualPhotograph("2000 x 1000", "2:1", (1.8, 2.2), (64, 4000))
     id_column: ClassVar[str] = constants.ID_COLUMN
     path_column: ClassVar[str] = IMAGE_COLUMN
     suffix: ClassVar[str] = PHOTOGRAPH_SUFFIX

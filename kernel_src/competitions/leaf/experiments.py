@@ -3,12 +3,13 @@
 A baseline that two CPU cores train in a minute; variants are made with `dataclasses.replace`.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 from kernel_src.competitions.leaf.blended_ensembles import BLENDED
 from kernel_src.competitions.leaf.tuned_experiments import TUNED
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import AdamW, Batch, WarmupCosine
+from kernel_src.recipes.learning import AdamW, Batch, CrossEntropy, WarmupCosine
 from kernel_src.recipes.network import Encoder, PooledHead
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.recipes.predictor import Predict
@@ -22,17 +23,21 @@ LEAF = Experiment(
     head=PooledHead(hidden=(), dropout=0.1),
     data=Data(split=StratifiedGroupSplit(3)),
     augment=Augment("none"),
+    loss=CrossEntropy(smoothing=0.05),
     optimizer=AdamW(lr=1e-3, weight_decay=1e-2),
     schedule=WarmupCosine(epochs=4, warmup=1),
     batch=Batch(32),
     predict=Predict(tta="none", constraint="none"),
 )
 
+# Pictures of half the side: does the size matter?
+LEAF_SMALL = replace(LEAF, name="leaf_small", pictures=Pictures(height_px=32, width_px=32))
+
 
 class LeafRecipes(Recipes):
     """All of them."""
 
     competition: ClassVar[str] = "leaf"
-    experiments: ClassVar[tuple[Experiment, ...]] = (LEAF,)
+    experiments: ClassVar[tuple[Experiment, ...]] = (LEAF, LEAF_SMALL)
     tuned: ClassVar[Changes] = TUNED
     blended: ClassVar[Changes] = BLENDED

@@ -1,6 +1,7 @@
 """A notebook holds what its experiment can run; a bundle that needs more is refused in one line."""
 
 import ast
+import re
 
 import pytest
 
@@ -9,7 +10,7 @@ from build.stitch import compose
 from kernel_src.recipes import kernel_cards, predictor
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensemble import Ensemble
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.recipes.experiments import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
 from kernel_src.recipes.learning import Bins
 from kernel_src.recipes.pictures import HALVES, Attention, Pictures
@@ -28,7 +29,15 @@ LAYERS = {"models/layer_features"}  # frozen features are pooled by the same tab
 STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competitions/biomass/seed_constraints"}
 HUB_NAMES, DEPTH_IN_TRAINING, SPREAD = {"models/hub_names"}, {"training/depth_maps"}, {"models/spread"}
 MIXING = {"training/auxiliary", "training/mixing"}
+CLASSES = {"models/class_scaling", "training/class_loss", "data/class_charts"}
+INPUTS = {"models/table_inputs"}
 ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/**/*.py")}
+PART = re.compile(r"# part: (\w+)$", re.MULTILINE)
+COMPETITIONS = ("biomass", "leaf", "paws")
+OF_OTHERS = {
+    one: {name for name in ALL for other in COMPETITIONS if other != one and name.startswith(f"competitions/{other}/")}
+    for one in COMPETITIONS
+}
 TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {f"competitions/biomass/{name}" for name in ("rules", "tables", "floors", "visits")}
 TRAINING |= {"competition/splits", "competition/rules", "competitions/held_rules"}
@@ -37,15 +46,16 @@ TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
 ASKED_FOR = MARKS | CROPPING | ROW_RULES | EXTERNAL | EVIDENCE | SPREAD | SEED_CONSTRAINTS  # by few experiments
 NEVER_IN_INFERENCE = TRAINING | ASKED_FOR | STACK | PSEUDO_LABELS | {"bundle/bundle_prediction"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
-NEVER_IN_TRAINING |= {"competitions/biomass/submission", "competitions/biomass/hidden_table"} | LAYERS
-NEVER_IN_TRAINING |= ASKED_FOR - EXTERNAL | MIXING
+NEVER_IN_TRAINING |= LAYERS | ASKED_FOR - EXTERNAL | MIXING
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 
 NEVER_IN_FEATURES = {name for name in ALL if name.startswith("inference/")} | MARKS | CROPPING | ROW_RULES
 NEVER_IN_FEATURES |= {"models/frozen_net", "models/regressor", "bundle/frozen_bundle", "data/augmentation"}
 NEVER_IN_FEATURES |= {"training/training", "training/losses", "training/gradient_steps", "training/optimization"}
 
-# By notebook: what of the package it must not hold.
+NEVER_IN_CLASSES = DEPTH | EXTERNAL | ROW_RULES | EVIDENCE | MIXING | PSEUDO_LABELS | FROZEN
+
+# By notebook: what of the package it must not hold, beside other competitions' modules.
 MUST_NOT_HOLD = {
     ("v1", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | ADAPTATION | HUB_NAMES,
     ("v7", "infer"): NEVER_IN_INFERENCE | LAYERS | DEPTH | FROZEN | ADAPTATION | HUB_NAMES,
@@ -58,6 +68,10 @@ MUST_NOT_HOLD = {
     ("v7", "train"): NEVER_IN_TRAINING | DEPTH | DEPTH_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("v8", "train"): NEVER_IN_TRAINING | EXTERNAL | PSEUDO_LABELS,
     ("v5", "train"): NEVER_IN_TRAINING | PSEUDO_LABELS | HUB_NAMES,
+    ("leaf", "train"): NEVER_IN_CLASSES - {"models/starting_weights", "runtime/weight_sources"} | INPUTS,
+    ("leaf", "infer"): NEVER_IN_INFERENCE | NEVER_IN_CLASSES | INPUTS,
+    ("paws", "train"): NEVER_IN_CLASSES - {"models/starting_weights", "runtime/weight_sources"} | CLASSES,
+    ("paws", "infer"): NEVER_IN_INFERENCE | NEVER_IN_CLASSES | CLASSES,
 }
 
 
@@ -70,8 +84,18 @@ def modules_in(name: str, kernel: str) -> set[str]:
 
 @pytest.mark.parametrize(("name", "kernel"), MUST_NOT_HOLD)
 def test_a_notebook_does_not_hold_what_its_experiment_cannot_run(name: str, kernel: str) -> None:
-    assert MUST_NOT_HOLD[name, kernel] <= ALL, "the table names modules that there are"
-    assert not modules_in(name, kernel) & MUST_NOT_HOLD[name, kernel]
+    here = COMPETITION_OF[name]
+    never = MUST_NOT_HOLD[name, kernel] | OF_OTHERS[here] | (CLASSES | INPUTS if here == "biomass" else set())
+    assert never <= ALL, "the table names modules that there are"
+    assert not modules_in(name, kernel) & never
+
+
+def test_classes_and_inputs_come_with_the_competition_and_the_experiment_that_have_them() -> None:
+    assert kernel_card("leaf", "train").parameters["PARTS"] == ("classes", "leaf")
+    assert kernel_card("paws", "infer").parameters["PARTS"] == ("inputs", "paws")
+    assert modules_in("leaf", "train") >= CLASSES and modules_in("paws", "train") >= INPUTS
+    assert modules_in("leaf", "infer") & (CLASSES | INPUTS) == {"models/class_scaling"}
+    assert modules_in("paws", "infer") & (CLASSES | INPUTS) == INPUTS
 
 
 def test_a_notebook_holds_the_parts_that_its_experiment_needs() -> None:
@@ -83,13 +107,13 @@ def test_evidence_comes_with_an_experiment_that_is_not_plain(monkeypatch: pytest
     halves = Pictures(512, 512, parts=HALVES, join=Attention())
     monkeypatch.setitem(EXPERIMENTS, "first", changed(EXPERIMENTS["v1"], {"name": "first", "pictures": halves}))
     for kernel in ("train", "infer"):
-        assert kernel_card("first", kernel).parameters["PARTS"] == ("evidence",)
+        assert kernel_card("first", kernel).parameters["PARTS"] == ("biomass", "evidence")
         assert modules_in("first", kernel) >= EVIDENCE | LAYERS
 
 
 def test_an_ensemble_holds_the_parts_of_all_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENSEMBLES, "all", Ensemble(name="all", shares={"v1": 1, "v8": 1, "frozen_dinov2": 1}))
-    assert kernel_card("all", "infer").parameters["PARTS"] == ("depth", "frozen", "hub_names")
+    assert kernel_card("all", "infer").parameters["PARTS"] == ("biomass", "depth", "frozen", "hub_names")
 
 
 def test_a_stack_and_the_seeds_constraints_come_with_the_ensemble_or_experiment_that_uses_them(
@@ -101,10 +125,10 @@ def test_a_stack_and_the_seeds_constraints_come_with_the_ensemble_or_experiment_
     monkeypatch.setitem(
         EXPERIMENTS, "own", changed(EXPERIMENTS["v1"], {"name": "own", "predict.constraint": "biological"})
     )
-    assert kernel_card("stacked", "infer").parameters["PARTS"] == ("stack",)
-    assert kernel_card("seeds", "infer").parameters["PARTS"] == ("seed_constraints",)
+    assert kernel_card("stacked", "infer").parameters["PARTS"] == ("biomass", "stack")
+    assert kernel_card("seeds", "infer").parameters["PARTS"] == ("biomass", "seed_constraints")
     for kernel in ("train", "infer"):
-        assert kernel_card("own", kernel).parameters["PARTS"] == ("seed_constraints",)
+        assert kernel_card("own", kernel).parameters["PARTS"] == ("biomass", "seed_constraints")
         assert modules_in("own", kernel) >= SEED_CONSTRAINTS
     assert modules_in("stacked", "infer") >= STACK
 
@@ -112,8 +136,8 @@ def test_a_stack_and_the_seeds_constraints_come_with_the_ensemble_or_experiment_
 def test_pseudo_labels_come_with_the_experiment_that_weighs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     second = changed(EXPERIMENTS["v1"], {"name": "second", "data.pseudo": PseudoLabels("i2b-pseudo", weight=0.25)})
     monkeypatch.setitem(EXPERIMENTS, "second", second)
-    assert kernel_card("second", "train").parameters["PARTS"] == ("pseudo_labels",)
-    assert kernel_card("second", "infer").parameters["PARTS"] == ()
+    assert kernel_card("second", "train").parameters["PARTS"] == ("biomass", "pseudo_labels")
+    assert kernel_card("second", "infer").parameters["PARTS"] == ("biomass",)
 
 
 def test_test_time_training_brings_the_training_of_the_experiment_that_wants_it(
@@ -123,7 +147,7 @@ def test_test_time_training_brings_the_training_of_the_experiment_that_wants_it(
     wants = {"predict.adapt": predictor.TestTimeTraining(), "predict.constraint": "average"}
     for name, seed in (("wants7", "v7"), ("wants5", "v5_componly")):
         monkeypatch.setitem(EXPERIMENTS, name, changed(EXPERIMENTS[seed], {"name": name, "depth": None, **wants}))
-        assert kernel_card(name, "infer").parameters["PARTS"] == ("seed_constraints", "test_time_training")
+        assert kernel_card(name, "infer").parameters["PARTS"] == ("biomass", "seed_constraints", "test_time_training")
         held = modules_in(name, "infer")
         assert held >= ADAPTATION | {"training/training", "recipes/experiment"}
         assert not held & (EXTERNAL | PSEUDO_LABELS | HUB_NAMES | DEPTH_IN_TRAINING | {"recipes/experiments"})
@@ -133,9 +157,9 @@ def test_test_time_training_brings_the_training_of_the_experiment_that_wants_it(
 def test_auxiliary_targets_and_mixing_come_with_the_experiment_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"name": "second", "auxiliary": (Bins(),), "augment.mix": Mixup()}
     monkeypatch.setitem(EXPERIMENTS, "second", changed(EXPERIMENTS["v1"], changes))
-    assert kernel_card("second", "train").parameters["PARTS"] == ("auxiliary", "mixing")
+    assert kernel_card("second", "train").parameters["PARTS"] == ("auxiliary", "biomass", "mixing")
     assert modules_in("second", "train") >= MIXING
-    assert kernel_card("second", "infer").parameters["PARTS"] == ()
+    assert kernel_card("second", "infer").parameters["PARTS"] == ("biomass",)
 
 
 def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,14 +170,14 @@ def test_marks_crops_and_rules_come_with_the_experiment_that_names_them(monkeypa
     }
     for (part, change), modules in zip(changes.items(), (MARKS, CROPPING, ROW_RULES), strict=True):
         monkeypatch.setitem(EXPERIMENTS, "third", changed(EXPERIMENTS["v1"], {"name": "third"} | change))
-        assert kernel_card("third", "train").parameters["PARTS"] == (part,)
-        assert kernel_card("third", "infer").parameters["PARTS"] == ()
+        assert kernel_card("third", "train").parameters["PARTS"] == ("biomass", part)
+        assert kernel_card("third", "infer").parameters["PARTS"] == ("biomass",)
         assert modules_in("third", "train") >= modules
 
 
 def test_a_part_beyond_what_is_needed_is_named_beside_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("stack",))
-    assert kernel_card("v7", "infer").parameters["PARTS"] == ("stack",)
+    assert kernel_card("v7", "infer").parameters["PARTS"] == ("biomass", "stack")
     assert STACK <= modules_in("v7", "infer")
     monkeypatch.setitem(kernel_cards.EXTRA_PARTS, ("v7", "infer"), ("stak",))
     with pytest.raises(CheckFailed, match="PARTS names 'stak', which is not an optional part → there are .*stack"):
@@ -166,13 +190,13 @@ def _names(node: ast.Assign) -> list[str]:
 
 @pytest.mark.parametrize("kernel", ["train", "infer"])
 def test_the_script_itself_has_all_parts(kernel: str) -> None:
-    """As a plain script it runs every experiment, so what its cell names are all the parts that there are."""
+    """As a plain script it runs the default competition's experiments: its cell names all but the others' parts."""
     text = (ROOT / "kernel_src/kernels" / f"{kernel}.py").read_text()
     values = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign) and _names(node) == ["PARTS"]]
-    names = ast.literal_eval(values[0])
-    whole = compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT).sources
-    assert set(compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT, {"PARTS": tuple(names)}).sources) == set(
-        whole
-    )
+    names = set(ast.literal_eval(values[0]))
+    assert names >= {"biomass", "classes", "inputs"} and not names & {"leaf", "paws"}
+    whole = compose(ROOT / "kernel_src/kernels" / f"{kernel}.py", ROOT, {"PARTS": tuple(sorted(names))}).sources
+    behind = {part for source in whole for part in PART.findall((ROOT / source).read_text())}
+    assert names == behind - {"leaf", "paws"}, "every part that an import of the notebook's modules names"
     wanted = {one for name in EXPERIMENTS if kernel in kernels_of(name) for one in kernel_cards.parts_of(name, kernel)}
-    assert wanted <= set(names)
+    assert wanted <= names | set(COMPETITIONS)
