@@ -77,13 +77,13 @@ def run_notebook(kernel: str, parameters: Mapping[str, object], kaggle: Path, sc
 RUNNERS: dict[str, Callable[..., str]] = {"package": run_script, "notebook": run_notebook}
 
 
-def lay_out_kaggle(root: Path, competition: Path, datasets: Mapping[str, Path], test: Path | None = None) -> Path:
-    """Make `root`/kaggle with the competition and the datasets linked in; `test` replaces the test files."""
+def lay_out_kaggle(root: Path, competition: Path, datasets: Mapping[str, Path], slug: str = "csiro-biomass") -> Path:
+    """Make `root`/kaggle with the competition of a slug and the datasets linked in."""
     inputs = root / "kaggle" / "input"
     (inputs / "competitions").mkdir(parents=True)
     (inputs / "datasets" / "owner").mkdir(parents=True)
     (root / "kaggle" / "working").mkdir()
-    (inputs / "competitions" / "csiro-biomass").symlink_to(competition)
+    (inputs / "competitions" / slug).symlink_to(competition)
     for slug, folder in datasets.items():
         (inputs / "datasets" / "owner" / slug).symlink_to(folder)
     return root

@@ -14,6 +14,7 @@ import torch
 
 from build.weights.describe import describe
 from kernel_src.bundle.bundles import framings_of
+from kernel_src.competition import choice
 from kernel_src.competitions.biomass.tables import read_train, target_array
 from kernel_src.competitions.held_rules import rules
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
@@ -35,6 +36,7 @@ from kernel_src.recipes.learning import (
     Classify,
     Constant,
     Cosine,
+    CrossEntropy,
     InnerFold,
     Last,
     Regress,
@@ -43,7 +45,7 @@ from kernel_src.recipes.learning import (
     Steps,
     WarmupCosine,
 )
-from kernel_src.recipes.network import DenseHead, Depth, FirstGroups, FirstShare, PooledHead, RegressorHead
+from kernel_src.recipes.network import DenseHead, Depth, FirstGroups, FirstShare, Inputs, PooledHead, RegressorHead
 from kernel_src.recipes.pictures import HALVES, Attention, Mean, SideBySide, Sum
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.recipes.spec import Spec, field_types, kinds_of
@@ -111,6 +113,21 @@ def trained(bench: Workbench, experiment: Experiment) -> Any:
     data = fold_data(12, inner=4 if experiment.keep.picks_epoch else 0, size_px=experiment.pictures.canvas_px)
     log = train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
     return len(log), sha256_of(folder / "fold0.safetensors")
+
+
+def net_of_paws(bench: Workbench, experiment: Experiment) -> Any:
+    """The layers in a competition whose tables have numbers for a network."""
+    bench.monkeypatch.setattr(choice, "_chosen", ["paws"])
+    return net(bench, experiment)
+
+
+def trained_on_classes(bench: Workbench, experiment: Experiment) -> Any:
+    """The weights of a training in a competition of ten classes."""
+    bench.monkeypatch.setattr(choice, "_chosen", ["leaf"])
+    data = replace(fold_data(12), grams=np.eye(10)[np.arange(12) % 10])
+    folder = bench.new_folder()
+    train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
+    return sha256_of(folder / "fold0.safetensors")
 
 
 def trained_while_the_inner_fold_gets_worse(bench: Workbench, experiment: Experiment) -> Any:
@@ -288,6 +305,9 @@ FIELDS: dict[str, Case] = {
     "name": ({"name": "other"}, {}, bundled_as),
     "depth": (DEPTH, {}, net),
     "seed": ({"seed": 1}, {}, trained),
+    "inputs": ({"inputs": Inputs()}, {}, net_of_paws),
+    "Inputs.columns": ({"inputs.columns": ("Eyes",)}, {"inputs": Inputs()}, net_of_paws),
+    "CrossEntropy.smoothing": ({"loss.smoothing": 0.1}, {"loss": CrossEntropy()}, trained_on_classes),
     # The network
     "Encoder.timm": ({"encoder.timm": "test_vit2"}, {}, net),
     "Encoder.weights": ({"encoder.weights": "i2b-some-weights"}, {}, card),
@@ -478,7 +498,8 @@ def test_every_field_and_every_alternative_has_a_test_that_it_changes_something(
     assert found | nested == {key.partition(",")[0] for key in FIELDS}, "write down above where the new field shows"
     assert alternatives.keys() - nested == CHOICES.keys()
     for key, (_, values, *_) in CHOICES.items():
-        assert {kind_of(value) for value in values} - {"NoneType", "tuple"} == alternatives[key]
+        # CrossEntropy is for competitions of classes only: the field CrossEntropy.smoothing shows that it is used.
+        assert {kind_of(value) for value in values} - {"NoneType", "tuple"} == alternatives[key] - {"CrossEntropy"}
     tried = {path for changes, *_ in FIELDS.values() for path in changes} | {path for path, *_ in CHOICES.values()}
     inside = {path for path in known_paths() if any(other.startswith(f"{path}.") for other in known_paths())}
     untouched = known_paths().keys() - tried - inside

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.models.class_scaling import ClassScaling
 from kernel_src.models.model import TargetScaling
 from kernel_src.recipes.learning import (
     BatchR2,
+    CrossEntropy,
     Log1pError,
     Loss,
     MetricSquaredError,
@@ -24,7 +26,7 @@ from kernel_src.training.losses import PER_TARGET, identity_violation, loss_of
 
 Z = torch.tensor([[1.0, 0, 0, 0, 3], [0.0, 0, 0, 0, 0]])
 TRUTH = torch.zeros(2, 5)
-LOSSES = [kind() for kind in kinds_of(Loss).values()]
+LOSSES = [kind() for kind in kinds_of(Loss).values() if kind is not CrossEntropy]  # of numbers
 OF_EACH_PICTURE = [loss for loss in LOSSES if not isinstance(loss, BatchR2)]
 
 
@@ -33,7 +35,7 @@ def name(loss: Loss) -> str:
 
 
 def test_every_loss_that_can_be_written_down_can_be_computed() -> None:
-    assert set(PER_TARGET) == set(kinds_of(Loss).values())
+    assert {*PER_TARGET, CrossEntropy} == set(kinds_of(Loss).values())
     for loss in LOSSES:
         assert torch.isfinite(loss_of(Z, TRUTH, loss, scaling=TargetScaling(), log_variances=torch.zeros(5)))
 
@@ -149,6 +151,24 @@ def test_the_truth_is_the_best_prediction_under_every_loss(loss: Loss) -> None:
         return float(loss_of(z, truth, loss, scaling=SCALING, log_variances=torch.zeros(5)))
 
     assert all(of(truth) < of(truth + torch.randn(2, 5)) for _ in range(20))
+
+
+# Classes
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_is_torchs_own_with_whole_and_with_shared_truth(smoothing: float) -> None:
+    logits, scaling = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), ClassScaling()
+    whole = torch.eye(4)[[0, 1, 2, 3, 0, 2]]
+    for truth in (whole, 0.7 * whole + 0.3 * whole.flip(0)):
+        ours = loss_of(logits, scaling.to_z(truth), CrossEntropy(smoothing=smoothing), scaling=scaling)
+        theirs = torch.nn.functional.cross_entropy(logits, truth, label_smoothing=smoothing)
+        assert float(ours) == pytest.approx(float(theirs), rel=1e-6)
+    weights = torch.tensor([1.0, 0, 0, 0, 0, 0])
+    alone = loss_of(logits[:1], whole[:1], CrossEntropy(), scaling=scaling)
+    assert float(loss_of(logits, whole, CrossEntropy(), scaling=scaling, weights=weights)) == pytest.approx(
+        float(alone) / 6
+    )
 
 
 # The square root, and the metric of a batch
