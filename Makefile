@@ -8,13 +8,14 @@ $(foreach v,$(TYPED),$(eval override $v := $$(value $v))$(eval export $v))
 export TYPED MAKECMDGOALS
 
 .DEFAULT_GOAL := help
-.PHONY: help build check demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
+.PHONY: help build check new demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
 	push-data push-training push-inference status lab pull-kernel report scores setup setup-lab lint \
 	test test-full bench
 
 help: ## show this list
 	@awk -F ':.*## |##@ ' '/^##@ / {printf "%s\n", $$2} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo "EXPERIMENT is an experiment, or the slug of a script of yours (python -m build adopt --help)"
+	@echo "COMPETITION=name says what is meant where EXPERIMENT does not; without both it is the kit's first one"
 	@echo "Values arrive as typed, quotes and dollars too; a list takes quotes: WEIGHTS=\"'a folder' another\""
 
 ##@ Build
@@ -25,47 +26,50 @@ build: setup ## sources → notebooks/ (EXPERIMENT=v1 for one)
 check: setup ## no notebook is stale, networked, oversized or mis-described
 	@$(KIT) check
 
+new: setup ## the package of a new competition, guessed from its files (COMPETITION=slug DATA=dir [METRIC=…] [NAME=…] [OVERWRITE=1])
+	@$(KIT) new --slug=COMPETITION! --data=DATA --metric=METRIC --name=NAME --overwrite=OVERWRITE=1
+
 ##@ Run
 
-demo: setup ## the whole path on a painted competition: train, bundle, infer, score (3 to 8 minutes on 2 cores)
-	@$(KIT) demo
+demo: setup ## the whole path on a small competition: train, bundle, infer, score (COMPETITION=…; 3 to 8 minutes on 2 cores)
+	@$(KIT) demo --competition=COMPETITION
 
 rehearse: setup ## run a built notebook as Kaggle would (EXPERIMENT=… KERNEL=infer DATA=… WEIGHTS=… [MODELS="handle=dir …"])
-	@$(KIT) rehearse --experiment=EXPERIMENT:demo --kernel=KERNEL --data=DATA:out/demo/competition --weights=WEIGHTS...:$(if $(filter-out demo,$(value EXPERIMENT)),,$(if $(filter train,$(value KERNEL)),out/demo/pretrained,out/demo/bundle)) --model=MODELS...
+	@$(KIT) rehearse --competition=COMPETITION --experiment=EXPERIMENT --kernel=KERNEL --data=DATA --weights=WEIGHTS... --model=MODELS...
 
 infer: setup ## predict on this machine: EXPERIMENT=v5 DATA=… WEIGHTS="bundle …" → submission.csv
-	@$(KIT) infer --experiment=EXPERIMENT:demo --data=DATA:out/demo/competition --weights=WEIGHTS...:out/demo/bundle
+	@$(KIT) infer --competition=COMPETITION --experiment=EXPERIMENT --data=DATA --weights=WEIGHTS...
 
 notebook-run: setup ## run a built notebook on this machine, on a mock that `make lab` finds, too (EXPERIMENT=… KERNEL=infer [RANDOM=1] …)
-	@$(KIT) notebook-run --experiment=EXPERIMENT:demo --kernel=KERNEL --data=DATA --weights=WEIGHTS... --random=RANDOM=1
+	@$(KIT) notebook-run --competition=COMPETITION --experiment=EXPERIMENT --kernel=KERNEL --data=DATA --weights=WEIGHTS... --random=RANDOM=1
 
 ##@ Train
 
-data: setup ## the competition's files into data/, resumed, checked, unpacked safely
-	@$(KIT) data
+data: setup ## the competition's files into data/, resumed, checked, unpacked safely (COMPETITION=…)
+	@$(KIT) data --competition=COMPETITION
 
 train: setup ## train on this machine: EXPERIMENT=v5 DATA=… [FOLDS=0,1] [SET="schedule.epochs=3 batch.size=4"] [PRETRAINED="dir …"]
-	@$(KIT) train --experiment=EXPERIMENT:demo --data=DATA:out/demo/competition --folds=FOLDS --set=SET --pretrained=PRETRAINED... --pseudo-labels=PSEUDO
+	@$(KIT) train --competition=COMPETITION --experiment=EXPERIMENT --data=DATA --folds=FOLDS --set=SET --pretrained=PRETRAINED... --pseudo-labels=PSEUDO
 
 tune: setup ## search hyper-parameters: EXPERIMENT=v5 DATA=… TRIALS=40 [SPACE="loss=SquaredError,Log1pError"] [PRETRAINED="dir …"] [STORAGE=url]
-	@$(KIT) tune --experiment=EXPERIMENT:demo --data=DATA:out/demo/competition --trials=TRIALS --set=SET --space=SPACE --storage=STORAGE --pretrained=PRETRAINED...
+	@$(KIT) tune --competition=COMPETITION --experiment=EXPERIMENT --data=DATA --trials=TRIALS --set=SET --space=SPACE --storage=STORAGE --pretrained=PRETRAINED...
 
 pseudo-label: setup ## label unweighed photographs: EXPERIMENT=v5 DATA=… WEIGHTS="bundle …" [IMAGES="dir …"], then train with PSEUDO=dir
-	@$(KIT) pseudo-label --experiment=EXPERIMENT:demo --data=DATA:out/demo/competition --bundle=WEIGHTS...:out/demo/bundle --images=IMAGES... --set=SET
+	@$(KIT) pseudo-label --competition=COMPETITION --experiment=EXPERIMENT --data=DATA --bundle=WEIGHTS... --images=IMAGES... --set=SET
 
 ##@ Push
 
 doctor: setup ## would a push work now? credentials, client, quota, submissions left, datasets, drift
-	@$(KIT) doctor
+	@$(KIT) doctor --competition=COMPETITION
 
 preflight: setup ## five minutes on Kaggle: what its image really holds (AGAIN=1; ACCEPT=1 takes it over)
-	@$(KIT) preflight --accept=ACCEPT=1 --again=AGAIN=1 --overwrite=OVERWRITE=1
+	@$(KIT) preflight --competition=COMPETITION --accept=ACCEPT=1 --again=AGAIN=1 --overwrite=OVERWRITE=1
 
 push-data: setup ## a bundle (EXPERIMENT=…) or any flat folder (DIR=… SLUG=…) → private dataset, whole or not at all
-	@$(KIT) push-data --experiment=EXPERIMENT --dir=DIR --slug=SLUG
+	@$(KIT) push-data --competition=COMPETITION --experiment=EXPERIMENT --dir=DIR --slug=SLUG
 
 # Options that both pushes take.
-PUSH_OPTIONS = --experiment=EXPERIMENT! --no-wait=WAIT=0 --again=AGAIN=1 --overwrite=OVERWRITE=1
+PUSH_OPTIONS = --competition=COMPETITION --experiment=EXPERIMENT! --no-wait=WAIT=0 --again=AGAIN=1 --overwrite=OVERWRITE=1
 
 push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPERIMENT=… WAIT=0 AGAIN=1 OVERWRITE=1)
 	@$(KIT) push-training $(PUSH_OPTIONS)
@@ -73,8 +77,8 @@ push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPE
 push-inference: setup ## sources → scored submission (EXPERIMENT=… MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1; adopted: WEIGHTS= MODELS=)
 	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE --weights=WEIGHTS... --model=MODELS...
 
-status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open
-	@$(KIT) status
+status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open (of all, or COMPETITION=…)
+	@$(KIT) status --competition=COMPETITION
 
 ##@ Edit
 
@@ -82,15 +86,15 @@ lab: setup ## JupyterLab on the built notebooks, each save is synced (EXPERIMENT
 	@$(KIT) lab --experiment=EXPERIMENT --port=PORT
 
 pull-kernel: setup ## what was edited on Kaggle → kernel_src/ (EXPERIMENT=… KERNEL=infer; YES=1 does not ask)
-	@$(KIT) pull-kernel --experiment=EXPERIMENT! --kernel=KERNEL --yes=YES=1
+	@$(KIT) pull-kernel --competition=COMPETITION --experiment=EXPERIMENT! --kernel=KERNEL --yes=YES=1
 
 ##@ Judge
 
 report: setup ## one page on an experiment: verdict, scores, curves, diagnostics, bundle, rehearsal (EXPERIMENT=name, run folder or CSV [DATA=dir])
-	@$(KIT) report EXPERIMENT:demo --data=DATA
+	@$(KIT) report --competition=COMPETITION EXPERIMENT --data=DATA
 
 scores: setup ## the ledger docs/scores.csv, refreshed, and CV against public as a picture
-	@$(KIT) scores
+	@$(KIT) scores --competition=COMPETITION
 
 ##@ Work on the kit
 

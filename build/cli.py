@@ -6,14 +6,16 @@ where and the cure; nobody who is awake at one in the morning wants our tracebac
 
 import atexit
 import gc
+import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import wraps
 from inspect import cleandoc
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -21,6 +23,7 @@ from typer.core import TyperGroup
 from build.adopt import command as adopt
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle import command as kaggle
+from build.new import command as new
 from build.notebooks import command as notebooks
 from build.report import command as report
 from build.run import command as run
@@ -37,6 +40,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         notebooks.check_verb,
         notebooks.stitch_verb,
         adopt.adopt_verb,
+        new.new_verb,
         weights.experiments_verb,
         weights.describe_verb,
     ),
@@ -65,6 +69,15 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Judge": (scores.compare_verb, scores.blend_verb, report.report_verb, report.scores_verb),
 }
 EXAMPLE = "Example: "  # begins a paragraph of a verb's docstring
+# Verbs that work on no competition's files, or ask for a competition themselves.
+WITHOUT = set("check stitch adopt new experiments data weights external status watch lab sync".split())
+NAMING = ("experiment", "subject", "files", "weights", "bundle", "run_folder", "folder")  # may name a competition's own
+# Verbs that take the competition's first experiment where none is named; and those that also take its usual folders.
+FIRST = {"notebook-run", "report", "train", "infer", "rehearse", "tune", "pseudo-label"}
+USUAL = FIRST - {"notebook-run", "report"}
+Competition = Annotated[
+    str, typer.Option(metavar="NAME", help="Where what is named does not say it; its name here, or its slug.")
+]
 
 
 class Grouped(TyperGroup):
@@ -77,6 +90,13 @@ class Grouped(TyperGroup):
             own = [one for one in self.commands.values() if getattr(one, "rich_help_panel", None) == group]
             with formatter.section(group):
                 formatter.write_dl([(one.name, one.get_short_help_str(limit)) for one in own])
+
+
+def named_in(values: dict[str, Any]) -> Iterator[str | Path]:
+    """Yield the words and folders among a verb's values that may name what belongs to a competition."""
+    for name in NAMING:
+        value = values.get(name)
+        yield from value if isinstance(value, list) else [value] if value else []
 
 
 app = typer.Typer(
@@ -97,10 +117,41 @@ def help_of(verb: Callable[..., None]) -> str:
     return "\n\n".join(f"\b\n{' '.join(one.split())}" if one.startswith(EXAMPLE) else one for one in paragraphs)
 
 
+def choosing(verb: Callable[..., None], name: str) -> Callable[..., None]:
+    """Return a verb that chooses the competition it is about, fills in what usually goes with it, and runs."""
+    parameters = dict(inspect.signature(verb).parameters)
+    for usual, value in (("experiment", ""), ("subject", ""), ("data", None)):
+        if name in FIRST and usual in parameters:
+            parameters[usual] = parameters[usual].replace(default=value)
+    if name not in WITHOUT:
+        own = inspect.Parameter("competition", inspect.Parameter.KEYWORD_ONLY, default="", annotation=Competition)
+        parameters["competition"] = own
+
+    @wraps(verb)
+    def run(**values: Any) -> None:
+        from build.core.choosing import choose
+        from build.notebooks.adopted import competition_of_adopted
+
+        typed = "" if name in WITHOUT else values.pop("competition")
+        choose(typed, named_in(values), competition_of_adopted)
+        if name in FIRST:
+            from build.run.usual import fill_in
+
+            if taken := fill_in(values, folders=name in USUAL):
+                print(f"{name}: {', '.join(taken)} (not given)", file=sys.stderr, flush=True)
+        verb(**values)
+
+    # Those without a default first, as in any signature.
+    ordered = sorted(parameters.values(), key=lambda one: (one.kind, one.default is not inspect.Parameter.empty))
+    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in ordered}
+    return run
+
+
 for group, verbs in VERBS.items():
     for verb in verbs:
         name = verb.__name__.removesuffix("_verb").replace("_", "-")
-        app.command(name, help=help_of(verb), rich_help_panel=group)(verb)
+        app.command(name, help=help_of(verb), rich_help_panel=group)(choosing(verb, name))
 
 
 def found_by_sources(error: Exception) -> Problem | None:

@@ -2,11 +2,13 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from kernel_src.competition.choice import DEFAULT_COMPETITION, choose_competition
 from kernel_src.competitions.biomass.constants import TARGETS
 
 # How long an example takes depends on what else runs on the machine; speed is measured in bench/.
@@ -118,3 +120,10 @@ def whole_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) ->
     out = tmp_path_factory.mktemp("bundles") / "tiny"
     make_bundle(trained_run, out, slug="i2b-tiny-weights")
     return out
+
+
+@pytest.fixture(autouse=True)
+def default_competition() -> Iterator[None]:
+    """Leave no choice of a competition to the next test."""
+    yield
+    choose_competition(DEFAULT_COMPETITION)

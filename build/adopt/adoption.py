@@ -170,5 +170,5 @@ def _next(card: AdoptedCard) -> list[str]:
     if weights:
         words += f" WEIGHTS={shlex.quote(' '.join(weights))}"
     push = "push-training" if card.trains else "push-inference"
-    rehearse = f"make rehearse EXPERIMENT={card.slug} DATA=data/csiro-biomass"
+    rehearse = f"make rehearse EXPERIMENT={card.slug}"
     return ["make check", f"{rehearse}{words}", f"make {push} EXPERIMENT={card.slug}"]

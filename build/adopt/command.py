@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from build.core.options import AsJson
-from kernel_src.competitions.biomass.constants import SLUG
 
 Many = list[str] | None
 
@@ -15,7 +14,9 @@ def adopt_verb(
     main_script: Annotated[Path, typer.Argument(metavar="MAIN.py", help="The script, as it is.")],
     root: Annotated[Path, typer.Option(help="The folder that its imports start from.")],
     slug: Annotated[str, typer.Option(help="The notebook's name on Kaggle, and what make calls EXPERIMENT.")],
-    competition: Annotated[str, typer.Option(help="What it reads; empty for none.")] = SLUG,
+    competition: Annotated[
+        str | None, typer.Option(help="What it reads, by its name here or its slug; empty for none.")
+    ] = None,
     dataset: Annotated[Many, typer.Option(metavar="OWNER/SLUG", help="To attach; without OWNER yours; repeat.")] = None,
     model: Annotated[Many, typer.Option(metavar="HANDLE", help="A Kaggle Model to attach; repeat.")] = None,
     arguments: Annotated[str, typer.Option("--args", help="The script's arguments, quoted as for a shell.")] = "",
@@ -40,12 +41,16 @@ def adopt_verb(
     Example: python -m build adopt train.py --root ../my-repo --slug my-baseline --args "--epochs 3" --gpu
     """
     from build.adopt.adoption import Wishes, run
+    from build.core.choosing import checked_competition
+    from kernel_src.competition.choice import DEFAULT_COMPETITION
+    from kernel_src.competitions.held_facts import facts
 
+    read = DEFAULT_COMPETITION if competition is None else competition and checked_competition(competition)
     wishes = Wishes(
         main=main_script,
         root=root,
         slug=slug,
-        competition=competition,
+        competition=facts(read).slug if read else "",
         datasets=dataset or [],
         models=model or [],
         arguments=arguments,

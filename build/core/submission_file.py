@@ -4,35 +4,17 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from build.core.untrusted import read_foreign_file
 from kernel_src.competition.facts import read_named_rows
-from kernel_src.competitions.biomass.constants import (
-    ID_COLUMN,
-    ID_SEPARATOR,
-    IDENTITIES,
-    IDENTITY_TOLERANCE_G,
-    TARGET_COLUMN,
-    TARGETS,
-)
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.untrusted import quoted
 
-LARGEST_SUBMISSION = 16 << 20  # bytes; 800 photographs make 0.2 MB
+LARGEST_SUBMISSION = 16 << 20  # bytes; 4,000 rows make 0.2 MB
 MOST_LINES = 20  # of a list of problems
-
-
-def split_sample_id(name: str) -> tuple[str, str]:
-    """Undo `sample_id`.
-
-    Raises:
-        ValueError: there is no separator, or the target is not one of the competition's.
-    """
-    image_id, separator, target = name.rpartition(ID_SEPARATOR)
-    if not separator or target not in TARGETS:
-        raise ValueError(f"sample_id {name!r} is not <image_id>{ID_SEPARATOR}<one of {', '.join(TARGETS)}>")
-    return image_id, target
+NOT_FINITE, TOO_LOW, TOO_HIGH = "not finite (NaN or inf)", "too low", "too high"  # of many rows, said in one line
 
 
 def read_column(path: Path, column: str) -> list[str]:
@@ -61,7 +43,7 @@ def read_rows(path: Path) -> list[list[str]]:
 def submission_problems(path: Path, expected_ids: list[str]) -> list[str]:
     """Say everything that is wrong with a submission, nothing if it may be submitted.
 
-    `expected_ids` are the `sample_id`s of the sample submission (or of test.csv); their order does not matter.
+    `expected_ids` are the ids of the sample submission (or of test.csv); their order does not matter.
     """
     try:
         rows = read_rows(path)
@@ -87,28 +69,57 @@ def rows_of(text: str) -> list[list[str]]:
 def row_problems(path: Path, rows: list[list[str]], expected_ids: list[str]) -> list[str]:
     """Say everything that is wrong with the rows of a submission, nothing if it may be submitted.
 
-    `expected_ids` are the `sample_id`s of the sample submission (or of test.csv); their order does not matter.
+    `expected_ids` are the ids of the sample submission (or of test.csv); their order does not matter.
     """
-    if not rows or rows[0] != [ID_COLUMN, TARGET_COLUMN]:
+    columns = [*facts().submission_columns]
+    if not rows or rows[0] != columns:
         found = _shown(",".join(rows[0])) if rows else "none"
-        return [f"{path}: the columns must be {ID_COLUMN},{TARGET_COLUMN}, not {found}"]
+        return [f"{path}: the columns must be {','.join(columns)}, not {found}"]
     problems = [
-        f"{path}:{line}: a row needs two fields, it has {len(row)}" for line, row in enumerate(rows, 1) if len(row) != 2
+        f"{path}:{line}: a row needs {len(columns)} fields, it has {len(row)}"
+        for line, row in enumerate(rows, 1)
+        if len(row) != len(columns)
     ]
-    lines = [(line, row[0], row[1]) for line, row in enumerate(rows, 1) if line > 1 and len(row) == 2]
+    lines = [(line, row[0], row[1:]) for line, row in enumerate(rows, 1) if line > 1 and len(row) == len(columns)]
     problems += _id_problems([name for _, name, _ in lines], expected_ids)
-    grams: dict[str, float] = {}
-    for line, name, text in lines:
-        try:
-            # Python reads 1_0 as ten; whoever scores the file does not.
-            grams[name] = float(text.replace("_", "?"))
-        except ValueError:
-            problems.append(f"{path}:{line}: {_shown(name)} is {quoted(text)}, not a number")
-    problems += _some([name for name, value in grams.items() if not math.isfinite(value)], "not finite (NaN or inf)")
-    problems += _some([name for name, value in grams.items() if value < 0], "negative: grams cannot be")
-    problems += _identity_problems(grams)
+    wrong: dict[str, list[str]] = {}  # what it is → the rows
+    right: dict[str, list[str]] = {}
+    for line, name, texts in lines:
+        what = value_problem(texts)
+        if not what:
+            right[name] = texts
+        elif what in (NOT_FINITE, TOO_LOW, TOO_HIGH):
+            wrong.setdefault(what, []).append(name)
+        else:
+            problems.append(f"{path}:{line}: {_shown(name)} is {', '.join(map(quoted, texts))}, {what}")
+    problems += [text for what, names in wrong.items() for text in _some(names, _limit_in_words(what))]
+    problems += [text for what, names in facts().problems_together(right) for text in _some(names, what)]
     left = len(problems) - MOST_LINES
     return problems if left <= 1 else [*problems[:MOST_LINES], f"{path}: {left} more problems of these kinds"]
+
+
+def value_problem(texts: Sequence[str]) -> str:
+    """Say what is wrong with the texts of one row behind its id; empty where nothing is."""
+    what = facts().value_problem(texts)
+    if not what or facts().answer == "label":
+        return what.removeprefix("is ")
+    try:
+        numbers = [float(text.replace("_", "?")) for text in texts]
+    except ValueError:
+        return "not a number"
+    if not all(map(math.isfinite, numbers)):
+        return NOT_FINITE
+    below = min(numbers) < facts().lowest
+    return TOO_LOW if below else TOO_HIGH if max(numbers) > facts().highest else what.removeprefix("is ")
+
+
+def _limit_in_words(what: str) -> str:
+    own = facts()
+    if what == TOO_LOW:
+        return f"{f'below {own.lowest:g} {own.unit}'.rstrip()}, the lowest possible"
+    if what == TOO_HIGH:
+        return f"{f'above {own.highest:g} {own.unit}'.rstrip()}, the highest possible"
+    return what
 
 
 def _some(names: list[str], what: str) -> list[str]:
@@ -127,25 +138,3 @@ def _id_problems(names: list[str], expected_ids: list[str]) -> list[str]:
     problems = _some([name for name, n in Counter(names).items() if n > 1], "appear more than once")
     problems += _some(sorted(expected - set(names)), "of the sample submission are missing")
     return problems + _some(sorted(set(names) - expected), "are not in the sample submission")
-
-
-def _identity_problems(grams: Mapping[str, float]) -> list[str]:
-    """Check the sums of `IDENTITIES` for every image of which all five targets are finite."""
-    images: dict[str, dict[str, float]] = {}
-    for name, value in grams.items():
-        try:
-            image_id, target = split_sample_id(name)
-        except ValueError:
-            continue  # already reported: it is not in the sample submission
-        images.setdefault(image_id, {})[target] = value
-    problems = []
-    for total, parts in IDENTITIES.items():
-        wrong = [
-            image_id
-            for image_id, of in images.items()
-            if len(of) == len(TARGETS)
-            and all(map(math.isfinite, of.values()))
-            and abs(of[total] - sum(of[part] for part in parts)) > IDENTITY_TOLERANCE_G
-        ]
-        problems += _some(wrong, f"break {total} = {' + '.join(parts)}")
-    return problems

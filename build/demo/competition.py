@@ -6,11 +6,6 @@ in the columns of train.csv. Every photograph depends on the seed and its own la
 changes nothing.
 """
 
-import csv
-import hashlib
-import io
-import json
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
@@ -18,8 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from build.core.errors import Problem, UsageError
 from build.demo.labels import Quadrat, draw_quadrats
+from build.demo.stamp import LABELS_CSV, code_sha256, make_once, write_table
 from kernel_src.competition.facts import IMAGE_COLUMN
 from kernel_src.competitions.biomass.constants import (
     DATE_COLUMN,
@@ -34,17 +29,15 @@ from kernel_src.competitions.biomass.constants import (
     TRAIN_FOLDER,
     sample_id,
 )
-from kernel_src.runtime.files import write_json, write_text
 
 JPEG_QUALITY = 90
-STAMP = "painted.json"
-LABELS_CSV = "labels.csv"
-PARTS = ("competition", "hidden")
 TRAIN_COLUMNS = (
     *(ID_COLUMN, IMAGE_COLUMN, DATE_COLUMN, STATE_COLUMN),
     *("Species", "Pre_GSHH_NDVI", "Height_Ave_cm", NAME_COLUMN, TARGET_COLUMN),
 )
-PAINTING_SOURCES = ("labels", "shapes", "plants", "ground", "conditions", "light", "camera", "painter", "competition")
+PAINTING_SOURCES = (
+    *("labels", "shapes", "plants", "ground", "conditions", "light", "camera", "painter", "competition", "stamp"),
+)
 
 
 def paint_competition(
@@ -69,29 +62,29 @@ def paint_competition(
         "train_images": train_images,
         "hidden_images": hidden_images,
         "seed": seed,
-        "code_sha256": _code_sha256(),
+        "code_sha256": code_sha256(*PAINTING_SOURCES),
         "libraries": {name: version(name) for name in ("numpy", "opencv-python-headless")},
     }
-    if _is_painted(out, spec, quadrats):
-        return
-    _refuse_foreign_folders(out)
-    draft = out / ".painting"
-    shutil.rmtree(draft, ignore_errors=True)
-    for folder in (f"competition/{TRAIN_FOLDER}", f"competition/{TEST_FOLDER}", f"hidden/{TEST_FOLDER}"):
-        (draft / folder).mkdir(parents=True)
-    _write_tables(draft, quadrats)
-    jobs = [(quadrat, seed, draft / _image_file(quadrat)) for quadrat in quadrats]
-    # Fresh interpreters, not forks: the caller may have started threads (torch, OpenCV).
-    with ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn")) as pool:
-        for done, _ in enumerate(pool.map(_paint_file, jobs, chunksize=2), 1):
-            if progress:
-                progress(done, len(jobs))
-    _write_stamp(out, {"complete": False})
-    for part in PARTS:
-        shutil.rmtree(out / part, ignore_errors=True)
-        (draft / part).rename(out / part)
-    draft.rmdir()
-    _write_stamp(out, spec | {"complete": True})
+
+    def make(draft: Path) -> None:
+        for folder in (f"competition/{TRAIN_FOLDER}", f"competition/{TEST_FOLDER}", f"hidden/{TEST_FOLDER}"):
+            (draft / folder).mkdir(parents=True)
+        _write_tables(draft, quadrats)
+        jobs = [(quadrat, seed, draft / _image_file(quadrat)) for quadrat in quadrats]
+        # Fresh interpreters, not forks: the caller may have started threads (torch, OpenCV).
+        with ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn")) as pool:
+            for done, _ in enumerate(pool.map(_paint_file, jobs, chunksize=2), 1):
+                if progress:
+                    progress(done, len(jobs))
+
+    make_once(out, spec, _files(quadrats), make)
+
+
+def _files(quadrats: Sequence[Quadrat]) -> list[str]:
+    """Name every file that is there once all is painted, relative to `out`."""
+    tables = [f"competition/{name}" for name in (TRAIN_CSV, TEST_CSV, SAMPLE_CSV)]
+    tables += [f"hidden/{name}" for name in (TEST_CSV, SAMPLE_CSV, LABELS_CSV)]
+    return [*tables, *map(_image_file, quadrats)]
 
 
 def _paint_file(job: tuple[Quadrat, int, Path]) -> None:
@@ -136,56 +129,11 @@ def _label_rows(quadrats: Sequence[Quadrat]) -> list[tuple[Any, ...]]:
 def _write_tables(draft: Path, quadrats: Sequence[Quadrat]) -> None:
     """Write all CSV files of both folders."""
     train = [quadrat for quadrat in quadrats if quadrat.part == "train"]
-    _write_csv(draft / "competition" / TRAIN_CSV, TRAIN_COLUMNS, _label_rows(train))
+    write_table(draft / "competition" / TRAIN_CSV, TRAIN_COLUMNS, _label_rows(train))
     for folder, part in (("competition", "public"), ("hidden", "hidden")):
         rows = _label_rows([quadrat for quadrat in quadrats if quadrat.part == part])
         tests = [(row[0], row[1], row[7]) for row in rows]
-        _write_csv(draft / folder / TEST_CSV, (ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN), tests)
-        _write_csv(draft / folder / SAMPLE_CSV, (ID_COLUMN, TARGET_COLUMN), [(r[0], 0.0) for r in rows])
+        write_table(draft / folder / TEST_CSV, (ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN), tests)
+        write_table(draft / folder / SAMPLE_CSV, (ID_COLUMN, TARGET_COLUMN), [(r[0], 0.0) for r in rows])
         if part == "hidden":
-            _write_csv(draft / folder / LABELS_CSV, TRAIN_COLUMNS, rows)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write one table with plain line ends."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-# --- the stamp: what was painted, by which code ---
-
-
-def _code_sha256() -> str:
-    """Hash every source that a pixel or a label depends on."""
-    digest = hashlib.sha256()
-    for name in PAINTING_SOURCES:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()
-
-
-def _write_stamp(out: Path, content: dict[str, Any]) -> None:
-    """Leave beside the folders what they were painted from."""
-    write_json(out / STAMP, content)
-
-
-def _is_painted(out: Path, spec: dict[str, Any], quadrats: Sequence[Quadrat]) -> bool:
-    """Say whether the same competition lies there complete."""
-    try:
-        stamp = json.loads((out / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    tables = [f"competition/{name}" for name in (TRAIN_CSV, TEST_CSV, SAMPLE_CSV)]
-    tables += [f"hidden/{name}" for name in (TEST_CSV, SAMPLE_CSV, LABELS_CSV)]
-    files = [*tables, *map(_image_file, quadrats)]
-    return bool(stamp == spec | {"complete": True}) and all((out / name).is_file() for name in files)
-
-
-def _refuse_foreign_folders(out: Path) -> None:
-    """Never delete what was not painted here: without a stamp the folders must not exist."""
-    foreign = [] if (out / STAMP).is_file() else [part for part in PARTS if (out / part).exists()]
-    if foreign:
-        what, cure = "exists but was not painted here", "move it away or choose another --out"
-        raise UsageError("\n".join(str(Problem(what=what, where=str(out / part), cure=cure)) for part in foreign))
+            write_table(draft / folder / LABELS_CSV, TRAIN_COLUMNS, rows)

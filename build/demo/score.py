@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from build.core.long_tables import long_to_wide
 from build.scores.intervals import group_sums, score_intervals
 from kernel_src.competition.splits import fold_numbers
 from kernel_src.competitions.biomass.constants import ID_COLUMN, SUBMISSION_FILE, TARGET_COLUMN, TRAIN_CSV
 from kernel_src.competitions.biomass.constraints import constrain
 from kernel_src.competitions.biomass.floors import group_out_floor, mean_floor
+from kernel_src.competitions.biomass.long_tables import long_to_wide
 from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
 from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
 from kernel_src.competitions.held_rules import weight_row

@@ -12,6 +12,7 @@ import typer
 from build.core.errors import CheckFailed, UsageError
 from build.core.options import AsJson, Conflicts, Parameters
 from build.core.printing import print_json
+from kernel_src.competition.choice import DEFAULT_COMPETITION
 
 if TYPE_CHECKING:
     from build.kaggle.flow import PushOptions
@@ -21,8 +22,8 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Push over an edit 
 
 
 def data_verb(
-    competition: Annotated[str, typer.Option(help="Its slug; the kit's competition by default.")] = "",
-    folder: Annotated[Path | None, typer.Option(help="Where to; data/<competition> by default.")] = None,
+    competition: Annotated[str, typer.Option(help="Its name here, or any slug of Kaggle's.")] = DEFAULT_COMPETITION,
+    folder: Annotated[Path | None, typer.Option(help="Where to; data/<slug> by default.")] = None,
     limit_gb: Annotated[float, typer.Option(help="Refuse more than this.")] = 50.0,
     as_json: AsJson = False,
 ) -> None:
@@ -32,14 +33,16 @@ def data_verb(
 
     Example: python -m build data
     """
+    from build.core.choosing import DATA, known_competition
     from build.core.progress import Steps
     from build.kaggle.preparation import resumable
-    from build.kaggle.transfers import DATA, fetch_data, sign_in
-    from kernel_src.competitions.biomass.constants import SLUG
+    from build.kaggle.transfers import fetch_data, sign_in
+    from kernel_src.competitions.held_facts import facts
     from kernel_src.runtime.manifest import checked_slug
 
+    known = known_competition(competition)
     try:
-        slug = checked_slug(competition or SLUG)
+        slug = facts(known).slug if known else checked_slug(competition)
     except ValueError as error:
         raise UsageError(f"--competition {error}") from None
     place = folder or DATA / slug
@@ -163,16 +166,20 @@ def pull_kernel_verb(
     sync_pulled(fetch_pulled(experiment, kernel), as_json, parameters=parameters, conflicts=conflicts, yes=yes)
 
 
-def status_verb(as_json: AsJson = False) -> None:
+def status_verb(
+    competition: Annotated[str, typer.Option(metavar="NAME", help="Only what belongs to this one.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Show each experiment's notebooks, weights, submission.
 
     And what was left open.
 
     Example: python -m build status
     """
+    from build.core.choosing import checked_competition
     from build.kaggle.status import read_status
 
-    status = read_status(quiet=as_json)
+    status = read_status(competition and checked_competition(competition), quiet=as_json)
     if as_json:
         print_json(status.as_json())
     else:

@@ -28,7 +28,7 @@ from build.kaggle.weights import find_folder
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook, card_of, pull_command
 from build.notebooks.metadata import DATASET_METADATA, slug_of
 from build.notebooks.seal import read_object
-from kernel_src.competitions.biomass.constants import COMPETITION_URL, SLUG
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE
@@ -179,8 +179,8 @@ def site_checks(client: Kaggle, now: datetime) -> list[tuple[str, Check]]:
 
 def rules_findings(client: Kaggle) -> Iterator[Finding]:
     """Ask for the list of data files, which Kaggle shows only to those who have accepted the rules."""
-    client.competition_files(SLUG)
-    yield Finding("ok", f"{SLUG}: joined, rules accepted")
+    client.competition_files(facts().slug)
+    yield Finding("ok", f"{facts().slug}: joined, rules accepted")
 
 
 def quota_findings(client: Kaggle, now: datetime) -> Iterator[Finding]:
@@ -202,9 +202,9 @@ def quota_findings(client: Kaggle, now: datetime) -> Iterator[Finding]:
 
 def submission_findings(client: Kaggle, now: datetime) -> Iterator[Finding]:
     """Ask how many submissions are left today."""
-    limits = client.submission_limits(SLUG)
+    limits = client.submission_limits(facts().slug)
     if limits is None:
-        yield Finding("warn", "Kaggle does not say how many are left", COMPETITION_URL)
+        yield Finding("warn", "Kaggle does not say how many are left", facts().url)
         return
     level: Level = "ok" if limits.left_now > 0 else "warn"
     more = f"SUBMIT=0 pushes without submitting; more from {until(next_submission_reset(now), now)}"

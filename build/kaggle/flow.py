@@ -27,7 +27,7 @@ from build.notebooks.adopted_card import AdoptedCard
 from build.run.rehearse.plan import parse_models
 from build.scores.cross_validation import with_cv
 from build.scores.ledger import LEDGER, Score, append_score
-from kernel_src.competitions.biomass.constants import SLUG
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard
 
@@ -151,7 +151,7 @@ def _run(
 
 
 def _is_submitted(version: Version, journal: Journal) -> bool:
-    return newest_submission(SLUG, version, journal) is not None
+    return newest_submission(facts().slug, version, journal) is not None
 
 
 def _submit(
@@ -164,26 +164,26 @@ def _submit(
     steps: Steps,
 ) -> dict[str, Any]:
     """Submit, wait for the score, record both."""
-    before = newest_submission(SLUG, version, journal)
-    scored = journal.done("score", {"competition": SLUG, "ref": before["ref"]}) if before else None
+    before = newest_submission(facts().slug, version, journal)
+    scored = journal.done("score", {"competition": facts().slug, "ref": before["ref"]}) if before else None
     recorded = before and journal.done("ledger", {"ref": before["ref"]}) is not None
     if before and scored and recorded and not options.again:
         steps.skip(3, f"submission {before['ref']} was made and scored before: public {scored['public']}")
         _refuse_failed(scored["status"], scored.get("error", ""), before["ref"])
         return {"submission": before["ref"], **scored, "nothing_left_to_do": True}
     score = _score(options, staged, version, bundles)
-    with steps.step("submission", f"version {version.number} to {SLUG}") as note:
+    with steps.step("submission", f"version {version.number} to {facts().slug}") as note:
         with watching("submitting", options.quiet) as show_state:
             message = options.message or f"{options.experiment} version {version.number}"
-            made = submit_once(SLUG, version, message, client, journal, show_state, again=options.again)
-        note(f"{made.ref} “{made.description}”, {made.status}: {list_url(SLUG)}")
+            made = submit_once(facts().slug, version, message, client, journal, show_state, again=options.again)
+        note(f"{made.ref} “{made.description}”, {made.status}: {list_url(facts().slug)}")
     append_score(_with_result(score, made))  # at once, as pending: a submission is never forgotten
     with steps.step(
         "score", "Kaggle reruns the notebook on the hidden test" if options.wait else "not waited for"
     ) as note:
         if options.wait:
             with watching("on Kaggle", options.quiet) as show_state:
-                made = wait_for_score(SLUG, made, client, journal, show_state)
+                made = wait_for_score(facts().slug, made, client, journal, show_state)
             note(f"public {made.public}, private {made.private}" if made.status != ERROR else "an error")
         else:
             note("`make scores` fetches it")
@@ -232,4 +232,4 @@ def _refuse_failed(status: str, error: str, ref: int) -> None:
             "Kaggle shows no traceback of the hidden rerun: rehearse it, `make rehearse EXPERIMENT=…`; --again submits "
             "once more"
         )
-        raise CheckFailed([Problem(what=what, where=list_url(SLUG), cure=cure)])
+        raise CheckFailed([Problem(what=what, where=list_url(facts().slug), cure=cure)])

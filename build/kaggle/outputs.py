@@ -6,17 +6,17 @@ other images than a rehearsal here, and the hidden test has more, so the ids of 
 
 import csv
 import io
-import json
 import math
 import os
 import zipfile
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from build.core.submission_file import read_rows, split_sample_id, submission_problems
+from build.core.submission_file import read_rows, submission_problems
 from build.core.untrusted import object_in, read_foreign_file, refuse_odd_file
 from build.run.rehearse.cures import cure_of_submission
-from kernel_src.competitions.biomass.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_workshops import workshop
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, read_bundle_json
 from kernel_src.runtime.untrusted import checked_file_name, quoted
@@ -37,15 +37,17 @@ def output_folder(slug: str, version: int) -> Path:
 def verify_submission(folder: Path) -> int:
     """Check the submission of a run and return its number of images.
 
-    Columns, numbers finite and not negative, the identities, and all five targets of each image, each once.
+    Columns, values that can be, all rows of each image, each once, and what holds of them together.
 
     Raises:
         CheckFailed: with everything that is wrong.
     """
-    path = folder / SUBMISSION_FILE
+    own = facts()
+    path = folder / own.submission_file
     names = _names(path)
-    images = dict.fromkeys(image for image, _ in filter(None, map(_split, names or [])))
-    expected = [sample_id(image, target) for image in images for target in TARGETS]
+    images = dict.fromkeys(filter(None, map(workshop().image_of, names or [])))
+    usual = [own.fallback.get(target, 0.0) for target in own.targets]
+    expected = [name for image in images for name in own.rows_of(image, usual)]
     texts = [_reworded(text, path) for text in submission_problems(path, expected)]
     if names is not None and not images:
         texts.append("it has no row for any image")
@@ -158,7 +160,9 @@ def _fault_of_predictions(oof: Path) -> str:
         return (
             f"is not a table of predictions: it {error}" if isinstance(error, ValueError) else f"is not a CSV: {error}"
         )
-    lines = [number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in TARGETS)]
+    lines = [
+        number for number, row in enumerate(rows, 2) if not all(_is_finite(row.get(name)) for name in facts().targets)
+    ]
     if not rows or lines:
         return f"{len(lines)} lines have a prediction that is not a finite number, the first is line {[*lines, 2][0]}"
     return ""
@@ -177,18 +181,11 @@ def _names(path: Path) -> list[str] | None:
         rows = read_rows(path)
     except (FileNotFoundError, ValueError):
         return None
-    return [row[0] for row in rows[1:] if row and rows[0][:1] == [ID_COLUMN]]
-
-
-def _split(name: str) -> tuple[str, str] | None:
-    try:
-        return split_sample_id(name)
-    except ValueError:
-        return None
+    return [row[0] for row in rows[1:] if row and rows[0][:1] == [facts().id_column]]
 
 
 def _reworded(text: str, path: Path) -> str:
     """Put a sentence of the validator, which speaks of a sample submission, into the terms of a file on its own."""
     text = text.replace(f"{path}: ", "").replace(f"{path}:", "line ").replace(f"{path} ", "")
-    text = text.replace("of the sample submission are missing", "are missing: an image needs all five targets")
-    return text.replace("are not in the sample submission", f"are not <image_id>__<one of {json.dumps(TARGETS)}>")
+    text = text.replace("of the sample submission are missing", "are missing: an image needs all its rows")
+    return text.replace("are not in the sample submission", f"are not {workshop().row_form}")

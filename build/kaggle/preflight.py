@@ -23,7 +23,7 @@ from build.kaggle.preparation import account, push_unless_edited
 from build.kaggle.runs import download, wait_for_run
 from build.kaggle.staging import Staged, stage
 from build.notebooks.builder import NOTEBOOKS, ROOT, build, preflight_card
-from build.notebooks.metadata import kernel_slug
+from build.notebooks.metadata import slug_of
 from build.notebooks.seal import read_object
 from kernel_src.runtime.files import write_json
 
@@ -42,7 +42,7 @@ def look(journal: Journal, *, again: bool, overwrite: bool, quiet: bool) -> tupl
     """
     steps = Steps(total=STEPS, quiet=quiet)
     card = preflight_card()
-    slug = kernel_slug(card.experiment, card.kernel)
+    slug = slug_of(card)
     with steps.step("build", f"kernel_src/ → {NOTEBOOKS}/{slug}/") as note:
         note(", ".join(outcome.state for outcome in build([card])))
     client, owner = account(steps)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from build.core.errors import CheckFailed, Problem
 from build.core.image import IMAGE, IMPORTS, PYTHON, Observation, as_observation, find_faults, read_image
-from kernel_src.competitions.biomass.constants import MEMORY_GB
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import write_text
 
 Verdict = Literal["ok", "differs", "learnt"]
@@ -90,7 +90,7 @@ def compare(report: Mapping[str, Any]) -> list[Compared]:
     """Hold a report that `read_seen` has taken against build/core/image.py."""
     machine, mounts, python = report["machine"], report["mounts"], str(report["python"])
     gpus = [str(gpu.get("name")) for gpu in machine["gpus"]]
-    memory_gb = float(machine.get("memory_gb") or 0)
+    memory_gb, wanted_gb = float(machine.get("memory_gb") or 0), facts().memory_gb
     device = machine.get("device") or {}
     variables = set(map(str, report.get("environment") or ()))
     lines = [
@@ -103,7 +103,7 @@ def compare(report: Mapping[str, Any]) -> list[Compared]:
             len(gpus) == GPUS and all("T4" in g for g in gpus),
         ),
         _line("device", "cuda", str(device.get("fault") or device.get("kind")), device.get("kind") == "cuda"),
-        _line("memory", f"{MEMORY_GB:.0f} GB", f"{memory_gb:.1f} GB", memory_gb >= MEMORY_GB),
+        _line("memory", f"{wanted_gb:.0f} GB", f"{memory_gb:.1f} GB", memory_gb >= wanted_gb),
         _line("mounts", "new or legacy", str(mounts.get("layout")), mounts.get("layout") in ("new", "legacy")),
     ]
     lines += [_line(name, "set", "set" if name in variables else "not set", name in variables) for name in SET]

@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from build.core.bundle_files import content_sha256
+from build.core.choosing import DEMO_EXPERIMENT, data_folder, demo_folder, usual_data
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.journal import hash_inputs
-from build.kaggle.weights import DEMO
 from build.run.rehearse.report import REPORT_FILE, Report
-from kernel_src.competitions.biomass.constants import LIMIT_S, MEMORY_GB, SLUG, TRAIN_CSV
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import write_json
 
 RECEIPTS = Path("out", "push", "receipts")
 REHEARSALS = Path("out", "rehearsals")  # <slug>/report.json, by `make rehearse`
 DEMO_REHEARSAL = Path("out", "demo", "rehearsal")
-DEMO_DATA, DEMO_HIDDEN = Path("out", "demo", "competition"), Path("out", "demo", "hidden")
-DATA = Path("data", SLUG)  # by `make data`
 
 
 def manifest_hashes(bundles: Mapping[str, Path]) -> dict[str, str]:
@@ -44,7 +42,7 @@ def find_receipt(
     for path in (
         _receipt(source_sha256, manifests),
         REHEARSALS / slug / REPORT_FILE,
-        DEMO_REHEARSAL / REPORT_FILE,
+        demo_folder() / DEMO_REHEARSAL.name / REPORT_FILE,
     ):
         if vouches_for(_read(path), source_sha256, manifests, foreign):
             return path
@@ -89,20 +87,19 @@ def rehearse_for(
     """
     from build.run.rehearse import rehearse
 
-    demo = experiment == DEMO
-    data = DEMO_DATA if demo else DATA
-    if not (data / TRAIN_CSV).is_file():
-        raise UsageError(f"{data} holds no {TRAIN_CSV} to rehearse on: run `make {'demo' if demo else 'data'}`")
+    data, demo = usual_data(experiment), demo_folder() / "competition"
+    if not (data / facts().train_csv).is_file():
+        how = "demo" if experiment == DEMO_EXPERIMENT else "data"
+        what = f"{data if experiment == DEMO_EXPERIMENT else data_folder()} holds no {facts().train_csv}"
+        raise UsageError(f"{what} to rehearse on: run `make {how} COMPETITION={facts().competition}`")
     out = REHEARSALS / notebook.stem
     report = rehearse(
         notebook,
         data=data,
         weights=[*bundles.values(), *foreign],
         models=models,
-        hidden=DEMO_HIDDEN if demo else None,
+        hidden=demo_folder() / "hidden" if data == demo else None,
         rerun=True,
-        limit_s=LIMIT_S,
-        memory_gb=MEMORY_GB,
         out=out,
         say=say,
     )

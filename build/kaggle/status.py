@@ -4,7 +4,7 @@ The site is asked; what this checkout's journal knows (which version was pushed,
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem
@@ -14,7 +14,8 @@ from build.kaggle.responses import ABSENT
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import all_cards, slug_named
 from build.scores.ledger import Score, read_scores
-from kernel_src.competitions.biomass.constants import SLUG
+from kernel_src.competition.choice import DEFAULT_COMPETITION
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_on_gpus
 
@@ -65,7 +66,7 @@ class Status:
 
     def as_lines(self) -> list[str]:
         """Return the table, then what is left open."""
-        heading = {name: name for name in asdict(self.rows[0])}
+        heading = {field.name: field.name for field in fields(Row)}
         table = [list(line.values()) for line in (heading, *map(asdict, self.rows))]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         unreachable = "Kaggle could not be reached; this is from the journal and the ledger"
@@ -80,9 +81,14 @@ class Status:
         return lines
 
 
-def read_status(*, quiet: bool) -> Status:
-    """Ask the site for one row per experiment; where it cannot be asked, say what the journal and the ledger hold."""
+def read_status(competition: str = "", *, quiet: bool) -> Status:
+    """Ask the site for one row per experiment, of one competition or of all.
+
+    Where it cannot be asked, the rows say what the journal and the ledger hold.
+    """
     steps, scores = newest_steps(), read_scores()
+    slug_of = {name: slug for name, slug in pushable().items() if not competition or slug == facts(competition).slug}
+    submitted = {slug_of[score.experiment] for score in scores if slug_of.get(score.experiment)}
     left_open = [
         Open(step=step.step, subject=step.subject, state=step.state, begun=step.begun)
         for step in steps
@@ -93,17 +99,23 @@ def read_status(*, quiet: bool) -> Status:
 
         client = open_client()
         with waiting("asking Kaggle", quiet=quiet):
-            submissions = client.submissions(SLUG)
-            rows = [row_of(name, client, scores, submissions) for name in pushable()]
+            # The site shows the submissions of one competition at a time, and only to those who have joined it.
+            asked = sorted(submitted) or [facts(competition or DEFAULT_COMPETITION).slug]
+            submissions = [one for slug in asked for one in client.submissions(slug)]
+            rows = [row_of(name, client, scores, submissions) for name in slug_of]
     except CheckFailed as failed:
-        rows = [known_here(name, steps, scores) for name in pushable()]
+        rows = [known_here(name, steps, scores) for name in slug_of]
         return Status(account="", rows=rows, left_open=left_open, problems=failed.problems)
     return Status(account=client.username, rows=rows, left_open=left_open, problems=[])
 
 
-def pushable() -> list[str]:
-    """Name every experiment that has an inference notebook, blends too, and every adopted kernel."""
-    return [card.experiment for card in all_cards() if card.kernel == "infer" or isinstance(card, AdoptedCard)]
+def pushable() -> dict[str, str]:
+    """Map every experiment that has an inference notebook, blends too, and every adopted kernel to its competition.
+
+    The competition's slug is empty for an adopted kernel that mounts none.
+    """
+    cards = [card for card in all_cards() if card.kernel == "infer" or isinstance(card, AdoptedCard)]
+    return {card.experiment: "".join(card.competitions) for card in cards}
 
 
 def _on_gpus(name: str) -> str:

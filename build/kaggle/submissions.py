@@ -17,7 +17,7 @@ from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version
 from build.kaggle.responses import Submission
 from build.kaggle.retry import pause
-from kernel_src.competitions.biomass.constants import SUBMISSION_FILE
+from kernel_src.competitions.held_facts import facts
 
 LOOKS = 3  # at the list, which may show a submission with a delay
 COMPLETE, ERROR = "COMPLETE", "ERROR"
@@ -77,7 +77,7 @@ def submit_once(
             owner,
             slug,
             version.number,
-            SUBMISSION_FILE,
+            facts().submission_file,
             receipt=ours,
             message=message,
             sending=result.sending,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from build.core.bundle_files import missing_folds_text
+from build.core.choosing import data_folder
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle
@@ -25,10 +26,9 @@ from build.kaggle.preparation import account, build_and_check, push_unless_edite
 from build.kaggle.receipts import manifest_hashes
 from build.kaggle.runs import download, run_with_input
 from build.kaggle.staging import stage
-from build.kaggle.transfers import DATA
 from build.kaggle.weights import BUNDLES, find_folder
 from build.notebooks.adopted_card import AdoptedCard
-from kernel_src.competitions.biomass.constants import SLUG, TRAIN_CSV
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically
@@ -196,6 +196,6 @@ def regress_command(experiment: str, features: Path) -> str:
     """Return the command that fits regressors on an experiment's features."""
     return (
         f"python -m build regress --features {shlex.quote(str(features))} "
-        f"--train-csv {shlex.quote(str(DATA / SLUG / TRAIN_CSV))} "
+        f"--train-csv {shlex.quote(str(data_folder() / facts().train_csv))} "
         f"--report out/regress-{experiment}.json --experiment {experiment}"
     )

@@ -25,7 +25,6 @@ from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.manifest import MANIFEST_FILE
 
-DATA = Path("data")
 SPARE_BYTES = 10**8  # of the disk that are left free
 
 

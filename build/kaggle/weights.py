@@ -7,6 +7,7 @@ from pathlib import Path
 
 from build.adopt.wheels import WHEELS_FOLDER
 from build.core.bundle_files import verify_manifest
+from build.core.choosing import demo_folder
 from build.core.errors import UsageError
 from build.notebooks.adopted_card import AdoptedCard, wheels_slug
 from build.run.mock import dataset_slug
@@ -17,7 +18,7 @@ from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError
 from kernel_src.runtime.weight_sources import how_to_get
 
 BUNDLES = Path("out", "bundles")  # <experiment>/, by `make push-training` or `python -m build bundle`
-DEMO, DEMO_BUNDLE, DEMO_PRETRAINED = "demo", Path("out", "demo", "bundle"), Path("out", "demo", "pretrained")
+DEMO, DEMO_BUNDLE = "demo", Path("out", "demo", "bundle")
 
 
 def find_folder(slug: str, experiment: str) -> Path | None:
@@ -25,7 +26,9 @@ def find_folder(slug: str, experiment: str) -> Path | None:
 
     Pretrained weights are not a bundle: `python -m build weights` leaves them under their own name.
     """
-    folders = [BUNDLES / experiment, *sorted(BUNDLES.glob("*/")), DEMO_BUNDLE, DEMO_PRETRAINED]
+    demo = demo_folder()
+    folders = [BUNDLES / experiment, *sorted(BUNDLES.glob("*/"))]
+    folders += [demo / DEMO_BUNDLE.name, *sorted(demo.glob("bundles/*/")), demo / "pretrained"]
     folders += [WEIGHTS_FOLDER / slug, WHEELS_FOLDER / slug]
     return next((folder for folder in folders if _dataset_of(folder) == slug), None)
 

@@ -23,7 +23,8 @@ from build.notebooks.wheels_cell import WHEEL_NAME, wheels_cell
 from build.stitch.modes import stitch_script
 from build.stitch.modules import decode
 from build.stitch.template import Stitched
-from kernel_src.competitions.biomass.constants import SLUG
+from kernel_src.competition.choice import DEFAULT_COMPETITION
+from kernel_src.competitions.held_facts import competitions, facts
 from kernel_src.runtime.manifest import checked_sha256
 from kernel_src.runtime.untrusted import parsed_json, quoted
 
@@ -43,7 +44,7 @@ _KEYS: dict[str, tuple[type, Any]] = {
     "format": (int, FORMAT),
     "main": (str, None),
     "root": (str, None),
-    "competition": (str, SLUG),
+    "competition": (str, facts(DEFAULT_COMPETITION).slug),
     "datasets": (list, []),
     "models": (list, []),
     "arguments": (str, ""),
@@ -79,6 +80,15 @@ def adopted_cards(root: Path) -> list[AdoptedCard]:
     if problems:
         raise CheckFailed(problems)
     return cards
+
+
+def competition_of_adopted(slug: str) -> str:
+    """Return the slug of the competition that an adopted kernel reads; empty where there is none, or no such kernel."""
+    path = card_path(slug, Path())
+    if not SLUG_FORM.fullmatch(slug) or not path.is_file():
+        return ""
+    competition = [*read_card(path, Path()).competitions]
+    return competition[0] if competition else ""
 
 
 def read_card(path: Path, root: Path) -> AdoptedCard:
@@ -162,9 +172,10 @@ def _value_faults(slug: str, value: Mapping[str, Any]) -> Iterator[tuple[str, st
         yield "main", f"is {quoted(main)}, not the path of a script below root", "e.g. train.py or src/train.py"
     if not value["root"]:
         yield "root", "is empty", '"." is the repository itself'
-    if value.get("competition", SLUG) not in (SLUG, ""):
-        what = f"is {quoted(value['competition'])}; rehearsals and submissions are checked for {SLUG} alone"
-        yield "competition", what, f'"{SLUG}", or "" where none is mounted'
+    slugs = [facts(name).slug for name in competitions()]
+    if value.get("competition", "") not in (*slugs, ""):
+        what = f"is {quoted(value['competition'])}, for which nothing here checks rehearsals and submissions"
+        yield "competition", what, f'one of {", ".join(slugs)}, or "" where none is mounted'
     for one in value.get("datasets", ()):
         if not (OWNED if "/" in one else SLUG_FORM).fullmatch(one):
             yield "datasets", f"has {quoted(one)}", "an entry is owner/slug, or slug where the dataset is your own"

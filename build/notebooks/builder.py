@@ -41,7 +41,8 @@ from build.notebooks.writing import OVERWRITTEN, keep_overwritten, put, recover
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
 from build.stitch.template import Template, parts_in, read_template
-from kernel_src.competitions.held_facts import facts
+from kernel_src.competition.choice import DEFAULT_COMPETITION, chosen_competition
+from kernel_src.competitions.held_facts import competitions, facts
 from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, kernel_card, kernels_of
 
@@ -93,17 +94,19 @@ def all_cards(root: Path = ROOT) -> list[KernelCard]:
 def own_cards() -> list[KernelCard]:
     """Return the cards of every experiment's notebooks, of every ensemble's, and the preflight's."""
     recipes = [kernel_card(name, kernel) for name in (*EXPERIMENTS, *ENSEMBLES) for kernel in kernels_of(name)]
-    return [*recipes, preflight_card()]
+    # The preflight of one competition is enough; another's is there while a command works on it.
+    return [*recipes, *map(preflight_card, dict.fromkeys((DEFAULT_COMPETITION, chosen_competition())))]
 
 
-def preflight_card() -> KernelCard:
-    """Describe the preflight: of no experiment, with the competition mounted and on the usual GPUs."""
+def preflight_card(competition: str = "") -> KernelCard:
+    """Describe the preflight: of no experiment, with a competition mounted, the chosen one's, and on the usual GPUs."""
+    own = facts(competition)
     return KernelCard(
         experiment="",
         kernel="preflight",
-        parameters={"ASSUMED": assumed_versions(), "PARTS": (facts().competition,)},
+        parameters={"ASSUMED": assumed_versions(), "PARTS": (own.competition,)},
         datasets=(),
-        competitions=(facts().slug,),
+        competitions=(own.slug,),
         machine_shape="NvidiaTeslaT4",
         enable_gpu=True,
     )
@@ -322,7 +325,7 @@ def edit_problem(path: Path, root: Path) -> Problem:
 
 def find_orphans(cards: Sequence[KernelCard], root: Path = ROOT) -> list[Path]:
     """Return the folders under notebooks/ that belong to no experiment any more."""
-    wanted = {slug_of(card) for card in cards}
+    wanted = {slug_of(card) for card in (*cards, *map(preflight_card, competitions()))}
     folder = root / NOTEBOOKS
     return sorted(path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from build.core.choosing import known_competition
 from build.core.errors import Problem
 from build.core.image import MACHINE_SHAPES, RETIRED_SHAPES
 from build.notebooks.adopted_card import AdoptedCard
@@ -66,7 +67,11 @@ def kernel_slug(experiment: str, kernel: str) -> str:
 
 def slug_of(card: KernelCard) -> str:
     """Name a card's notebook on Kaggle; an adopted kernel has chosen its own name."""
-    return card.slug if isinstance(card, AdoptedCard) else kernel_slug(card.experiment, card.kernel)
+    if isinstance(card, AdoptedCard):
+        return card.slug
+    if not card.experiment:  # the preflight's, which belongs to a competition alone
+        return slugify(f"{facts(known_competition(card.competitions[0])).prefix}-{card.kernel}")
+    return kernel_slug(card.experiment, card.kernel)
 
 
 def title_of(slug: str) -> str:

@@ -10,11 +10,10 @@ import typer
 
 from build.core.errors import UsageError
 from build.core.options import AsJson
-from kernel_src.competitions.biomass.constants import LIMIT_S, MEMORY_GB
 
 
 def demo_verb(
-    out: Annotated[Path, typer.Option(help="Where to.")] = Path("out/demo"),
+    out: Annotated[Path | None, typer.Option(help="Where to; out/demo, or a folder in it, by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Go the whole way on a small painted competition.
@@ -23,9 +22,10 @@ def demo_verb(
 
     Example: python -m build demo
     """
+    from build.core.choosing import demo_folder
     from build.run.demo import run
 
-    run(out, as_json)
+    run(out or demo_folder(), as_json)
 
 
 def rehearse_verb(
@@ -43,8 +43,10 @@ def rehearse_verb(
         typer.Option(help="Where Kaggle mounts inputs: new (input/datasets/OWNER/SLUG) or legacy."),
     ] = "new",
     rerun: Annotated[bool, typer.Option("--rerun", help="As Kaggle's rerun on the hidden test.")] = False,
-    limit_s: Annotated[float, typer.Option(help="Stop after so many seconds; Kaggle's limit by default.")] = LIMIT_S,
-    memory_gb: Annotated[float, typer.Option(help="Stop beyond so much memory; Kaggle's by default.")] = MEMORY_GB,
+    limit_s: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds; Kaggle's limit by default.")
+    ] = None,
+    memory_gb: Annotated[float | None, typer.Option(help="Stop beyond so much memory; Kaggle's by default.")] = None,
     device: Annotated[
         Literal["real", "p100"], typer.Option(help="real, or p100: a GPU this torch has no kernels for.")
     ] = "real",
@@ -63,7 +65,7 @@ def rehearse_verb(
     from build.run.rehearse.plan import parse_models
     from build.run.rehearse.rehearsal import rehearse
 
-    if limit_s <= 0 or memory_gb <= 0:
+    if any(limit is not None and limit <= 0 for limit in (limit_s, memory_gb)):
         raise UsageError("--limit-s and --memory-gb must be above 0")
     slug, notebooks = slug_named(experiment, kernel), Path("notebooks")
     if not (notebooks / slug / f"{slug}.ipynb").is_file():

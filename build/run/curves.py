@@ -3,8 +3,6 @@
 import csv
 from pathlib import Path
 
-from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV
-
 
 def read_log(path: Path) -> dict[int, dict[str, list[float]]]:
     """Return per fold the columns of a training log; an empty cell is left out."""
@@ -52,14 +50,15 @@ def draw_scatter(run: Path, data: Path, picture: Path) -> None:
     import matplotlib.pyplot as plt
     import pandas as pd
 
-    from kernel_src.competitions.biomass.constraints import constrain
-    from kernel_src.competitions.biomass.tables import read_train, target_array
+    from kernel_src.competitions.held_answers import answers
+    from kernel_src.competitions.held_facts import facts
+    from kernel_src.competitions.held_rules import rules
     from kernel_src.data.score_charts import scatter_per_target
 
     config = json.loads((run / "config.json").read_bytes())
     oof = pd.read_csv(run / "oof.csv", dtype={"image_id": str})
-    seen = read_train(data / TRAIN_CSV).set_index("image_id").loc[oof["image_id"]]
-    grams = constrain(oof[list(TARGETS)].to_numpy(float), config["experiment"]["predict"]["constraint"])
-    figure = scatter_per_target(target_array(seen), grams)
+    seen = rules().read_train(data / facts().train_csv).set_index("image_id").loc[oof["image_id"]]
+    finished = answers().finished(rules().target_array(oof), config["experiment"]["predict"]["constraint"])
+    figure = scatter_per_target(rules().target_array(seen), finished)
     figure.savefig(picture, dpi=110)
     plt.close(figure)

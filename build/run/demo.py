@@ -11,10 +11,9 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps
+from kernel_src.competitions.held_rules import rules
 
 EXPERIMENT = "demo"
-LIMIT_S = {"train": 900.0, "infer": 300.0}
-MEMORY_LIMIT_GB = 4.0
 # What the demo promises; falling short is a failure of the kit, not a matter of taste.
 LEAST_OOF_R2, LEAST_HIDDEN_R2, LEAST_LEAD_OVER_COLOUR = 0.60, 0.50, 0.10
 
@@ -30,6 +29,7 @@ def run(out: Path, as_json: bool) -> None:
     from build.demo.page import write_page
     from build.demo.score import score_demo
     from build.notebooks.builder import all_cards, build, choose_cards
+    from build.run.demo_steps import rehearse_demo
     from build.weights.bundle import make_bundle, summary
     from build.weights.pretrained import lite0_dataset
     from kernel_src.recipes.kernel_cards import bundle_slug
@@ -46,7 +46,7 @@ def run(out: Path, as_json: bool) -> None:
     with steps.step("build", "kernel_src/ → notebooks/"):
         build(choose_cards(EXPERIMENT, all_cards()))
     with steps.step("train", "the training notebook, rehearsed as Kaggle would run it (about three minutes)"):
-        training = _rehearse("train", out, out / "rehearsal-train", out / "pretrained", as_json)
+        training = rehearse_demo(EXPERIMENT, "train", out, out / "rehearsal-train", out / "pretrained", as_json)
     with steps.step("bundle", f"weights in half precision, with a manifest → {out / 'bundle'}"):
         bundle = make_bundle(
             out / "rehearsal-train" / "working" / "run",
@@ -57,7 +57,7 @@ def run(out: Path, as_json: bool) -> None:
         if not as_json:
             print(summary(bundle))
     with steps.step("infer", "the inference notebook, rehearsed as Kaggle's rerun on the hidden test"):
-        inference = _rehearse("infer", out, out / "rehearsal", out / "bundle", as_json)
+        inference = rehearse_demo(EXPERIMENT, "infer", out, out / "rehearsal", out / "bundle", as_json)
     with steps.step("score", "against the labels kept aside, the floors and a colour baseline"):
         scores = score_demo(out)
     result: dict[str, Any] = {
@@ -83,31 +83,6 @@ def run(out: Path, as_json: bool) -> None:
         print(f"Look at {page.as_uri()} — all numbers are in {out / 'summary.json'}")
 
 
-def _rehearse(kernel: str, demo: Path, out: Path, weights: Path, quiet: bool) -> Any:
-    """Rehearse one of the demo's notebooks and stop if it failed, with what its report says."""
-    from build.core.progress import waiting
-    from build.notebooks.builder import NOTEBOOKS, ROOT
-    from build.notebooks.metadata import kernel_slug
-    from build.run.rehearse import rehearse
-
-    slug = kernel_slug(EXPERIMENT, kernel)
-    with waiting(f"rehearsing {slug}", quiet) as say:
-        report = rehearse(
-            ROOT / NOTEBOOKS / slug / f"{slug}.ipynb",
-            data=demo / "competition",
-            weights=[weights],
-            hidden=demo / "hidden" if kernel == "infer" else None,
-            rerun=kernel == "infer",
-            limit_s=LIMIT_S[kernel],
-            memory_gb=MEMORY_LIMIT_GB,
-            out=out,
-            say=say,
-        )
-    if not report.ok:
-        raise CheckFailed([Problem(what=str(problem), where=f"{slug}, see {out}") for problem in report.problems])
-    return report
-
-
 def _versions() -> dict[str, str]:
     import platform
     from importlib.metadata import version
@@ -118,8 +93,10 @@ def _versions() -> dict[str, str]:
 
 def _last_words(result: dict[str, Any]) -> str:
     low, high = result["hidden_r2_interval"]
+    metric = rules().metric.name
     return (
-        f"out-of-fold R² {result['oof_score']:.3f}, hidden R² {result['hidden_r2']:.3f} [{low:.3f}, {high:.3f}]; "
+        f"out-of-fold {metric} {result['oof_score']:.3f}, "
+        f"hidden {metric} {result['hidden_r2']:.3f} [{low:.3f}, {high:.3f}]; "
         f"colour alone {result['colour_baseline_r2']:.3f}, means {result['floor_mean_r2']:.3f}; "
         f"{result['seconds']:.0f} s, {result['peak_rss_gb']:.1f} GB"
     )

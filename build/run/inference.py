@@ -12,7 +12,7 @@ from build.notebooks.builder import check_notebook
 from build.run.datasets import bundles_needed_by, match_datasets
 from build.run.session import RUNS, LocalRun, only_one, run_kernel
 from build.run.training import check_competition
-from kernel_src.competitions.biomass.constants import SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.kernel_cards import kernel_card
 
 
@@ -42,7 +42,7 @@ def infer(
     """
     started = time.perf_counter()
     check_notebook(experiment, "infer")
-    check_competition(data, TEST_CSV)
+    check_competition(data, facts().find_by)
     run = LocalRun(
         kernel="infer",
         experiment=experiment,
@@ -54,9 +54,9 @@ def infer(
     )
     with only_one(run.folder):
         run_kernel(run, run.parameters)
-    submission = run.folder / SUBMISSION_FILE
+    submission = run.folder / facts().submission_file
     try:
-        ids = read_column(data / SAMPLE_CSV, "sample_id")
+        ids = read_column(data / facts().sample_csv, facts().id_column)
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error), cure="give the competition's data as it was downloaded")]) from None
     if problems := submission_problems(submission, ids):

@@ -17,17 +17,8 @@ from typing import Literal
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.submission_file import read_column
-from kernel_src.competition.facts import IMAGE_COLUMN
-from kernel_src.competitions.biomass.constants import (
-    ID_COLUMN,
-    NAME_COLUMN,
-    SAMPLE_CSV,
-    TARGET_COLUMN,
-    TEST_CSV,
-    TEST_FOLDER,
-    TRAIN_CSV,
-    sample_id,
-)
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_workshops import workshop
 from kernel_src.runtime.manifest import checked_slug
 from kernel_src.runtime.untrusted import parsed_json
 
@@ -81,9 +72,9 @@ def lay_out(
 ) -> MockKaggle:
     """Build `out/kaggle/{input,working}`; what an earlier call left there is removed first.
 
-    `data` is a folder in the competition's layout, `datasets` maps `slug` or `owner/slug` to folders. `rerun` replaces
-    the public test by `hidden` (its test.csv, sample submission and test/), as Kaggle does; without `hidden`, train
-    images stand in for it.
+    `data` is a folder in the chosen competition's layout, `datasets` maps `slug` or `owner/slug` to folders. `rerun`
+    replaces the public test by `hidden` (its tables and photographs), as Kaggle does; without `hidden`, train images
+    stand in for it.
     `competition_slug=None` mounts no competition. `protected` promises that the tree will be mounted read-only.
     `subfolders` keeps the folders in a dataset, which Kaggle's client leaves out unless it is told otherwise.
     `models` maps the handles of Kaggle Models to folders with what Kaggle holds, which is mounted as it is.
@@ -104,10 +95,10 @@ def lay_out(
     mock.input.mkdir()
     if competition_slug is not None:
         mount = competition_folder(mock, competition_slug, layout)
-        public = {TEST_CSV, SAMPLE_CSV, TEST_FOLDER} if rerun else set()
-        _place_tree(data, mount, without=public, protected=protected)
+        public = (*test_tables(), facts().test_folder)
+        _place_tree(data, mount, without=set(public) if rerun else None, protected=protected)
         if rerun and hidden is not None:
-            for name in (TEST_CSV, SAMPLE_CSV, TEST_FOLDER):
+            for name in public:
                 _place_tree(hidden / name, mount / name, protected=protected)
         elif rerun:
             notes.append(_make_hidden_test(data, mount, protected=protected))
@@ -131,6 +122,11 @@ def lay_out(
         for folder in _folders(mock.input):
             folder.chmod(0o555)
     return MockKaggle(out, tuple(notes))
+
+
+def test_tables() -> list[str]:
+    """Name the tables of the chosen competition that a test brings."""
+    return [name for name in (facts().test_csv, facts().sample_csv) if name]
 
 
 def competition_folder(mock: MockKaggle, slug: str, layout: Layout) -> Path:
@@ -188,10 +184,12 @@ def _check(data: Path, mounted: Sequence[Path], hidden: Path | None) -> None:
         ]
         if not folder.is_dir()
     ]
-    needed = [(data, name) for name in (TRAIN_CSV, TEST_CSV, SAMPLE_CSV)]
-    needed += [(hidden, name) for name in (TEST_CSV, SAMPLE_CSV, TEST_FOLDER)] if hidden else []
+    own, tables = facts(), test_tables()
+    needed = [(data, name) for name in (own.train_csv, *tables)]
+    needed += [(hidden, name) for name in (*tables, own.test_folder)] if hidden else []
+    layout = f"{', '.join([own.train_csv, *tables])}, {own.train_folder}/ and {own.test_folder}/"
     reasons += [
-        f"{folder}: no {name}: the competition's layout has {TRAIN_CSV}, {TEST_CSV}, {SAMPLE_CSV}, train/ and test/"
+        f"{folder}: no {name}: the layout of {own.title} has {layout}"
         for folder, name in needed
         if folder.is_dir() and not (folder / name).exists()
     ]
@@ -213,30 +211,23 @@ def _check(data: Path, mounted: Sequence[Path], hidden: Path | None) -> None:
 
 def _make_hidden_test(data: Path, mount: Path, *, protected: bool) -> str:
     """Turn train images, under ids of their own, into a hidden test; return a sentence that says so."""
+    own, kit = facts(), workshop()
     try:
-        images, names = (read_column(data / TRAIN_CSV, column) for column in (IMAGE_COLUMN, NAME_COLUMN))
-        public = len(set(read_column(data / TEST_CSV, IMAGE_COLUMN)))
+        photographs = {name: path for name, path in sorted(kit.train_photographs(data).items()) if path.is_file()}
+        public = len(set(map(kit.image_of, read_column(data / own.find_by, own.id_column))))
+        chosen = [*photographs][: HIDDEN_IMAGES if public != HIDDEN_IMAGES else HIDDEN_IMAGES + 1]
+        if len(chosen) == public:
+            chosen = chosen[:-1]
+        if not chosen:
+            raise UsageError(f"{data}: no train images to make a hidden test of: pass one with --hidden")
+        new_ids = {name: kit.new_id(name) for name in chosen}
+        tables = kit.test_tables(data, new_ids)
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error), cure="give the competition's data as it was downloaded")]) from None
-    targets_of: dict[str, list[str]] = {}
-    for image, name in zip(images, names, strict=True):
-        targets_of.setdefault(image, []).append(name)
-    there = [image for image in sorted(targets_of) if (data / image).is_file()]
-    chosen = there[: HIDDEN_IMAGES if public != HIDDEN_IMAGES else HIDDEN_IMAGES + 1]
-    if len(chosen) == public:
-        chosen = chosen[:-1]
-    if not chosen:
-        raise UsageError(f"{data}: no train images to make a hidden test of: pass one with --hidden")
-    (mount / TEST_FOLDER).mkdir(parents=True, exist_ok=True)
-    test, sample = [[ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN]], [[ID_COLUMN, TARGET_COLUMN]]
-    for image in chosen:
-        image_id = f"ID{int(hashlib.sha256(image.encode()).hexdigest()[:12], 16) % 10**10:010d}"
-        path = f"{TEST_FOLDER}/{image_id}{Path(image).suffix}"
-        _place(data / image, mount / path, protected=protected)
-        for target in targets_of[image]:
-            test.append([sample_id(image_id, target), path, target])
-            sample.append([sample_id(image_id, target), "0.0"])
-    for name, rows in ((TEST_CSV, test), (SAMPLE_CSV, sample)):
+    (mount / own.test_folder).mkdir(parents=True, exist_ok=True)
+    for old, new in new_ids.items():
+        _place(photographs[old], mount / kit.place_in_test(new, photographs[old]), protected=protected)
+    for name, rows in tables.items():
         with (mount / name).open("w", newline="", encoding="utf-8") as handle:
             csv.writer(handle, lineterminator="\n").writerows(rows)
     return (

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from build.core.choosing import demo_folder
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.notebooks.builder import NOTEBOOKS, ROOT, check_notebook, notebook_of, slug_named
 from build.notebooks.metadata import kernel_slug
@@ -25,14 +26,14 @@ from build.run.rehearse.failure import explain_error
 from build.run.rehearse.page import render_html
 from build.run.rehearse.runner import CELL_FAILED, KERNEL_DIED, OK, execute
 from build.run.session import only_one
-from kernel_src.competitions.biomass.constants import SLUG
+from build.run.usual import usual_weights
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE
 from kernel_src.runtime.mounts import MOCK
 
 RUNS = Path("out", "notebook-runs")
-DEMO_DATA = Path("out", "demo", "competition")
 Say = Callable[[str], object]
 
 
@@ -61,7 +62,7 @@ def run_notebook(
 ) -> NotebookRun:
     """Lay out the mock and run a built notebook on it.
 
-    `data` is the demo's painted competition by default, which is painted where it is missing. `random` makes bundles of
+    `data` is the demo's competition by default, which is made where it is missing. `random` makes bundles of
     random numbers in place of trained ones.
 
     Raises:
@@ -77,7 +78,7 @@ def run_notebook(
         datasets = _datasets(experiment, kernel, weights, random, root, say)
         mock = lay_out(
             root / MOCK,
-            competition_slug=SLUG,
+            competition_slug=facts().slug,
             data=data or _painted(root, say),
             datasets=datasets,
             layout="new",
@@ -145,11 +146,7 @@ def _datasets(
         return match_datasets(needed_by(EXPERIMENTS[experiment]), weights, "WEIGHTS=")
     needed = bundles_needed_by(experiment)
     trained = {slug: name for name in EXPERIMENTS if (slug := bundle_slug(name)) in needed}
-    given = list(weights)
-    if not given:
-        places = [root / "out" / "demo" / "bundle", *(root / "out" / "bundles" / name for name in trained.values())]
-        found = {dataset_slug(place): place for place in places if place.is_dir()}
-        given = [place for slug, place in found.items() if slug in needed]
+    given = list(weights) or usual_weights(experiment, kernel, root)
     nets = {slug: name for slug, name in trained.items() if not EXPERIMENTS[name].is_frozen}
     if random:
         there = {dataset_slug(place) for place in given}
@@ -159,14 +156,14 @@ def _datasets(
 
 
 def random_bundle(experiment: str, root: Path, say: Say) -> Path:
-    """Make a bundle of an experiment out of random numbers, unless it is there; its grams mean nothing."""
+    """Make a bundle of an experiment out of random numbers, unless it is there; what it predicts means nothing."""
     from build.weights.bundle import make_bundle
     from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 
     bundle = root / "out" / "random-bundles" / experiment
     if (bundle / MANIFEST_FILE).is_file():
         return bundle
-    say(f"{experiment}: its bundle is made of random numbers, so its grams mean nothing → {bundle}")
+    say(f"{experiment}: its bundle is made of random numbers, so what it predicts means nothing → {bundle}")
     recipe, scratch = EXPERIMENTS[experiment], bundle.with_name(f".{experiment}")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -179,9 +176,10 @@ def random_bundle(experiment: str, root: Path, say: Say) -> Path:
 
 
 def _painted(root: Path, say: Say) -> Path:
-    from build.demo.competition import paint_competition
+    from build.demo.data import make_demo_data
 
-    if not (root / DEMO_DATA).is_dir():
-        say(f"painting the demo's competition → {root / DEMO_DATA} (half a minute, once)")
-        paint_competition(root / DEMO_DATA.parent)
-    return root / DEMO_DATA
+    data = root / demo_folder() / "competition"
+    if not data.is_dir():
+        say(f"making the demo's competition → {data} (half a minute at most, once)")
+        make_demo_data(data.parent)
+    return data

@@ -26,13 +26,21 @@ from build.stitch.drafts import Draft
 from build.stitch.library import Library
 from build.stitch.modules import MAIN
 from build.stitch.parameters import set_parameters
-from kernel_src.competitions.biomass.constants import SLUG, TEST_CSV, TEST_FOLDER, TRAIN_CSV, TRAIN_FOLDER
+from kernel_src.competitions.held_facts import facts
 
 RUNS = Path("out/runs")
 LOG_FILE = "kernel.log"
 HASH_CHARS = 12
 TAIL_LINES = 15  # of the log, shown when the kernel fails
 CHUNK_BYTES = 1 << 16
+# Runs a script on a competition; a notebook holds only one, and need not choose.
+_CHOSEN = """
+import runpy, sys
+from kernel_src.competition.choice import choose_competition
+choose_competition(sys.argv[1])
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +71,8 @@ class LocalRun:
     @cached_property
     def hash(self) -> str:
         """A short hash of everything that the run is made of."""
-        photographs = (TEST_CSV, TEST_FOLDER) if self.kernel == "infer" else (TRAIN_CSV, TRAIN_FOLDER)
+        own = facts()
+        photographs = (own.find_by, own.test_folder) if self.kernel == "infer" else (own.train_csv, own.train_folder)
         parts = {
             "sources": self.sources,
             "parameters": self.parameters,
@@ -153,7 +162,7 @@ def run_kernel(
     # Hard links: the kernels only read their input, and a copy of every photograph per run would be a high price.
     mock = lay_out(
         session,
-        competition_slug=SLUG,
+        competition_slug=facts().slug,
         data=run.data,
         datasets=run.datasets,
         layout="new",
@@ -169,7 +178,7 @@ def run_kernel(
     script = session / f"{run.kernel}.py"
     script.write_text(parameterised(run.kernel, values), encoding="utf-8")
     # A short name: processes that share pictures talk through sockets in it, whose paths may have 107 characters.
-    scratch = Path(tempfile.mkdtemp(prefix="i2b-"))
+    scratch = Path(tempfile.mkdtemp(prefix="kit-"))
     for name, kept in (("photographs", run.cache), ("checkpoints", checkpoints)):
         if kept is not None:
             kept.mkdir(parents=True, exist_ok=True)
@@ -185,7 +194,9 @@ def run_kernel(
         "NO_ALBUMENTATIONS_UPDATE": "1",
     }
     try:
-        code = _watch([sys.executable, str(script.resolve())], environment, log, screen)
+        code = _watch(
+            [sys.executable, "-c", _CHOSEN, facts().competition, str(script.resolve())], environment, log, screen
+        )
         if code:
             raise CheckFailed([_failure(run.kernel, code, log)])
         for path in mock.working.iterdir():

@@ -20,7 +20,8 @@ from build.core.settings import apply_changes, find_experiment, parse_changes, p
 from build.run.datasets import match_datasets, needed_by
 from build.run.mock import dataset_slug
 from build.run.session import LOG_FILE, RUNS, LocalRun, only_one, run_kernel
-from kernel_src.competitions.biomass.constants import TRAIN_CSV
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_rules import rules
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.files import CONFIG_FILE, write_json
 
@@ -122,12 +123,13 @@ def train(
     return result
 
 
-def check_competition(data: Path, table: str = TRAIN_CSV) -> None:
+def check_competition(data: Path, table: str = "") -> None:
     """Refuse a folder that is not there, before anything is hashed.
 
     Raises:
         UsageError: it is not the competition's.
     """
+    table = table or facts().train_csv
     if not (data / table).is_file():
         raise UsageError(f"{data}: no {table}: DATA= is the competition's folder, unpacked")
 
@@ -140,7 +142,7 @@ def last_words(report: TrainingReport, data: Path) -> str:
     incomplete = f"{report.incomplete}\n" if report.incomplete else ""
     return (
         f"{incomplete}{report.folder}: weights, log, {CURVES_FILE}, oof.csv; {report.seconds:.0f} s\n"
-        f"out-of-fold R² {report.oof_score:.4f}; bundle {report.bundle} → "
+        f"out-of-fold {rules().metric.name} {report.oof_score:.4f}; bundle {report.bundle} → "
         f"make infer EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
         f"WEIGHTS={shlex.quote(str(report.bundle))}"
     )

@@ -67,7 +67,7 @@ def unweighed_photographs(data: Path, folders: Sequence[Path]) -> Unweighed:
     Raises:
         UsageError: a folder is missing or holds no photograph, a name occurs twice, or a test photograph is missing.
     """
-    from build.core.long_tables import read_test
+    from kernel_src.competitions.biomass.long_tables import read_test
 
     if not folders:
         test = read_test(data / TEST_CSV)

@@ -15,6 +15,7 @@ from functools import cache
 from multiprocessing import get_context
 from typing import Any
 
+from kernel_src.competition.choice import choose_competition, chosen_competition
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import EMA, SWA, RMSprop
 from kernel_src.recipes.spec import default_of
@@ -50,7 +51,7 @@ def training_bytes(experiment: Experiment) -> int:
         encoder=replace(experiment.encoder, weights=""),
         **{name: default_of(Experiment, name) for name in OF_NO_MATTER},
     )
-    return _measured(bare, images_at_once(experiment))
+    return _measured(bare, images_at_once(experiment), chosen_competition())
 
 
 @cache
@@ -60,17 +61,19 @@ def _measuring() -> ProcessPoolExecutor:
 
 
 @cache
-def _measured(experiment: Experiment, images: int) -> int:
-    return _measuring().submit(_measure, experiment, images).result()
+def _measured(experiment: Experiment, images: int, competition: str) -> int:
+    return _measuring().submit(_measure, experiment, images, competition).result()
 
 
-def _measure(experiment: Experiment, images: int) -> int:
+def _measure(experiment: Experiment, images: int, competition: str) -> int:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_map_only
 
     from kernel_src.models.model import BiomassNet
+
+    choose_competition(competition)  # a fresh process has made no choice yet
 
     class Storages(TorchDispatchMode):
         """Counts the bytes of all storages that are alive."""

@@ -160,7 +160,7 @@ class Facts:
             return competition / row[self.path_column]
         path = competition / folder / f"{image_id}{self.suffix}"
         if not path.exists():
-            others = [path.with_name(f"{image_id}{suffix}") for suffix in PHOTOGRAPH_SUFFIXES]
+            others = [competition / folder / f"{image_id}{suffix}" for suffix in PHOTOGRAPH_SUFFIXES]
             path = next((other for other in others if other.exists()), path)
         return path
 

@@ -51,6 +51,22 @@ def checked_pair(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, 
     return truth, predicted
 
 
+def joined_groups(names: np.ndarray, ids: Sequence[str], alike: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the groups' names (images,) after those of photographs that are alike have become one."""
+    group_of = dict(zip(ids, names.tolist(), strict=True))
+    joined: dict[str, str] = {}  # a group's name → one that it was joined to
+
+    def last(name: str) -> str:
+        while name in joined:
+            name = joined[name]
+        return name
+
+    for family in alike:
+        groups = sorted({last(group_of[one]) for one in family if one in group_of})
+        joined.update(dict.fromkeys(groups[1:], groups[0]) if groups else {})
+    return np.array([last(name) for name in names.tolist()])
+
+
 # %%
 class Rules:
     """One competition; a class that derives from this is found."""
@@ -58,9 +74,11 @@ class Rules:
     competition: ClassVar[str] = ""  # as its facts have it
     facts: ClassVar[type[Facts]] = Facts
     metric: ClassVar[Metric]
+    train_id_column: ClassVar[str] = ""  # of train.csv, where the submission calls it otherwise
     label_column: ClassVar[str] = ""  # of train.csv, with a word or number for the class; empty: a column per target
     group_columns: ClassVar[tuple[str, ...]] = ()  # whose rows with equal values stay in one fold; none: each by itself
     group_name: ClassVar[str] = "photograph"  # what such a group is called
+    alike: ClassVar[tuple[tuple[str, ...], ...]] = ()  # ids of photographs that are nearly the same: one fold, too
     shown_by: ClassVar[str] = ""  # the column by whose values errors are charted; empty: no such chart
 
     # -- tables -----------------------------------------------------------------------------------------------------
@@ -75,20 +93,20 @@ class Rules:
             FileNotFoundError: there is no such file.
             ValueError: a column is missing, an id doubled, a target not finite or a class unknown; names the row.
         """
-        facts = self.facts()
+        facts, id_column = self.facts(), self.train_id_column or self.facts.id_column
         try:
-            table = read_csv(path, dtype=dict.fromkeys([facts.id_column, self.label_column], str))
+            table = read_csv(path, dtype=dict.fromkeys([id_column, self.label_column], str))
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"{error}: is the competition's data complete?") from None
         answers = [self.label_column] if self.label_column else list(facts.targets)
-        wanted = [facts.id_column, *self.group_columns, *facts.inputs, *answers]
+        wanted = [id_column, *self.group_columns, *facts.inputs, *answers]
         if missing := [column for column in wanted if column not in table]:
             raise ValueError(f"{path}: columns {', '.join(missing)} are missing, it has {', '.join(map(str, table))}")
         if table.empty:
             raise ValueError(f"{path} has a heading and no rows: is the competition's data complete?")
-        ids = table[facts.id_column]
+        ids = table[id_column]
         if (doubled := ids.duplicated() | ids.isna()).any():
-            raise ValueError(f"{path}: {ids[doubled].iloc[0]} appears twice, or a row has no {facts.id_column}")
+            raise ValueError(f"{path}: {ids[doubled].iloc[0]} appears twice, or a row has no {id_column}")
         own = table.drop(columns=[column for column in ("image_id", "image_path", *facts.targets) if column in table])
         records = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
         paths = [
@@ -110,15 +128,18 @@ class Rules:
             return pd.DataFrame({t: (words == w).astype(float) for t, w in zip(facts.targets, labels, strict=True)})
         numbers = table[list(facts.targets)].apply(pd.to_numeric, errors="coerce").astype(float)
         if (bad := ~np.isfinite(numbers.to_numpy()).all(1)).any():
-            raise ValueError(f"{path}: {table[facts.id_column][bad].iloc[0]} lacks a target, or it is not a number")
+            name = table[self.train_id_column or facts.id_column][bad].iloc[0]
+            raise ValueError(f"{path}: {name} lacks a target, or it is not a number")
         return numbers
 
     def group_labels(self, train: pd.DataFrame) -> np.ndarray:
         """Name the group of each photograph, (images,): what is alike stays in one fold."""
         if not self.group_columns:
-            return train["image_id"].to_numpy(str)
-        columns = [train[column].astype(str) for column in self.group_columns]
-        return np.array([" ".join(words) for words in zip(*columns, strict=True)])
+            names = train["image_id"].to_numpy(str)
+        else:
+            columns = [train[column].astype(str) for column in self.group_columns]
+            names = np.array([" ".join(words) for words in zip(*columns, strict=True)])
+        return joined_groups(names, train["image_id"].astype(str).tolist(), self.alike) if self.alike else names
 
     def target_array(self, table: pd.DataFrame) -> np.ndarray:
         """Return the targets of a table as read by `read_train`, (images, targets)."""

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from build import cli
 from build.cli import app
+from build.core.errors import UsageError
+from kernel_src.competition.choice import chosen_competition
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "numpy", "pandas", "timm", "nbformat", "requests", "kaggle", "rich", "sqlite3", "optuna")
@@ -88,10 +90,10 @@ def test_the_list_of_verbs_fits_a_terminal_of_80_columns() -> None:
 def commands_page() -> str:
     """Write the page: one table per group, of command, what it does, and an example."""
     lines = [PAGE_HEAD]
-    for group, functions in cli.VERBS.items():
+    for group in cli.VERBS:
         lines += [f"## {group}", "", "| command | what it does | example |", "|---|---|---|"]
         for command in app.registered_commands:
-            if command.callback in functions:
+            if command.rich_help_panel == group:
                 first = inspect.cleandoc(VERBS[command.name or ""].help or "").partition("\n")[0]
                 shown = "<br>".join(f"`{one}`" for one in examples(command.name or ""))
                 lines.append(f"| `{command.name}` | {html.escape(first, quote=False)} | {shown} |")
@@ -105,3 +107,27 @@ def test_the_page_of_commands_is_what_the_command_line_says() -> None:
     if stale:
         PAGE.write_text(page, encoding="utf-8")
     assert not stale, "docs/commands.md was stale and is written anew: look at it, and commit it"
+
+
+def test_the_option_chooses_before_the_verb_runs_and_a_contradiction_stops_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def train_verb(experiment: str, data: Path) -> None:
+        seen.append((chosen_competition(), experiment, str(data)))
+
+    train = cli.choosing(train_verb, "train")
+    train(competition="", experiment="v5", data=None)
+    train(competition="", experiment="paws", data=Path("d"))
+    train(competition="leaf", experiment="", data=None)
+    train(competition="", experiment="", data=None)
+    assert seen == [
+        ("biomass", "v5", "out/demo/competition"),
+        ("paws", "paws", "d"),
+        ("leaf", "leaf", "out/demo/leaf/competition"),
+        ("biomass", "demo", "out/demo/competition"),
+    ]
+    with pytest.raises(UsageError, match="one command works on one competition"):
+        train(competition="leaf", experiment="v1", data=None)

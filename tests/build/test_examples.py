@@ -33,6 +33,7 @@ from tests.build.kaggle.preflight_report import AS_ASSUMED
 from tests.build.kaggle.server import Server
 from tests.build.kaggle.test_pull_kernel import as_kaggle_keeps_it, put
 from tests.build.kaggle.test_training import training_outputs
+from tests.build.new import layouts
 from tests.build.report.desk import TABLE, group_folds, predicted, write_oof, write_run, write_train
 from tests.build.sync.lab_server import need_lab
 from tests.build.test_cli import ROOT, VERBS, examples
@@ -43,7 +44,7 @@ from tests.kernel_src.tiny import CPU, train_tiny
 EXAMPLES = [one for name in VERBS for one in examples(name)]
 # Verbs that take more than about three seconds.
 LONG = set(
-    "check experiments describe demo rehearse infer notebook-run weights augment train tune pseudo-label features "
+    "check new experiments describe demo rehearse infer notebook-run weights augment train tune pseudo-label features "
     "regress bundle push-training push-inference lab report".split()
 )
 # They serve until they are stopped: what they print once they are ready.
@@ -67,6 +68,7 @@ def furnished(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory) 
     (root / "home/tmp").mkdir(parents=True)
     furnish_demo(kit / DEMO, tiny_competition)
     shutil.copytree(tiny_competition, kit / DATA)
+    layouts.aptos(kit / "data/aptos2019-blindness-detection")
     write_train(kit / DATA / "train.csv", TABLE)
     shutil.copyfile(next((kit / DATA / "train").iterdir()), kit / DATA / "train/ID1011485656.jpg")
     for number, name in enumerate(("v5", "v7"), 1):

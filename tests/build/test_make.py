@@ -26,13 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 OPTIONS = re.search(r"^PUSH_OPTIONS = (.*)$", MAKEFILE, re.MULTILINE)
 VERBS = typer.main.get_command(app).commands
-WEIGHTS_BY_KERNEL = re.compile(r"\$\(if [^:]*?,out/demo/pretrained,out/demo/bundle\)+")
 # target → the words that build/make.py gets, the module first
 TARGETS = {
     target: ["build" if start == "$(KIT)" else "bench.run", *rest.split()]
     for target, start, rest in re.findall(
         r"^([a-z-]+):.*\n(?:\t@(?!\$\(KIT\)).*\n)*?\t@(\$\(KIT\)|\.venv/bin/python -m build\.make \$@ bench\.run)(.*)$",
-        WEIGHTS_BY_KERNEL.sub("out/demo/bundle", MAKEFILE.replace("$(PUSH_OPTIONS)", OPTIONS[1] if OPTIONS else "")),
+        MAKEFILE.replace("$(PUSH_OPTIONS)", OPTIONS[1] if OPTIONS else ""),
         re.MULTILINE,
     )
 }
@@ -218,11 +217,15 @@ def test_a_value_that_is_one_folder_or_two_is_refused(tmp_path: Path, monkeypatc
     ("words", "said"),
     [
         (("pull-kernel",), "EXPERIMENT=… is missing"),
-        (("pull-kernel", "SLUG=i2b-v1-infer"), "SLUG: no variable of this target, it reads EXPERIMENT, KERNEL, YES"),
+        (
+            ("pull-kernel", "SLUG=i2b-v1-infer"),
+            "SLUG: no variable of this target, it reads COMPETITION, EXPERIMENT, KERNEL, YES",
+        ),
         (("push-training", "EXPERIMENT="), "EXPERIMENT=… is missing"),
         (("push-training", "EXPERIMENT=v1", "AGAIN=yes"), "AGAIN=yes: give 0 or 1"),
         (("train", "EXPERIMNT=v5"), "EXPERIMNT: no variable of this target"),
-        (("status", "EXPERIMENT=v5"), "it reads none"),
+        (("status", "EXPERIMENT=v5"), "EXPERIMENT: no variable of this target, it reads COMPETITION"),
+        (("check", "EXPERIMENT=v5"), "it reads none"),
         (("infer", "WEIGHTS='a"), "No closing quotation"),
         (("train", "X$(shell touch HIT)=$(shell touch HIT)"), ""),
     ],
@@ -236,13 +239,11 @@ def test_what_cannot_be_meant_is_refused_in_a_line(checkout: Path, words: tuple[
     assert no_hit(checkout) or not said
 
 
-def test_a_default_is_said(checkout: Path) -> None:
-    received, done = make(checkout, "train", "EXPERIMENT=v5")
-    assert received == ["train", "--experiment=v5", "--data=out/demo/competition"]
-    assert done.stderr == "make train: DATA=out/demo/competition (not given)\n"
-    received, done = make(checkout, "rehearse", "KERNEL=train", "DATA=d")
-    assert received == ["rehearse", "--experiment=demo", "--kernel=train", "--data=d", "--weights=out/demo/pretrained"]
-    assert done.stderr == "make rehearse: EXPERIMENT=demo, WEIGHTS=out/demo/pretrained (not given)\n"
+def test_what_is_not_given_is_left_to_the_verb_which_knows_the_competition(checkout: Path) -> None:
+    assert make(checkout, "train", "EXPERIMENT=v5")[0] == ["train", "--experiment=v5"]
+    assert make(checkout, "rehearse", "COMPETITION=leaf", "KERNEL=train", "DATA=d")[0] == [
+        "rehearse", "--competition=leaf", "--kernel=train", "--data=d",
+    ]  # fmt: skip
 
 
 def test_switches(checkout: Path) -> None:

@@ -21,6 +21,7 @@ from build.notebooks.builder import (
     find_orphans,
     read_templates,
 )
+from build.notebooks.check.agreement import noted_problems
 from build.notebooks.check.checked_cells import Cell, cells_of, read_cells
 from build.notebooks.check.credentials import find_credentials
 from build.notebooks.check.dependencies import find_imports, import_problems, mount_problems
@@ -115,6 +116,7 @@ def check(cards: Sequence[KernelCard], root: Path = ROOT, only: str = "") -> Ver
             description = path.with_name(KERNEL_METADATA)
             verdict.notes += remarks(cells, of, root, description.read_bytes() if description.is_file() else b"")
     verdict.problems += _dataset_problems(cards, root)
+    verdict.problems += [] if only else noted_problems(root)
     pyproject = root / "pyproject.toml"
     if pyproject.is_file():
         pins = compare_pins(pyproject.read_text(encoding="utf-8"), imported)

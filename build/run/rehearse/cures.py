@@ -32,13 +32,15 @@ _OF_ERRORS = (
 _OF_SUBMISSIONS = (
     (r"nothing of it is shown", "write submission.csv as a plain CSV file of its own, with write_submission"),
     (r"does not exist", "write submission.csv to /kaggle/working, a fallback before anything can go wrong"),
-    (r"missing", "write one row for every sample_id of test.csv, whatever their number"),
-    (r"are not in the", "take the ids from test.csv, never from a stored list"),
-    (r"more than once", "write each sample_id once"),
+    (r"missing", "write one row for every id of the test, whatever their number"),
+    (r"are not in the", "take the ids from the mounted test, never from a stored list"),
+    (r"more than once", "write each id once"),
     (r"not finite|not a number", "find where the NaN or inf arises (fp16 overflow, division by zero) and replace it"),
-    (r"negative", "clip predictions at 0"),
+    (r"none of ", "write the labels as train.csv has them"),
+    (r"whole number", "round predictions before writing them"),
+    (r"the (lowest|highest) possible", "clip predictions to this range before writing them"),
     (r"break", "project the predictions onto the identities before writing them"),
-    (r"columns|two fields", "write with kernel_src.competitions.biomass.submission.write_submission"),
+    (r"columns|fields", "write with `Facts.save_predictions`, which knows the columns"),
 )
 _OF_STOPS = {
     "time": "predict with fewer folds, views or pixels, or raise --limit-s if the limit was not meant",
@@ -47,7 +49,7 @@ _OF_STOPS = {
 }
 RERUN = (
     "a rerun has another test than the public one, with another number of images: take every count and id from "
-    "test.csv, never hard-code them"
+    "what is mounted, never hard-code them"
 )
 
 

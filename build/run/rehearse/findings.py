@@ -15,15 +15,8 @@ from build.run.rehearse.runner import KERNEL_DIED, OK
 from build.run.rehearse.sandbox import launcher_report, setup_error
 from build.run.rehearse.scratch import Scratch
 from build.run.rehearse.watch import Watched
-from kernel_src.competition.facts import IMAGE_COLUMN
-from kernel_src.competitions.biomass.constants import (
-    ID_COLUMN,
-    ID_SEPARATOR,
-    SAMPLE_CSV,
-    SUBMISSION_FILE,
-    TEST_CSV,
-    TRAIN_CSV,
-)
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_workshops import workshop
 
 # {"images": n, "predict_seconds": s, "device": {…}}, in /kaggle/working if the notebook writes it
 INFERENCE_REPORT = "inference_report.json"
@@ -135,8 +128,8 @@ def find_failure(
 class Expected:
     """What the mounted competition asks for; read before the run, since a notebook might change it."""
 
-    sample_ids: list[str]
-    test_ids: list[str]
+    sample_rows: list[str]  # rows of the sample submission
+    test_rows: list[str]  # of test.csv; where there is none, the same
     test_images: int
     train_images: int
 
@@ -149,32 +142,36 @@ def read_expected(competition: Path) -> Expected:
     Raises:
         CheckFailed: the sample submission or train.csv cannot be read.
     """
+    own, kit = facts(), workshop()
     try:
-        sample_ids = read_column(competition / SAMPLE_CSV, ID_COLUMN)
-        train_images = len(set(read_column(competition / TRAIN_CSV, IMAGE_COLUMN)))
+        sample_rows = read_column(competition / own.sample_csv, own.id_column)
+        train_images = len(kit.train_photographs(competition))
     except ValueError as error:
         raise CheckFailed([Problem(what=str(error), cure="give the competition's data as it was downloaded")]) from None
     try:
-        test_ids = read_column(competition / TEST_CSV, ID_COLUMN)
+        test_rows = read_column(competition / own.find_by, own.id_column)
     except ValueError:
-        test_ids = sample_ids
+        test_rows = sample_rows
     return Expected(
-        sample_ids=sample_ids,
-        test_ids=test_ids,
-        test_images=len({name.rpartition(ID_SEPARATOR)[0] for name in test_ids}),
+        sample_rows=sample_rows,
+        test_rows=test_rows,
+        test_images=len(set(map(kit.image_of, test_rows))),
         train_images=train_images,
     )
 
 
 def check_submission(working: Path, expected: Expected) -> SubmissionCheck:
-    """Hold submission.csv against both the sample submission and test.csv."""
-    path = working / SUBMISSION_FILE
-    problems = submission_problems(path, expected.sample_ids)
-    if set(expected.test_ids) != set(expected.sample_ids):
-        against_test = submission_problems(path, expected.test_ids)
-        problems += [text.replace("the sample submission", TEST_CSV) for text in against_test if text not in problems]
+    """Hold the submission against both the sample submission and test.csv."""
+    name = facts().submission_file
+    path = working / name
+    problems = submission_problems(path, expected.sample_rows)
+    if set(expected.test_rows) != set(expected.sample_rows):
+        against_test = submission_problems(path, expected.test_rows)
+        problems += [
+            text.replace("the sample submission", facts().test_csv) for text in against_test if text not in problems
+        ]
     # The path inside the sandbox is the one that the author of the notebook knows.
-    problems = [problem.replace(str(path), f"/kaggle/working/{SUBMISSION_FILE}") for problem in problems]
+    problems = [problem.replace(str(path), f"/kaggle/working/{name}") for problem in problems]
     try:
         rows = max(0, len(read_rows(path)) - 1)
     except (FileNotFoundError, ValueError):

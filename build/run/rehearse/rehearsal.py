@@ -22,7 +22,7 @@ from build.run.rehearse.sandbox import Device, choose_isolation, start_notebook
 from build.run.rehearse.scratch import Scratch, scratch_folder
 from build.run.rehearse.verdict import Run, judge
 from build.run.rehearse.watch import watch
-from kernel_src.competitions.biomass.constants import LIMIT_S, MEMORY_GB
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import write_text
 
 Say = Callable[[str], None]
@@ -38,8 +38,8 @@ def rehearse(
     hidden: Path | None = None,
     layout: Layout = "new",
     rerun: bool = False,
-    limit_s: float = LIMIT_S,
-    memory_gb: float = MEMORY_GB,
+    limit_s: float | None = None,
+    memory_gb: float | None = None,
     out: Path,
     device: Device = "real",
     isolation: str = "auto",
@@ -48,12 +48,13 @@ def rehearse(
     """Run a built notebook as Kaggle would, and report; what the notebook does wrong is in the report, never raised.
 
     Mounts what kernel-metadata.json beside the notebook lists: the competition from `data`, the
-    datasets from the `weights` folders, each Kaggle Model from the folder that `models` has for its handle. Leaves in
+    datasets from the `weights` folders, each Kaggle Model from the folder that `models` has for its handle. Limits are
+    the chosen competition's unless they are given. Leaves in
     `out`: report.json, <slug>.executed.ipynb, <slug>.html and working/, which is what the notebook wrote. `say` is
     called with each line of progress.
 
     Raises:
-        UsageError: a folder or file is missing or is not in the competition's layout.
+        UsageError: a folder or file is missing or is not in the competition's layout; the notebook is of another one.
         CheckFailed: metadata and folders do not fit each other.
     """
     if not notebook.is_file():
@@ -63,6 +64,10 @@ def rehearse(
     except NotANotebook as error:
         raise UsageError(f"{notebook} {error}") from None
     plan = read_plan(notebook.with_name(METADATA_FILE), weights, models)
+    if plan.competition not in (None, facts().slug):
+        raise UsageError(f"{notebook.stem} mounts {plan.competition}, and this command works on {facts().slug}")
+    limit_s = facts().limit_s if limit_s is None else limit_s
+    memory_gb = facts().memory_gb if memory_gb is None else memory_gb
     chosen = choose_isolation(isolation)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)

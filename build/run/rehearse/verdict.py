@@ -29,7 +29,7 @@ from build.run.rehearse.report import NetworkAttempt, Report, SubmissionCheck
 from build.run.rehearse.sandbox import Device, Isolation
 from build.run.rehearse.scratch import Scratch
 from build.run.rehearse.watch import Watched
-from kernel_src.competitions.biomass.constants import LIMIT_S, SUBMISSION_FILE
+from kernel_src.competitions.held_facts import facts
 
 RESULTS = {"train": "run/config.json", "features": "run/features.npz"}  # by kernel, which of them submit nothing
 ANYTHING = "."  # for a result: the working folder itself, of an adopted kernel that leaves whatever it leaves
@@ -69,7 +69,7 @@ def judge(run: Run) -> Report:
     if run.expected:
         images = run.expected.train_images if result else run.expected.test_images
     if not result:
-        if run.expected and (not failure or os.path.lexists(run.mock.working / SUBMISSION_FILE)):
+        if run.expected and (not failure or os.path.lexists(run.mock.working / facts().submission_file)):
             submission = check_submission(run.mock.working, run.expected)
         if not failure:
             projected, projection = project(run.watched.seconds, images, said)
@@ -180,14 +180,14 @@ def _contained_problems(said: dict[str, Any]) -> list[Problem]:
 
 def _submission_problems(submission: SubmissionCheck | None, rerun: bool) -> list[Problem]:
     return [
-        Problem(what=text, where=SUBMISSION_FILE, cure=cure_of_submission(text, rerun=rerun))
+        Problem(what=text, where=facts().submission_file, cure=cure_of_submission(text, rerun=rerun))
         for text in (submission.problems if submission else ())
     ]
 
 
 def _plan_problems(projected_s: float | None, projection: str) -> list[Problem]:
-    if projected_s is None or projected_s <= LIMIT_S:
+    if projected_s is None or projected_s <= facts().limit_s:
         return []
-    what = f"800 images would take about {projected_s:.0f} s ({projection}), Kaggle allows {LIMIT_S} s"
+    what = f"800 images would take about {projected_s:.0f} s ({projection}), Kaggle allows {facts().limit_s:g} s"
     cure = "predict with fewer folds, views or pixels, or on a GPU that torch can use (machine_shape NvidiaTeslaT4)"
     return [Problem(what=what, cure=cure)]

@@ -3,6 +3,7 @@
 A baseline that two CPU cores train in a minute; variants are made with `dataclasses.replace`.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 from kernel_src.competitions.leaf.blended_ensembles import BLENDED
@@ -29,11 +30,14 @@ LEAF = Experiment(
     predict=Predict(tta="none", constraint="none"),
 )
 
+# Pictures of half the side: does the size matter?
+LEAF_SMALL = replace(LEAF, name="leaf_small", pictures=Pictures(height_px=32, width_px=32))
+
 
 class LeafRecipes(Recipes):
     """All of them."""
 
     competition: ClassVar[str] = "leaf"
-    experiments: ClassVar[tuple[Experiment, ...]] = (LEAF,)
+    experiments: ClassVar[tuple[Experiment, ...]] = (LEAF, LEAF_SMALL)
     tuned: ClassVar[Changes] = TUNED
     blended: ClassVar[Changes] = BLENDED

@@ -3,6 +3,7 @@
 A baseline that two CPU cores train in a minute; variants are made with `dataclasses.replace`.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 from kernel_src.competitions.paws.blended_ensembles import BLENDED
@@ -29,11 +30,14 @@ PAWS = Experiment(
     predict=Predict(tta="none", constraint="none"),
 )
 
+# The picture alone: what do the twelve columns add?
+PAWS_PICTURE = replace(PAWS, name="paws_picture", inputs=None)
+
 
 class PawsRecipes(Recipes):
     """All of them."""
 
     competition: ClassVar[str] = "paws"
-    experiments: ClassVar[tuple[Experiment, ...]] = (PAWS,)
+    experiments: ClassVar[tuple[Experiment, ...]] = (PAWS, PAWS_PICTURE)
     tuned: ClassVar[Changes] = TUNED
     blended: ClassVar[Changes] = BLENDED

@@ -10,8 +10,16 @@ import pytest
 
 from build.adopt import adoption
 from build.adopt.adoption import Wishes, adopt
+from build.core.choosing import choose
 from build.core.errors import CheckFailed, UsageError
-from build.notebooks.adopted import adopted_cards, card_path, stored
+from build.notebooks.adopted import (
+    adopted_cards,
+    card_path,
+    card_text,
+    competition_of_adopted,
+    make_card,
+    stored,
+)
 from build.notebooks.builder import BuildResult, build, find_orphans
 from build.notebooks.check.command import check
 from build.notebooks.notebook_file import read_notebook
@@ -159,7 +167,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(root: Path, wishes: W
     for wrong, reason in (
         ({"main": Path("nowhere.py")}, "there is no script nowhere.py"),
         ({"root": Path("/nowhere")}, "there is no such folder"),
-        ({"competition": "titanic"}, "competition: is 'titanic'; rehearsals and submissions are checked for csiro"),
+        ({"competition": "titanic"}, "competition: is 'titanic', for which nothing here checks rehearsals and submi"),
         ({"datasets": ["Kim/My Data"]}, "datasets: has 'Kim/My Data' → an entry is owner/slug"),
         ({"models": ["kim/model"]}, "models: has 'kim/model'"),
         ({"arguments": "--name 'open"}, "arguments: cannot be split as a shell would"),
@@ -319,3 +327,14 @@ def test_a_colleague_without_the_sources_builds_and_checks_the_rest(root: Path, 
     assert not verdict.problems and any("my-baseline: not compared" in note for note in verdict.notes)
     with pytest.raises(CheckFailed, match="root: there is no folder"):
         build(adopted_cards(root)[1:], root)
+
+
+def test_a_kernel_of_another_competition_is_adopted_by_its_name_and_addressed_without_saying_it(
+    root: Path, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    card = make_card("my-baseline", {"main": "train.py", "root": ".", "competition": "leaf-classification"}, root, "x")
+    assert card.competitions == ("leaf-classification",)
+    card_path("my-baseline", root).parent.mkdir(parents=True)
+    card_path("my-baseline", root).write_text(card_text(card, root))
+    assert choose("", ["my-baseline"], competition_of_adopted) == "leaf"

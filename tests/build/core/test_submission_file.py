@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from build.core.submission_file import read_column, split_sample_id, submission_problems
+from build.core.submission_file import read_column, submission_problems
+from kernel_src.competition.choice import choose_competition
 from kernel_src.competitions.biomass.constants import TARGETS, sample_id
+from kernel_src.competitions.biomass.long_tables import split_sample_id
 
 GRAMS = dict(zip(TARGETS, (10.0, 5.0, 2.0, 12.0, 17.0), strict=True))
 VALID = {f"{image}__{target}": value for image in ("A", "B") for target, value in GRAMS.items()}
@@ -48,12 +50,15 @@ def test_a_column_of_what_is_no_text_is_refused_without_a_codec(tmp_path: Path) 
         (VALID | {"B__Dry_Dead_g": "nan"}, r"1 rows not finite \(NaN or inf\): B__Dry_Dead_g"),
         (VALID | {"B__Dry_Dead_g": ""}, "B__Dry_Dead_g is '', not a number"),
         (VALID | {"B__Dry_Dead_g": "-inf"}, r"1 rows not finite"),
-        (VALID | {"B__Dry_Dead_g": -5.0, "B__Dry_Total_g": 7.0}, "1 rows negative: grams cannot be: B__Dry_Dead_g"),
+        (
+            VALID | {"B__Dry_Dead_g": -5.0, "B__Dry_Total_g": 7.0},
+            "1 rows below 0 g, the lowest possible: B",
+        ),
         (VALID | {"B__Dry_Dead_g": "five"}, "submission.csv:8: B__Dry_Dead_g is 'five', not a number"),
         (VALID | {"A__Dry_Green_g": "1_0"}, "A__Dry_Green_g is '1_0', not a number"),
         (VALID | {"A__GDM_g": 12.5, "A__Dry_Total_g": 17.5}, r"1 rows break GDM_g = Dry_Green_g \+ Dry_Clover_g: A"),
         (VALID | {"B__Dry_Total_g": 17.5}, r"1 rows break Dry_Total_g = GDM_g \+ Dry_Dead_g: B"),
-        (VALID | {"B__Dry_Total_g": "17.0,0.3"}, "submission.csv:11: a row needs two fields, it has 3"),
+        (VALID | {"B__Dry_Total_g": "17.0,0.3"}, "submission.csv:11: a row needs 2 fields, it has 3"),
     ],
 )
 def test_each_fault_is_found_and_is_the_first_thing_said(tmp_path: Path, rows: dict[str, object], problem: str) -> None:
@@ -88,7 +93,7 @@ def test_every_problem_is_listed_not_only_the_first(tmp_path: Path) -> None:
     rows = {k: v for k, v in VALID.items() if k != "A__GDM_g"}
     rows |= {"B__GDM_g": "nan", "A__Dry_Dead_g": -1, "Z__GDM_g": 1, "A__Dry_Green_g": "x", "B__Dry_Green_g": "1,2"}
     text = "\n".join(submission_problems(written(tmp_path, rows), IDS))
-    for part in ("needs two fields", "missing", "not in the sample", "not finite", "negative", "not a number"):
+    for part in ("needs 2 fields", "missing", "not in the sample", "not finite", "below 0 g", "not a number"):
         assert part in text
 
 
@@ -106,3 +111,24 @@ def test_a_sample_id_is_taken_apart_into_what_it_was_made_of(image_id: str) -> N
 def test_what_is_no_sample_id_is_refused_by_its_text(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name!r}.*Dry_Green_g, Dry_Dead_g"):
         split_sample_id(name)
+
+
+@pytest.mark.parametrize(
+    ("competition", "text", "problems"),
+    [
+        ("leaf", "image_id,label\na.jpg,3\nb.jpg,9\n", []),
+        ("leaf", "image_id,label\na.jpg,3\nb.jpg,10\n", ["submission.csv:3: b.jpg is '10', none of 0, 1, 2, "]),
+        ("leaf", "image_id,label\na.jpg,3\n", ["1 rows of the sample submission are missing: b.jpg"]),
+        ("paws", "Id,Pawpularity\na.jpg,1.5\nb.jpg,100\n", []),
+        ("paws", "Id,Pawpularity\na.jpg,0.5\nb.jpg,x\n", ["b.jpg is 'x', not a number", "1 rows below 1, the lowest"]),
+        ("paws", "Id,Pawpularity\na.jpg,101\nb.jpg,\n", ["b.jpg is '', not a number", "1 rows above 100, the highest"]),
+        ("paws", "Id,label\na.jpg,1\nb.jpg,2\n", ["the columns must be Id,Pawpularity, not Id,label"]),
+    ],
+)
+def test_columns_labels_and_range_are_those_of_the_chosen_competition(
+    tmp_path: Path, competition: str, text: str, problems: list[str]
+) -> None:
+    choose_competition(competition)
+    (tmp_path / "submission.csv").write_text(text)
+    found = submission_problems(tmp_path / "submission.csv", ["a.jpg", "b.jpg"])
+    assert len(found) == len(problems) and all(part in one for part, one in zip(problems, found, strict=True))

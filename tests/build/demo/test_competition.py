@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from build.core.errors import UsageError
-from build.core.submission_file import split_sample_id
-from build.demo.competition import STAMP, paint_competition
+from build.demo.competition import _files, draw_quadrats, paint_competition
+from build.demo.stamp import STAMP, is_made
+from kernel_src.competitions.biomass.long_tables import split_sample_id
 from kernel_src.runtime.files import sha256_of
 
 TRAIN_HEADER = "sample_id,image_path,Sampling_Date,State,Species,Pre_GSHH_NDVI,Height_Ave_cm,target_name,target"
@@ -86,17 +87,15 @@ def test_what_is_there_already_is_not_painted_again(painted: Path) -> None:
     assert photo.stat().st_mtime_ns == before
 
 
-def test_a_missing_photograph_is_noticed(painted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import build.demo.competition as module
-
+def test_a_missing_photograph_is_noticed(painted: Path) -> None:
     spec = json.loads((painted / STAMP).read_text())
     spec.pop("complete")
-    quadrats = module.draw_quadrats(10, 2, 7)
-    assert module._is_painted(painted, spec, quadrats)
-    photo = painted / module._image_file(quadrats[0])
+    files = _files(draw_quadrats(10, 2, 7))
+    assert is_made(painted, spec, files)
+    photo = painted / files[-1]
     photo.rename(photo.with_suffix(".away"))
     try:
-        assert not module._is_painted(painted, spec, quadrats)
+        assert not is_made(painted, spec, files)
     finally:
         photo.with_suffix(".away").rename(photo)
 

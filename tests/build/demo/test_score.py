@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from build.core.long_tables import wide_to_long
 from build.demo.competition import paint_competition
 from build.demo.score import score_demo
 from build.scores.comparison import compare_files
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.competitions.biomass.constraints import project
+from kernel_src.competitions.biomass.long_tables import wide_to_long
 from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle.outputs import verify_submission, verify_training
+from kernel_src.competition.choice import choose_competition
 from kernel_src.competitions.biomass.constants import TARGETS
 
 GOOD = {"Dry_Green_g": 2.0, "Dry_Dead_g": 1.0, "Dry_Clover_g": 0.5, "GDM_g": 2.5, "Dry_Total_g": 3.5}
@@ -28,16 +29,16 @@ def test_any_images_will_do_and_no_other_file_is_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (rows_of("ID1")[:-1], "1 rows are missing: an image needs all five targets: ID1__Dry_Total_g"),
+        (rows_of("ID1")[:-1], "1 rows are missing: an image needs all its rows: ID1__Dry_Total_g"),
         (rows_of("ID1") + rows_of("ID1")[:1], "appear more than once"),
         (rows_of("ID1", Dry_Green_g="nan"), "not finite"),
         (rows_of("ID1", Dry_Green_g="inf"), "not finite"),
         (rows_of("ID1", Dry_Green_g="many"), "not a number"),
-        (rows_of("ID1", Dry_Clover_g=-0.5, GDM_g=1.5, Dry_Total_g=2.5), "negative"),
+        (rows_of("ID1", Dry_Clover_g=-0.5, GDM_g=1.5, Dry_Total_g=2.5), "below 0 g"),
         (rows_of("ID1", GDM_g=9.0, Dry_Total_g=10.0), "break GDM_g = Dry_Green_g + Dry_Clover_g"),
         (rows_of("ID1", Dry_Total_g=9.0), "break Dry_Total_g"),
         ([*rows_of("ID1"), "ID2__Dry_Weight_g,1.0"], "are not <image_id>__<one of"),
-        ([*rows_of("ID1"), "ID2"], "two fields"),
+        ([*rows_of("ID1"), "ID2"], "2 fields"),
         ([], "no row for any image"),
     ],
 )
@@ -125,3 +126,25 @@ def test_predictions_that_are_a_link_are_not_read(training: Path) -> None:
     with pytest.raises(CheckFailed, match="is a link") as failed:
         verify_training(training, "v1")
     assert "do-not-print-me" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("competition", "text", "said"),
+    [
+        ("leaf", "image_id,label\na.jpg,3\nb.jpg,3\n", ""),
+        ("leaf", "image_id,label\na.jpg,3\na.jpg,3\n", "appear more than once"),
+        ("leaf", "image_id,label\na.jpg,eleven\n", "none of 0, 1, 2"),
+        ("paws", "Id,Pawpularity\na,3.5\nb,99\n", ""),
+        ("paws", "Id,Pawpularity\na,0\n", "below 1, the lowest possible"),
+    ],
+)
+def test_a_submission_of_another_competition_is_judged_by_its_columns_labels_and_range(
+    tmp_path: Path, competition: str, text: str, said: str
+) -> None:
+    choose_competition(competition)
+    (tmp_path / "submission.csv").write_text(text)
+    if not said:
+        assert verify_submission(tmp_path) == 2
+        return
+    with pytest.raises(CheckFailed, match=said):
+        verify_submission(tmp_path)

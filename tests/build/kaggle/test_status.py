@@ -106,3 +106,11 @@ def test_asking_for_the_status_begins_no_journal_and_changes_nothing(ask: Ask, s
     ask()
     assert not JOURNAL.exists()
     assert [name for name in server.names() if not name.startswith(("Get", "List", "Introspect"))] == []
+
+
+def test_of_one_competition_only_its_experiments_are_shown(ask: Ask, server, capsys: pytest.CaptureFixture) -> None:
+    server.site.competitions["leaf-classification"] = {}
+    everything = {row["experiment"] for row in ask()["experiments"]}
+    status_verb(competition="leaf", as_json=True)
+    own = {row["experiment"] for row in json.loads(capsys.readouterr().out)["experiments"]}
+    assert "leaf" in own and "demo" not in own and own < everything

@@ -85,6 +85,19 @@ def test_data_comes_into_the_folder_of_the_competition(server, tmp_path) -> None
 
 
 @pytest.mark.parametrize(
+    ("typed", "slug"),
+    [("leaf", "leaf-classification"), ("paws", "petfinder-pawpularity-score"), ("titanic", "titanic")],
+)
+def test_data_of_another_competition_is_named_by_its_name_here_or_by_any_slug(
+    server, tmp_path, typed: str, slug: str
+) -> None:
+    server.site.competitions[slug] = {"train.csv": b"a\n"}
+    code, out, errors = run(tmp_path, "data", "--competition", typed)
+    assert code == 0, errors
+    assert (tmp_path / "data" / slug / "train.csv").read_bytes() == b"a\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("push-data", "--experiment", "nothing"), 2, "no experiment 'nothing'"),

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
-from build.core.long_tables import wide_to_long
 from build.core.pages import find_loads
 from build.notebooks.builder import ROOT
 from build.report.command import report_verb
@@ -20,6 +19,7 @@ from build.report.page import judge, page
 from build.report.places import find_run
 from build.report.record import read_record
 from build.scores.comparison import compare_files
+from kernel_src.competitions.biomass.long_tables import wide_to_long
 from kernel_src.competitions.biomass.submission import write_submission
 from tests.build.report.desk import (
     BUNDLE,

@@ -94,7 +94,7 @@ def test_the_built_notebook_runs_and_finds_the_same_mock_where_jupyter_opens_it(
     done = run_notebook("demo", "infer", data=tiny_competition, random=True, root=kit)
     assert done.reads == f"reads {kit / MOCK / 'kaggle' / 'input'}, writes {kit / MOCK / 'kaggle' / 'working'}"
     assert {"submission.csv", "inference_report.json"} <= set(done.files)
-    assert "random numbers, so its grams mean nothing" in capsys.readouterr().out
+    assert "random numbers, so what it predicts means nothing" in capsys.readouterr().out
     # In JupyterLab and in VS Code a notebook runs in its own folder.
     notebook = kit / "notebooks" / SLUG / f"{SLUG}.ipynb"
     opened = nbformat.read(notebook, as_version=4)

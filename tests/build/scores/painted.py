@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from build.core.long_tables import wide_to_long
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.competitions.biomass.identities import component_matrix
+from kernel_src.competitions.biomass.long_tables import wide_to_long
 
 STATES = ("Tas", "Vic", "NSW", "WA")
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from build.core.errors import CheckFailed, UsageError
-from build.core.long_tables import wide_to_long
 from build.notebooks.builder import ROOT
 from build.report.diagnostics import Diagnostics, diagnose
 from build.report.diagnostics.page import page, sections
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.competitions.biomass.identities import component_matrix
+from kernel_src.competitions.biomass.long_tables import wide_to_long
 from kernel_src.competitions.biomass.metric import weighted_r2
 from kernel_src.competitions.biomass.submission import write_submission
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train

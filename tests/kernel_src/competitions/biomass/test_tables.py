@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from build.core.long_tables import long_to_wide, read_test, wide_to_long
 from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.long_tables import long_to_wide, read_test, wide_to_long
 from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
 
 HEADING = "sample_id,image_path,Sampling_Date,State,Species,Pre_GSHH_NDVI,Height_Ave_cm,target_name,target"

@@ -1,4 +1,7 @@
-"""Kaggle's tables with a row per image and target, as the commands read and write them."""
+"""## Long tables
+
+With a row per image and target, as tests and the demo read and write them; no notebook holds this.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +9,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from build.core.submission_file import split_sample_id
 from kernel_src.competition.facts import IMAGE_COLUMN
-from kernel_src.competitions.biomass.constants import ID_COLUMN, NAME_COLUMN, TARGETS, sample_id
+from kernel_src.competitions.biomass.constants import ID_COLUMN, ID_SEPARATOR, NAME_COLUMN, TARGETS, sample_id
 from kernel_src.competitions.biomass.tables import read_long
+
+
+def split_sample_id(name: str) -> tuple[str, str]:
+    """Undo `sample_id`.
+
+    Raises:
+        ValueError: there is no separator, or the target is not one of the competition's.
+    """
+    image_id, separator, target = name.rpartition(ID_SEPARATOR)
+    if not separator or target not in TARGETS:
+        raise ValueError(f"sample_id {name!r} is not <image_id>{ID_SEPARATOR}<one of {', '.join(TARGETS)}>")
+    return image_id, target
 
 
 def read_test(path: Path) -> pd.DataFrame:
