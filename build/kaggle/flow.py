@@ -15,6 +15,7 @@ from build.core.progress import Steps, waiting, watching
 from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
+from build.kaggle.live_view import watching_run
 from build.kaggle.outputs import verify_submission
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import bundle_sha256, find_receipt, manifest_hashes, rehearse_for
@@ -141,7 +142,10 @@ def _run(
     options: PushOptions, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps
 ) -> tuple[Version, int]:
     """Wait for the run, fetch what it left, verify it; return its version and the number of images predicted."""
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as show_state:
+    with (
+        steps.step("run", f"waiting for {version.url}") as note,
+        watching_run("on Kaggle", options.quiet) as show_state,
+    ):
         staged, version, status = run_with_input(staged, version, client, journal, show_state)
         note(status)
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:

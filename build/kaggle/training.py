@@ -14,12 +14,13 @@ from typing import Any
 
 from build.core.bundle_files import missing_folds_text
 from build.core.errors import CheckFailed, Problem
-from build.core.progress import Steps, watching
+from build.core.progress import Steps
 from build.kaggle.client import Kaggle
 from build.kaggle.drift import pushes_of
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
+from build.kaggle.live_view import watching_run
 from build.kaggle.outputs import FEATURES_FILE, verify_any_file, verify_features, verify_training
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import manifest_hashes
@@ -79,7 +80,10 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     if not options.wait:
         goes_on = options.command("push-training", wait=True)
         return result | {"next": f"it is running on Kaggle; `{goes_on}` continues with it"}
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as show_state:
+    with (
+        steps.step("run", f"waiting for {version.url}") as note,
+        watching_run("on Kaggle", options.quiet) as show_state,
+    ):
         staged, version, status = run_with_input(staged, version, client, journal, show_state)
         note(status)
     result |= {"version": version.number, "url": version.url}
