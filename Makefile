@@ -9,7 +9,7 @@ export TYPED MAKECMDGOALS
 
 .DEFAULT_GOAL := help
 .PHONY: help build check demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
-	push-data push-training push-inference status lab pull-kernel report scores setup setup-lab lint \
+	push-data push-training push-inference logs status lab pull-kernel report scores setup setup-lab lint \
 	test test-full bench
 
 help: ## show this list
@@ -72,6 +72,9 @@ push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPE
 
 push-inference: setup ## sources → scored submission (EXPERIMENT=… MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1; adopted: WEIGHTS= MODELS=)
 	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE --weights=WEIGHTS... --model=MODELS...
+
+logs: setup ## what a notebook printed on Kaggle, live while it runs (EXPERIMENT=… KERNEL=train VERSION=3)
+	@$(KIT) logs --experiment=EXPERIMENT! --kernel=KERNEL --version=VERSION
 
 status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open
 	@$(KIT) status

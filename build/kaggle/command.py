@@ -163,6 +163,32 @@ def pull_kernel_verb(
     sync_pulled(fetch_pulled(experiment, kernel), as_json, parameters=parameters, conflicts=conflicts, yes=yes)
 
 
+def logs_verb(
+    experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
+    kernel: Annotated[str, typer.Option(help="train, features or infer; the one pushed last by default.")] = "",
+    version: Annotated[int | None, typer.Option(min=1, help="Which; the newest by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a notebook printed on Kaggle.
+
+    Of a run of before; one that goes on is followed until it ends. Frames of a traceback are named by file and line of
+    the sources.
+
+    Example: python -m build logs --experiment demo
+    """
+    from build.kaggle.logs import show_log
+    from build.kaggle.preparation import resumable
+
+    words = [f"make logs EXPERIMENT={shlex.quote(experiment)}", *([f"KERNEL={shlex.quote(kernel)}"] if kernel else [])]
+    with resumable(" ".join([*words, *([f"VERSION={version}"] if version else [])])):
+        result = show_log(experiment, kernel, version, as_json=as_json)
+    if as_json:
+        print_json({"ok": True, **result})
+    else:
+        failure = f": {result['failure']}" if result["failure"] else ""
+        print(f"{result['kernel']} version {result['version']}: {result['state']}{failure}")
+
+
 def status_verb(as_json: AsJson = False) -> None:
     """Show each experiment's notebooks, weights, submission.
 

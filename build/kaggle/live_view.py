@@ -84,6 +84,29 @@ class RunView:
         return Group(Spinner("dots", Text(f"   {self._what}: {self._state}  {clock}")), *below)
 
 
+class KeptLines(RunView):
+    """Shows nothing and keeps the lines, for `--json`."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__("", None, redraws=False)
+        self.lines: list[str] = []
+        self.remarks: list[str] = []
+
+    @property
+    def wants_log(self) -> bool:
+        """Somebody reads what is kept."""
+        return True
+
+    def show(self, said: Iterable[Said]) -> None:
+        """Keep the lines."""
+        self.lines += [one.text for one in said if one.kind != "cell" and not one.passing]
+
+    def remark(self, text: str) -> None:
+        """Keep what is said about the log."""
+        self.remarks.append(text)
+
+
 @contextmanager
 def watching_run(what: str, quiet: bool = False, *, all_lines: bool = False) -> Iterator[RunView]:
     """Show a run while the block goes on; what is redrawn vanishes at its end."""

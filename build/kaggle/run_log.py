@@ -7,8 +7,7 @@ not sent while the run went on is shown at the end, from the stored log, which i
 import contextlib
 import queue
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from build.core.errors import CheckFailed
@@ -20,7 +19,7 @@ from build.kaggle.log_stream import READ_BYTES, Ended, LogStream, Read, Remark, 
 from build.kaggle.responses import FINAL_STATES
 from build.kaggle.retry import pause, poll_s
 from build.notebooks.notebook_file import NotANotebook
-from build.run.rehearse.executed_cells import Cells, read_cells
+from build.run.rehearse.executed_cells import Cells, cells_in
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle
@@ -41,7 +40,7 @@ class RunLog:
         self._reader = LogReader(cells)
         self._stream = LogStream(client, owner, slug, version)
         self._confirmed: set[int] = set()  # connections that brought this version's log
-        self._over = False
+        self.is_refused = False  # what the site shows is not, or not surely, this version's log
 
     def note_state(self, state: str) -> None:
         """Begin to read once the run goes on."""
@@ -74,7 +73,7 @@ class RunLog:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._take(self._stream.reports.get_nowait())
-        stored = self._stored() if state in FINAL_STATES and not self._over else None
+        stored = self._stored() if state in FINAL_STATES and not self.is_refused else None
         return stored is not None and self.show_stored(stored)
 
     def show_stored(self, stored: list[Piece]) -> bool:
@@ -84,6 +83,7 @@ class RunLog:
             pieces = self._stream.pieces.rest_of(stored)
         except AnotherLog as another:
             self._view.remark(f"{another}: the rest is not shown here")
+            self.is_refused = True
             return False
         for piece in pieces:
             self._show(piece)
@@ -95,7 +95,7 @@ class RunLog:
         assert self._view is not None
         if isinstance(report, Remark):
             self._view.remark(report.text)
-        elif isinstance(report, Read) and not self._over and self._is_confirmed(report.connection):
+        elif isinstance(report, Read) and not self.is_refused and self._is_confirmed(report.connection):
             self._show(report.piece)
         return isinstance(report, Ended)
 
@@ -115,7 +115,7 @@ class RunLog:
         return False
 
     def _refuse_newer(self) -> None:
-        self._over = True
+        self.is_refused = True
         assert self._view is not None
         self._view.remark(
             f"the site does not tell the logs of versions apart, and {self._version} is not known to be the newest: "
@@ -167,12 +167,12 @@ def _whole(pieces: Iterable[Piece | None]) -> list[Piece]:
 
 @contextlib.contextmanager
 def following(
-    client: "Kaggle", owner: str, slug: str, version: int, notebook: Path, show_state: ShowState
+    client: "Kaggle", owner: str, slug: str, version: int, notebook: Callable[[], bytes], show_state: ShowState
 ) -> Iterator[RunLog]:
-    """Follow a run's log where `show_state` is a view of runs that somebody looks at; `notebook` is what runs."""
+    """Follow a run's log where `show_state` is a view of runs that somebody looks at; `notebook` reads what runs."""
     view = show_state if isinstance(show_state, RunView) and show_state.wants_log else None
     try:
-        cells = read_cells(notebook) if view else Cells(())
+        cells = cells_in(notebook()) if view else Cells(())
     except NotANotebook:
         cells = Cells(())
     log = RunLog(client, owner, slug, version, cells, view)

@@ -65,7 +65,7 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
         return "it has already run"
     with (
         journal.attempt("run", version.inputs) as result,
-        following(client, staged.owner, staged.slug, version.number, staged.notebook, show_state) as log,
+        following(client, staged.owner, staged.slug, version.number, staged.notebook.read_bytes, show_state) as log,
     ):
         last, absent, by_label = "", 0, True
         while True:
