@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from build.kaggle.flow import PushOptions
     from build.kaggle.journal import Journal
 
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--params", metavar="NAME=VALUE", help="For this push: a value of the parameters cell; repeat."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Push over an edit made on the site.")]
 
 
@@ -90,6 +94,10 @@ def push_training_verb(
     wait: Annotated[bool, typer.Option(help="Wait for the run and make the bundle.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Run once more what failed.")] = False,
     overwrite: Overwrite = False,
+    set_values: Annotated[
+        list[str] | None, typer.Option("--set", help="For this push: path=value …, as train takes it.")
+    ] = None,
+    params: Params = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on Kaggle's GPUs and make the bundle here.
@@ -97,11 +105,17 @@ def push_training_verb(
     Of an experiment whose features are frozen: make them there, bring them home. Resumable.
 
     Example: python -m build push-training --experiment demo
+
+    Example: python -m build push-training --experiment demo --set schedule.epochs=3 --params SHOW_IMAGES=3
     """
     from build.kaggle.flow import PushOptions
+    from build.kaggle.pushed_values import Given
     from build.kaggle.training import push_training
 
-    options = PushOptions(experiment=experiment, wait=wait, again=again, overwrite=overwrite, quiet=as_json)
+    given = Given(tuple(set_values or ()), tuple(params or ()))
+    options = PushOptions(
+        experiment=experiment, wait=wait, again=again, overwrite=overwrite, given=given, quiet=as_json
+    )
     _push(options, "push-training", push_training)
 
 
@@ -118,6 +132,7 @@ def push_inference_verb(
     model: Annotated[
         list[str] | None, typer.Option(metavar="HANDLE=DIR", help="Of an adopted kernel: a Kaggle Model; repeat.")
     ] = None,
+    params: Params = None,
     as_json: AsJson = False,
 ) -> None:
     """Go from the sources to a scored submission.
@@ -127,6 +142,7 @@ def push_inference_verb(
     Example: python -m build push-inference --experiment demo
     """
     from build.kaggle.flow import PushOptions, push_inference
+    from build.kaggle.pushed_values import Given
 
     options = PushOptions(
         experiment=experiment,
@@ -137,6 +153,7 @@ def push_inference_verb(
         overwrite=overwrite,
         weights=tuple(weights or ()),
         models=tuple(model or ()),
+        given=Given(parameters=tuple(params or ())),
         quiet=as_json,
     )
     _push(options, "push-inference", push_inference)

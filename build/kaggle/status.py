@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
 from build.kaggle.journal_steps import Step, newest_steps
+from build.kaggle.pushed_values import values_text
 from build.kaggle.responses import ABSENT
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import all_cards, slug_named
@@ -95,7 +96,7 @@ def read_status(*, quiet: bool) -> Status:
         client = open_client()
         with waiting("asking Kaggle", quiet=quiet):
             submissions = client.submissions(SLUG)
-            rows = [row_of(name, client, scores, submissions) for name in pushable()]
+            rows = [row_of(name, client, scores, submissions, steps) for name in pushable()]
     except CheckFailed as failed:
         rows = [known_here(name, steps, scores) for name in pushable()]
         return Status(account="", rows=rows, left_open=left_open, problems=failed.problems)
@@ -111,7 +112,9 @@ def _on_gpus(name: str) -> str:
     return kernel_on_gpus(name) if name in EXPERIMENTS else "train"
 
 
-def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "Sequence[Submission]") -> Row:
+def row_of(
+    name: str, client: "Kaggle", scores: Sequence[Score], submissions: "Sequence[Submission]", steps: Sequence[Step]
+) -> Row:
     """Ask for one experiment.
 
     Raises:
@@ -119,9 +122,9 @@ def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "S
     """
     return Row(
         experiment=name,
-        training=kernel_words(name, _on_gpus(name), client),
+        training=kernel_words(name, _on_gpus(name), client, steps),
         weights=dataset_words(bundle_slug(name), client) if name in {**EXPERIMENTS, **ENSEMBLES} else "-",
-        inference=kernel_words(name, "infer", client),
+        inference=kernel_words(name, "infer", client, steps),
         submission=submission_words(name, scores, submissions),
     )
 
@@ -137,8 +140,8 @@ def known_here(name: str, steps: Sequence[Step], scores: Sequence[Score]) -> Row
     )
 
 
-def kernel_words(name: str, kernel: str, client: "Kaggle") -> str:
-    """Say the version and the state of the newest run of a notebook."""
+def kernel_words(name: str, kernel: str, client: "Kaggle", steps: Sequence[Step]) -> str:
+    """Say the version and the state of the newest run of a notebook, and the values it was pushed with."""
     if not _has(name, kernel):
         return "-"
     slug = slug_named(name, kernel)
@@ -148,7 +151,16 @@ def kernel_words(name: str, kernel: str, client: "Kaggle") -> str:
     state = client.kernel_state(client.username, slug, remote.version)
     if state.state == ABSENT:  # not under its label
         state = client.kernel_state(client.username, slug)
-    return f"v{remote.version or '?'} {state.state}"
+    return f"v{remote.version or '?'} {state.state}{_given_words(slug, remote.version, steps)}"
+
+
+def _given_words(slug: str, version: int | None, steps: Sequence[Step]) -> str:
+    """Say the values that were given for the push of a version from here."""
+    for step in steps:
+        if step.step == "kernel" and step.subject.endswith(f"/{slug}") and step.result.get("version") == version:
+            values = step.inputs.get("parameters")
+            return f" ({values_text(values)})" if values else ""
+    return ""
 
 
 def dataset_words(slug: str, client: "Kaggle") -> str:
@@ -183,5 +195,6 @@ def _pushed_words(name: str, kernel: str, steps: Sequence[Step]) -> str:
     slug = slug_named(name, kernel)
     for step in steps:
         if step.step == "kernel" and step.subject.endswith(f"/{slug}") and "version" in step.result:
-            return f"v{step.result['version']} pushed {step.begun[:10]}"
+            version = step.result["version"]
+            return f"v{version} pushed {step.begun[:10]}{_given_words(slug, version, steps)}"
     return "?"

@@ -62,13 +62,13 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     steps = Steps(total=STEPS, quiet=options.quiet)
     experiment = options.experiment
     kernel = kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
-    card, notebook = build_and_check(experiment, kernel, steps, journal)
+    card, notebook, values = build_and_check(experiment, kernel, steps, journal, options.given)
     harvest = _harvest_adopted(card) if isinstance(card, AdoptedCard) else _harvest(kernel, experiment)
     client, owner = account(steps)
     folders = {slug: find_folder(slug, experiment) for slug in card.datasets if "/" not in slug}
     ours = {slug: folder for slug, folder in folders.items() if folder}
     manifests = _manifests(card, f"{owner}/{notebook.stem}", ours, journal)
-    staged = current_attempt(stage(notebook, owner, manifests), journal, again=options.again)
+    staged = current_attempt(stage(notebook, owner, manifests, values), journal, again=options.again)
     version = pushed_before(staged, journal)
     if version is None:
         with steps.step("datasets", ", ".join(card.datasets) or "none needed") as note:
@@ -77,6 +77,7 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     else:
         steps.skip(3, f"these sources with these datasets are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
+    result |= {"parameters": values} if values else {}
     if not options.wait:
         goes_on = options.command("push-training", wait=True)
         return result | {"next": f"it is running on Kaggle; `{goes_on}` continues with it"}
