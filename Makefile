@@ -76,7 +76,7 @@ push-inference: setup ## sources → scored submission (EXPERIMENT=… PARAMS="B
 logs: setup ## what a notebook printed on Kaggle, live while it runs (EXPERIMENT=… KERNEL=train VERSION=3)
 	@$(KIT) logs --experiment=EXPERIMENT! --kernel=KERNEL --version=VERSION
 
-status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open
+status: setup ## experiments at a glance: notebooks, weights, submission; what runs, GPU hours and submissions left
 	@$(KIT) status
 
 ##@ Edit

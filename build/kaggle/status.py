@@ -1,14 +1,15 @@
-"""`make status`: every experiment at a glance (notebooks, weights, last submission), and what is left open.
+"""`make status`: every experiment at a glance (notebooks, weights, last submission), what runs, and what is left open.
 
 The site is asked; what this checkout's journal knows (which version was pushed, what was interrupted) stands beside it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
+from build.kaggle.board import GOING_ON, Left, Running, running, session_line, what_is_left
 from build.kaggle.journal_steps import Step, newest_steps
 from build.kaggle.pushed_values import values_text
 from build.kaggle.responses import ABSENT
@@ -54,6 +55,8 @@ class Status:
     rows: list[Row]
     left_open: list[Open]
     problems: list[Problem]  # why the site could not be asked
+    runs: list[Running] = field(default_factory=list)  # queued or running
+    left: Left = Left()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -61,6 +64,8 @@ class Status:
             "ok": not self.problems,
             "account": self.account,
             "experiments": [asdict(row) for row in self.rows],
+            "running": [asdict(run) for run in self.runs],
+            "left": asdict(self.left),
             "open": [asdict(entry) for entry in self.left_open],
             "problems": [problem.as_json() for problem in self.problems],
         }
@@ -74,6 +79,9 @@ class Status:
         lines = [f"account {self.account}" if self.account else unreachable]
         for line in table:
             lines.append("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        lines += [run.as_line() for run in self.runs]
+        lines += filter(None, [session_line(self.runs)])
+        lines += self.left.as_lines()
         for entry in self.left_open:
             when = entry.begun[:16].replace("T", " ")
             what = "has not ended" if entry.state == "begun" else "failed"
@@ -96,11 +104,13 @@ def read_status(*, quiet: bool) -> Status:
         client = open_client()
         with waiting("asking Kaggle", quiet=quiet):
             submissions = client.submissions(SLUG)
-            rows = [row_of(name, client, scores, submissions, steps) for name in pushable()]
+            runs: list[Running] = []
+            rows = [row_of(name, client, scores, submissions, steps, runs) for name in pushable()]
+            left = what_is_left(client)
     except CheckFailed as failed:
         rows = [known_here(name, steps, scores) for name in pushable()]
         return Status(account="", rows=rows, left_open=left_open, problems=failed.problems)
-    return Status(account=client.username, rows=rows, left_open=left_open, problems=[])
+    return Status(account=client.username, rows=rows, left_open=left_open, problems=[], runs=runs, left=left)
 
 
 def pushable() -> list[str]:
@@ -113,18 +123,23 @@ def _on_gpus(name: str) -> str:
 
 
 def row_of(
-    name: str, client: "Kaggle", scores: Sequence[Score], submissions: "Sequence[Submission]", steps: Sequence[Step]
+    name: str,
+    client: "Kaggle",
+    scores: Sequence[Score],
+    submissions: "Sequence[Submission]",
+    steps: Sequence[Step],
+    runs: list[Running],
 ) -> Row:
-    """Ask for one experiment.
+    """Ask for one experiment; what of it has not ended is added to `runs`.
 
     Raises:
         CheckFailed: the site does not answer.
     """
     return Row(
         experiment=name,
-        training=kernel_words(name, _on_gpus(name), client, steps),
+        training=kernel_words(name, _on_gpus(name), client, steps, runs),
         weights=dataset_words(bundle_slug(name), client) if name in {**EXPERIMENTS, **ENSEMBLES} else "-",
-        inference=kernel_words(name, "infer", client, steps),
+        inference=kernel_words(name, "infer", client, steps, runs),
         submission=submission_words(name, scores, submissions),
     )
 
@@ -140,7 +155,7 @@ def known_here(name: str, steps: Sequence[Step], scores: Sequence[Score]) -> Row
     )
 
 
-def kernel_words(name: str, kernel: str, client: "Kaggle", steps: Sequence[Step]) -> str:
+def kernel_words(name: str, kernel: str, client: "Kaggle", steps: Sequence[Step], runs: list[Running]) -> str:
     """Say the version and the state of the newest run of a notebook, and the values it was pushed with."""
     if not _has(name, kernel):
         return "-"
@@ -151,6 +166,10 @@ def kernel_words(name: str, kernel: str, client: "Kaggle", steps: Sequence[Step]
     state = client.kernel_state(client.username, slug, remote.version)
     if state.state == ABSENT:  # not under its label
         state = client.kernel_state(client.username, slug)
+    if state.state in GOING_ON and remote.version:
+        gpu = bool(remote.metadata.get("enable_gpu"))
+        ref, submits = f"{client.username}/{slug}", kernel == "infer"
+        runs.append(running(ref, remote.version, state.state, steps, gpu=gpu, submits=submits))
     return f"v{remote.version or '?'} {state.state}{_given_words(slug, remote.version, steps)}"
 
 
