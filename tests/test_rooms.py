@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL_SRC = "runtime competition recipes data models bundle training inference kernels".split()
-BUILD = "core stitch notebooks adopt sync scores weights demo run search kaggle report cli".split()
+BUILD = "installation core stitch notebooks adopt sync scores weights demo run search kaggle report cli".split()
 ENTRY_POINTS = {"build": {"__init__", "__main__", "cli", "environment", "make"}, "kernel_src": {"__init__"}}
 
 
