@@ -29,9 +29,9 @@ VERBS = typer.main.get_command(app).commands
 WEIGHTS_BY_KERNEL = re.compile(r"\$\(if [^:]*?,out/demo/pretrained,out/demo/bundle\)+")
 # target → the words that build/make.py gets, the module first
 TARGETS = {
-    target: ["build" if start == "$(KIT)" else "bench.run", *rest.split()]
+    target: ["build" if start == "$(KIT)" else start.split()[-1], *rest.split()]
     for target, start, rest in re.findall(
-        r"^([a-z-]+):.*\n(?:\t@(?!\$\(KIT\)).*\n)*?\t@(\$\(KIT\)|\.venv/bin/python -m build\.make \$@ bench\.run)(.*)$",
+        r"^([a-z-]+):.*\n(?:\t@(?!\$\(KIT\)).*\n)*?\t@(\$\(KIT\)|\S+ -m build\.make \$@ [a-z.]+)(.*)$",
         WEIGHTS_BY_KERNEL.sub("out/demo/bundle", MAKEFILE.replace("$(PUSH_OPTIONS)", OPTIONS[1] if OPTIONS else "")),
         re.MULTILINE,
     )
