@@ -37,7 +37,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from bench.material import SMALL, bundle, competition
     from build.notebooks.builder import build_notebook
     from build.run.mock import lay_out
-    from kernel_src.competition.constants import SLUG
+    from kernel_src.competitions.biomass.constants import SLUG
     from kernel_src.recipes.kernel_cards import kernel_card
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -65,7 +65,7 @@ def photograph_source() -> str:
 
 def competition(images: int) -> Path:
     """Return a competition's folder whose test has so many full-size photographs, and whose training is empty."""
-    from kernel_src.competition.constants import (
+    from kernel_src.competitions.biomass.constants import (
         SAMPLE_CSV,
         TARGETS,
         TEST_CSV,

@@ -27,10 +27,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from build.scores.intervals import group_sums, jackknife, scores, scores_without_each  # noqa: E402
-from kernel_src.competition.constants import TARGETS, TRAIN_CSV  # noqa: E402
-from kernel_src.competition.constraints import constrain  # noqa: E402
-from kernel_src.competition.metric import weight_row  # noqa: E402
-from kernel_src.competition.tables import group_labels, read_train, target_array  # noqa: E402
+from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV  # noqa: E402
+from kernel_src.competitions.biomass.constraints import constrain  # noqa: E402
+from kernel_src.competitions.biomass.metric import weight_row  # noqa: E402
+from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array  # noqa: E402
 from kernel_src.recipes.changes import changed  # noqa: E402
 from kernel_src.recipes.experiment import Experiment  # noqa: E402
 from kernel_src.recipes.experiments import EXPERIMENTS  # noqa: E402

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 
 # How long an example takes depends on what else runs on the machine; speed is measured in bench/.
 settings.register_profile("kit", deadline=None)
@@ -95,7 +95,7 @@ def trained_run(tiny_competition: Path, tmp_path_factory: pytest.TempPathFactory
     """The run/ folder of two folds of `test_efficientnet` on the tiny competition; read it, never write it."""
     import torch
 
-    from kernel_src.competition.tables import read_train
+    from kernel_src.competitions.biomass.tables import read_train
     from kernel_src.runtime.provenance import note_sources
     from kernel_src.training.runs import finish_run, predict_out_of_fold, train_run
     from tests.kernel_src.tiny import CPU, TINY

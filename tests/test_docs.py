@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_src.recipes.experiments import V7
+from kernel_src.competitions.biomass.experiments import V7
 from kernel_src.recipes.network import Encoder
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from build.core.options import AsJson
-from kernel_src.competition.constants import SLUG
+from kernel_src.competitions.biomass.constants import SLUG
 
 Many = list[str] | None
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from build.core.submission_file import split_sample_id
-from kernel_src.competition.constants import ID_COLUMN, IMAGE_COLUMN, NAME_COLUMN, TARGETS, sample_id
-from kernel_src.competition.tables import read_long
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import ID_COLUMN, NAME_COLUMN, TARGETS, sample_id
+from kernel_src.competitions.biomass.tables import read_long
 
 
 def read_test(path: Path) -> pd.DataFrame:

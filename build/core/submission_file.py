@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build.core.untrusted import read_foreign_file
-from kernel_src.competition.constants import (
+from kernel_src.competition.facts import read_named_rows
+from kernel_src.competitions.biomass.constants import (
     ID_COLUMN,
     ID_SEPARATOR,
     IDENTITIES,
@@ -16,7 +17,6 @@ from kernel_src.competition.constants import (
     TARGET_COLUMN,
     TARGETS,
 )
-from kernel_src.competition.submission import read_named_rows
 from kernel_src.runtime.untrusted import quoted
 
 LARGEST_SUBMISSION = 16 << 20  # bytes; 800 photographs make 0.2 MB

@@ -20,10 +20,10 @@ from typing import Any
 
 from build.core.errors import Problem, UsageError
 from build.demo.labels import Quadrat, draw_quadrats
-from kernel_src.competition.constants import (
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import (
     DATE_COLUMN,
     ID_COLUMN,
-    IMAGE_COLUMN,
     NAME_COLUMN,
     SAMPLE_CSV,
     STATE_COLUMN,

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from build.core.pages import render
-from kernel_src.competition.constants import IMAGE_COLUMN, SUBMISSION_FILE, TARGETS
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import SUBMISSION_FILE, TARGETS
 from kernel_src.runtime.files import write_text
 
 
 def write_page(demo: Path, result: dict[str, Any]) -> Path:
     """Write `index.html` into the demo's folder, self-contained, and return its path."""
     from build.demo.score import read_submission
-    from kernel_src.competition.tables import read_train, target_array
+    from kernel_src.competitions.biomass.tables import read_train, target_array
 
     hidden = read_train(demo / "hidden" / "labels.csv")
     names = hidden["image_id"].tolist()

@@ -8,12 +8,13 @@ import pandas as pd
 
 from build.core.long_tables import long_to_wide
 from build.scores.intervals import group_sums, score_intervals
-from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGET_COLUMN, TRAIN_CSV
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.floors import group_out_floor, mean_floor
-from kernel_src.competition.metric import r2_per_target, weight_row, weighted_r2
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.competition.tables import group_labels, read_train, target_array
+from kernel_src.competitions.biomass.constants import ID_COLUMN, SUBMISSION_FILE, TARGET_COLUMN, TRAIN_CSV
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.floors import group_out_floor, mean_floor
+from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
+from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+from kernel_src.competitions.held_rules import weight_row
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.training_data import GroupSplit
 
@@ -48,9 +49,9 @@ def score_demo(demo: Path) -> dict[str, Any]:
     predicted = read_submission(demo / "rehearsal" / "working" / SUBMISSION_FILE, hidden["image_id"].tolist())
     colour = colour_baseline([demo / "competition" / path for path in train["image_path"]], grams, folds)
     return {
-        "oof_r2": weighted_r2(grams, oof_grams),
-        "oof_r2_interval": interval(grams, oof_grams, groups),
-        "oof_r2_per_target": r2_per_target(grams, oof_grams),
+        "oof_score": weighted_r2(grams, oof_grams),
+        "oof_score_interval": interval(grams, oof_grams, groups),
+        "oof_score_per_target": r2_per_target(grams, oof_grams),
         "hidden_r2": weighted_r2(hidden_grams, predicted),
         "hidden_r2_interval": interval(hidden_grams, predicted, group_labels(hidden)),
         "floor_mean_r2": mean_floor(grams),

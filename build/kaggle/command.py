@@ -35,7 +35,7 @@ def data_verb(
     from build.core.progress import Steps
     from build.kaggle.preparation import resumable
     from build.kaggle.transfers import DATA, fetch_data, sign_in
-    from kernel_src.competition.constants import SLUG
+    from kernel_src.competitions.biomass.constants import SLUG
     from kernel_src.runtime.manifest import checked_slug
 
     try:

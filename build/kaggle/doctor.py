@@ -28,7 +28,7 @@ from build.kaggle.weights import find_folder
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook, card_of, pull_command
 from build.notebooks.metadata import DATASET_METADATA, slug_of
 from build.notebooks.seal import read_object
-from kernel_src.competition.constants import COMPETITION_URL, SLUG
+from kernel_src.competitions.biomass.constants import COMPETITION_URL, SLUG
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE

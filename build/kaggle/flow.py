@@ -27,9 +27,8 @@ from build.notebooks.adopted_card import AdoptedCard
 from build.run.rehearse.plan import parse_models
 from build.scores.cross_validation import with_cv
 from build.scores.ledger import LEDGER, Score, append_score
-from kernel_src.competition.constants import SLUG
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.biomass.constants import SLUG
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard
 
 STEPS = 12

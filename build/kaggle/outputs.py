@@ -16,7 +16,7 @@ from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.submission_file import read_rows, split_sample_id, submission_problems
 from build.core.untrusted import object_in, read_foreign_file, refuse_odd_file
 from build.run.rehearse.cures import cure_of_submission
-from kernel_src.competition.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id
+from kernel_src.competitions.biomass.constants import ID_COLUMN, SUBMISSION_FILE, TARGETS, sample_id
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import BundleError, read_bundle_json
 from kernel_src.runtime.untrusted import checked_file_name, quoted

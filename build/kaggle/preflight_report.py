@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from build.core.errors import CheckFailed, Problem
 from build.core.image import IMAGE, IMPORTS, PYTHON, Observation, as_observation, find_faults, read_image
-from kernel_src.competition.constants import MEMORY_GB
+from kernel_src.competitions.biomass.constants import MEMORY_GB
 from kernel_src.runtime.files import write_text
 
 Verdict = Literal["ok", "differs", "learnt"]

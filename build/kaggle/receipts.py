@@ -14,7 +14,7 @@ from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.journal import hash_inputs
 from build.kaggle.weights import DEMO
 from build.run.rehearse.report import REPORT_FILE, Report
-from kernel_src.competition.constants import LIMIT_S, MEMORY_GB, SLUG, TRAIN_CSV
+from kernel_src.competitions.biomass.constants import LIMIT_S, MEMORY_GB, SLUG, TRAIN_CSV
 from kernel_src.runtime.files import write_json
 
 RECEIPTS = Path("out", "push", "receipts")

@@ -15,7 +15,7 @@ from build.core.foreign_text import shown, shown_value
 from build.kaggle.weights import BUNDLES, DEMO_BUNDLE
 from build.scores.cross_validation import with_interval
 from build.scores.ledger import LEDGER, PENDING, Score, append_score, read_scores, refresh
-from kernel_src.competition.constants import SLUG
+from kernel_src.competitions.biomass.constants import SLUG
 from kernel_src.runtime.files import write_text
 
 CHART = Path("out", "push", "scores.html")

@@ -14,9 +14,8 @@ from build.kaggle.responses import ABSENT
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import all_cards, slug_named
 from build.scores.ledger import Score, read_scores
-from kernel_src.competition.constants import SLUG
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.biomass.constants import SLUG
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_on_gpus
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version
 from build.kaggle.responses import Submission
 from build.kaggle.retry import pause
-from kernel_src.competition.constants import SUBMISSION_FILE
+from kernel_src.competitions.biomass.constants import SUBMISSION_FILE
 
 LOOKS = 3  # at the list, which may show a submission with a delay
 COMPLETE, ERROR = "COMPLETE", "ERROR"

@@ -28,7 +28,7 @@ from build.kaggle.staging import stage
 from build.kaggle.transfers import DATA
 from build.kaggle.weights import BUNDLES, find_folder
 from build.notebooks.adopted_card import AdoptedCard
-from kernel_src.competition.constants import SLUG, TRAIN_CSV
+from kernel_src.competitions.biomass.constants import SLUG, TRAIN_CSV
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically

@@ -21,8 +21,7 @@ from build.kaggle.downloads import safe_path
 from build.kaggle.preparation import one_push
 from build.kaggle.weights import find_bundles
 from build.notebooks.metadata import TITLE_CHARS, slugify
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.manifest import MANIFEST_FILE
 

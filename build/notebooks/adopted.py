@@ -23,7 +23,7 @@ from build.notebooks.wheels_cell import WHEEL_NAME, wheels_cell
 from build.stitch.modes import stitch_script
 from build.stitch.modules import decode
 from build.stitch.template import Stitched
-from kernel_src.competition.constants import SLUG
+from kernel_src.competitions.biomass.constants import SLUG
 from kernel_src.runtime.manifest import checked_sha256
 from kernel_src.runtime.untrusted import parsed_json, quoted
 

@@ -41,9 +41,8 @@ from build.notebooks.writing import OVERWRITTEN, keep_overwritten, put, recover
 from build.stitch.assembly import stitch_from
 from build.stitch.modules import uncollected
 from build.stitch.template import Template, parts_in, read_template
-from kernel_src.competition.constants import SLUG
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_facts import facts
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import KernelCard, kernel_card, kernels_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,9 +101,9 @@ def preflight_card() -> KernelCard:
     return KernelCard(
         experiment="",
         kernel="preflight",
-        parameters={"ASSUMED": assumed_versions()},
+        parameters={"ASSUMED": assumed_versions(), "PARTS": (facts().competition,)},
         datasets=(),
-        competitions=(SLUG,),
+        competitions=(facts().slug,),
         machine_shape="NvidiaTeslaT4",
         enable_gpu=True,
     )

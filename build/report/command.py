@@ -40,8 +40,7 @@ def report_verb(
     from build.report.page import judge, page
     from build.report.places import experiment_of
     from build.report.record import read_record
-    from kernel_src.recipes.ensembles import ENSEMBLES
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
     from kernel_src.runtime.files import write_text
 
     path = Path(subject)
@@ -84,7 +83,7 @@ def _diagnose(oof: str, data: Path | None, submission: Path | None, out: Path | 
     from build.report.diagnostics.diagnosis import diagnose
     from build.report.diagnostics.page import page
     from build.report.places import data_tables
-    from kernel_src.competition.constants import TRAIN_FOLDER
+    from kernel_src.competitions.biomass.constants import TRAIN_FOLDER
     from kernel_src.runtime.files import write_text
 
     require_place(out)
@@ -200,7 +199,7 @@ def show_board(result: "Board") -> None:
 def show_diagnostics(diagnostics: "Diagnostics") -> None:
     """Print the short of a diagnosis; the warnings last."""
     from build.core.pages import interval
-    from kernel_src.competition.constants import TARGETS
+    from kernel_src.competitions.biomass.constants import TARGETS
 
     score, worst = diagnostics.comparison.models[0], diagnostics.worst
     print_line(

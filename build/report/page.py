@@ -23,9 +23,9 @@ from build.scores.board_page import chart
 from build.scores.cross_validation import split_text
 from build.scores.page import Row, forest, rows_of
 from build.scores.reference_points import REFERENCE_POINTS
-from kernel_src.competition.constants import LIMIT_S, TARGETS
-from kernel_src.competition.floors import score_caveat
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import LIMIT_S, TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_rules import rules
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.spec import by_path
 
@@ -85,7 +85,7 @@ def _not_believed(record: Record) -> tuple[str, str] | None:
     comparison = record.comparison
     if comparison is None or record.train is None:
         return None
-    if caveat := score_caveat(record.train):
+    if caveat := rules().caveat(record.train):
         return caveat, f"make train EXPERIMENT={record.experiment} DATA=…"
     if comparison.warnings:
         return f"do not believe the level: {comparison.warnings[0]}", "look at the folds before anything else"

@@ -16,9 +16,8 @@ from build.kaggle.weights import BUNDLES, DEMO, DEMO_BUNDLE
 from build.notebooks.metadata import kernel_slug
 from build.run.rehearse.report import REPORT_FILE
 from build.scores.cross_validation import OOF_FILE, TRAIN_TABLES
-from kernel_src.competition.constants import TRAIN_CSV
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.biomass.constants import TRAIN_CSV
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE
 

@@ -27,8 +27,9 @@ from build.scores.cross_validation import OOF_FILE, find_table
 from build.scores.ledger import LEDGER, Score, read_scores
 from build.scores.oof_files import read_oof, truth_table, validation_of
 from build.scores.warnings import find_warnings
-from kernel_src.competition.constants import IMAGE_COLUMN, TRAIN_CSV, TRAIN_FOLDER
-from kernel_src.competition.constraints import constrain
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import TRAIN_CSV, TRAIN_FOLDER
+from kernel_src.competitions.biomass.constraints import constrain
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError, read_bundle_json
 
@@ -92,7 +93,7 @@ class Record:
     @property
     def r2(self) -> float:
         """The out-of-fold score, as the training noted it."""
-        return float(self.config["oof"]["r2"])
+        return float(self.config["oof"]["score"])
 
     @property
     def half_precision(self) -> dict[str, Any] | None:
@@ -165,7 +166,7 @@ def read_record(
         bundle=bundle,
         rehearsal=rehearsal,
         scores=tuple(scores),
-        board=board(read_scores(ledger), published, float(config["oof"]["r2"]), str(config["oof"]["formula"])),
+        board=board(read_scores(ledger), published, float(config["oof"]["score"]), str(config["oof"]["formula"])),
         submission=submission,
         missing=tuple(missing),
     )

@@ -10,7 +10,7 @@ import typer
 
 from build.core.errors import UsageError
 from build.core.options import AsJson
-from kernel_src.competition.constants import LIMIT_S, MEMORY_GB
+from kernel_src.competitions.biomass.constants import LIMIT_S, MEMORY_GB
 
 
 def demo_verb(

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from kernel_src.competition.constants import TARGETS, TRAIN_CSV
+from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV
 
 
 def read_log(path: Path) -> dict[int, dict[str, list[float]]]:
@@ -52,8 +52,8 @@ def draw_scatter(run: Path, data: Path, picture: Path) -> None:
     import matplotlib.pyplot as plt
     import pandas as pd
 
-    from kernel_src.competition.constraints import constrain
-    from kernel_src.competition.tables import read_train, target_array
+    from kernel_src.competitions.biomass.constraints import constrain
+    from kernel_src.competitions.biomass.tables import read_train, target_array
     from kernel_src.data.score_charts import scatter_per_target
 
     config = json.loads((run / "config.json").read_bytes())

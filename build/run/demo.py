@@ -62,7 +62,7 @@ def run(out: Path, as_json: bool) -> None:
         scores = score_demo(out)
     result: dict[str, Any] = {
         **scores,
-        "oof_r2_fp16": bundle.oof_r2_fp16,
+        "oof_score_fp16": bundle.oof_score_fp16,
         "bundle_mb": round(bundle.bytes_bundle / 1e6, 2),
         "run_mb": round(bundle.bytes_run / 1e6, 2),
         "seconds": round(time.perf_counter() - start, 1),
@@ -119,7 +119,7 @@ def _versions() -> dict[str, str]:
 def _last_words(result: dict[str, Any]) -> str:
     low, high = result["hidden_r2_interval"]
     return (
-        f"out-of-fold R² {result['oof_r2']:.3f}, hidden R² {result['hidden_r2']:.3f} [{low:.3f}, {high:.3f}]; "
+        f"out-of-fold R² {result['oof_score']:.3f}, hidden R² {result['hidden_r2']:.3f} [{low:.3f}, {high:.3f}]; "
         f"colour alone {result['colour_baseline_r2']:.3f}, means {result['floor_mean_r2']:.3f}; "
         f"{result['seconds']:.0f} s, {result['peak_rss_gb']:.1f} GB"
     )
@@ -129,10 +129,10 @@ def _broken_promises(result: dict[str, Any]) -> list[Problem]:
     """Compare what came out with what the demo promises."""
     floor = max(result["floor_mean_r2"], result["floor_group_r2"])
     promises = [
-        ("oof_r2", LEAST_OOF_R2, "the network has not learnt"),
+        ("oof_score", LEAST_OOF_R2, "the network has not learnt"),
         ("hidden_r2", LEAST_HIDDEN_R2, "what was learnt does not carry over to the hidden test"),
-        ("oof_r2", floor, "the network is no better than the means"),
-        ("oof_r2", result["colour_baseline_r2"] + LEAST_LEAD_OVER_COLOUR, "counting colours does nearly as well"),
+        ("oof_score", floor, "the network is no better than the means"),
+        ("oof_score", result["colour_baseline_r2"] + LEAST_LEAD_OVER_COLOUR, "counting colours does nearly as well"),
     ]
     return [
         Problem(what=f"{name} is {result[name]:.3f}, promised is at least {least:.3f}: {why}", where="make demo")

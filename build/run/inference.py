@@ -12,7 +12,7 @@ from build.notebooks.builder import check_notebook
 from build.run.datasets import bundles_needed_by, match_datasets
 from build.run.session import RUNS, LocalRun, only_one, run_kernel
 from build.run.training import check_competition
-from kernel_src.competition.constants import SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV
+from kernel_src.competitions.biomass.constants import SAMPLE_CSV, SUBMISSION_FILE, TEST_CSV
 from kernel_src.recipes.kernel_cards import kernel_card
 
 

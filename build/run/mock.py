@@ -17,9 +17,9 @@ from typing import Literal
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.submission_file import read_column
-from kernel_src.competition.constants import (
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import (
     ID_COLUMN,
-    IMAGE_COLUMN,
     NAME_COLUMN,
     SAMPLE_CSV,
     TARGET_COLUMN,

@@ -25,7 +25,7 @@ from build.run.rehearse.failure import explain_error
 from build.run.rehearse.page import render_html
 from build.run.rehearse.runner import CELL_FAILED, KERNEL_DIED, OK, execute
 from build.run.session import only_one
-from kernel_src.competition.constants import SLUG
+from kernel_src.competitions.biomass.constants import SLUG
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE

@@ -26,7 +26,7 @@ from build.stitch.drafts import Draft
 from build.stitch.library import Library
 from build.stitch.modules import MAIN
 from build.stitch.parameters import set_parameters
-from kernel_src.competition.constants import SLUG, TEST_CSV, TEST_FOLDER, TRAIN_CSV, TRAIN_FOLDER
+from kernel_src.competitions.biomass.constants import SLUG, TEST_CSV, TEST_FOLDER, TRAIN_CSV, TRAIN_FOLDER
 
 RUNS = Path("out/runs")
 LOG_FILE = "kernel.log"

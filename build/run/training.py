@@ -20,7 +20,7 @@ from build.core.settings import apply_changes, find_experiment, parse_changes, p
 from build.run.datasets import match_datasets, needed_by
 from build.run.mock import dataset_slug
 from build.run.session import LOG_FILE, RUNS, LocalRun, only_one, run_kernel
-from kernel_src.competition.constants import TRAIN_CSV
+from kernel_src.competitions.biomass.constants import TRAIN_CSV
 from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.runtime.files import CONFIG_FILE, write_json
 
@@ -41,7 +41,7 @@ class TrainingReport:
     changes: dict[str, Any]
     resumed: bool
     seconds: float
-    oof_r2: float | None
+    oof_score: float | None
     incomplete: str  # which folds could not be trained, and why; the score is that of the others
     bundle: str
 
@@ -96,7 +96,7 @@ def train(
             values = {**parameters, "CHANGES": {"machine.limit_s": 0.0, **changes}, "SOURCE_SHA256": run.sources}
             run_kernel(run, values, links={"run": folder}, checkpoints=folder / CHECKPOINTS)
         finished = (folder / CONFIG_FILE).is_file()
-        report: dict[str, Any] = {"oof_r2": None, "incomplete": "", "bundle": ""}
+        report: dict[str, Any] = {"oof_score": None, "incomplete": "", "bundle": ""}
         if finished:
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
             _say(quiet, "drawing the curves, making the bundle and measuring what half precision costs")
@@ -106,7 +106,7 @@ def train(
             if not (folder / BUNDLE).is_dir():
                 make_bundle(folder, folder / BUNDLE, slug=bundle_slug(base.name), data=data)
             incomplete = missing_folds_text(config)
-            report = {"oof_r2": config["oof"]["r2"], "incomplete": incomplete, "bundle": str(folder / BUNDLE)}
+            report = {"oof_score": config["oof"]["score"], "incomplete": incomplete, "bundle": str(folder / BUNDLE)}
         result = TrainingReport(
             ok=True,
             finished=finished,
@@ -140,7 +140,7 @@ def last_words(report: TrainingReport, data: Path) -> str:
     incomplete = f"{report.incomplete}\n" if report.incomplete else ""
     return (
         f"{incomplete}{report.folder}: weights, log, {CURVES_FILE}, oof.csv; {report.seconds:.0f} s\n"
-        f"out-of-fold R² {report.oof_r2:.4f}; bundle {report.bundle} → "
+        f"out-of-fold R² {report.oof_score:.4f}; bundle {report.bundle} → "
         f"make infer EXPERIMENT={report.experiment} DATA={shlex.quote(str(data))} "
         f"WEIGHTS={shlex.quote(str(report.bundle))}"
     )

@@ -20,10 +20,11 @@ import numpy as np
 from build.scores.comparison import Comparison, compare
 from build.scores.intervals import Interval
 from build.scores.oof_files import Validation
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.metric import weight_row, weighted_r2
 from kernel_src.competition.splits import fold_numbers
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_rules import weight_row
 from kernel_src.inference.stacking import Stack
 
 OUTER_FOLDS, INNER_FOLDS = 10, 5

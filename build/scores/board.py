@@ -22,7 +22,7 @@ import numpy as np
 
 from build.core.errors import CheckFailed, Problem
 from build.scores.ledger import COMPLETE, Score
-from kernel_src.competition.submission import read_named_rows
+from kernel_src.competition.facts import read_named_rows
 from kernel_src.runtime.untrusted import quoted
 
 PUBLISHED = Path("docs", "published-scores.csv")

@@ -21,8 +21,9 @@ from build.scores.intervals import (
 from build.scores.oof_files import Validation, read_with_truth, validation_of
 from build.scores.reference_points import reference_points
 from build.scores.warnings import find_warnings
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.metric import weight_row, weighted_r2
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_rules import weight_row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from build.scores.intervals import Interval, group_sums, jackknife, scores, scores_without_each
 from build.scores.oof_files import Validation
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.metric import weight_row
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.held_rules import weight_row
 from kernel_src.recipes.predictor import CONSTRAINTS
 
 AS_IT_IS = "as it is"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from build.scores.ledger import Score
-from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
+from kernel_src.competitions.biomass.constants import TARGETS, TRAINING_MEANS_G
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
@@ -44,7 +44,7 @@ def cross_validation(folder: Path, tables: Sequence[Path] = TRAIN_TABLES) -> Cro
     config = read_bundle_json(folder, CONFIG_FILE)
     experiment, oof = config["experiment"], config["oof"]
     known = CrossValidation(
-        r2=float(oof["r2"]),
+        r2=float(oof["score"]),
         formula=str(oof["formula"]),
         folds=f"{_folds(config)}, {oof['images']} images",
         images=int(oof["images"]),
@@ -103,7 +103,7 @@ def with_interval(score: Score, bundles: Sequence[Path], tables: Sequence[Path] 
 
 def find_table(oof: Path, tables: Sequence[Path]) -> Path | None:
     """Return the first training table that has every image of an out-of-fold file."""
-    from kernel_src.competition.tables import read_train
+    from kernel_src.competitions.biomass.tables import read_train
     from kernel_src.runtime.csv_table import read_csv
 
     images = set(read_csv(oof, {"image_id": str})["image_id"])
@@ -116,9 +116,9 @@ def _with_interval(known: CrossValidation, oof_path: Path, constraint: str, tabl
     from build.scores.intervals import group_sums, score_intervals
     from build.scores.oof_files import read_oof
     from build.scores.reference_points import reference_points
-    from kernel_src.competition.constraints import constrain
-    from kernel_src.competition.metric import weight_row
-    from kernel_src.competition.tables import group_labels, read_train, target_array
+    from kernel_src.competitions.biomass.constraints import constrain
+    from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+    from kernel_src.competitions.held_rules import weight_row
 
     oof = read_oof(str(oof_path)).table
     seen = read_train(table).set_index("image_id").loc[oof.index]

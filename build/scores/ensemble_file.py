@@ -1,4 +1,4 @@
-"""The ensemble that the intervals carry: an entry in kernel_src/recipes/blended_ensembles.py."""
+"""The ensemble that the intervals carry: an entry in kernel_src/competitions/biomass/blended_ensembles.py."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from build.scores.blends import MEAN, NESTED, SINGLE, BlendResult
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import write_text
 
-BLENDED_FILE = Path("kernel_src/recipes/blended_ensembles.py")
+BLENDED_FILE = Path("kernel_src/competitions/biomass/blended_ensembles.py")
 HEADING = '''"""## Blended ensembles
 
 Ensembles that out-of-fold predictions spoke for: written by `python -m build blend … --write NAME`.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kernel_src.competition.constants import ID_COLUMN, ID_SEPARATOR, NAME_COLUMN, TARGET_COLUMN, TARGETS
+from kernel_src.competitions.biomass.constants import ID_COLUMN, ID_SEPARATOR, NAME_COLUMN, TARGET_COLUMN, TARGETS
 
 ID = "image_id"
 ID_HEADINGS = ("image_id", "id", "image", "image_path", "sample_id", "filename", "file", "path", "name", "unnamed: 0")

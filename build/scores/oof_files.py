@@ -15,9 +15,9 @@ import pandas as pd
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.untrusted import plain_text
 from build.scores.oof_columns import ID, AmbiguousError, OofColumns, find_columns, plain_heading
-from kernel_src.competition.constants import DATE_COLUMN, STATE_COLUMN, TARGETS
-from kernel_src.competition.tables import group_labels, read_train, target_array
-from kernel_src.competition.visits import tidy_visits
+from kernel_src.competitions.biomass.constants import DATE_COLUMN, STATE_COLUMN, TARGETS
+from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+from kernel_src.competitions.biomass.visits import tidy_visits
 from kernel_src.runtime.csv_table import read_csv
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.untrusted import quoted

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kernel_src.competition.floors import group_out_floor, mean_floor
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.floors import group_out_floor, mean_floor
+from kernel_src.competitions.biomass.metric import weighted_r2
 
 # The same three on the 357 real training images, where no table is at hand to compute them.
 REFERENCE_POINTS = {"each target's mean": 0.240, "mean of the other groups": 0.213, "true mean of each group": 0.611}

@@ -19,9 +19,10 @@ import pandas as pd
 
 from build.scores.cross_validation import is_competitions_own
 from build.scores.oof_files import OofFile, Validation
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.metric import weight_row, weighted_r2
-from kernel_src.competition.tables import target_array
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.biomass.tables import target_array
+from kernel_src.competitions.held_rules import weight_row
 
 SHUFFLES = 1000
 # That ratio of a model that has never seen the visits, the middle of six, and from so many photographs of a visit.

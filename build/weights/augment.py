@@ -27,7 +27,7 @@ def contact_sheet(
     import numpy as np
     import torch
 
-    from kernel_src.competition.constants import TARGETS
+    from kernel_src.competitions.biomass.constants import TARGETS
     from kernel_src.data.images import resize_rgb
     from kernel_src.data.training_photographs import TrainingPhotographs
     from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth

@@ -37,8 +37,8 @@ class BundleReport:
     bytes_run: int  # weights as the training left them, fp32, with the depth model if there is one
     bytes_bundle: int  # everything that is uploaded
     source_sha256: str  # of the sources that trained it, or "unknown"
-    oof_r2_fp32: float
-    oof_r2_fp16: float | None  # None: not measured, no data given
+    oof_score_fp32: float
+    oof_score_fp16: float | None  # None: not measured, no data given
     largest_change_g: float | None  # of any out-of-fold prediction
     incomplete: str = ""  # which folds are missing, and why; empty: the bundle is whole
 
@@ -106,7 +106,7 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
     from build.notebooks.builder import ROOT
     from build.notebooks.metadata import dataset_metadata
     from build.weights.model_card import CARD_FILE, licence_of, model_card
-    from kernel_src.competition.constants import TRAIN_CSV
+    from kernel_src.competitions.biomass.constants import TRAIN_CSV
     from kernel_src.runtime.provenance import UNKNOWN_SOURCES
     from kernel_src.runtime.weight_files import read_weights
     from kernel_src.training.checkpoint import save_tensors
@@ -153,8 +153,8 @@ def _fill(config: dict[str, Any], run: Path, draft: Path, out: Path, *, slug: st
         bytes_run=sum((run / name).stat().st_size for name in [*config["folds"], *depth_files]),
         bytes_bundle=sum(path.stat().st_size for path in out.iterdir()),
         source_sha256=manifest["source_sha256"],
-        oof_r2_fp32=config["oof"]["r2"],
-        oof_r2_fp16=measured["r2"] if measured else None,
+        oof_score_fp32=config["oof"]["score"],
+        oof_score_fp16=measured["score"] if measured else None,
         largest_change_g=measured["largest_change_g"] if measured else None,
         incomplete=missing_folds_text(config),
     )
@@ -215,12 +215,12 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
 
     import pandas as pd
 
-    from kernel_src.competition.constants import TARGETS, TRAIN_CSV
-    from kernel_src.competition.tables import read_train
+    from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV
+    from kernel_src.competitions.biomass.tables import read_train
     from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE
     from kernel_src.recipes.experiment import Experiment
     from kernel_src.runtime.device import check_device
-    from kernel_src.training.runs import OOF_FILE, out_of_fold_r2, predict_out_of_fold
+    from kernel_src.training.runs import OOF_FILE, out_of_fold_score, predict_out_of_fold
 
     experiment = Experiment.from_json(config["experiment"])
     train = read_train(data / TRAIN_CSV)
@@ -240,7 +240,7 @@ def _measure(config: dict[str, Any], run: Path, bundle: Path, data: Path) -> dic
         problem = Problem(what="these are not the photographs of the run", where=str(data), cure="name its own data")
         raise CheckFailed([problem])
     change = (after[list(TARGETS)] - before[list(TARGETS)]).abs().to_numpy().max()
-    return {"r2": out_of_fold_r2(experiment, train, after), "largest_change_g": round(float(change), 6)}
+    return {"score": out_of_fold_score(experiment, train, after), "largest_change_g": round(float(change), 6)}
 
 
 def summary(report: BundleReport) -> str:
@@ -248,7 +248,7 @@ def summary(report: BundleReport) -> str:
     if not report.halved:
         return (
             f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB, a regressor in full "
-            f"precision, fitted by sources {report.source_sha256[:12]}; leave-group-out R² {report.oof_r2_fp32:.5f}"
+            f"precision, fitted by sources {report.source_sha256[:12]}; leave-group-out R² {report.oof_score_fp32:.5f}"
         )
     line = (
         f"bundle {report.folder}: {report.files} files, {report.bytes_bundle / 1e6:.1f} MB "
@@ -257,9 +257,9 @@ def summary(report: BundleReport) -> str:
     )
     if report.incomplete:
         line += f"\n{report.incomplete}"
-    if report.oof_r2_fp16 is None:
-        return f"{line}\nout-of-fold R² {report.oof_r2_fp32:.5f} in fp32; fp16 not measured, give --data to do so"
+    if report.oof_score_fp16 is None:
+        return f"{line}\nout-of-fold R² {report.oof_score_fp32:.5f} in fp32; fp16 not measured, give --data to do so"
     return (
-        f"{line}\nout-of-fold R² {report.oof_r2_fp32:.5f} in fp32, {report.oof_r2_fp16:.5f} in fp16 "
-        f"({report.oof_r2_fp16 - report.oof_r2_fp32:+.5f}, no prediction moved over {report.largest_change_g} g)"
+        f"{line}\nout-of-fold R² {report.oof_score_fp32:.5f} in fp32, {report.oof_score_fp16:.5f} in fp16 "
+        f"({report.oof_score_fp16 - report.oof_score_fp32:+.5f}, no prediction moved over {report.largest_change_g} g)"
     )

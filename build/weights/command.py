@@ -79,8 +79,7 @@ def describe_verb(
         _print_sizes(as_json)
         return
     from build.weights.describe import TIME_FORMULA, descriptions
-    from kernel_src.recipes.ensembles import ENSEMBLES
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 
     if experiment in ENSEMBLES:
         members = ", ".join(ENSEMBLES[experiment].shares)
@@ -263,10 +262,10 @@ def pseudo_label_verb(
     """
     from build.core.settings import apply_changes, find_experiment, parse_changes
     from build.weights.pseudo_label import PSEUDO, label, last_words
-    from kernel_src.recipes.kernel_cards import PREFIX
+    from kernel_src.recipes.kernel_cards import facts_of
 
     changed = apply_changes(find_experiment(experiment), parse_changes(set_values or []))
-    target = out or PSEUDO / f"{PREFIX}-{experiment.replace('_', '-')}-pseudo-labels"
+    target = out or PSEUDO / f"{facts_of(experiment).prefix}-{experiment.replace('_', '-')}-pseudo-labels"
     report = label(changed, data, bundle or [], images or [], target, max_spread_g=max_spread_g)
     if as_json:
         print_json(asdict(report))

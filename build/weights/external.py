@@ -157,7 +157,7 @@ def _read_alike(source: Path, made: Path, table: "ExternalTable") -> "ExternalRe
     Raises:
         CheckFailed: they differ, which is a fault of this kit.
     """
-    from kernel_src.competition.constants import IMAGE_COLUMN
+    from kernel_src.competition.facts import IMAGE_COLUMN
     from kernel_src.data.external import read_external
     from kernel_src.data.packed_photographs import packs_in, unpack_photographs
 

@@ -14,7 +14,7 @@ from build.core.bundle_files import missing_folds_text
 from build.notebooks.metadata import DATASET_METADATA, OWN_WEIGHTS_LICENCE
 from build.scores.cross_validation import CrossValidation, is_competitions_own, is_frozen
 from build.scores.reference_points import REFERENCE_POINTS
-from kernel_src.competition import constants
+from kernel_src.competitions.biomass import constants
 from kernel_src.runtime.weight_sources import SOURCE_OF
 
 CARD_FILE = "README.md"
@@ -87,7 +87,7 @@ one of {{ e.keep.folds }} inner folds of the training rows picks the epoch.
 {% else %}interval not computed: no train.csv with these images was at hand |
 {% endif %}
 {% if half %}
-| the same in half precision | {{ "%.4f" % half.r2 }} | \
+| the same in half precision | {{ "%.4f" % half.score }} | \
 largest change of a prediction {{ "%g" % half.largest_change_g }} g |
 {% endif %}
 {% for name, value in (cv.floors or reference_points).items() %}
@@ -146,7 +146,7 @@ def model_card(
         e=experiment,
         kit=constants,
         frozen=is_frozen(experiment),
-        real=is_competitions_own(config.get("target_mean_g", {})),
+        real=is_competitions_own(config.get("target_mean", {})),
         missing=missing_folds_text(config),
         start=SOURCE_OF.get(experiment["encoder"]["weights"]),
         depth=SOURCE_OF.get((experiment["depth"] or {}).get("weights", "")),

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from build.core.errors import CheckFailed, Problem, UsageError
-from kernel_src.competition.constants import TARGETS, TEST_CSV, TRAIN_CSV
 from kernel_src.competition.splits import split_sha256
+from kernel_src.competitions.biomass.constants import TARGETS, TEST_CSV, TRAIN_CSV
 from kernel_src.data.pseudo_labels import PSEUDO_LABELS_FILE, SPREAD_COLUMN, check_pseudo_labels, pseudo_table
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import CONFIG_FILE, write_json, write_text
@@ -134,7 +134,7 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
         CheckFailed: a bundle is damaged, a photograph cannot be read, or a prediction is not finite.
     """
     from kernel_src.bundle.bundle_prediction import load_bundles, predict_bundles
-    from kernel_src.competition.constraints import constrain
+    from kernel_src.competitions.biomass.constraints import constrain
     from kernel_src.data.images import ImageError
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.files import WeightsError
@@ -147,7 +147,8 @@ def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.
     constraint = bundles[0].experiment.predict.constraint
     grams = [constrain(np.mean(of_one_fold, axis=0), constraint) for of_one_fold in zip(*by_bundle, strict=True)]
     origins = [
-        {"experiment": one.experiment.name, "source_sha256": one.source_sha256, "oof_r2": one.oof_r2} for one in bundles
+        {"experiment": one.experiment.name, "source_sha256": one.source_sha256, "oof_score": one.oof_score}
+        for one in bundles
     ]
     return np.stack(grams), origins
 
@@ -171,7 +172,7 @@ def label(
         CheckFailed: the labels would leak, or cannot be made.
     """
     from build.notebooks.metadata import DATASET_METADATA, dataset_metadata, dataset_problems, slugify
-    from kernel_src.competition.tables import read_train
+    from kernel_src.competitions.biomass.tables import read_train
     from kernel_src.training.training_data import folds_to_train, judged_folds
 
     if not (data / TRAIN_CSV).is_file():

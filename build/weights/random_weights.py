@@ -112,7 +112,7 @@ def random_run(
 
     import torch
 
-    from kernel_src.competition.constants import TARGETS
+    from kernel_src.competitions.biomass.constants import TARGETS
     from kernel_src.data.trained_views import views
     from kernel_src.models.depth import (
         BUNDLED_DEPTH_CONFIG,
@@ -146,8 +146,8 @@ def random_run(
         "views": [list(view) for view in views(experiment)],
         "folds": names,
         # Five components that add up: Green, Dead, Clover, GDM = Green + Clover, Total = GDM + Dead.
-        "target_mean_g": dict(zip(TARGETS, (target_mean_g * k for k in (1.0, 0.5, 0.5, 1.5, 2.0)), strict=True)),
-        "oof": {"r2": 0.0, "images": 0, "formula": "random weights: nothing was scored"},
+        "target_mean": dict(zip(TARGETS, (target_mean_g * k for k in (1.0, 0.5, 0.5, 1.5, 2.0)), strict=True)),
+        "oof": {"score": 0.0, "images": 0, "formula": "random weights: nothing was scored"},
         "versions": {"torch": torch.__version__},
     }
     if experiment.depth and depth is not None:

@@ -74,8 +74,7 @@ def write_sizes(quiet: bool) -> tuple[list[Description], str]:
 # %%
 def list_rows(quiet: bool) -> list[dict[str, Any]]:
     """Return a row for each experiment and each ensemble, which is the sum of its members."""
-    from kernel_src.recipes.ensembles import ENSEMBLES
-    from kernel_src.recipes.experiments import EXPERIMENTS, SEED_PUBLIC_R2
+    from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS, PUBLISHED
 
     counted = descriptions(list(EXPERIMENTS.values()), quiet=quiet, with_memory=True)
     described = {d.experiment: d for d in counted}
@@ -95,7 +94,7 @@ def list_rows(quiet: bool) -> list[dict[str, Any]]:
             "training_bytes": max(d.training_bytes or 0 for d in members),
             # Where members share a size and a depth model, one pass serves both: the sum is an upper bound.
             "t4_minutes_800": round(sum(d.t4_minutes for d in members), 1),
-            "seed_public_r2": SEED_PUBLIC_R2.get(name),
+            "seed_public_r2": PUBLISHED.get(name),
         }
         rows.append(row if alone else row | {"members": dict(parts)})
     return rows

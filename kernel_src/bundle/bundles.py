@@ -15,6 +15,7 @@ from torch import nn
 
 import kernel_src.bundle.frozen_bundle  # noqa: F401  # part: frozen
 import kernel_src.models.depth  # noqa: F401  # part: depth
+from kernel_src.competitions.held_facts import facts
 from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import views_from_json
@@ -42,7 +43,7 @@ class BundleRecipe:
     folds: tuple[str, ...]  # file names
     depth: Mapping[str, str]  # DEPTH_ENTRIES of the depth model; empty: the experiment needs none
     backbone: Path | None  # the weights of the frozen backbone, where nothing is fine-tuned
-    oof_r2: float
+    oof_score: float
     source_sha256: str  # of the sources that trained it
     spread: Spread | None = None  # the devices that its frozen backbone is spread over when it is loaded
 
@@ -61,7 +62,7 @@ class Bundle:
     preprocessing: Preprocessing
     symmetries: tuple[tuple[int, bool], ...]
     models: list[GramsNet]  # one per fold
-    oof_r2: float
+    oof_score: float
     source_sha256: str  # of the sources that trained it
     depth: nn.Module | None = None  # a DepthEstimator, frozen, shared by all folds; None: the experiment needs none
     depth_sha256: str = ""
@@ -87,8 +88,11 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
             f"{folder / CONFIG_FILE} has format {config['format']}, of an older kit: its experiment is written down in "
             "other fields. Train again, or infer with the notebook of the kit that made the bundle"
         )
+    here = facts().competition
+    if (own := config.get("competition", here)) != here:
+        raise BundleError(f"{folder / CONFIG_FILE} is of the competition {own}: attach a bundle of {here}")
     lacking = [key for key in ("experiment", "preprocessing", "views", "folds", "oof") if not config.get(key)]
-    lacking += ["oof.r2"] if config.get("oof") and "r2" not in config["oof"] else []
+    lacking += ["oof.score"] if config.get("oof") and "score" not in config["oof"] else []
     lacking += [key for key in ("source_sha256",) if not manifest.get(key)]
     if lacking:
         raise BundleError(f"{folder}: config.json or manifest.json lacks {', '.join(lacking)}: make the bundle again")
@@ -117,7 +121,7 @@ def read_recipe(folder: Path, manifest: Mapping[str, Any]) -> BundleRecipe:
         folds=tuple(config["folds"]),
         depth=depth,
         backbone=optional_part("frozen").frozen_backbone(folder, config) if experiment.is_frozen else None,
-        oof_r2=config["oof"]["r2"],
+        oof_score=config["oof"]["score"],
         source_sha256=manifest["source_sha256"],
     )
 
@@ -200,7 +204,7 @@ def load_recipe(
         symmetries=recipe.symmetries,
         preprocessing=recipe.preprocessing,
         models=models,
-        oof_r2=recipe.oof_r2,
+        oof_score=recipe.oof_score,
         source_sha256=recipe.source_sha256,
         depth=estimator,
         depth_sha256=recipe.depth.get("sha256", ""),

@@ -67,7 +67,7 @@ def frozen_line(recipe: Any, share: float) -> str:
         f"{experiment.name}: a regressor on frozen features of {experiment.encoder.timm}, pictures {pictures} px "
         f"{recipe.preprocessing.interpolation}, layers {', '.join(map(str, experiment.encoder.layers))} from the "
         f"last, poolings {', '.join(regressor_head(experiment).pool)}, seen upright, share {share:g}, "
-        f"out-of-fold R² {recipe.oof_r2:.4f}, fitted by sources {recipe.source_sha256[:12]}"
+        f"out-of-fold R² {recipe.oof_score:.4f}, fitted by sources {recipe.source_sha256[:12]}"
     )
 
 

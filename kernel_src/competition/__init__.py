@@ -1,4 +1,4 @@
 """## Competition
 
-What is particular to this competition: metric, tables, splits, submission.
+What every competition has: facts, rules, folds, a submission.
 """

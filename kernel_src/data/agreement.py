@@ -5,7 +5,7 @@ Where the folds predict alike for a photograph, they are more often right.
 
 import numpy as np
 
-from kernel_src.competition.metric import weight_row
+from kernel_src.competitions.held_rules import weight_row
 
 CONFIDENT_SHARE = 0.5  # of the photographs, those that the folds agree on best
 

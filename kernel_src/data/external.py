@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constants import IDENTITIES, IMAGE_COLUMN, TARGETS
-from kernel_src.competition.visits import visit_readings
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import IDENTITIES, TARGETS
+from kernel_src.competitions.biomass.visits import visit_readings
 from kernel_src.data.external_table import (
     MEASURED_COLUMNS,
     METADATA_COLUMNS,

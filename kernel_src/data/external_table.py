@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kernel_src.competition.constants import DATE_COLUMN, STATE_COLUMN, TARGETS
+from kernel_src.competitions.biomass.constants import DATE_COLUMN, STATE_COLUMN, TARGETS
 
 # The metadata of train.csv, in its order; the last two are numbers.
 METADATA_COLUMNS = (DATE_COLUMN, STATE_COLUMN, "Species", "Pre_GSHH_NDVI", "Height_Ave_cm")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.held_facts import facts
 from kernel_src.data.agreement import CONFIDENT_SHARE, fold_spread
 from kernel_src.data.training_rows import EXTERNAL_COLUMN
 from kernel_src.runtime.csv_table import read_csv
@@ -32,7 +33,7 @@ def pseudo_table(
     parts = []
     for fold, grams in zip(folds, fold_grams, strict=True):
         part = pd.DataFrame({"image_id": image_ids, IMAGE_COLUMN: image_paths, "fold": fold})
-        parts.append(part.assign(**dict(zip(TARGETS, grams.T, strict=True)), **{SPREAD_COLUMN: spread}))
+        parts.append(part.assign(**dict(zip(facts().targets, grams.T, strict=True)), **{SPREAD_COLUMN: spread}))
     return pd.concat(parts, ignore_index=True).assign(**{SPLIT_COLUMN: split})
 
 
@@ -46,9 +47,9 @@ def read_pseudo_labels(path: Path, share: float = CONFIDENT_SHARE) -> pd.DataFra
     Photographs that lie beside the table are named by their whole path; the others are the competition's.
     """
     table = read_csv(path, dtype={"image_id": str})
-    if missing := [column for column in ("image_id", *TARGETS) if column not in table]:
+    if missing := [column for column in ("image_id", *facts().targets) if column not in table]:
         raise ValueError(f"{path}: columns {', '.join(missing)} are missing, it has {', '.join(map(str, table))}")
-    for column in (*TARGETS, *(name for name in (SPREAD_COLUMN,) if name in table)):
+    for column in (*facts().targets, *(name for name in (SPREAD_COLUMN,) if name in table)):
         if (bad := pd.to_numeric(table[column], errors="coerce").isna() | (table[column].dtype == bool)).any():
             value = quoted(table[column].astype(object)[bad].iloc[0])
             raise ValueError(f"{path}: image {table['image_id'][bad].iloc[0]} has {value} under {column}, not a number")
@@ -83,7 +84,7 @@ def check_pseudo_labels(
     Raises:
         ValueError: with every reason why not.
     """
-    columns = ["image_id", IMAGE_COLUMN, "fold", SPLIT_COLUMN, *TARGETS]
+    columns = ["image_id", IMAGE_COLUMN, "fold", SPLIT_COLUMN, *facts().targets]
     faults = [f"the column {column} is missing" for column in columns if column not in table]
     if "fold" not in table:
         faults.append("predictions of no single fold come from models that saw what another fold validates on")
@@ -95,7 +96,7 @@ def check_pseudo_labels(
         faults.append(f"fold {', '.join(map(str, untaught))} has predicted nothing in it")
     if not faults and table.duplicated(["image_id", "fold"]).any():
         faults.append("an image has two predictions of one fold")
-    if not faults and not np.isfinite(table[list(TARGETS)].to_numpy(float)).all():
+    if not faults and not np.isfinite(table[list(facts().targets)].to_numpy(float)).all():
         faults.append("a prediction is not a finite number")
     if faults:
         raise ValueError(
@@ -106,7 +107,7 @@ def check_pseudo_labels(
 
 def pseudo_grams(table: pd.DataFrame, image_ids: Sequence[str], fold: int) -> np.ndarray:
     """Return what fold `fold` itself predicted for the images, (images, 5); NaN where the table has nothing of it."""
-    own = table[table["fold"] == fold].set_index("image_id")[list(TARGETS)]
+    own = table[table["fold"] == fold].set_index("image_id")[list(facts().targets)]
     return own.reindex(list(image_ids)).to_numpy(float)
 
 

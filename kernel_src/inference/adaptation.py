@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constants import TRAIN_CSV
+from kernel_src.competitions.held_facts import facts
 from kernel_src.inference.adapted_fold import Adaptation, NotAdapted, adapt
 from kernel_src.inference.prediction_store import PredictionStore
 from kernel_src.runtime.bars import own_bars
@@ -80,7 +80,7 @@ def train_on_test(
             if not len(rows):
                 raise NotAdapted("the bundle has predicted nothing that could be learnt")
             if competition is None:
-                raise NotAdapted(f"no {TRAIN_CSV} to train on: attach the competition's data")
+                raise NotAdapted(f"no {facts().train_csv} to train on: attach the competition's data")
             adaptation = Adaptation(
                 recipe=recipe,
                 how=how,

@@ -16,11 +16,10 @@ import pandas as pd
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constants import COMPONENTS, IMAGE_COLUMN, TARGETS, TRAIN_CSV
-from kernel_src.competition.constraints import constrain, project
-from kernel_src.competition.identities import component_matrix
-from kernel_src.competition.metric import weight_row, weighted_r2
-from kernel_src.competition.tables import read_train, target_array
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_rules import rules, weight_row
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.training_photographs import FoldData, TrainingBatch
 from kernel_src.data.training_rows import EXTERNAL_COLUMN
@@ -81,7 +80,7 @@ def adapt(adaptation: Adaptation, scratch: Path, tell: Callable[[str, Any], None
     recipe = adaptation.recipe
     whole = Experiment.from_json(read_bundle_json(recipe.folder, CONFIG_FILE)["experiment"])
     experiment = adapted_experiment(whole, adaptation.how, adaptation.is_miniature)
-    train = read_train(adaptation.competition / TRAIN_CSV)
+    train = rules().read_train(adaptation.competition / facts().train_csv)
     fold, why = strongest_fold(recipe, train, adaptation.damaged)
     tell("line", f"test-time training of {recipe.folder.name}: fold {fold}, {why}; {experiment.schedule.epochs} epochs")
     if adaptation.is_miniature:
@@ -152,20 +151,13 @@ def strongest_fold(recipe: BundleRecipe, train: pd.DataFrame, damaged: frozenset
         scores = {}
         for fold in sorted(set(oof["fold"]) & set(numbers)):
             own = oof[oof["fold"] == fold]
-            grams = constrain(target_array(own), recipe.experiment.predict.constraint)
-            scores[fold] = weighted_r2(target_array(truth.loc[own["image_id"]]), grams)
-        best = max(scores, key=lambda fold: scores[fold])
+            grams = answers().finished(rules().target_array(own), recipe.experiment.predict.constraint)
+            scores[fold] = rules().score(rules().target_array(truth.loc[own["image_id"]]), grams)
+        best = max(scores, key=lambda fold: rules().metric.gain(scores[fold]))
     except (OSError, ValueError, KeyError) as error:
         return numbers[0], f"the first, since the folds' own scores are not known ({type(error).__name__}: {error})"
     all_scores = ", ".join(f"fold {fold} {score:.3f}" for fold, score in scores.items())
-    return int(best), f"the best out of fold on its own photographs (R²: {all_scores})"
-
-
-def pseudo_labels_of(grams: np.ndarray, below_g: float) -> np.ndarray:
-    """Return predictions (photographs, 5) as labels: components below `below_g` are 0, sums are sums."""
-    parts = project(grams)[:, [TARGETS.index(component) for component in COMPONENTS]]
-    labels: np.ndarray = np.where(parts < below_g, 0.0, parts) @ component_matrix().T
-    return labels
+    return int(best), f"the best out of fold on its own photographs ({rules().metric.name}: {all_scores})"
 
 
 def rows_to_train_on(experiment: Experiment, train: pd.DataFrame, adaptation: Adaptation, scratch: Path) -> FoldData:
@@ -190,7 +182,7 @@ def rows_to_train_on(experiment: Experiment, train: pd.DataFrame, adaptation: Ad
     data = training_table(weighed, train, None, None).fold_data(weighed, NO_FOLD, photographs, None)
     return replace(
         data,
-        grams=np.concatenate([data.grams, pseudo_labels_of(adaptation.grams, adaptation.how.below_g)]),
+        grams=np.concatenate([data.grams, rules().pseudo_labels(adaptation.grams, adaptation.how.below_g)]),
         train_rows=np.concatenate([data.train_rows, np.arange(len(train), len(rows))]),
         inner_rows=np.zeros(0, int),
         pseudo=np.arange(len(rows)) >= len(train),

@@ -55,6 +55,6 @@ def _line(recipe: BundleRecipe, share: float) -> str:
     return (
         f"{experiment.name}: {len(recipe.folds)} folds of {experiment.encoder.timm}, "
         f"{experiment.pictures.height_px}x{experiment.pictures.width_px} px {recipe.preprocessing.interpolation}, "
-        f"{len(recipe.symmetries)} views, {depth}, share {share:g}, out-of-fold R² {recipe.oof_r2:.4f}, "
+        f"{len(recipe.symmetries)} views, {depth}, share {share:g}, out-of-fold R² {recipe.oof_score:.4f}, "
         f"trained from sources {recipe.source_sha256[:12]}"
     )

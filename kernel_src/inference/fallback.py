@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.faults import Fault, FaultLog
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.manifest import (
@@ -69,9 +69,12 @@ def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
 
 def _means_of(folder: Path) -> dict[str, float]:
     """Read a bundle's training means, grams by target."""
-    means = {target: float(read_bundle_json(folder, CONFIG_FILE)["target_mean_g"][target]) for target in TARGETS}
-    if not all(0 <= grams < math.inf for grams in means.values()):
-        raise BundleError(f"{folder / CONFIG_FILE}: target_mean_g {means} are not grams: make the bundle again")
+    found = read_bundle_json(folder, CONFIG_FILE)["target_mean"]
+    means = {target: float(found[target]) for target in facts().targets}
+    if not all(facts().lowest <= mean <= facts().highest and abs(mean) < math.inf for mean in means.values()):
+        raise BundleError(
+            f"{folder / CONFIG_FILE}: target_mean {means} are not what the targets can be: make the bundle again"
+        )
     return means
 
 
@@ -83,8 +86,8 @@ def training_means(bundles: list[Attached]) -> dict[str, float]:
     usable = [(bundle.means, bundle.share) for bundle in bundles if bundle.means is not None]
     total = sum(share for _, share in usable)
     if total <= 0:
-        return dict(TRAINING_MEANS_G)
-    return {target: sum(share * means[target] for means, share in usable) / total for target in TARGETS}
+        return dict(facts().fallback)
+    return {target: sum(share * means[target] for means, share in usable) / total for target in facts().targets}
 
 
 def verify_bundles(bundles: list[Attached], log: FaultLog) -> list[Attached]:

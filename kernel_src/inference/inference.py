@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 import kernel_src.inference.adaptation  # noqa: F401  # part: test_time_training
 import kernel_src.inference.stacking  # noqa: F401  # part: stack
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import constrain
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_facts import facts
 from kernel_src.inference.device_folds import WHOLE_BUNDLE
 from kernel_src.inference.device_worker import (
     READ_AHEAD,
@@ -84,7 +84,7 @@ class InferenceResult:
     @classmethod
     def of_means(cls, images: int, means: Mapping[str, float]) -> "InferenceResult":
         """Return what there is before anything was computed: training means, grams by target."""
-        grams = np.tile([means[target] for target in TARGETS], (images, 1))
+        grams = np.tile([means[target] for target in facts().targets], (images, 1))
         return cls(predictions=PredictionStore(images, []), grams=grams, predicted=np.zeros(images, bool))
 
     @property
@@ -110,9 +110,9 @@ def grams_now(job: Job, predictions: PredictionStore) -> tuple[np.ndarray, np.nd
     """Return the best prediction at this moment, (images, 5) constrained, and which rows rest on a prediction."""
     blended = predictions.blended(job.shares, job.stack)
     there = np.isfinite(blended).all(1)
-    grams = np.tile([job.means[target] for target in TARGETS], (predictions.images, 1))
+    grams = np.tile([job.means[target] for target in facts().targets], (predictions.images, 1))
     if there.any():
-        grams[there] = constrain(blended[there], job.constraint)
+        grams[there] = answers().finished(blended[there], job.constraint)
     return grams, there
 
 

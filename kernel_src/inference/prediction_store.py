@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.inference.steps import Step
 
 
@@ -19,7 +19,7 @@ class PredictionStore:
     def __init__(self, images: int, folds: Sequence[int]) -> None:
         """Begin without any prediction; `folds` counts those of each bundle."""
         self.images = images
-        self._sums = [np.zeros((count, images, len(TARGETS))) for count in folds]
+        self._sums = [np.zeros((count, images, len(facts().targets))) for count in folds]
         self._counts = [np.zeros((count, images), int) for count in folds]
         self._after: dict[int, tuple[np.ndarray, float]] = {}  # by bundle: grams (images, 5), and their share
 

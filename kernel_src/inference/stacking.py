@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.parts import OptionalPart
 
 
@@ -17,7 +17,7 @@ from kernel_src.runtime.parts import OptionalPart
 class Stack:
     """A linear model per target, over the predictions of the bundles."""
 
-    weights: np.ndarray  # (5, bundles), in the order of TARGETS and of the bundles
+    weights: np.ndarray  # (5, bundles), in the order of facts().targets and of the bundles
     intercept_g: np.ndarray  # (5,)
 
     def blended(self, grams: Sequence[np.ndarray]) -> np.ndarray:
@@ -34,7 +34,7 @@ def stack_from_json(value: Mapping[str, Any], bundle_count: int) -> Stack:
     if set(value) != {"weights", "intercept_g"}:
         raise ValueError(f"a stack has weights and intercept_g, this one has {', '.join(sorted(value)) or 'nothing'}")
     arrays = {}
-    for name, shape in (("weights", (len(TARGETS), bundle_count)), ("intercept_g", (len(TARGETS),))):
+    for name, shape in (("weights", (len(facts().targets), bundle_count)), ("intercept_g", (len(facts().targets),))):
         try:
             arrays[name] = np.array(value[name], float)
         except (ValueError, TypeError) as error:
@@ -42,7 +42,7 @@ def stack_from_json(value: Mapping[str, Any], bundle_count: int) -> Stack:
         if arrays[name].shape != shape:
             raise ValueError(
                 f"{name} of the stack has shape {arrays[name].shape}, not {shape}: "
-                f"one row per target ({', '.join(TARGETS)}), one column per bundle"
+                f"one row per target ({', '.join(facts().targets)}), one column per bundle"
             )
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} of the stack is not finite: fit it again")

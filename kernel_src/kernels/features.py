@@ -23,7 +23,7 @@ session_start_s = time.monotonic()
 EXPERIMENT = "frozen_dinov2"  # which recipe of the list below
 CHANGES = {}  # fields of the recipe to change for this run, e.g. {"encoder.layers": (1, 4)}
 BATCH_SIZE = 8  # photographs at once; halved where the memory of a GPU is too small
-PARTS = ("hub_names", "spread")  # the optional parts in this notebook; the build chooses
+PARTS = ("biomass", "hub_names", "spread")  # the optional parts in this notebook; the build chooses
 SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the build, recorded in the features
 
 # %% [markdown]
@@ -32,8 +32,8 @@ SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the 
 # The recipe, and where Kaggle put the data.
 
 # %%
-from kernel_src.competition.constants import SLUG, TRAIN_CSV
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_rules import rules
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.parts import parts_to_extract
@@ -57,9 +57,9 @@ from kernel_src.training.session import session_of
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
 require_parts(parts_to_extract(experiment), PARTS)
-competition = find_competition(SLUG, TRAIN_CSV)
+competition = find_competition(facts().slug, facts().train_csv)
 run_folder = working_folder() / "run"
-train_table = read_train(competition / TRAIN_CSV)
+train_table = rules().read_train(competition / facts().train_csv)
 task = FeatureTask(
     experiment=experiment,
     photographs={

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # CSIRO Image2Biomass: inference
+# # Inference
 #
 # > From attached bundles of weights to `submission.csv`, with the internet off. A complete, valid submission exists
 # > from the first second; the last cell says what was computed, on what, and what went wrong.
@@ -25,6 +25,7 @@ SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
 PARTS = (
     "auxiliary",
+    "biomass",
     "camera_marks",
     "cropping",
     "depth",
@@ -48,8 +49,7 @@ PARTS = (
 # Kaggle's rerun every oddity is an error; in the rerun it is contained, and listed in the last cell.
 
 # %%
-from kernel_src.competition.constants import LIMIT_S, SLUG, SUBMISSION_FILE, TEST_CSV, TRAINING_MEANS_G
-from kernel_src.competition.hidden_table import read_hidden_test, save_first, save_predictions
+from kernel_src.competitions.held_facts import facts
 from kernel_src.inference.fallback import find_bundles, not_found, training_means, verify_bundles
 from kernel_src.runtime.faults import Fault, FaultLog, is_rerun
 from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
@@ -58,14 +58,14 @@ RESERVE_S = 900  # of the nine hours: for what comes before and after the predic
 start_s = time.monotonic()
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 fault_log = FaultLog(strict=not is_rerun())
-submission_csv = working_folder() / SUBMISSION_FILE
-competition = find_competition(SLUG, TEST_CSV)
-hidden_test = read_hidden_test(competition, fault_log)
-means, found, attached = TRAINING_MEANS_G, not_found(BUNDLES), not_found(BUNDLES)
+submission_csv = working_folder() / facts().submission_file
+competition = find_competition(facts().slug, facts().find_by)
+hidden_test = facts().read_test(competition, fault_log)
+means, found, attached = facts().fallback, not_found(BUNDLES), not_found(BUNDLES)
 with fault_log.contain_unexpected():
     found = find_bundles(BUNDLES, fault_log)
     means = training_means(found)
-save_first(submission_csv, hidden_test, means, fault_log)
+facts().save_first(submission_csv, hidden_test, means, fault_log)
 with fault_log.contain_unexpected():
     attached = verify_bundles(found, fault_log)
 
@@ -77,8 +77,8 @@ with fault_log.contain_unexpected():
 # %%
 import matplotlib.pyplot as plt
 
-from kernel_src.competition.submission import check_submission
-from kernel_src.data.charts import grams_caption, photograph_gallery
+from kernel_src.competitions.held_answers import answers
+from kernel_src.data.charts import photograph_gallery
 from kernel_src.inference.bundle_recipes import constraint_of, read_recipes
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.inference.report import inference_report, print_report
@@ -95,7 +95,7 @@ print(f"attached: {', '.join(BUNDLES)}; optional parts in this notebook: {', '.j
 # and `submission.csv` is at every moment the best that has been computed.
 
 # %%
-deadline_s = time.monotonic() + PREDICT_SECONDS if PREDICT_SECONDS else start_s + LIMIT_S - RESERVE_S
+deadline_s = time.monotonic() + PREDICT_SECONDS if PREDICT_SECONDS else start_s + facts().limit_s - RESERVE_S
 outcome, device, constraint = InferenceResult.of_means(len(hidden_test.photographs), means), None, CONSTRAINT
 with fault_log.contain_unexpected():
     device = check_device()
@@ -122,9 +122,9 @@ with fault_log.contain_unexpected():
         fault_log,
         deadline_s=deadline_s,
         batch_size=BATCH_SIZE,
-        save=lambda grams: save_predictions(submission_csv, hidden_test, grams, means),
+        save=lambda grams: facts().save_predictions(submission_csv, hidden_test, grams, means),
     )
-    check_submission(submission_csv, hidden_test.sample_ids)
+    facts().check_submission(submission_csv, hidden_test.row_ids)
 
 # %% [markdown]
 # ## Something to look at
@@ -134,7 +134,7 @@ with fault_log.contain_unexpected():
 # %%
 if not is_rerun():
     shown = list(hidden_test.photographs.values())[:SHOW_IMAGES]
-    photograph_gallery(shown, [grams_caption(row) for row in outcome.grams[:SHOW_IMAGES]])
+    photograph_gallery(shown, [answers().caption(row) for row in outcome.grams[:SHOW_IMAGES]])
     plt.show()
 
 # %% [markdown]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 # %% tags=["parameters"]
 ASSUMED = {"torch": ""}  # name in `import` → version that the kit assumes; empty: unknown until now
+PARTS = ("biomass",)  # whose competition is looked for; the build chooses
 
 # %% [markdown]
 # ## Versions
@@ -49,7 +50,7 @@ for name, assumed_version in ASSUMED.items():
 # Which of the two layouts this session has.
 
 # %%
-from kernel_src.competition.constants import SLUG, TRAIN_CSV
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import write_json
 from kernel_src.runtime.mounts import find_competition, folder_tree, kaggle_root, working_folder
 
@@ -58,10 +59,10 @@ inputs = kaggle_root() / "input"
 mount_fault = ""
 competition_at = ""
 try:
-    competition_at = find_competition(SLUG, TRAIN_CSV).relative_to(inputs).as_posix()
+    competition_at = find_competition(facts().slug, facts().train_csv).relative_to(inputs).as_posix()
 except FileNotFoundError as error:
     mount_fault = str(error)
-layout = {f"competitions/{SLUG}": "new", SLUG: "legacy", "": "missing"}.get(competition_at, "other")
+layout = {f"competitions/{facts().slug}": "new", facts().slug: "legacy", "": "missing"}.get(competition_at, "other")
 mount_tree = folder_tree(inputs)
 print(f"layout: {layout} ({competition_at or mount_fault})\n{mount_tree}")
 

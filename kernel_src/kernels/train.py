@@ -1,5 +1,5 @@
 # %% [markdown]
-# # CSIRO Image2Biomass: training
+# # Training
 #
 # > One run of this notebook leaves a folder `run/` with the weights of every fold, the out-of-fold predictions and a
 # > score that a submission can be compared with. Internet stays off.
@@ -27,6 +27,7 @@ SHOW_IMAGES = 6  # photographs to look at in the end
 # The optional parts in this notebook; the build chooses.
 PARTS = (
     "auxiliary",
+    "biomass",
     "camera_marks",
     "cropping",
     "depth",
@@ -49,14 +50,14 @@ SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the 
 import tempfile
 import traceback
 
-from kernel_src.competition.constants import SLUG, TRAIN_CSV
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.floors import floor_scores, score_caveat
-from kernel_src.competition.tables import group_labels, read_train, target_array
-from kernel_src.data.charts import grams_caption, photograph_gallery
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_rules import rules
+from kernel_src.data.charts import photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
+from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.parts import parts_to_train
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
@@ -71,7 +72,7 @@ from kernel_src.training.session import session_of
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
 require_parts(parts_to_train(experiment), PARTS)
-competition = find_competition(SLUG, TRAIN_CSV)
+competition = find_competition(facts().slug, facts().train_csv)
 weights_file: Path | None = None
 if experiment.encoder.weights:
     weights_file = find_weights(experiment.encoder.weights)
@@ -85,10 +86,10 @@ print(f"depth model: {depth_folder or 'none'}")
 # ## Photographs and labels
 
 # %%
-train_table = read_train(competition / TRAIN_CSV)
-print(f"{len(train_table)} photographs in {len(set(group_labels(train_table)))} State+Sampling_Date groups")
+train_table = rules().read_train(competition / facts().train_csv)
+print(f"{len(train_table)} photographs in {len(set(rules().group_labels(train_table)))} {rules().group_name}s")
 if experiment.data.drop:
-    print(*optional_part("row_rules").drop_lines(experiment.data.drop, train_table), sep="\n")
+    print(*rules().drop_lines(experiment.data.drop, train_table), sep="\n")
 external_folder = None
 if experiment.data.external:
     external_folder = optional_part("external").find_external(experiment.data.external.dataset)
@@ -195,25 +196,27 @@ oof_table = predict_out_of_fold(
 )
 run_config = finish_run(experiment, train_table, oof_table, run_folder, depth_folder, device)
 oof_score = run_config["oof"]
-print(f"out-of-fold R² {oof_score['r2']:.4f} on {oof_score['images']} photographs ({oof_score['formula']})")
+metric_name = oof_score["metric"]
+print(f"out-of-fold {metric_name} {oof_score['score']:.4f} on {oof_score['images']} photographs")
 if given_up:
     print(f"NOT WHOLE: the photographs of folds {', '.join(map(str, given_up))} are not scored")
-if caveat := score_caveat(train_table):
+if caveat := rules().caveat(train_table):
     print(f"WARNING: {caveat}")
-for floor_name, floor_r2 in floor_scores(train_table).items():
-    print(f"floor: {floor_name} R² {floor_r2:.4f}")
+for floor_name, floor_score in rules().floors(train_table).items():
+    print(f"floor: {floor_name} {metric_name} {floor_score:.4f}")
 
 # %% [markdown]
 # ## Something to look at
 
 # %%
 seen_table = train_table.set_index("image_id").loc[oof_table["image_id"]]
-truth_grams = target_array(seen_table)
-oof_grams = constrain(target_array(oof_table), experiment.predict.constraint)
+truth_grams = rules().target_array(seen_table)
+oof_grams = answers().finished(rules().target_array(oof_table), experiment.predict.constraint)
 scatter_per_target(truth_grams, oof_grams)
-residuals_by_group(truth_grams, oof_grams, seen_table["State"].to_numpy(str), "residuals per State")
+if shown_by := rules().shown_by:
+    residuals_by_group(truth_grams, oof_grams, seen_table[shown_by].to_numpy(str), f"residuals per {shown_by}")
 photograph_gallery(
     [competition / path for path in seen_table["image_path"][:SHOW_IMAGES]],
-    [grams_caption(oof_grams[i], truth_grams[i]) for i in range(min(SHOW_IMAGES, len(seen_table)))],
+    [answers().caption(oof_grams[i], truth_grams[i]) for i in range(min(SHOW_IMAGES, len(seen_table)))],
 )
 plt.show()

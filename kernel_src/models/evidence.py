@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.models.cutting import PictureCutter
-from kernel_src.models.gram_heads import RAW_OUTPUTS, GramAnswers, PatchTotal
+from kernel_src.models.gram_heads import GramAnswers, PatchTotal, raw_outputs
 from kernel_src.models.joins import SumJoin, build_join
 from kernel_src.models.layer_features import (
     layer_widths,
@@ -46,9 +46,9 @@ class Evidence(nn.Module):
         interpolation = str(backbone.pretrained_cfg["interpolation"])
         self.cutter = None if pictures.is_whole else PictureCutter(pictures, interpolation)
         self.grams: GramAnswers | None = None  # None: the outputs are z-scores
-        outputs = len(TARGETS)
+        outputs = len(facts().targets)
         if isinstance(head, DenseHead) or head.targets != "five":
-            self.grams, outputs = GramAnswers(head.targets), RAW_OUTPUTS[head.targets]
+            self.grams, outputs = GramAnswers(head.targets), raw_outputs(head.targets)
         self.join: Any = None
         # Makes one answer of those of several pictures or patches; None where a photograph has one anyway.
         self.total: Callable[[torch.Tensor], torch.Tensor] | None = None

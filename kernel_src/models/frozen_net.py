@@ -7,7 +7,7 @@ the two it has. The backbone works on the device in its precision, the regressor
 import numpy as np
 import torch
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import GramsNet, TargetScaling
 from kernel_src.models.regressor import Regressor
@@ -34,7 +34,7 @@ class FrozenNet(GramsNet):
         if depth is not None:
             raise ValueError("a regressor on frozen features has no use for depth")
         values = self.features(*pictures).cpu().numpy()
-        grams = np.full((len(values), len(TARGETS)), np.nan)
+        grams = np.full((len(values), len(facts().targets)), np.nan)
         there = np.isfinite(values).all(1)
         if there.any():
             grams[there] = self.regressor.predict(values[there])

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.models.model import GramsNet
 from kernel_src.models.prediction import BatchWork, Member
@@ -38,7 +38,7 @@ def predict_batch(members: Sequence[Member], pictures: Sequence[torch.Tensor], h
     """
     work, predicted = BatchWork(members, pictures, half), []
     for number, member in enumerate(members):
-        total = torch.zeros(len(member.models), len(pictures[0]), len(TARGETS), device=pictures[0].device)
+        total = torch.zeros(len(member.models), len(pictures[0]), len(facts().targets), device=pictures[0].device)
         for view in range(len(member.symmetries)):
             for model in range(len(member.models)):
                 grams = work.grams(number, model, view)
@@ -88,7 +88,7 @@ def predict_members(
         if number == 0:
             after_first_batch((time.perf_counter() - start) * batch_count)
     return [
-        torch.cat(parts, 1).double().numpy() if parts else np.zeros((len(member.models), 0, len(TARGETS)))
+        torch.cat(parts, 1).double().numpy() if parts else np.zeros((len(member.models), 0, len(facts().targets)))
         for member, parts in zip(members, done, strict=True)
     ]
 

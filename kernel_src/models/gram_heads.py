@@ -13,13 +13,18 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 
-RAW_OUTPUTS = {"five": 5, "components": 3, "shares": 4}  # of TARGET_FORMS; shares: the Total, then Green, Dead, Clover
 COMPONENT_COUNT = 3  # the first of the targets: Green, Dead, Clover
 LEAST_UNIT_G = 1e-6  # of a target that the training rows do not have at all, the unit is 1 g
 
 
+def raw_outputs(form: str) -> int:
+    """Return how many numbers a head answers with in one of `TARGET_FORMS`; shares: the Total, and the components'."""
+    return {"five": len(facts().targets), "components": COMPONENT_COUNT, "shares": 1 + COMPONENT_COUNT}[form]
+
+
+# %%
 class GramAnswers(nn.Module):
     """Raw outputs of a head → grams of the five targets."""
 
@@ -29,7 +34,7 @@ class GramAnswers(nn.Module):
         """Answer in one of `TARGET_FORMS`; `fit` sets the unit."""
         super().__init__()
         self.targets = targets
-        self.register_buffer("unit", torch.ones(len(TARGETS) if targets == "five" else COMPONENT_COUNT))
+        self.register_buffer("unit", torch.ones(len(facts().targets) if targets == "five" else COMPONENT_COUNT))
 
     def fit(self, grams: np.ndarray) -> None:
         """Take the means of training rows (rows, 5), over softplus(0) = ln 2."""

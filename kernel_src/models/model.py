@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 import kernel_src.models.evidence  # noqa: F401  # part: evidence
 import kernel_src.models.fusion  # noqa: F401  # part: depth
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.models.backbones import build_backbone, hold_frozen_statistics
 from kernel_src.models.precision import PrecisionChoice
 from kernel_src.recipes.network import Perceptron
@@ -38,8 +38,8 @@ class TargetScaling(nn.Module):
     def __init__(self) -> None:
         """Start as the identity; `fit` sets the numbers."""
         super().__init__()
-        self.register_buffer("mean", torch.zeros(len(TARGETS)))
-        self.register_buffer("std", torch.ones(len(TARGETS)))
+        self.register_buffer("mean", torch.zeros(len(facts().targets)))
+        self.register_buffer("std", torch.ones(len(facts().targets)))
 
     def fit(self, grams: np.ndarray) -> None:
         """Take mean and population standard deviation of (rows, 5); a constant target keeps a deviation of 1."""
@@ -100,7 +100,7 @@ class BiomassNet(GramsNet):
         self.depth_branch = nn.ModuleDict()
         self.evidence: Any = None
         self.feature_dim = int(self.backbone.head_hidden_size)  # type: ignore[arg-type]  # of what the heads see
-        outputs = [1] * len(TARGETS)  # of each head
+        outputs = [1] * len(facts().targets)  # of each head
         if not experiment.is_plain:
             self.evidence = optional_part("evidence").Evidence(experiment, self.backbone)
             self.feature_dim, outputs = self.evidence.width, self.evidence.outputs

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file as save_arrays
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import write_atomically
 from kernel_src.runtime.untrusted import checked_count, checked_text, parsed_json, quoted
 from kernel_src.runtime.weight_files import open_weights
@@ -141,7 +141,7 @@ class Regressor:
         if not np.isfinite(features).all():
             raise ValueError("a feature is NaN or infinite: half precision overflows in some backbones, use fp32")
         values: dict[int, np.ndarray] = {}  # members share bases
-        grams = np.zeros((len(features), len(TARGETS)))
+        grams = np.zeros((len(features), len(facts().targets)))
         for member, weight in zip(self.members, self.weights, strict=True):
             if id(member.basis) not in values:
                 values[id(member.basis)] = member.basis(features)
@@ -168,7 +168,7 @@ def save_regressor(regressor: Regressor, path: Path) -> None:
         members.append({"name": member.name, "target_scale": member.target_scale, "basis": basis})
         for name in ("coefficients", "intercept", "ceiling_g"):
             arrays[f"member.{number}.{name}"] = getattr(member, name)
-    about = {"targets": TARGETS, "bases": [basis.kind for basis in bases], "members": members}
+    about = {"targets": facts().targets, "bases": [basis.kind for basis in bases], "members": members}
     tensors = {name: np.array(array, order="C") for name, array in arrays.items()}
     write_atomically(path, lambda draft: save_arrays(tensors, draft, {HEADING: json.dumps(about)}))
 
@@ -187,7 +187,7 @@ def load_regressor(path: Path) -> Regressor:
     try:
         about = parsed_json(header.encode())
         targets = tuple(about["targets"])
-        if targets != TARGETS:
+        if targets != facts().targets:
             raise ValueError(f"its targets are {quoted(targets)}")
         if foreign or not all(_is_sound(name, array) for name, array in arrays.items()):
             raise ValueError("it holds numbers that are not finite, or no numbers")
@@ -195,7 +195,8 @@ def load_regressor(path: Path) -> Regressor:
         _check_fit(regressor)
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a regressor for {', '.join(TARGETS)} ({error}): make it by `python -m build regress`"
+            f"{path} is not a regressor for {', '.join(facts().targets)} ({error}): "
+            "make it by `python -m build regress`"
         ) from None
     return regressor
 
@@ -231,7 +232,7 @@ def _check_fit(regressor: Regressor) -> None:
     Raises:
         ValueError, LookupError, TypeError: something does not fit.
     """
-    if not regressor.members or regressor.weights.shape != (len(regressor.members), len(TARGETS)):
+    if not regressor.members or regressor.weights.shape != (len(regressor.members), len(facts().targets)):
         raise ValueError("not one weight per member and target")
     if (regressor.weights < 0).any() or not np.allclose(regressor.weights.sum(0), 1, atol=1e-3):
         raise ValueError("the members' weights do not add up to 1")
@@ -241,13 +242,13 @@ def _check_fit(regressor: Regressor) -> None:
             raise ValueError(f"unknown are {quoted(member.target_scale)} or {quoted(member.basis.kind)}")
         if arrays["mean"].ndim != 1 or arrays["scale"].shape != arrays["mean"].shape or (arrays["scale"] == 0).any():
             raise ValueError("mean and scale of the features do not fit, or a scale is 0")
-        five = (len(TARGETS),)
+        five = (len(facts().targets),)
         if (member.ceiling_g < 0).any() or member.ceiling_g.shape != five or member.intercept.shape != five:
             raise ValueError("ceiling_g is not grams of the targets")
         if member.basis.kind == "leaves":
             _check_trees(arrays)
     width = len(regressor.members[0].basis.arrays["mean"])
-    if regressor.predict(np.zeros((1, width))).shape != (1, len(TARGETS)):
+    if regressor.predict(np.zeros((1, width))).shape != (1, len(facts().targets)):
         raise ValueError("it does not answer in one number per target")
 
 

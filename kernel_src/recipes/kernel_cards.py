@@ -5,15 +5,15 @@ What each notebook needs from its surroundings: parameters, datasets, models, ac
 
 from dataclasses import dataclass
 
-from kernel_src.competition.constants import SLUG
-from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
+from kernel_src.competition.facts import Facts
+from kernel_src.competitions.held_facts import facts
+from kernel_src.recipes.ensemble import Ensemble
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS, parts_to_train
-from kernel_src.recipes.parts import SEED_CONSTRAINTS, parts_to_extract, parts_to_predict
+from kernel_src.recipes.experiments import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
+from kernel_src.recipes.parts import SEED_CONSTRAINTS, parts_to_extract, parts_to_predict, parts_to_train
 from kernel_src.recipes.spec import ExperimentError
 from kernel_src.runtime.weight_sources import kaggle_models
 
-PREFIX = "i2b"  # opens every slug of this kit on Kaggle
 # Of the parts to train an experiment, those that going on from its weights with the competition's rows does not need.
 TO_BEGIN_TRAINING = {"auxiliary", "external", "hub_names", "pseudo_labels"}
 # Optional parts beyond those that an experiment or ensemble needs, by kernel, e.g. {("v7", "infer"): ("stack",)}.
@@ -35,9 +35,26 @@ class KernelCard:
     enable_gpu: bool
 
 
+def facts_of(name: str) -> Facts:
+    """Return the facts of the competition that an experiment or ensemble belongs to.
+
+    A name that nobody has yet belongs to the chosen one.
+    """
+    return facts(COMPETITION_OF.get(name, ""))
+
+
+def slug_stem(name: str) -> str:
+    """Return what every slug of an experiment or ensemble begins with: the competition's prefix and its own name.
+
+    A name that begins with the prefix does not repeat it.
+    """
+    prefix, own = facts_of(name).prefix, name.replace("_", "-")  # Kaggle's slugs have no underscores
+    return own if own == prefix or own.startswith(f"{prefix}-") else f"{prefix}-{own}"
+
+
 def bundle_slug(name: str) -> str:
     """Name the dataset that carries an experiment's weights."""
-    return f"{PREFIX}-{name.replace('_', '-')}-weights"  # Kaggle's slugs have no underscores
+    return f"{slug_stem(name)}-weights"
 
 
 def members_of(name: str) -> list[Experiment]:
@@ -72,6 +89,7 @@ def parts_of(name: str, kernel: str) -> tuple[str, ...]:
     if (ensemble := ENSEMBLES.get(name)) is not None:
         parts |= {"stack"} if ensemble.stack else set()
         parts |= {"seed_constraints"} if ensemble.constraint in SEED_CONSTRAINTS else set()
+    parts.add(facts_of(name).competition)
     return tuple(sorted(parts.union(EXTRA_PARTS.get((name, kernel), ()))))
 
 
@@ -149,7 +167,7 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
         datasets=datasets,
         bundles=bundles,
         models=models,
-        competitions=(SLUG,),
+        competitions=(facts_of(name).slug,),
         machine_shape=recipe.machine_shape if isinstance(recipe, Ensemble) else recipe.machine.shape,
         enable_gpu=True,
     )

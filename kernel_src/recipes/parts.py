@@ -3,6 +3,7 @@
 Which optional parts an experiment's notebooks need.
 """
 
+from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.predictor import Predictor
 
 HUB_NAMED = "dinov2"  # in the name of a backbone whose weights the hub also has under names of its own
@@ -30,5 +31,24 @@ def parts_to_predict(experiment: Predictor) -> tuple[str, ...]:
         "hub_names": experiment.is_frozen and HUB_NAMED in experiment.encoder.timm,
         "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
         "spread": is_larger_than_a_gpu(experiment),
+    }
+    return tuple(name for name, is_needed in needed.items() if is_needed)
+
+
+def parts_to_train(experiment: Experiment) -> tuple[str, ...]:
+    """Name the parts that training an experiment needs."""
+    augment = experiment.augment
+    needed = {
+        "auxiliary": experiment.auxiliary,
+        "camera_marks": augment.stamps_p or augment.spots_p,
+        "cropping": augment.crop or augment.rescale,
+        "depth": experiment.depth,
+        "evidence": not (experiment.is_plain or experiment.is_frozen),
+        "external": experiment.data.external,
+        "hub_names": experiment.encoder.weights and HUB_NAMED in experiment.encoder.timm,
+        "mixing": experiment.augment.mix,
+        "pseudo_labels": experiment.data.pseudo,
+        "row_rules": experiment.data.drop,
+        "seed_constraints": experiment.predict.constraint in SEED_CONSTRAINTS,
     }
     return tuple(name for name, is_needed in needed.items() if is_needed)

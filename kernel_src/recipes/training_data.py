@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import ClassVar
 
-from kernel_src.competition.constants import ROW_RULE_REASONS
+from kernel_src.competitions.held_facts import known_row_rules
 from kernel_src.recipes.learning import not_above_zero, not_from_zero
 from kernel_src.recipes.network import not_a_dataset, not_one_of
 from kernel_src.recipes.spec import Spec, default_of
@@ -78,7 +78,7 @@ class Data(Spec):
 
     split: Split = field(default_factory=GroupSplit)
     train_folds: tuple[int, ...] = ()  # which of the folds are trained; empty: all
-    drop: tuple[str, ...] = ()  # rules by which rows do not train, named in competition/row_rules.py; they still judge
+    drop: tuple[str, ...] = ()  # rules by which rows do not train, named in the competition's facts; they still judge
     external: External | None = None
     pseudo: PseudoLabels | None = None
 
@@ -89,7 +89,7 @@ class Data(Spec):
             there = "start at 0" if last is None else f"are 0 to {last}"
             yield f"train_folds={self.train_folds} names {', '.join(map(str, wrong))}; the folds {there}"
         for name in self.drop:
-            yield from not_one_of("drop", name, tuple(ROW_RULE_REASONS))
+            yield from not_one_of("drop", name, known_row_rules())
 
     @property
     def folds_trained(self) -> int:

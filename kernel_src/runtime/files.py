@@ -13,7 +13,7 @@ from typing import Any
 
 CONFIG_FILE = "config.json"  # beside the weights of a run, and of the bundle that is made from it
 WEIGHTS_SUFFIX = ".safetensors"
-BUNDLE_FORMAT = 2  # raised when an older notebook could not read a newer bundle rightly
+BUNDLE_FORMAT = 3  # raised when an older notebook could not read a newer bundle rightly
 
 
 class WeightsError(Exception):

@@ -139,7 +139,8 @@ def _checked_files(value: Any) -> None:
 
 
 SCORE_CHECKS: dict[str, Callable[[Any], object]] = {
-    "r2": checked_number,
+    "score": checked_number,
+    "metric": checked_text,
     "largest_change_g": checked_number,
     "images": checked_count,
     "formula": checked_text,
@@ -158,11 +159,12 @@ MANIFEST_CHECKS: dict[str, Callable[[Any], object]] = {
     "versions": _checked_versions,
 }
 CONFIG_CHECKS: dict[str, Callable[[Any], object]] = {
+    "competition": checked_text,
     "experiment": _checked_experiment,
     "preprocessing": _mapping,
     "folds": _checked_folds,
     "oof": _checked_scores,
-    "target_mean_g": _checked_means,
+    "target_mean": _checked_means,
     "depth": _checked_companion,
     "backbone": _checked_companion,
     "source_sha256": checked_text,

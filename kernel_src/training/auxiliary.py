@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.learning import Auxiliary, Bins, Classify, Regress
 from kernel_src.runtime.parts import OptionalPart
 
@@ -34,7 +34,7 @@ def auxiliary_columns(specs: Sequence[Auxiliary], table: pd.DataFrame) -> dict[s
 def _column(spec: Regress | Classify, table: pd.DataFrame) -> np.ndarray:
     kind = type(spec).__name__
     if spec.column not in table:
-        there = ", ".join(str(name) for name in table if name not in TARGETS)
+        there = ", ".join(str(name) for name in table if name not in facts().targets)
         raise ValueError(f"auxiliary: {kind}({spec.column!r}) needs a column that is not in train.csv; it has {there}")
     values = table[spec.column]
     if isinstance(spec, Classify):
@@ -61,7 +61,7 @@ class BinsTask(nn.Module):
         super().__init__()
         quantiles = np.quantile(grams, np.arange(1, spec.count) / spec.count, axis=0)  # (count - 1, 5)
         self.register_buffer("edges", torch.from_numpy(np.ascontiguousarray(quantiles.T)).float())
-        self.logits = nn.Linear(width, len(TARGETS) * spec.count)
+        self.logits = nn.Linear(width, len(facts().targets) * spec.count)
 
     def intervals(self, grams: torch.Tensor) -> torch.Tensor:
         """Return the number of each one's interval, (B, 5) to (B, 5); an edge belongs to the interval above it."""
@@ -72,9 +72,9 @@ class BinsTask(nn.Module):
 
     def forward(self, features: torch.Tensor, grams: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Return the loss of each photograph, (B,)."""
-        logits = self.logits(features).view(len(features), len(TARGETS), -1)
+        logits = self.logits(features).view(len(features), len(facts().targets), -1)
         lost = functional.cross_entropy(logits.flatten(0, 1), self.intervals(grams).flatten(), reduction="none")
-        return lost.view(-1, len(TARGETS)).mean(1)
+        return lost.view(-1, len(facts().targets)).mean(1)
 
 
 class RegressTask(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from kernel_src.competition.constants import IDENTITIES, TARGET_WEIGHTS, TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.models.model import TargetScaling
 from kernel_src.recipes.learning import (
     BatchR2,
@@ -72,7 +72,7 @@ def loss_of(
 
 def metric_weights(like: torch.Tensor) -> torch.Tensor:
     """Return what the metric weighs each target with, (5,), on the device and in the precision of another tensor."""
-    return like.new_tensor([TARGET_WEIGHTS[target] for target in TARGETS])
+    return like.new_tensor([facts().weight_of[target] for target in facts().targets])
 
 
 def training_variance(scaling: TargetScaling) -> torch.Tensor:
@@ -93,7 +93,7 @@ def smooth_l1(loss: SmoothL1, given: Compared) -> torch.Tensor:
     """Half the square over beta, up to beta; the difference less half of beta beyond (Girshick 2015)."""
     each = functional.smooth_l1_loss(given.z, given.truth_z, beta=loss.beta, reduction="none")
     # The metric's weights add up to 1; times five, so that it is as large as with equal weights.
-    return each * (len(TARGETS) * metric_weights(each)) if loss.weights == "metric" else each
+    return each * (len(facts().targets) * metric_weights(each)) if loss.weights == "metric" else each
 
 
 def metric_squared_error(loss: MetricSquaredError, given: Compared) -> torch.Tensor:
@@ -175,10 +175,10 @@ def identity_violation(z: torch.Tensor, scaling: TargetScaling) -> torch.Tensor:
 
     Squared grams over the variance of the sum's own target, added up over the two: in the units of the MSE.
     """
-    grams = dict(zip(TARGETS, scaling.to_grams(z).unbind(1), strict=True))
-    deviation = dict(zip(TARGETS, scaling.std, strict=True))
+    grams = dict(zip(facts().targets, scaling.to_grams(z).unbind(1), strict=True))
+    deviation = dict(zip(facts().targets, scaling.std, strict=True))
     violations = [
         ((grams[total] - torch.stack([grams[part] for part in parts]).sum(0)) / deviation[total]).square()
-        for total, parts in IDENTITIES.items()
+        for total, parts in facts().identities.items()
     ]
     return torch.stack(violations).sum(0)

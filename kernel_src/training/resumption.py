@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constants import IMAGE_COLUMN
+from kernel_src.competition.facts import IMAGE_COLUMN
 from kernel_src.competition.splits import split_sha256
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.spec import by_path

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import constrain, project
-from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.splits import split_sha256
-from kernel_src.competition.tables import target_array
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_rules import rules
 from kernel_src.data.dataset import DecodedPhotographs, decoded_photographs
 from kernel_src.data.trained_views import views
 from kernel_src.models.full_pass import predict_grams
@@ -39,7 +38,7 @@ from kernel_src.training.training_data import folds_to_train, judged_folds, trai
 
 OOF_FILE, LOG_FILE = "oof.csv", "log.csv"
 VERSIONED = ("torch", "timm", "albumentations", "numpy", "safetensors")
-SCORE_FORMULA = "official weighted R2 over all rows, in grams, after the constraint"
+SCORE_FORMULA = "the competition's metric over all rows, as a submission would be scored"
 
 
 def folds_left(experiment: Experiment, train: pd.DataFrame, folder: Path) -> tuple[int, ...]:
@@ -177,17 +176,17 @@ def predict_out_of_fold(
             depth_channels=experiment.depth_channels,
             depth_views=experiment.depth_views,
         )[0]
-        part = pd.DataFrame(predicted, columns=list(TARGETS))
+        part = pd.DataFrame(predicted, columns=list(facts().targets))
         part.insert(0, "fold", fold)
         part.insert(0, "image_id", train["image_id"].to_numpy()[rows])
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
-def out_of_fold_r2(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame) -> float:
+def out_of_fold_score(experiment: Experiment, train: pd.DataFrame, oof: pd.DataFrame) -> float:
     """Score out-of-fold predictions as a submission would be: constrained, official metric, all rows together."""
-    truth = train.set_index("image_id").loc[oof["image_id"], list(TARGETS)].to_numpy(float)
-    return weighted_r2(truth, constrain(oof[list(TARGETS)].to_numpy(float), experiment.predict.constraint))
+    truth = rules().target_array(train.set_index("image_id").loc[oof["image_id"]])
+    return rules().score(truth, answers().finished(rules().target_array(oof), experiment.predict.constraint))
 
 
 def finish_run(
@@ -206,7 +205,7 @@ def finish_run(
     collect_log(folder)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     files = sorted(folder.glob("fold*.safetensors"), key=lambda path: int(path.stem.removeprefix("fold")))
-    means = target_array(train).mean(0, keepdims=True)  # projected: a wrong label must not break the fallback's sums
+    means = rules().target_array(train).mean(0, keepdims=True)
     config = {
         "format": BUNDLE_FORMAT,
         "experiment": experiment.as_json(),
@@ -214,9 +213,16 @@ def finish_run(
         "preprocessing": preprocessing_of(experiment.encoder.timm).as_json(),
         "views": [list(view) for view in views(experiment)],
         "folds": [path.name for path in files],
-        "target_mean_g": dict(zip(TARGETS, project(means)[0].tolist(), strict=True)),
+        # Projected: a wrong label must not break the sums of what is submitted for want of a prediction.
+        "target_mean": dict(zip(facts().targets, answers().finished(means, "projection")[0].tolist(), strict=True)),
+        "competition": facts().competition,
         "split_sha256": split_sha256(train["image_id"].tolist(), judged_folds(experiment, train)),
-        "oof": {"r2": out_of_fold_r2(experiment, train, oof), "images": len(oof), "formula": SCORE_FORMULA},
+        "oof": {
+            "score": out_of_fold_score(experiment, train, oof),
+            "metric": rules().metric.name,
+            "images": len(oof),
+            "formula": SCORE_FORMULA,
+        },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
     }
     if given_up := missing_folds(experiment, train, folder):

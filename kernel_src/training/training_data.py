@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-import kernel_src.competition.row_rules  # noqa: F401  # part: row_rules
 import kernel_src.data.external  # noqa: F401  # part: external
 import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
 import kernel_src.training.depth_maps  # noqa: F401  # part: depth
-from kernel_src.competition.constants import IMAGE_COLUMN, TARGETS
+from kernel_src.competition.facts import IMAGE_COLUMN
 from kernel_src.competition.splits import fold_numbers, split_sha256
-from kernel_src.competition.tables import group_labels, target_array
+from kernel_src.competitions.held_rules import rules
 from kernel_src.data.dataset import decoded_photographs
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.data.training_rows import folds_with_external, training_only
@@ -35,22 +34,14 @@ from kernel_src.runtime.parts import optional_part
 
 def judged_folds(experiment: Experiment, train: pd.DataFrame) -> np.ndarray:
     """Return the fold in which each of the competition's images is validated, (images,)."""
-    strata = total_grams(target_array(train))
-    return split_rows(experiment.data.split, group_labels(train), strata)
+    strata = rules().strata(rules().target_array(train))
+    return split_rows(experiment.data.split, rules().group_labels(train), strata)
 
 
 def split_rows(split: Split, groups: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """Return the fold of each row, (rows,), by its group (rows,) and its grams (rows,), which a split may balance."""
+    """Return the fold of each row, (rows,), by its group (rows,) and a number (rows,) that a split may balance."""
     folds, seed = (split.folds, split.seed) if isinstance(split, GroupSplit) else (1, 0)
     return fold_numbers(split.rule, groups, strata, folds, seed)
-
-
-def total_grams(grams: np.ndarray) -> np.ndarray:
-    """Return what a stratified split balances, (images, 5) to (images,): the Total.
-
-    The sum over the targets would count green matter and clover three times, dead matter twice.
-    """
-    return grams[:, TARGETS.index("Dry_Total_g")]
 
 
 def folds_to_train(experiment: Experiment, fold_of: np.ndarray) -> tuple[int, ...]:
@@ -77,7 +68,7 @@ class TrainingTable:
 
     def grams_for(self, fold: int) -> np.ndarray:
         """Return what the rows weigh in the eyes of a fold, (rows, 5); NaN where it has no prediction of its own."""
-        grams = target_array(self.rows)
+        grams = rules().target_array(self.rows)
         if self.pseudo_labels is not None:
             pseudo_grams = optional_part("pseudo_labels").pseudo_grams
             grams[self.pseudo] = pseudo_grams(self.pseudo_labels, self.rows["image_id"][self.pseudo].tolist(), fold)
@@ -94,12 +85,11 @@ class TrainingTable:
         judged = ~training_only(self.rows)
         rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
         if isinstance(experiment.keep, InnerFold):
-            groups, strata = group_labels(self.rows.iloc[rows]), total_grams(grams[rows])
+            groups, strata = rules().group_labels(self.rows.iloc[rows]), rules().strata(grams[rows])
             inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
         if experiment.data.drop:
-            dropped = optional_part("row_rules").dropped_rows(experiment.data.drop, self.rows.iloc[rows])
-            rows = rows[~dropped]
+            rows = rows[~rules().dropped_rows(experiment.data.drop, self.rows.iloc[rows])]
         extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
         return FoldData(
             photographs=photographs,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.held_facts import facts
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import load_starting_weights
@@ -33,7 +33,7 @@ class TrainingNet(BiomassNet):
         # With `Uncertainty` one log variance per target, which start at variance 1.
         self.loss_parameters = nn.ParameterDict()
         if isinstance(experiment.loss, Uncertainty):
-            self.loss_parameters["log_variances"] = nn.Parameter(torch.zeros(len(TARGETS)))
+            self.loss_parameters["log_variances"] = nn.Parameter(torch.zeros(len(facts().targets)))
         self.auxiliary: Any = None  # AuxiliaryHeads
 
     @property

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from build.report.diagnostics.subject import NUMBERS, SPECIES_COLUMN, Subject
-from kernel_src.competition.constants import DATE_COLUMN, STATE_COLUMN
+from kernel_src.competitions.biomass.constants import DATE_COLUMN, STATE_COLUMN
 
 LOTS, REPEATS, DRAWS = 5, 6, 200
 PENALTY_IMAGES = 10.0  # ridge penalty on standardised features: weighs as much as so many images

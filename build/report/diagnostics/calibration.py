@@ -11,7 +11,7 @@ import numpy as np
 
 from build.report.diagnostics.subject import Subject
 from build.scores.intervals import Interval, jackknife
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 
 BINS = 10
 

@@ -11,7 +11,7 @@ from build.report.diagnostics.calibration import Calibration
 from build.report.diagnostics.diagnosis import Diagnostics
 from build.report.diagnostics.shift import ENOUGH_IMAGES, QUANTILES, TargetShift
 from build.report.diagnostics.zeros import NOTICED_G
-from kernel_src.competition.constants import IDENTITY_TOLERANCE_G, TARGETS
+from kernel_src.competitions.biomass.constants import IDENTITY_TOLERANCE_G, TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from build.report.diagnostics.subject import Subject
 from build.scores.comparison import Comparison
 from build.scores.constraint_comparison import AS_IT_IS
 from build.scores.intervals import Interval
-from kernel_src.competition.constants import IDENTITIES, IDENTITY_TOLERANCE_G, TARGETS
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.metric import weight_row
+from kernel_src.competitions.biomass.constants import IDENTITIES, IDENTITY_TOLERANCE_G, TARGETS
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.held_rules import weight_row
 from kernel_src.recipes.predictor import CONSTRAINTS
 
 SHOWN = 10  # of the worst images

@@ -13,9 +13,9 @@ import numpy as np
 from build.core.errors import UsageError
 from build.report.diagnostics.subject import Subject
 from build.scores.oof_files import read_oof
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.tables import target_array
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.tables import target_array
 
 HALVES, USUAL = 500, 0.95
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

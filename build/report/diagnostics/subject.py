@@ -8,7 +8,7 @@ import pandas as pd
 
 from build.scores.oof_files import Validation, read_with_truth, validation_of
 from build.scores.warnings import find_warnings
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 
 SPECIES_COLUMN = "Species"
 NUMBERS = ("Pre_GSHH_NDVI", "Height_Ave_cm")  # metadata of train.csv that the test set lacks

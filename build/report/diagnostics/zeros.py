@@ -11,8 +11,8 @@ import numpy as np
 from build.report.diagnostics.adversarial import area_under_curve
 from build.report.diagnostics.subject import Subject
 from build.scores.intervals import Interval, difference_interval, group_sums
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.metric import weight_row
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.held_rules import weight_row
 
 NOTICED_G = 1.0  # a prediction of less counts as nothing
 THRESHOLDS_G = np.arange(0, 10.5, 0.5)

@@ -38,7 +38,7 @@ _OF_SUBMISSIONS = (
     (r"not finite|not a number", "find where the NaN or inf arises (fp16 overflow, division by zero) and replace it"),
     (r"negative", "clip predictions at 0"),
     (r"break", "project the predictions onto the identities before writing them"),
-    (r"columns|two fields", "write with kernel_src.competition.submission.write_submission"),
+    (r"columns|two fields", "write with kernel_src.competitions.biomass.submission.write_submission"),
 )
 _OF_STOPS = {
     "time": "predict with fewer folds, views or pixels, or raise --limit-s if the limit was not meant",

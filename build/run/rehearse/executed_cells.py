@@ -19,7 +19,7 @@ class CodeCell:
     index: int  # among all cells of the notebook that was executed
     number: int  # n of In[n], or its rank among the code cells if it never ran
     title: str  # the heading above it
-    source: str  # kernel_src/competition/metric.py; empty if the notebook does not say
+    source: str  # kernel_src/competitions/biomass/metric.py; empty if the notebook does not say
     lines: tuple[int, ...] = ()  # source line per line of the cell, 0 where the stitcher wrote it
     text: str = ""
     outputs: list[dict[str, Any]] = field(default_factory=list)

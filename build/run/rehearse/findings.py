@@ -15,10 +15,10 @@ from build.run.rehearse.runner import KERNEL_DIED, OK
 from build.run.rehearse.sandbox import launcher_report, setup_error
 from build.run.rehearse.scratch import Scratch
 from build.run.rehearse.watch import Watched
-from kernel_src.competition.constants import (
+from kernel_src.competition.facts import IMAGE_COLUMN
+from kernel_src.competitions.biomass.constants import (
     ID_COLUMN,
     ID_SEPARATOR,
-    IMAGE_COLUMN,
     SAMPLE_CSV,
     SUBMISSION_FILE,
     TEST_CSV,

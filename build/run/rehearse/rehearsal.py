@@ -22,7 +22,7 @@ from build.run.rehearse.sandbox import Device, choose_isolation, start_notebook
 from build.run.rehearse.scratch import Scratch, scratch_folder
 from build.run.rehearse.verdict import Run, judge
 from build.run.rehearse.watch import watch
-from kernel_src.competition.constants import LIMIT_S, MEMORY_GB
+from kernel_src.competitions.biomass.constants import LIMIT_S, MEMORY_GB
 from kernel_src.runtime.files import write_text
 
 Say = Callable[[str], None]

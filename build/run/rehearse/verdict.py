@@ -29,7 +29,7 @@ from build.run.rehearse.report import NetworkAttempt, Report, SubmissionCheck
 from build.run.rehearse.sandbox import Device, Isolation
 from build.run.rehearse.scratch import Scratch
 from build.run.rehearse.watch import Watched
-from kernel_src.competition.constants import LIMIT_S, SUBMISSION_FILE
+from kernel_src.competitions.biomass.constants import LIMIT_S, SUBMISSION_FILE
 
 RESULTS = {"train": "run/config.json", "features": "run/features.npz"}  # by kernel, which of them submit nothing
 ANYTHING = "."  # for a result: the working folder itself, of an adopted kernel that leaves whatever it leaves

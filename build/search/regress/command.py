@@ -146,9 +146,9 @@ def regress(
     from build.core.progress import counting
     from build.search.regress.features import features_for, provenance_for
     from build.search.regress.report import FOLDS, evaluate
-    from kernel_src.competition.constants import TARGETS
-    from kernel_src.competition.row_rules import drop_lines, dropped_rows
-    from kernel_src.competition.tables import group_labels, read_train, target_array
+    from kernel_src.competitions.biomass.constants import TARGETS
+    from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+    from kernel_src.competitions.held_rules import rules
     from kernel_src.runtime.files import write_json, write_text
 
     if not features:
@@ -159,9 +159,9 @@ def regress(
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from None
     drop = made_by["experiment"]["data"]["drop"] if experiment else ()
-    for line in () if quiet else drop_lines(drop, train):
+    for line in () if quiet else rules().drop_lines(drop, train):
         print(line)
-    trains, groups = ~dropped_rows(drop, train), group_labels(train)
+    trains, groups = ~rules().dropped_rows(drop, train), group_labels(train)
     if (count := len(set(groups[trains]))) <= FOLDS:
         raise UsageError(f"{train_csv} has {count} groups of State and date; nested folds need {FOLDS + 1}")
     table = features_for(features, list(train["image_id"]))
@@ -197,8 +197,8 @@ def _keep_run(
     from build.notebooks.builder import ROOT
     from build.run.session import files_sha256
     from build.weights.bundle import REGRESS_REPORT
-    from kernel_src.competition.constants import TARGETS
-    from kernel_src.competition.constraints import project
+    from kernel_src.competitions.biomass.constants import TARGETS
+    from kernel_src.competitions.biomass.constraints import project
     from kernel_src.data.symmetries import UPRIGHT
     from kernel_src.models.regressor import save_regressor
     from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, write_json, write_text
@@ -224,8 +224,8 @@ def _keep_run(
             for name in ("blocks", "features", "device", "precision", "versions", "source_sha256")
             if name in made_by
         },
-        "target_mean_g": dict(zip(TARGETS, means.tolist(), strict=True)),
-        "oof": {"r2": report["leave_group_out_r2"], "images": len(oof), "formula": FORMULA},
+        "target_mean": dict(zip(TARGETS, means.tolist(), strict=True)),
+        "oof": {"score": report["leave_group_out_r2"], "images": len(oof), "formula": FORMULA},
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("scikit-learn", "numpy", "torch", "safetensors")},

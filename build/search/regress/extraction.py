@@ -50,7 +50,7 @@ def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Pat
     Raises:
         UsageError: neither is given, a file is wrong or missing, or there are none.
     """
-    from kernel_src.competition.tables import read_train
+    from kernel_src.competitions.biomass.tables import read_train
 
     if train_csv is None and images is None:
         raise UsageError("features of which photographs? Give --train-csv FILE, --images DIR, or both")

@@ -22,8 +22,9 @@ import numpy as np
 
 from build.search.regress.candidates import FAMILIES, Family, fit_members
 from build.search.regress.rows import TrainingRows, ValuesElsewhere
-from kernel_src.competition.constraints import project
-from kernel_src.competition.metric import weight_row, weighted_r2
+from kernel_src.competitions.biomass.constraints import project
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_rules import weight_row
 from kernel_src.models.regressor import Regressor, RegressorMember
 
 INNER_FOLDS = 5

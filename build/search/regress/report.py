@@ -10,10 +10,11 @@ import numpy as np
 from build.scores.intervals import LEVEL, group_sums, score_intervals
 from build.search.regress.candidates import FAMILIES
 from build.search.regress.nested import fit_regressor, nested_predictions, one_thread
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.floors import group_out_floor, mean_floor
-from kernel_src.competition.metric import r2_per_target, weight_row, weighted_r2
 from kernel_src.competition.splits import fold_numbers
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.floors import group_out_floor, mean_floor
+from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
+from kernel_src.competitions.held_rules import weight_row
 from kernel_src.models.regressor import Regressor
 
 FOLDS = 5

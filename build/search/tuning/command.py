@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TUNING = Path("out/tuning")
 BEST_FILE = "best.json"
-TUNED_FILE = Path("kernel_src/recipes/tuned_experiments.py")
+TUNED_FILE = Path("kernel_src/competitions/biomass/tuned_experiments.py")
 HEADING = '''"""## Tuned experiments
 
 What a search found, as changes to an experiment of the list: written by `python -m build tune … --adopt NAME`.
@@ -217,8 +217,8 @@ def prepare(
     from build.run.training import check_competition
     from build.search.tuning.objective import TuningData, inner_experiment, without_outer_fold
     from build.search.tuning.space import ENCODER
-    from kernel_src.competition.constants import TRAIN_CSV
-    from kernel_src.competition.tables import read_train
+    from kernel_src.competitions.biomass.constants import TRAIN_CSV
+    from kernel_src.competitions.biomass.tables import read_train
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.weight_sources import SOURCE_OF, WEIGHTS_FILE
     from kernel_src.training.training_data import judged_folds

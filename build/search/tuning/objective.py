@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.metric import weighted_r2
-from kernel_src.competition.tables import target_array
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.biomass.tables import target_array
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.symmetries import UPRIGHT
 from kernel_src.data.trained_views import views

@@ -19,7 +19,7 @@ from build.notebooks.writing import SYNC
 from build.sync.adopted_sync import adopted_card, lines_of_sync
 from build.sync.notebook_sync import run_sync
 from build.sync.watch import sync_saved, watch
-from kernel_src.competition.constants import SLUG
+from kernel_src.competitions.biomass.constants import SLUG
 from tests.build.adopt.conftest import write_foreign
 
 

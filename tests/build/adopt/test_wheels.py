@@ -20,7 +20,7 @@ from build.notebooks.adopted import adopted_cards
 from build.notebooks.check.command import check
 from build.notebooks.notebook_file import read_notebook
 from build.notebooks.wheels_cell import wheels_cell
-from kernel_src.competition.constants import SLUG
+from kernel_src.competitions.biomass.constants import SLUG
 from tests.build.adopt.conftest import write_foreign
 
 ANY = "py3-none-any"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from build.core.submission_file import read_column, split_sample_id, submission_problems
-from kernel_src.competition.constants import TARGETS, sample_id
+from kernel_src.competitions.biomass.constants import TARGETS, sample_id
 
 GRAMS = dict(zip(TARGETS, (10.0, 5.0, 2.0, 12.0, 17.0), strict=True))
 VALID = {f"{image}__{target}": value for image in ("A", "B") for target, value in GRAMS.items()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from build.demo.colour import colour_baseline, colour_statistics, file_statistics, out_of_fold
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.metric import weighted_r2
 
 REAL_TABLE = Path(__file__).resolve().parents[4] / "shared/data/train_image_colour_stats.csv"
 # 2.5, 50 and 97.5 % quantiles over the 357 real training photographs.
@@ -78,7 +78,7 @@ def test_painted_photographs_have_real_colours_but_colours_alone_do_not_give_the
 
     from build.demo.competition import paint_competition
     from build.demo.labels import draw_quadrats
-    from kernel_src.competition.constants import TARGETS
+    from kernel_src.competitions.biomass.constants import TARGETS
 
     paint_competition(tmp_path)
     photographs = sorted((tmp_path / "competition/train").glob("*.jpg"))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from build.demo.labels import Quadrat, draw_quadrats
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
 
 REAL_MEAN_SD = {
     "Dry_Green_g": (26.6, 25.4),

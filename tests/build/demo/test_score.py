@@ -10,9 +10,9 @@ from build.core.long_tables import wide_to_long
 from build.demo.competition import paint_competition
 from build.demo.score import score_demo
 from build.scores.comparison import compare_files
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import project
-from kernel_src.competition.tables import group_labels, read_train, target_array
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.constraints import project
+from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
 
 
 def guesses(labels: Path, file: Path) -> tuple[list[str], np.ndarray]:

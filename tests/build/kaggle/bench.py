@@ -300,14 +300,14 @@ def training_outputs(folder: Path, **oof: str) -> dict[str, bytes]:
     import torch
     from safetensors.torch import save
 
-    from kernel_src.competition.constants import TARGETS
+    from kernel_src.competitions.biomass.constants import TARGETS
     from kernel_src.recipes.experiments import EXPERIMENTS
 
     config = {
-        "format": 2,
+        "format": 3,
         "experiment": EXPERIMENTS["demo"].as_json(),
         "folds": ["fold0.safetensors"],
-        "oof": {"r2": 0.7, "images": 1, "formula": "R2"},
+        "oof": {"score": 0.7, "images": 1, "formula": "R2"},
         "versions": {},
     }
     table = f"image_id,fold,{','.join(TARGETS)}\nID1,0,{oof.get('first', '2.0')},1.0,0.5,2.5,3.5\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from build.core.bundle_files import file_entry
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
@@ -33,13 +33,13 @@ def write_bundle(folder: Path, experiment: str = "demo", weights: bytes = b"some
     """A bundle whose weights nobody loads."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = changed(EXPERIMENTS["demo"], {"name": experiment}).as_json()
-    oof = {"r2": 0.6831, "images": 1, "formula": "official weighted R2"}
+    oof = {"score": 0.6831, "images": 1, "formula": "official weighted R2"}
     config = {
         "format": BUNDLE_FORMAT,
         "experiment": settings,
         "folds": ["fold0.safetensors"],
         "oof": oof,
-        "target_mean_g": GOOD,
+        "target_mean": GOOD,
     }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "fold0.safetensors").write_bytes(weights)

@@ -7,7 +7,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle.outputs import verify_submission, verify_training
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 
 GOOD = {"Dry_Green_g": 2.0, "Dry_Dead_g": 1.0, "Dry_Clover_g": 0.5, "GDM_g": 2.5, "Dry_Total_g": 3.5}
 

@@ -12,7 +12,7 @@ from build.kaggle import scores
 from build.report.command import scores_verb
 from build.scores.cross_validation import cross_validation, with_interval
 from build.scores.ledger import LEDGER, Score, append_score, read_scores
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.runtime.files import sha256_of
 
 FIRST = Score(
@@ -124,7 +124,7 @@ def bundle(trained_run: Path, tmp_path: Path) -> Path:
 def test_a_bundle_gives_cv_formula_folds_and_interval(bundle: Path, tiny_competition: Path) -> None:
     cv = cross_validation(bundle, [bundle / "no-such.csv", tiny_competition / "train.csv"])
     config = json.loads((bundle / "config.json").read_text())
-    assert (cv.r2, cv.formula) == (config["oof"]["r2"], config["oof"]["formula"])
+    assert (cv.r2, cv.formula) == (config["oof"]["score"], config["oof"]["formula"])
     assert cv.folds.startswith("2 of 2 folds by GroupSplit") and cv.low is not None and cv.high is not None
     assert cv.low < cv.r2 < cv.high and cv.groups == 7
     assert list(cv.floors) == ["each target's mean", "mean of the other groups", "true mean of each group"]
@@ -133,8 +133,8 @@ def test_a_bundle_gives_cv_formula_folds_and_interval(bundle: Path, tiny_competi
 def test_its_interval_is_the_one_that_compare_gives(bundle: Path, tiny_competition: Path) -> None:
     """The ledger once had a percentile bootstrap of its own, which held .855 of the truths where .95 was meant."""
     from build.scores.comparison import compare_files
-    from kernel_src.competition.constraints import constrain
-    from kernel_src.competition.tables import target_array
+    from kernel_src.competitions.biomass.constraints import constrain
+    from kernel_src.competitions.biomass.tables import target_array
 
     table = tiny_competition / "train.csv"
     oof = pd.read_csv(bundle / "oof.csv", dtype={"image_id": str})

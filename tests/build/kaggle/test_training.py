@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from build.core.bundle_files import verify_manifest
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.build.kaggle.desk import Desk, lay_desk, write_bundle
 
@@ -33,10 +33,10 @@ def training_outputs(tmp_path: Path, **changed: object) -> dict[str, bytes]:
 
     save_file({"head.weight": torch.ones(4, 4), "head.bias": torch.zeros(4)}, tmp_path / "fold0.safetensors")
     config = {
-        "format": 2,
+        "format": 3,
         "experiment": EXPERIMENTS["demo"].as_json() | changed,
         "folds": ["fold0.safetensors"],
-        "oof": {"r2": 0.7, "images": 1, "formula": "R2"},
+        "oof": {"score": 0.7, "images": 1, "formula": "R2"},
         "versions": {},
         "source_sha256": "of the run",
     }

@@ -11,9 +11,9 @@ import numpy as np
 from build.core.bundle_files import file_entry
 from build.run.rehearse.report import Report, SubmissionCheck
 from build.scores.ledger import Score, append_score
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.metric import weighted_r2
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
@@ -51,13 +51,13 @@ def write_run(folder: Path, grams: np.ndarray | None = None, folds: np.ndarray |
     for name in weights:
         (folder / name).write_bytes(b"weights of " + name.encode())
     config = {
-        "format": 2,
+        "format": 3,
         "experiment": experiment.as_json(),
         "source_sha256": "ab" * 32,
         "folds": weights,
-        "target_mean_g": dict(zip(TARGETS, GRAMS.mean(0).tolist(), strict=True)),
+        "target_mean": dict(zip(TARGETS, GRAMS.mean(0).tolist(), strict=True)),
         "oof": {
-            "r2": weighted_r2(GRAMS, constrain(grams, experiment.predict.constraint)),
+            "score": weighted_r2(GRAMS, constrain(grams, experiment.predict.constraint)),
             "images": len(TABLE),
             "formula": FORMULA,
         },
@@ -79,7 +79,7 @@ def write_bundle(root: Path) -> Path:
     for name in names:
         (folder / name).write_bytes((run / name).read_bytes())
     manifest = {
-        "format": 2,
+        "format": 3,
         "dataset": "i2b-v7-weights",
         "experiment": NAME,
         "source_sha256": "ab" * 32,

@@ -20,7 +20,7 @@ from build.report.page import judge, page
 from build.report.places import find_run
 from build.report.record import read_record
 from build.scores.comparison import compare_files
-from kernel_src.competition.submission import write_submission
+from kernel_src.competitions.biomass.submission import write_submission
 from tests.build.report.desk import (
     BUNDLE,
     GRAMS,
@@ -245,7 +245,7 @@ def test_every_picture_is_told_in_words(shown: tuple[Page, str]) -> None:
 def test_the_score_its_interval_and_the_floors_are_those_of_compare_after_the_constraint(
     desk: Path, shown: tuple[Page, str], tmp_path: Path
 ) -> None:
-    from kernel_src.competition.constraints import constrain
+    from kernel_src.competitions.biomass.constraints import constrain
 
     file = write_oof(tmp_path / "oof.csv", TABLE, constrain(predicted(TABLE, 1), "projection"))
     compared = compare_files([str(file)], desk / "data/csiro-biomass/train.csv")

@@ -10,7 +10,7 @@ import pytest
 
 from build.core.errors import CheckFailed, UsageError
 from build.run.mock import HIDDEN_IMAGES, MockKaggle, dataset_slug, lay_out, tree_sha256
-from kernel_src.competition.constants import SLUG
+from kernel_src.competitions.biomass.constants import SLUG
 from tests.build.run.rehearse.toys import make_bundle, make_competition
 
 

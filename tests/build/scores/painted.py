@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from build.core.long_tables import wide_to_long
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.identities import component_matrix
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.identities import component_matrix
 
 STATES = ("Tas", "Vic", "NSW", "WA")
 

@@ -9,8 +9,8 @@ null two models have the same law. docs/validation.md has the table of the metho
 import numpy as np
 
 from build.scores.intervals import GroupSums, difference_interval, score_intervals, scores
-from kernel_src.competition.identities import component_matrix
-from kernel_src.competition.metric import weight_row
+from kernel_src.competitions.biomass.identities import component_matrix
+from kernel_src.competitions.held_rules import weight_row
 
 # Photographs of each of the 30 State+Sampling_Date groups of train.csv.
 REAL_SIZES = np.array(

@@ -15,9 +15,9 @@ from build.scores.blends import CANDIDATES, MEAN, NESTED, SINGLE, applied, blend
 from build.scores.command import blend_verb
 from build.scores.ensemble_file import BLENDED_FILE, blended_source
 from build.scores.oof_files import Validation
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.floors import group_out_floor
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.floors import group_out_floor
+from kernel_src.competitions.biomass.metric import weighted_r2
 from tests.build.scores.painted import predicted, truth, visits, write_oof, write_train
 
 TABLE = truth()

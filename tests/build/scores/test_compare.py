@@ -14,9 +14,9 @@ from build.core.errors import CheckFailed, UsageError
 from build.scores.comparison import compare_files, decision
 from build.scores.cross_validation import is_competitions_own
 from build.scores.page import page
-from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
-from kernel_src.competition.identities import component_matrix
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import TARGETS, TRAINING_MEANS_G
+from kernel_src.competitions.biomass.identities import component_matrix
+from kernel_src.competitions.biomass.metric import weighted_r2
 from tests.browser import INSTALL, Browser, find_chromium
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train
 from tests.build.typing_in import type_in

@@ -9,7 +9,7 @@ from build.notebooks.builder import ROOT
 from build.scores.command import compare_verb
 from build.scores.constraint_comparison import AS_IT_IS, constraint_gains
 from build.scores.oof_files import read_all, truth_table, validation_of
-from kernel_src.recipes.ensembles import Ensemble
+from kernel_src.recipes.ensemble import Ensemble
 from kernel_src.recipes.predictor import Predict
 from tests.build.scores.painted import predicted, truth, write_oof, write_train
 

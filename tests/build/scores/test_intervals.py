@@ -12,7 +12,8 @@ from build.scores.intervals import (
     scores,
     scores_without_each,
 )
-from kernel_src.competition.metric import weight_row, weighted_r2
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_rules import weight_row
 from tests.build.scores.painted import predicted, truth, visits
 from tests.build.scores.simulated import rates
 

@@ -9,8 +9,8 @@ import pytest
 from build.core.errors import CheckFailed
 from build.scores.comparison import Comparison, compare_files
 from build.scores.oof_columns import image_id
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
 from tests.build.scores.painted import predicted, truth, write_train
 
 TRUTH = truth()

@@ -8,7 +8,7 @@ import pytest
 from build.notebooks.builder import ROOT
 from build.scores.comparison import compare_files
 from build.scores.warnings import overshoot
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from tests.build.scores.painted import group_folds, truth, visits, write_oof, write_train
 
 TABLE = truth()

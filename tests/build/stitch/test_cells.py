@@ -355,7 +355,7 @@ def test_notebook_survives_jupytexts_round_trip(package):
 def test_real_library_of_this_repository_is_stitched(package):
     """Every module of kernel_src that stands alone or with its imports goes into a notebook."""
     made = package(
-        {"main.py": "from kernel_src.competition.submission import read_named_rows\nprint(read_named_rows.__name__)\n"}
+        {"main.py": "from kernel_src.competition.facts import read_named_rows\nprint(read_named_rows.__name__)\n"}
     )
     shutil.copytree(REPOSITORY / "kernel_src", made.root / "kernel_src")
     assert compose(made.root / "main.py", made.root).sources[-2:] == ("kernel_src/competition/submission.py", "main.py")

@@ -12,7 +12,7 @@ import pytest
 
 from build.environment import ROOT
 from build.run.mock import lay_out
-from kernel_src.competition.constants import SLUG as COMPETITION
+from kernel_src.competitions.biomass.constants import SLUG as COMPETITION
 from kernel_src.runtime.mounts import MOCK
 from tests.browser import INSTALL, Browser, find_chromium
 from tests.build.kaggle.desk import copy_kit, write_bundle

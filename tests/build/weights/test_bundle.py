@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from build.core.errors import CheckFailed, UsageError
 from build.weights.bundle import half_precision, make_bundle, summary
 from build.weights.command import bundle_verb
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.recipes.changes import changed
 from kernel_src.runtime.files import sha256_of
 
@@ -127,18 +127,18 @@ def test_the_cost_of_half_precision_is_measured_out_of_fold(
 ) -> None:
     """The bundle's own weights predict out of fold again: by a thousandth of R² they may differ, not by more."""
     report = make(trained_run, tmp_path / "bundle", data=tiny_competition)
-    assert report.oof_r2_fp16 is not None and report.largest_change_g is not None
-    assert report.oof_r2_fp16 == pytest.approx(report.oof_r2_fp32, abs=1e-3)
+    assert report.oof_score_fp16 is not None and report.largest_change_g is not None
+    assert report.oof_score_fp16 == pytest.approx(report.oof_score_fp32, abs=1e-3)
     assert 0 < report.largest_change_g < 0.5
     config = json.loads((tmp_path / "bundle/config.json").read_text())
-    assert config["oof"]["fp16"] == {"r2": report.oof_r2_fp16, "largest_change_g": report.largest_change_g}
+    assert config["oof"]["fp16"] == {"score": report.oof_score_fp16, "largest_change_g": report.largest_change_g}
     text = summary(report)
-    assert f"{report.oof_r2_fp32:.5f} in fp32" in text and f"{report.oof_r2_fp16:.5f} in fp16" in text
+    assert f"{report.oof_score_fp32:.5f} in fp32" in text and f"{report.oof_score_fp16:.5f} in fp16" in text
 
 
 def test_without_data_nothing_is_claimed_about_half_precision(trained_run: Path, tmp_path: Path) -> None:
     report = make(trained_run, tmp_path / "bundle")
-    assert report.oof_r2_fp16 is None and "fp16 not measured, give --data" in summary(report)
+    assert report.oof_score_fp16 is None and "fp16 not measured, give --data" in summary(report)
     assert json.loads((tmp_path / "bundle/config.json").read_text())["oof"]["fp16"] is None
 
 
@@ -296,8 +296,8 @@ def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
     run_folder.mkdir()
     save_tensors(run_folder / "fold0.safetensors", BiomassNet(v1).state_dict())
     (run_folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\n")
-    oof = {"r2": 0.0, "images": 0, "formula": "none: random weights"}
-    config = {"format": 2, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": oof}
+    oof = {"score": 0.0, "images": 0, "formula": "none: random weights"}
+    config = {"format": 3, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": oof}
     (run_folder / "config.json").write_text(json.dumps(config | {"versions": {}}))
     report = make(run_folder, tmp_path / "bundle", slug="i2b-v1-weights")
     print(f"v1: {report.bytes_run:,} → {report.bytes_bundle:,} bytes")

@@ -13,8 +13,7 @@ from build.weights.command import describe_verb, experiments_verb
 from build.weights.describe import Description, describe, descriptions
 from kernel_src.models.model import BiomassNet
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.network import FirstGroups
 from tests.kernel_src.tiny import TINY, TINY_VIT
 

@@ -15,7 +15,7 @@ from build.scores.cross_validation import CrossValidation, cross_validation, is_
 from build.weights.bundle import make_bundle
 from build.weights.model_card import licence_of, model_card
 from kernel_src.bundle.bundle_prediction import load_bundle
-from kernel_src.competition.constants import TRAINING_MEANS_G
+from kernel_src.competitions.biomass.constants import TRAINING_MEANS_G
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError
@@ -96,8 +96,8 @@ def test_photographs_that_are_not_the_competitions_are_not_passed_off_as_such(bu
     config = {
         "experiment": EXPERIMENTS["v8"].as_json(),
         "folds": ["fold0.safetensors"],
-        "target_mean_g": means,
-        "oof": {"r2": 0.5},
+        "target_mean": means,
+        "oof": {"score": 0.5},
         "depth": {"weights": "depth.safetensors"},
     }
     cv = CrossValidation(r2=0.5, formula="official", folds="1 of 5 group folds", images=70)

@@ -17,9 +17,9 @@ from build.notebooks.builder import ROOT
 from build.weights.bundle import make_bundle
 from build.weights.pseudo_label import label
 from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.tables import read_train
 from kernel_src.data.images import Framing, read_rgb, resize_rgb
 from kernel_src.data.pseudo_labels import read_pseudo_labels
 from kernel_src.recipes.changes import changed

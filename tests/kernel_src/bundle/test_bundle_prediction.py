@@ -46,7 +46,7 @@ def bundle_of(experiment: Experiment, estimator: DepthEstimator | None = None, f
         preprocessing=preprocessing_of(experiment.encoder.timm),
         symmetries=views(experiment),
         models=models,
-        oof_r2=0.0,
+        oof_score=0.0,
         source_sha256="",
         depth=(estimator or tiny_estimator()) if experiment.depth else None,
     )

@@ -35,7 +35,7 @@ def test_a_bundle_rebuilds_experiment_preprocessing_and_one_model_per_fold(bundl
     assert loaded.experiment == predictor_from_json(TINY.as_json()) and len(loaded.models) == 2
     assert loaded.preprocessing.mean == (0.485, 0.456, 0.406)
     assert loaded.source_sha256 == "ab" * 32
-    assert loaded.oof_r2 == json.loads((trained_run / "config.json").read_text())["oof"]["r2"]
+    assert loaded.oof_score == json.loads((trained_run / "config.json").read_text())["oof"]["score"]
     assert not any(model.training for model in loaded.models)
 
 
@@ -64,8 +64,8 @@ def test_every_file_missing_truncated_or_flipped_is_refused_by_name(bundle: Path
 
 
 def test_a_newer_format_is_refused_with_the_cure(bundle: Path) -> None:
-    sign_again(bundle, format=3)
-    with pytest.raises(BundleError, match="format 3, this notebook reads up to 2: build and push the notebook again"):
+    sign_again(bundle, format=4)
+    with pytest.raises(BundleError, match="format 4, this notebook reads up to 3: build and push the notebook again"):
         load_bundle(bundle)
 
 

@@ -238,7 +238,7 @@ def test_what_does_not_shape_the_depth_model_never_reaches_transformers(tmp_path
         lambda c: c["experiment"]["pictures"].update(height_px="32"),
         lambda c: c.update(folds=[["x"]]),
         lambda c: c.update(oof=5),
-        lambda c: c.update(target_mean_g=[]),
+        lambda c: c.update(target_mean=[]),
         lambda c: c["depth"].update(sha256=5),
         lambda c: c["preprocessing"].update(interpolation=[]),
     ],

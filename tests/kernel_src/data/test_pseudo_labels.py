@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.splits import split_sha256
+from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.data.agreement import fold_spread
 from kernel_src.data.pseudo_labels import confident, pseudo_table, read_pseudo_labels
 from kernel_src.recipes.changes import changed

@@ -8,8 +8,7 @@ import torch
 from kernel_src.data.symmetries import ALL, FLIPS, UPRIGHT, apply_view, views_from_json
 from kernel_src.data.trained_views import TURNINGS, Turning, views
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.pictures import Pictures, SideBySide
 from kernel_src.recipes.predictor import TTA_SETS
 from kernel_src.recipes.training_data import AUGMENTATIONS

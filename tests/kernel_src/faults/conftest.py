@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
-from kernel_src.competition.constants import TARGETS, TRAINING_MEANS_G
-from kernel_src.competition.constraints import constrain
+from kernel_src.competitions.biomass.constants import TARGETS, TRAINING_MEANS_G
+from kernel_src.competitions.biomass.constraints import constrain
 from tests.kernel_src.faults.planting import IDS, SEEDS, Stage
 from tests.kernel_src.tiny import CPU
 

@@ -169,7 +169,7 @@ BUNDLES = [
     ),
     _bundle(
         "a column missing in the bundle's training means",
-        _config(ALONE, lambda config: config["target_mean_g"].pop("GDM_g")),
+        _config(ALONE, lambda config: config["target_mean"].pop("GDM_g")),
         _gone(ALONE, "'GDM_g'"),
         strict="'GDM_g'",
         bundles=(ALONE,),
@@ -178,7 +178,7 @@ BUNDLES = [
     ),
     _bundle(
         "training means that are not grams",
-        _config(ALONE, lambda config: config["target_mean_g"].update(GDM_g=-1.0)),
+        _config(ALONE, lambda config: config["target_mean"].update(GDM_g=-1.0)),
         Told(part="bundle", what="are not grams", fallback=OTHER_BUNDLES),
         strict="are not grams",
         bundles=(ALONE,),

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from tests.kernel_src.faults.case import FIRST_SECOND, Case, Told
 from tests.kernel_src.faults.planting import IDS, Plant
 

@@ -22,7 +22,7 @@ from build.run.rehearse.executed_cells import read_cells
 from build.stitch import stitch
 from build.weights.bundle import make_bundle
 from build.weights.random_weights import random_run
-from kernel_src.competition.constants import SLUG, TARGETS
+from kernel_src.competitions.biomass.constants import SLUG, TARGETS
 from kernel_src.recipes.changes import changed
 from kernel_src.runtime.manifest import MANIFEST_FILE
 from tests.conftest import write_competition

@@ -53,7 +53,7 @@ def test_outside_the_rerun_a_limit_is_no_error(stage: Stage, tmp_path: Path) -> 
 @pytest.mark.full
 def test_five_thousand_photographs_are_predicted(stage: Stage, tmp_path: Path) -> None:
     def five_thousand(folder: Path) -> None:
-        from kernel_src.competition.constants import TARGETS
+        from kernel_src.competitions.biomass.constants import TARGETS
 
         names = [f"ID{number:07d}" for number in range(5000)]
         rows = [f"{name}__{target},test/{IDS[0]}.jpg,{target}" for name in names for target in TARGETS]

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.inference import device_worker
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.inference.prediction_store import PredictionStore

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constants import TARGETS, sample_id
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.hidden_table import HiddenTest, save_predictions
-from kernel_src.competition.submission import check_submission
+from kernel_src.competition.facts import HiddenTest
+from kernel_src.competitions.biomass.constants import TARGETS, sample_id
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.hidden_table import save_predictions
+from kernel_src.competitions.biomass.submission import check_submission
 from kernel_src.inference import adaptation
 from kernel_src.inference.adaptation import TestTimeTrainingParts as Parts
 from kernel_src.inference.adapted_fold import AdaptedFold
@@ -105,7 +106,7 @@ def before(plain: np.ndarray) -> np.ndarray:
 def stands(runs: Runs, outcome: InferenceResult | None, before: np.ndarray) -> None:
     """Claim that the file is the one that was there before test-time training, and that no process is left."""
     assert runs.file.read_bytes() == (runs.before or runs.saved[-1])
-    check_submission(runs.file, runs.test.sample_ids)
+    check_submission(runs.file, runs.test.row_ids)
     if outcome is not None:
         assert outcome.grams == pytest.approx(constrain(before, "projection"), abs=1e-3)
     assert not left_behind()
@@ -138,7 +139,7 @@ def test_predictions_change_and_stay_valid_and_are_blended_in_the_shares_that_we
     green, dead, clover, gdm, total = (outcome.grams[:, TARGETS.index(target)] for target in TARGETS)
     assert gdm == pytest.approx(green + clover, abs=1e-9) and total == pytest.approx(gdm + dead, abs=1e-9)
     assert np.isfinite(outcome.grams).all() and (outcome.grams >= 0).all()
-    check_submission(runs.file, runs.test.sample_ids)
+    check_submission(runs.file, runs.test.row_ids)
     assert runs.saved[-1] != runs.saved[-2], "and the file holds them"
     assert outcome.seconds["test_time_training"] > 0 and not left_behind()
 
@@ -307,7 +308,7 @@ def test_outside_the_rerun_the_visible_test_is_learnt_in_miniature(
 
     monkeypatch.setattr(adapted_fold, "trained", counting)
     runs.job = replace(runs.job, image_ids=runs.job.image_ids[:2], paths=runs.job.paths[:2])
-    runs.test = HiddenTest(runs.test.sample_ids[:10], dict(list(runs.test.photographs.items())[:2]), ())
+    runs.test = HiddenTest(runs.test.row_ids[:10], dict(list(runs.test.photographs.items())[:2]), ())
     runs(FaultLog(strict=strict))
     said = capsys.readouterr().out
     assert f"{rows + 2} rows" in said and ("in miniature" in said) == strict and ("in the rerun some" in said) == strict

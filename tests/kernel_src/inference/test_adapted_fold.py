@@ -11,15 +11,15 @@ import torch
 from build.weights.bundle import make_bundle
 from build.weights.random_weights import random_run
 from kernel_src.bundle.bundles import BundleRecipe, read_recipe
-from kernel_src.competition.constants import TARGETS, TRAIN_CSV
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV
+from kernel_src.competitions.biomass.tables import read_train
+from kernel_src.competitions.held_rules import rules
 from kernel_src.inference import adapted_fold
 from kernel_src.inference.adapted_fold import (
     Adaptation,
     AdaptedFold,
     NotAdapted,
     adapted_experiment,
-    pseudo_labels_of,
     rows_to_train_on,
     strongest_fold,
     trained,
@@ -79,9 +79,9 @@ def test_the_fold_that_is_best_on_its_own_photographs_is_trained_on(
 
 def test_labels_satisfy_the_identities_and_what_is_hardly_there_is_not_there() -> None:
     grams = np.array([[10.0, 0.1, 0.19, 10.19, 10.29], [1.0, 2.0, 3.0, 4.0, 6.0]])  # Green, Dead, Clover, GDM, Total
-    labels = pseudo_labels_of(grams, 0.2)
+    labels = rules().pseudo_labels(grams, 0.2)
     assert labels[0] == pytest.approx([10.0, 0, 0, 10.0, 10.0]) and labels[1] == pytest.approx(grams[1])
-    assert pseudo_labels_of(grams, 0.0) == pytest.approx(grams)
+    assert rules().pseudo_labels(grams, 0.0) == pytest.approx(grams)
 
 
 def test_the_experiment_goes_on_at_its_own_rates_times_the_factor() -> None:
@@ -100,7 +100,7 @@ def test_all_weighed_rows_and_the_test_train_and_only_the_test_is_pseudo(
     assert sorted(data.train_rows) == list(range(len(train) + 6)) and not len(data.inner_rows)
     assert data.pseudo is not None and np.flatnonzero(data.pseudo).tolist() == list(range(20, 26))
     assert data.grams[:20] == pytest.approx(train[list(TARGETS)].to_numpy(float))
-    assert data.grams[20:] == pytest.approx(pseudo_labels_of(adaptation.grams, 0.2))
+    assert data.grams[20:] == pytest.approx(rules().pseudo_labels(adaptation.grams, 0.2))
     assert len(data.photographs) == 26
 
 

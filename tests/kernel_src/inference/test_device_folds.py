@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constraints import constrain
+from kernel_src.competitions.biomass.constraints import constrain
 from kernel_src.inference import device_folds, device_worker
 from kernel_src.models.model import GramsNet
 from kernel_src.models.prediction import BatchWork

@@ -9,8 +9,9 @@ import pytest
 
 from build.core.bundle_files import file_entry
 from build.core.submission_file import read_column, submission_problems
-from kernel_src.competition.constants import IDENTITIES, TARGETS, TRAINING_MEANS_G
-from kernel_src.competition.hidden_table import read_hidden_test, save_first, save_predictions
+from kernel_src.competitions.biomass.constants import IDENTITIES, TARGETS, TRAINING_MEANS_G
+from kernel_src.competitions.biomass.hidden_table import read_hidden_test, save_predictions
+from kernel_src.competitions.held_facts import facts
 from kernel_src.inference.fallback import Attached, find_bundles, training_means, verify_bundles
 from kernel_src.runtime import manifest, mounts
 from kernel_src.runtime.faults import FaultLog, NotContained
@@ -20,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def write_bundle(folder: Path, *grams: float) -> Path:
     folder.mkdir(parents=True)
-    config = {"format": 2, "target_mean_g": dict(zip(TARGETS, grams, strict=True))}
+    config = {"format": 3, "target_mean": dict(zip(TARGETS, grams, strict=True))}
     (folder / "config.json").write_text(json.dumps(config))
-    listed = {"format": 2, "files": {"config.json": file_entry(folder / "config.json")}}
+    listed = {"format": 3, "files": {"config.json": file_entry(folder / "config.json")}}
     (folder / "manifest.json").write_text(json.dumps(listed))
     return folder
 
@@ -46,7 +47,7 @@ def test_the_fallback_is_a_valid_submission_for_the_test_table(
     log = FaultLog(strict=True)
     test = read_hidden_test(tiny_competition, log)
     save_predictions(tmp_path / "submission.csv", test, [], training_means(find_bundles({"a": 1.0}, log)))
-    assert list(test.sample_ids) == read_column(tiny_competition / "test.csv", "sample_id")
+    assert list(test.row_ids) == read_column(tiny_competition / "test.csv", "sample_id")
     sample = read_column(tiny_competition / "sample_submission.csv", "sample_id")
     assert submission_problems(tmp_path / "submission.csv", sample) == []
 
@@ -108,7 +109,7 @@ def test_shares_that_cannot_be_meant_are_refused(inputs: Path, shares: list[floa
 def test_the_fallback_needs_nothing_but_the_standard_library() -> None:
     """It must exist before torch is imported, and whether or not torch can be."""
     code = (
-        "import sys, kernel_src.inference.fallback, kernel_src.competition.hidden_table, kernel_src.runtime.mounts;"
+        "import sys, kernel_src.inference.fallback, kernel_src.competitions.held_facts, kernel_src.runtime.mounts;"
         "heavy = {'torch', 'numpy', 'pandas', 'cv2'} & set(sys.modules); assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -123,7 +124,7 @@ def test_training_means_of_a_config_that_was_changed_are_not_believed(inputs: Pa
 
 def test_training_means_that_are_no_grams_make_a_bundle_unusable(inputs: Path) -> None:
     write_bundle(inputs / "c", 4, -1, 4, 8, 12)
-    with pytest.raises(NotContained, match="are not grams"):
+    with pytest.raises(NotContained, match="are not what the targets can be"):
         find_bundles({"c": 1.0}, FaultLog(strict=True))
 
 
@@ -133,7 +134,7 @@ def test_a_full_disk_in_the_first_second_is_an_error_and_contained_in_the_rerun(
     test = read_hidden_test(tiny_competition, FaultLog(strict=True))
     nowhere = tmp_path / "no-such-folder" / "submission.csv"
     with pytest.raises(NotContained, match="disk: the submission cannot be saved"):
-        save_first(nowhere, test, TRAINING_MEANS_G, FaultLog(strict=True))
+        facts().save_first(nowhere, test, TRAINING_MEANS_G, FaultLog(strict=True))
     log = FaultLog(strict=False)
-    save_first(nowhere, test, TRAINING_MEANS_G, log)
+    facts().save_first(nowhere, test, TRAINING_MEANS_G, log)
     assert [fault.part for fault in log.faults] == ["disk"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constraints import constrain
+from kernel_src.competitions.biomass.constraints import constrain
 from kernel_src.inference import device_worker, inference
 from kernel_src.inference.inference import infer
 from kernel_src.runtime.faults import FaultLog, NotContained

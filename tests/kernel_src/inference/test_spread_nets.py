@@ -46,7 +46,7 @@ def frozen(tmp_path: Path) -> BundleRecipe:
         folds=("regressor.safetensors",),
         depth={},
         backbone=write_shards(tmp_path / "weights", timm.create_model("test_vit", num_classes=0).state_dict()),
-        oof_r2=0.5,
+        oof_score=0.5,
         source_sha256="0" * 64,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.inference.stacking import stack_from_json
 
 # Two bundles, two images, five targets.

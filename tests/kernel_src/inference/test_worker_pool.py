@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from kernel_src.bundle.bundles import BundleRecipe
-from kernel_src.competition.constraints import constrain
+from kernel_src.competitions.biomass.constraints import constrain
 from kernel_src.inference import device_worker, inference
 from kernel_src.inference import worker_pool as workforce
 from kernel_src.runtime.faults import FaultLog, NotContained

@@ -17,11 +17,12 @@ from build.core.submission_file import read_column, submission_problems
 from build.notebooks.metadata import kernel_metadata, kernel_problems
 from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import project
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.constraints import project
 from kernel_src.models.regressor import load_regressor
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
+from kernel_src.recipes.ensemble import Ensemble
+from kernel_src.recipes.experiments import ENSEMBLES
 from kernel_src.recipes.kernel_cards import kernel_card
 from tests.conftest import write_competition
 from tests.kernel_src.kernels.frozen import NAME, TWIN, WEIGHTS_SLUG, make_frozen_bundle, write_weights
@@ -86,7 +87,7 @@ def test_the_bundle_holds_the_regressor_as_arrays_its_report_and_the_backbones_h
     config = json.loads((made.bundle / "config.json").read_text())
     assert config["folds"] == ["regressor.safetensors"] and config["backbone"]["dataset"] == WEIGHTS_SLUG
     report = json.loads((made.bundle / "regress.json").read_text())
-    assert config["oof"]["r2"] == report["leave_group_out_r2"]
+    assert config["oof"]["score"] == report["leave_group_out_r2"]
     oof = pd.read_csv(made.bundle / "oof.csv")
     assert list(oof) == ["image_id", "fold", *TARGETS] and len(oof) == 20 and oof["fold"].nunique() == 7
     assert not list(made.bundle.glob("*.pkl"))
@@ -98,8 +99,8 @@ def test_the_bundle_holds_the_regressor_as_arrays_its_report_and_the_backbones_h
 def test_the_file_is_the_blend_that_the_report_names_and_knows_its_training_rows_better_than_left_out_ones(
     made: Made,
 ) -> None:
-    from kernel_src.competition.metric import weighted_r2
-    from kernel_src.competition.tables import read_train, target_array
+    from kernel_src.competitions.biomass.metric import weighted_r2
+    from kernel_src.competitions.biomass.tables import read_train, target_array
 
     report = json.loads((made.bundle / "regress.json").read_text())
     regressor = load_regressor(made.bundle / "regressor.safetensors")
@@ -185,7 +186,7 @@ def test_what_was_not_fitted_together_stops_a_strict_run_and_leaves_the_rerun_th
     working = Path(rerun.out) / "working"
     faults = json.loads((working / "inference_report.json").read_text())["faults"]
     assert [fault["part"] for fault in faults][0] == "bundle" and said in faults[0]["what"]
-    means = json.loads((made.bundle / "config.json").read_text())["target_mean_g"]
+    means = json.loads((made.bundle / "config.json").read_text())["target_mean"]
     assert np.allclose(submitted(working / "submission.csv")[list(TARGETS)], [means[t] for t in TARGETS], atol=1e-3)
 
 

@@ -8,8 +8,8 @@ from build.core.errors import CheckFailed
 from build.stitch import compose
 from kernel_src.recipes import kernel_cards, predictor
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.ensembles import ENSEMBLES, Ensemble
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.ensemble import Ensemble
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
 from kernel_src.recipes.learning import Bins
 from kernel_src.recipes.pictures import HALVES, Attention, Pictures
@@ -20,23 +20,24 @@ DEPTH = {"models/depth", "models/fusion"}
 FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net", "models/regressor"}
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
 ADAPTATION = {"inference/adaptation", "inference/adapted_fold", "models/full_pass", "runtime/randomness"}
-MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competition/row_rules"}
+MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competitions/biomass/row_rules"}
 EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
 EVIDENCE = {f"models/{name}" for name in ("evidence", "gram_heads", "joins", "cutting")}
 LAYERS = {"models/layer_features"}  # frozen features are pooled by the same table
-STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competition/seed_constraints"}
+STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competitions/biomass/seed_constraints"}
 HUB_NAMES, DEPTH_IN_TRAINING, SPREAD = {"models/hub_names"}, {"training/depth_maps"}, {"models/spread"}
 MIXING = {"training/auxiliary", "training/mixing"}
-ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/*.py")}
+ALL = {path.relative_to(ROOT / "kernel_src").with_suffix("").as_posix() for path in ROOT.glob("kernel_src/*/**/*.py")}
 TRAINING = {name for name in ALL if name.startswith("training/")}
-TRAINING |= {"competition/tables", "competition/splits", "competition/floors", "competition/visits"}
+TRAINING |= {f"competitions/biomass/{name}" for name in ("rules", "tables", "floors", "visits")}
+TRAINING |= {"competition/splits", "competition/rules", "competitions/held_rules"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
 TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
 ASKED_FOR = MARKS | CROPPING | ROW_RULES | EXTERNAL | EVIDENCE | SPREAD | SEED_CONSTRAINTS  # by few experiments
 NEVER_IN_INFERENCE = TRAINING | ASKED_FOR | STACK | PSEUDO_LABELS | {"bundle/bundle_prediction"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
-NEVER_IN_TRAINING |= {"competition/submission", "competition/hidden_table"} | LAYERS
+NEVER_IN_TRAINING |= {"competitions/biomass/submission", "competitions/biomass/hidden_table"} | LAYERS
 NEVER_IN_TRAINING |= ASKED_FOR - EXTERNAL | MIXING
 NEVER_IN_TRAINING -= {"models/starting_weights", "runtime/weight_sources"}
 

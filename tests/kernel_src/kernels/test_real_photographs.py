@@ -8,7 +8,7 @@ import pytest
 
 from build.core.submission_file import read_column, submission_problems
 from build.weights.bundle import make_bundle
-from kernel_src.competition.constants import TARGETS
+from kernel_src.competitions.biomass.constants import TARGETS
 from tests.kernel_src.kernels.running import ROOT, TINY, lay_out_kaggle, run_notebook
 
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "photos"

@@ -14,7 +14,7 @@ from build.run.rehearse import Report, rehearse
 from build.run.rehearse.executed_cells import read_cells
 from build.stitch import stitch
 from build.weights.bundle import make_bundle
-from kernel_src.competition.constants import SLUG, TARGETS
+from kernel_src.competitions.biomass.constants import SLUG, TARGETS
 from kernel_src.recipes import predictor
 from tests.kernel_src.faults.forking import start_forked
 from tests.kernel_src.kernels.running import ROOT

@@ -13,8 +13,7 @@ from build.notebooks.metadata import kernel_metadata
 from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.ensembles import ENSEMBLES
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.weight_sources import kaggle_models
 from tests.kernel_src.data.test_external import flattened
@@ -92,7 +91,7 @@ def test_half_precision_is_measured_with_the_bundled_depth_model(twins: Twins, t
 
 
 def test_a_stacked_notebook_predicts_by_its_stack(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kernel_src.recipes.ensembles import Ensemble
+    from kernel_src.recipes.ensemble import Ensemble
 
     only_v5 = {"weights": [[0.0, 1.0]] * 5, "intercept_g": [0.0] * 5}
     stacked = Ensemble(name="stacked", shares={"v4": 0.5, "v5": 0.5}, stack=only_v5)
@@ -129,7 +128,7 @@ def test_in_the_rerun_such_a_bundle_is_left_out_like_any_that_cannot_be_used(
     report = json.loads((kaggle / "kaggle/working/inference_report.json").read_text())
     (fault,) = report["faults"]
     assert fault["part"] == "bundle" and "needs the part 'depth'" in fault["what"]
-    means = json.loads((twins.bundle("v8") / "config.json").read_text())["target_mean_g"]
+    means = json.loads((twins.bundle("v8") / "config.json").read_text())["target_mean"]
     submitted = pd.read_csv(kaggle / "kaggle/working/submission.csv")["target"]
     assert {round(value, 3) for value in submitted} <= {round(value, 3) for value in means.values()}
 
@@ -139,7 +138,7 @@ def test_a_training_that_needs_a_part_which_the_notebook_lacks_is_refused_before
 ) -> None:
     parameters = kernel_card("v7", "train").parameters | {"EXPERIMENT": "v8"}
     kaggle = lay_out_kaggle(tmp_path, twins.competition, {})
-    with pytest.raises(ValueError, match=r"needs the part 'depth', .* without \(it has hub_names\)"):
+    with pytest.raises(ValueError, match=r"needs the part 'depth', .* without \(it has biomass, hub_names\)"):
         twins.run("train", parameters, kaggle, tmp_path / "scratch")
 
 

@@ -13,9 +13,9 @@ import pytest
 from build.core.submission_file import read_column, submission_problems
 from build.stitch import stitch
 from build.weights.bundle import make_bundle
-from kernel_src.recipes.ensembles import ENSEMBLES
+from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS, changed
+from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.learning import Cosine, InnerFold, WarmupCosine
 from tests.kernel_src.data.test_external import write_grassclover
@@ -118,7 +118,7 @@ def infer_twin(name: str, competition: Path, bundles: Mapping[str, Path], home: 
     means = {
         round(value, 4)
         for bundle in bundles.values()
-        for value in json.loads((bundle / "config.json").read_text())["target_mean_g"].values()
+        for value in json.loads((bundle / "config.json").read_text())["target_mean"].values()
     }
     with (working / "submission.csv").open() as handle:
         predicted = [round(float(row["target"]), 4) for row in csv.DictReader(handle)]

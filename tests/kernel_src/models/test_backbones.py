@@ -151,11 +151,11 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
     import numpy as np
 
     from build.weights.describe import descriptions
+    from kernel_src.competitions.biomass.experiments import V7
     from kernel_src.data.dataset import DecodedPhotographs
     from kernel_src.data.trained_views import views
     from kernel_src.models.full_pass import predict_grams
     from kernel_src.models.model import load_fold
-    from kernel_src.recipes.experiments import V7
     from kernel_src.recipes.kernel_cards import kernel_card
     from kernel_src.training.training import train_fold
     from tests.kernel_src.tiny import CPU, fold_data

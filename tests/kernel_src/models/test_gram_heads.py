@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernel_src.models.gram_heads import RAW_OUTPUTS, GramAnswers, PatchTotal
+from kernel_src.models.gram_heads import GramAnswers, PatchTotal, raw_outputs
 from kernel_src.recipes.network import TARGET_FORMS
 
 PARTS = np.random.default_rng(0).gamma(2.0, 10.0, (50, 3))  # Green, Dead, Clover
@@ -19,7 +19,7 @@ def answers(targets: str) -> GramAnswers:
 
 @pytest.mark.parametrize("targets", ["components", "shares"])
 def test_the_identities_hold_exactly_in_the_very_floats(targets: str) -> None:
-    raw = 8 * torch.randn(1000, RAW_OUTPUTS[targets], generator=torch.Generator().manual_seed(0))
+    raw = 8 * torch.randn(1000, raw_outputs(targets), generator=torch.Generator().manual_seed(0))
     green, dead, clover, gdm, total = answers(targets)(raw).unbind(1)
     assert torch.equal(gdm, green + clover) and torch.equal(total, gdm + dead)
     assert min(green.min(), dead.min(), clover.min()) >= 0
@@ -27,7 +27,7 @@ def test_the_identities_hold_exactly_in_the_very_floats(targets: str) -> None:
 
 @pytest.mark.parametrize("targets", TARGET_FORMS)
 def test_a_raw_output_of_0_stands_for_the_training_mean(targets: str) -> None:
-    found = answers(targets)(torch.zeros(1, RAW_OUTPUTS[targets]))
+    found = answers(targets)(torch.zeros(1, raw_outputs(targets)))
     assert found[0].tolist() == pytest.approx(GRAMS.mean(0).tolist(), rel=1e-5)
 
 
@@ -47,14 +47,14 @@ def test_a_target_that_the_training_rows_do_not_have_leaves_everything_finite(ta
     """WA has no Dead at all."""
     form = GramAnswers(targets)
     form.fit(GRAMS * np.array([1, 0, 1, 1, 1]))
-    assert form.unit[1] == 1 and torch.isfinite(form(torch.zeros(1, RAW_OUTPUTS[targets]))).all()
+    assert form.unit[1] == 1 and torch.isfinite(form(torch.zeros(1, raw_outputs(targets)))).all()
 
 
 @pytest.mark.parametrize("targets", TARGET_FORMS)
 @pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
 def test_an_output_that_overflowed_is_not_turned_into_a_mass(targets: str, value: float) -> None:
     """Else a net whose fp16 overflows below would answer 0 g, and nobody would compute it again in fp32."""
-    raw = torch.zeros(2, RAW_OUTPUTS[targets])
+    raw = torch.zeros(2, raw_outputs(targets))
     raw[0, -1] = value
     found = answers(targets)(raw)
     assert not torch.isfinite(found[0]).all() and torch.isfinite(found[1]).all()

@@ -14,9 +14,10 @@ import torch
 
 from build.weights.describe import describe
 from kernel_src.bundle.bundles import framings_of
-from kernel_src.competition.tables import read_train, target_array
+from kernel_src.competitions.biomass.tables import read_train, target_array
+from kernel_src.competitions.held_rules import rules
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
-from kernel_src.inference.adapted_fold import adapted_experiment, pseudo_labels_of
+from kernel_src.inference.adapted_fold import adapted_experiment
 from kernel_src.models.frozen_features import FrozenFeatures
 from kernel_src.models.model import BiomassNet
 from kernel_src.models.starting_weights import preprocessing_of
@@ -171,7 +172,7 @@ def scored(bench: Workbench, experiment: Experiment) -> Any:
     noise = np.random.default_rng(0).normal(0, 9, (len(train), 5))
     columns = list(train.columns[-5:])
     oof = train.assign(**dict(zip(columns, (train[columns].to_numpy() + noise).T, strict=True)))
-    return runs.out_of_fold_r2(experiment, train, oof)
+    return runs.out_of_fold_score(experiment, train, oof)
 
 
 def trained_with_columns(bench: Workbench, experiment: Experiment) -> Any:
@@ -261,7 +262,7 @@ def learnt_from_the_test(bench: Workbench, experiment: Experiment) -> Any:
     if how is None:
         return None
     small = np.array([[0.3, 0.1, 0.1, 0.4, 0.5]])
-    return adapted_experiment(experiment, how).as_json(), pseudo_labels_of(small, how.below_g).tolist(), how.share
+    return adapted_experiment(experiment, how).as_json(), rules().pseudo_labels(small, how.below_g).tolist(), how.share
 
 
 # A frozen experiment may have nothing that only training reads.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.tables import read_train
 
 
 @pytest.fixture

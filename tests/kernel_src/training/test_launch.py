@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.tables import read_train
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.learning import InnerFold
 from kernel_src.runtime.device import DeviceReport
@@ -228,7 +228,7 @@ from pathlib import Path
 from kernel_src.training.launch import launch
 from kernel_src.training.runs import train_run
 from kernel_src.training.session import Session
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.tables import read_train
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.learning import EMA
 from tests.kernel_src.tiny import CPU, TINY_VIT

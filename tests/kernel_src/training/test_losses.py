@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.metric import weighted_r2
 from kernel_src.models.model import TargetScaling
 from kernel_src.recipes.learning import (
     BatchR2,

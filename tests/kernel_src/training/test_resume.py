@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kernel_src.competition.tables import read_train
+from kernel_src.competitions.biomass.tables import read_train
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import EMA, InnerFold

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from build.core.bundle_files import missing_folds_text
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.constraints import constrain
-from kernel_src.competition.metric import weighted_r2
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.competition.tables import group_labels, target_array
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.constraints import constrain
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.biomass.tables import group_labels, target_array
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
@@ -34,7 +34,7 @@ from kernel_src.training.runs import (
     finish_run,
     folds_left,
     missing_folds,
-    out_of_fold_r2,
+    out_of_fold_score,
     predict_out_of_fold,
 )
 from kernel_src.training.session import Session
@@ -190,17 +190,17 @@ def test_the_config_says_what_inference_needs_and_the_score_is_the_submissions(
     assert config["preprocessing"]["interpolation"] == "bicubic"
     assert set(config["versions"]) >= {"python", "torch", "timm", "numpy"}
     means = train[list(TARGETS)].mean()
-    assert config["target_mean_g"] == pytest.approx(means.to_dict(), abs=1e-3)
+    assert config["target_mean"] == pytest.approx(means.to_dict(), abs=1e-3)
     oof = pd.read_csv(trained_run / "oof.csv").set_index("image_id").loc[train["image_id"]]
     grams = constrain(oof[list(TARGETS)].to_numpy(float), TINY.predict.constraint)
-    assert config["oof"]["r2"] == pytest.approx(weighted_r2(target_array(train), grams), abs=1e-5)
+    assert config["oof"]["score"] == pytest.approx(weighted_r2(target_array(train), grams), abs=1e-5)
     assert config["oof"]["images"] == 20
 
 
 def test_the_score_does_not_depend_on_the_order_of_the_predictions(trained_run: Path, train: pd.DataFrame) -> None:
     oof = pd.read_csv(trained_run / "oof.csv")
     shuffled = oof.sample(frac=1, random_state=3)
-    assert out_of_fold_r2(TINY, train, shuffled) == pytest.approx(out_of_fold_r2(TINY, train, oof))
+    assert out_of_fold_score(TINY, train, shuffled) == pytest.approx(out_of_fold_score(TINY, train, oof))
 
 
 def test_predicting_again_gives_the_same_table(
@@ -280,7 +280,7 @@ def test_the_means_in_the_config_keep_the_identities_whatever_the_labels(
 ) -> None:
     """One real image breaks additivity by 0.31 g: among 22 photographs that is more than a submission may be off."""
     wrong = train.assign(Dry_Total_g=train["Dry_Total_g"] + 3)
-    means = finish_run(TINY, wrong, pd.read_csv(trained_run / "oof.csv"), tmp_path)["target_mean_g"]
+    means = finish_run(TINY, wrong, pd.read_csv(trained_run / "oof.csv"), tmp_path)["target_mean"]
     assert means["Dry_Total_g"] == pytest.approx(means["GDM_g"] + means["Dry_Dead_g"])
     assert means["GDM_g"] == pytest.approx(means["Dry_Green_g"] + means["Dry_Clover_g"])
 

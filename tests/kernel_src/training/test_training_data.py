@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kernel_src.competition.constants import TARGETS
 from kernel_src.competition.splits import fold_numbers, split_sha256
-from kernel_src.competition.tables import group_labels, target_array
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.tables import group_labels, target_array
 from kernel_src.data.external_table import external_table_for
 from kernel_src.data.images import ImageError
 from kernel_src.data.pseudo_labels import pseudo_table

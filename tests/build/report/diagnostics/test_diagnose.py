@@ -13,10 +13,10 @@ from build.core.long_tables import wide_to_long
 from build.notebooks.builder import ROOT
 from build.report.diagnostics import Diagnostics, diagnose
 from build.report.diagnostics.page import page, sections
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.identities import component_matrix
-from kernel_src.competition.metric import weighted_r2
-from kernel_src.competition.submission import write_submission
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.identities import component_matrix
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.biomass.submission import write_submission
 from tests.build.scores.painted import group_folds, predicted, truth, visits, write_oof, write_train
 from tests.build.typing_in import type_in
 from tests.conftest import write_competition
@@ -109,7 +109,7 @@ def test_without_species_folds_and_photographs_each_section_says_so(tmp_path: Pa
 
 
 def test_a_competition_of_twenty_photographs_gets_every_section(tmp_path: Path) -> None:
-    from kernel_src.competition.tables import read_train, target_array
+    from kernel_src.competitions.biomass.tables import read_train, target_array
 
     competition = write_competition(tmp_path / "data")
     table = read_train(competition / "train.csv")

@@ -42,14 +42,14 @@ def test_a_traceback_of_either_shape_is_mapped_to_the_source(tmp_path: Path) -> 
 
 
 def test_without_metadata_the_provenance_comment_still_names_the_file(tmp_path: Path) -> None:
-    notebook = make_notebook(tmp_path, ["# kernel_src/competition/metric.py\nx = 1", "y = 1"])
+    notebook = make_notebook(tmp_path, ["# kernel_src/competitions/biomass/metric.py\nx = 1", "y = 1"])
     content = json.loads(notebook.read_text())
     for cell in content["cells"]:
         cell["metadata"] = {}
     notebook.write_text(json.dumps(content))
     named, unnamed = read_cells(notebook).cells[1:]
-    assert named.place(2) == "kernel_src/competition/metric.py (cell In[2], line 2)"
-    assert named.place() == "kernel_src/competition/metric.py (cell In[2])"
+    assert named.place(2) == "kernel_src/competitions/biomass/metric.py (cell In[2], line 2)"
+    assert named.place() == "kernel_src/competitions/biomass/metric.py (cell In[2])"
     assert unnamed.place(1) == "notebook (cell In[3], line 1)"
 
 

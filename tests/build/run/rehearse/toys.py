@@ -10,7 +10,7 @@ from typing import Any
 from build.core.errors import Problem
 from build.run.mock import dataset_slug
 from build.run.rehearse import Report, rehearse
-from kernel_src.competition.constants import SLUG, TARGETS, sample_id
+from kernel_src.competitions.biomass.constants import SLUG, TARGETS, sample_id
 
 # Every toy notebook starts so: the one line that also finds the input where only the guard isolates.
 PREAMBLE = """# kernel_src/data/toy.py

@@ -16,8 +16,8 @@ import numpy as np
 from build.search.regress.candidates import Family
 from build.search.regress.nested import blend_weights, guesses, nested_predictions, one_thread
 from build.search.regress.rows import TrainingRows, ValuesElsewhere
-from kernel_src.competition.constants import IDENTITIES, TARGETS
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import IDENTITIES, TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
 
 SIZES = (12, 3, 8, 15, 6, 9, 4, 11, 7, 5, 10, 2)  # images of each visit
 GROUPS = np.repeat([f"visit {i:02}" for i in range(len(SIZES))], SIZES)

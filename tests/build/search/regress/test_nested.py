@@ -8,8 +8,8 @@ import pytest
 from build.search.regress.candidates import FAMILIES, Family
 from build.search.regress.nested import fit_regressor, nested_predictions, one_thread
 from build.search.regress.rows import TrainingRows
-from kernel_src.competition.constants import IDENTITIES, TARGETS
-from kernel_src.competition.metric import weighted_r2
+from kernel_src.competitions.biomass.constants import IDENTITIES, TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
 from tests.build.search.regress.noise import FOLDS, GROUPS, SIZES, means_of_the_others, noise_scores, problem
 
 QUICK = tuple(family for family in FAMILIES if family.name in ("ridge", "pls", "rbf"))

@@ -11,9 +11,9 @@ from build.cli import main
 from build.core.errors import UsageError
 from build.search.regress import candidates, nested, report
 from build.search.regress.command import regress
-from kernel_src.competition.constants import TARGETS
-from kernel_src.competition.metric import weighted_r2
-from kernel_src.competition.tables import read_train, target_array
+from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.biomass.tables import read_train, target_array
 
 SHARED = Path(__file__).parents[4] / "shared/data"
 KEYS = {"leave_group_out_r2", "group_kfold5_r2", "random_kfold5_r2", "interval", "chosen", "seconds", "per_target"}

@@ -10,7 +10,7 @@ from build.search.tuning import objective as tuning
 from build.search.tuning.command import prepare
 from build.search.tuning.objective import objective, score_trial, without_outer_fold
 from build.search.tuning.space import Choice, Range
-from kernel_src.competition.tables import group_labels, read_train
+from kernel_src.competitions.biomass.tables import group_labels, read_train
 from kernel_src.recipes.changes import changed
 from kernel_src.training.training_data import judged_folds
 from tests.kernel_src.tiny import TINY

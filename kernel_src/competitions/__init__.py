@@ -1,0 +1,4 @@
+"""## Competitions
+
+One package for each, and which of them is chosen.
+"""
