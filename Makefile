@@ -9,7 +9,7 @@ export TYPED MAKECMDGOALS
 
 .DEFAULT_GOAL := help
 .PHONY: help build check new demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
-	push-data push-training push-inference logs status lab pull-kernel report scores setup setup-lab lint \
+	push-data push-training push-inference logs status lab pull-kernel report scores setup setup-lab lock lint \
 	test test-full bench
 
 help: ## show this list
@@ -101,11 +101,14 @@ scores: setup ## the ledger docs/scores.csv, refreshed, and CV against public as
 
 ##@ Work on the kit
 
-setup: ## install everything into .venv (once; the other targets do it for you)
+setup: ## install everything into .venv, from build/locks (once; the other targets do it for you)
 	@"$${PYTHON:-python3}" -m build.environment
 
 setup-lab: ## install JupyterLab into .venv-lab (`make lab` does it for you)
 	@"$${PYTHON:-python3}" -m build.environment lab
+
+lock: ## pin every package anew in build/locks, with hashes, after a change in pyproject.toml (UPGRADE=1 takes the newest)
+	@"$${PYTHON:-python3}" -m build.make $@ build.environment lock --upgrade=UPGRADE=1
 
 lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/python -m ruff check .
