@@ -9,7 +9,7 @@ export TYPED MAKECMDGOALS
 
 .DEFAULT_GOAL := help
 .PHONY: help build check new demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
-	push-data push-training push-inference status lab pull-kernel report scores setup setup-lab lint \
+	push-data push-training push-inference logs status lab pull-kernel report scores setup setup-lab lock lint \
 	test test-full bench
 
 help: ## show this list
@@ -69,15 +69,18 @@ push-data: setup ## a bundle (EXPERIMENT=…) or any flat folder (DIR=… SLUG=�
 	@$(KIT) push-data --competition=COMPETITION --experiment=EXPERIMENT --dir=DIR --slug=SLUG
 
 # Options that both pushes take.
-PUSH_OPTIONS = --competition=COMPETITION --experiment=EXPERIMENT! --no-wait=WAIT=0 --again=AGAIN=1 --overwrite=OVERWRITE=1
+PUSH_OPTIONS = --competition=COMPETITION --experiment=EXPERIMENT! --no-wait=WAIT=0 --again=AGAIN=1 --overwrite=OVERWRITE=1 --params=PARAMS
 
-push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPERIMENT=… WAIT=0 AGAIN=1 OVERWRITE=1)
-	@$(KIT) push-training $(PUSH_OPTIONS)
+push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPERIMENT=… SET="schedule.epochs=3" PARAMS= WAIT=0 AGAIN=1 OVERWRITE=1)
+	@$(KIT) push-training $(PUSH_OPTIONS) --set=SET
 
-push-inference: setup ## sources → scored submission (EXPERIMENT=… MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1; adopted: WEIGHTS= MODELS=)
+push-inference: setup ## sources → scored submission (EXPERIMENT=… PARAMS="BATCH_SIZE=8" MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1; adopted: WEIGHTS= MODELS=)
 	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE --weights=WEIGHTS... --model=MODELS...
 
-status: setup ## experiments at a glance: notebooks, weights, last submission, what was left open (of all, or COMPETITION=…)
+logs: setup ## what a notebook printed on Kaggle, live while it runs (EXPERIMENT=… KERNEL=train VERSION=3)
+	@$(KIT) logs --experiment=EXPERIMENT! --kernel=KERNEL --version=VERSION
+
+status: setup ## experiments at a glance: notebooks, weights, submission; what runs, GPU hours and submissions left (COMPETITION=…)
 	@$(KIT) status --competition=COMPETITION
 
 ##@ Edit
@@ -98,11 +101,14 @@ scores: setup ## the ledger docs/scores.csv, refreshed, and CV against public as
 
 ##@ Work on the kit
 
-setup: ## install everything into .venv (once; the other targets do it for you)
+setup: ## install everything into .venv, from build/locks (once; the other targets do it for you)
 	@"$${PYTHON:-python3}" -m build.environment
 
 setup-lab: ## install JupyterLab into .venv-lab (`make lab` does it for you)
 	@"$${PYTHON:-python3}" -m build.environment lab
+
+lock: ## pin every package anew in build/locks, with hashes, after a change in pyproject.toml (UPGRADE=1 takes the newest)
+	@"$${PYTHON:-python3}" -m build.make $@ build.environment lock --upgrade=UPGRADE=1
 
 lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@.venv/bin/python -m ruff check .

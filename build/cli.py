@@ -65,6 +65,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         kaggle.push_data_verb,
         kaggle.push_training_verb,
         kaggle.push_inference_verb,
+        kaggle.logs_verb,
         kaggle.status_verb,
     ),
     "Edit": (sync.watch_verb, sync.lab_verb, sync.sync_verb, kaggle.pull_kernel_verb),

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL_SRC = "runtime competition competitions recipes data models bundle training inference kernels".split()
-BUILD = "core stitch notebooks adopt sync scores weights demo run search new kaggle report cli".split()
+BUILD = "installation core stitch notebooks adopt sync scores weights demo run search new kaggle report cli".split()
 # What a competition brings to train is a list of recipes, wherever it lies.
 RECIPES = {"experiments", "winners", "tuned_experiments", "blended_ensembles"}
 ENTRY_POINTS = {"build": {"__init__", "__main__", "cli", "environment", "make"}, "kernel_src": {"__init__"}}

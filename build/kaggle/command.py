@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from build.kaggle.flow import PushOptions
     from build.kaggle.journal import Journal
 
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--params", metavar="NAME=VALUE", help="For this push: a value of the parameters cell; repeat."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Push over an edit made on the site.")]
 
 
@@ -93,6 +97,10 @@ def push_training_verb(
     wait: Annotated[bool, typer.Option(help="Wait for the run and make the bundle.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Run once more what failed.")] = False,
     overwrite: Overwrite = False,
+    set_values: Annotated[
+        list[str] | None, typer.Option("--set", help="For this push: path=value …, as train takes it.")
+    ] = None,
+    params: Params = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on Kaggle's GPUs and make the bundle here.
@@ -100,11 +108,17 @@ def push_training_verb(
     Of an experiment whose features are frozen: make them there, bring them home. Resumable.
 
     Example: python -m build push-training --experiment demo
+
+    Example: python -m build push-training --experiment demo --set schedule.epochs=3 --params SHOW_IMAGES=3
     """
     from build.kaggle.flow import PushOptions
+    from build.kaggle.pushed_values import Given
     from build.kaggle.training import push_training
 
-    options = PushOptions(experiment=experiment, wait=wait, again=again, overwrite=overwrite, quiet=as_json)
+    given = Given(tuple(set_values or ()), tuple(params or ()))
+    options = PushOptions(
+        experiment=experiment, wait=wait, again=again, overwrite=overwrite, given=given, quiet=as_json
+    )
     _push(options, "push-training", push_training)
 
 
@@ -121,6 +135,7 @@ def push_inference_verb(
     model: Annotated[
         list[str] | None, typer.Option(metavar="HANDLE=DIR", help="Of an adopted kernel: a Kaggle Model; repeat.")
     ] = None,
+    params: Params = None,
     as_json: AsJson = False,
 ) -> None:
     """Go from the sources to a scored submission.
@@ -130,6 +145,7 @@ def push_inference_verb(
     Example: python -m build push-inference --experiment demo
     """
     from build.kaggle.flow import PushOptions, push_inference
+    from build.kaggle.pushed_values import Given
 
     options = PushOptions(
         experiment=experiment,
@@ -140,6 +156,7 @@ def push_inference_verb(
         overwrite=overwrite,
         weights=tuple(weights or ()),
         models=tuple(model or ()),
+        given=Given(parameters=tuple(params or ())),
         quiet=as_json,
     )
     _push(options, "push-inference", push_inference)
@@ -164,6 +181,32 @@ def pull_kernel_verb(
 
     check_notebook(experiment, kernel)
     sync_pulled(fetch_pulled(experiment, kernel), as_json, parameters=parameters, conflicts=conflicts, yes=yes)
+
+
+def logs_verb(
+    experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
+    kernel: Annotated[str, typer.Option(help="train, features or infer; the one pushed last by default.")] = "",
+    version: Annotated[int | None, typer.Option(min=1, help="Which; the newest by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a notebook printed on Kaggle.
+
+    Of a run of before; one that goes on is followed until it ends. Frames of a traceback are named by file and line of
+    the sources.
+
+    Example: python -m build logs --experiment demo
+    """
+    from build.kaggle.logs import show_log
+    from build.kaggle.preparation import resumable
+
+    words = [f"make logs EXPERIMENT={shlex.quote(experiment)}", *([f"KERNEL={shlex.quote(kernel)}"] if kernel else [])]
+    with resumable(" ".join([*words, *([f"VERSION={version}"] if version else [])])):
+        result = show_log(experiment, kernel, version, as_json=as_json)
+    if as_json:
+        print_json({"ok": True, **result})
+    else:
+        failure = f": {result['failure']}" if result["failure"] else ""
+        print(f"{result['kernel']} version {result['version']}: {result['state']}{failure}")
 
 
 def status_verb(

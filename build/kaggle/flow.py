@@ -5,6 +5,7 @@ journal has as done is not done again, so the same command goes on wherever the 
 """
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +16,10 @@ from build.core.progress import Steps, waiting, watching
 from build.kaggle.client import Kaggle
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
+from build.kaggle.live_view import watching_run
 from build.kaggle.outputs import verify_submission
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
+from build.kaggle.pushed_values import Given, values_text
 from build.kaggle.receipts import bundle_sha256, find_receipt, manifest_hashes, rehearse_for
 from build.kaggle.responses import Submission
 from build.kaggle.runs import download, run_with_input
@@ -46,6 +49,7 @@ class PushOptions:
     overwrite: bool = False  # an edit made on the site
     weights: tuple[Path, ...] = ()  # of an adopted kernel: the folders of its datasets
     models: tuple[str, ...] = ()  # of an adopted kernel: HANDLE=DIR, for its rehearsal
+    given: Given = Given()  # values for this push only
     quiet: bool = False
 
     def command(self, verb: str = "push-inference", *, submit: bool = False, wait: bool = False) -> str:
@@ -60,6 +64,8 @@ class PushOptions:
         words += [] if self.wait or wait else ["WAIT=0"]
         words += ["OVERWRITE=1"] if self.overwrite else []
         words += [f"WEIGHTS={shlex.quote(shlex.join(map(str, self.weights)))}"] if self.weights else []
+        words += [f"SET={shlex.quote(' '.join(self.given.changes))}"] if self.given.changes else []
+        words += [f"PARAMS={shlex.quote(' '.join(self.given.parameters))}"] if self.given.parameters else []
         words += [f"MODELS={shlex.quote(shlex.join(self.models))}"] if self.models else []
         return " ".join(words)
 
@@ -72,12 +78,12 @@ def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
         UsageError: no such experiment, or something has to be made first.
     """
     steps = Steps(total=STEPS, quiet=options.quiet)
-    card, notebook = build_and_check(options.experiment, "infer", steps, journal)
+    card, notebook, values = build_and_check(options.experiment, "infer", steps, journal, options.given)
     attached = _attached(card, options)
     bundles = attached.own
     manifests = manifest_hashes(bundles)
     client, owner = account(steps)
-    staged = current_attempt(stage(notebook, owner, manifests), journal, again=options.again)
+    staged = current_attempt(stage(notebook, owner, manifests, values), journal, again=options.again)
     version = pushed_before(staged, journal)
     if version is None:
         _rehearse(options, staged, attached, steps)
@@ -86,6 +92,7 @@ def push_inference(options: PushOptions, journal: Journal) -> dict[str, Any]:
     else:
         steps.skip(4, f"these sources with these weights are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
+    result |= {"parameters": values} if values else {}
     if not (options.submit or options.wait):
         return result | {"next": f"it is running on Kaggle; `{options.command(wait=True)}` continues with it"}
     if _is_submitted(version, journal) and not options.again:
@@ -140,7 +147,10 @@ def _run(
     options: PushOptions, staged: Staged, version: Version, client: Kaggle, journal: Journal, steps: Steps
 ) -> tuple[Version, int]:
     """Wait for the run, fetch what it left, verify it; return its version and the number of images predicted."""
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as show_state:
+    with (
+        steps.step("run", f"waiting for {version.url}") as note,
+        watching_run("on Kaggle", options.quiet) as show_state,
+    ):
         staged, version, status = run_with_input(staged, version, client, journal, show_state)
         note(status)
     with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
@@ -205,11 +215,16 @@ def _score(options: PushOptions, staged: Staged, version: Version, bundles: dict
         source_sha256=staged.source_sha256,
         bundle_sha256=bundle_sha256(staged.manifests),
         kernel_version=version.number,
-        note=options.message,
+        note=_note(options.message, staged.parameters),
     )
     # Of a blend no out-of-fold score is known.
     is_ours = options.experiment in {**EXPERIMENTS, **ENSEMBLES}
     return with_cv(score, next(iter(bundles.values()))) if len(bundles) == 1 and is_ours else score
+
+
+def _note(message: str, values: Mapping[str, str]) -> str:
+    """Return the ledger's note: what the user says, and the values given for this push."""
+    return " ".join(filter(None, [message, f"[{values_text(values)}]" if values else ""]))
 
 
 def _with_result(score: Score, made: Submission) -> Score:

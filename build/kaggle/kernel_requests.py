@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from build.core.errors import CheckFailed
 from build.kaggle import responses
@@ -13,7 +14,11 @@ from build.kaggle.explain import Asked, is_absent, status_of
 from build.kaggle.responses import ABSENT, KernelOutput, KernelState, PushedKernel, Quota, RemoteKernel
 from build.kaggle.session import PAGE, ApiSession, filled, silence
 from build.kaggle.sources import cells_sha256
+from build.kaggle.wire import CONNECT_S
 from build.notebooks.metadata import KERNEL_METADATA
+
+if TYPE_CHECKING:
+    from requests import Response
 
 NEWER_VERSIONS = 20  # so far back a version of ours is looked for behind newer ones
 
@@ -132,6 +137,42 @@ class KernelRequests(ApiSession):
             of_newest = True
             addresses, log = listed(None)
         return KernelOutput(fetch_files(addresses, into, asked, limit_bytes=limit_bytes), log, of_newest)
+
+    def open_log(self, owner: str, slug: str, version: int, silent_s: float | None = None) -> "Response":
+        """Open the log of a version, once: events while it runs, what is stored afterwards; whatever the status.
+
+        It is not read yet, and to be closed. The site may keep silent for `silent_s`, as long as in all requests by
+        default. The client has a method for it that names no version. Nothing is silenced here, as the client is
+        elsewhere: that holds for a whole process, and this is for a thread beside the others.
+
+        Raises:
+            CheckFailed: the address leads elsewhere (wire.py).
+            OSError, ValueError: no response (retry.failures).
+        """
+        from kagglesdk.kaggle_env import KaggleEnv
+
+        http = self._api.build_kaggle_client().http_client()
+        base = http._endpoint if http._env == KaggleEnv.PROD else f"{http._endpoint}/api"  # noqa: SLF001
+        session = http._session  # noqa: SLF001
+        headers: dict[str, Any] = {"Accept": "text/event-stream, */*", "Content-Type": None}
+        return session.get(
+            f"{base}/v1/kernels/logs/stream/{quote(owner)}/{quote(slug)}",
+            params={"versionLabel": f"v{version}"},
+            headers=headers,
+            stream=True,
+            timeout=(CONNECT_S, silent_s) if silent_s else None,
+        )
+
+    def stored_log(self, owner: str, slug: str, version: int) -> str:
+        """Return the log of a version's run as the list of its outputs has it; nothing of the outputs is fetched."""
+        from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
+
+        asked = Asked("show the notebook's log", "kernel", f"{owner}/{slug}")
+        request = filled(
+            ApiListKernelSessionOutputRequest(), user_name=owner, kernel_slug=slug, page_size=1, **label(version)
+        )
+        response: Any = self.ask("kernels.kernels_api_client.list_kernel_session_output", request, asked)
+        return str(response.log or "")
 
     def quota(self) -> Quota:
         """Return this week's GPU hours."""

@@ -15,9 +15,10 @@ from build.core.errors import CheckFailed, Problem, UsageError
 from build.core.foreign_text import shown_value
 from build.core.image import IMAGE
 from build.core.printing import print_json
-from build.core.progress import Steps, watching
+from build.core.progress import Steps
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import current_attempt, pushed_before
+from build.kaggle.live_view import watching_run
 from build.kaggle.preflight_report import Compared, accept_report, as_lines, compare, read_seen
 from build.kaggle.preparation import account, push_unless_edited
 from build.kaggle.runs import download, wait_for_run
@@ -54,7 +55,7 @@ def look(journal: Journal, *, again: bool, overwrite: bool, quiet: bool) -> tupl
         version = push_unless_edited(staged, client, journal, steps, overwrite=overwrite)
     else:
         steps.skip(2, f"this preflight is version {version.number} already (--again looks once more): {version.url}")
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", quiet) as show_state:
+    with steps.step("run", f"waiting for {version.url}") as note, watching_run("on Kaggle", quiet) as show_state:
         note(wait_for_run(staged, version, client, journal, show_state))
     with steps.step("report", f"{REPORT} of version {version.number}") as note:
         report = read_report(download(staged, version, client, journal, read_report))

@@ -11,6 +11,7 @@ from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle, open_client
 from build.kaggle.journal import Journal, only_push
 from build.kaggle.kernels import Version, look_for_drift, push
+from build.kaggle.pushed_values import Given, built_with, values_text
 from build.kaggle.staging import Staged
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, choose_cards, describe_datasets
@@ -46,11 +47,15 @@ def one_push(again: str) -> Iterator[Journal]:
         yield journal
 
 
-def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal) -> tuple[KernelCard, Path]:
+def build_and_check(
+    experiment: str, kernel: str, steps: Steps, journal: Journal, given: Given
+) -> tuple[KernelCard, Path, dict[str, str]]:
     """Build the notebooks of an experiment and check the one of a kernel; return its card and the notebook.
 
+    Where values are given for this push, it is another notebook, and they are returned, too.
+
     Raises:
-        UsageError: no such experiment.
+        UsageError: no such experiment, or a value that its notebook does not take.
         CheckFailed: sources that cannot be stitched, or whatever `make check` finds.
     """
     cards = choose_cards(experiment, all_cards())
@@ -65,10 +70,12 @@ def build_and_check(experiment: str, kernel: str, steps: Steps, journal: Journal
     with steps.step("build", f"{sources} → {NOTEBOOKS}/{slug}/") as note:
         outcomes = build(cards)
         describe_datasets(cards)
-        note(", ".join(sorted({outcome.state for outcome in outcomes})))
+        card, notebook, values = built_with(given, card)
+        states = ", ".join(sorted({outcome.state for outcome in outcomes}))
+        note(f"{states}; {notebook.parent}/ for this push, with {values_text(values)}" if values else states)
     with steps.step("check", "up to date, offline, described as Kaggle requires?") as note:
         note(_check(slug, journal))
-    return card, ROOT / NOTEBOOKS / slug / f"{slug}.ipynb"
+    return card, notebook, values
 
 
 def _check(slug: str, journal: Journal) -> str:

@@ -28,7 +28,7 @@ from build.kaggle.kernels import (
 )
 from build.kaggle.outputs import output_folder
 from build.kaggle.responses import ABSENT
-from build.kaggle.retry import pause
+from build.kaggle.run_log import following
 from build.kaggle.staging import Staged
 from build.run.rehearse.cures import cure_of_error
 from build.run.rehearse.executed_cells import Cells, read_cells
@@ -54,7 +54,7 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
 
     The version is asked for by its label. Where Kaggle shows nothing under it, the newest version is asked for, and an
     end counts only while that is still ours. Right after a push the state may be that of the last version: an end
-    counts when two looks in a row say so.
+    counts when two looks in a row say so. Where `show_state` is a view of runs, the log is shown meanwhile.
 
     Raises:
         EmptyInput: it found nothing mounted.
@@ -63,7 +63,10 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
     """
     if journal.done("run", version.inputs):
         return "it has already run"
-    with journal.attempt("run", version.inputs) as result:
+    with (
+        journal.attempt("run", version.inputs) as result,
+        following(client, staged.owner, staged.slug, version.number, staged.notebook.read_bytes, show_state) as log,
+    ):
         last, absent, by_label = "", 0, True
         while True:
             now = client.kernel_state(staged.owner, staged.slug, version.number if by_label else None)
@@ -76,7 +79,9 @@ def wait_for_run(staged: Staged, version: Version, client: Kaggle, journal: Jour
                 continue
             show_state(now.state if now.state != ABSENT else "not started yet")
             last = now.state
-            pause()
+            log.note_state(now.state)
+            log.pause()
+        log.finish(now.state)
         if not by_label:
             try:
                 _refuse_superseded(staged, version, client)

@@ -6,7 +6,7 @@ Committed metadata keeps `OWNER/…`, so that every member of a team can push un
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Staged:
     metadata: dict[str, Any]  # the owner filled in
     source_sha256: str  # of the sources it was stitched from
     manifests: dict[str, str]  # attached dataset's slug → sha256 of its manifest.json: new weights want a new run
+    parameters: dict[str, str] = field(default_factory=dict)  # given for this push (pushed_values.py), as literals
     attempt: int = 0  # raised when a version is given up: its run failed and was asked for once more
 
     @property
@@ -58,11 +59,16 @@ class Staged:
             "metadata": self.metadata,
             "manifests": self.manifests,
             "attempt": self.attempt,
+            **({"parameters": self.parameters} if self.parameters else {}),
         }
 
 
-def stage(notebook: Path, owner: str, manifests: Mapping[str, str]) -> Staged:
+def stage(
+    notebook: Path, owner: str, manifests: Mapping[str, str], parameters: Mapping[str, str] | None = None
+) -> Staged:
     """Copy a built notebook and its description to where it is pushed from, the owner filled in.
+
+    `parameters` are those that it was built with for this push.
 
     Raises:
         UsageError: it is not built.
@@ -92,6 +98,7 @@ def stage(notebook: Path, owner: str, manifests: Mapping[str, str]) -> Staged:
         metadata=metadata,
         source_sha256=built_from(source.encode()),
         manifests=dict(manifests),
+        parameters=dict(parameters or {}),
     )
 
 

@@ -1,15 +1,17 @@
-"""`make status`: every experiment at a glance (notebooks, weights, last submission), and what is left open.
+"""`make status`: every experiment at a glance (notebooks, weights, last submission), what runs, and what is left open.
 
 The site is asked; what this checkout's journal knows (which version was pushed, what was interrupted) stands beside it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
+from build.kaggle.board import GOING_ON, Left, Running, running, session_line, what_is_left
 from build.kaggle.journal_steps import Step, newest_steps
+from build.kaggle.pushed_values import values_text
 from build.kaggle.responses import ABSENT
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import all_cards, slug_named
@@ -53,6 +55,8 @@ class Status:
     rows: list[Row]
     left_open: list[Open]
     problems: list[Problem]  # why the site could not be asked
+    runs: list[Running] = field(default_factory=list)  # queued or running
+    left: Left = Left()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -60,6 +64,8 @@ class Status:
             "ok": not self.problems,
             "account": self.account,
             "experiments": [asdict(row) for row in self.rows],
+            "running": [asdict(run) for run in self.runs],
+            "left": asdict(self.left),
             "open": [asdict(entry) for entry in self.left_open],
             "problems": [problem.as_json() for problem in self.problems],
         }
@@ -73,6 +79,9 @@ class Status:
         lines = [f"account {self.account}" if self.account else unreachable]
         for line in table:
             lines.append("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        lines += [run.as_line() for run in self.runs]
+        lines += filter(None, [session_line(self.runs)])
+        lines += self.left.as_lines()
         for entry in self.left_open:
             when = entry.begun[:16].replace("T", " ")
             what = "has not ended" if entry.state == "begun" else "failed"
@@ -102,11 +111,13 @@ def read_status(competition: str = "", *, quiet: bool) -> Status:
             # The site shows the submissions of one competition at a time, and only to those who have joined it.
             asked = sorted(submitted) or [facts(competition or DEFAULT_COMPETITION).slug]
             submissions = [one for slug in asked for one in client.submissions(slug)]
-            rows = [row_of(name, client, scores, submissions) for name in slug_of]
+            runs: list[Running] = []
+            rows = [row_of(name, client, scores, submissions, steps, runs) for name in slug_of]
+            left = what_is_left(client)
     except CheckFailed as failed:
         rows = [known_here(name, steps, scores) for name in slug_of]
         return Status(account="", rows=rows, left_open=left_open, problems=failed.problems)
-    return Status(account=client.username, rows=rows, left_open=left_open, problems=[])
+    return Status(account=client.username, rows=rows, left_open=left_open, problems=[], runs=runs, left=left)
 
 
 def pushable() -> dict[str, str]:
@@ -122,17 +133,24 @@ def _on_gpus(name: str) -> str:
     return kernel_on_gpus(name) if name in EXPERIMENTS else "train"
 
 
-def row_of(name: str, client: "Kaggle", scores: Sequence[Score], submissions: "Sequence[Submission]") -> Row:
-    """Ask for one experiment.
+def row_of(
+    name: str,
+    client: "Kaggle",
+    scores: Sequence[Score],
+    submissions: "Sequence[Submission]",
+    steps: Sequence[Step],
+    runs: list[Running],
+) -> Row:
+    """Ask for one experiment; what of it has not ended is added to `runs`.
 
     Raises:
         CheckFailed: the site does not answer.
     """
     return Row(
         experiment=name,
-        training=kernel_words(name, _on_gpus(name), client),
+        training=kernel_words(name, _on_gpus(name), client, steps, runs),
         weights=dataset_words(bundle_slug(name), client) if name in {**EXPERIMENTS, **ENSEMBLES} else "-",
-        inference=kernel_words(name, "infer", client),
+        inference=kernel_words(name, "infer", client, steps, runs),
         submission=submission_words(name, scores, submissions),
     )
 
@@ -148,8 +166,8 @@ def known_here(name: str, steps: Sequence[Step], scores: Sequence[Score]) -> Row
     )
 
 
-def kernel_words(name: str, kernel: str, client: "Kaggle") -> str:
-    """Say the version and the state of the newest run of a notebook."""
+def kernel_words(name: str, kernel: str, client: "Kaggle", steps: Sequence[Step], runs: list[Running]) -> str:
+    """Say the version and the state of the newest run of a notebook, and the values it was pushed with."""
     if not _has(name, kernel):
         return "-"
     slug = slug_named(name, kernel)
@@ -159,7 +177,20 @@ def kernel_words(name: str, kernel: str, client: "Kaggle") -> str:
     state = client.kernel_state(client.username, slug, remote.version)
     if state.state == ABSENT:  # not under its label
         state = client.kernel_state(client.username, slug)
-    return f"v{remote.version or '?'} {state.state}"
+    if state.state in GOING_ON and remote.version:
+        gpu = bool(remote.metadata.get("enable_gpu"))
+        ref, submits = f"{client.username}/{slug}", kernel == "infer"
+        runs.append(running(ref, remote.version, state.state, steps, gpu=gpu, submits=submits))
+    return f"v{remote.version or '?'} {state.state}{_given_words(slug, remote.version, steps)}"
+
+
+def _given_words(slug: str, version: int | None, steps: Sequence[Step]) -> str:
+    """Say the values that were given for the push of a version from here."""
+    for step in steps:
+        if step.step == "kernel" and step.subject.endswith(f"/{slug}") and step.result.get("version") == version:
+            values = step.inputs.get("parameters")
+            return f" ({values_text(values)})" if values else ""
+    return ""
 
 
 def dataset_words(slug: str, client: "Kaggle") -> str:
@@ -194,5 +225,6 @@ def _pushed_words(name: str, kernel: str, steps: Sequence[Step]) -> str:
     slug = slug_named(name, kernel)
     for step in steps:
         if step.step == "kernel" and step.subject.endswith(f"/{slug}") and "version" in step.result:
-            return f"v{step.result['version']} pushed {step.begun[:10]}"
+            version = step.result["version"]
+            return f"v{version} pushed {step.begun[:10]}{_given_words(slug, version, steps)}"
     return "?"

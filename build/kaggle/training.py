@@ -15,12 +15,13 @@ from typing import Any
 from build.core.bundle_files import missing_folds_text
 from build.core.choosing import data_folder
 from build.core.errors import CheckFailed, Problem
-from build.core.progress import Steps, watching
+from build.core.progress import Steps
 from build.kaggle.client import Kaggle
 from build.kaggle.drift import pushes_of
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
+from build.kaggle.live_view import watching_run
 from build.kaggle.outputs import FEATURES_FILE, verify_any_file, verify_features, verify_training
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
 from build.kaggle.receipts import manifest_hashes
@@ -61,13 +62,13 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     steps = Steps(total=STEPS, quiet=options.quiet)
     experiment = options.experiment
     kernel = kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
-    card, notebook = build_and_check(experiment, kernel, steps, journal)
+    card, notebook, values = build_and_check(experiment, kernel, steps, journal, options.given)
     harvest = _harvest_adopted(card) if isinstance(card, AdoptedCard) else _harvest(kernel, experiment)
     client, owner = account(steps)
     folders = {slug: find_folder(slug, experiment) for slug in card.datasets if "/" not in slug}
     ours = {slug: folder for slug, folder in folders.items() if folder}
     manifests = _manifests(card, f"{owner}/{notebook.stem}", ours, journal)
-    staged = current_attempt(stage(notebook, owner, manifests), journal, again=options.again)
+    staged = current_attempt(stage(notebook, owner, manifests, values), journal, again=options.again)
     version = pushed_before(staged, journal)
     if version is None:
         with steps.step("datasets", ", ".join(card.datasets) or "none needed") as note:
@@ -76,10 +77,14 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     else:
         steps.skip(3, f"these sources with these datasets are version {version.number} already: {version.url}")
     result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
+    result |= {"parameters": values} if values else {}
     if not options.wait:
         goes_on = options.command("push-training", wait=True)
         return result | {"next": f"it is running on Kaggle; `{goes_on}` continues with it"}
-    with steps.step("run", f"waiting for {version.url}") as note, watching("on Kaggle", options.quiet) as show_state:
+    with (
+        steps.step("run", f"waiting for {version.url}") as note,
+        watching_run("on Kaggle", options.quiet) as show_state,
+    ):
         staged, version, status = run_with_input(staged, version, client, journal, show_state)
         note(status)
     result |= {"version": version.number, "url": version.url}

@@ -260,6 +260,7 @@ def stitch_adopted(card: AdoptedCard, *, folder: Path | None = None) -> Stitched
         where = f"{NOTEBOOKS}/{card.slug}/{CARD}"
         raise CheckFailed([Problem(what=f"{key}: there is {what} {folder}", where=where, cure=cure)])
     words: dict[str, Any] = {"arguments": card.arguments, "data": card.data, "without": card.without}
+    words["parameters"] = card.parameters or None
     stitched = stitch_script(folder / card.main, folder, mode=card.mode, **words)
     if not card.wheels:
         return stitched

@@ -186,8 +186,8 @@ def _judged(
         command = "make demo" if experiment == DEMO else "make data, or --data DIR"
         missing.append(Missing(what=what, command=command))
         return None, None
-    file = read_oof(f"{experiment}={folder / OOF_FILE}")
-    truth = truth_table([file], table)
+    truth = truth_table([], table)
+    file = read_oof(f"{experiment}={folder / OOF_FILE}", tuple(truth.index))
     own = truth.loc[[image for image in truth.index if image in file.table.index]]  # a run may train some folds only
     try:
         validation = validation_of([file], own)

@@ -130,8 +130,9 @@ def _with_interval(known: CrossValidation, oof_path: Path, constraint: str, tabl
     from build.scores.oof_files import read_oof
     from kernel_src.competitions.held_answers import answers
 
-    oof = read_oof(str(oof_path)).table
-    seen = rules().read_train(table).set_index("image_id").loc[oof.index].reset_index()
+    train = rules().read_train(table).set_index("image_id")
+    oof = read_oof(str(oof_path), tuple(train.index)).table
+    seen = train.loc[oof.index].reset_index()
     truth, groups = rules().target_array(seen), rules().group_labels(seen)
     count = len(set(groups))
     if count < 2:  # no interval, and no other group whose mean could be a floor

@@ -293,12 +293,13 @@ def _ids(table: pd.DataFrame, known: Collection[str]) -> tuple[str, pd.Series, l
         AmbiguousError: none does, or several do and differ.
     """
     named = [column for column in table.columns if str(column).casefold() in _names().ids]
-    ids = {column: table[column].map(image_id) for column in named}
+    own = _own_spellings(known)
+    ids = {column: table[column].map(image_id).map(own) for column in named}
     notes: list[str] = []
     if known:
         # By their values, whatever the column is called.
         texts = [column for column in table.columns if column not in ids and table[column].dtype == object]
-        all_ids = ids | {column: table[column].map(image_id) for column in texts}
+        all_ids = ids | {column: table[column].map(image_id).map(own) for column in texts}
         fitting = {column: values for column, values in all_ids.items() if values.isin(set(known)).any()}
         if not fitting:
             spelled = _other_spellings(known)
@@ -322,6 +323,18 @@ def _ids(table: pd.DataFrame, known: Collection[str]) -> tuple[str, pd.Series, l
             raise AmbiguousError(f"the ids may stand under {first!r} or under {differing[0]!r}", f"one column {ID}")
         first = exact[0]
     return first, ids[first], notes
+
+
+class _OwnSpellings(dict[str, str]):
+    """Ids as the truth has them; another is as it is."""
+
+    def __missing__(self, name: str) -> str:
+        return name
+
+
+def _own_spellings(known: Collection[str]) -> dict[str, str]:
+    """Return for an id as `image_id` reads it how the truth has it: in some competitions with the file's extension."""
+    return _OwnSpellings({image_id(name): name for name in known})
 
 
 def _counts_rows(column: pd.Series) -> bool:

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from build.core.errors import CheckFailed, Problem
-from build.environment import ROOT, VENV_LAB, lab_requirements, set_up_lab
+from build.environment import ROOT, VENV_LAB, set_up_lab
+from build.installation import locks
 from build.notebooks.builder import NOTEBOOKS, build_missing, slug_named
 from build.notebooks.stamp import SOURCES
 from build.sync.watch import sync_saved
@@ -76,9 +77,8 @@ def run(experiment: str, port: int) -> None:
         CheckFailed: it cannot be installed.
     """
     if set_up_lab():
-        raise CheckFailed(
-            [Problem(what=f"cannot install {', '.join(lab_requirements())}", cure="see pip's output above")]
-        )
+        wanted = ", ".join(locks.requirements(group=locks.LAB))
+        raise CheckFailed([Problem(what=f"cannot install {wanted}", cure="see the output above")])
     command, environment = prepare()
     command += [f"--ServerApp.port={port}"]
     if experiment:

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # CSIRO Image2Biomass: frozen features
+# # Frozen features
 #
 # > One run of this notebook leaves `run/features.npz`: what a pretrained encoder sees in every photograph of the
 # > training set, at several sizes, in several layers, pooled in several ways. Nothing is trained here; on your machine
@@ -37,6 +37,7 @@ from kernel_src.competitions.held_rules import rules
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.parts import parts_to_extract
+from kernel_src.recipes.predictor import require_suited
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
 from kernel_src.runtime.mounts import find_competition, kaggle_root, working_folder
@@ -57,6 +58,7 @@ from kernel_src.training.session import session_of
 print(f"reads {kaggle_root() / 'input'}, writes {working_folder()}")
 experiment = changed(EXPERIMENTS[EXPERIMENT], CHANGES)
 require_parts(parts_to_extract(experiment), PARTS)
+require_suited(experiment, facts())
 competition = find_competition(facts().slug, facts().train_csv)
 run_folder = working_folder() / "run"
 train_table = rules().read_train(competition / facts().train_csv)

@@ -116,10 +116,12 @@ class RegressorMember:
     ceiling_g: np.ndarray  # (5,), no prediction is heavier
 
     def grams(self, values: np.ndarray) -> np.ndarray:
-        """Map values of the basis (n, B) to grams (n, 5), neither negative nor above the ceiling."""
+        """Map values of the basis (n, B) to grams (n, 5), neither below what a target can be nor above the ceiling."""
         forward, back = TARGET_SCALES[self.target_scale]
         scaled = values @ self.coefficients + self.intercept
-        return back(np.clip(scaled, 0, forward(self.ceiling_g)))
+        # Roots and logarithms are of numbers from 0 on.
+        lowest = facts().lowest if self.target_scale == "raw" else max(0.0, facts().lowest)
+        return back(np.clip(scaled, forward(np.asarray(lowest)), forward(self.ceiling_g)))
 
 
 @dataclass(frozen=True, kw_only=True)

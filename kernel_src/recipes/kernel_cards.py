@@ -85,14 +85,17 @@ def frozen_backbones(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(member.encoder.weights for member in members_of(name) if member.is_frozen))
 
 
-def parts_of(name: str, kernel: str) -> tuple[str, ...]:
+def parts_of(name: str, kernel: str, changed: Experiment | None = None) -> tuple[str, ...]:
     """Name the optional parts that a notebook holds: what its experiments need, and EXTRA_PARTS.
+
+    `changed` stands in for the experiment.
 
     Raises:
         ExperimentError: see `members_of`.
     """
     needed = {"train": parts_to_train, "features": parts_to_extract, "infer": parts_to_infer}[kernel]
-    parts = {part for member in members_of(name) for part in needed(member)}
+    members = [changed] if changed else members_of(name)
+    parts = {part for member in members for part in needed(member)}
     if (ensemble := ENSEMBLES.get(name)) is not None:
         parts |= {"stack"} if ensemble.stack else set()
         parts |= {"seed_constraints"} if ensemble.constraint in SEED_CONSTRAINTS else set()
@@ -133,8 +136,8 @@ def kernels_of(name: str) -> tuple[str, ...]:
 
 
 # %%
-def kernel_card(name: str, kernel: str) -> KernelCard:
-    """Describe one notebook of one experiment or ensemble.
+def kernel_card(name: str, kernel: str, changed: Experiment | None = None) -> KernelCard:
+    """Describe one notebook of one experiment or ensemble; `changed` is a training's experiment as it is for one run.
 
     Raises:
         KeyError: no such experiment, ensemble or kernel.
@@ -144,7 +147,7 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
         raise KeyError(f"{kernel!r} is not one of {', '.join(kernels_of(name))}, the notebooks of {name}")
     for member in members_of(name):
         require_suited(member, facts_of(name))
-    recipe = ENSEMBLES.get(name) or EXPERIMENTS[name]
+    recipe = changed or ENSEMBLES.get(name) or EXPERIMENTS[name]
     parameters: dict[str, object]
     bundles: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()  # that others have published
@@ -165,7 +168,7 @@ def kernel_card(name: str, kernel: str) -> KernelCard:
             data.external.dataset if data.external else "",
             data.pseudo.dataset if data.pseudo else "",
         )
-    parameters["PARTS"] = parts_of(name, kernel)
+    parameters["PARTS"] = parts_of(name, kernel, changed)
     published = tuple(slug for slug in wanted if slug)
     # What Kaggle has already need not be uploaded.
     models = tuple(handle for slug in published for handle in kaggle_models(slug)[:1])

@@ -192,6 +192,8 @@ def test_the_example_runs_to_its_end(example: str, world: Path, server: Server, 
     if verb == "pull-kernel":  # which is there for what somebody has edited on the site
         notebook = json.loads(Desk(world / "kit").notebook.read_text())
         put(server.site, "i2b-demo-infer", as_kaggle_keeps_it(notebook, "TREE_LINES = 60", "TREE_LINES = 61"))
+    if verb == "logs":
+        put(server.site, "i2b-demo-infer", Desk(world / "kit").notebook.read_text())
     code, printed = run(example, world / "kit", environment)
     assert code == 0, printed
     assert "Traceback" not in printed, printed

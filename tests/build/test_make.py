@@ -28,9 +28,9 @@ OPTIONS = re.search(r"^PUSH_OPTIONS = (.*)$", MAKEFILE, re.MULTILINE)
 VERBS = typer.main.get_command(app).commands
 # target → the words that build/make.py gets, the module first
 TARGETS = {
-    target: ["build" if start == "$(KIT)" else "bench.run", *rest.split()]
+    target: ["build" if start == "$(KIT)" else start.split()[-1], *rest.split()]
     for target, start, rest in re.findall(
-        r"^([a-z-]+):.*\n(?:\t@(?!\$\(KIT\)).*\n)*?\t@(\$\(KIT\)|\.venv/bin/python -m build\.make \$@ bench\.run)(.*)$",
+        r"^([a-z-]+):.*\n(?:\t@(?!\$\(KIT\)).*\n)*?\t@(\$\(KIT\)|\S+ -m build\.make \$@ [a-z.]+)(.*)$",
         MAKEFILE.replace("$(PUSH_OPTIONS)", OPTIONS[1] if OPTIONS else ""),
         re.MULTILINE,
     )

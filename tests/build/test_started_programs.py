@@ -26,6 +26,13 @@ KNOWN = {
     ("build/adopt/wheels.py", "*words"): "pip's, put together there: files of ours, a name that begins with a letter",
     ("build/environment.py", "python"): "the environment's own, by its place below the kit",
     ("build/environment.py", "venv"): "a folder of the kit",
+    ("build/environment.py", "version"): "behind -c: two lines of ours",
+    ("build/installation/installer.py", "python"): "the environment's own",
+    ("build/installation/installer.py", "uv"): "the one on the path",
+    ("build/installation/installer.py", "*words"): "literals, and the environment's own Python",
+    ("build/installation/resolution.py", "uv"): "the one that its lock has brought",
+    ("build/installation/resolution.py", "*words"): "literals",
+    ("build/installation/resolution.py", "*version"): "behind its option: two numbers of the kit",
     ("build/run/session.py", "str(script.resolve())"): "behind Python: a script of the kit",
     ("build/make.py", "sys.executable"): "Python itself",
     (

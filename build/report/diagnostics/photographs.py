@@ -17,6 +17,7 @@ import numpy as np
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.report.diagnostics.subject import Subject
+from build.scores.oof_columns import image_id
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_reviews import review
 
@@ -44,13 +45,15 @@ def find_photographs(folder: Path, image_ids: Sequence[str]) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise UsageError(f"no folder {folder} with photographs")
-    wanted, found = set(image_ids), dict[str, Path]()
+    wanted, found = {image_id(name): name for name in image_ids}, dict[str, Path]()
     for path in sorted(folder.rglob("*"), key=lambda path: (len(path.parts), path)):
         if path.suffix.lower() in SUFFIXES and path.stem in wanted:
-            found.setdefault(path.stem, path)
+            found.setdefault(wanted[path.stem], path)
     if not found:
-        raise UsageError(f"{folder} has no photograph of these images: they are named e.g. {image_ids[0]}.jpg")
-    return {image_id: found[image_id] for image_id in image_ids if image_id in found}
+        raise UsageError(
+            f"{folder} has no photograph of these images: they are named e.g. {image_id(image_ids[0])}.jpg"
+        )
+    return {name: found[name] for name in image_ids if name in found}
 
 
 def find_twins(photographs: Mapping[str, Path]) -> tuple[Twins, ...]:

@@ -60,7 +60,16 @@ def read_cells(notebook: Path) -> Cells:
     Raises:
         NotANotebook: it is something else.
     """
-    content = read_notebook(read_bytes(notebook))
+    return cells_in(read_bytes(notebook))
+
+
+def cells_in(notebook: bytes) -> Cells:
+    """Read the code cells of a notebook's text.
+
+    Raises:
+        NotANotebook: it is something else.
+    """
+    content = read_notebook(notebook)
     kept = [cell for cell in content["cells"] if ERROR_CELL_TAG not in tags_of(cell)]
     cells: list[CodeCell] = []
     title = ""

@@ -134,6 +134,7 @@ def tune(
     """
     from build.core.settings import apply_changes, find_experiment, parse_changes
     from build.search.tuning.objective import objective
+    from build.search.tuning.shared_storage import shown
     from build.search.tuning.space import space_for
     from build.search.tuning.study import (
         best_of,
@@ -188,7 +189,7 @@ def tune(
         ok=True,
         study=name,
         folder=str(folder),
-        storage=storage.split("@")[-1] or str(folder / "journal.log"),
+        storage=shown(storage) or str(folder / "journal.log"),
         outer_fold=outer_fold,
         inner_folds=inner_folds,
         trials=count_states(study),

@@ -1,7 +1,7 @@
 """The study: one record of all trials that any number of processes, here or elsewhere, write to and go on with.
 
 By default it is a journal file in the study's folder, which needs no server and stands being killed in the middle of a
-line; `--storage` takes SQLite, another journal, or any database's URL for several machines.
+line; `--storage` takes SQLite, another journal, or a database's URL for several machines (`shared_storage.py`).
 """
 
 import json
@@ -23,39 +23,37 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "journal.log"
-BUSY_S = 60  # that SQLite waits for another process
 CREATING_TRIES = 5
-HEARTBEAT_S = 60  # a database forgets a machine that has not been heard of for some of these
+WORKER = "worker"  # the attribute of a trial that says who works at it
+HEARTBEAT_S = 60  # a database gives the trial of a process up that has not been heard of for two of these
 
 
-def open_storage(url: str, folder: Path) -> "BaseStorage":
+def open_storage(url: str, folder: Path, heartbeat_s: int = HEARTBEAT_S) -> "BaseStorage":
     """Open where the trials are kept: "" is a journal file in `folder`; a URL is a database; else a journal's path.
 
     Raises:
         UsageError: the database cannot be opened.
     """
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+    from build.search.tuning.shared_storage import SharedStorage, shown, without_secrets
 
     folder.mkdir(parents=True, exist_ok=True)
     if "://" not in url:
         path = Path(url) if url else folder / JOURNAL
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(path)))
-    options = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {}
     for attempt in range(CREATING_TRIES):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
-                return RDBStorage(url, engine_kwargs=options, heartbeat_interval=HEARTBEAT_S)
-        except (SQLAlchemyError, ImportError) as error:
+            return SharedStorage(url, heartbeat_s)
+        except (SQLAlchemyError, ImportError, ValueError) as error:
             # Two processes that start together both make the tables, and the second fails at what the first has made.
             raced = isinstance(error, IntegrityError) or "already exists" in str(error)
             if not raced or attempt == CREATING_TRIES - 1:
-                what = str(error).splitlines()[0]
-                raise UsageError(f"--storage {url.split('@')[-1]} cannot be opened: {what}") from None
+                what = without_secrets(str(error), url).splitlines()[0]
+                raise UsageError(f"--storage {shown(url)} cannot be opened: {what}") from None
             time.sleep(1.0 + attempt)
     raise AssertionError("the last try returns or raises")
 
@@ -101,18 +99,24 @@ def open_study(
 # -- processes -----------------------------------------------------------------------------------------------------
 
 
+def this_host() -> str:
+    """Name this machine, as it is since it was started: two may have the same name."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}".strip()
+
+
 def this_process() -> dict[str, Any]:
     """Say who works at a trial, so that others can tell whether it still does."""
     import psutil
 
-    return {"host": socket.gethostname(), "pid": os.getpid(), "began_s": psutil.Process().create_time()}
+    return {"host": this_host(), "pid": os.getpid(), "began_s": psutil.Process().create_time()}
 
 
 def is_dead(worker: Mapping[str, Any]) -> bool:
     """Whether a worker of this machine is gone; of another machine's nothing is known here."""
     import psutil
 
-    if worker.get("host") != socket.gethostname():
+    if worker.get("host") != this_host():
         return False
     try:
         return bool(psutil.Process(worker["pid"]).create_time() != worker["began_s"])
@@ -127,7 +131,7 @@ def release_killed(study: "Study") -> int:
 
     released = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        worker = trial.user_attrs.get("worker")
+        worker = trial.user_attrs.get(WORKER)
         if worker is None or not is_dead(worker):
             continue
         try:
@@ -142,27 +146,57 @@ def release_killed(study: "Study") -> int:
 def optimize(study: "Study", run_trial: "Callable[[Trial], float]", trials: int, say: Callable[[str], None]) -> None:
     """Work until the study has so many finished trials, whichever process made them; pruned ones count."""
     import torch
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
+
+    from build.search.tuning.shared_storage import GivenAway, SharedStorage, Unclaimed
 
     if released := release_killed(study):
         say(f"{released} trials of killed processes are done again")
     counted = (TrialState.COMPLETE, TrialState.PRUNED)
     worker = this_process()
+    storage = getattr(study._storage, "_backend", study._storage)  # Optuna keeps what is finished before a database
+    shared = storage if isinstance(storage, SharedStorage) else None
+    unclaimed = Unclaimed(2.0 * (shared.get_heartbeat_interval() or HEARTBEAT_S)) if shared else None
+    mine: list[int] = []  # the trial that this process is in
+    faults: list[ValueError] = []  # of the trial itself
 
     def begin(trial: "Trial") -> float:
-        trial.set_user_attr("worker", worker)
-        return run_trial(trial)
+        mine[:] = [trial.number]
+        try:
+            trial.set_user_attr(WORKER, worker)
+            return run_trial(trial)
+        except UpdateFinishedTrialError:
+            raise GivenAway("another process repeats it") from None
+        except ValueError as error:
+            faults[:] = [error]
+            raise
 
     def tell(study: "Study", trial: "FrozenTrial") -> None:
         score = f"R² {trial.value:.4f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
         changes = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
         say(f"trial {trial.number}: {score}  {changes}")
+        if unclaimed:
+            unclaimed.release(study)
 
-    if len(study.get_trials(deepcopy=False, states=counted)) >= trials:
-        return
-    # Too large a batch is the trial's fault; anything else is ours and stops the search.
-    study.optimize(begin, callbacks=[tell, MaxTrialsCallback(trials, states=counted)], catch=(torch.OutOfMemoryError,))
+    def is_lost() -> bool:
+        """Whether another process has given up the trial that this one is in."""
+        states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.number in mine]
+        return states == [TrialState.FAIL]
+
+    while len(study.get_trials(deepcopy=False, states=counted)) < trials:
+        try:
+            # Too large a batch is the trial's fault; anything else is ours and stops the search.
+            study.optimize(
+                begin, callbacks=[tell, MaxTrialsCallback(trials, states=counted)], catch=(torch.OutOfMemoryError,)
+            )
+        except (UpdateFinishedTrialError, ValueError) as error:  # Optuna's, of a trial that is finished already
+            if shared is None or error in faults or not is_lost():
+                raise
+            say(f"trial {mine[0]}: this process was not heard of for so long that another one repeats it")
+        else:
+            return
 
 
 # -- results -------------------------------------------------------------------------------------------------------

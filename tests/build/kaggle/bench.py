@@ -44,6 +44,7 @@ class Case:
     asks_nothing: bool = False  # it ends before the first request
     newer: int = 0  # versions that somebody else saves after ours
     repushed: int = 0  # pushes of the same bytes that are meant
+    log: tuple[str, ...] = ()  # lines that the notebook prints: each must be shown once
     slow: bool = False  # over a second: torch is imported, or `make check` runs
 
     @property
@@ -122,8 +123,10 @@ def play(case: Case, bench: Bench) -> Outcome:
     if case.cure:
         case.cure(server)
     again, _ = bench.run(*case.arguments, verb=case.verb)
-    lost = lost_things(case, bench, before) + unfinished
-    twice = duplicates(case, bench)
+    shown = re.findall(r"^      │ (.*)$", printed, re.MULTILINE)
+    lost = lost_things(case, bench, before) + unfinished + [f"{line} was not shown" for line in {*case.log} - {*shown}]
+    twice = duplicates(case, bench) + [f"{line} was shown twice" for line in case.log if shown.count(line) > 1]
+    strangers = {*shown} - {*case.log} if case.log else set()
     message = said(errors, bench.folder) if code else ""
     word = outcome_word(code, again, case)
     outcome = Outcome(code, message, word, counts(bench, case.verb), len(twice), len(lost), twice + lost)
@@ -137,6 +140,8 @@ def play(case: Case, bench: Bench) -> Outcome:
         outcome.wrong.append(f"no cure is named:\n{errors}")
     if not code and after_first != outcome.left:
         outcome.wrong.append(f"a run after success changed something: {after_first}, then {outcome.left}")
+    if strangers:
+        outcome.wrong.append(f"the log of another run was shown: {strangers}")
     if case.says and not re.search(case.says, printed):
         outcome.wrong.append(f"{case.says!r} is not in:\n{printed}")
     if case.asks_nothing and not silent:

@@ -149,7 +149,8 @@ def set_desk(folder: Path) -> Desk:
     script = (
         "from build.core.progress import Steps; from build.kaggle import preparation;"
         "from build.kaggle.journal import Journal;"
-        "preparation.build_and_check('demo', 'infer', Steps(2, True), Journal(preparation.JOURNAL))"
+        "from build.kaggle.pushed_values import Given;"
+        "preparation.build_and_check('demo', 'infer', Steps(2, True), Journal(preparation.JOURNAL), Given())"
     )
     subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, timeout=120)
     desk = Desk(folder)

@@ -58,6 +58,7 @@ STEPS = (
     Step("push: save the notebook", "SaveKernel", changes=True),
     Step("push: read it back", "GetKernel", nth=3),
     Step("run: ask for its state", "GetKernelSessionStatus"),
+    Step("run: read its log", "StreamLog", json=False),
     Step("outputs: list", "ListKernelSessionOutput"),
     Step("outputs: download", "/submission-csv", json=False),
     Step("submission: look for it", "ListSubmissions"),

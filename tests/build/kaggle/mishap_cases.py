@@ -13,11 +13,13 @@ from tests.build.kaggle.desk import WEIGHTS, submission_csv
 from tests.build.kaggle.mishaps import (
     ELSEWHERE,
     FOREVER,
+    LOG_LINES,
     QUOTA,
     SESSIONS,
     TRACEBACK,
     a_folder_in_it,
     an_archive_in_it,
+    another_log,
     archive_with_link,
     bigger_notebook,
     bomb,
@@ -31,11 +33,14 @@ from tests.build.kaggle.mishaps import (
     half_a_training,
     hidden_list,
     leaves,
+    log_of,
     nan_in_training,
     never_checked,
+    newest_log,
     no_starting_weights,
     no_weights,
     nothing_mounted,
+    offers_no_log,
     outputs,
     private_key,
     put_archive,
@@ -44,14 +49,16 @@ from tests.build.kaggle.mishaps import (
     saved_meanwhile,
     short_archive,
     stale_token,
+    stream_of,
     whole_training,
     without_token,
 )
+from tests.build.kaggle.site import Stream
 
 
 def special_cases() -> list[Case]:
     """The facts page's ten failures and more; `step` says where they strike."""
-    return [*push_cases(), *weight_cases(), *run_cases(), *submission_cases(), *other_verbs()]
+    return [*push_cases(), *weight_cases(), *run_cases(), *log_cases(), *submission_cases(), *other_verbs()]
 
 
 def push_cases() -> list[Case]:
@@ -250,6 +257,37 @@ def run_cases() -> list[Case]:
             **refused,
         ),
         Case("a download breaks in the middle", download, fault("/submission-csv", cut_bytes=40)),
+    ]
+
+
+def log_cases() -> list[Case]:
+    """While the log is read as the run goes on: each line is shown once, and none of another version."""
+    read = "run: read its log"
+    page = Stream(raw="<html>log in</html>", kind="text/html")
+    before = Stream(raw=log_of("a run before"), kind="application/json")
+    streams: dict[str, list[Stream]] = {
+        "the log breaks off, and begins anew": [Stream(last=9, end="break"), Stream(last=21, end="break"), Stream()],
+        "the log comes again from somewhere": [Stream(last=9, end="break"), Stream(first=4, last=30, end="close")],
+        "the log goes on where it broke off": [Stream(last=9, end="break"), Stream(first=9)],
+        "END_OF_LOG too early": [Stream(last=9), Stream(last=9), Stream(last=30)],
+        "the log is garbage": [Stream(raw="\0{]\n\n", end="close"), page, Stream(last=9, end="break")],
+        "a stored log while the run goes on": [before, Stream(last=9, end="break"), before],
+    }
+    return [
+        *(
+            Case(name, read, change(**stream_of(LOG_LINES), streams=scripted, waits_for_streams=True), log=LOG_LINES)
+            for name, scripted in streams.items()
+        ),
+        Case("the log answers for another version", read, another_log, log=LOG_LINES, says="is another log"),
+        Case(
+            "labels of the log mean nothing", read, newest_log, newer=1, says="does not tell the logs of versions apart"
+        ),
+        Case(
+            "no log is offered (404)",
+            read,
+            offers_no_log,
+            says="offers no live log",
+        ),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.build.kaggle.bench import (
     training_outputs,
 )
 from tests.build.kaggle.desk import KERNEL, write_bundle
+from tests.build.kaggle.site import Stream
 
 FOREVER = 10**6
 
@@ -177,6 +178,40 @@ TRACEBACK = json.dumps(
 SESSIONS = "Kernel push error: Maximum batch GPU session count of 2 reached."
 ELSEWHERE = "http://elsewhere.localhost/api/v1/kernels.KernelsApiService/SaveKernel"
 QUOTA = "Kernel push error: Maximum weekly GPU quota of 30.00 hours reached."
+
+
+LOG_LINES = tuple(f"line {number}" for number in range(40))
+
+
+def log_of(*lines: str, first_s: float = 0.0) -> str:
+    """A log as Kaggle keeps it, a line a second."""
+    entries = [{"stream_name": "stdout", "time": first_s + n, "data": f"{line}\n"} for n, line in enumerate(lines)]
+    return json.dumps(entries)
+
+
+def stream_of(lines: Sequence[str]) -> dict[str, Any]:
+    """What the site is to know of a run that prints these lines."""
+    return {"logs": {INFERENCE: log_of(*lines)}, "kernel_states": ["QUEUED", *["RUNNING"] * 9, "COMPLETE"]}
+
+
+def another_log(server: Any) -> None:
+    """The second connection brings what another version printed."""
+    streams = [Stream(last=9, end="break"), Stream(of_version=2)]
+    logs = {(INFERENCE, 2): log_of("of version 2", first_s=1.5)}
+    change(**stream_of(LOG_LINES), streams=streams, waits_for_streams=True, version_logs=logs)(server)
+
+
+def newest_log(server: Any) -> None:
+    """Somebody saves another version while ours runs, and whatever version is asked for, the log is the newest's."""
+    saved_meanwhile(server)
+    change(**stream_of(LOG_LINES), stream_knows_labels=False, version_logs={(INFERENCE, 2): log_of("of version 2")})(
+        server
+    )
+
+
+def offers_no_log(server: Any) -> None:
+    server.fault("StreamLog", status=404, times=FOREVER)
+    change(kernel_states=["QUEUED", *["RUNNING"] * 30, "COMPLETE"])(server)
 
 
 def clear_listings(server: Any) -> None:

@@ -2,7 +2,8 @@
 
 `Server` speaks HTTP for what Kaggle knows (tests/build/kaggle/site.py), keeps a log of every request and injects
 faults: `server.fault("SaveKernel", drop="after")` loses the answer of the next SaveKernel after it took effect. A
-request is named by its last part (SaveKernel, GetDatasetStatus, …), an upload `PUT`, a download `GET`.
+request is named by its last part (SaveKernel, GetDatasetStatus, …), an upload `PUT`, a download `GET`, the live log
+of a run `StreamLog`.
 
 In a thread: `with Server() as server: …`, then give the client `server.environment(home)`. As a process, which
 outlives its clients: `python -m tests.build.kaggle.server --port 0` prints its port; POST /control {"do": "fault" |
@@ -22,9 +23,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from tests.build.kaggle.site import Refusal, Reply, Site
+from tests.build.kaggle.site import Refusal, Reply, Site, Stream
 
 
 @dataclass
@@ -62,6 +63,17 @@ class Seen:
     path: str
     body: Any  # parsed JSON, or the number of bytes of an upload
     headers: dict[str, str]
+
+
+LOGS = "/api/v1/kernels/logs/stream/"
+
+
+@dataclass
+class Streamed:
+    """A live log, as it is sent."""
+
+    stream: Stream
+    events: list[Reply]
 
 
 def _blocks(data: bytes, size: int) -> list[bytes]:
@@ -165,7 +177,10 @@ class Handler(BaseHTTPRequestHandler):
         self.serve("PUT", urlsplit(self.path).path, int(length), self.receive)
 
     def do_GET(self) -> None:
-        self.serve("GET", urlsplit(self.path).path, None, self.send_file)
+        path = urlsplit(self.path).path
+        if path.startswith(LOGS):
+            return self.serve("StreamLog", path, parse_qs(urlsplit(self.path).query), self.stream_log)
+        self.serve("GET", path, None, self.send_file)
 
     def serve(self, name: str, path: str, body: Any, effect: Callable[..., tuple[int, Any, dict[str, str]]]) -> None:
         """Log, let faults strike, have the effect, answer."""
@@ -224,6 +239,18 @@ class Handler(BaseHTTPRequestHandler):
             return 302, {}, {"Location": reply}
         return 200, reply, {}
 
+    def stream_log(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any, dict[str, str]]:
+        """Answer with the events of a run, or with what is stored of it."""
+        site = self.server.site
+        site.caller = site.user(self.headers.get("Authorization", ""))
+        owner, _, slug = path.removeprefix(LOGS).partition("/")
+        stream, events, live = site.open_log(owner, slug, query.get("versionLabel", [None])[0])
+        if stream.status != 200:
+            raise Refusal(stream.status, "no stream")
+        if not live:
+            return 200, json.dumps(events).encode(), {}
+        return 200, Streamed(stream, events[stream.first : stream.last]), {"Content-Type": stream.kind}
+
     def receive(self, path: str, length: int) -> tuple[int, Any, dict[str, str]]:
         """Take an upload as Google's store does: whole, from a byte on, or only tell how much is there."""
         blob = self.server.site.blobs.get(path.rpartition("/")[2])
@@ -261,6 +288,8 @@ class Handler(BaseHTTPRequestHandler):
         cut_bytes: int = -1,
         no_length: bool = False,
     ) -> None:
+        if isinstance(reply, Streamed):
+            return self.send_stream(reply, headers or {})
         if isinstance(reply, bytes):
             kind, data = "application/octet-stream", reply
         elif isinstance(reply, str):
@@ -277,6 +306,31 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data if cut_bytes < 0 else data[:cut_bytes])
         if cut_bytes >= 0:
             self.hang_up()
+
+    def send_stream(self, streamed: "Streamed", headers: dict[str, str]) -> None:
+        """Send one event after the other, each at once; then hold, end or break."""
+        stream = streamed.stream
+        self.send_response(200)
+        more = {"Transfer-Encoding": "chunked"} if stream.chunked else {"Connection": "close"}
+        for name, value in {**headers, **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        lines = [f"data: {json.dumps(event)}\n\n" for event in streamed.events]
+        for line in [stream.raw] if stream.raw is not None else [": open\n\n", *lines]:
+            self.send_piece(line.encode(), stream.chunked)
+        time.sleep(stream.hold_s)
+        if stream.end == "end":
+            self.send_piece(b"data: END_OF_LOG\n\n", stream.chunked)
+        if stream.end == "break":
+            self.send_piece(b'data: {"stream_name": "stdout", "ti', stream.chunked)
+        elif stream.chunked:
+            self.wfile.write(b"0\r\n\r\n")
+        if stream.end == "break" or not stream.chunked:
+            self.hang_up()
+
+    def send_piece(self, data: bytes, chunked: bool) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
+        self.wfile.flush()
 
     def hang_up(self) -> None:
         self.close_connection = True

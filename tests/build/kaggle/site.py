@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,21 @@ class Dataset:
     failed: list[int] = field(default_factory=list)  # versions that cannot be processed, from 0
 
 
+@dataclass(frozen=True)
+class Stream:
+    """What one connection to the live log brings: by default every event, then END_OF_LOG."""
+
+    first: int = 0  # the events from here on
+    last: int | None = None  # and up to here
+    end: str = "end"  # end: END_OF_LOG; break: the connection breaks; close: the answer just ends
+    hold_s: float = 0.0  # nothing for so long, before it ends
+    of_version: int = 0  # whatever was asked for
+    raw: str | None = None  # sent instead of events
+    kind: str = "text/event-stream"
+    status: int = 200
+    chunked: bool = True
+
+
 @dataclass
 class Kernel:
     """A kernel with all its versions and the run of the newest."""
@@ -81,6 +97,10 @@ class Site:
         self.version_logs: dict[tuple[str, int], str] = {}
         self.version_states: dict[int, list[str]] = {}  # of the version with this number, once it is saved
         self.label_status = 0  # HTTP code that refuses every version label; 0: labels are known
+        self.streams: list[Stream] = []  # of the next connections to a live log, one each; then as Kaggle does
+        self.stream_knows_labels = True
+        self.waits_for_streams = False  # a run goes on while there are some, for a while
+        self.waited = 0
         self.drops_sources: list[str] = []  # reported as invalid by SaveKernel
         self.readback: Reply = {}  # overrides GetKernel's metadata
         self.competitions: dict[str, dict[str, bytes]] = {"csiro-biomass": {}}  # slug → data files
@@ -161,7 +181,9 @@ class Site:
     def get_kernel_session_status(self, body: Reply) -> Reply:
         kernel = self.kernel(body)
         states = kernel.earlier.get(self.version_of(kernel, body), kernel.states)
-        state = states.pop(0) if len(states) > 1 else states[0]
+        waits = self.waits_for_streams and self.streams and states[0] == "RUNNING" and self.waited < 500
+        self.waited += bool(waits)
+        state = states[0] if len(states) == 1 or waits else states.pop(0)
         return {"status": state} | ({"failureMessage": self.failure} if state == "ERROR" else {})
 
     def get_kernel(self, body: Reply) -> Reply:
@@ -194,6 +216,23 @@ class Site:
             files.append({"fileName": name, "url": self.publish(place, outputs[name])})
         log = self.version_logs.get(key, self.logs.get(kernel.slug, ""))
         return {"files": files, "log": log, "nextPageToken": token}
+
+    def open_log(self, owner: str, slug: str, name: str | None) -> tuple[Stream, list[Reply], bool]:
+        """Return what this connection brings, of which events, and whether they are sent or stored."""
+        kernel = self.kernel({"userName": owner, "kernelSlug": slug})
+        number = self.version_of(kernel, {"versionLabel": name} if self.stream_knows_labels else {})
+        is_there = name == f"v{number}"
+        stream = self.streams.pop(0) if self.streams and is_there else Stream()
+        number = stream.of_version or number
+        states = kernel.earlier.get(number, kernel.states)
+        return stream, self.log_events(slug, number), states[0] not in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+
+    def log_events(self, slug: str, number: int) -> list[Reply]:
+        log = self.version_logs.get((slug, number), self.logs.get(slug, ""))
+        try:
+            return list(json.loads(log))
+        except ValueError:
+            return [{"stream_name": "stdout", "time": 1.0, "data": log}] if log else []
 
     def get_accelerator_quota_statistics(self, body: Reply) -> Reply:
         gpu = {"timeUsed": f"{self.gpu_used_s}s", "totalTimeAllowed": f"{self.gpu_total_s}s"}

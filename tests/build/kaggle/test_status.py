@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def ask(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def fill(server) -> None:
     body = {"slug": "kim/i2b-demo-infer", "text": "{}", "kernelType": "notebook", "language": "python"}
+    body |= {"enableGpu": True}
     kernel = Kernel("kim", "i2b-demo-infer", [body, body], ["RUNNING"])
     server.site.kernels["kim/i2b-demo-infer"] = kernel
     dataset = Dataset("kim", "i2b-demo-weights", "w", "other", True, [{"a": b"1"}], states=["READY"])
@@ -60,7 +62,41 @@ def test_the_table_is_all_that_is_printed(ask: Ask, server, capsys: pytest.Captu
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0] == "account kim" and lines[1].split()[:2] == ["experiment", "training"]
     assert lines[2].split() == ["demo", "-", "v1", "READY", "v2", "RUNNING", *"ref 100 complete, public 0.7100".split()]
-    assert len(lines) == 2 + len(pushable())
+    assert lines[2 + len(pushable()) :] == [
+        "running: kim/i2b-demo-infer v2, pushed elsewhere, of 540 allowed",
+        "GPU sessions: 1 of 2 taken by this kit's notebooks; 1 more can run",
+        "GPU: 29.0 of 30 h left this week, until 2026-11-28 00:00 UTC",
+        "submissions: 1 made today, 4 left",
+    ]
+
+
+def test_a_script_gets_what_runs_and_what_is_left(ask: Ask, server, site) -> None:
+    fill(server)
+    site.kernels["kim/i2b-v1-train"] = replace(site.kernels["kim/i2b-demo-infer"], slug="i2b-v1-train")
+    journal = Journal(JOURNAL)
+    journal.record("kernel", {"kernel": "kim/i2b-v1-train"}, version=2)
+    journal.close()
+    said = ask()
+    one = {"version": 2, "state": "RUNNING", "gpu": True}
+    assert said["running"] == [
+        {"kernel": "kim/i2b-demo-infer", "minutes": None, "limit_minutes": 540, **one},
+        {"kernel": "kim/i2b-v1-train", "minutes": 0, "limit_minutes": 720, **one},
+    ]
+    assert said["left"]["gpu_left_h"] == 29.0 and said["left"]["submissions_left"] == 4
+
+
+def test_the_limit_of_two_sessions_is_said_before_it_is_met(ask: Ask, server, site, capsys) -> None:
+    fill(server)
+    site.kernels["kim/i2b-v1-train"] = replace(site.kernels["kim/i2b-demo-infer"], slug="i2b-v1-train")
+    status_verb()
+    assert "GPU sessions: 2 of 2 taken by this kit's notebooks; the next push waits until" in capsys.readouterr().out
+
+
+def test_where_kaggle_does_not_say_what_is_left_nothing_is_said_of_it(ask: Ask, server, capsys) -> None:
+    for request in ("GetAcceleratorQuotaStatistics", "GetSubmissionLimits"):
+        server.fault(request, status=404, times=9)
+    status_verb()
+    assert "left this week" not in capsys.readouterr().out
 
 
 def test_what_was_interrupted_or_failed_is_named_with_what_to_do(

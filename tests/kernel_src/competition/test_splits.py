@@ -120,3 +120,18 @@ def test_fewer_groups_than_folds_are_refused_with_both_numbers(split: str) -> No
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown split 'random'"):
         fold_numbers("random", GROUPS, GRAMS, 3, 0)
+
+
+def test_each_class_is_dealt_evenly_where_strata_are_whole_numbers() -> None:
+    classes = np.repeat(np.arange(7), [30, 12, 9, 6, 3, 3, 3])
+    numbers = fold_numbers("stratified_group", np.arange(len(classes)).astype(str), classes, 3, 0)
+    counts = np.array([np.bincount(numbers[classes == one], minlength=3) for one in range(7)])
+    assert (counts.max(1) - counts.min(1)).max() == 0, "as many of each class in every fold"
+
+
+def test_thousands_of_photographs_are_dealt_evenly_without_comparing_every_two() -> None:
+    """Cassava has 21,367; tables of every two of them would be gigabytes each."""
+    classes = np.random.default_rng(0).integers(0, 5, 6000)
+    numbers = fold_numbers("stratified_group", np.arange(6000).astype(str), classes, 5, 0)
+    counts = np.array([np.bincount(numbers[classes == one], minlength=5) for one in range(5)])
+    assert (counts.max(1) - counts.min(1)).max() <= 5 and np.ptp(np.bincount(numbers)) <= 5

@@ -13,6 +13,7 @@ import pytest
 
 from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT
+from build.search.tuning import shared_storage
 from build.search.tuning.command import tune
 from build.search.tuning.study import is_dead, open_storage, open_study, release_killed, this_process
 from tests.build.search.tuning.tiny_study import TINY, start, tune_command
@@ -138,18 +139,17 @@ def test_a_process_that_loses_the_race_for_the_tables_tries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen with two processes on a new SQLite file: UNIQUE constraint failed: alembic_version.version_num."""
-    import optuna.storages
     from sqlalchemy.exc import IntegrityError
 
     tries = []
 
-    def storage(url: str, **options):
+    def storage(url: str, heartbeat_s: int):
         tries.append(url)
         if len(tries) == 1:
             raise IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))
         return "opened"
 
-    monkeypatch.setattr(optuna.storages, "RDBStorage", storage)
+    monkeypatch.setattr(shared_storage, "SharedStorage", storage)
     assert open_storage("sqlite:///x.db", tmp_path) == "opened" and len(tries) == 2
 
 

@@ -1,0 +1,109 @@
+"""What runs on Kaggle now, and what is left of this week's GPU hours and today's submissions: for `make status`.
+
+Kaggle's API lists no sessions, so what is counted are the newest versions of this kit's notebooks. It does not say
+either when a run began: the minutes are those since its push, time in the queue included, and known only where it was
+pushed from here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from build.core.errors import CheckFailed
+from build.kaggle.journal_steps import Step
+from kernel_src.competitions.held_facts import facts
+
+if TYPE_CHECKING:
+    from build.kaggle.client import Kaggle
+
+SESSION_MINUTES = 12 * 60  # of a batch run; an inference is held to the competition's limit
+GPU_SESSIONS = 2  # at once, by Kaggle's message to the third
+GOING_ON = ("QUEUED", "RUNNING")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """One run that has not ended."""
+
+    kernel: str  # owner/slug
+    version: int
+    state: str  # QUEUED or RUNNING
+    gpu: bool
+    minutes: int | None  # since it was pushed; None where that was not from here
+    limit_minutes: int
+
+    def as_line(self) -> str:
+        """Write it out."""
+        passed = "pushed elsewhere" if self.minutes is None else f"{self.minutes} min since its push"
+        return f"{self.state.lower()}: {self.kernel} v{self.version}, {passed}, of {self.limit_minutes} allowed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What may still be used; None where Kaggle does not say."""
+
+    gpu_left_h: float | None = None
+    gpu_total_h: float | None = None
+    gpu_resets: str | None = None  # UTC, ISO
+    submissions_today: int | None = None
+    submissions_left: int | None = None
+
+    def as_lines(self) -> list[str]:
+        """Write it out, without what is not known."""
+        lines = []
+        if self.gpu_left_h is not None:
+            until = f", until {self.gpu_resets[:16].replace('T', ' ')} UTC" if self.gpu_resets else ""
+            lines.append(f"GPU: {self.gpu_left_h:.1f} of {self.gpu_total_h:.0f} h left this week{until}")
+        if self.submissions_left is not None:
+            lines.append(f"submissions: {self.submissions_today} made today, {self.submissions_left} left")
+        return lines
+
+
+def running(kernel: str, version: int, state: str, steps: Sequence[Step], *, gpu: bool, submits: bool) -> Running:
+    """Describe a run that has not ended."""
+    pushed = next(
+        (
+            step.begun
+            for step in steps
+            if step.step == "kernel" and step.subject == kernel and step.result.get("version") == version
+        ),
+        None,
+    )
+    passed = datetime.now(UTC) - datetime.fromisoformat(pushed) if pushed else None
+    return Running(
+        kernel=kernel,
+        version=version,
+        state=state,
+        gpu=gpu,
+        minutes=max(0, int(passed.total_seconds() // 60)) if passed else None,
+        limit_minutes=int(facts().limit_s) // 60 if submits else SESSION_MINUTES,
+    )
+
+
+def what_is_left(client: "Kaggle") -> Left:
+    """Ask for the GPU hours and the submissions."""
+    try:
+        quota = client.quota()
+        resets = quota.resets.isoformat() if quota.resets else None
+        gpu = {"gpu_left_h": quota.gpu_left_h, "gpu_total_h": quota.gpu_total_h, "gpu_resets": resets}
+    except CheckFailed:
+        gpu = {}
+    try:
+        limits = client.submission_limits(facts().slug)
+    except CheckFailed:
+        limits = None
+    if limits is None:
+        return Left(**gpu)  # type: ignore[arg-type]
+    return Left(**gpu, submissions_today=limits.today, submissions_left=limits.left_now)  # type: ignore[arg-type]
+
+
+def session_line(runs: Sequence[Running]) -> str:
+    """Say how many GPU sessions are taken, before a push meets the limit; nothing where none is."""
+    taken = sum(run.gpu for run in runs)
+    if not taken:
+        return ""
+    more = (
+        "the next push waits until one has ended" if taken >= GPU_SESSIONS else f"{GPU_SESSIONS - taken} more can run"
+    )
+    return f"GPU sessions: {taken} of {GPU_SESSIONS} taken by this kit's notebooks; {more}"
