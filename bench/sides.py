@@ -19,9 +19,10 @@ import torch
 
 from build.core.submission_file import submission_problems
 from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe
+from kernel_src.competition.facts import HiddenTest
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.competitions.biomass.constraints import constrain
-from kernel_src.competitions.biomass.hidden_table import HiddenTest, read_hidden_test, save_predictions
+from kernel_src.competitions.biomass.hidden_table import read_hidden_test, save_predictions
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.data.symmetries import apply_view
 from kernel_src.inference.inference import InferenceResult, Job, infer

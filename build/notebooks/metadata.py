@@ -10,7 +10,8 @@ from typing import Any
 from build.core.errors import Problem
 from build.core.image import MACHINE_SHAPES, RETIRED_SHAPES
 from build.notebooks.adopted_card import AdoptedCard
-from kernel_src.recipes.kernel_cards import KernelCard, facts_of
+from kernel_src.competitions.held_facts import facts
+from kernel_src.recipes.kernel_cards import KernelCard, slug_stem
 
 OWNER = "OWNER"  # stands for the account in committed files; filled in when something is pushed
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
@@ -60,7 +61,7 @@ def slugify(title: str) -> str:
 
 def kernel_slug(experiment: str, kernel: str) -> str:
     """Name a notebook on Kaggle, e.g. `i2b-v8-infer`."""
-    return slugify(f"{facts_of(experiment).prefix}-{experiment}-{kernel}")
+    return slugify(f"{slug_stem(experiment)}-{kernel}" if experiment else f"{facts().prefix}-{kernel}")
 
 
 def slug_of(card: KernelCard) -> str:

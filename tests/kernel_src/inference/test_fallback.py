@@ -10,7 +10,8 @@ import pytest
 from build.core.bundle_files import file_entry
 from build.core.submission_file import read_column, submission_problems
 from kernel_src.competitions.biomass.constants import IDENTITIES, TARGETS, TRAINING_MEANS_G
-from kernel_src.competitions.biomass.hidden_table import read_hidden_test, save_first, save_predictions
+from kernel_src.competitions.biomass.hidden_table import read_hidden_test, save_predictions
+from kernel_src.competitions.held_facts import facts
 from kernel_src.inference.fallback import Attached, find_bundles, training_means, verify_bundles
 from kernel_src.runtime import manifest, mounts
 from kernel_src.runtime.faults import FaultLog, NotContained
@@ -123,7 +124,7 @@ def test_training_means_of_a_config_that_was_changed_are_not_believed(inputs: Pa
 
 def test_training_means_that_are_no_grams_make_a_bundle_unusable(inputs: Path) -> None:
     write_bundle(inputs / "c", 4, -1, 4, 8, 12)
-    with pytest.raises(NotContained, match="are not grams"):
+    with pytest.raises(NotContained, match="are not what the targets can be"):
         find_bundles({"c": 1.0}, FaultLog(strict=True))
 
 
@@ -133,7 +134,7 @@ def test_a_full_disk_in_the_first_second_is_an_error_and_contained_in_the_rerun(
     test = read_hidden_test(tiny_competition, FaultLog(strict=True))
     nowhere = tmp_path / "no-such-folder" / "submission.csv"
     with pytest.raises(NotContained, match="disk: the submission cannot be saved"):
-        save_first(nowhere, test, TRAINING_MEANS_G, FaultLog(strict=True))
+        facts().save_first(nowhere, test, TRAINING_MEANS_G, FaultLog(strict=True))
     log = FaultLog(strict=False)
-    save_first(nowhere, test, TRAINING_MEANS_G, log)
+    facts().save_first(nowhere, test, TRAINING_MEANS_G, log)
     assert [fault.part for fault in log.faults] == ["disk"]

@@ -138,7 +138,7 @@ def test_a_training_that_needs_a_part_which_the_notebook_lacks_is_refused_before
 ) -> None:
     parameters = kernel_card("v7", "train").parameters | {"EXPERIMENT": "v8"}
     kaggle = lay_out_kaggle(tmp_path, twins.competition, {})
-    with pytest.raises(ValueError, match=r"needs the part 'depth', .* without \(it has hub_names\)"):
+    with pytest.raises(ValueError, match=r"needs the part 'depth', .* without \(it has biomass, hub_names\)"):
         twins.run("train", parameters, kaggle, tmp_path / "scratch")
 
 

@@ -61,7 +61,7 @@ def test_one_flipped_bit_in_any_file_is_found(bundle: Path, name: str) -> None:
         ("[1, 2]", "no format number: it is not a bundle of this kit"),
         ('{"files": {}}', "no format number"),
         ('{"format": "1"}', "no format number"),
-        ('{"format": 99, "files": {}}', "format 99, this notebook reads up to 2: build and push the notebook again"),
+        ('{"format": 99, "files": {}}', "format 99, this notebook reads up to 3: build and push the notebook again"),
         ('{"format": 1}', "lists no files with bytes and sha256"),
         ('{"format": 1, "files": ["a"]}', "lists no files with bytes and sha256"),
         ('{"format": 1, "files": {"a": {"bytes": 1}}}', "lists no files with bytes and sha256"),

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from kernel_src.competitions.biomass.constants import ROW_RULE_REASONS, TARGETS
-from kernel_src.competitions.biomass.row_rules import ROW_RULES, drop_lines, dropped_rows
+from kernel_src.competitions.biomass.row_rules import ROW_RULES, dropped_rows
+from kernel_src.competitions.biomass.rules import BiomassRules
 from kernel_src.competitions.biomass.tables import read_train
 from kernel_src.recipes.spec import ExperimentError
 from kernel_src.recipes.training_data import Data
@@ -50,7 +51,7 @@ def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 
 def test_a_line_names_rule_count_and_reason() -> None:
-    first, second = drop_lines(list(ROW_RULES), ROWS)
+    first, second = BiomassRules().drop_lines(list(ROW_RULES), ROWS)
     assert first.startswith("not trained on by the rule wa_without_green: 1 of 7 photographs; the 8 photographs of WA")
     assert second.startswith("not trained on by the rule broken_identity: 2 of 7 photographs; one photograph's Total")
 
