@@ -207,7 +207,7 @@ from kernel_src.recipes.training_data import Augment, Data, StratifiedGroupSplit
     augment=Augment("none"),
 {loss}    optimizer=AdamW(lr=1e-3, weight_decay=1e-2),
     schedule=WarmupCosine(epochs={epochs}, warmup=1),
-    batch=Batch(32),
+    batch=Batch({16 if images < 500 else 32}),
     predict=Predict(tta="none", constraint="none"),
 )
 
