@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from build.core.errors import CheckFailed
 from build.kaggle.journal_steps import Step
-from kernel_src.competition.constants import LIMIT_S, SLUG
+from kernel_src.competitions.biomass.constants import LIMIT_S, SLUG
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle

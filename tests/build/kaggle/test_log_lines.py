@@ -70,7 +70,7 @@ def test_of_our_own_training_the_cells_are_found_by_what_they_print() -> None:
     found = [
         text
         for kind, text in said(
-            read_cells(TRAIN), lines, "trained in 34 s\n", "out-of-fold R² 0.6 on 3 photographs (x)\n"
+            read_cells(TRAIN), lines, "trained in 34 s\n", "out-of-fold R² 0.6 on 3 photographs\n"
         )
     ]
     headings = [text.partition("“")[2].partition("”")[0] for text in found if text.startswith("cell In")]
