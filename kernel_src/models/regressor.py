@@ -121,7 +121,7 @@ class RegressorMember:
         scaled = values @ self.coefficients + self.intercept
         # Roots and logarithms are of numbers from 0 on.
         lowest = facts().lowest if self.target_scale == "raw" else max(0.0, facts().lowest)
-        return back(np.clip(scaled, forward(lowest), forward(self.ceiling_g)))
+        return back(np.clip(scaled, forward(np.asarray(lowest)), forward(self.ceiling_g)))
 
 
 @dataclass(frozen=True, kw_only=True)
