@@ -111,7 +111,7 @@ def next_commands(competition: "Competition", data: Path) -> list[str]:
     """Return the three commands that come next, to be copied."""
     name = competition.name
     return [
-        "make build",
+        f"make build EXPERIMENT={name}",
         f"make train EXPERIMENT={name} DATA={shlex.quote(str(data))}",
         f"make rehearse EXPERIMENT={name} DATA={shlex.quote(str(data))} WEIGHTS=…",
     ]
