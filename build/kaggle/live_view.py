@@ -57,7 +57,7 @@ class RunView:
                     del self._bars[old]
             if one.passing:
                 continue
-            self._last = one.text
+            self._last = "" if one.kind == "notice" else one.text
             if one.kind == "notice" or self._all_lines:
                 self._print(f"{MARGIN}{one.text}")
 
