@@ -81,7 +81,7 @@ class RunView:
         below = [Text(f"{INDENT}{line}", no_wrap=True, overflow="ellipsis") for line in lines if line]
         if below and self._last and self._last not in self._bars.values():
             below[-1].stylize("dim")
-        return Group(Spinner("dots", Text(f"   {self._what}: {self._state}  {clock}")), *below)
+        return Group(Spinner("dots", Text(f"    {self._what}: {self._state}  {clock}")), *below)
 
 
 class KeptLines(RunView):
