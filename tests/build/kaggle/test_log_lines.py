@@ -69,9 +69,7 @@ def test_of_our_own_training_the_cells_are_found_by_what_they_print() -> None:
     lines = "reads /kaggle/input, writes /kaggle/working\n357 photographs in 28 State+Sampling_Date groups\n"
     found = [
         text
-        for kind, text in said(
-            read_cells(TRAIN), lines, "trained in 34 s\n", "out-of-fold R² 0.6 on 3 photographs (x)\n"
-        )
+        for kind, text in said(read_cells(TRAIN), lines, "trained in 34 s\n", "out-of-fold R² 0.6 on 3 photographs\n")
     ]
     headings = [text.partition("“")[2].partition("”")[0] for text in found if text.startswith("cell In")]
     assert headings == ["Settings", "Photographs and labels", "Train", "Result"]
@@ -124,6 +122,14 @@ def test_a_bar_becomes_how_much_is_done_and_the_time_left(tmp_path: Path) -> Non
     ]
     (end,) = reader.read(Piece("stderr", None, "\rfold 0: 100%|████| 360/360 [01:34<00:00, 1.2s/batch]\n"))
     assert end == Said("progress", "fold 0: 360 of 360 batch, 00:00 left", "fold 0", False)
+
+
+def test_our_own_epochs_are_progress_of_their_fold(tmp_path: Path) -> None:
+    from kernel_src.training.training import epoch_line  # torch takes seconds
+
+    row = {"fold": 1, "epoch": 3, "train_loss": 0.5, "inner_loss": None, "seconds": 42.0}
+    (one,) = LogReader(notebook(tmp_path, "1")).read(Piece("stdout", None, f"{epoch_line(row, 12)}\n"))
+    assert one == Said("progress", "fold 1: epoch 3 of 12, loss 0.500, 6.3 min left", "fold 1")
 
 
 def test_epochs_of_other_notebooks_are_progress_too(tmp_path: Path) -> None:
