@@ -35,7 +35,7 @@ def install(python: Path, lock: Path, packages: Sequence[Locked], temporary: Pat
     uv = shutil.which("uv")
     if uv is None:
         return _with_pip(python, lock, packages, temporary, keep_open)
-    print(f"setup: {len(packages)} packages or fewer, with {uv}", flush=True)
+    print(f"setup: at most {len(packages)} packages, by {uv}", flush=True)
     # Compiled here, as pip does: a rehearsal may not write into the environment.
     words = ["pip", "install", "--require-hashes", "--compile-bytecode", "--python", str(python)]
     return subprocess.run([uv, *words, "--requirement", str(lock)], pass_fds=[keep_open]).returncode

@@ -28,6 +28,11 @@ class Uploaded:
     uploads: Uploads
     paths: list[Path]
 
+    @property
+    def sent_before(self) -> int:
+        """The bytes that had come in an earlier run and were not sent again."""
+        return sum(self.uploads.sent_before.values())
+
     def forget(self) -> None:
         """Throw away the notes by which the uploads could be resumed."""
         self.uploads.forget(self.paths)

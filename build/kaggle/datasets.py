@@ -38,11 +38,13 @@ class PushedDataset:
     files: int
     bytes: int
     outcome: str  # "created", "new version" or "already there"
+    sent_before: int = 0  # bytes that an earlier run had sent, and this one did not
 
     def __str__(self) -> str:
         """Say it in one line."""
         size = f"{self.files} files, {self.bytes / 1e6:.1f} MB"
-        return f"{self.outcome}: {self.ref} version {self.version}, ready with {size}, {self.url}"
+        resumed = f" ({self.sent_before / 1e6:.1f} MB of them sent by an earlier run)" if self.sent_before else ""
+        return f"{self.outcome}: {self.ref} version {self.version}, ready with {size}{resumed}, {self.url}"
 
 
 def push_folder(slug: str, folder: Path, client: Kaggle, journal: Journal) -> str:
@@ -76,6 +78,8 @@ def push_dataset(
         before = client.dataset_version(staged.owner, staged.slug) or 0 if state is not None else 0
         show_state("uploading")
         uploaded = client.upload(staged.folder)
+        if uploaded.sent_before:
+            show_state(f"upload resumed: {uploaded.sent_before / 1e6:.1f} MB had come before")
         with journal.attempt("dataset", staged.inputs, version_before=before) as result:
             try:
                 if state is None:
@@ -90,7 +94,7 @@ def push_dataset(
                     raise
             result.taken()
             result["version"] = wait_until_there(staged, client, before, show_state, limit_s=limit_s)
-    return _pushed(staged, result["version"], "new version" if before else "created")
+    return _pushed(staged, result["version"], "new version" if before else "created", uploaded.sent_before)
 
 
 def _find(
@@ -207,7 +211,7 @@ def _settled_state(staged: StagedDataset, client: Kaggle, show_state: ShowState,
     return state
 
 
-def _pushed(staged: StagedDataset, version: int, outcome: str) -> PushedDataset:
+def _pushed(staged: StagedDataset, version: int, outcome: str, sent_before: int = 0) -> PushedDataset:
     sizes = staged.sizes
     return PushedDataset(
         ref=staged.ref,
@@ -216,6 +220,7 @@ def _pushed(staged: StagedDataset, version: int, outcome: str) -> PushedDataset:
         files=len(sizes),
         bytes=sum(sizes.values()),
         outcome=outcome,
+        sent_before=sent_before,
     )
 
 

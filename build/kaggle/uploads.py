@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ class Uploads:
     account: str
     asked: Asked
     announce: Announce
+    sent_before: dict[str, int] = field(default_factory=dict)  # file → bytes that an earlier run had sent
 
     def upload(self, path: Path, advance: Advance) -> str:
         """Send one file, or the rest of it, and return its token.
@@ -95,10 +96,14 @@ class Uploads:
                 response = _ask(known.address, size)
                 if _is_final(response):
                     return False
-                if response.status_code != 308:
+                whole = response.status_code != 308
+                if whole:
                     response.raise_for_status()
+                start = size if whole else _received(response)
+                if attempts == 1:
+                    self.sent_before[path.name] = start
+                if whole:
                     return True
-                start = _received(response)
             response = _put(known.address, path, start, size, advance)
             if _is_final(response):
                 return False

@@ -130,7 +130,7 @@ def judge(out: Path, bundles: dict[str, Path]) -> dict[str, Any]:
     if len(files) > 1:
         compared = type_command("compare", *files, *table, "--html", str(out / "compare.html"))
         blended = type_command("blend", *files, *table)
-        judged = {"compare": compared["decision"], "blend": blended["decision"]}
+        judged = {"compare": compared["pairs"][0], "blend": blended["recommended"]}
     run_folder = out / "rehearsal-train/working/run"
     type_command("report", str(run_folder), "--data", str(data), "--out", str(out / "index.html"))
     return judged
@@ -157,8 +157,13 @@ def last_words(result: dict[str, Any]) -> str:
     lines = [
         f"out-of-fold {result['metric']} {result['oof_score']:.3f}, hidden {result['hidden_score']:.3f} "
         f"[{low:.3f}, {high:.3f}]; {floors}; {result['seconds']:.0f} s, {result['peak_rss_gb']:.1f} GB",
-        *(f"{verb}: {result[verb]}" for verb in ("compare", "blend") if verb in result),
     ]
+    if "compare" in result:
+        pair = result["compare"]
+        lines.append(
+            f"compare: {pair['b']} against {pair['a']} {pair['difference']:+.3f} "
+            f"[{pair['low']:+.3f}, {pair['high']:+.3f}]; blend: {result['blend']}"
+        )
     return "\n".join(lines)
 
 

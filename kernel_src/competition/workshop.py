@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kernel_src.competition.facts import PHOTOGRAPH_SUFFIXES, Facts, read_named_rows
+from kernel_src.competition.rules import Rules
 
 Tables = dict[str, list[list[str]]]  # name of a file → its rows, headings first
 
@@ -20,9 +21,14 @@ class Workshop:
     competition: ClassVar[str] = ""  # as its facts have it
     row_form: ClassVar[str] = "the id of an image"  # what the id of a submission's row is
 
-    def __init__(self, facts: Facts) -> None:
-        """Work on the competition of these facts."""
-        self.facts = facts
+    def __init__(self, facts: Facts, rules: Rules) -> None:
+        """Work on the competition of these facts and rules."""
+        self.facts, self.rules = facts, rules
+
+    @property
+    def train_id(self) -> str:
+        """The column of the training table with the ids."""
+        return self.rules.train_id_column or self.facts.id_column
 
     def image_of(self, row_id: str) -> str:
         """Return the photograph that a row of the submission is about; empty where its id is none."""
@@ -36,9 +42,9 @@ class Workshop:
         """
         facts, path = self.facts, competition / self.facts.train_csv
         columns, rows = read_named_rows(path)
-        if facts.id_column not in columns:
-            raise ValueError(f"{path}: no column {facts.id_column!r}, it has {', '.join(columns) or 'nothing'}")
-        ids = [row[facts.id_column] or "" for row in rows]
+        if self.train_id not in columns:
+            raise ValueError(f"{path}: no column {self.train_id!r}, it has {', '.join(columns) or 'nothing'}")
+        ids = [row[self.train_id] or "" for row in rows]
         folder = facts.train_folder
         return {name: facts.photograph(competition, folder, name, row) for name, row in zip(ids, rows, strict=True)}
 
@@ -66,7 +72,7 @@ class Workshop:
         facts = self.facts
         tables: Tables = {}
         _, rows = read_named_rows(competition / facts.train_csv)
-        row_of = {row[facts.id_column]: row for row in rows}
+        row_of = {row[self.train_id]: row for row in rows}
         photographs = self.train_photographs(competition)
         if facts.test_csv:
             headings, _ = read_named_rows(competition / facts.test_csv)

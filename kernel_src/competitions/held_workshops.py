@@ -6,6 +6,7 @@ Of the one that was chosen; no notebook holds it.
 import kernel_src.competitions.biomass.workshop  # noqa: F401
 from kernel_src.competition.workshop import Workshop
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_rules import rules
 
 
 def workshop(competition: str = "") -> Workshop:
@@ -16,4 +17,4 @@ def workshop(competition: str = "") -> Workshop:
     """
     chosen = facts(competition)
     own = {held.competition: held for held in Workshop.__subclasses__()}
-    return own.get(chosen.competition, Workshop)(chosen)
+    return own.get(chosen.competition, Workshop)(chosen, rules(chosen.competition))

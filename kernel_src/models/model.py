@@ -112,7 +112,8 @@ class BiomassNet(GramsNet):
             self.feature_dim = int(self.depth_branch["fusion"].out_features)  # type: ignore[arg-type]
         self.inputs: Any = None
         if experiment.inputs:
-            self.inputs, self.reads_inputs = optional_part("inputs").TableInputs(experiment.inputs), True
+            self.inputs = optional_part("inputs").TableInputs(experiment.inputs, self.feature_dim)
+            self.reads_inputs = True
             self.feature_dim += len(self.inputs.columns)
         self.heads = nn.ModuleList(_perceptron(self.feature_dim, head, count) for count in outputs)
         self.scaling = optional_part("classes").ClassScaling() if facts().are_classes else TargetScaling()

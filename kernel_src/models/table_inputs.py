@@ -3,8 +3,12 @@
 What the competition's tables say of a photograph in numbers, those of the test too, stands beside the features that the
 heads read. The numbers are standardised by mean and spread of the training rows, which are buffers of the model: they
 travel inside the weights and cannot be forgotten. A number that is missing counts as the mean.
+
+A dozen numbers beside a thousand features would hardly be heard: a step of the optimiser moves every weight by about as
+much. So they are multiplied by the root of how many features there are to each, and weigh as much as these together.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,8 +29,8 @@ class TableInputs(nn.Module):
     mean: torch.Tensor
     scale: torch.Tensor  # 1 over the deviation; 0 of a column that is constant in training, which can teach nothing
 
-    def __init__(self, spec: Inputs) -> None:
-        """Read the columns that a recipe names, or all; `fit` sets the numbers.
+    def __init__(self, spec: Inputs, features: int) -> None:
+        """Read the columns that a recipe names, or all, beside so many features; `fit` sets the numbers.
 
         Raises:
             ValueError: the competition has no such column.
@@ -35,6 +39,7 @@ class TableInputs(nn.Module):
         self.columns = spec.columns or facts().inputs
         if unknown := [name for name in self.columns if name not in facts().inputs]:
             raise ValueError(f"inputs: {', '.join(unknown)} is none of {', '.join(facts().inputs) or 'no columns'}")
+        self.loudness = math.sqrt(max(1.0, features / max(1, len(self.columns))))
         self.places = [facts().inputs.index(name) for name in self.columns]
         self.register_buffer("mean", torch.zeros(len(self.columns)))
         self.register_buffer("scale", torch.zeros(len(self.columns)))
@@ -61,7 +66,7 @@ class TableInputs(nn.Module):
             names = ", ".join(self.columns)
             raise ValueError(f"the network reads {names} beside each photograph, and was given none of them")
         z = torch.nan_to_num((inputs[:, self.places].float() - self.mean) * self.scale)
-        z = z.clamp(-FURTHEST, FURTHEST).to(features.dtype)
+        z = (self.loudness * z.clamp(-FURTHEST, FURTHEST)).to(features.dtype)
         if features.ndim == 3:
             z = z[:, None].expand(-1, features.shape[1], -1)
         return torch.cat([features, z], -1)

@@ -205,6 +205,7 @@ class FoldTraining:
         while not self.is_over:
             self.train_epoch(session)
             row = self.finish_epoch()
+            self.accelerator.print(epoch_line(row, self.experiment.schedule.epochs))
             if on_epoch is not None:
                 on_epoch(row["epoch"], row, self.with_own_statistics(self.kept.present(self.model)))
             if self.time_is_up and not self.is_over:
@@ -337,3 +338,13 @@ class FoldTraining:
 
         rows, size = self.data.train_rows, -(-self.experiment.batch.size // self.steps.parts)
         return chosen.with_own_statistics(self.model, np.array_split(rows, -(-len(rows) // size)), look)
+
+
+def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
+    """Say in one line how far a fold is; a bar that is a widget leaves nothing in the log of a run.
+
+    The time left is what the rest would take at the pace of this epoch.
+    """
+    inner = "" if row["inner_loss"] is None else f", inner loss {row['inner_loss']:.3f}"
+    left = f", {row['seconds'] * (epochs - row['epoch']) / 60:.1f} min left" if row["epoch"] < epochs else ""
+    return f"fold {row['fold']}: epoch {row['epoch']} of {epochs}, loss {row['train_loss']:.3f}{inner}{left}"

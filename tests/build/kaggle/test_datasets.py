@@ -352,7 +352,7 @@ class TestUploads:
             push(big)
         server.faults.clear()
         server.log.clear()
-        push(big)
+        assert "ready with 2 files, 2.0 MB (1.0 MB of them sent by an earlier run)" in str(push(big))
         sent = [
             seen.body
             for seen in self.puts(server)

@@ -11,6 +11,7 @@ from build.run.rehearse.findings import check_submission, read_expected
 from kernel_src.competition.choice import choose_competition
 from kernel_src.competition.facts import read_named_rows
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.leaf.rules import LeafRules
 from kernel_src.runtime.faults import FaultLog
 from kernel_src.runtime.files import sha256_of
 
@@ -62,3 +63,23 @@ def test_the_submission_is_held_against_the_hidden_test_that_was_mounted(name: s
     (working / "submission.csv").write_text("\n".join([*lines[:-1], f"{lines[-1].partition(',')[0]},many"]) + "\n")
     checked = check_submission(working, expected)
     assert checked.rows == 5 and not checked.valid and "/kaggle/working/submission.csv:6" in checked.problems[0]
+
+
+def test_the_training_table_may_call_its_ids_otherwise_than_the_submission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose_competition("leaf")
+    write_leaf(tmp_path / "demo", train_images=12, hidden_images=5)
+    table = tmp_path / "demo/competition/train.csv"
+    table.write_text(table.read_text().replace("image_id,", "picture,"))
+    monkeypatch.setattr(LeafRules, "train_id_column", "picture")
+    mock = lay_out(
+        tmp_path / "mock",
+        competition_slug=facts().slug,
+        data=tmp_path / "demo/competition",
+        datasets={},
+        layout="new",
+        rerun=True,
+    )
+    test = facts().read_test(mock.input / "competitions" / facts().slug, FaultLog(strict=True))
+    assert len(test.row_ids) == 12 and all(path.is_file() for path in test.photographs.values())

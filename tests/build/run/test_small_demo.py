@@ -9,7 +9,7 @@ import pytest
 
 from build.demo.leaf import write_leaf
 from build.demo.paws import write_paws
-from build.run.small_demo import broken_promises, demo_experiments, read_submission, score
+from build.run.small_demo import broken_promises, demo_experiments, last_words, read_submission, score
 from kernel_src.competition.choice import choose_competition
 from kernel_src.competition.facts import read_named_rows
 from kernel_src.competitions.held_rules import rules
@@ -70,6 +70,16 @@ def test_a_network_must_be_better_than_every_floor_whichever_way_the_metric_poin
 def test_two_experiments_are_compared(name: str, names: list[str]) -> None:
     choose_competition(name)
     assert demo_experiments() == names
+
+
+def test_the_last_words_name_the_metric_the_interval_and_what_was_decided() -> None:
+    pair = {"a": "paws", "b": "paws_picture", "difference": -2.0, "low": -3.0, "high": -1.0}
+    result = {"metric": "RMSE", "oof_score": 9.0, "hidden_score": 9.5, "hidden_interval": [8.0, 11.0]}
+    result |= {"floors": {"the mean of all": 15.0}, "seconds": 100.0, "peak_rss_gb": 2.0}
+    assert last_words({**result, "compare": pair, "blend": "mean"}).splitlines() == [
+        "out-of-fold RMSE 9.000, hidden 9.500 [8.000, 11.000]; the mean of all 15.000; 100 s, 2.0 GB",
+        "compare: paws_picture against paws -2.000 [-3.000, -1.000]; blend: mean",
+    ]
 
 
 @pytest.mark.full

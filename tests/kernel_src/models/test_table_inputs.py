@@ -24,7 +24,7 @@ def paws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_known_numbers_are_standardised_missing_ones_are_the_mean_and_constants_say_nothing() -> None:
-    table = TableInputs(Inputs(("Near", "Eyes", "Blur")))
+    table = TableInputs(Inputs(("Near", "Eyes", "Blur")), 0)
     values = np.zeros((4, 12))
     values[:, DESCRIPTION.index("Eyes")] = [1, 3, np.nan, 5]
     values[:, DESCRIPTION.index("Near")] = [0, 1, 0, 1]
@@ -41,8 +41,16 @@ def test_known_numbers_are_standardised_missing_ones_are_the_mean_and_constants_
     assert table.beside(torch.zeros(1, 0), wild).tolist() == [[FURTHEST, FURTHEST, 0]]
 
 
+def test_a_few_numbers_weigh_as_much_as_many_features() -> None:
+    table = TableInputs(Inputs(("Near", "Eyes", "Face")), 300)
+    table.fit(np.arange(24.0).reshape(2, 12))
+    beside = table.beside(torch.ones(1, 300), torch.zeros(1, 12))
+    assert float(beside[0, 300:].square().sum()) == pytest.approx(float(beside[0, :300].square().sum()), rel=0.9)
+    assert table.loudness == 10.0
+
+
 def test_a_column_without_any_number_counts_as_nothing() -> None:
-    table = TableInputs(Inputs())
+    table = TableInputs(Inputs(), 0)
     table.fit(np.full((5, 12), np.nan))
     assert table.beside(torch.zeros(1, 0), torch.ones(1, 12)).abs().max() == 0
     values = np.array([[np.nan, 1.0], [np.nan, 3.0], [np.nan, np.nan]])
@@ -68,8 +76,8 @@ def test_what_overflows_in_half_precision_is_computed_again_with_its_own_numbers
     net = BiomassNet(changed(TINY, {"inputs": Inputs(), "head.hidden": ()})).eval()
     net.fit(np.arange(4.0)[:, None], np.random.default_rng(1).normal(size=(4, 12)))
     with torch.no_grad():
-        net.heads[0][0].weight[:, -12:] = 2e4  # beyond fp16 for the second photograph alone
-        inputs = torch.stack([torch.zeros(12), torch.full((12,), 3.0), torch.zeros(12)])
+        net.heads[0][0].weight[:, -12:] = 1e4  # beyond fp16 for the second photograph alone
+        inputs = torch.stack([torch.full((12,), value) for value in (torch.nan, 3.0, torch.nan)])
         counts: list[int] = []
         half = forward_grams(net, PICTURES, True, None, counts.append, inputs)
         exact = forward_grams(net, PICTURES, False, None, inputs=inputs)

@@ -20,7 +20,7 @@ from kernel_src.recipes.training_data import Augment
 from kernel_src.runtime.files import sha256_of
 from kernel_src.training import training, training_batches
 from kernel_src.training.gradient_steps import GradientSteps, TrainingDiverged
-from kernel_src.training.training import new_model, train_fold
+from kernel_src.training.training import epoch_line, new_model, train_fold
 from tests.kernel_src.tiny import CPU, TINY, TINY_VIT, fold_data
 
 
@@ -459,3 +459,11 @@ def test_loading_processes_that_live_on_see_the_epoch(tmp_path: Path) -> None:
         served.epoch = epoch
         pictures = torch.cat([batch["picture"] for batch in loader])
         assert torch.equal(pictures, torch.stack([served[i]["picture"] for i in range(8)]))
+
+
+def test_each_epoch_says_how_far_the_fold_is_in_one_line() -> None:
+    row = {"fold": 1, "epoch": 3, "train_loss": 0.51249, "inner_loss": None, "seconds": 42.0}
+    assert epoch_line(row, 12) == "fold 1: epoch 3 of 12, loss 0.512, 6.3 min left"
+    assert (
+        epoch_line(row | {"epoch": 12, "inner_loss": 0.4}, 12) == "fold 1: epoch 12 of 12, loss 0.512, inner loss 0.400"
+    )
