@@ -239,12 +239,18 @@ def _show_targets(diagnostics: "Diagnostics") -> None:
         ]
         print_table("classes", ["class"], ["images", "judged to be it", "found", "right"], rows)
         return
-    targets = []
+    targets, many = [], len(diagnostics.targets) > 1
     for one in diagnostics.targets:
         r2 = "–" if one.r2 is None else f"{one.r2.estimate:.3f}"
-        targets.append((one.target, r2, f"{one.bias:+.2f}", f"{one.rmse:.1f}", f"{one.share:.0%}"))
+        targets.append((one.target, *([r2] if many else []), f"{one.bias:+.2f}", f"{one.rmse:.1f}", f"{one.share:.0%}"))
     share = "share of the squared error"
-    print_table(with_unit("errors").replace(",", " in"), ["target"], ["R²", "bias", "RMSE", share], targets, wrap=True)
+    print_table(
+        with_unit("errors").replace(",", " in"),
+        ["target"],
+        [*(["R²"] if many else []), "bias", "RMSE", share],
+        targets,
+        wrap=True,
+    )
 
 
 def _show_parts(diagnostics: "Diagnostics") -> None:

@@ -27,7 +27,7 @@ def contact_sheet(
     import numpy as np
     import torch
 
-    from kernel_src.competitions.biomass.constants import TARGETS
+    from kernel_src.competitions.held_facts import facts
     from kernel_src.data.images import resize_rgb
     from kernel_src.data.training_photographs import TrainingPhotographs
     from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
@@ -44,7 +44,7 @@ def contact_sheet(
     tiles = [_tile(picture, None if maps is None else maps[0])]
     served = TrainingPhotographs(
         picture[None],
-        np.zeros((1, len(TARGETS))),
+        np.zeros((1, len(facts().targets))),
         np.arange(1),
         experiment.augment,
         seed_at(experiment.seed, "fold", 0),

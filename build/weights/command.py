@@ -223,15 +223,15 @@ def weights_verb(
 
 def external_verb(
     source: Annotated[Path, typer.Option("--from", help="Folder of the unpacked download.")],
-    dataset: Annotated[str, typer.Argument(help="Slug that the experiments name.")] = "i2b-grassclover",
+    dataset: Annotated[str, typer.Argument(help="Slug that the experiments name; by default the competition's.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to; out/external/<slug> by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make downloaded GrassClover into a flat dataset.
+    """Make other people's downloaded photographs into a flat dataset.
 
     The dataset that training mounts; it is read back.
 
-    Example: python -m build external --from ~/Downloads/GrassClover
+    Example: python -m build external --from ~/Downloads/unpacked
     """
     from build.weights.external import make_external
 

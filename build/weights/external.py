@@ -1,7 +1,7 @@
 """Other people's photographs become a dataset that an upload carries whole, from the download as it was unpacked.
 
-`python -m build external --from DOWNLOAD` fills out/external/i2b-grassclover/ with the table's CSV, its photographs
-in a few packs, `manifest.json` and `dataset-metadata.json`. A dataset may have 50 files at its top and loses folders on
+`python -m build external --from DOWNLOAD` fills out/external/<dataset>/ with the table's CSV, its photographs in a few
+packs, `manifest.json` and `dataset-metadata.json`. A dataset may have 50 files at its top and loses folders on
 the way, so 261 photographs go neither flat nor in images/. The folder is read by the training's own reader, and must
 give the very rows that the download gives.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build.core.errors import CheckFailed, Problem, UsageError
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 
 if TYPE_CHECKING:
     from kernel_src.data.external import ExternalReport
@@ -20,9 +22,7 @@ if TYPE_CHECKING:
 
 EXTERNAL_FOLDER = Path("out/external")
 PACK_BYTES = 500_000_000  # of photographs in one pack, about: it is held in memory while it is written
-# Mean Dry_Total_g of the competition's 357 training photographs, in grams per quadrat of 0.21 m² (its train.csv).
-COMPETITION_MEAN_G = 45.32
-SUSPICIOUS_FACTOR = 4  # between the means, either way: other pastures differ by less, other units by more
+SUSPICIOUS_FACTOR = 4  # between the means, either way: other places differ by less, other units by more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +39,17 @@ class ExternalDataset:
 
     @property
     def mean_total_g(self) -> float:
-        """The mean of the last target, which is the total, in grams per our quadrat."""
-        return [*self.read.mean_g.values()][-1]
+        """The mean of the target that stands for all, in our unit and per our area."""
+        return [*self.read.mean_g.values()][review().main]
 
     @property
     def warning(self) -> str:
         """Say that the grams are of another order of magnitude than the competition's; empty where they are not."""
-        if COMPETITION_MEAN_G / SUSPICIOUS_FACTOR < self.mean_total_g < COMPETITION_MEAN_G * SUSPICIOUS_FACTOR:
+        known = review().external_mean
+        if not known or known / SUSPICIOUS_FACTOR < self.mean_total_g < known * SUSPICIOUS_FACTOR:
             return ""
         return (
-            f"a mean of {self.mean_total_g:.1f} g is of another order than the competition's {COMPETITION_MEAN_G} g: "
+            f"a mean of {self.mean_total_g:.1f} g is of another order than the competition's {known} g: "
             "see whether the columns are dry grams per sample, and area_factor in kernel_src/data/external_table.py"
         )
 
@@ -61,7 +62,8 @@ class ExternalDataset:
         lines = [
             f"{self.folder}: {self.photographs} photographs in {self.files} files, {self.bytes / 1e6:.1f} MB",
             str(self.read),
-            f"mean total {self.mean_total_g:.1f} g per quadrat (the competition's photographs: {COMPETITION_MEAN_G} g)",
+            f"mean total {self.mean_total_g:.1f} g {review().external_area} (the competition's photographs: "
+            f"{review().external_mean} g)",
         ]
         if self.warning:
             lines.append(f"WARNING: {self.warning}")
@@ -80,6 +82,9 @@ def make_external(slug: str, source: Path, out: Path | None = None) -> ExternalD
     from kernel_src.data.external_table import external_table_for
     from kernel_src.runtime.manifest import MANIFEST_FILE
 
+    if not review().external:
+        raise UsageError(f"{rules().competition} has no table of other people's photographs: nothing reads one there")
+    slug = slug or review().external
     try:
         table = external_table_for(slug)
     except ValueError as error:

@@ -17,7 +17,7 @@ import numpy as np
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.competition.splits import split_sha256
-from kernel_src.competitions.biomass.constants import TARGETS, TEST_CSV, TRAIN_CSV
+from kernel_src.competitions.held_facts import facts
 from kernel_src.data.pseudo_labels import PSEUDO_LABELS_FILE, SPREAD_COLUMN, check_pseudo_labels, pseudo_table
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import CONFIG_FILE, write_json, write_text
@@ -59,6 +59,7 @@ class Unweighed:
     paths: list[Path]  # where they lie now
     names: list[str]  # as the table names them: relative to the table, or to the competition
     copied: bool
+    inputs: np.ndarray | None = None  # (photographs, inputs), where the competition's table has numbers of them
 
 
 def unweighed_photographs(data: Path, folders: Sequence[Path]) -> Unweighed:
@@ -67,14 +68,18 @@ def unweighed_photographs(data: Path, folders: Sequence[Path]) -> Unweighed:
     Raises:
         UsageError: a folder is missing or holds no photograph, a name occurs twice, or a test photograph is missing.
     """
-    from kernel_src.competitions.biomass.long_tables import read_test
+    from kernel_src.runtime.faults import FaultLog
 
     if not folders:
-        test = read_test(data / TEST_CSV)
-        names = test["image_path"].tolist()
+        try:
+            test = facts().read_test(data, FaultLog(strict=False))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        names = [path.relative_to(data).as_posix() for path in test.photographs.values()]
         if lost := [name for name in names if not (data / name).is_file()]:
             raise UsageError(f"{data} lacks {len(lost)} of its test photographs, e.g. {lost[0]}: download it whole")
-        return Unweighed(test["image_id"].tolist(), [data / name for name in names], names, copied=False)
+        inputs = np.array([test.inputs[name] for name in test.photographs]) if test.inputs else None
+        return Unweighed(list(test.photographs), [data / name for name in names], names, copied=False, inputs=inputs)
     found: dict[str, Path] = {}
     reasons = []
     for folder in folders:
@@ -127,25 +132,28 @@ def folds_of(folders: Sequence[Path], split: str) -> list[int]:
     return first
 
 
-def predict_by_fold(folders: Sequence[Path], paths: Sequence[Path]) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Predict as inference does, up to where it would mix the folds: (folds, images, 5) in grams, and the bundles.
+def predict_by_fold(
+    folders: Sequence[Path], paths: Sequence[Path], inputs: np.ndarray | None = None
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Predict as inference does, up to where it would mix the folds: (folds, images, targets), and the bundles.
 
     Raises:
         CheckFailed: a bundle is damaged, a photograph cannot be read, or a prediction is not finite.
     """
     from kernel_src.bundle.bundle_prediction import load_bundles, predict_bundles
-    from kernel_src.competitions.biomass.constraints import constrain
+    from kernel_src.competitions.held_answers import answers
     from kernel_src.data.images import ImageError
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.files import WeightsError
 
     try:
         bundles = load_bundles(folders)
-        by_bundle = predict_bundles(bundles, paths, device=check_device(), batch_size=BATCH_SIZE)
-    except (BundleError, WeightsError, ImageError, FloatingPointError) as error:
+        by_bundle = predict_bundles(bundles, paths, device=check_device(), batch_size=BATCH_SIZE, inputs=inputs)
+    except (BundleError, WeightsError, ImageError, FloatingPointError, ValueError) as error:
         raise CheckFailed([Problem(what=str(error))]) from None
     constraint = bundles[0].experiment.predict.constraint
-    grams = [constrain(np.mean(of_one_fold, axis=0), constraint) for of_one_fold in zip(*by_bundle, strict=True)]
+    means = [np.mean(of_one_fold, axis=0) for of_one_fold in zip(*by_bundle, strict=True)]
+    grams = [answers().finished(mean, constraint) for mean in means]
     origins = [
         {"experiment": one.experiment.name, "source_sha256": one.source_sha256, "oof_score": one.oof_score}
         for one in bundles
@@ -172,11 +180,12 @@ def label(
         CheckFailed: the labels would leak, or cannot be made.
     """
     from build.notebooks.metadata import DATASET_METADATA, dataset_metadata, dataset_problems, slugify
-    from kernel_src.competitions.biomass.tables import read_train
+    from kernel_src.competitions.held_rules import rules
     from kernel_src.training.training_data import folds_to_train, judged_folds
 
-    if not (data / TRAIN_CSV).is_file():
-        raise UsageError(f"{data}: no {TRAIN_CSV}: --data is the competition's folder, unpacked")
+    train_csv = facts().train_csv
+    if not (data / train_csv).is_file():
+        raise UsageError(f"{data}: no {train_csv}: --data is the competition's folder, unpacked")
     if not bundles:
         raise UsageError("no --bundle: name the folder of a bundle that was trained on this data")
     out = out.resolve()
@@ -187,7 +196,7 @@ def label(
         )
     if out.exists() and not (out / PSEUDO_LABELS_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there and holds no pseudo-labels, so it is not replaced: name another --out")
-    train = read_train(data / TRAIN_CSV)
+    train = rules().read_train(data / train_csv)
     fold_of = judged_folds(experiment, train)
     labelled, split = train["image_id"].tolist(), split_sha256(train["image_id"].tolist(), fold_of)
     found = unweighed_photographs(data, images)
@@ -201,8 +210,10 @@ def label(
             raise CheckFailed([Problem(what=str(error))]) from None
         return table
 
-    table_of(np.zeros((len(folds), len(found.paths), len(TARGETS))))  # what training would refuse, before the long pass
-    grams, origins = predict_by_fold(bundles, found.paths)
+    table_of(
+        np.zeros((len(folds), len(found.paths), len(facts().targets)))
+    )  # what training would refuse, before the long pass
+    grams, origins = predict_by_fold(bundles, found.paths, found.inputs)
     table = table_of(grams)
     spread = table.groupby("image_id", sort=False)[SPREAD_COLUMN].first()
     quartiles = [round(float(value), 4) for value in np.quantile(spread, np.linspace(0, 1, 5))]

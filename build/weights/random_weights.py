@@ -76,6 +76,8 @@ def _settle_norms(model: "BiomassNet", experiment: Experiment) -> None:
     from torch import nn
     from torch.nn import functional
 
+    from kernel_src.competitions.held_facts import facts
+
     def soft(channels: int) -> torch.Tensor:
         size = experiment.pictures.canvas_px
         blobs = functional.interpolate(torch.randn(4, channels, 8, 8), size, mode="bilinear")
@@ -88,7 +90,8 @@ def _settle_norms(model: "BiomassNet", experiment: Experiment) -> None:
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        model.train()(soft(3), soft(experiment.depth_channels) if experiment.depth else None)
+        inputs = torch.zeros(4, len(facts().inputs)) if experiment.inputs else None
+        model.train()(soft(3), soft(experiment.depth_channels) if experiment.depth else None, inputs)
     model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -112,7 +115,8 @@ def random_run(
 
     import torch
 
-    from kernel_src.competitions.biomass.constants import TARGETS
+    from kernel_src.competitions.held_facts import facts
+    from kernel_src.competitions.held_reviews import review
     from kernel_src.data.trained_views import views
     from kernel_src.models.depth import (
         BUNDLED_DEPTH_CONFIG,
@@ -132,21 +136,22 @@ def random_run(
     for number, name in enumerate(names):
         torch.manual_seed(seed + number)
         model = BiomassNet(experiment)
-        model.loss_scaling.mean.fill_(target_mean_g)
-        model.loss_scaling.std.fill_(target_mean_g / 2)
+        if not facts().are_classes:  # which are not scaled
+            model.loss_scaling.mean.fill_(target_mean_g)
+            model.loss_scaling.std.fill_(target_mean_g / 2)
         if model.evidence is not None and model.evidence.grams is not None:
             model.evidence.grams.unit.fill_(target_mean_g)
         if settled:
             _settle_norms(model, experiment)
         save_tensors(folder / name, model.state_dict())
+    scale = 1.0 if facts().are_classes else target_mean_g
     config: dict[str, Any] = {
         "format": BUNDLE_FORMAT,
         "experiment": experiment.as_json(),
         "preprocessing": preprocessing_of(experiment.encoder.timm).as_json(),
         "views": [list(view) for view in views(experiment)],
         "folds": names,
-        # Five components that add up: Green, Dead, Clover, GDM = Green + Clover, Total = GDM + Dead.
-        "target_mean": dict(zip(TARGETS, (target_mean_g * k for k in (1.0, 0.5, 0.5, 1.5, 2.0)), strict=True)),
+        "target_mean": {target: scale * share for target, share in review().example_shares.items()},
         "oof": {"score": 0.0, "images": 0, "formula": "random weights: nothing was scored"},
         "versions": {"torch": torch.__version__},
     }
@@ -158,6 +163,6 @@ def random_run(
             "config": BUNDLED_DEPTH_CONFIG,
             "sha256": sha256_of(folder / BUNDLED_DEPTH_WEIGHTS),
         }
-    (folder / OOF_FILE).write_text(f"image_id,fold,{','.join(TARGETS)}\n")
+    (folder / OOF_FILE).write_text(f"image_id,fold,{','.join(facts().targets)}\n")
     write_json(folder / CONFIG_FILE, config)
     return folder

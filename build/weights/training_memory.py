@@ -71,6 +71,7 @@ def _measure(experiment: Experiment, images: int, competition: str) -> int:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_map_only
 
+    from kernel_src.competitions.held_facts import facts
     from kernel_src.models.model import BiomassNet
 
     choose_competition(competition)  # a fresh process has made no choice yet
@@ -111,8 +112,9 @@ def _measure(experiment: Experiment, images: int, competition: str) -> int:
         canvas_px = experiment.pictures.canvas_px
         pictures = torch.empty(images, 3, *canvas_px).to(memory_format=torch.channels_last)
         depth = torch.empty(images, channels, *canvas_px) if (channels := experiment.depth_channels) else None
+        inputs = torch.empty(images, len(facts().inputs)) if experiment.inputs else None
         with torch.autocast("cpu", torch.float16, enabled=experiment.encoder.precision != "fp32"):
-            z = model(pictures, depth)
+            z = model(pictures, depth, inputs)
         z.float().square().mean().backward()
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     state = trained * (1 if isinstance(experiment.optimizer, RMSprop) else 2)

@@ -63,6 +63,9 @@ class Review:
     other_truth: ClassVar[float] = 0.0  # mean distance of a file's own truth from train.csv; 0: by the spread
     honesty: ClassVar[Honesty | None] = None
     noticed: ClassVar[float] = 0.0  # a prediction of less counts as nothing; 0: what is absent is no subject here
+    external: ClassVar[str] = ""  # the table of other people's photographs that `build external` makes unless told
+    external_area: ClassVar[str] = ""  # of which such a mean is, e.g. `per plot`
+    external_mean: ClassVar[float] = 0.0  # of the main target in the competition's photographs; 0: not known
     thresholds: ClassVar[tuple[float, ...]] = ()  # below which a prediction may be made 0
 
     def __init__(self, rules: Rules) -> None:
@@ -99,6 +102,11 @@ class Review:
     def report_parts(self) -> dict[str, str]:
         """What errors are split by in a report → its column; those with many values are left out there."""
         return self.parts | {column: column for column in self.facts.inputs}
+
+    @property
+    def example_shares(self) -> dict[str, float]:
+        """Means that weights made up at random may claim, as shares of one scale; of classes all alike."""
+        return dict.fromkeys(self.facts.targets, 1 / len(self.facts.targets) if self.facts.are_classes else 1.0)
 
     @property
     def main(self) -> int:

@@ -101,7 +101,7 @@ class R2Sums(Sums):
     def score(self, *totals: np.ndarray) -> np.ndarray:
         """Return the mean over the targets."""
         rows, *others = totals
-        errors, firsts, seconds = (np.stack(part) for part in np.array_split(np.stack(others), 3))
+        errors, firsts, seconds = np.array_split(np.stack(others), 3)
         return (1 - errors / (seconds - firsts**2 / rows)).mean(0)
 
 

@@ -224,11 +224,11 @@ def leaves(trees: Sequence[Any], before: dict[str, np.ndarray]) -> Basis:
     threshold = np.zeros((len(trees), nodes))
     for i, tree in enumerate(trees):
         count, itself = tree.node_count, np.arange(tree.node_count)
-        leaf = tree.children_left < 0
-        feature[i, :count] = np.where(leaf, 0, tree.feature)
-        threshold[i, :count] = np.where(leaf, np.inf, tree.threshold)
-        left[i, :count] = np.where(leaf, itself, tree.children_left)
-        right[i, :count] = np.where(leaf, itself, tree.children_right)
+        ends = tree.children_left < 0
+        feature[i, :count] = np.where(ends, 0, tree.feature)
+        threshold[i, :count] = np.where(ends, np.inf, tree.threshold)
+        left[i, :count] = np.where(ends, itself, tree.children_left)
+        right[i, :count] = np.where(ends, itself, tree.children_right)
     depth = np.array(max(tree.max_depth for tree in trees))
     return Basis(
         kind="leaves",

@@ -27,7 +27,6 @@ Part = StrEnum("Part", ["whole", "left", "right", "top", "bottom"])
 SEED = 42
 REGRESSORS = Path("out/regressors")
 REGRESSOR_FILE = "regressor.safetensors"
-FORMULA = "official weighted R2 over all rows, in grams, after the projection; each State+date group left out in turn"
 
 
 def features_verb(
@@ -112,12 +111,12 @@ def regress_verb(
     if as_json:
         print_json(report)
         return
-    interval, floors = report["interval"], report["floors"]
+    interval, floors, name = report["interval"], report["floors"], report["metric"]
     print(
-        f"leave-group-out R² {report['leave_group_out_r2']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "
-        f"floor {floors['mean_of_other_groups']:.3f}\n"
-        f"GroupKFold(5)   R² {report['group_kfold5_r2']:.3f}\n"
-        f"random KFold(5) R² {report['random_kfold5_r2']:.3f}  (neighbours of each photograph were seen: optimistic)\n"
+        f"leave-group-out {name} {report['leave_group_out']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "
+        f"floor {list(floors.values())[-1]:.3f}\n"
+        f"GroupKFold(5)   {name} {report['group_kfold5']:.3f}\n"
+        f"random KFold(5) {name} {report['random_kfold5']:.3f}  (neighbours of each photograph were seen: optimistic)\n"
         f"{len(report['chosen'])} members, {report['seconds']:.0f} s → {report_file}, {report['oof']}"
     )
     if "regressor" in report:
@@ -146,30 +145,31 @@ def regress(
     from build.core.progress import counting
     from build.search.regress.features import features_for, provenance_for
     from build.search.regress.report import FOLDS, evaluate
-    from kernel_src.competitions.biomass.constants import TARGETS
-    from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+    from kernel_src.competitions.held_facts import facts
     from kernel_src.competitions.held_rules import rules
     from kernel_src.runtime.files import write_json, write_text
 
     if not features:
         raise UsageError("regress needs at least one --features FILE.npz")
+    if facts().are_classes:
+        raise UsageError(f"regress fits numbers, and {facts().competition} has classes: train a network instead")
     made_by = provenance_for(features, experiment) if experiment else {}
     try:
-        train = read_train(train_csv)
+        train = rules().read_train(train_csv)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from None
     drop = made_by["experiment"]["data"]["drop"] if experiment else ()
     for line in () if quiet else rules().drop_lines(drop, train):
         print(line)
-    trains, groups = ~rules().dropped_rows(drop, train), group_labels(train)
+    trains, groups = ~rules().dropped_rows(drop, train), rules().group_labels(train)
     if (count := len(set(groups[trains]))) <= FOLDS:
-        raise UsageError(f"{train_csv} has {count} groups of State and date; nested folds need {FOLDS + 1}")
-    table = features_for(features, list(train["image_id"]))
+        raise UsageError(f"{train_csv} has {count} {rules().group_name}s; nested folds need {FOLDS + 1}")
+    table, truth = features_for(features, list(train["image_id"])), rules().target_array(train)
     with counting("outer folds", quiet) as advance:
-        outcome = evaluate(table, target_array(train), groups, seed=seed, jobs=jobs, trains=trains, advance=advance)
+        outcome = evaluate(table, truth, groups, seed=seed, jobs=jobs, trains=trains, advance=advance)
     report_file.parent.mkdir(parents=True, exist_ok=True)
     oof_file = report_file.with_suffix(".oof.csv")
-    oof = pd.DataFrame(outcome.oof, columns=list(TARGETS))
+    oof = pd.DataFrame(outcome.oof, columns=list(facts().targets))
     oof.insert(0, "image_id", train["image_id"].to_numpy())
     write_text(oof_file, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     report = outcome.report | {"files": [str(path) for path in features], "oof": str(oof_file)}
@@ -177,7 +177,7 @@ def regress(
         folder = REGRESSORS / experiment
         report["regressor"] = str(folder / REGRESSOR_FILE)
         oof.insert(1, "fold", outcome.folds)
-        _keep_run(folder, outcome, report, made_by, oof, target_array(train))
+        _keep_run(folder, outcome, report, made_by, oof, truth)
     write_json(report_file, report)
     return report
 
@@ -197,8 +197,10 @@ def _keep_run(
     from build.notebooks.builder import ROOT
     from build.run.session import files_sha256
     from build.weights.bundle import REGRESS_REPORT
-    from kernel_src.competitions.biomass.constants import TARGETS
-    from kernel_src.competitions.biomass.constraints import project
+    from kernel_src.competitions.held_answers import answers
+    from kernel_src.competitions.held_facts import facts
+    from kernel_src.competitions.held_reviews import review
+    from kernel_src.competitions.held_rules import rules
     from kernel_src.data.symmetries import UPRIGHT
     from kernel_src.models.regressor import save_regressor
     from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, write_json, write_text
@@ -210,7 +212,8 @@ def _keep_run(
     write_json(folder / REGRESS_REPORT, report)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     sources = [path for place in ("build/search/regress", "kernel_src") for path in (ROOT / place).rglob("*.py")]
-    means = project(grams.mean(0, keepdims=True))[0]
+    means = answers().finished(grams.mean(0, keepdims=True), review().constraint)[0]
+    formula = f"{rules().metric.name} over all rows, as submitted; each {rules().group_name} left out in turn"
     config = {
         "format": BUNDLE_FORMAT,
         "experiment": made_by["experiment"],
@@ -224,8 +227,8 @@ def _keep_run(
             for name in ("blocks", "features", "device", "precision", "versions", "source_sha256")
             if name in made_by
         },
-        "target_mean": dict(zip(TARGETS, means.tolist(), strict=True)),
-        "oof": {"score": report["leave_group_out_r2"], "images": len(oof), "formula": FORMULA},
+        "target_mean": dict(zip(facts().targets, means.tolist(), strict=True)),
+        "oof": {"score": report["leave_group_out"], "images": len(oof), "formula": formula},
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("scikit-learn", "numpy", "torch", "safetensors")},

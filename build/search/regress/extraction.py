@@ -50,7 +50,7 @@ def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Pat
     Raises:
         UsageError: neither is given, a file is wrong or missing, or there are none.
     """
-    from kernel_src.competitions.biomass.tables import read_train
+    from kernel_src.competitions.held_rules import rules
 
     if train_csv is None and images is None:
         raise UsageError("features of which photographs? Give --train-csv FILE, --images DIR, or both")
@@ -63,7 +63,7 @@ def photographs_of(train_csv: Path | None, images: Path | None) -> dict[str, Pat
             raise UsageError(f"{images} holds no photograph ({', '.join(SUFFIXES)})")
         return found
     try:
-        train = read_train(train_csv)
+        train = rules().read_train(train_csv)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from None
     paths = [images / Path(name).name if images else train_csv.parent / name for name in train["image_path"]]

@@ -9,7 +9,7 @@ The blend, on inner out-of-fold predictions alone:
 1. Of each family on each scale of the targets, the best setting is kept, for each target its own.
 2. A greedy blend with replacement: the model that helps most is added, again and again. Its weights cannot be negative,
    add up to one, and are the same for all targets: thirty groups do not carry five sets of weights.
-3. This is done on many draws of whole groups, and the weights are averaged: what wins on one visit only, loses its say.
+3. This is done on many draws of whole groups, and the weights are averaged: what wins on one group only, loses its say.
 
 Source of 2 and 3: Caruana et al., Ensemble Selection from Libraries of Models, 2004, sections 2.1 and 2.3.
 """
@@ -22,13 +22,14 @@ import numpy as np
 
 from build.search.regress.candidates import FAMILIES, Family, fit_members
 from build.search.regress.rows import TrainingRows, ValuesElsewhere
-from kernel_src.competitions.biomass.constraints import project
-from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_reviews import review
 from kernel_src.competitions.held_rules import weight_row
 from kernel_src.models.regressor import Regressor, RegressorMember
 
 INNER_FOLDS = 5
-# A costly family is tried on the first inner fold; it goes on if its best is within so much R² of the best of all.
+# A costly family is tried on the first inner fold; it goes on if its best explains
+# nearly as much as the best of all.
 SCREENING_MARGIN = 0.1
 GREEDY_STEPS = 40
 DRAWS = 20
@@ -120,11 +121,21 @@ def guesses(
         yield member, member.grams(elsewhere.of(member.basis))
 
 
+def explained(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of the weighted spread around one mean that is explained, … 1; both (n, targets).
+
+    Whatever the competition's metric is, fits and blends here make squared errors small.
+    """
+    weights = np.broadcast_to(weight_row(), truth.shape)
+    spread = float((weights * (truth - np.average(truth, weights=weights)) ** 2).sum())
+    return 1.0 - float((weights * (truth - predicted) ** 2).sum()) / spread
+
+
 def screened(
     families: Sequence[Family], kinds: dict[str, str], predicted: dict[str, np.ndarray], truth: np.ndarray
 ) -> tuple[str, ...]:
     """Name the costly families that are hopeless on these rows."""
-    scores = {name: weighted_r2(truth, guess) for name, guess in predicted.items()}
+    scores = {name: explained(truth, guess) for name, guess in predicted.items()}
     bar = max(scores.values()) - SCREENING_MARGIN
 
     def best(family: Family) -> float:
@@ -181,7 +192,7 @@ def _predict_fold(
 ) -> np.ndarray:
     with one_thread():
         choice = fit_regressor(features[fitted], grams[fitted], groups[fitted], seed=seed, families=families)
-        return project(choice.regressor.predict(features[left]))
+        return answers().finished(choice.regressor.predict(features[left]), review().constraint)
 
 
 @contextmanager

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from build.scores.intervals import LEVEL, group_sums, score_intervals
+from build.scores.intervals import LEVEL, group_scores, score_intervals
 from build.search.regress.candidates import FAMILIES
 from build.search.regress.nested import fit_regressor, nested_predictions, one_thread
 from kernel_src.competition.splits import fold_numbers
-from kernel_src.competitions.biomass.constants import TARGETS
-from kernel_src.competitions.biomass.floors import group_out_floor, mean_floor
-from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
-from kernel_src.competitions.held_rules import weight_row
+from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_reviews import review
+from kernel_src.competitions.held_rules import rules
 from kernel_src.models.regressor import Regressor
 
-FOLDS = 5
+FOLDS, ROW_FOLDS = 5, 10
+FLOORS = 2  # so many of the reference points are what no photograph is needed for
+OUT = "leave_group_out"
 METHOD = "group jackknife, t with degrees of freedom from the kurtosis (docs/validation.md)"
 
 
@@ -26,7 +27,7 @@ class RegressionResult:
     """The report as JSON can hold it, the predictions behind its first score, and the regressor fitted on all rows."""
 
     report: dict[str, Any]
-    oof: np.ndarray  # (n, 5), leave-group-out
+    oof: np.ndarray  # (n, targets), leave-group-out
     folds: np.ndarray  # (n,), which group was left out
     regressor: Regressor
 
@@ -35,11 +36,14 @@ def outer_folds(groups: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Return the fold of every image (n,) of the three ways to score."""
     from sklearn.model_selection import GroupKFold, KFold
 
-    folds = {"leave_group_out_r2": fold_numbers("leave_group_out", groups, np.empty(0), 0, seed)}
+    if review().has_groups:
+        folds = {OUT: fold_numbers("leave_group_out", groups, np.empty(0), 0, seed)}
+    else:  # leaving out each photograph would take as many fits as there are
+        folds = {OUT: np.random.default_rng(seed).permutation(len(groups)) % ROW_FOLDS}
     splits = {
         # Groups dealt by size, as everybody's GroupKFold(5) does it: figures of others compare.
-        "group_kfold5_r2": GroupKFold(min(FOLDS, len(set(groups)))).split(groups, groups=groups),
-        "random_kfold5_r2": KFold(FOLDS, shuffle=True, random_state=seed).split(groups),
+        "group_kfold5": GroupKFold(min(FOLDS, len(set(groups)))).split(groups, groups=groups),
+        "random_kfold5": KFold(FOLDS, shuffle=True, random_state=seed).split(groups),
     }
     for name, parts in splits.items():
         folds[name] = np.zeros(len(groups), int)
@@ -60,7 +64,7 @@ def evaluate(
 ) -> RegressionResult:
     """Score the whole procedure by nested folds, then fit it on all rows that train.
 
-    Features are (n, F), grams (n, 5), groups (n,), `trains` (n,) of bool, all unless given; every row is judged.
+    Features are (n, F), grams (n, targets), groups (n,), `trains` (n,) of bool, all unless given; every row is judged.
     """
     start = time.perf_counter()
     folds, fitted = outer_folds(groups, seed), np.ones(len(grams), bool) if trains is None else trains
@@ -70,21 +74,22 @@ def evaluate(
     predicted = dict(zip(folds, guesses, strict=True))
     with one_thread():
         choice = fit_regressor(features[fitted], grams[fitted], groups[fitted], seed=seed)
-    oof = predicted["leave_group_out_r2"]
-    (sure,) = score_intervals(group_sums(grams, oof[None], groups, weight_row()))
-    report: dict[str, Any] = {name: weighted_r2(grams, guess) for name, guess in predicted.items()}
+    oof = predicted[OUT]
+    (sure,) = score_intervals(group_scores(grams, oof[None], groups))
+    report: dict[str, Any] = {"metric": rules().metric.name}
+    report |= {name: rules().score(grams, guess) for name, guess in predicted.items()}
     report |= {
         "interval": {
-            "of": "leave_group_out_r2",
+            "of": OUT,
             "low": sure.low,
             "high": sure.high,
             "level": LEVEL,
             "method": METHOD,
         },
-        "per_target": r2_per_target(grams, oof),
-        "floors": {"mean": mean_floor(grams), "mean_of_other_groups": group_out_floor(grams, groups)},
+        "per_target": rules().score_per_target(grams, oof),
+        "floors": dict(list(review().reference_points(grams, groups).items())[:FLOORS]),
         "chosen": [
-            {"name": member.name, "weights": dict(zip(TARGETS, map(float, row), strict=True))}
+            {"name": member.name, "weights": dict(zip(facts().targets, map(float, row), strict=True))}
             for member, row in zip(choice.regressor.members, choice.regressor.weights, strict=True)
         ],
         "families": [family.name for family in FAMILIES],
@@ -96,4 +101,4 @@ def evaluate(
         "seed": seed,
         "seconds": time.perf_counter() - start,
     }
-    return RegressionResult(report=report, oof=oof, folds=folds["leave_group_out_r2"], regressor=choice.regressor)
+    return RegressionResult(report=report, oof=oof, folds=folds[OUT], regressor=choice.regressor)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TUNING = Path("out/tuning")
 BEST_FILE = "best.json"
-TUNED_FILE = Path("kernel_src/competitions/biomass/tuned_experiments.py")
 HEADING = '''"""## Tuned experiments
 
 What a search found, as changes to an experiment of the list: written by `python -m build tune … --adopt NAME`.
@@ -217,8 +216,8 @@ def prepare(
     from build.run.training import check_competition
     from build.search.tuning.objective import TuningData, inner_experiment, without_outer_fold
     from build.search.tuning.space import ENCODER
-    from kernel_src.competitions.biomass.constants import TRAIN_CSV
-    from kernel_src.competitions.biomass.tables import read_train
+    from kernel_src.competitions.held_facts import facts
+    from kernel_src.competitions.held_rules import rules
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.weight_sources import SOURCE_OF, WEIGHTS_FILE
     from kernel_src.training.training_data import judged_folds
@@ -240,7 +239,7 @@ def prepare(
         needed |= {slug: f"starting weights of {backbone}" for backbone, slug in wanted.items()}
     datasets = match_datasets(needed, pretrained, "--pretrained ")
     try:
-        train = without_outer_fold(experiment, read_train(data / TRAIN_CSV), outer_fold)
+        train = without_outer_fold(experiment, rules().read_train(data / facts().train_csv), outer_fold)
         judged_folds(inner_experiment(experiment, inner_folds, outer_fold), train)
     except ValueError as error:
         raise UsageError(f"{error}: look at --outer-fold and --inner-folds") from None
@@ -258,6 +257,13 @@ def prepare(
     )
 
 
+def tuned_file() -> Path:
+    """Return where the competition keeps its tuned experiments, from the root."""
+    from kernel_src.competitions.held_rules import rules
+
+    return Path("kernel_src", "competitions", rules().competition, "tuned_experiments.py")
+
+
 def adopt(name: str, best: Mapping[str, Any]) -> Path:
     """Write a trial's changes as the experiment `name`; return the file.
 
@@ -271,7 +277,7 @@ def adopt(name: str, best: Mapping[str, Any]) -> Path:
     from build.search.tuning.space import picks_epoch
     from kernel_src.runtime.files import write_text
 
-    path = ROOT / TUNED_FILE
+    path = ROOT / tuned_file()
     tuned = read_entries(path, "TUNED")
     check_free(name, "--adopt", tuned)
     changes = {field: value for field, value in sorted(best["changes"].items()) if not picks_epoch(field, value)}

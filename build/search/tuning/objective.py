@@ -1,8 +1,9 @@
 """One trial: the inner folds of the training rows of one outer fold, trained and scored.
 
 The rows of the outer fold are taken out of the table before anything else happens: no function below is ever given
-them. What is left is divided into inner folds of whole visits, and the score is the mean of the official R² over them.
-A trial is compared with others by the same R² after each epoch, not by its loss: losses are part of the search.
+them. What is left is divided into inner folds of whole groups, and the score is the mean of the competition's metric
+over them.
+A trial is compared with others by the same score after each epoch, not by its loss: losses are part of the search.
 """
 
 import sys
@@ -15,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from kernel_src.competitions.biomass.constraints import constrain
-from kernel_src.competitions.biomass.metric import weighted_r2
-from kernel_src.competitions.biomass.tables import target_array
+from kernel_src.competitions.held_answers import answers
+from kernel_src.competitions.held_rules import rules
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.symmetries import UPRIGHT
 from kernel_src.data.trained_views import views
@@ -73,7 +73,7 @@ def inner_experiment(experiment: Experiment, inner_folds: int, seed: int) -> Exp
 
 
 def score_trial(experiment: Experiment, data: TuningData, report: Report) -> list[float]:
-    """Train an experiment on the inner folds and return the official R² of each, of the weights that training keeps.
+    """Train an experiment on the inner folds and return the score of each, of the weights that training keeps.
 
     `report` gets the mean so far after each epoch of each fold, without test-time augmentation, and may raise.
     """
@@ -89,7 +89,9 @@ def score_trial(experiment: Experiment, data: TuningData, report: Report) -> lis
     with tempfile.TemporaryDirectory(prefix="tuning-") as scratch:
         for fold in range(data.inner_folds):
             rows = np.flatnonzero(table.fold_of == fold)
-            judge = _Judge(trial, photographs, rows, target_array(table.rows)[rows], estimator, data.device)
+            inputs = rules().input_array(table.rows.iloc[rows]) if trial.inputs else None
+            truth = rules().target_array(table.rows)[rows]
+            judge = _Judge(trial, photographs, rows, truth, inputs, estimator, data.device)
             files = FoldFiles(Path(scratch), fold)
             train_fold(
                 trial,
@@ -113,17 +115,19 @@ class _Judge:
         photographs: np.ndarray,
         rows: np.ndarray,
         truth: np.ndarray,
+        inputs: np.ndarray | None,
         estimator: Any,
         device: DeviceReport,
     ) -> None:
-        self.experiment, self.device, self.estimator, self.truth = experiment, device, estimator, truth
+        self.experiment, self.device, self.estimator = experiment, device, estimator
+        self.truth, self.inputs = truth, inputs
         self.photographs = DecodedPhotographs(photographs, rows)
         self.model: BiomassNet | None = None
 
     def score(self, model: BiomassNet, symmetries: Any) -> float:
-        """Return the official R² of a model's constrained predictions."""
+        """Return the score of a model's finished predictions."""
         experiment = self.experiment
-        grams = predict_grams(
+        predicted = predict_grams(
             [model],
             self.photographs,
             preprocessing=preprocessing_of(experiment.encoder.timm),
@@ -133,8 +137,9 @@ class _Judge:
             estimator=self.estimator,
             depth_channels=experiment.depth_channels,
             depth_views=experiment.depth_views,
+            inputs=self.inputs,
         )[0]
-        return weighted_r2(self.truth, constrain(grams, experiment.predict.constraint))
+        return rules().score(self.truth, answers().finished(predicted, experiment.predict.constraint))
 
     def on_each_epoch(
         self, report: Report, scores: list[float]
@@ -166,19 +171,19 @@ def objective(experiment: Experiment, space: Any, data: TuningData) -> "Callable
         changed_experiment = apply_changes(experiment, changes)
 
         def report(step: int, score: float) -> None:
-            epochs = changed_experiment.schedule.epochs
+            epochs, name = changed_experiment.schedule.epochs, rules().metric.name
             fold, epoch = divmod(step - 1, epochs)
             where = f"inner fold {fold + 1} of {data.inner_folds}, epoch {epoch + 1} of {epochs}"
-            print(f"trial {trial.number}: {where}, R² {score:.4f}", file=sys.stderr, flush=True)
+            print(f"trial {trial.number}: {where}, {name} {score:.4f}", file=sys.stderr, flush=True)
             trial.report(score, step)
             if trial.should_prune():
-                raise optuna.TrialPruned(f"at step {step} with R² {score:.4f}")
+                raise optuna.TrialPruned(f"at step {step} with {name} {score:.4f}")
 
         try:
             scores = score_trial(changed_experiment, data, report)
         except TrainingDiverged as end:
             raise optuna.TrialPruned(str(end)) from None
-        trial.set_user_attr("inner_r2", scores)
+        trial.set_user_attr("inner_scores", scores)
         return float(np.mean(scores))
 
     return run_trial

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from build.core.errors import UsageError
 from build.core.settings import check_path, parse_value, paths
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.learning import InnerFold, Loss, Optimizer
+from kernel_src.recipes.learning import CrossEntropy, InnerFold, Loss, Optimizer
 from kernel_src.recipes.spec import KIND, kinds_of, spec_class
 from kernel_src.recipes.training_data import AUGMENTATIONS
 
@@ -62,7 +62,10 @@ def space_for(experiment: Experiment, restrictions: Iterable[str], fixed: Mappin
     Raises:
         UsageError: with every invalid restriction, or nothing is left to search.
     """
-    chosen = dict(SPACE) | {ENCODER: Choice((experiment.encoder.timm,))}
+    of_classes = CrossEntropy.__name__
+    losses = (of_classes,) if isinstance(experiment.loss, CrossEntropy) else set(kinds_of(Loss)) - {of_classes}
+    suiting = Choice(tuple(name for name in kinds_of(Loss) if name in losses))
+    chosen = dict(SPACE) | {ENCODER: Choice((experiment.encoder.timm,)), "loss": suiting}
     if not experiment.optimizer.backbone_lr:
         del chosen["optimizer.backbone_lr"]
     if experiment.pictures.height_px not in SPACE[SIZE].values:  # type: ignore[union-attr]

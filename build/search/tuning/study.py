@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from build.core.errors import UsageError
 from build.search.tuning.space import picks_epoch
+from kernel_src.competitions.held_rules import rules
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -80,8 +81,9 @@ def open_study(
     import optuna
 
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
+    direction = "maximize" if rules().metric.higher_is_better else "minimize"
     study = optuna.create_study(
-        study_name=name, storage=storage, sampler=sampler, pruner=pruner, direction="maximize", load_if_exists=True
+        study_name=name, storage=storage, sampler=sampler, pruner=pruner, direction=direction, load_if_exists=True
     )
     now = json.loads(json.dumps(about))
     begun = study.user_attrs.get("about")
@@ -174,7 +176,11 @@ def optimize(study: "Study", run_trial: "Callable[[Trial], float]", trials: int,
             raise
 
     def tell(study: "Study", trial: "FrozenTrial") -> None:
-        score = f"R² {trial.value:.4f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+        score = (
+            f"{rules().metric.name} {trial.value:.4f}"
+            if trial.state == TrialState.COMPLETE
+            else trial.state.name.lower()
+        )
         changes = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
         say(f"trial {trial.number}: {score}  {changes}")
         if unclaimed:
@@ -216,15 +222,18 @@ def best_of(study: "Study", experiment_name: str, fixed: dict[str, Any]) -> dict
     about = study.user_attrs["about"]
     changes = fixed | trial.user_attrs["changes"]
     finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    name = rules().metric.name
     return {
         "experiment": experiment_name,
         "changes": {name: value for name, value in changes.items() if not picks_epoch(name, value)},
         "search_only": {name: value for name, value in changes.items() if picks_epoch(name, value)},
-        "r2": trial.value,
-        "inner_r2": trial.user_attrs["inner_r2"],
+        "metric": name,
+        "score": trial.value,
+        "inner_scores": trial.user_attrs["inner_scores"],
         "trial": trial.number,
-        "found_by": f"study {study.study_name}: trial {trial.number}, best of {finished}, mean R² {trial.value:.4f} "
-        f"over {about['inner_folds']} inner folds; outer fold {about['outer_fold']} not seen",
+        "found_by": f"study {study.study_name}: trial {trial.number}, best of {finished}, "
+        f"mean {name} {trial.value:.4f} over {about['inner_folds']} inner folds; "
+        f"outer fold {about['outer_fold']} not seen",
     }
 
 

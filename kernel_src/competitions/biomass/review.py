@@ -72,6 +72,9 @@ class BiomassReview(Review):
         3.7, 11.8, "2.7 to 5.6 where whole groups were left out of the whole table"
     )
     noticed: ClassVar[float] = 1.0
+    external: ClassVar[str] = "i2b-grassclover"
+    external_area: ClassVar[str] = "per quadrat"
+    external_mean: ClassVar[float] = 45.32  # grams of Dry_Total_g per quadrat of 0.21 m² (train.csv)
     thresholds: ClassVar[tuple[float, ...]] = tuple(np.arange(0, 10.5, 0.5).tolist())
 
     @property
@@ -93,6 +96,11 @@ class BiomassReview(Review):
     def report_parts(self) -> dict[str, str]:
         """States and species."""
         return {"state": STATE_COLUMN, "species": SPECIES_COLUMN}
+
+    @property
+    def example_shares(self) -> dict[str, float]:
+        """Five components that add up: Green, Dead, Clover, GDM = Green + Clover, Total = GDM + Dead."""
+        return dict(zip(TARGETS, (1.0, 0.5, 0.5, 1.5, 2.0), strict=True))
 
     def short(self, target: str) -> str:
         """Return a target's name for a heading: Green, Dead, Clover, GDM, Total."""

@@ -11,7 +11,7 @@ import pytest
 from build.core.errors import CheckFailed, UsageError
 from build.notebooks.adoption import read_entries
 from build.notebooks.builder import ROOT
-from build.search.tuning.command import TUNED_FILE, adopt, tuned_source
+from build.search.tuning.command import adopt, tuned_file, tuned_source
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import EXPERIMENTS
 
@@ -44,7 +44,7 @@ def test_an_adopted_trial_is_an_experiment_and_only_one_file_changed(root: Path)
     before = {path: path.read_bytes() for path in root.rglob("*.py")}
     written = adopt("v1_tuned", BEST)
     written_over = [path for path in root.rglob("*.py") if path.read_bytes() != before.get(path)]
-    assert written_over == [written] == [root / TUNED_FILE]
+    assert written_over == [written] == [root / tuned_file()]
     experiments = listed(root)
     assert experiments["v1_tuned"] == changed(V1, BEST["changes"] | {"name": "v1_tuned"}).as_json()
 
@@ -72,7 +72,7 @@ def test_adopting_again_replaces_the_entry_and_keeps_the_others(root: Path) -> N
     adopt("v1_tuned", BEST)
     adopt("v1_other", {**BEST, "changes": {"schedule.epochs": 3}})
     adopt("v1_tuned", {**BEST, "changes": {"schedule.epochs": 9}})
-    tuned = read_entries(root / TUNED_FILE, "TUNED")
+    tuned = read_entries(root / tuned_file(), "TUNED")
     assert {name: entry["changes"] for name, entry in tuned.items()} == {
         "v1_other": {"schedule.epochs": 3},
         "v1_tuned": {"schedule.epochs": 9},
@@ -89,7 +89,7 @@ def test_the_file_is_written_as_the_formatter_would(tmp_path: Path) -> None:
             text=True,
         )
         assert done.returncode == 0, path.read_text()
-    assert tuned_source({}) == (ROOT / TUNED_FILE).read_text() or read_entries(ROOT / TUNED_FILE, "TUNED")
+    assert tuned_source({}) == (ROOT / tuned_file()).read_text() or read_entries(ROOT / tuned_file(), "TUNED")
 
 
 @pytest.mark.parametrize("name", ["v5", "v6", "V5 tuned", "x" * 60])
@@ -99,6 +99,6 @@ def test_a_name_that_is_taken_or_impossible_is_refused(root: Path, name: str) ->
 
 
 def test_a_file_broken_by_hand_is_not_overwritten(root: Path) -> None:
-    (root / TUNED_FILE).write_text("TUNED: dict = {'a': make()}\n")
+    (root / tuned_file()).write_text("TUNED: dict = {'a': make()}\n")
     with pytest.raises(CheckFailed, match="not a literal dictionary"):
         adopt("v1_tuned", BEST)

@@ -80,7 +80,7 @@ def test_the_score_is_the_mean_over_the_inner_folds_and_each_epoch_is_reported(
     space = {"optimizer.lr": Range(1e-4, 1e-3, log=True), "loss": Choice(("SquaredError", "Log1pError"))}
     study.optimize(objective(TRIAL, space, material(tiny_competition, tmp_path)), n_trials=1)
     trial = study.best_trial
-    assert trial.value == pytest.approx(np.mean(trial.user_attrs["inner_r2"]))
+    assert trial.value == pytest.approx(np.mean(trial.user_attrs["inner_scores"]))
     assert list(trial.intermediate_values) == [1, 2, 3, 4]  # two folds of two epochs
     assert set(trial.user_attrs["changes"]) == {"optimizer.lr", "loss"}
     # Without augmentation in time or at test, the last report is the score itself.

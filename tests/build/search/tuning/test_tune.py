@@ -69,7 +69,9 @@ def test_two_processes_share_one_study(kind: str, tiny_competition: Path, tmp_pa
     workers = {trial.user_attrs["worker"]["pid"] for trial in trials}
     assert workers == {process.pid for process in processes}, "both worked"
     best = json.loads((folder / "best.json").read_text())
-    assert best["r2"] == max(trial.value for trial in trials) and best["changes"]["encoder.timm"] == "test_efficientnet"
+    assert (
+        best["score"] == max(trial.value for trial in trials) and best["changes"]["encoder.timm"] == "test_efficientnet"
+    )
     assert {path.stem for path in folder.glob("*.png")} >= {"history", "slice", "parallel", "intermediate"}
 
 
