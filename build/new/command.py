@@ -1,6 +1,7 @@
 """The verb `new`: from downloaded files to a package that trains a baseline."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -63,9 +64,8 @@ def new_verb(
     check_free(slug, package, overwrite)
     data = data or Path("data") / slug
     said = Said(id_column=id_column, target=target, kind=kind, metric=metric, group=group, look_s=look_s)
-    with counting("looking at the photographs", quiet=as_json) as advance:
-        # A question is asked before the bar has anything to show.
-        competition = look(data, slug, package, said, may_ask=not as_json, advance=advance)
+    progress = partial(counting, "looking at the photographs", quiet=as_json)
+    competition = look(data, slug, package, said, may_ask=not as_json, progress=progress)
     files, kept = package_files(competition), ""
     problems: list[Problem] = []
     if not dry_run:
@@ -111,7 +111,7 @@ def next_commands(competition: "Competition", data: Path) -> list[str]:
     """Return the three commands that come next, to be copied."""
     name = competition.name
     return [
-        "make build",
+        f"make build EXPERIMENT={name}",
         f"make train EXPERIMENT={name} DATA={shlex.quote(str(data))}",
         f"make rehearse EXPERIMENT={name} DATA={shlex.quote(str(data))} WEIGHTS=…",
     ]

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from build.new.metric_choice import checked_metric, choose_metric
 LARGEST_SIDE_PX, SMALLEST_SIDE_PX, STEP_PX = 128, 64, 32
 SIZED = 20  # pictures whose size is looked at
 Advance = Callable[[int, int], None]
+Progress = Callable[[], AbstractContextManager[Advance]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,8 @@ class Said:
     look_s: float = 60.0  # for look-alikes; 0: they are not looked for
 
 
-def look(data: Path, slug: str, name: str, said: Said, *, may_ask: bool, advance: Advance) -> Competition:
-    """Look at the files and guess everything.
+def look(data: Path, slug: str, name: str, said: Said, *, may_ask: bool, progress: Progress) -> Competition:
+    """Look at the files and guess everything; `progress` opens a bar, once nothing is left to be asked.
 
     Raises:
         UsageError: there is no such folder, or an option is not possible.
@@ -46,7 +48,8 @@ def look(data: Path, slug: str, name: str, said: Said, *, may_ask: bool, advance
     columns, group_guesses = read_groups(layout, taken, said.group)
     inputs, input_guesses = inputs_of(layout, (*taken, *columns))
     paths = layout.training_paths()
-    alike, alike_guess = _alike(data, paths, said.look_s, advance)
+    with progress() as advance:
+        alike, alike_guess = _alike(data, paths, said.look_s, advance)
     groups = joined_number(layout, columns, alike)
     if groups < 2:
         what = "all training photographs are one group: no fold could be held out"

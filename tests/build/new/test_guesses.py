@@ -1,6 +1,7 @@
 """Layouts of past competitions, tiny: each is guessed right, or refused in a line that says what to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from build.new.looking import Said, look
 from tests.build.new import layouts
 
 
-def looked_at(folder: Path, write: Callable[[Path], None], **said: Any) -> Competition:
+@contextmanager
+def no_bar() -> Iterator[Callable[[int, int], None]]:
+    yield lambda done, total: None
+
+
+def looked_at(folder: Path, write: Callable[[Path], None], may_ask: bool = False, **said: Any) -> Competition:
     folder.mkdir(exist_ok=True)
     write(folder)
-    advance = lambda done, total: None  # noqa: E731
-    return look(folder, "the-cup", "the_cup", Said(**said), may_ask=False, advance=advance)
+    return look(folder, "the-cup", "the_cup", Said(**said), may_ask=may_ask, progress=no_bar)
 
 
 # What is written → what is guessed: kind, metric, id, folders, suffix, test table, targets, inputs, groups.
@@ -183,6 +188,20 @@ def test_log_loss_of_yes_and_no_is_that_of_columns_and_of_combinations_one_of_cl
     assert looked_at(tmp_path / "a", layouts.melanoma, metric="log_loss").metric == "column_log_loss"
     found = looked_at(tmp_path / "b", layouts.plant_words, kind="classes")
     assert found.kind.labels == ("healthy", "rust", "scab", "scab rust")
+
+
+def test_the_metric_is_asked_for_once_on_a_terminal_unless_an_option_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or " macro_f1 ")
+    assert looked_at(tmp_path / "a", layouts.cassava, may_ask=True).metric == "macro_f1"
+    assert looked_at(tmp_path / "b", layouts.cassava, may_ask=True, metric="accuracy").metric == "accuracy"
+    assert len(asked) == 1 and "accuracy, balanced_accuracy, macro_f1" in asked[0]
+    monkeypatch.setattr("builtins.input", lambda question: "f1")
+    found = looked_at(tmp_path / "c", layouts.cassava, may_ask=True)
+    assert found.metric == "accuracy" and found.metric_guess.is_doubtful
 
 
 def test_what_nothing_in_the_files_decides_is_marked_to_be_looked_at(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from tests.build.new.grades import SLUG, write_grades
 NAME = "retina_grades"
 MOST_LINES_BY_HAND = 40
 TINY = (
-    ('Encoder(timm="tf_efficientnet_lite0", weights="i2b-lite0-imagenet")', 'Encoder(timm="test_efficientnet")'),
+    (
+        'Encoder(timm="tf_efficientnet_lite0", weights="i2b-lite0-imagenet", freeze=FirstShare(0.1))',
+        'Encoder(timm="test_efficientnet", freeze=FirstShare(0.1))',
+    ),
     ("height_px=64, width_px=64", "height_px=32, width_px=32"),
     ("epochs=12, warmup=1", "epochs=2, warmup=1"),
 )
