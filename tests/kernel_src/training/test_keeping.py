@@ -243,11 +243,11 @@ def seen_by_the_network(
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     forward, loss = BiomassNet.forward, training_loss.batch_loss
 
-    def look(self: Any, given: torch.Tensor, depth: Any = None) -> torch.Tensor:
+    def look(self: Any, given: torch.Tensor, *others: Any) -> torch.Tensor:
         if self.training and len(given) > limit:
             raise RuntimeError("CUDA error: out of memory")
         pictures[:] = [given]
-        return forward(self, given, depth)
+        return forward(self, given, *others)
 
     def compare(model: Any, answers: Any, grams: torch.Tensor, *rest: Any) -> torch.Tensor:
         if model.training:

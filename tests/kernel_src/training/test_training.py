@@ -301,9 +301,9 @@ def breaking(monkeypatch: pytest.MonkeyPatch, is_broken: Callable[[BiomassNet, t
     """Let the network answer infinity for some batches; return the list of whether each pass computed in fp16."""
     forward, halves = BiomassNet.forward, []
 
-    def sometimes(self: BiomassNet, pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
+    def sometimes(self: BiomassNet, pictures: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
         halves.append(torch.is_autocast_enabled("cpu"))
-        z = forward(self, pictures, depth)
+        z = forward(self, pictures, *others)
         return z * float("inf") if self.training and is_broken(self, pictures) else z
 
     monkeypatch.setattr(BiomassNet, "forward", sometimes)
@@ -389,11 +389,11 @@ def little_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
     """Let a pass of more photographs than `limit` run out of memory; return the list of how many each had."""
     forward, sizes = BiomassNet.forward, []
 
-    def fit(self: BiomassNet, pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
+    def fit(self: BiomassNet, pictures: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
         if self.training and len(pictures) > limit:
             raise RuntimeError("CUDA error: out of memory")
         sizes.append(len(pictures))
-        return forward(self, pictures, depth)
+        return forward(self, pictures, *others)
 
     monkeypatch.setattr(BiomassNet, "forward", fit)
     return sizes
