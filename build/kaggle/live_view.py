@@ -57,7 +57,7 @@ class RunView:
                     del self._bars[old]
             if one.passing:
                 continue
-            self._last = one.text
+            self._last = "" if one.kind == "notice" else one.text
             if one.kind == "notice" or self._all_lines:
                 self._print(f"{MARGIN}{one.text}")
 
@@ -81,7 +81,7 @@ class RunView:
         below = [Text(f"{INDENT}{line}", no_wrap=True, overflow="ellipsis") for line in lines if line]
         if below and self._last and self._last not in self._bars.values():
             below[-1].stylize("dim")
-        return Group(Spinner("dots", Text(f"   {self._what}: {self._state}  {clock}")), *below)
+        return Group(Spinner("dots", Text(f"    {self._what}: {self._state}  {clock}")), *below)
 
 
 class KeptLines(RunView):

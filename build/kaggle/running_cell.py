@@ -5,8 +5,8 @@ cells, text cells too. The logs of Kaggle that people have published have no suc
 
 Inferred otherwise, from what is printed: a line that only one of the cells from the present one on can print. A cell
 can print what the `print` calls in it say, and those of the functions and classes that it names, directly or by way of
-others. A line that several cells could print changes nothing. So the cell is at least this one; one that prints nothing
-of its own is never seen.
+others; `print(f())` says what the `return` statements of `f` do. A line that several cells could print changes nothing.
+So the cell is at least this one; one that prints nothing of its own is never seen.
 """
 
 import ast
@@ -30,6 +30,8 @@ class _Words:
     """What a piece of code prints, and what it names."""
 
     prints: list["Template"] = field(default_factory=list)
+    returns: list["Template"] = field(default_factory=list)
+    printed: set[str] = field(default_factory=set)  # functions whose results are printed
     names: set[str] = field(default_factory=set)
 
 
@@ -104,6 +106,10 @@ def _collect(node: ast.AST, words: _Words) -> None:
             words.names.add(inner.id)
         elif isinstance(inner, ast.Call) and _name_of(inner.func) == "print" and inner.args:
             words.prints += _templates_of(inner.args[0])
+            if isinstance(inner.args[0], ast.Call):
+                words.printed.add(_name_of(inner.args[0].func))
+        elif isinstance(inner, ast.Return) and inner.value is not None:
+            words.returns += _templates_of(inner.value)
 
 
 def _name_of(function: ast.expr) -> str:
@@ -130,12 +136,14 @@ def _letters(words: Sequence[str]) -> int:
 
 def _reachable(words: _Words, defined: dict[str, _Words]) -> list[Template]:
     """Return what a cell prints by itself, and by way of what it names."""
-    prints, seen, waiting = list(words.prints), set[str](), list(words.names)
+    prints, printed = list(words.prints), set(words.printed)
+    seen, waiting = set[str](), list(words.names)
     while waiting:
         name = waiting.pop()
         if name in seen or name not in defined:
             continue
         seen.add(name)
         prints += defined[name].prints
+        printed |= defined[name].printed
         waiting += defined[name].names
-    return prints
+    return prints + [one for name in sorted(printed) if name in defined for one in defined[name].returns]

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from build.core.errors import UsageError
 from build.search.tuning.space import picks_epoch
@@ -81,7 +81,7 @@ def open_study(
     import optuna
 
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
-    direction = "maximize" if rules().metric.higher_is_better else "minimize"
+    direction: Literal["maximize", "minimize"] = "maximize" if rules().metric.higher_is_better else "minimize"
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, pruner=pruner, direction=direction, load_if_exists=True
     )

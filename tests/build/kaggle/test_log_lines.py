@@ -8,11 +8,10 @@ import pytest
 from build.kaggle.log_events import Piece
 from build.kaggle.log_lines import LogReader, Said
 from build.kaggle.running_cell import fits
-from build.notebooks.builder import ROOT
-from build.run.rehearse.executed_cells import Cells, read_cells
+from build.notebooks.builder import build_notebook
+from build.run.rehearse.executed_cells import Cells, cells_in, read_cells
+from kernel_src.recipes.kernel_cards import kernel_card
 from tests.build.kaggle.test_runs import TRACEBACK
-
-TRAIN = ROOT / "notebooks" / "i2b-demo-train" / "i2b-demo-train.ipynb"
 
 
 def notebook(folder: Path, *cells: str) -> Cells:
@@ -53,6 +52,12 @@ def test_the_cell_that_runs_is_the_only_one_left_that_prints_such_a_line(tmp_pat
     ]
 
 
+def test_what_a_function_returns_for_a_print_counts_as_printed(tmp_path: Path) -> None:
+    cells = notebook(tmp_path, "def line(n):\n    return f'epoch {n} of many'", "1", "print(line(3))")
+    (first, _) = said(cells, "epoch 3 of many\n")
+    assert first == ("cell", "cell In[3] “Part 3”, kernel_src/part3.py, as its lines suggest")
+
+
 def test_a_line_that_two_cells_can_print_moves_nothing(tmp_path: Path) -> None:
     cells = notebook(tmp_path, *PARTS, "train(2)")
     assert said(cells, "fold 7: begun\n") == [("line", "fold 7: begun")]
@@ -66,12 +71,16 @@ def test_where_papermill_names_the_cell_that_is_certain(tmp_path: Path) -> None:
 
 
 def test_of_our_own_training_the_cells_are_found_by_what_they_print() -> None:
-    lines = "reads /kaggle/input, writes /kaggle/working\n357 photographs in 28 State+Sampling_Date groups\n"
-    found = [
-        text
-        for kind, text in said(read_cells(TRAIN), lines, "trained in 34 s\n", "out-of-fold R² 0.6 on 3 photographs\n")
+    cells = cells_in(build_notebook(kernel_card("demo", "train")).notebook)
+    lines = [
+        "reads /kaggle/input, writes /kaggle/working",
+        "357 photographs in 28 State+Sampling_Date groups",
+        "fold 0: epoch 2 of 6, loss 0.333, 2.8 min left",
+        "trained in 34 s",
+        "out-of-fold R² 0.6 on 3 photographs",
     ]
-    headings = [text.partition("“")[2].partition("”")[0] for text in found if text.startswith("cell In")]
+    found = [text for kind, text in said(cells, *(f"{line}\n" for line in lines)) if kind == "cell"]
+    headings = [text.partition("“")[2].partition("”")[0] for text in found]
     assert headings == ["Settings", "Photographs and labels", "Train", "Result"]
 
 
