@@ -227,7 +227,7 @@ def external_verb(
     out: Annotated[Path | None, typer.Option(help="Where to; out/external/<slug> by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make other people's downloaded photographs into a flat dataset.
+    """Make others' downloaded photographs into a dataset.
 
     The dataset that training mounts; it is read back.
 
