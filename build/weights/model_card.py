@@ -98,7 +98,7 @@ largest change of a prediction {{ "%g" % half.largest_change_g }}{{ " " ~ kit.un
 {% endif %}
 {% for name, value in (cv.floors or reference_points).items() %}
 | {{ name }} | {{ "%.3f" % value }} | needs no photograph; \
-on the {{ "same" if cv.floors else "real training" }} images |
+on the {{ "same" if cv.floors else review.real_words }} images |
 {% endfor %}
 
 ## Intended use and limits

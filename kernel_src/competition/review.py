@@ -56,6 +56,7 @@ class Review:
     # -- what predictions are held against ---------------------------------------------------------------------------
     constraints: ClassVar[tuple[str, ...]] = ("none",)  # that predictions can be finished by; see `Answers.finished`
     constraint: ClassVar[str] = "none"  # by which they usually are
+    real_words: ClassVar[str] = "real training"  # of the images that `published_points` were computed on
     published_points: ClassVar[Mapping[str, float]] = {}  # the reference points of the real training images
     data_means: ClassVar[Mapping[str, float]] = {}  # of the targets, in the real training table; empty: not known
     means_tolerance: ClassVar[float] = 0.0

@@ -62,6 +62,7 @@ class BiomassReview(Review):
     shown_with: ClassVar[str] = "species"
     constraints: ClassVar[tuple[str, ...]] = ("none", "projection", "biological", "average")
     constraint: ClassVar[str] = "projection"
+    real_words: ClassVar[str] = "357 real training"
     published_points: ClassVar[Mapping[str, float]] = REFERENCE_POINTS
     data_means: ClassVar[Mapping[str, float]] = TRAINING_MEANS_G
     means_tolerance: ClassVar[float] = 0.02  # constants with two decimals, projected
