@@ -13,6 +13,8 @@ import pytest
 from build.weights.bundle import make_bundle
 from kernel_src.competition import choice
 from kernel_src.competitions.held_facts import facts
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.faults import RERUN_VARIABLE
 from tests.kernel_src.kernels.running import lay_out_kaggle
@@ -35,11 +37,11 @@ WRITERS = {"leaf": write_small_leaf, "paws": write_small_paws}
 class Trained:
     """An experiment that its notebook has trained."""
 
-    def __init__(self, name: str, home: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, name: str, home: Path, patch: pytest.MonkeyPatch, **changes: object) -> None:
         self.name, self.facts, self.home, self.run = name, facts(name), home, InProcess(patch)
         self.competition = WRITERS[name](home / "competition")
         kaggle = lay_out_kaggle(home / "train", self.competition, {}, self.facts.slug)
-        parameters = kernel_card(name, "train").parameters | {"CHANGES": TINY}
+        parameters = kernel_card(name, "train").parameters | {"CHANGES": TINY | changes}
         self.printed = self.run("train", parameters, kaggle, home / "scratch")
         self.run_folder = kaggle / "kaggle/working/run"
         self.bundle = home / bundle_slug(name)
@@ -148,3 +150,20 @@ def test_numbers_that_are_missing_or_none_are_predicted_in_the_rerun_and_refused
     (fault,) = report["faults"]
     assert fault["ids"] == [rows[0]["Id"], rows[1]["Id"]] and fault["fallback"] == "the training mean there"
     assert report["plan"]["photographs_without_prediction"] == 0 and len(set(answers)) == 4
+
+
+# Test-time training of classes
+
+
+@pytest.mark.full
+def test_a_fold_of_classes_learns_the_test_by_the_bundles_own_probabilities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"predict.adapt": {"epochs": 2, "average": 1}}  # said by the card, and to the training notebook
+    monkeypatch.setitem(EXPERIMENTS, "leaf", changed(EXPERIMENTS["leaf"], changes))
+    monkeypatch.setattr(choice, "_chosen", ["leaf"])
+    adapted = Trained("leaf", tmp_path / "trained", monkeypatch, **changes)
+    answers, report, printed = adapted.inferred(tmp_path, adapted.competition, monkeypatch)
+    assert report["faults"] == [] and set(answers) <= set(adapted.facts.labels)
+    assert "0.2 of the predictions before + 0.8 of those after training" in printed
+    assert "the best out of fold on its own photographs (accuracy: fold 0" in printed

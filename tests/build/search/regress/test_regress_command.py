@@ -92,7 +92,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_fitted(tiny_competit
         regress([tmp_path / "f.npz"], tiny_competition / "train.csv", tmp_path / "r.json")
     few = pd.read_csv(tiny_competition / "train.csv").query("State in ('Tas', 'Vic')")
     few.to_csv(tmp_path / "few.csv", index=False)
-    with pytest.raises(UsageError, match="4 groups of State and date; nested folds need 6"):
+    with pytest.raises(UsageError, match="4 State\+Sampling_Date groups; nested folds need 6"):
         regress([tmp_path / "f.npz"], tmp_path / "few.csv", tmp_path / "r.json")
 
 
