@@ -173,10 +173,16 @@ def found_by_sources(error: Exception) -> Problem | None:
 
 
 def written_at(error: Exception) -> str:
-    """Return file:line of the list in kernel_src/recipes/ whose entry raised this, or nothing."""
+    """Return file:line of the list of recipes whose entry raised this, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).name in ("experiments.py", "ensembles.py")]
-    return f"kernel_src/recipes/{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    own = [frame for frame in frames if Path(frame.filename).name in ("experiments.py", "ensembles.py", "winners.py")]
+    return f"{_from_here(own[-1].filename)}:{own[-1].lineno}" if own else ""
+
+
+def _from_here(file: str) -> str:
+    """Write a file of the kit as it is called in it."""
+    parts = Path(file).parts
+    return "/".join(parts[parts.index("kernel_src") :]) if "kernel_src" in parts else Path(file).name
 
 
 def main() -> None:

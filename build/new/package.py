@@ -114,8 +114,14 @@ def _tried(root: Path, name: str) -> list[Problem]:
     Raises:
         CheckFailed: it cannot be imported.
     """
-    command = [sys.executable, "-m", "build.new.trial", name]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "build.new.trial", name],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "nothing was said").splitlines()[-1]
         what = f"the package cannot be used: {last}"

@@ -100,7 +100,7 @@ def facts_source(one: Competition) -> str:
     body = "\n".join(f"    {line}" if line else "" for line in [f'"""{ANSWERS[kind.kind]}."""', "", *lines, *method])
     return (
         _docstring(
-            f"## {title_of(one.slug)}",
+            f"## The facts of {title_of(one.slug)}",
             "Its facts, as `make new` guessed them from the files: each guess has its reason above it, and what to "
             "write there where it is wrong.",
         )

@@ -123,8 +123,9 @@ def read_template(
 ) -> Template:
     """Read a script and what it needs; of sources that were built before no rule is asked again.
 
-    Of the optional parts it holds those that the parameter `PARTS` names, all where nothing is said. What `like`, the
-    same script with other parts, has read, judged and rewritten of the sources a moment ago is taken as it is.
+    Of the optional parts it holds those that the parameter `PARTS` names, else those of the script's own `PARTS`, all where
+    there is none. What `like`, the same script with other parts, has read, judged and rewritten of the sources a moment
+    ago is taken as it is.
 
     What breaks a rule is said when the template is filled.
 
@@ -146,6 +147,8 @@ def read_template(
     if script is None:
         raise _failure(library)
     library.modules[MAIN] = script
+    if parts is None and not library.foreign and (own := parts_in(_own_parts(script))) is not None:
+        library = replace(library, parts=frozenset(own))
     if library.foreign:
         set_search_path(script, library)
         library.decide(script)
@@ -229,6 +232,14 @@ def parts_in(parameters: Mapping[str, object]) -> tuple[str, ...] | None:
     """Return the optional parts that the parameters name; None where they say nothing, and the notebook has all."""
     value = parameters.get(PARTS)
     return tuple(map(str, value)) if isinstance(value, (tuple, list)) else None
+
+
+def _own_parts(script: Module) -> dict[str, object]:
+    """Return what the script itself sets `PARTS` to, under that name; nothing where it does not."""
+    for node in script.tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == PARTS:
+            return {PARTS: ast.literal_eval(node.value)}
+    return {}
 
 
 def _refuse_unknown_parts(plan: Plan, library: Library) -> None:

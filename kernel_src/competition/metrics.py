@@ -49,6 +49,7 @@ class RootMeanSquaredError(Metric):
         return float(np.sqrt(((truth - predicted) ** 2).mean()))
 
 
+# %%
 class MeanAbsoluteError(Metric):
     """The mean absolute error, over all targets together."""
 

@@ -57,6 +57,7 @@ class TrainingBatch(TypedDict):
     row: torch.Tensor  # (B,)
 
 
+# %%
 class TrainingPhotographs(Dataset[TrainingExample]):
     """Decoded photographs with targets, augmented by a seed per epoch and image."""
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Inference
+# # The inference notebook
 #
 # > From attached bundles of weights to `submission.csv`, with the internet off. A complete, valid submission exists
 # > from the first second; the last cell says what was computed, on what, and what went wrong.

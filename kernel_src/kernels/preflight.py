@@ -1,5 +1,5 @@
 # %% [markdown]
-# # CSIRO Image2Biomass: preflight
+# # Preflight
 #
 # > Five minutes on the live image: which versions, GPUs, mounts and environment variables there really are, beside what
 # > the kit assumes. The result is `preflight.json`; on your machine `python -m build preflight --accept` takes it over.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Training
+# # The training notebook
 #
 # > One run of this notebook leaves a folder `run/` with the weights of every fold, the out-of-fold predictions and a
 # > score that a submission can be compared with. Internet stays off.

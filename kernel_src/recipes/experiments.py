@@ -1,4 +1,4 @@
-"""## The list of experiments
+"""## All experiments
 
 Those of the competition that this notebook was built for; on one's own machine, those of all competitions.
 """

@@ -174,6 +174,7 @@ class Predictor(Spec, kw_only=True):
         return self.depth.views if self.depth else DEPTH_VIEWS[0]
 
 
+# %%
 def require_suited(predictor: Predictor, facts: Facts) -> None:
     """Make sure that a recipe can be used in the competition with these facts.
 

@@ -340,6 +340,7 @@ class FoldTraining:
         return chosen.with_own_statistics(self.model, np.array_split(rows, -(-len(rows) // size)), look)
 
 
+# %%
 def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
     """Say in one line how far a fold is; a bar that is a widget leaves nothing in the log of a run.
 

@@ -74,9 +74,9 @@ def test_what_the_rule_allows_kaggle_takes(name: str) -> None:
 @pytest.mark.parametrize("name", ["v7.1", "exp 2"])
 def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) -> None:
     kit = copy_kit(tmp_path / "kit")
-    path = kit / "kernel_src" / "recipes" / "experiments.py"
+    path = kit / "kernel_src" / "competitions" / "biomass" / "experiments.py"
     text = path.read_text().replace(
-        "EXPERIMENTS = by_name(", f"MINE = replace(DEMO, name={name!r})\n\nEXPERIMENTS = by_name("
+        "class BiomassRecipes(", f"MINE = replace(DEMO, name={name!r})\n\n\nclass BiomassRecipes("
     )
     assert text.count("MINE") == 1
     path.write_text(text)
@@ -85,7 +85,7 @@ def test_the_command_line_says_where_the_name_stands(name: str, tmp_path: Path) 
         [sys.executable, "-m", "build", "notebooks", "--experiment", name], cwd=kit, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"kernel_src/recipes/experiments.py:{line}: the name {name!r} cannot be")
+    assert done.stderr.startswith(f"kernel_src/competitions/biomass/experiments.py:{line}: the name {name!r} cannot be")
     assert "Traceback" not in done.stderr
 
 

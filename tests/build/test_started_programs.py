@@ -33,7 +33,11 @@ KNOWN = {
     ("build/installation/resolution.py", "uv"): "the one that its lock has brought",
     ("build/installation/resolution.py", "*words"): "literals",
     ("build/installation/resolution.py", "*version"): "behind its option: two numbers of the kit",
+    ("build/new/package.py", "name"): "behind -m: made by naming.py, an identifier of Python",
     ("build/run/session.py", "str(script.resolve())"): "behind Python: a script of the kit",
+    ("build/run/session.py", "_CHOSEN"): "behind -c: lines of ours",
+    ("build/run/session.py", "facts().competition"): "behind them: the name of a package that is here",
+    ("build/run/small_demo.py", "command"): "the kit's own verb, with folders that the demo has made",
     ("build/make.py", "sys.executable"): "Python itself",
     (
         "build/make.py",

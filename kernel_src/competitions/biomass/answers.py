@@ -1,4 +1,4 @@
-"""## What becomes of a prediction
+"""## Answers of Image2Biomass
 
 It is made to satisfy the identities.
 """

@@ -1,4 +1,4 @@
-"""## CSIRO Image2Biomass
+"""## The facts of Image2Biomass
 
 Its facts, its long tables with a row per photograph and target, and its two identities, as the shared code asks for
 them.

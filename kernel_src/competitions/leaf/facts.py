@@ -1,4 +1,4 @@
-"""## Leaf
+"""## The facts of Leaf
 
 Its facts: photographs of ten classes in the layout of Cassava Leaf Disease Classification. There is no test.csv: the
 sample submission names the photographs.

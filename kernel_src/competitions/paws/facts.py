@@ -1,4 +1,4 @@
-"""## Paws
+"""## The facts of Paws
 
 Its facts: how popular the photograph of a pet is, 1 to 100, in the layout of PetFinder.my's Pawpularity Contest. Twelve
 yes-or-no columns describe each photograph, those of the test too.

@@ -358,5 +358,5 @@ def test_real_library_of_this_repository_is_stitched(package):
         {"main.py": "from kernel_src.competition.facts import read_named_rows\nprint(read_named_rows.__name__)\n"}
     )
     shutil.copytree(REPOSITORY / "kernel_src", made.root / "kernel_src")
-    assert compose(made.root / "main.py", made.root).sources[-2:] == ("kernel_src/competition/submission.py", "main.py")
+    assert compose(made.root / "main.py", made.root).sources[-2:] == ("kernel_src/competition/facts.py", "main.py")
     assert made.must_agree() == "read_named_rows\n"

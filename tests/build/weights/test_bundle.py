@@ -17,7 +17,7 @@ from build.weights.bundle import half_precision, make_bundle, summary
 from build.weights.command import bundle_verb
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.recipes.changes import changed
-from kernel_src.runtime.files import sha256_of
+from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
 
 SOURCE = "ab" * 32  # which the fixture's training noted
 
@@ -47,7 +47,8 @@ def test_the_manifest_has_size_and_hash_of_each_file_the_slug_and_the_sources(
 ) -> None:
     make(trained_run, tmp_path / "bundle")
     manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
-    assert (manifest["format"], manifest["dataset"], manifest["experiment"]) == (2, "i2b-tiny-weights", "tiny")
+    assert manifest["format"] == BUNDLE_FORMAT
+    assert (manifest["dataset"], manifest["experiment"]) == ("i2b-tiny-weights", "tiny")
     assert manifest["source_sha256"] == SOURCE and "torch" in manifest["versions"]
     names = {"fold0.safetensors", "fold1.safetensors", "config.json", "oof.csv", "README.md"}
     assert set(manifest["files"]) == names

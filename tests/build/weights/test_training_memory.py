@@ -76,7 +76,7 @@ def test_a_step_is_made_of_as_many_photographs_as_the_seeds() -> None:
 
 
 def test_only_fields_that_change_neither_network_nor_step_are_of_no_matter() -> None:
-    made = {"encoder", "pictures", "head", "depth", "loss", "auxiliary", "optimizer", "keep"}
+    made = {"encoder", "pictures", "head", "inputs", "depth", "loss", "auxiliary", "optimizer", "keep"}
     assert made | set(OF_NO_MATTER) == {one.name for one in fields(Experiment)} - {"name"}
     plain = replace(TINY, **{field: default_of(Experiment, field) for field in OF_NO_MATTER})
     assert repr(BiomassNet(plain)) == repr(BiomassNet(TINY)) and plain != TINY

@@ -55,7 +55,7 @@ def run(
     bundle: Path, competition: Path, home: Path, planted: str = "", *, rerun: bool = True, whole: bool = False
 ) -> tuple[Report, Path]:
     """Rehearse the notebook that holds this one part; `whole`: Jupyter and the sandbox too, not a forked process."""
-    parameters = {"BUNDLES": {WEIGHTS: 1.0}, "PARTS": ("test_time_training",), "BATCH_SIZE": 4}
+    parameters = {"BUNDLES": {WEIGHTS: 1.0}, "PARTS": ("biomass", "test_time_training"), "BATCH_SIZE": 4}
     content = json.loads(stitch(ROOT / "kernel_src/kernels/infer.py", ROOT, parameters).notebook)
     cell = {"cell_type": "code", "id": "planted", "metadata": {}, "source": LOOK_FIRST + planted, "outputs": []}
     (at,) = [i for i, one in enumerate(content["cells"]) if "\ndeadline_s = " in "".join(one["source"])]
