@@ -123,9 +123,9 @@ def read_template(
 ) -> Template:
     """Read a script and what it needs; of sources that were built before no rule is asked again.
 
-    Of the optional parts it holds those that the parameter `PARTS` names, else those of the script's own `PARTS`, all where
-    there is none. What `like`, the same script with other parts, has read, judged and rewritten of the sources a moment
-    ago is taken as it is.
+    Of the optional parts it holds those that the parameter `PARTS` names, else those of the script's own `PARTS`; all
+    where there is none. What `like`, the same script with other parts, has read, judged and rewritten of the sources a
+    moment ago is taken as it is.
 
     What breaks a rule is said when the template is filled.
 

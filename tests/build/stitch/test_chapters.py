@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -118,6 +119,10 @@ def test_no_package_is_left_and_entered_again_where_the_order_is_free(package, t
     assert made.as_notebook(pure=True) == made.as_package()
 
 
+# A competition's experiments are made of recipes, and the list of all experiments is one of these.
+AROUND_EXPERIMENTS = {"kernel_src/competitions/biomass", "kernel_src/recipes", "kernel_src/data"}
+
+
 @pytest.mark.parametrize("slug", ["demo-train", "demo-infer", "v8-train", "v8-infer", "preflight"])
 def test_our_notebooks_tell_their_story(slug: str) -> None:
     """Title, contents, parameters, then script and chapters; each link has its one heading, the library is folded."""
@@ -150,7 +155,10 @@ def test_our_notebooks_tell_their_story(slug: str) -> None:
     for block in blocks:
         packages = [line for line in block.split("\n") if line.startswith("kernel_src/")]
         runs = [name for number, name in enumerate(packages) if packages[number - 1 : number] != [name]]
-        assert len(runs) == len(set(runs)), "a package is entered once before each section of the script"
+        again = Counter(runs) - Counter(set(runs))
+        assert set(again) <= AROUND_EXPERIMENTS and max(again.values(), default=1) == 1, (
+            "a package is entered once before each section of the script"
+        )
 
 
 def test_a_cell_of_more_than_a_hundred_lines_is_one_definition() -> None:
