@@ -12,7 +12,8 @@ from kernel_src.competition.choice import DEFAULT_COMPETITION, choose_competitio
 from kernel_src.competitions.biomass.constants import TARGETS
 
 # How long an example takes depends on what else runs on the machine; speed is measured in bench/.
-settings.register_profile("kit", deadline=None)
+# Where SAME_EXAMPLES is set, as in .ci/run, the examples are the same each time; elsewhere new ones are drawn.
+settings.register_profile("kit", deadline=None, derandomize=bool(os.environ.get("SAME_EXAMPLES")))
 settings.load_profile("kit")
 
 # Tests that fork have trained before, and torch refuses autograd in such a child where it sees a GPU. What is measured
