@@ -8,7 +8,8 @@ Two that are not the same are refused. Processes that are forked inherit the cho
 """
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from build.core.errors import UsageError
@@ -75,6 +76,17 @@ def choose(typed: str, named: Iterable[str | Path], adopted: Callable[[str], str
         raise UsageError(f"one command works on one competition, but {said}")
     choose_competition(next(iter(meant.values()), DEFAULT_COMPETITION))
     return chosen_competition()
+
+
+@contextmanager
+def working_on(competition: str) -> Iterator[None]:
+    """Work on this competition for a while, then on the one from before."""
+    before = chosen_competition()
+    choose_competition(competition)
+    try:
+        yield
+    finally:
+        choose_competition(before)
 
 
 def first_experiment() -> str:

@@ -11,7 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build.core.choosing import working_on
+from kernel_src.competition.choice import chosen_competition
+from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiment import Experiment
+from kernel_src.recipes.experiments import COMPETITION_OF
 from kernel_src.runtime.files import write_json
 
 if TYPE_CHECKING:
@@ -31,7 +35,9 @@ TIME_FORMULA = (
 )
 CACHE = Path("out/descriptions.json")
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("kernel_src/models", "kernel_src/data", "kernel_src/competition", "build/weights")  # of all counts
+SOURCES = tuple(  # of all counts
+    f"kernel_src/{room}" for room in ("models", "data", "competition", "competitions")
+) + ("build/weights",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +86,20 @@ class Description:
 
 
 def describe(experiment: Experiment) -> Description:
-    """Build an experiment's networks on the meta device and count them.
+    """Build an experiment's networks on the meta device, for its own competition, and count them.
 
     Of an experiment without fine-tuning there are no bytes: its regressor's arrays are known only when it is fitted.
     """
+    with working_on(competition_of(experiment)):
+        return _described(experiment)
+
+
+def competition_of(experiment: Experiment) -> str:
+    """Return the competition that an experiment belongs to; one that is in no list belongs to the chosen one."""
+    return COMPETITION_OF.get(experiment.name, chosen_competition())
+
+
+def _described(experiment: Experiment) -> Description:
     import torch
     from transformers import DepthAnythingConfig
 
@@ -109,7 +125,8 @@ def describe(experiment: Experiment) -> Description:
         else:
             model, folds = BiomassNet(experiment).eval(), experiment.data.folds_trained
             depth = torch.empty(1, channels, *size_px) if experiment.depth else None
-            flops, layers = _count(model, list(_parts(model)), torch.empty(1, 3, *size_px), depth)
+            inputs = torch.empty(1, len(facts().inputs)) if experiment.inputs else None
+            flops, layers = _count(model, list(_parts(model)), torch.empty(1, 3, *size_px), depth, inputs)
             feature_dim, backbone = model.feature_dim, model.backbone
             run_bytes, bundle_bytes = folds * _bytes(model), folds * _bytes(model, halved=True)
         if experiment.depth:
@@ -213,11 +230,13 @@ def descriptions(
     found = []
     with counting("counting parameters", quiet) as advance:
         for number, experiment in enumerate(experiments):
-            key = json.dumps(experiment.as_json(), sort_keys=True)
-            entry = known["experiments"].get(key) or asdict(describe(experiment))
-            entry["images_at_once"] = 0 if experiment.is_frozen else images_at_once(experiment)
-            if with_memory and entry["training_bytes"] is None:
-                entry["training_bytes"] = training_bytes(experiment)
+            competition = competition_of(experiment)
+            key = json.dumps([competition, experiment.as_json()], sort_keys=True)
+            with working_on(competition):
+                entry = known["experiments"].get(key) or asdict(describe(experiment))
+                entry["images_at_once"] = 0 if experiment.is_frozen else images_at_once(experiment)
+                if with_memory and entry["training_bytes"] is None:
+                    entry["training_bytes"] = training_bytes(experiment)
             known["experiments"][key] = entry
             lists = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
             layers = tuple(Layer(**layer) for layer in entry["layers"])
@@ -233,6 +252,6 @@ def _sources() -> str:
     import hashlib
 
     digest = hashlib.sha256(json.dumps([version(name) for name in ("timm", "torch", "transformers")]).encode())
-    for path in sorted(path for folder in SOURCES for path in (ROOT / folder).glob("*.py")):
+    for path in sorted(path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
