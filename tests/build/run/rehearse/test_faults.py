@@ -166,7 +166,7 @@ def test_a_nan_prediction_is_caught(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_a_missing_sample_id_is_caught(tmp_path: Path) -> None:
     report = rehearse_toy(tmp_path, ["write(IDS[1:])"])
-    assert "every sample_id of test.csv" in find_problem(report, "1 rows of the sample submission are missing").cure
+    assert "every id of the test" in find_problem(report, "1 rows of the sample submission are missing").cure
 
 
 def test_a_missing_submission_is_caught(tmp_path: Path) -> None:
