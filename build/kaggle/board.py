@@ -6,18 +6,17 @@ pushed from here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from build.core.errors import CheckFailed
 from build.kaggle.journal_steps import Step
-from kernel_src.competitions.held_facts import facts
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle
 
-SESSION_MINUTES = 12 * 60  # of a batch run; an inference is held to the competition's limit
+SESSION_S = 12 * 3600.0  # of a batch run; an inference is held to the competition's limit
 GPU_SESSIONS = 2  # at once, by Kaggle's message to the third
 GOING_ON = ("QUEUED", "RUNNING")
 
@@ -48,6 +47,7 @@ class Left:
     gpu_resets: str | None = None  # UTC, ISO
     submissions_today: int | None = None
     submissions_left: int | None = None
+    unknown: tuple[str, ...] = ()  # what Kaggle did not say, and why
 
     def as_lines(self) -> list[str]:
         """Write it out, without what is not known."""
@@ -57,11 +57,11 @@ class Left:
             lines.append(f"GPU: {self.gpu_left_h:.1f} of {self.gpu_total_h:.0f} h left this week{until}")
         if self.submissions_left is not None:
             lines.append(f"submissions: {self.submissions_today} made today, {self.submissions_left} left")
-        return lines
+        return [*lines, *self.unknown]
 
 
-def running(kernel: str, version: int, state: str, steps: Sequence[Step], *, gpu: bool, submits: bool) -> Running:
-    """Describe a run that has not ended."""
+def running(kernel: str, version: int, state: str, steps: Sequence[Step], *, gpu: bool, limit_s: float) -> Running:
+    """Describe a run that has not ended; `limit_s` is what it may take."""
     pushed = next(
         (
             step.begun
@@ -77,25 +77,32 @@ def running(kernel: str, version: int, state: str, steps: Sequence[Step], *, gpu
         state=state,
         gpu=gpu,
         minutes=max(0, int(passed.total_seconds() // 60)) if passed else None,
-        limit_minutes=int(facts().limit_s) // 60 if submits else SESSION_MINUTES,
+        limit_minutes=int(limit_s) // 60,
     )
 
 
-def what_is_left(client: "Kaggle") -> Left:
-    """Ask for the GPU hours and the submissions."""
+def what_is_left(client: "Kaggle", slug: str) -> Left:
+    """Ask for the GPU hours, and for the submissions to the competition of this slug."""
+    left, unknown = Left(), []
     try:
         quota = client.quota()
-        resets = quota.resets.isoformat() if quota.resets else None
-        gpu = {"gpu_left_h": quota.gpu_left_h, "gpu_total_h": quota.gpu_total_h, "gpu_resets": resets}
-    except CheckFailed:
-        gpu = {}
+        left = replace(
+            left,
+            gpu_left_h=quota.gpu_left_h,
+            gpu_total_h=quota.gpu_total_h,
+            gpu_resets=quota.resets.isoformat() if quota.resets else None,
+        )
+    except CheckFailed as failed:
+        unknown.append(f"GPU hours left: Kaggle did not say ({failed.problems[0].what})")
     try:
-        limits = client.submission_limits(facts().slug)
-    except CheckFailed:
-        limits = None
-    if limits is None:
-        return Left(**gpu)  # type: ignore[arg-type]
-    return Left(**gpu, submissions_today=limits.today, submissions_left=limits.left_now)  # type: ignore[arg-type]
+        limits = client.submission_limits(slug)
+        if limits is None:
+            unknown.append(f"submissions left for {slug}: Kaggle does not say")
+        else:
+            left = replace(left, submissions_today=limits.today, submissions_left=limits.left_now)
+    except CheckFailed as failed:
+        unknown.append(f"submissions left for {slug}: Kaggle did not say ({failed.problems[0].what})")
+    return replace(left, unknown=tuple(unknown))
 
 
 def session_line(runs: Sequence[Running]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
-from build.kaggle.board import GOING_ON, Left, Running, running, session_line, what_is_left
+from build.kaggle.board import GOING_ON, SESSION_S, Left, Running, running, session_line, what_is_left
 from build.kaggle.journal_steps import Step, newest_steps
 from build.kaggle.pushed_values import values_text
 from build.kaggle.responses import ABSENT
@@ -19,7 +19,7 @@ from build.scores.ledger import Score, read_scores
 from kernel_src.competition.choice import DEFAULT_COMPETITION
 from kernel_src.competitions.held_facts import facts
 from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_on_gpus
+from kernel_src.recipes.kernel_cards import bundle_slug, facts_of, kernel_on_gpus
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle
@@ -113,7 +113,7 @@ def read_status(competition: str = "", *, quiet: bool) -> Status:
             submissions = [one for slug in asked for one in client.submissions(slug)]
             runs: list[Running] = []
             rows = [row_of(name, client, scores, submissions, steps, runs) for name in slug_of]
-            left = what_is_left(client)
+            left = what_is_left(client, facts(competition or DEFAULT_COMPETITION).slug)
     except CheckFailed as failed:
         rows = [known_here(name, steps, scores) for name in slug_of]
         return Status(account="", rows=rows, left_open=left_open, problems=failed.problems)
@@ -179,8 +179,9 @@ def kernel_words(name: str, kernel: str, client: "Kaggle", steps: Sequence[Step]
         state = client.kernel_state(client.username, slug)
     if state.state in GOING_ON and remote.version:
         gpu = bool(remote.metadata.get("enable_gpu"))
-        ref, submits = f"{client.username}/{slug}", kernel == "infer"
-        runs.append(running(ref, remote.version, state.state, steps, gpu=gpu, submits=submits))
+        limit_s = facts_of(name).limit_s if kernel == "infer" else SESSION_S
+        ref = f"{client.username}/{slug}"
+        runs.append(running(ref, remote.version, state.state, steps, gpu=gpu, limit_s=limit_s))
     return f"v{remote.version or '?'} {state.state}{_given_words(slug, remote.version, steps)}"
 
 

@@ -24,6 +24,11 @@ def chosen_competition() -> str:
     return _chosen[0]
 
 
+def own_or(usual: type[Held], name: str) -> type[Held]:
+    """Return the class that a competition of this name derives from a usual one, or the usual one itself."""
+    return next((one for one in usual.__subclasses__() if getattr(one, "competition") == name), usual)  # noqa: B009
+
+
 def the_one(held: Iterable[type[Held]], name: str = "") -> Held:
     """Return what is held for a competition: the chosen one, unless another is named; or the only one there is.
 

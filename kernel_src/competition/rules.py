@@ -5,6 +5,7 @@ what becomes of a prediction before it is submitted, and what it scores. As it s
 competitions have, a row for each photograph; a competition derives from `Rules`, says what is its own, and is found.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,19 +19,19 @@ from kernel_src.runtime.csv_table import read_csv
 ENOUGH_IMAGES, ENOUGH_GROUPS = 100, 10  # below either a score is luck
 
 
-class Metric:
+class Metric(ABC):
     """What a competition is scored by."""
 
     name: ClassVar[str] = ""  # as people write it
     higher_is_better: ClassVar[bool] = True
 
+    @abstractmethod
     def score(self, truth: np.ndarray, predicted: np.ndarray) -> float:
         """Return the score of predictions, both (images, targets).
 
         Raises:
             ValueError: the shapes differ, a value is not finite, or the score is not defined.
         """
-        raise NotImplementedError
 
     def gain(self, score: float) -> float:
         """Return the score so that more is better."""

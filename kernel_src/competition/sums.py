@@ -4,7 +4,8 @@ Many metrics follow from a few sums over rows. Where a metric brings them, its v
 subtraction: that is how intervals are found on one's own machine. No notebook needs this.
 """
 
-from typing import ClassVar
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,18 +21,18 @@ from kernel_src.competition.metrics import (
 from kernel_src.competition.rules import Metric
 
 
-class Sums:
+class Sums(ABC):
     """The sums of one metric; a class that derives from this is found by the metric that it names."""
 
     metric: ClassVar[type[Metric] | None] = None  # None: of no metric alone
 
+    @abstractmethod
     def columns(self, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return what is added up over rows, (images,) each, of truth and prediction (images, targets)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, *totals: np.ndarray) -> np.ndarray:
         """Return the score of the columns' sums, of any shape; not finite where it is not defined."""
-        raise NotImplementedError
 
 
 class MeanSums(Sums):
@@ -148,7 +149,7 @@ class WeightedR2Sums(Sums):
 def sums_of_metric(metric: Metric) -> Sums | None:
     """Return the sums of one of the usual metrics; None for another, which can only be computed again."""
 
-    def derived(base: type[Sums]) -> list[type[Sums]]:
+    def derived(base: Any) -> list[Any]:
         return [one for own in base.__subclasses__() for one in (own, *derived(own))]
 
     return next((one() for one in derived(Sums) if one.metric is type(metric)), None)

@@ -4,6 +4,7 @@ Of the one that was chosen; no notebook holds it.
 """
 
 import kernel_src.competitions.biomass.workshop  # noqa: F401
+from kernel_src.competition.choice import own_or
 from kernel_src.competition.workshop import Workshop
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_rules import rules
@@ -16,5 +17,4 @@ def workshop(competition: str = "") -> Workshop:
         ValueError: there is no such competition.
     """
     chosen = facts(competition)
-    own = {held.competition: held for held in Workshop.__subclasses__()}
-    return own.get(chosen.competition, Workshop)(chosen, rules(chosen.competition))
+    return own_or(Workshop, chosen.competition)(chosen, rules(chosen.competition))

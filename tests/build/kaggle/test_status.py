@@ -92,11 +92,14 @@ def test_the_limit_of_two_sessions_is_said_before_it_is_met(ask: Ask, server, si
     assert "GPU sessions: 2 of 2 taken by this kit's notebooks; the next push waits until" in capsys.readouterr().out
 
 
-def test_where_kaggle_does_not_say_what_is_left_nothing_is_said_of_it(ask: Ask, server, capsys) -> None:
+def test_where_kaggle_does_not_say_what_is_left_that_is_said_and_the_rest_shown(ask: Ask, server, capsys) -> None:
     for request in ("GetAcceleratorQuotaStatistics", "GetSubmissionLimits"):
         server.fault(request, status=404, times=9)
     status_verb()
-    assert "left this week" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "left this week" not in shown and "account kim" in shown
+    assert "GPU hours left: Kaggle did not say (" in shown
+    assert "submissions left for csiro-biomass: Kaggle does not say" in shown
 
 
 def test_what_was_interrupted_or_failed_is_named_with_what_to_do(

@@ -6,8 +6,9 @@ their errors; the first two are one law. The true score is that of 200 such draw
 
 import numpy as np
 
+from build.core.choosing import working_on
 from build.scores.intervals import GroupScores, difference_interval, group_scores, score_intervals
-from tests.build.scores.plain import one_hot, working_on
+from tests.build.scores.plain import one_hot
 
 ROWS, GROUPS = 300, 40
 OWN = (1.0, 1.0, 0.7)  # size of each model's own errors

@@ -1,25 +1,11 @@
 """Out-of-fold files of two plain competitions, made up: ten classes by accuracy, one number by RMSE."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kernel_src.competition.choice import choose_competition, chosen_competition
 from kernel_src.competitions.held_facts import facts
-
-
-@contextmanager
-def working_on(competition: str) -> Iterator[None]:
-    """Work on a competition for a while."""
-    before = chosen_competition()
-    choose_competition(competition)
-    try:
-        yield
-    finally:
-        choose_competition(before)
 
 
 def classes(images: int = 240, seed: int = 0) -> np.ndarray:

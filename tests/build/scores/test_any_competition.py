@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, root_mean_squared_error
 
+from build.core.choosing import working_on
 from build.core.errors import CheckFailed, UsageError
 from build.scores.blends import MEAN, NESTED, blend_files
 from build.scores.board import board, expect, points_of
@@ -27,7 +28,6 @@ from tests.build.scores.plain import (
     paws_file,
     paws_train,
     probabilities,
-    working_on,
 )
 from tests.build.scores.test_board import FOUR
 

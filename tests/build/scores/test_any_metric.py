@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
+from build.core.choosing import working_on
 from build.scores import intervals
 from build.scores.intervals import difference_interval, group_scores, score_intervals
 from kernel_src.competition.metrics import METRICS, RootMeanSquaredError
@@ -14,7 +15,7 @@ from kernel_src.competition.sums import sums_of_metric
 from kernel_src.competitions.held_rules import rules, weight_row
 from tests.build.scores.drawn import ROWS, rates
 from tests.build.scores.painted import predicted, truth, visits
-from tests.build.scores.plain import classes, numbers, one_hot, probabilities, working_on
+from tests.build.scores.plain import classes, numbers, one_hot, probabilities
 
 TRUE = classes()
 LEAF = np.stack([probabilities(TRUE, 1), probabilities(TRUE, 2, skill=3.0)])

@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
+from build.core.choosing import working_on
 from build.report.diagnostics import diagnose
 from build.report.diagnostics.page import page
-from tests.build.scores.plain import (
-    classes,
-    leaf_file,
-    leaf_train,
-    numbers,
-    paws_file,
-    paws_train,
-    probabilities,
-    working_on,
-)
+from tests.build.scores.plain import classes, leaf_file, leaf_train, numbers, paws_file, paws_train, probabilities
 
 TRUE, PAWS = classes(), numbers()
 LIKELY = probabilities(TRUE, 1)

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from build.core.choosing import working_on
 from build.core.errors import UsageError
 from build.search.regress.command import regress
 from build.search.regress.nested import explained
 from build.search.regress.report import ROW_FOLDS, outer_folds
 from kernel_src.competitions.biomass.metric import weighted_r2
-from tests.build.scores.plain import working_on
 
 
 def test_classes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
