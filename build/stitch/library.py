@@ -193,7 +193,8 @@ class Library:
             self.refuse(module.at(node), f"star import from {source} hides which names come in", "name what you import")
             return None
         bound = alias.asname or alias.name
-        if part := self.part_of(module, node):
+        part = self.part_of(module, node)
+        if part:
             self.refuse(
                 module.at(node),
                 f"the names of this import are not there in a notebook without the part {part!r}",
@@ -212,7 +213,7 @@ class Library:
             return None
         submodule = f"{source}.{alias.name}"
         target = submodule if found == Meaning("module", submodule) else source
-        return Imported(site, alias, bound, found, with_parents(target), target)
+        return Imported(site, alias, bound, found, with_parents(target), target, part)
 
     def _stays(self, site: Site, name: str) -> bool:
         """Whether somebody else's package is imported where it stands, in a `try` or an `if` of a foreign module."""
