@@ -240,3 +240,20 @@ def test_it_waits_while_another_push_runs_here(begin: Begin, monkeypatch) -> Non
     monkeypatch.setattr(queue, "pause", ends)
     assert train(bench, site, "v1") == 0
     assert waits == [0] and "another push is running here" in bench.printed and len(site.charged) == 1
+
+
+def test_edited_while_it_waited_it_goes_on_in_a_new_process(begin: Begin, monkeypatch) -> None:
+    from build.kaggle import queue
+
+    bench, site = begin(SATURDAY - timedelta(hours=1), used_h=30.0)
+    hashes, started = ["before", "before", "after"], []
+
+    def execute(program: str, arguments: list[str]) -> None:
+        started.append(arguments[1:])
+        raise SystemExit(0)
+
+    monkeypatch.setattr(queue, "sources_sha256", lambda: hashes.pop(0))
+    monkeypatch.setattr(queue.os, "execv", execute)
+    assert train(bench, site, "v1", "v2") == 0 and not site.charged
+    assert started == [["-m", "build", "queue"]]
+    assert [entry.state for entry in read_queue(bench.folder / FILE)] == ["waits", "waits"]
