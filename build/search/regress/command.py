@@ -79,11 +79,12 @@ def features_verb(
     if as_json:
         print_json({"ok": True, "out": str(out), **made})
         return
+    # A regressor is kept for an experiment that is never fine-tuned, for no other.
+    kept = f" --experiment {recipe.name}" if base.is_frozen else ""
     print(
         f"{out}: {made['features']} features of {made['images']} photographs, {recipe.encoder.timm}, {made['device']}\n"
         f"  {'; '.join(made['blocks'])}\n"
-        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report … "
-        f"--experiment {recipe.name}"
+        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report …{kept}"
     )
 
 
@@ -228,7 +229,13 @@ def _keep_run(
             if name in made_by
         },
         "target_mean": dict(zip(facts().targets, means.tolist(), strict=True)),
-        "oof": {"score": report["leave_group_out"], "images": len(oof), "formula": formula},
+        "competition": facts().competition,
+        "oof": {
+            "score": report["leave_group_out"],
+            "metric": rules().metric.name,
+            "images": len(oof),
+            "formula": formula,
+        },
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("scikit-learn", "numpy", "torch", "safetensors")},
