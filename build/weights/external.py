@@ -44,7 +44,7 @@ class ExternalDataset:
 
     @property
     def warning(self) -> str:
-        """Say that the grams are of another order of magnitude than the competition's; empty where they are not."""
+        """Say that the targets are of another order of magnitude than the competition's; empty where they are not."""
         known = review().external_mean
         if not known or known / SUSPICIOUS_FACTOR < self.mean_total_g < known * SUSPICIOUS_FACTOR:
             return ""

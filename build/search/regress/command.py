@@ -189,7 +189,7 @@ def _keep_run(
     report: dict[str, Any],
     made_by: dict[str, Any],
     oof: "pd.DataFrame",
-    grams: "np.ndarray",
+    values: "np.ndarray",
 ) -> None:
     """Write what a training leaves: config.json last, so that a folder without it is not a finished run."""
     import platform
@@ -213,7 +213,7 @@ def _keep_run(
     write_json(folder / REGRESS_REPORT, report)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     sources = [path for place in ("build/search/regress", "kernel_src") for path in (ROOT / place).rglob("*.py")]
-    means = answers().finished(grams.mean(0, keepdims=True), review().constraint)[0]
+    means = answers().finished(values.mean(0, keepdims=True), review().constraint)[0]
     formula = f"{rules().metric.name} over all rows, as submitted; each {rules().group_name} left out in turn"
     config = {
         "format": BUNDLE_FORMAT,
