@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-import kernel_src.data.external  # noqa: F401  # part: external
+import kernel_src.competitions.held_external  # noqa: F401  # part: external
 import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 import kernel_src.models.table_inputs  # noqa: F401  # part: inputs
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary

@@ -17,7 +17,7 @@ WORDS = re.compile(
 )
 # What the numbers of one competition are, and how many; `build` says grams where a competition's unit is g.
 UNITS = re.compile(r"(?<![a-z])grams?(?![a-z])|\bfive (targets|heads|numbers|rows|outputs|columns)\b", re.IGNORECASE)
-MOVING = ("external", "external_table", "experiments")
+MOVING = ("experiments",)
 # What stays, with the reason.
 ALLOWED = {
     "kernel_src/competition/choice.py": ['DEFAULT_COMPETITION = "biomass"'],  # what is meant where nothing is said

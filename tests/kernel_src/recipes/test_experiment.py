@@ -66,7 +66,7 @@ from kernel_src.training.launch import fold_rounds
 from kernel_src.training.session import session_of
 from kernel_src.training.training import train_fold
 from kernel_src.training.training_data import training_table
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.tiny import CPU, TINY_VIT, fold_data
 from tests.tiny_depth import write_tiny_depth
 

@@ -10,8 +10,8 @@ import pytest
 
 from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.external_table import external_table_for
 from kernel_src.competitions.biomass.tables import group_labels, target_array
-from kernel_src.data.external_table import external_table_for
 from kernel_src.data.images import ImageError
 from kernel_src.data.pseudo_labels import pseudo_table
 from kernel_src.data.training_photographs import FoldData
@@ -20,7 +20,7 @@ from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import Bins, Classify, InnerFold, Regress
 from kernel_src.recipes.training_data import External, PseudoLabels
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.tiny import CPU, TINY_VIT
 
 WITH_EXTERNAL = changed(TINY_VIT, {"data.split.folds": 3, "data.external": External("someone-grassclover-biomass")})
