@@ -18,6 +18,7 @@ from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps
 from build.kaggle.client import Kaggle
 from build.kaggle.drift import pushes_of
+from build.kaggle.effects import was_sent
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
@@ -52,8 +53,12 @@ class Harvest:
     following: Callable[[str, Path], str]  # experiment, what was made → the command that is next
 
 
-def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
+def push_training(
+    options: PushOptions, journal: Journal, before_push: Callable[[Kaggle], None] = lambda client: None
+) -> dict[str, Any]:
     """Run what an experiment needs of Kaggle's GPUs, and make a bundle or a features file of what comes of it.
+
+    `before_push` is called where something is going to be pushed that was never sent, and may raise to stop that.
 
     Raises:
         CheckFailed: a step failed; nothing after it was done.
@@ -71,6 +76,8 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     staged = current_attempt(stage(notebook, owner, manifests, values), journal, again=options.again)
     version = pushed_before(staged, journal)
     if version is None:
+        if not was_sent(journal.newest("kernel", staged.inputs)):
+            before_push(client)
         with steps.step("datasets", ", ".join(card.datasets) or "none needed") as note:
             note(_push_datasets(card, ours, owner, client, journal))
         version = push_unless_edited(staged, client, journal, steps, overwrite=options.overwrite)
