@@ -22,6 +22,7 @@ from pathlib import Path
 # %% tags=["parameters"]
 ASSUMED = {"torch": ""}  # name in `import` → version that the kit assumes; empty: unknown until now
 PARTS = ("biomass",)  # whose competition is looked for; the build chooses
+PRINT_S = 0  # seconds for which a line is printed every five, for whoever reads the log meanwhile
 
 # %% [markdown]
 # ## Versions
@@ -106,6 +107,16 @@ for name, value in machine.items():
 # %%
 variable_names = sorted(os.environ)
 print("\n".join(variable_names))
+
+# %% [markdown]
+# ## Lines for the log
+#
+# None but where the log itself is looked at.
+
+# %%
+for second in range(0, PRINT_S, 5):
+    print(f"second {second} of {PRINT_S}", flush=True)
+    time.sleep(5)
 
 # %% [markdown]
 # ## Result
