@@ -11,7 +11,9 @@ from build.kaggle.asking import Asking
 from build.kaggle.client import Kaggle, open_client
 from build.kaggle.flow import PushOptions, push_inference
 from build.kaggle.journal import Journal
+from build.kaggle.weights import find_bundles
 from kernel_src.competitions.held_facts import facts
+from kernel_src.recipes.kernel_cards import kernel_card
 
 BEFORE = "preflight before"  # step of the journal
 EXPERIMENT = "demo"
@@ -24,6 +26,7 @@ def ask_submission(asking: Asking) -> dict[str, Any]:
         CheckFailed: a step of the push failed; the same stage goes on from there.
         UsageError: the demo has not been made here yet.
     """
+    find_bundles(kernel_card(EXPERIMENT, "infer"))  # before anything is asked
     client, journal = open_client(), asking.journal
     inputs = {"experiment": EXPERIMENT, "round": asking.store.rounds.get(asking.stage.name, 0)}
     if journal.done(BEFORE, inputs) is None:

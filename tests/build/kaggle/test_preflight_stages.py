@@ -12,6 +12,7 @@ from build.kaggle import answers, log_stage, preflight
 from build.kaggle.answers import LATEST_ANSWERS, AnswerStore
 from build.kaggle.command import preflight_verb
 from build.kaggle.unknowns import STAGES, stage_named, unknowns_of
+from tests.build.kaggle.desk import lay_desk, submission_csv
 from tests.build.kaggle.preflight_report import AS_ASSUMED
 from tests.build.kaggle.site import Stream
 from tests.build.kaggle.test_kill import LOST, UNANSWERED, Executioner
@@ -309,3 +310,41 @@ def test_a_damaged_file_of_answers_is_named_and_left_alone(kit: Path, server, te
 
 def test_the_lines_are_printed_longer_than_a_connection_is_said_to_last() -> None:
     assert log_stage.PRINT_S > 120
+
+
+@pytest.fixture
+def desk(server, tmp_path: Path) -> Path:
+    """What `make demo` leaves, and a site on which its inference leaves a submission."""
+    server.site.outputs = {"i2b-demo-infer": {"submission.csv": submission_csv("ID7", "ID8")}}
+    return lay_desk(tmp_path / "kit").folder
+
+
+def test_a_submission_is_made_once_and_what_it_took_is_kept(desk: Path, server, mother) -> None:
+    for _ in range(2):
+        command = mother.start("preflight", "--stage", "submission", "--json", folder=desk)
+        assert command.wait() == 0, command.output
+        value = json.loads((command.folder / "stdout").read_text())["answers"]["submission_cost"]["value"]
+        assert (value["status"], value["public"]) == ("COMPLETE", 0.71)
+        assert (value["before"]["submissions_left"], value["after"]["submissions_left"]) == (5, 4)
+        assert len(server.site.submissions) == 1
+
+
+@pytest.mark.full
+def test_a_stage_that_was_killed_as_it_submitted_does_not_submit_twice(desk: Path, server, mother) -> None:
+    executioner = Executioner(UNANSWERED, name="CreateCodeSubmission")
+    with server.lock:
+        server.hook = executioner
+        executioner.command = mother.start("preflight", "--stage", "submission", folder=desk)
+    assert executioner.command.wait() == -signal.SIGKILL
+    server.hook = lambda phase, n, name: None
+    command = mother.start("preflight", "--stage", "submission", "--json", folder=desk)
+    assert command.wait() == 0, command.output
+    assert len(server.site.submissions) == 1
+    value = json.loads((command.folder / "stdout").read_text())["answers"]["submission_cost"]["value"]
+    assert (value["before"]["submissions_left"], value["after"]["submissions_left"]) == (5, 4)
+
+
+def test_without_the_demo_the_submission_stage_says_what_to_make_first(kit: Path, server) -> None:
+    with pytest.raises(UsageError, match="make demo"):
+        preflight_verb(stage="submission", as_json=True)
+    assert not CHANGING & set(server.names())
