@@ -260,7 +260,7 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
 def preflight_verb(
     stage: Annotated[
-        str, typer.Option(help="account, upload, log, image or submission; next; list shows them with their cost.")
+        str, typer.Option(help="account, upload, log, image, gpus or submission; next; list shows them with cost.")
     ] = "image",
     accept: Annotated[bool, typer.Option("--accept", help="Keep the report and the answers in the kit.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Ask once more although the answer is here.")] = False,

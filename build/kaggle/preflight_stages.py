@@ -11,6 +11,7 @@ from build.kaggle.asking import Asking
 from build.kaggle.journal import Journal
 from build.kaggle.log_stage import ask_log
 from build.kaggle.preflight import ACCEPT, ask_image
+from build.kaggle.speed_stage import ask_speed
 from build.kaggle.submission_stage import ask_submission
 from build.kaggle.unknowns import STAGES, UNKNOWNS, Stage, stage_named, unknowns_of
 from build.kaggle.upload_stage import ask_upload
@@ -20,6 +21,7 @@ ASK: dict[str, Callable[[Asking], dict[str, Any]]] = {
     "upload": ask_upload,
     "log": ask_log,
     "image": ask_image,
+    "gpus": ask_speed,
     "submission": ask_submission,
 }
 

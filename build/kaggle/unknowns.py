@@ -61,6 +61,12 @@ STAGES: tuple[Stage, ...] = (  # the cheapest first
         asks_always=True,
     ),
     Stage(
+        name="gpus",
+        does="times the networks of v1, v5 and v8 there, with random weights, on one T4 and on both at once",
+        seconds=420,
+        gpu_minutes=7,
+    ),
+    Stage(
         name="submission",
         does="pushes the demo's inference, submits it and waits for the score",
         seconds=1800,
@@ -189,6 +195,12 @@ UNKNOWNS: tuple[Unknown, ...] = (
         stage="image",
     ),
     Unknown(
+        name="t4_speed",
+        question="How many FLOP/s does a T4 reach in fp16, with how much memory, and two at once?",
+        matters="every projected minute is computed from 2e13 FLOP/s, and the two are taken not to slow each other",
+        stage="gpus",
+    ),
+    Unknown(
         name="submission_cost",
         question="What do the rerun and the score take: minutes, submissions, GPU time?",
         matters="what a day and a week allow",
@@ -196,11 +208,11 @@ UNKNOWNS: tuple[Unknown, ...] = (
     ),
     Unknown(
         name="t4_training",
-        question="How fast is a real training step on a T4, beside the projection from FLOPs?",
-        matters="projected minutes of V1 to V8 are computed, never measured",
+        question="How long does a real epoch take there, with its photographs read and augmented?",
+        matters="whether V1 to V8 train within one session is not known",
         command="make push-training EXPERIMENT=v1 SET=schedule.epochs=1",
-        cost="an hour or less, GPU time as long",
-        kept="out/bundles/v1/log.csv",
+        cost="not known: that is the question; it stops itself before the session's limit",
+        kept="the run's log, by make logs EXPERIMENT=v1 KERNEL=train",
     ),
     Unknown(
         name="t4_inference",
@@ -208,7 +220,7 @@ UNKNOWNS: tuple[Unknown, ...] = (
         matters="the limit is 9 hours; the time for 800 photographs is computed",
         command="make push-inference EXPERIMENT=v1 SUBMIT=0",
         cost="15 minutes, 10 GPU minutes",
-        kept="the report among the outputs, out/push/outputs/",
+        kept="inference_report.json among the outputs, in out/push/outputs",
     ),
     Unknown(
         name="limits_in_words",

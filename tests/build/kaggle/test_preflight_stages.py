@@ -11,6 +11,8 @@ from build.core.errors import CheckFailed, UsageError
 from build.kaggle import answers, log_stage, preflight
 from build.kaggle.answers import LATEST_ANSWERS, AnswerStore
 from build.kaggle.command import preflight_verb
+from build.kaggle.pushed_values import parameters_in
+from build.kaggle.speed_stage import read_speed
 from build.kaggle.unknowns import STAGES, stage_named, unknowns_of
 from tests.build.kaggle.desk import lay_desk, submission_csv
 from tests.build.kaggle.preflight_report import AS_ASSUMED
@@ -265,8 +267,8 @@ def test_the_stages_are_listed_with_their_cost_and_the_day_they_were_settled(kit
     preflight_verb(stage="list", as_json=True)
     listed = json.loads(capsys.readouterr().out)
     assert len(server.log) == asked
-    assert [one["stage"] for one in listed["stages"]] == ["account", "upload", "log", "image", "submission"]
-    assert [bool(one["settled"]) for one in listed["stages"]] == [True, False, False, False, False]
+    assert [one["stage"] for one in listed["stages"]] == ["account", "upload", "log", "image", "gpus", "submission"]
+    assert [bool(one["settled"]) for one in listed["stages"]] == [True] + [False] * 5
     assert listed["next"] == "upload"
     preflight_verb(stage="list")
     printed = capsys.readouterr().out
@@ -275,7 +277,7 @@ def test_the_stages_are_listed_with_their_cost_and_the_day_they_were_settled(kit
 
 def test_next_is_the_cheapest_open_stage_and_never_one_that_submits(kit: Path, server) -> None:
     store = AnswerStore()
-    for stage in STAGES[1:4]:
+    for stage in STAGES[1:5]:
         for unknown in unknowns_of(stage):
             store.keep(stage, unknown.name, True, "a test")
     assert "ListDataFiles" in asked_by("next", server)
@@ -348,3 +350,44 @@ def test_without_the_demo_the_submission_stage_says_what_to_make_first(kit: Path
     with pytest.raises(UsageError, match="make demo"):
         preflight_verb(stage="submission", as_json=True)
     assert not CHANGING & set(server.names())
+
+
+TIMED = {
+    "network": "resnet34",
+    "size_px": [512, 512],
+    "batch": 16,
+    "flops": 4 * 10**10,
+    "forward_per_s": 250.0,
+    "train_per_s": 80.0,
+    "train_gb": 5.5,
+    "together_per_s": 490.0,
+}
+
+
+def test_the_networks_of_three_experiments_are_timed_beside_what_is_assumed(kit: Path, server) -> None:
+    too_large = {"network": "a", "size_px": [8, 8], "batch": 1, "fault": "CUDA out of memory", "together_per_s": 0.0}
+    server.site.outputs[SLUG] = {"preflight.json": json.dumps(AS_ASSUMED | {"speed": [TIMED, too_large]}).encode()}
+    preflight_verb(stage="gpus", as_json=True)
+    (body,) = server.bodies("SaveKernel")
+    (kit / "pushed.ipynb").write_text(body["text"])
+    networks = parameters_in(kit / "pushed.ipynb")["NETWORKS"]
+    assert networks[0] == ["resnet34", 512, 512, 16] and networks[2][0] == "vit_base_patch14_dinov2"
+    assert body["machineShape"] == "NvidiaTeslaT4"
+    assert kept()["t4_speed"] == {
+        "resnet34 512x512, batch 16": {
+            "forward_per_s": 250.0,
+            "flop_per_s": 10**13,
+            "of_assumed": 0.5,  # of 2e13
+            "train_per_s": 80.0,
+            "train_gb": 5.5,
+            "all_gpus_times": 1.96,
+        },
+        "a 8x8, batch 1": {"fault": "CUDA out of memory"},
+    }
+
+
+@pytest.mark.parametrize("speed", [None, [], [3], [TIMED | {"flops": "many"}], [TIMED | {"forward_per_s": 0}]])
+def test_figures_that_are_none_are_refused_and_not_kept(kit: Path, speed: object) -> None:
+    (kit / "preflight.json").write_text(json.dumps(AS_ASSUMED | {"speed": speed}))
+    with pytest.raises(CheckFailed, match="not of the form"):
+        read_speed(kit)
