@@ -3,15 +3,11 @@
 Only questions: nothing is made, changed or spent, so they are all asked again each time.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from build.core.errors import CheckFailed
 from build.kaggle.asking import Asking
 from build.kaggle.client import Kaggle
-from build.kaggle.explain import Asked, status_of
 from build.kaggle.preparation import account
-from build.kaggle.session import filled
 from kernel_src.competitions.held_facts import facts
 
 ABSENT_SLUG = "i2b-no-such-thing-5c1f"  # of a notebook and a dataset that nobody makes
@@ -26,8 +22,10 @@ def ask_account(asking: Asking) -> dict[str, Any]:
         asking.ask("gpu_quota", "GetAcceleratorQuotaStatistics", lambda: _quota(client))
         asking.ask("submissions_left", "GetSubmissionLimits", lambda: _limits(client))
         asking.ask("submission_list", "ListSubmissions", lambda: _submissions(client))
-        asking.ask("absent_kernel", "GetKernel, GetKernelSessionStatus", lambda: _absent_kernel(client))
-        asking.ask("absent_dataset", "GetDatasetStatus, GetDataset", lambda: _absent_dataset(client))
+        asking.ask(
+            "absent_kernel", "GetKernel, GetKernelSessionStatus", lambda: client.kernel_codes(owner, ABSENT_SLUG)
+        )
+        asking.ask("absent_dataset", "GetDatasetStatus, GetDataset", lambda: client.dataset_codes(owner, ABSENT_SLUG))
         note("answered" if not asking.problems else "not all of them were answered")
     return {}
 
@@ -51,43 +49,3 @@ def _limits(client: Kaggle) -> dict[str, Any] | None:
 def _submissions(client: Kaggle) -> dict[str, Any]:
     listed = client.submissions(facts().slug)
     return {"listed": len(listed), "states": sorted({one.status for one in listed})}
-
-
-def _absent_kernel(client: Kaggle) -> dict[str, Any]:
-    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest, ApiGetKernelSessionStatusRequest
-
-    asked = Asked("show a notebook that does not exist", "kernel", f"{client.username}/{ABSENT_SLUG}")
-    named = {"user_name": client.username, "kernel_slug": ABSENT_SLUG}
-    notebook, state = filled(ApiGetKernelRequest(), **named), filled(ApiGetKernelSessionStatusRequest(), **named)
-    return {
-        "source": _code_of(lambda: client.ask("kernels.kernels_api_client.get_kernel", notebook, asked)),
-        "state": _code_of(lambda: client.ask("kernels.kernels_api_client.get_kernel_session_status", state, asked)),
-    }
-
-
-def _absent_dataset(client: Kaggle) -> dict[str, Any]:
-    from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest, ApiGetDatasetStatusRequest
-
-    asked = Asked("show a dataset that does not exist", "dataset", f"{client.username}/{ABSENT_SLUG}")
-    named = {"owner_slug": client.username, "dataset_slug": ABSENT_SLUG}
-    dataset, state = filled(ApiGetDatasetRequest(), **named), filled(ApiGetDatasetStatusRequest(), **named)
-    return {
-        "state": _code_of(lambda: client.ask("datasets.dataset_api_client.get_dataset_status", state, asked)),
-        "dataset": _code_of(lambda: client.ask("datasets.dataset_api_client.get_dataset", dataset, asked)),
-    }
-
-
-def _code_of(question: Callable[[], Any]) -> int:
-    """Return the HTTP code of the response; 200 where the site answered as if it were there.
-
-    Raises:
-        CheckFailed: there was no response.
-    """
-    try:
-        question()
-    except CheckFailed as failed:
-        code = status_of(failed.__cause__) if isinstance(failed.__cause__, Exception) else 0
-        if not code:
-            raise
-        return code
-    return 200

@@ -20,6 +20,7 @@ from kernel_src.recipes.experiments import EXPERIMENTS
 
 STEPS = 6
 TIMED = ("v1", "v5", "v8")
+NETWORKS = "NETWORKS"  # in the notebook's parameters cell
 
 
 def ask_speed(asking: Asking) -> dict[str, Any]:
@@ -29,8 +30,7 @@ def ask_speed(asking: Asking) -> dict[str, Any]:
         CheckFailed: it could not be pushed, its run failed, or its report has no figures.
     """
     steps, journal = asking.steps(STEPS), asking.journal
-    networks = [network_of(name) for name in TIMED]
-    given = Given(parameters=(f"NETWORKS={networks!r}",))
+    given = Given(parameters=(f"{NETWORKS}={[network_of(name) for name in TIMED]!r}",))
     client, staged, version = push_notebook(asking, steps, preflight_card(), given)
     with steps.step("run", f"waiting for {version.url}") as note, watching_run("on Kaggle", asking.quiet) as show_state:
         note(wait_for_run(staged, version, client, journal, show_state))

@@ -315,20 +315,20 @@ def test_the_lines_are_printed_longer_than_a_connection_is_said_to_last() -> Non
 
 
 @pytest.fixture
-def desk(server, tmp_path: Path) -> Path:
+def desk(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What `make demo` leaves, and a site on which its inference leaves a submission."""
     server.site.outputs = {"i2b-demo-infer": {"submission.csv": submission_csv("ID7", "ID8")}}
+    monkeypatch.setenv("KIT_POLL_S", "0.01")
     return lay_desk(tmp_path / "kit").folder
 
 
-def test_a_submission_is_made_once_and_what_it_took_is_kept(desk: Path, server, mother) -> None:
-    for _ in range(2):
-        command = mother.start("preflight", "--stage", "submission", "--json", folder=desk)
-        assert command.wait() == 0, command.output
-        value = json.loads((command.folder / "stdout").read_text())["answers"]["submission_cost"]["value"]
-        assert (value["status"], value["public"]) == ("COMPLETE", 0.71)
-        assert (value["before"]["submissions_left"], value["after"]["submissions_left"]) == (5, 4)
-        assert len(server.site.submissions) == 1
+def test_a_submission_is_made_once_and_what_it_took_is_kept(desk: Path, server, monkeypatch) -> None:
+    monkeypatch.chdir(desk)
+    assert asked_by("submission", server).count("CreateCodeSubmission") == 1
+    value = kept()["submission_cost"]
+    assert (value["status"], value["public"]) == ("COMPLETE", 0.71)
+    assert (value["before"]["submissions_left"], value["after"]["submissions_left"]) == (5, 4)
+    assert asked_by("submission", server) == []
 
 
 @pytest.mark.full
