@@ -62,8 +62,8 @@ pseudo-label: setup ## label unweighed photographs: EXPERIMENT=v5 DATA=… WEIGH
 doctor: setup ## would a push work now? credentials, client, quota, submissions left, datasets, drift
 	@$(KIT) doctor --competition=COMPETITION
 
-preflight: setup ## five minutes on Kaggle: what its image really holds (AGAIN=1; ACCEPT=1 takes it over)
-	@$(KIT) preflight --competition=COMPETITION --accept=ACCEPT=1 --again=AGAIN=1 --overwrite=OVERWRITE=1
+preflight: setup ## five minutes on Kaggle: what its image really holds (STAGE=list: all that can be asked; AGAIN=1; ACCEPT=1 keeps it)
+	@$(KIT) preflight --competition=COMPETITION --stage=STAGE --accept=ACCEPT=1 --again=AGAIN=1 --overwrite=OVERWRITE=1
 
 push-data: setup ## a bundle (EXPERIMENT=…) or any flat folder (DIR=… SLUG=…) → private dataset, whole or not at all
 	@$(KIT) push-data --competition=COMPETITION --experiment=EXPERIMENT --dir=DIR --slug=SLUG

@@ -10,12 +10,16 @@ KERNEL_SRC = "runtime competition competitions recipes data models bundle traini
 BUILD = "installation core stitch notebooks adopt sync scores weights demo run search new kaggle report cli".split()
 # What a competition brings to train is a list of recipes, wherever it lies.
 RECIPES = {"experiments", "winners", "tuned_experiments", "blended_ensembles"}
+# What it makes of other people's photographs reads and joins them as training does its own.
+DATA = {"external", "external_table", "held_external"}
 ENTRY_POINTS = {"build": {"__init__", "__main__", "cli", "environment", "make"}, "kernel_src": {"__init__"}}
 
 
 def room_of(parts: tuple[str, ...]) -> str:
     """Return the room of a module by its place below the tree."""
-    return "recipes" if parts[0] == "competitions" and RECIPES & set(parts) else parts[0]
+    if parts[0] != "competitions":
+        return parts[0]
+    return "data" if DATA & set(parts) else "recipes" if RECIPES & set(parts) else parts[0]
 
 
 def imports(path: Path) -> set[str]:

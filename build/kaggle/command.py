@@ -286,26 +286,34 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
 
 def preflight_verb(
-    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.json.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Run it once more although its report is here.")] = False,
+    stage: Annotated[
+        str, typer.Option(help="account, upload, log, image, gpus or submission; next; list shows them with cost.")
+    ] = "image",
+    accept: Annotated[bool, typer.Option("--accept", help="Keep the report and the answers in the kit.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Ask once more although the answer is here.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """See what Kaggle's image really holds, in five minutes.
+    """See what Kaggle's site and image really do.
 
-    Prints it beside what this kit assumes.
+    In stages, each with its cost said first; without --stage the image, in five minutes, beside what this kit assumes.
 
     Example: python -m build preflight, then python -m build preflight --accept
+
+    Example: python -m build preflight --stage account
     """
-    from build.kaggle.preflight import accept_latest, look, show
+    from build.kaggle.preflight import accept_latest
+    from build.kaggle.preflight_stages import chosen_stage, list_stages, run_stage
     from build.kaggle.preparation import one_push
 
     if accept:
         accept_latest(as_json)
-        return
-    with one_push("make preflight") as journal:
-        report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
-    show(report, result, as_json)
+    elif stage == "list":
+        list_stages(as_json)
+    else:
+        chosen = chosen_stage(stage)
+        with one_push("make preflight" if chosen.name == "image" else chosen.command) as journal:
+            run_stage(chosen, journal, again=again, overwrite=overwrite, quiet=as_json)
 
 
 def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Journal"], dict[str, Any]]) -> None:

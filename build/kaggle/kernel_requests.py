@@ -105,6 +105,20 @@ class KernelRequests(ApiSession):
                 return None
             raise
 
+    def kernel_codes(self, owner: str, slug: str) -> dict[str, int]:
+        """Return with which HTTP codes Kaggle answers when a notebook and its state are asked for."""
+        from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest, ApiGetKernelSessionStatusRequest
+
+        asked = Asked("show the notebook", "kernel", f"{owner}/{slug}")
+        source, state = (
+            filled(kind(), user_name=owner, kernel_slug=slug)
+            for kind in (ApiGetKernelRequest, ApiGetKernelSessionStatusRequest)
+        )
+        return {
+            "source": self.code_of("kernels.kernels_api_client.get_kernel", source, asked),
+            "state": self.code_of("kernels.kernels_api_client.get_kernel_session_status", state, asked),
+        }
+
     def kernel_output(
         self, owner: str, slug: str, into: Path, version: int | None = None, *, limit_bytes: int = 20 * 10**9
     ) -> KernelOutput:

@@ -22,7 +22,7 @@ from kernel_src.runtime.files import write_json
 if TYPE_CHECKING:
     from torch import nn
 
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
 
 IMAGES = 800  # of the hidden test (facts/competition.md)
 # What a T4 really does in fp16, by which facts/competition.md projects too; its data sheet says 65e12, and 8.1e12 in
@@ -126,7 +126,7 @@ def _described(experiment: Experiment) -> Description:
     from kernel_src.data.trained_views import views
     from kernel_src.models.depth import DepthEstimator
     from kernel_src.models.frozen_features import FrozenFeatures
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
     from kernel_src.models.starting_weights import preprocessing_of
 
     preprocessing, symmetries = preprocessing_of(experiment.encoder.timm), len(views(experiment))
@@ -141,7 +141,7 @@ def _described(experiment: Experiment) -> Description:
             flops, layers = _count(frozen, [("frozen backbone, mounted beside the bundle", frozen)], *pictures)
             (_, feature_dim), folds, backbone = layers[0].output or (0, 0), 1, frozen.backbone
         else:
-            model, folds = BiomassNet(experiment).eval(), experiment.data.folds_trained
+            model, folds = BackboneNet(experiment).eval(), experiment.data.folds_trained
             depth = torch.empty(1, channels, *size_px) if experiment.depth else None
             inputs = torch.empty(1, len(facts().inputs)) if experiment.inputs else None
             flops, layers = _count(model, list(_parts(model)), torch.empty(1, 3, *size_px), depth, inputs)
@@ -175,7 +175,7 @@ def _described(experiment: Experiment) -> Description:
     )
 
 
-def _parts(model: "BiomassNet") -> Iterator[tuple[str, "nn.Module"]]:
+def _parts(model: "BackboneNet") -> Iterator[tuple[str, "nn.Module"]]:
     """Yield the parts of the network that have a name of their own, in the order of computing."""
     from torch import nn
 

@@ -37,7 +37,7 @@ from tests.build.new import layouts
 from tests.build.report.desk import TABLE, group_folds, predicted, write_oof, write_run, write_train
 from tests.build.sync.lab_server import need_lab
 from tests.build.test_cli import ROOT, VERBS, examples
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.kernels.twins import tiny_twin
 from tests.kernel_src.tiny import CPU, train_tiny
 

@@ -99,8 +99,8 @@ def test_all_weighed_rows_and_the_test_train_and_only_the_test_is_pseudo(
     data = rows_to_train_on(adapted_experiment(TINY, how), train, adaptation, tmp_path)
     assert sorted(data.train_rows) == list(range(len(train) + 6)) and not len(data.inner_rows)
     assert data.pseudo is not None and np.flatnonzero(data.pseudo).tolist() == list(range(20, 26))
-    assert data.grams[:20] == pytest.approx(train[list(TARGETS)].to_numpy(float))
-    assert data.grams[20:] == pytest.approx(rules().pseudo_labels(adaptation.grams, 0.2))
+    assert data.values[:20] == pytest.approx(train[list(TARGETS)].to_numpy(float))
+    assert data.values[20:] == pytest.approx(rules().pseudo_labels(adaptation.values, 0.2))
     assert len(data.photographs) == 26
 
 

@@ -16,7 +16,7 @@ from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.weight_sources import kaggle_models
-from tests.kernel_src.data.test_external import flattened
+from tests.kernel_src.competitions.biomass.test_external import flattened
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle, run_notebook
 from tests.kernel_src.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 

@@ -18,7 +18,7 @@ from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.learning import Cosine, InnerFold, WarmupCosine
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle
 from tests.tiny_depth import write_tiny_depth
 
