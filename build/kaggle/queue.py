@@ -32,6 +32,7 @@ from build.kaggle.journal import AlreadyRunning, Journal, held, only_push
 from build.kaggle.preparation import PUSH_FOLDER, one_push, resumable, sources_sha256
 from build.kaggle.queue_file import OPEN, Entry, changed_entry, enlisted, read_queue, write_queue
 from build.kaggle.retry import judge, pause, poll_s, timeout_s
+from build.kaggle.sessions import LEFT
 from build.kaggle.training import push_training
 from build.notebooks.adopted import competition_of_adopted
 from build.notebooks.builder import all_cards, choose_cards, slug_named
@@ -86,7 +87,9 @@ def _refuse_at_once(names: Sequence[str]) -> None:
         UsageError: a name that has nothing to train, or a time in the environment that is none.
     """
     for name in names:
-        _kernel_slug(name)
+        cards = choose_cards(name, all_cards())
+        if not name or not any(card.kernel == _kernel_of(name) for card in cards):
+            raise UsageError(f"{name!r} has nothing to train: of an ensemble, name the members")
     poll_s(), settle_s(), timeout_s()
 
 
@@ -113,15 +116,12 @@ def as_json(queue: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _kernel_slug(experiment: str) -> str:
-    """Return the slug of the notebook that runs on Kaggle's GPUs for an experiment, or for an adopted kernel.
+    """Return the slug of the notebook that runs on Kaggle's GPUs for an experiment, or for an adopted kernel."""
+    return slug_named(experiment, _kernel_of(experiment))
 
-    Raises:
-        UsageError: it has none.
-    """
-    kernel = kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
-    if not experiment or not any(card.kernel == kernel for card in choose_cards(experiment, all_cards())):
-        raise UsageError(f"{experiment!r} has nothing to train: an ensemble's members are trained, each by its name")
-    return slug_named(experiment, kernel)
+
+def _kernel_of(experiment: str) -> str:
+    return kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
 
 
 def _end(queue: Sequence[Entry], entry: Entry, sources: str, quiet: bool) -> list[Entry]:
@@ -173,9 +173,11 @@ def _train(entry: Entry, note: Callable[..., None], quiet: bool) -> dict[str, An
     competition = COMPETITION_OF.get(name) or known_competition(competition_of_adopted(name)) or DEFAULT_COMPETITION
 
     def before_push(client: Kaggle) -> None:
-        if found := gpu_hours.shortage(gpu_hours.quota_now(client), name, gpu_hours.utc_now()):
+        own = f"{client.username}/{_kernel_slug(name)}"
+        had = [one for one in journal.entries(LEFT) if one.inputs["kernel"] == own and one.begun >= entry.since]
+        if found := gpu_hours.shortage(gpu_hours.quota_now(client), name, len(had), gpu_hours.utc_now()):
             raise gpu_hours.NoRoom(found)
-        if others := other_sessions(client, f"{client.username}/{_kernel_slug(name)}"):
+        if others := other_sessions(client, own):
             _say(f"      {others}", quiet)
 
     with one_push(GOES_ON) as journal, working_on(competition):

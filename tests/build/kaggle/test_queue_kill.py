@@ -64,7 +64,8 @@ def laid(mother, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     from build.kaggle.preparation import JOURNAL, _digest
     from build.notebooks.builder import all_cards, build, choose_cards
 
-    mother.order({"import": "kernel_src.training.runs"})  # torch takes seconds
+    for name in ("kernel_src.training.runs", "build.kaggle.queue", "build.weights.bundle"):  # torch takes seconds
+        mother.order({"import": name})
     for name in NAMES:
         build(choose_cards(name, all_cards()))
     desk = lay_desk(tmp_path_factory.mktemp("desk") / "kit")
