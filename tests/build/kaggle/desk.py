@@ -12,8 +12,8 @@ from typing import Any
 
 from build.core.bundle_files import file_entry
 from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
 from tests.build.kaggle.zygote import Command, Mother
 
