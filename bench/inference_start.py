@@ -38,7 +38,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from build.notebooks.builder import build_notebook
     from build.run.mock import lay_out
     from kernel_src.competitions.biomass.constants import SLUG
-    from kernel_src.recipes.kernel_cards import kernel_card
+    from kernel_src.competitions.kernel_cards import kernel_card
 
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)

@@ -68,7 +68,7 @@ def _seed(work: Any) -> Any:
 def _work(name: str, tta: str, out: Path) -> Any:
     from bench.material import SMALL, bundle, competition
     from bench.sides import Work
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
     from kernel_src.runtime.device import check_device
 
     experiment = changed(SMALL if name == "small" else EXPERIMENTS[name], {"predict.tta": tta})

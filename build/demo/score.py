@@ -14,8 +14,8 @@ from kernel_src.competitions.biomass.floors import group_out_floor, mean_floor
 from kernel_src.competitions.biomass.long_tables import long_to_wide
 from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
 from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import weight_row
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.training_data import GroupSplit
 
 

@@ -29,8 +29,8 @@ from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook, 
 from build.notebooks.metadata import DATASET_METADATA, slug_of
 from build.notebooks.seal import read_object
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE
 
 CLIENT = "kaggle"

@@ -37,8 +37,8 @@ from build.kaggle.training import push_training
 from build.notebooks.adopted import competition_of_adopted
 from build.notebooks.builder import all_cards, choose_cards, slug_named
 from kernel_src.competition.choice import DEFAULT_COMPETITION
-from kernel_src.recipes.experiments import COMPETITION_OF, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import kernel_on_gpus
+from kernel_src.competitions.held_recipes import COMPETITION_OF, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import kernel_on_gpus
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError
 

@@ -16,7 +16,7 @@ from build.core.errors import CheckFailed
 from build.kaggle.board import SESSION_S
 from build.kaggle.responses import Quota
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle

@@ -19,8 +19,8 @@ from build.notebooks.builder import all_cards, slug_named
 from build.scores.ledger import Score, read_scores
 from kernel_src.competition.choice import DEFAULT_COMPETITION
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, facts_of, kernel_on_gpus
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, facts_of, kernel_on_gpus
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle

@@ -46,10 +46,10 @@ from build.kaggle.staging import Staged, stage
 from build.kaggle.weights import BUNDLES, find_folder
 from build.notebooks.adopted_card import AdoptedCard
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 

@@ -32,7 +32,7 @@ def run(out: Path, as_json: bool) -> None:
     from build.run.demo_steps import rehearse_demo
     from build.weights.bundle import make_bundle, summary
     from build.weights.pretrained import lite0_dataset
-    from kernel_src.recipes.kernel_cards import bundle_slug
+    from kernel_src.competitions.kernel_cards import bundle_slug
     from kernel_src.runtime.files import write_json
 
     out = out.resolve()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from build.core.choosing import working_on
 from kernel_src.competition.choice import chosen_competition
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import COMPETITION_OF
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import COMPETITION_OF
 from kernel_src.runtime.files import write_json
 
 if TYPE_CHECKING:

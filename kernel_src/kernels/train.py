@@ -54,11 +54,11 @@ import traceback
 
 from kernel_src.competitions.held_answers import answers
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
 from kernel_src.data.charts import photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.parts import parts_to_compete, parts_to_train
 from kernel_src.recipes.predictor import require_suited
 from kernel_src.runtime.device import check_device

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import ClassVar
 
-from kernel_src.competitions.held_facts import known_row_rules
 from kernel_src.recipes.learning import not_above_zero, not_from_zero
 from kernel_src.recipes.network import not_a_dataset, not_one_of
 from kernel_src.recipes.spec import Spec, default_of
@@ -83,13 +82,11 @@ class Data(Spec):
     pseudo: PseudoLabels | None = None
 
     def check(self) -> Iterator[str]:
-        """Folds that the split has, and rules that exist."""
+        """Folds that the split has."""
         last = self.split.folds - 1 if isinstance(self.split, GroupSplit) else None
         if wrong := [fold for fold in self.train_folds if fold < 0 or (last is not None and fold > last)]:
             there = "start at 0" if last is None else f"are 0 to {last}"
             yield f"train_folds={self.train_folds} names {', '.join(map(str, wrong))}; the folds {there}"
-        for name in self.drop:
-            yield from not_one_of("drop", name, known_row_rules())
 
     @property
     def folds_trained(self) -> int:

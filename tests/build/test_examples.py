@@ -23,8 +23,8 @@ import pytest
 from build.weights.bundle import make_bundle
 from build.weights.pretrained import lite0_dataset
 from kernel_src.competitions.biomass.tables import read_train
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import write_json
 from kernel_src.runtime.provenance import note_sources
 from tests.build.adopt.conftest import write_foreign

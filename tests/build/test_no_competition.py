@@ -17,7 +17,6 @@ WORDS = re.compile(
 )
 # What the numbers of one competition are, and how many; `build` says grams where a competition's unit is g.
 UNITS = re.compile(r"(?<![a-z])grams?(?![a-z])|\bfive (targets|heads|numbers|rows|outputs|columns)\b", re.IGNORECASE)
-MOVING = ("experiments",)
 # What stays, with the reason.
 ALLOWED = {
     "kernel_src/competition/choice.py": ['DEFAULT_COMPETITION = "biomass"'],  # what is meant where nothing is said
@@ -34,11 +33,7 @@ ALLOWED = {
 
 def files(tree: Path, but: str) -> list[Path]:
     """List the texts in a tree but for one folder."""
-    found = [
-        path
-        for path in sorted(tree.rglob("*"))
-        if path.stem not in MOVING and path.suffix in (".py", ".jinja", ".json", ".css", ".js")
-    ]
+    found = [path for path in sorted(tree.rglob("*")) if path.suffix in (".py", ".jinja", ".json", ".css", ".js")]
     return [path for path in found if not path.relative_to(tree).as_posix().startswith(f"{but}/")]
 
 

@@ -10,8 +10,8 @@ from build.core.bundle_files import file_entry
 from build.notebooks.builder import build_notebook, card_of
 from build.notebooks.metadata import kernel_slug
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
 from tests.build.kaggle.desk import Desk, lay_desk
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from build.kaggle.retry import pause
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from tests.build.kaggle.bench import training_outputs
 from tests.build.kaggle.mishaps import QUOTA, SESSIONS
 from tests.build.kaggle.site import Dataset, Kernel, Reply, Site

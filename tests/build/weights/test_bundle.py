@@ -288,8 +288,8 @@ def test_the_report_tells_the_bytes_before_and_after(trained_run: Path, tmp_path
 
 @pytest.mark.full
 def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
     from kernel_src.models.model import BackboneNet
-    from kernel_src.recipes.experiments import EXPERIMENTS
     from kernel_src.training.checkpoint import save_tensors
 
     v1 = EXPERIMENTS["v1"]

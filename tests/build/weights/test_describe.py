@@ -11,9 +11,9 @@ from build.core.errors import UsageError
 from build.weights import describe as module
 from build.weights.command import describe_verb, experiments_verb
 from build.weights.describe import Description, describe, descriptions
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
 from kernel_src.models.model import BackboneNet
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.network import FirstGroups
 from tests.kernel_src.tiny import TINY, TINY_VIT
 

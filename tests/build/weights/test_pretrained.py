@@ -13,10 +13,10 @@ from build.core.bundle_files import verify_manifest
 from build.core.errors import CheckFailed
 from build.weights import pretrained
 from build.weights.pretrained import LITE0_BACKBONE, LITE0_SHA256, lite0_dataset
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.data.images import Framing, read_rgb, resize_rgb
 from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import load_starting_weights
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError
 

@@ -7,10 +7,10 @@ import torch
 
 from build.weights.training_memory import LIMIT_GB, OF_NO_MATTER, images_at_once, training_bytes
 from kernel_src.competitions.biomass.experiments import V2, V3
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.models.model import BackboneNet
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import EMA
 from kernel_src.recipes.network import FirstGroups
 from kernel_src.recipes.spec import default_of

@@ -10,10 +10,10 @@ from build.search.regress import candidates, command, nested, report
 from build.search.regress.command import regress
 from build.search.regress.extraction import make_features, photographs_of
 from build.weights.bundle import make_bundle
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug
 from kernel_src.training.checkpoint import save_tensors
 
 NAME, WEIGHTS_SLUG = "frozen_dinov2", "i2b-test-vit"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from build.weights.random_weights import DEPTH_SMALL, random_depth
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.symmetries import UPRIGHT
 from kernel_src.data.training_photographs import FoldData
@@ -19,7 +20,6 @@ from kernel_src.models.full_pass import predict_values
 from kernel_src.models.model import load_fold
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import Last
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory

@@ -8,12 +8,12 @@ import timm
 import torch
 from torch import nn
 
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.models.backbones import build_backbone, layer_groups
 from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import load_backbone, preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.network import Encoder, FirstGroups, FirstShare
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.training.checkpoint import save_tensors
@@ -152,11 +152,11 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
 
     from build.weights.describe import descriptions
     from kernel_src.competitions.biomass.experiments import V7
+    from kernel_src.competitions.kernel_cards import kernel_card
     from kernel_src.data.dataset import DecodedPhotographs
     from kernel_src.data.trained_views import views
     from kernel_src.models.full_pass import predict_values
     from kernel_src.models.model import load_fold
-    from kernel_src.recipes.kernel_cards import kernel_card
     from kernel_src.training.training import train_fold
     from tests.kernel_src.tiny import CPU, fold_data
 

@@ -9,6 +9,7 @@ import timm
 import torch
 
 from kernel_src.bundle.bundles import framings_of
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.models.frozen_features import FrozenFeatures, feature_blocks, load_frozen_features
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.layer_features import generalised_mean
@@ -16,7 +17,6 @@ from kernel_src.models.prediction import forward_values
 from kernel_src.models.regressor import Basis, Regressor, RegressorMember
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.network import Encoder, RegressorHead
 from kernel_src.recipes.pictures import Pictures, SideBySide
 from kernel_src.recipes.predictor import Predictor

@@ -16,7 +16,9 @@ from build.weights.describe import describe
 from kernel_src.bundle.bundles import framings_of
 from kernel_src.competition import choice
 from kernel_src.competitions.biomass.tables import read_train, target_array
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.inference.adapted_fold import adapted_experiment
 from kernel_src.models.frozen_features import FrozenFeatures
@@ -25,8 +27,6 @@ from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes import predictor
 from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.learning import (
     EMA,
     SWA,

@@ -16,9 +16,9 @@ from build.search.regress.command import regress
 from build.search.regress.nested import explained
 from build.search.regress.report import ROW_FOLDS, outer_folds
 from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_recipes import COMPETITION_OF
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import COMPETITION_OF
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from tests.kernel_src.kernels.frozen import TWIN, WEIGHTS_SLUG, make_frozen_bundle
 from tests.kernel_src.kernels.running import lay_out_kaggle
 from tests.kernel_src.kernels.twins import InProcess
