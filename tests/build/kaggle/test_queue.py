@@ -280,3 +280,22 @@ def test_hours_are_asked_for_the_next_session_only_as_far_as_it_goes(tmp_path: P
     time = training_time.TrainingTime(hours=25.0, limit_s=11.5 * 3600)
     monkeypatch.setattr(training_time, "training_time", lambda recipe, photographs: time)
     assert [quota.least_hours("v1", sessions) for sessions in range(4)] == [11.5, 11.5, 2.0, 0.0]
+
+
+@pytest.mark.full
+def test_what_was_pushed_is_fetched_although_no_hours_are_left(begin: Begin, server) -> None:
+    bench, site = begin(SATURDAY - timedelta(days=3), used_h=19.0)  # v1 takes the other eleven
+    server.fault("GetKernelSessionStatus", status=401, nth=3, times=99)
+    assert train(bench, site, "v1") == 1
+    server.faults.clear()
+    assert train(bench, site) == 0 and bundles(bench) == ["v1"] and site.now < SATURDAY
+
+
+@pytest.mark.full
+def test_what_may_have_been_pushed_is_looked_for_and_does_not_wait_for_hours(begin: Begin, server) -> None:
+    bench, site = begin(SATURDAY - timedelta(days=3), used_h=19.0)
+    server.fault("SaveKernel", drop="after")
+    server.fault("GetKernel", status=503, nth=3, times=12)
+    assert train(bench, site, "v1") == 0, bench.printed
+    assert bundles(bench) == ["v1"] and len(site.charged) == 1 and site.now < SATURDAY
+    assert "the response was lost" in bench.printed
