@@ -9,7 +9,7 @@ export TYPED MAKECMDGOALS
 
 .DEFAULT_GOAL := help
 .PHONY: help build check new demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
-	push-data push-training push-inference logs status lab pull-kernel report scores setup setup-lab lock lint \
+	push-data push-training queue push-inference logs status lab pull-kernel report scores setup setup-lab lock lint \
 	test test-full bench
 
 help: ## show this list
@@ -73,6 +73,9 @@ PUSH_OPTIONS = --competition=COMPETITION --experiment=EXPERIMENT! --no-wait=WAIT
 
 push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPERIMENT=… SET="schedule.epochs=3" PARAMS= WAIT=0 AGAIN=1 OVERWRITE=1)
 	@$(KIT) push-training $(PUSH_OPTIONS) --set=SET
+
+queue: setup ## train several on Kaggle one after the other, over weeks if need be (EXPERIMENTS="v1 v2 v5"; none: what is left) [AGAIN=1]
+	@$(KIT) queue EXPERIMENTS... --again=AGAIN=1
 
 push-inference: setup ## sources → scored submission (EXPERIMENT=… PARAMS="BATCH_SIZE=8" MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1; adopted: WEIGHTS= MODELS=)
 	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE --weights=WEIGHTS... --model=MODELS...

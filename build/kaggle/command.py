@@ -122,6 +122,33 @@ def push_training_verb(
     _push(options, "push-training", push_training)
 
 
+def queue_verb(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="EXPERIMENT", help="In this order; without any, what is left goes on."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Once more what failed, of those named or of all.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train several experiments on Kaggle, one by one.
+
+    Within the week's GPU hours, over days if need be: each as push-training does. The same command goes on wherever it
+    was stopped; named experiments join a queue that has not ended. One that fails does not stop the others.
+
+    Example: python -m build queue v1 v2 v5
+    """
+    from build.kaggle import queue
+
+    trained = queue.train_queue(experiments or [], again=again, quiet=as_json)
+    problems = queue.problems_of(trained)
+    if as_json:
+        print_json(queue.as_json(trained))
+    else:
+        print("\n".join(f"queue: {entry.as_line()}" for entry in trained))
+    if problems:
+        raise SystemExit(1) if as_json else CheckFailed(problems)
+
+
 def push_inference_verb(
     experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
     message: Annotated[str, typer.Option(help="For the submission's description and the ledger's note.")] = "",

@@ -31,7 +31,7 @@ from build.kaggle.staging import Staged, stage
 from build.notebooks.builder import NOTEBOOKS, build, preflight_card
 from build.notebooks.metadata import slug_of
 from build.notebooks.seal import read_object
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 from kernel_src.runtime.files import write_json
 
 REPORT = "preflight.json"

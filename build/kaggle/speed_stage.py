@@ -16,7 +16,7 @@ from build.kaggle.pushed_values import Given
 from build.kaggle.runs import download, wait_for_run
 from build.notebooks.builder import preflight_card
 from build.weights.describe import T4_FLOP_PER_S
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 
 STEPS = 6
 TIMED = ("v1", "v5", "v8")

@@ -13,7 +13,7 @@ from build.kaggle.flow import PushOptions, push_inference
 from build.kaggle.journal import Journal
 from build.kaggle.weights import find_bundles
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.kernel_cards import kernel_card
+from kernel_src.competitions.kernel_cards import kernel_card
 
 BEFORE = "preflight before"  # step of the journal
 EXPERIMENT = "demo"
