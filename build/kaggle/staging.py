@@ -5,7 +5,7 @@ Committed metadata keeps `OWNER/…`, so that every member of a team can push un
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,17 @@ class Staged:
 
 
 def stage(
-    notebook: Path, owner: str, manifests: Mapping[str, str], parameters: Mapping[str, str] | None = None
+    notebook: Path,
+    owner: str,
+    manifests: Mapping[str, str],
+    parameters: Mapping[str, str] | None = None,
+    *,
+    more: Sequence[str] = (),
 ) -> Staged:
     """Copy a built notebook and its description to where it is pushed from, the owner filled in.
 
-    `parameters` are those that it was built with for this push.
+    `parameters` are those that it was built with for this push, `more` the slugs of datasets of this account that are
+    attached beside those of its description.
 
     Raises:
         UsageError: it is not built.
@@ -80,6 +86,7 @@ def stage(
         raise CheckFailed(problems)
     text = notebook.with_name(KERNEL_METADATA).read_text(encoding="utf-8")
     metadata = json.loads(text.replace(f'"{OWNER}/', f'"{owner}/'))
+    metadata["dataset_sources"] += [f"{owner}/{slug}" for slug in more]
     source = notebook.read_text(encoding="utf-8")
     for path, content in ((notebook, source), (notebook.with_name(KERNEL_METADATA), json.dumps(metadata))):
         if holds_secret(content):

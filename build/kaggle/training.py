@@ -1,14 +1,17 @@
 """`make push-training`: a notebook onto Kaggle's GPUs, and what it leaves brought home.
 
 build → check → account → starting weights → drift → push → run → outputs → bundle, resumable like `flow.py`. Of an
-experiment whose features are frozen it is the features notebook, and its `features.npz` takes the bundle's place.
+experiment whose features are frozen it is the features notebook, and its `features.npz` takes the bundle's place. What
+one session cannot finish goes on in the next: datasets → drift → push → run → outputs once more for each (sessions.py).
 """
 
+import ast
+import itertools
 import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +21,39 @@ from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps
 from build.kaggle.client import Kaggle
 from build.kaggle.drift import pushes_of
+from build.kaggle.effects import was_sent
+from build.kaggle.explain import QuotaSpent
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version, current_attempt, pushed_before
 from build.kaggle.live_view import watching_run
 from build.kaggle.outputs import FEATURES_FILE, verify_any_file, verify_features, verify_training
 from build.kaggle.preparation import account, build_and_check, push_unless_edited
+from build.kaggle.pushed_values import CHANGES
 from build.kaggle.receipts import manifest_hashes
 from build.kaggle.runs import download, run_with_input
-from build.kaggle.staging import stage
+from build.kaggle.sessions import (
+    Left,
+    is_unfinished,
+    left_by,
+    push_run,
+    quota_spent,
+    sessions_expected,
+    take_over,
+    verify_unfinished,
+)
+from build.kaggle.staging import Staged, stage
 from build.kaggle.weights import BUNDLES, find_folder
 from build.notebooks.adopted_card import AdoptedCard
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
-STEPS = 9
+STEPS, STEPS_OF_A_SESSION = 9, 5
 MOST_NAMED = 12  # files of a run, in one line
 FEATURES = Path("out", "features")  # <experiment>.npz
 
@@ -46,17 +64,63 @@ class Harvest:
 
     check: Callable[[Path, str], Path]  # output folder, experiment → its run/ folder
     remark: Callable[[Path], str]  # run/ folder → what is not whole of it; empty if all is
+    last_file: str  # of a run that is finished; empty: it never goes on in another session
     step: str  # the last one's name, and in the journal too
     text: str
     make: Callable[[str, Path, Version, Journal], tuple[Path, str]]  # → what was made of it, and a status line
     following: Callable[[str, Path], str]  # experiment, what was made → the command that is next
 
 
-def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What all sessions of a training have in common."""
+
+    options: PushOptions
+    kernel: str  # train or features
+    card: KernelCard
+    notebook: Path
+    values: dict[str, str]  # given for this push
+    harvest: Harvest
+    client: Kaggle
+    journal: Journal
+    steps: Steps
+    before_push: Callable[[Kaggle], None]  # where a session is going to be pushed that was never sent
+
+    @property
+    def goes_on(self) -> str:
+        """The command that goes on with it."""
+        return self.options.command("push-training", wait=True)
+
+    @cached_property
+    def ours(self) -> dict[str, Path]:
+        """The folders on this machine of the datasets that it mounts."""
+        found = {slug: find_folder(slug, self.options.experiment) for slug in self.card.datasets if "/" not in slug}
+        return {slug: folder for slug, folder in found.items() if folder}
+
+    @cached_property
+    def manifests(self) -> dict[str, str]:
+        """The manifests' hashes of these folders."""
+        return _manifests(self.card, f"{self.client.username}/{self.notebook.stem}", self.ours, self.journal)
+
+    def check(self, folder: Path) -> Path:
+        """Check what a session left, finished or not, and return its run/ folder."""
+        experiment, last_file = self.options.experiment, self.harvest.last_file
+        if last_file and is_unfinished(folder, last_file):
+            return verify_unfinished(folder, experiment)
+        return self.harvest.check(folder, experiment)
+
+
+def push_training(
+    options: PushOptions, journal: Journal, before_push: Callable[[Kaggle], None] = lambda client: None
+) -> dict[str, Any]:
     """Run what an experiment needs of Kaggle's GPUs, and make a bundle or a features file of what comes of it.
+
+    `before_push` is called where a session is going to be pushed that was never sent, and may raise to stop that. A run
+    that its clock has ended is gone on with in the next session, until everything is there (sessions.py).
 
     Raises:
         CheckFailed: a step failed; nothing after it was done.
+        QuotaSpent: the same in particular, for want of GPU hours.
         UsageError: no such experiment.
     """
     steps = Steps(total=STEPS, quiet=options.quiet)
@@ -64,35 +128,38 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     kernel = kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
     card, notebook, values = build_and_check(experiment, kernel, steps, journal, options.given)
     harvest = _harvest_adopted(card) if isinstance(card, AdoptedCard) else _harvest(kernel, experiment)
-    client, owner = account(steps)
-    folders = {slug: find_folder(slug, experiment) for slug in card.datasets if "/" not in slug}
-    ours = {slug: folder for slug, folder in folders.items() if folder}
-    manifests = _manifests(card, f"{owner}/{notebook.stem}", ours, journal)
-    staged = current_attempt(stage(notebook, owner, manifests, values), journal, again=options.again)
-    version = pushed_before(staged, journal)
-    if version is None:
-        with steps.step("datasets", ", ".join(card.datasets) or "none needed") as note:
-            note(_push_datasets(card, ours, owner, client, journal))
-        version = push_unless_edited(staged, client, journal, steps, overwrite=options.overwrite)
-    else:
-        steps.skip(3, f"these sources with these datasets are version {version.number} already: {version.url}")
-    result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
-    result |= {"parameters": values} if values else {}
-    if not options.wait:
-        goes_on = options.command("push-training", wait=True)
-        return result | {"next": f"it is running on Kaggle; `{goes_on}` continues with it"}
-    with (
-        steps.step("run", f"waiting for {version.url}") as note,
-        watching_run("on Kaggle", options.quiet) as show_state,
-    ):
-        staged, version, status = run_with_input(staged, version, client, journal, show_state)
-        note(status)
-    result |= {"version": version.number, "url": version.url}
-    with steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
-        folder = download(staged, version, client, journal, lambda path: harvest.check(path, experiment))
-        run = harvest.check(folder, experiment)
-        incomplete = harvest.remark(run)
-        note(f"{run}. {incomplete}" if incomplete else str(run))
+    client, _ = account(steps)
+    training = Training(
+        options=options,
+        kernel=kernel,
+        card=card,
+        notebook=notebook,
+        values=values,
+        harvest=harvest,
+        client=client,
+        journal=journal,
+        steps=steps,
+        before_push=before_push,
+    )
+    left: Left | None = None  # by the session before
+    for session in itertools.count(1):
+        staged, version = _pushed(training, session, left)
+        result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
+        result |= {"parameters": values} if values else {}
+        if known := left_by(version, journal):
+            steps.skip(2, f"session {session} is over, {known.progress} trained")
+        elif not options.wait:
+            which = "it" if session == 1 else f"session {session}"
+            return result | {"next": f"{which} is running on Kaggle; `{training.goes_on}` continues with it"}
+        else:
+            staged, version = _run(training, staged, version)
+            result |= {"version": version.number, "url": version.url}
+            run, known = _fetched(training, session, staged, version, left)
+        if known is None:
+            break
+        left = known
+        steps.total += STEPS_OF_A_SESSION
+    incomplete = harvest.remark(run)
     with steps.step(harvest.step, harvest.text) as note:
         made, status = harvest.make(experiment, run, version, journal)
         note(status)
@@ -100,11 +167,91 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
     return result | {harvest.step: str(made), "incomplete": incomplete, "next": following}
 
 
+def _pushed(training: Training, session: int, left: Left | None) -> tuple[Staged, Version]:
+    """Push a session unless that was done; return what was pushed, and its version."""
+    options, client, journal, steps = training.options, training.client, training.journal, training.steps
+    manifests = training.manifests | ({left.slug: left.sha256} if left else {})
+    more = [left.slug] if left else []
+    staged = stage(training.notebook, client.username, manifests, training.values, more=more)
+    staged = current_attempt(staged, journal, again=options.again)
+    if version := pushed_before(staged, journal):
+        steps.skip(3, f"these sources with these datasets are version {version.number} already: {version.url}")
+        return staged, version
+    if session == 1:
+        _print_projection(training)
+    if not was_sent(journal.newest("kernel", staged.inputs)):
+        training.before_push(client)
+    names = [*training.card.datasets, *more]
+    with steps.step("datasets", ", ".join(names) or "none needed") as note:
+        outcomes = [_push_datasets(training.card, training.ours, client.username, client, journal)]
+        if left:
+            folder = download(staged, left.version, client, journal, training.check)
+            outcomes.append(push_run(left, training.check(folder), client, journal))
+        note("; ".join(outcomes))
+    try:
+        return staged, push_unless_edited(staged, client, journal, steps, overwrite=options.overwrite)
+    except QuotaSpent as spent:
+        raise quota_spent(spent, left, client.username, client, training.goes_on) from None
+
+
+def _run(training: Training, staged: Staged, version: Version) -> tuple[Staged, Version]:
+    """Wait for a session to end; return what was pushed in the end, and its version."""
+    with (
+        training.steps.step("run", f"waiting for {version.url}") as note,
+        watching_run("on Kaggle", training.options.quiet) as show_state,
+    ):
+        staged, version, status = run_with_input(staged, version, training.client, training.journal, show_state)
+        note(status)
+    return staged, version
+
+
+def _fetched(
+    training: Training, session: int, staged: Staged, version: Version, before: Left | None
+) -> tuple[Path, Left | None]:
+    """Fetch what a session left; return its run, and what the next session goes on with: None if that is finished."""
+    experiment, last_file = training.options.experiment, training.harvest.last_file
+    # What an error has ended is gone on with by somebody who was told so.
+    again = training.options.again and training.journal.done("outputs", version.inputs) is not None
+    with training.steps.step("outputs", f"of version {version.number}: fetched and verified") as note:
+        folder = download(staged, version, training.client, training.journal, training.check)
+        run = training.check(folder)
+        if not (last_file and is_unfinished(folder, last_file)):
+            incomplete = training.harvest.remark(run)
+            note(f"{run}. {incomplete}" if incomplete else str(run))
+            return run, None
+        log = folder / f"{staged.slug}.log"
+        left = take_over(run, log, version, before, experiment, training.journal, again=again)
+        in_all = sessions_expected(run, session, recipe_of(training)) if training.kernel == "train" else None
+        about = f" of about {in_all}" if in_all else ""
+        note(f"{left.progress} trained in session {session}{about}; the next one goes on with them")
+    return run, left
+
+
+def _print_projection(training: Training) -> None:
+    """Say before the first push how many sessions a training will take, where that is more than one and known."""
+    table = data_folder() / facts().train_csv
+    if training.kernel != "train" or training.options.experiment not in EXPERIMENTS or not table.is_file():
+        return
+    from build.weights.training_time import training_time
+    from kernel_src.competitions.held_rules import rules
+
+    time = training_time(recipe_of(training), len(rules().read_train(table)))
+    if time and (line := time.as_line()) and not training.options.quiet:
+        print(f"      {line}", flush=True)
+
+
+def recipe_of(training: Training) -> Experiment:
+    """Return the recipe with the changes that were given for this push."""
+    changes = ast.literal_eval(training.values.get(CHANGES, "{}"))
+    return changed(EXPERIMENTS[training.options.experiment], changes)
+
+
 def _harvest(kernel: str, experiment: str) -> Harvest:
     if kernel == "features":
         return Harvest(
             check=verify_features,
             remark=lambda run: "",
+            last_file=FEATURES_FILE,
             step="features",
             text=f"→ {FEATURES / experiment}.npz",
             make=_keep_features,
@@ -113,6 +260,7 @@ def _harvest(kernel: str, experiment: str) -> Harvest:
     return Harvest(
         check=verify_training,
         remark=lambda run: missing_folds_text(read_bundle_json(run, CONFIG_FILE)),
+        last_file=CONFIG_FILE,
         step="bundle",
         text=f"weights in half precision, with a manifest → {BUNDLES / experiment}",
         make=_bundle,
@@ -125,6 +273,7 @@ def _harvest_adopted(card: AdoptedCard) -> Harvest:
     return Harvest(
         check=lambda folder, _: verify_any_file(folder, f"{card.slug}.log"),
         remark=lambda run: "",
+        last_file="",
         step="files",
         text="what the run left in /kaggle/working",
         make=lambda _, run, version, journal: (run, _listed(run)),

@@ -45,7 +45,7 @@ EXAMPLES = [one for name in VERBS for one in examples(name)]
 # Verbs that take more than about three seconds.
 LONG = set(
     "check new experiments describe demo rehearse infer notebook-run weights augment train tune pseudo-label features "
-    "regress bundle push-training push-inference lab report".split()
+    "regress bundle push-training queue push-inference lab report".split()
 )
 # They serve until they are stopped: what they print once they are ready.
 SERVING = {"watch": rb"watching", "lab": rb"http://127\.0\.0\.1:\d+/lab\S*token="}
