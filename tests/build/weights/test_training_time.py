@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from kernel_src.competitions.held_recipes import EXPERIMENTS
 
 from build.weights.describe import describe
 from build.weights.training_time import TrainingTime, training_time
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
 
 DEMO = EXPERIMENTS["demo"]
