@@ -17,6 +17,7 @@ import pytest
 
 from build.notebooks.builder import ROOT
 from tests.build.kaggle.desk import KERNEL, WEIGHTS, Desk, lay_desk, submission_csv, write_bundle
+from tests.build.kaggle.session_runs import RUN, needed
 
 INFERENCE, TRAINING, PREFLIGHT = "i2b-demo-infer", "i2b-demo-train", "i2b-preflight"
 GOOD = {INFERENCE: {"submission.csv": submission_csv("ID1", "ID2")}}
@@ -180,6 +181,7 @@ def missing(case: Case, bench: Bench) -> list[str]:
         ref, source = f"kim/{TRAINING}", folder / "out" / "demo" / "pretrained"
         if not (folder / "out" / "bundles" / "demo" / "manifest.json").is_file():
             found.append("there is no bundle")
+        found += lost_checkpoints(site)
     weights = WEIGHTS if case.verb == "push-inference" else f"kim/{PRETRAINED}"
     there = newest_files(site, weights)
     names = [path for path in source.iterdir() if path.name != "dataset-metadata.json"]
@@ -194,6 +196,12 @@ def missing(case: Case, bench: Bench) -> list[str]:
     if case.verb == "push-inference":
         found += unrecorded(case, bench)
     return found
+
+
+def lost_checkpoints(site: Any) -> list[str]:
+    """Name what the first session of a training has left, and the next one did not get."""
+    there, left = newest_files(site, RUN), site.version_outputs.get((TRAINING, 1))
+    return [f"{name} of the first session" for name, data in needed(left or {}).items() if there.get(name) != data]
 
 
 def unrecorded(case: Case, bench: Bench) -> list[str]:

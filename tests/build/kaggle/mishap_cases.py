@@ -26,10 +26,12 @@ from tests.build.kaggle.mishaps import (
     change,
     clear_listings,
     damaged_weights,
+    edited_between_sessions,
     edited_on_site,
     evil_archive,
     fails_in_the_rerun,
     fault,
+    first_session,
     half_a_training,
     hidden_list,
     leaves,
@@ -38,8 +40,10 @@ from tests.build.kaggle.mishaps import (
     never_checked,
     newest_log,
     no_hours_until_saturday,
+    no_progress,
     no_starting_weights,
     no_weights,
+    not_ready,
     nothing_mounted,
     offers_no_log,
     outputs,
@@ -51,10 +55,12 @@ from tests.build.kaggle.mishaps import (
     short_archive,
     stale_token,
     stream_of,
+    two_sessions,
     waits_pass_at_once,
     whole_training,
     without_token,
 )
+from tests.build.kaggle.session_runs import CRASH
 from tests.build.kaggle.site import Stream
 
 
@@ -66,6 +72,7 @@ def special_cases() -> list[Case]:
         *run_cases(),
         *log_cases(),
         *submission_cases(),
+        *session_cases(),
         *other_verbs(),
         *queue_cases(),
     ]
@@ -310,6 +317,67 @@ def submission_cases() -> list[Case]:
         Case("rules not accepted", submit, change(rules_accepted=False), change(rules_accepted=True), says="/rules"),
         Case("no submission left today", submit, change(submissions_a_day=0), change(submissions_a_day=5)),
         Case("scored with an error", "score: wait", fails_in_the_rerun, dead_end=True),
+    ]
+
+
+def session_cases() -> list[Case]:
+    """Between two sessions of a training."""
+    train: dict[str, Any] = {"verb": "push-training", "slow": True, "prepare": two_sessions}
+    checkpoints, push, outputs = "training: checkpoints", "training: next session", "training: outputs"
+    crash = CRASH + "NOT FINISHED: folds 1."
+    return [
+        Case(
+            "5. other states before READY",
+            checkpoints,
+            not_ready("BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "READY"),
+            **train,
+        ),
+        Case("5. processing fails", checkpoints, not_ready("FAILED"), change(dataset_states=["READY"]), **train),
+        Case("6. an upload breaks in the middle", checkpoints, fault("PUT", nth=6, keep_bytes=3), **train),
+        Case(
+            "the connection breaks after the effect", checkpoints, fault("CreateDataset", nth=2, drop="after"), **train
+        ),
+        Case("the connection breaks after the effect", push, fault("SaveKernel", nth=2, drop="after"), **train),
+        Case("8. two GPU sessions already", push, fault("SaveKernel", nth=2, body={"error": SESSIONS}), **train),
+        Case(
+            "8. the week's quota is spent",
+            push,
+            fault("SaveKernel", nth=2, body={"error": QUOTA}, times=FOREVER),
+            says="`make push-training EXPERIMENT=demo` goes on then",
+            **train,
+        ),
+        Case(
+            "9. edited in the browser",
+            push,
+            edited_between_sessions,
+            arguments=("--overwrite",),
+            says=r"\+print\(.edited in the browser.\)",
+            **train,
+        ),
+        Case(
+            "a session without progress",
+            outputs,
+            no_progress,
+            lambda server: server.site.version_outputs.pop((TRAINING, 2)) and None,
+            arguments=("--again",),
+            says="would cost GPU hours for nothing",
+            **train,
+        ),
+        Case(
+            "an error ends a session, not its clock",
+            outputs,
+            change(version_logs={(TRAINING, 1): crash}),
+            arguments=("--again",),
+            says="RuntimeError: no luck",
+            **train,
+        ),
+        Case(
+            "an unfinished run of another experiment",
+            outputs,
+            first_session(steps={0: 3}, name="v1"),
+            first_session(folds=1, steps={1: 12}),
+            **train,
+        ),
     ]
 
 

@@ -19,6 +19,7 @@ from tests.build.kaggle.bench import (
     training_outputs,
 )
 from tests.build.kaggle.desk import KERNEL, write_bundle
+from tests.build.kaggle.session_runs import unfinished
 from tests.build.kaggle.site import Stream
 
 FOREVER = 10**6
@@ -133,6 +134,49 @@ def half_a_training(server: Any) -> None:
 def whole_training(server: Any) -> None:
     server.site.outputs[TRAINING] = training_outputs(Path())
     server.site.kernel_states = ["COMPLETE"]
+
+
+def two_sessions(bench: Bench) -> None:
+    """The first session of the training does not finish, the second does."""
+    bench.server.site.version_outputs[TRAINING, 1] = unfinished(folds=1, steps={1: 12})
+
+
+def first_session(**what: Any) -> Callable[[Any], None]:
+    """The first session leaves this."""
+    return lambda server: server.site.version_outputs.update({(TRAINING, 1): unfinished(**what)})
+
+
+def no_progress(server: Any) -> None:
+    """The second session leaves what the first has left."""
+    server.site.version_outputs[TRAINING, 2] = server.site.version_outputs[TRAINING, 1]
+
+
+def not_ready(*states: str) -> Callable[[Any], None]:
+    """The dataset of the checkpoints, and no other, is processed so."""
+
+    def apply(server: Any) -> None:
+        def hook(phase: str, n: int, name: str) -> None:
+            if (phase, name) == ("before", "ListKernelSessionOutput"):
+                server.site.dataset_states = list(states)
+
+        server.hook = hook
+
+    return apply
+
+
+def edited_between_sessions(server: Any) -> None:
+    """While the first session runs, the notebook is saved in the browser; the kit's next version is the third."""
+    site, ref = server.site, f"kim/{TRAINING}"
+
+    def hook(phase: str, n: int, name: str) -> None:
+        if (phase, name) == ("before", "GetKernelSessionStatus") and len(site.kernels[ref].versions) == 1:
+            notebook = json.loads(site.kernels[ref].versions[0]["text"])
+            notebook["cells"][-1]["source"] = "print('edited in the browser')"
+            site.version_outputs[TRAINING, 2] = unfinished(folds=1, steps={1: 99}, name="v1")
+            site.edit_kernel(ref, json.dumps(notebook))
+            site.kernels[ref].states = ["ERROR"]
+
+    server.hook = hook
 
 
 def save_token(token: str) -> Path:
