@@ -105,7 +105,8 @@ def push_training_verb(
 ) -> None:
     """Train on Kaggle's GPUs and make the bundle here.
 
-    Of an experiment whose features are frozen: make them there, bring them home. Resumable.
+    Of an experiment whose features are frozen: make them there, bring them home. What one session cannot finish goes on
+    in the next. Resumable.
 
     Example: python -m build push-training --experiment demo
 

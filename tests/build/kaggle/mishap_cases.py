@@ -26,10 +26,12 @@ from tests.build.kaggle.mishaps import (
     change,
     clear_listings,
     damaged_weights,
+    edited_between_sessions,
     edited_on_site,
     evil_archive,
     fails_in_the_rerun,
     fault,
+    first_session,
     half_a_training,
     hidden_list,
     leaves,
@@ -37,8 +39,11 @@ from tests.build.kaggle.mishaps import (
     nan_in_training,
     never_checked,
     newest_log,
+    no_hours_until_saturday,
+    no_progress,
     no_starting_weights,
     no_weights,
+    not_ready,
     nothing_mounted,
     offers_no_log,
     outputs,
@@ -50,15 +55,27 @@ from tests.build.kaggle.mishaps import (
     short_archive,
     stale_token,
     stream_of,
+    two_sessions,
+    waits_pass_at_once,
     whole_training,
     without_token,
 )
+from tests.build.kaggle.session_runs import CRASH
 from tests.build.kaggle.site import Stream
 
 
 def special_cases() -> list[Case]:
     """The facts page's ten failures and more; `step` says where they strike."""
-    return [*push_cases(), *weight_cases(), *run_cases(), *log_cases(), *submission_cases(), *other_verbs()]
+    return [
+        *push_cases(),
+        *weight_cases(),
+        *run_cases(),
+        *log_cases(),
+        *submission_cases(),
+        *session_cases(),
+        *other_verbs(),
+        *queue_cases(),
+    ]
 
 
 def push_cases() -> list[Case]:
@@ -303,6 +320,67 @@ def submission_cases() -> list[Case]:
     ]
 
 
+def session_cases() -> list[Case]:
+    """Between two sessions of a training."""
+    train: dict[str, Any] = {"verb": "push-training", "slow": True, "prepare": two_sessions}
+    checkpoints, push, outputs = "training: checkpoints", "training: next session", "training: outputs"
+    crash = CRASH + "NOT FINISHED: folds 1."
+    return [
+        Case(
+            "5. other states before READY",
+            checkpoints,
+            not_ready("BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "READY"),
+            **train,
+        ),
+        Case("5. processing fails", checkpoints, not_ready("FAILED"), change(dataset_states=["READY"]), **train),
+        Case("6. an upload breaks in the middle", checkpoints, fault("PUT", nth=6, keep_bytes=3), **train),
+        Case(
+            "the connection breaks after the effect", checkpoints, fault("CreateDataset", nth=2, drop="after"), **train
+        ),
+        Case("the connection breaks after the effect", push, fault("SaveKernel", nth=2, drop="after"), **train),
+        Case("8. two GPU sessions already", push, fault("SaveKernel", nth=2, body={"error": SESSIONS}), **train),
+        Case(
+            "8. the week's quota is spent",
+            push,
+            fault("SaveKernel", nth=2, body={"error": QUOTA}, times=FOREVER),
+            says="`make push-training EXPERIMENT=demo` goes on then",
+            **train,
+        ),
+        Case(
+            "9. edited in the browser",
+            push,
+            edited_between_sessions,
+            arguments=("--overwrite",),
+            says=r"\+print\(.edited in the browser.\)",
+            **train,
+        ),
+        Case(
+            "a session without progress",
+            outputs,
+            no_progress,
+            lambda server: server.site.version_outputs.pop((TRAINING, 2)) and None,
+            arguments=("--again",),
+            says="would cost GPU hours for nothing",
+            **train,
+        ),
+        Case(
+            "an error ends a session, not its clock",
+            outputs,
+            change(version_logs={(TRAINING, 1): crash}),
+            arguments=("--again",),
+            says="RuntimeError: no luck",
+            **train,
+        ),
+        Case(
+            "an unfinished run of another experiment",
+            outputs,
+            first_session(steps={0: 3}, name="v1"),
+            first_session(folds=1, steps={1: 12}),
+            **train,
+        ),
+    ]
+
+
 def other_verbs() -> list[Case]:
     """`make data`, `push-training`, `push-data` and `preflight`; what they share with the others is asked above."""
     failing = {"kernel_states": ["RUNNING", "ERROR"]}
@@ -422,4 +500,42 @@ def other_verbs() -> list[Case]:
             fault("SaveKernel", body={"error": QUOTA}, times=FOREVER),
             **preflight,
         ),
+    ]
+
+
+def queue_cases() -> list[Case]:
+    """`make queue`: what its own steps can meet, and what it makes of a training that fails."""
+    queue: dict[str, Any] = {"verb": "queue", "slow": True}
+    hours, others, push = "queue: ask for the hours", "queue: ask what else runs", "queue: push"
+    failing = {"kernel_states": ["RUNNING", "ERROR"], "logs": {TRAINING: TRACEBACK}}
+    weeks: dict[str, Any] = queue | {"prepare": waits_pass_at_once}
+    return [
+        Case("no hours until Saturday", hours, no_hours_until_saturday, says="goes on Sat 05 Dec 00:00 UTC", **weeks),
+        Case("404", hours, fault("GetAcceleratorQuotaStatistics", status=404, times=FOREVER), **queue),
+        Case("503 once", hours, fault("GetAcceleratorQuotaStatistics", status=503), **queue),
+        Case(
+            "403", others, fault("ListKernels", status=403, times=FOREVER), says="did not say what else runs", **queue
+        ),
+        Case("a proxy's page instead of JSON", others, fault("ListKernels", body="<html>log in</html>"), **queue),
+        Case(
+            "8. the week's quota is spent",
+            push,
+            fault("SaveKernel", body={"error": QUOTA}),
+            says="goes on Sat 05 Dec 00:00 UTC",
+            **weeks,
+        ),
+        Case("8. two GPU sessions already", push, fault("SaveKernel", body={"error": SESSIONS}, times=3), **queue),
+        Case("the connection breaks for an hour", push, fault("SaveKernel", drop="before", times=20), **weeks),
+        Case("the connection breaks after the effect", push, fault("SaveKernel", drop="after"), **queue),
+        Case("401", push, fault("SaveKernel", status=401, times=FOREVER), **queue),
+        Case(
+            "the run ends in an error",
+            "queue: run",
+            change(**failing),
+            change(kernel_states=["QUEUED", "COMPLETE"], logs={}),
+            arguments=("--again",),
+            says="EXPERIMENTS=demo AGAIN=1",
+            **queue,
+        ),
+        Case("a training without its weights", "queue: outputs", half_a_training, whole_training, **queue),
     ]

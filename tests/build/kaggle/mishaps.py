@@ -3,9 +3,12 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from build.kaggle.retry import pause
 from kernel_src.runtime.mounts import NOTHING_MOUNTED
 from tests.build.kaggle.bench import (
     DATA,
@@ -16,6 +19,7 @@ from tests.build.kaggle.bench import (
     training_outputs,
 )
 from tests.build.kaggle.desk import KERNEL, write_bundle
+from tests.build.kaggle.session_runs import unfinished
 from tests.build.kaggle.site import Stream
 
 FOREVER = 10**6
@@ -132,6 +136,49 @@ def whole_training(server: Any) -> None:
     server.site.kernel_states = ["COMPLETE"]
 
 
+def two_sessions(bench: Bench) -> None:
+    """The first session of the training does not finish, the second does."""
+    bench.server.site.version_outputs[TRAINING, 1] = unfinished(folds=1, steps={1: 12})
+
+
+def first_session(**what: Any) -> Callable[[Any], None]:
+    """The first session leaves this."""
+    return lambda server: server.site.version_outputs.update({(TRAINING, 1): unfinished(**what)})
+
+
+def no_progress(server: Any) -> None:
+    """The second session leaves what the first has left."""
+    server.site.version_outputs[TRAINING, 2] = server.site.version_outputs[TRAINING, 1]
+
+
+def not_ready(*states: str) -> Callable[[Any], None]:
+    """The dataset of the checkpoints, and no other, is processed so."""
+
+    def apply(server: Any) -> None:
+        def hook(phase: str, n: int, name: str) -> None:
+            if (phase, name) == ("before", "ListKernelSessionOutput"):
+                server.site.dataset_states = list(states)
+
+        server.hook = hook
+
+    return apply
+
+
+def edited_between_sessions(server: Any) -> None:
+    """While the first session runs, the notebook is saved in the browser; the kit's next version is the third."""
+    site, ref = server.site, f"kim/{TRAINING}"
+
+    def hook(phase: str, n: int, name: str) -> None:
+        if (phase, name) == ("before", "GetKernelSessionStatus") and len(site.kernels[ref].versions) == 1:
+            notebook = json.loads(site.kernels[ref].versions[0]["text"])
+            notebook["cells"][-1]["source"] = "print('edited in the browser')"
+            site.version_outputs[TRAINING, 2] = unfinished(folds=1, steps={1: 99}, name="v1")
+            site.edit_kernel(ref, json.dumps(notebook))
+            site.kernels[ref].states = ["ERROR"]
+
+    server.hook = hook
+
+
 def save_token(token: str) -> Path:
     path = Path(os.environ["HOME"]) / ".kaggle" / "access_token"
     path.parent.mkdir(exist_ok=True)
@@ -212,6 +259,32 @@ def newest_log(server: Any) -> None:
 def offers_no_log(server: Any) -> None:
     server.fault("StreamLog", status=404, times=FOREVER)
     change(kernel_states=["QUEUED", *["RUNNING"] * 30, "COMPLETE"])(server)
+
+
+def waits_pass_at_once(bench: Bench) -> None:
+    """It is Friday evening, and every wait of ours takes no time."""
+    clock = SimpleNamespace(now=datetime(2026, 12, 4, 20, tzinfo=UTC))
+
+    def sleep(seconds: float) -> None:
+        clock.now += timedelta(seconds=seconds)
+
+    bench.patch.setenv("KIT_POLL_S", "600")
+    bench.patch.setattr("build.kaggle.retry.time", SimpleNamespace(sleep=sleep))
+    bench.patch.setattr("build.kaggle.run_log.RunLog.pause", lambda log: pause())
+    bench.patch.setattr("build.kaggle.quota.utc_now", lambda: clock.now)
+
+
+def no_hours_until_saturday(server: Any) -> None:
+    """Kaggle says that none are left, until it is Saturday on our clock."""
+    from build.kaggle import quota
+
+    said = server.site.get_accelerator_quota_statistics
+
+    def hours(body: dict[str, Any]) -> dict[str, Any]:
+        server.site.gpu_used_s = 30 * 3600 if quota.utc_now().isoformat() < "2026-12-05" else 0
+        return said(body)
+
+    server.site.get_accelerator_quota_statistics = hours
 
 
 def clear_listings(server: Any) -> None:

@@ -1,11 +1,12 @@
 """A training that one session cannot finish: its checkpoints go on in the next, until everything is there."""
 
+import contextlib
 import copy
+import io
 import json
-import os
+import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.build.kaggle.desk import Desk
 from tests.build.kaggle.session_runs import CLOCK, CRASH, RUN, SLUG, needed, unfinished
 from tests.build.kaggle.test_kill import LOST, SHARDS, UNANSWERED, Executioner
 from tests.build.kaggle.test_training import KERNEL, STARTING, first_desk, training_outputs  # noqa: F401
+from tests.kernel_src.kernels.running import lay_out_kaggle
 
 FIRST, SECOND = {"steps": {0: 12, 1: 5}}, {"folds": 1, "steps": {1: 30}}
 MOST_REQUESTS = 150
@@ -161,11 +163,27 @@ def test_a_quota_that_is_spent_between_sessions_says_when_it_goes_on_and_where_t
     server.fault("SaveKernel", nth=2, body={"error": spent}, times=100)
     done = push(desk)
     said = " ".join(done.stderr.split())
-    assert done.returncode == 1 and "the hours come back on Saturday 28 November, 00:00 UTC" in said
+    assert done.returncode == 1 and re.search(r"the hours come back Sat \d+ \w+ 00:00 UTC, in ", said)
     assert f"kept in the dataset {RUN}; `make push-training EXPERIMENT=demo` goes on then" in said
     server.faults.clear()
     assert push(desk).returncode == 0
     assert site.summary()["kernels"] == {KERNEL: 3} and site.summary()["datasets"][RUN] == 2
+
+
+@pytest.mark.full
+def test_how_many_sessions_are_projected_is_said_before_the_first_push_and_not_again(
+    desk: Desk, site, tiny_competition: Path
+) -> None:
+    data = desk.folder / "data/csiro-biomass"
+    data.mkdir(parents=True)
+    shutil.copyfile(tiny_competition / "train.csv", data / "train.csv")
+    site.version_outputs.clear()
+    words = ("--set", "machine.limit_s=0.0001")
+    done = push(desk, "--no-wait", *words)
+    assert done.returncode == 0, done.stderr
+    before, _, after = done.stdout.partition("push: ")
+    assert "sessions (computed, not measured: epochs x folds" in before and "sessions" not in after
+    assert "computed" not in push(desk, "--no-wait", *words).stdout
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------
@@ -252,95 +270,70 @@ def test_killed_at_any_request_from_the_end_of_the_first_session_on(phase: str, 
 # --- really trained -------------------------------------------------------------------------------------------------
 
 # One step fits into a session; the third ends the one fold that is trained.
-TINY = {
-    "encoder.timm": "test_efficientnet",
-    "encoder.weights": "",
-    "pictures.height_px": 48,
-    "pictures.width_px": 96,
-    "head.hidden": [8],
-    "schedule.epochs": 1,
-    "batch.size": 4,
-    "data.split.folds": 2,
-    "data.train_folds": [0],
-    "keep": "EMA",
-    "machine.limit_s": 0.01,
-}
 TINY_WORDS = (
     "encoder.timm=test_efficientnet encoder.weights= pictures.height_px=48 pictures.width_px=96 head.hidden=8 "
-    "schedule.epochs=1 batch.size=4 data.split.folds=2 data.train_folds=0 keep=EMA machine.limit_s=0.01"
+    "schedule.epochs=1 batch.size=3 data.split.folds=2 data.train_folds=0 keep=EMA machine.limit_s=0.01"
 )
 
 
 class Runner:
-    """Runs what was pushed as Kaggle would: the competition, and the datasets of that version, as they are then."""
+    """Runs what was pushed as Kaggle would: with the competition, and the datasets of that version as they are then."""
 
-    def __init__(self, site: Any, competition: Path, folder: Path) -> None:
-        self.site, self.competition, self.folder = site, competition, folder
+    def __init__(self, site: Any, competition: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.site, self.competition, self.folder, self.patch = site, competition, folder, patch
 
     def __call__(self, phase: str, n: int, name: str) -> None:
         if (phase, name) != ("after", "SaveKernel"):
             return
-        version = self.site.kernels[KERNEL].versions[-1]
         number = len(self.site.kernels[KERNEL].versions)
-        home = self.folder / f"session{number}"
-        inputs, working = home / "kaggle/input", home / "kaggle/working"
-        (inputs / "competitions").mkdir(parents=True)
-        working.mkdir()
-        (inputs / "competitions/csiro-biomass").symlink_to(self.competition)
+        version = self.site.kernels[KERNEL].versions[-1]
+        home = lay_out_kaggle(self.folder / f"session{number}", self.competition, {})
         for ref in version["datasetDataSources"]:
-            place = inputs / "datasets" / ref
+            place = home / "kaggle/input/datasets" / ref
             place.mkdir(parents=True)
             for file, data in self.site.datasets[ref].versions[-1].items():
                 (place / file).write_bytes(data)
-        (home / "tmp").mkdir()
-        (home / "notebook.ipynb").write_text(version["text"])
-        environment = {**os.environ, "KIT_KAGGLE_ROOT": str(home), "MPLBACKEND": "Agg", "TMPDIR": str(home / "tmp")}
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "papermill",
-                "notebook.ipynb",
-                "executed.ipynb",
-                "--no-progress-bar",
-                "-k",
-                "python3",
-            ],
-            env=environment,
-            cwd=home,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        self.site.version_logs[SLUG, number] = self.run(version["text"], home)
+        working = home / "kaggle/working"
         files = {path.relative_to(working).as_posix(): path for path in working.rglob("*") if path.is_file()}
         self.site.version_outputs[SLUG, number] = {name: path.read_bytes() for name, path in files.items()}
-        cells = json.loads((home / "executed.ipynb").read_text())["cells"]
-        outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
-        self.site.version_logs[SLUG, number] = "".join("".join(output.get("text", "")) for output in outputs)
+
+    def run(self, notebook: str, home: Path) -> str:
+        """Run the cells, in this process, where torch is loaded already; return what they printed."""
+        (home / "tmp").mkdir()
+        self.patch.setenv("KIT_KAGGLE_ROOT", str(home))
+        self.patch.setattr("tempfile.tempdir", str(home / "tmp"))
+        printed, names = io.StringIO(), {"__name__": "__main__"}
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            for cell in json.loads(notebook)["cells"]:
+                if cell["cell_type"] == "code":
+                    exec("".join(cell["source"]), names)
+        return printed.getvalue()
 
 
 @pytest.mark.full
 def test_three_sessions_of_the_pushed_notebook_make_the_weights_of_one(
     desk: Desk, server, site, tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.kernel_src.kernels.running import lay_out_kaggle, run_script
-
+    monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("KIT_TIMEOUT_S", "600")  # the stand-in answers when the session is over
     site.version_outputs, site.outputs = {}, {}
-    server.hook = Runner(site, tiny_competition, tmp_path / "sessions")
-    command = desk.start("--set", TINY_WORDS, verb="push-training")
-    out, err = command.communicate(timeout=600)
-    assert command.returncode == 0, err
+    runner = Runner(site, tiny_competition, tmp_path / "sessions", monkeypatch)
+    server.hook = runner
+    out, err = desk.start("--set", TINY_WORDS, verb="push-training").communicate(timeout=1800)
+    assert "`make push-inference EXPERIMENT=demo` is next" in out, err
     assert site.summary()["kernels"] == {KERNEL: 3} and site.summary()["datasets"] == {RUN: 2}
-    assert (
-        "going on with" in site.version_logs[SLUG, 2] and "resumed after epoch 0, batch 1" in site.version_logs[SLUG, 2]
-    )
-    assert (
-        "going on with" in site.version_logs[SLUG, 3] and "resumed after epoch 0, batch 2" in site.version_logs[SLUG, 3]
-    )
+    logs = [site.version_logs[SLUG, number] for number in (1, 2, 3)]
+    assert ["going on with" in log for log in logs] == [False, True, True]
+    assert [re.findall(r"resumed after epoch 0, batch \d", log) for log in logs] == [
+        [],
+        ["resumed after epoch 0, batch 1"],
+        ["resumed after epoch 0, batch 2"],
+    ]
     whole = lay_out_kaggle(tmp_path / "whole", tiny_competition, {})
-    endless = TINY | {"machine.limit_s": 0.0}
-    run_script("train", {"EXPERIMENT": "demo", "CHANGES": endless}, whole, tmp_path / "scratch")
+    endless, limits = re.subn(r"(machine\.limit_s\W+)0\.01", r"\g<1>0.0", site.kernels[KERNEL].versions[0]["text"])
+    assert limits == 1
+    runner.run(endless, whole)
     fetched = desk.folder / "out/push/outputs" / SLUG / "v3/run"
     for name in ("fold0.safetensors", "oof.csv"):
         assert (fetched / name).read_bytes() == (whole / "kaggle/working/run" / name).read_bytes(), name
