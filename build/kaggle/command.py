@@ -136,7 +136,7 @@ def queue_verb(
     Within the week's GPU hours, over days if need be: each as push-training does. The same command goes on wherever it
     was stopped; named experiments join a queue that has not ended. One that fails does not stop the others.
 
-    Example: python -m build queue v1 v2 v5
+    Example: python -m build queue v1 v2 v7
     """
     from build.kaggle import queue
 
