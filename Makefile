@@ -9,7 +9,7 @@ export TYPED MAKECMDGOALS
 
 .DEFAULT_GOAL := help
 .PHONY: help build check new demo rehearse infer notebook-run data train tune pseudo-label doctor preflight \
-	push-data push-training push-inference logs status lab pull-kernel report scores setup setup-lab lock lint \
+	push-data push-training queue push-inference logs status lab pull-kernel report scores setup setup-lab lock lint \
 	test test-full bench
 
 help: ## show this list
@@ -62,8 +62,8 @@ pseudo-label: setup ## label unweighed photographs: EXPERIMENT=v5 DATA=… WEIGH
 doctor: setup ## would a push work now? credentials, client, quota, submissions left, datasets, drift
 	@$(KIT) doctor --competition=COMPETITION
 
-preflight: setup ## five minutes on Kaggle: what its image really holds (AGAIN=1; ACCEPT=1 takes it over)
-	@$(KIT) preflight --competition=COMPETITION --accept=ACCEPT=1 --again=AGAIN=1 --overwrite=OVERWRITE=1
+preflight: setup ## five minutes on Kaggle: what its image really holds (STAGE=list: all that can be asked; AGAIN=1; ACCEPT=1 keeps it)
+	@$(KIT) preflight --competition=COMPETITION --stage=STAGE --accept=ACCEPT=1 --again=AGAIN=1 --overwrite=OVERWRITE=1
 
 push-data: setup ## a bundle (EXPERIMENT=…) or any flat folder (DIR=… SLUG=…) → private dataset, whole or not at all
 	@$(KIT) push-data --competition=COMPETITION --experiment=EXPERIMENT --dir=DIR --slug=SLUG
@@ -73,6 +73,9 @@ PUSH_OPTIONS = --competition=COMPETITION --experiment=EXPERIMENT! --no-wait=WAIT
 
 push-training: setup ## train on Kaggle's GPUs and bundle what comes of it (EXPERIMENT=… SET="schedule.epochs=3" PARAMS= WAIT=0 AGAIN=1 OVERWRITE=1)
 	@$(KIT) push-training $(PUSH_OPTIONS) --set=SET
+
+queue: setup ## train several on Kaggle one after the other, over weeks if need be (EXPERIMENTS="v1 v2 v5"; none: what is left) [AGAIN=1]
+	@$(KIT) queue EXPERIMENTS... --again=AGAIN=1
 
 push-inference: setup ## sources → scored submission (EXPERIMENT=… PARAMS="BATCH_SIZE=8" MESSAGE=… SUBMIT=0 WAIT=0 AGAIN=1 OVERWRITE=1; adopted: WEIGHTS= MODELS=)
 	@$(KIT) push-inference $(PUSH_OPTIONS) --no-submit=SUBMIT=0 --message=MESSAGE --weights=WEIGHTS... --model=MODELS...

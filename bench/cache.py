@@ -13,11 +13,11 @@ import numpy as np
 
 from bench.material import painted_photographs, real_photographs
 from bench.timing import Clock, speedup
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.data.dataset import decoded_photographs
 from kernel_src.data.images import read_rgb, resize_rgb
 from kernel_src.models.starting_weights import framing_of
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.memory import keep_freed_memory
 
 

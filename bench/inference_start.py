@@ -26,8 +26,8 @@ def first_batch(*_, **__):
     os.killpg(os.getpgrp(), signal.SIGTERM)
 for cell in code:
     exec(compile(cell, "cell", "exec"), space)
-    if "forward_grams" in space:
-        space["forward_grams"] = first_batch
+    if "forward_values" in space:
+        space["forward_values"] = first_batch
 raise SystemExit("no batch was computed")
 """
 
@@ -38,7 +38,7 @@ def measure(quick: bool) -> dict[str, Any]:
     from build.notebooks.builder import build_notebook
     from build.run.mock import lay_out
     from kernel_src.competitions.biomass.constants import SLUG
-    from kernel_src.recipes.kernel_cards import kernel_card
+    from kernel_src.competitions.kernel_cards import kernel_card
 
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)

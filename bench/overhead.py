@@ -25,7 +25,7 @@ def measure(quick: bool, of: str) -> dict[str, Any]:
     from bench.material import SMALL, bundle, competition, photograph_source
     from bench.sides import Apart, Floor, Timed, Work, our_inference
     from kernel_src.bundle.bundles import load_recipe
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.memory import keep_freed_memory
 

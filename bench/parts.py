@@ -31,9 +31,9 @@ from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV  # noqa
 from kernel_src.competitions.biomass.constraints import constrain  # noqa: E402
 from kernel_src.competitions.biomass.metric import weight_row  # noqa: E402
 from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array  # noqa: E402
+from kernel_src.competitions.held_recipes import EXPERIMENTS  # noqa: E402
 from kernel_src.recipes.changes import changed  # noqa: E402
 from kernel_src.recipes.experiment import Experiment  # noqa: E402
-from kernel_src.recipes.experiments import EXPERIMENTS  # noqa: E402
 from kernel_src.recipes.learning import EMA, SWA, BatchR2, Bins, Classify, Regress, SmoothL1, SqrtError  # noqa: E402
 from kernel_src.recipes.network import DenseHead, FirstShare, PooledHead  # noqa: E402
 from kernel_src.recipes.pictures import HALVES, Attention, Sum  # noqa: E402

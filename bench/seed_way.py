@@ -55,7 +55,7 @@ def of_views(name: str, tta: str) -> dict[str, Any]:
         in_turn({"ours": lambda: ours(lambda: our_inference(work)), "seed": seed}, ROUNDS)
         seed.end()
         ours_s = [all_s - loading_s for all_s, loading_s in zip(ours.wall_s, work.loading_s, strict=True)]
-        return ratio(seed.wall_s, ours_s) | {"largest_difference_g": float(abs(seed.answer - work.grams).max())}
+        return ratio(seed.wall_s, ours_s) | {"largest_difference_g": float(abs(seed.answer - work.values).max())}
 
 
 def _seed(work: Any) -> Any:
@@ -68,7 +68,7 @@ def _seed(work: Any) -> Any:
 def _work(name: str, tta: str, out: Path) -> Any:
     from bench.material import SMALL, bundle, competition
     from bench.sides import Work
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
     from kernel_src.runtime.device import check_device
 
     experiment = changed(SMALL if name == "small" else EXPERIMENTS[name], {"predict.tta": tta})

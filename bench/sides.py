@@ -27,7 +27,7 @@ from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.data.symmetries import apply_view
 from kernel_src.inference.inference import InferenceResult, Job, infer
 from kernel_src.models.depth import estimate_depth
-from kernel_src.models.prediction import forward_grams
+from kernel_src.models.prediction import forward_values
 from kernel_src.runtime.device import DeviceReport
 from kernel_src.runtime.faults import FaultLog
 
@@ -151,7 +151,7 @@ def our_inference(work: Work) -> InferenceResult:
     if problems := submission_problems(path, list(test.row_ids)):
         raise ValueError("\n".join(problems))
     work.loading_s.append(outcome.seconds["loading"])
-    work.grams = outcome.grams
+    work.values = outcome.values
     return outcome
 
 
@@ -193,7 +193,7 @@ class Floor:
         for bundle, _, parts, turned in self.jobs:
             depth = bundle.depth
             maps = None if depth is None else estimate_depth(depth, parts[0], bundle.experiment.depth_channels)
-            forward_grams(bundle.models[0], turned[0][0], self.half, maps)  # the other folds are alike
+            forward_values(bundle.models[0], turned[0][0], self.half, maps)  # the other folds are alike
 
     @torch.inference_mode()
     def run(self) -> None:
@@ -206,7 +206,7 @@ class Floor:
                 for view, batch in zip(symmetries, batches, strict=True):
                     maps = None if depth is None else apply_view(depth, view)
                     for model in bundle.models:
-                        forward_grams(model, batch, self.half, maps).cpu()
+                        forward_values(model, batch, self.half, maps).cpu()
 
 
 # %% The seed's way
@@ -243,7 +243,7 @@ def _fold_by_the_seed(bundle: Bundle, paths: Sequence[Path], work: Work) -> np.n
             pixels = picture_tensor(full_size_picture(path, experiment.pictures.canvas_px))[None].to(work.device.kind)
             picture = apply_view(pixels, view)
             depth = bundle.depth(picture, experiment.depth_channels) if bundle.depth is not None else None
-            answers.append(forward_grams(model, bundle.preprocessing.normalise(picture), False, depth).cpu().numpy())
+            answers.append(forward_values(model, bundle.preprocessing.normalise(picture), False, depth).cpu().numpy())
         by_view.append(np.concatenate(answers))
     return np.mean(by_view, 0)
 

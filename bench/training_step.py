@@ -23,10 +23,10 @@ def measure(quick: bool, of: str) -> dict[str, Any]:
     import torch
 
     from bench.material import SMALL
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
     from kernel_src.data.training_photographs import FoldData
     from kernel_src.models.starting_weights import framing_of
     from kernel_src.recipes.changes import changed
-    from kernel_src.recipes.experiments import EXPERIMENTS
     from kernel_src.runtime.device import check_device
     from kernel_src.runtime.memory import keep_freed_memory
     from kernel_src.training.fold_files import FoldFiles

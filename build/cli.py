@@ -64,6 +64,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         kaggle.preflight_verb,
         kaggle.push_data_verb,
         kaggle.push_training_verb,
+        kaggle.queue_verb,
         kaggle.push_inference_verb,
         kaggle.logs_verb,
         kaggle.status_verb,
@@ -74,7 +75,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
 EXAMPLE = "Example: "  # begins a paragraph of a verb's docstring
 DATA_IN_EXAMPLES = "{data}"  # stands for what `make data` downloads
 # Verbs that work on no competition's files, or ask for a competition themselves.
-WITHOUT = set("check stitch adopt new experiments data weights external status watch lab sync".split())
+WITHOUT = set("check stitch adopt new experiments data weights external queue status watch lab sync".split())
 NAMING = ("experiment", "subject", "files", "weights", "bundle", "run_folder", "folder")  # may name a competition's own
 # Verbs that take the competition's first experiment where none is named; and those that also take its usual folders.
 FIRST = {"notebook-run", "report", "train", "infer", "rehearse", "tune", "pseudo-label"}

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-KERNEL_SRC = "runtime competition competitions recipes data models bundle training inference kernels".split()
+KERNEL_SRC = "runtime competition recipes competitions data models bundle training inference kernels".split()
 BUILD = "installation core stitch notebooks adopt sync scores weights demo run search new kaggle report cli".split()
-# What a competition brings to train is a list of recipes, wherever it lies.
-RECIPES = {"experiments", "winners", "tuned_experiments", "blended_ensembles"}
+# What a competition makes of other people's photographs reads them as training reads its own.
+DATA = {"external", "external_table", "held_external"}
 ENTRY_POINTS = {"build": {"__init__", "__main__", "cli", "environment", "make"}, "kernel_src": {"__init__"}}
 
 
 def room_of(parts: tuple[str, ...]) -> str:
     """Return the room of a module by its place below the tree."""
-    return "recipes" if parts[0] == "competitions" and RECIPES & set(parts) else parts[0]
+    return "data" if parts[0] == "competitions" and DATA & set(parts) else parts[0]
 
 
 def imports(path: Path) -> set[str]:

@@ -30,7 +30,7 @@ from build.notebooks.adopted import (
 from build.notebooks.adopted_card import AdoptedCard, Mode, wheels_slug
 from build.notebooks.builder import ROOT, build, build_notebook, describe_datasets, own_cards
 from build.notebooks.metadata import slug_of
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
 from kernel_src.runtime.files import write_text
 
 

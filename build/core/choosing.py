@@ -15,7 +15,7 @@ from pathlib import Path
 from build.core.errors import UsageError
 from kernel_src.competition.choice import DEFAULT_COMPETITION, choose_competition, chosen_competition
 from kernel_src.competitions.held_facts import competitions, facts
-from kernel_src.recipes.experiments import COMPETITION_OF
+from kernel_src.competitions.held_recipes import COMPETITION_OF
 from kernel_src.runtime.files import CONFIG_FILE
 from kernel_src.runtime.untrusted import parsed_json
 

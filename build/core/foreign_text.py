@@ -40,6 +40,9 @@ _HEADER = re.compile(
     r"(?i)((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:api-?key|token))(['\"]?\s*[:=]\s*b?['\"]?)"
     r"(?!\*\*\*)(?:(?:basic|bearer|token|digest|negotiate)\s+)?[^\s,'\")}\]]+"
 )
+# What to look for among a text's letters, beside each the characters that belong to it where they touch it; and the
+# short secrets, which are looked for as words.
+Needles = tuple[dict[str, frozenset[str]], list[re.Pattern[str]]]
 _OWN_COLOURS = re.compile(r"(\x1b\[(?:0|1|3[0-7])m)")
 
 
@@ -78,9 +81,9 @@ def hide_secrets(text: str) -> str:
     return hide_in_pieces([text])[0]
 
 
-def hide_in_pieces(pieces: Sequence[str]) -> list[str]:
+def hide_in_pieces(pieces: Sequence[str], needles: Needles | None = None) -> list[str]:
     """Hide the credentials of a text that comes in pieces, those that lie across a cut as well."""
-    found = secret_spans("".join(pieces))
+    found = _spans("".join(pieces), needles or _needles_here())
     if not found:
         return list(pieces)
     hidden, offset = [], 0
@@ -98,9 +101,13 @@ def hide_in_pieces(pieces: Sequence[str]) -> list[str]:
 
 def hide_in_value(value: Any) -> Any:
     """Hide the credentials in every text of a JSON value; a list of texts is one text in pieces, as in a notebook."""
+    return _hidden(value, _needles_here())  # looked up once: a notebook has thousands of texts
+
+
+def _hidden(value: Any, needles: Needles) -> Any:
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        return hide_in_pieces(value)
-    return _each_text(value, hide_secrets, hide_in_value)
+        return hide_in_pieces(value, needles)
+    return _each_text(value, lambda text: hide_in_pieces([text], needles)[0], lambda inner: _hidden(inner, needles))
 
 
 def secret_spans(text: str, *, words: bool = True, among: Collection[str] | None = None) -> list[tuple[int, int]]:
@@ -108,8 +115,17 @@ def secret_spans(text: str, *, words: bool = True, among: Collection[str] | None
 
     `words` finds those shorter than `SHORT` as well, which may be ordinary words.
     """
-    needles, short = _needles(frozenset(secrets() if among is None else among), frozenset(users()))
-    found = [match.span() for word in short if words for match in word.finditer(text)]
+    needles, short = _needles_here(among)
+    return _spans(text, (needles, short if words else []))
+
+
+def _needles_here(among: Collection[str] | None = None) -> Needles:
+    return _needles(frozenset(secrets() if among is None else among), frozenset(users()))
+
+
+def _spans(text: str, needles_and_words: Needles) -> list[tuple[int, int]]:
+    needles, short = needles_and_words
+    found = [match.span() for word in short for match in word.finditer(text)]
     if needles:
         view = _view(text)
         present = [needle for needle in needles if needle in view]
@@ -139,11 +155,8 @@ def encoded_forms(secret: str) -> set[bytes]:
 
 
 @lru_cache(maxsize=8)
-def _needles(found: frozenset[str], names: frozenset[str]) -> tuple[dict[str, frozenset[str]], list[re.Pattern[str]]]:
-    """Return what to look for among a text's letters, and the short secrets, which are looked for as words.
-
-    Beside each the characters that belong to it where they touch it.
-    """
+def _needles(found: frozenset[str], names: frozenset[str]) -> Needles:
+    """Return what to look for where these are the secrets and the accounts."""
     needles: dict[str, frozenset[str]] = {}
     for secret in found:
         plain = secret.encode()

@@ -11,9 +11,9 @@ from types import UnionType
 from typing import Any, get_args, get_origin
 
 from build.core.errors import UsageError
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.spec import KIND, Spec, field_types, kinds_of, spec_class
 
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

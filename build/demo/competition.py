@@ -43,7 +43,7 @@ PAINTING_SOURCES = (
 def paint_competition(
     out: Path,
     *,
-    train_images: int = 120,
+    train_images: int = 240,
     hidden_images: int = 40,
     seed: int = 0,
     workers: int = 2,

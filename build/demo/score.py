@@ -14,8 +14,8 @@ from kernel_src.competitions.biomass.floors import group_out_floor, mean_floor
 from kernel_src.competitions.biomass.long_tables import long_to_wide
 from kernel_src.competitions.biomass.metric import r2_per_target, weighted_r2
 from kernel_src.competitions.biomass.tables import group_labels, read_train, target_array
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import weight_row
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.training_data import GroupSplit
 
 
@@ -52,8 +52,8 @@ def score_demo(demo: Path) -> dict[str, Any]:
         "oof_score": weighted_r2(grams, oof_grams),
         "oof_score_interval": interval(grams, oof_grams, groups),
         "oof_score_per_target": r2_per_target(grams, oof_grams),
-        "hidden_r2": weighted_r2(hidden_grams, predicted),
-        "hidden_r2_interval": interval(hidden_grams, predicted, group_labels(hidden)),
+        "hidden_score": weighted_r2(hidden_grams, predicted),
+        "hidden_score_interval": interval(hidden_grams, predicted, group_labels(hidden)),
         "floor_mean_r2": mean_floor(grams),
         "floor_group_r2": group_out_floor(grams, groups),
         "colour_baseline_r2": weighted_r2(grams, colour),

@@ -105,6 +105,31 @@ def what_is_left(client: "Kaggle", slug: str) -> Left:
     return replace(left, unknown=tuple(unknown))
 
 
+def other_sessions(client: "Kaggle", own: str) -> str:
+    """Say which other notebooks of this account take a GPU session now, before a push meets the limit.
+
+    Looked at are those that ran last, whoever pushed them; a session that is edited in the browser is not listed.
+    `own` is the kernel that is going to be pushed. Nothing is returned where none goes on.
+    """
+    try:
+        going_on = [ref for ref in client.recent_kernels() if ref != own and _on_gpu(client, ref)]
+    except CheckFailed as failed:
+        return f"GPU sessions: Kaggle did not say what else runs ({failed.problems[0].what})"
+    if not going_on:
+        return ""
+    more = "this one waits until one has ended" if len(going_on) >= GPU_SESSIONS else "this one is the second"
+    return f"GPU sessions: {len(going_on)} of {GPU_SESSIONS} taken by {', '.join(going_on)}; {more}"
+
+
+def _on_gpu(client: "Kaggle", ref: str) -> bool:
+    """Whether the newest version of a kernel is queued or runs, on a GPU."""
+    owner, _, slug = ref.partition("/")
+    if client.kernel_state(owner, slug).state not in GOING_ON:
+        return False
+    remote = client.pull_kernel(owner, slug)
+    return remote is not None and bool(remote.metadata.get("enable_gpu"))
+
+
 def session_line(runs: Sequence[Running]) -> str:
     """Say how many GPU sessions are taken, before a push meets the limit; nothing where none is."""
     taken = sum(run.gpu for run in runs)

@@ -123,6 +123,33 @@ def push_training_verb(
     _push(options, "push-training", push_training)
 
 
+def queue_verb(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="EXPERIMENT", help="In this order; without any, what is left goes on."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Once more what failed, of those named or of all.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train several experiments on Kaggle, one by one.
+
+    Within the week's GPU hours, over days if need be: each as push-training does. The same command goes on wherever it
+    was stopped; named experiments join a queue that has not ended. One that fails does not stop the others.
+
+    Example: python -m build queue v1 v2 v5
+    """
+    from build.kaggle import queue
+
+    trained = queue.train_queue(experiments or [], again=again, quiet=as_json)
+    problems = queue.problems_of(trained)
+    if as_json:
+        print_json(queue.as_json(trained))
+    else:
+        print("\n".join(f"queue: {entry.as_line()}" for entry in trained))
+    if problems:
+        raise SystemExit(1) if as_json else CheckFailed(problems)
+
+
 def push_inference_verb(
     experiment: Annotated[str, typer.Option(help="The experiment, or an adopted kernel's slug.")],
     message: Annotated[str, typer.Option(help="For the submission's description and the ledger's note.")] = "",
@@ -260,26 +287,34 @@ def doctor_verb(as_json: AsJson = False) -> None:
 
 
 def preflight_verb(
-    accept: Annotated[bool, typer.Option("--accept", help="Write the last report into build/core/image.json.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Run it once more although its report is here.")] = False,
+    stage: Annotated[
+        str, typer.Option(help="account, upload, log, image, gpus or submission; next; list shows them with cost.")
+    ] = "image",
+    accept: Annotated[bool, typer.Option("--accept", help="Keep the report and the answers in the kit.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Ask once more although the answer is here.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """See what Kaggle's image really holds, in five minutes.
+    """See what Kaggle's site and image really do.
 
-    Prints it beside what this kit assumes.
+    In stages, each with its cost said first; without --stage the image, in five minutes, beside what this kit assumes.
 
     Example: python -m build preflight, then python -m build preflight --accept
+
+    Example: python -m build preflight --stage account
     """
-    from build.kaggle.preflight import accept_latest, look, show
+    from build.kaggle.preflight import accept_latest
+    from build.kaggle.preflight_stages import chosen_stage, list_stages, run_stage
     from build.kaggle.preparation import one_push
 
     if accept:
         accept_latest(as_json)
-        return
-    with one_push("make preflight") as journal:
-        report, result = look(journal, again=again, overwrite=overwrite, quiet=as_json)
-    show(report, result, as_json)
+    elif stage == "list":
+        list_stages(as_json)
+    else:
+        chosen = chosen_stage(stage)
+        with one_push("make preflight" if chosen.name == "image" else chosen.command) as journal:
+            run_stage(chosen, journal, again=again, overwrite=overwrite, quiet=as_json)
 
 
 def _push(options: "PushOptions", verb: str, flow: Callable[["PushOptions", "Journal"], dict[str, Any]]) -> None:

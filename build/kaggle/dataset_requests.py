@@ -59,6 +59,20 @@ class DatasetRequests(ApiSession):
         response = self.ask_or_none("datasets.dataset_api_client.get_dataset", request, asked)
         return None if response is None else int(response.current_version_number or 0) or None
 
+    def dataset_codes(self, owner: str, slug: str) -> dict[str, int]:
+        """Return with which HTTP codes Kaggle answers when a dataset and its state are asked for."""
+        from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest, ApiGetDatasetStatusRequest
+
+        asked = Asked("show the dataset", "dataset", f"{owner}/{slug}")
+        state, dataset = (
+            filled(kind(), owner_slug=owner, dataset_slug=slug)
+            for kind in (ApiGetDatasetStatusRequest, ApiGetDatasetRequest)
+        )
+        return {
+            "state": self.code_of("datasets.dataset_api_client.get_dataset_status", state, asked),
+            "dataset": self.code_of("datasets.dataset_api_client.get_dataset", dataset, asked),
+        }
+
     def dataset_files(self, owner: str, slug: str, version: int | None = None) -> dict[str, int]:
         """Return name → bytes of every file, all pages; empty if the dataset does not exist."""
         from kagglesdk.datasets.types.dataset_api_service import ApiListDatasetFilesRequest

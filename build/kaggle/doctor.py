@@ -23,18 +23,17 @@ from build.kaggle.drift import find_drift, pushes_of
 from build.kaggle.journal import Journal
 from build.kaggle.journal_steps import open_steps
 from build.kaggle.preparation import JOURNAL
-from build.kaggle.responses import Quota
+from build.kaggle.quota import reset_of, until
 from build.kaggle.weights import find_folder
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook, card_of, pull_command
 from build.notebooks.metadata import DATASET_METADATA, slug_of
 from build.notebooks.seal import read_object
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE
 
 CLIENT = "kaggle"
-SATURDAY = 5  # datetime.weekday()
 LOW_H = 2.0  # GPU hours: fewer do not last for a training
 Level = Literal["ok", "warn", "fail"]
 COLOURS = {"ok": "32", "warn": "33", "fail": "31"}  # ANSI green, yellow, red
@@ -289,25 +288,6 @@ def drift_findings(client: Kaggle, slug: str) -> Iterator[Finding]:
     yield Finding("fail", f"{name} version {remote.version} was edited on the site", cure)
 
 
-def next_quota_reset(now: datetime) -> datetime:
-    """Return when the GPU hours come back: Saturday 00:00 UTC (facts/kaggle-platform.md, failure 8)."""
-    today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
-    return today + timedelta(days=(SATURDAY - today.weekday()) % 7 or 7)
-
-
 def next_submission_reset(now: datetime) -> datetime:
     """Return when submissions are counted afresh: midnight UTC."""
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
-
-
-def until(moment: datetime, now: datetime) -> str:
-    """Say a moment and how far it is, e.g. `Sat 28 Nov 00:00 UTC, in 3 d 12 h`."""
-    minutes = max(0, int((moment - now).total_seconds() // 60))
-    days, hours = minutes // 1440, minutes // 60 % 24
-    distance = f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
-    return f"{moment.astimezone(UTC):%a %d %b %H:%M} UTC, in {distance}"
-
-
-def reset_of(quota: Quota, now: datetime) -> datetime:
-    """Return when the GPU hours come back: as Kaggle says, or by its rule where it names no time or one in the past."""
-    return quota.resets if quota.resets and quota.resets > now else next_quota_reset(now)

@@ -31,8 +31,8 @@ from build.run.rehearse.plan import parse_models
 from build.scores.cross_validation import with_cv
 from build.scores.ledger import LEDGER, Score, append_score
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import KernelCard
 
 STEPS = 12
 

@@ -183,26 +183,41 @@ class Journal:
         ]
 
 
+class AlreadyRunning(UsageError):
+    """Another process of this checkout does what only one may do at a time."""
+
+
 @contextmanager
 def only_push(folder: Path) -> Iterator[None]:
     """Let one push at a time run in this checkout: two could both find no submission and both submit.
 
     Raises:
-        UsageError: another one is running.
+        AlreadyRunning: another one is.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as handle:
+    with held(folder / "lock", "another push"):
+        shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a push that was killed had laid out
+        yield
+
+
+@contextmanager
+def held(file: Path, what: str) -> Iterator[None]:
+    """Hold a lock in this checkout; `what` is who else may hold it.
+
+    Raises:
+        AlreadyRunning: it does.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.seek(0)
             who = handle.read().strip() or "unknown"
-            raise UsageError(f"another push is running here (process {who}): let it end, or stop it") from None
+            raise AlreadyRunning(f"{what} is running here (process {who}): let it end, or stop it") from None
         # The lock goes with the process, also by SIGKILL; the number in the file is only for the message.
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
-        shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a push that was killed had laid out
         yield
 
 

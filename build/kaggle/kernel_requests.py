@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from build.core.errors import CheckFailed
+from build.core.foreign_text import shown
 from build.kaggle import responses
 from build.kaggle.effects import change
 from build.kaggle.explain import Asked, is_absent, status_of
@@ -20,6 +21,7 @@ from build.notebooks.metadata import KERNEL_METADATA
 if TYPE_CHECKING:
     from requests import Response
 
+RECENT = 20  # more cannot have been started within a session's time: two run at once
 NEWER_VERSIONS = 20  # so far back a version of ours is looked for behind newer ones
 
 
@@ -103,6 +105,20 @@ class KernelRequests(ApiSession):
                 return None
             raise
 
+    def kernel_codes(self, owner: str, slug: str) -> dict[str, int]:
+        """Return with which HTTP codes Kaggle answers when a notebook and its state are asked for."""
+        from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest, ApiGetKernelSessionStatusRequest
+
+        asked = Asked("show the notebook", "kernel", f"{owner}/{slug}")
+        source, state = (
+            filled(kind(), user_name=owner, kernel_slug=slug)
+            for kind in (ApiGetKernelRequest, ApiGetKernelSessionStatusRequest)
+        )
+        return {
+            "source": self.code_of("kernels.kernels_api_client.get_kernel", source, asked),
+            "state": self.code_of("kernels.kernels_api_client.get_kernel_session_status", state, asked),
+        }
+
     def kernel_output(
         self, owner: str, slug: str, into: Path, version: int | None = None, *, limit_bytes: int = 20 * 10**9
     ) -> KernelOutput:
@@ -173,6 +189,21 @@ class KernelRequests(ApiSession):
         )
         response: Any = self.ask("kernels.kernels_api_client.list_kernel_session_output", request, asked)
         return str(response.log or "")
+
+    def recent_kernels(self) -> list[str]:
+        """Return owner/slug of this account's kernels, the one that ran last first: `RECENT` at most."""
+        from kagglesdk.kernels.types.kernels_api_service import ApiListKernelsRequest
+        from kagglesdk.kernels.types.kernels_enums import KernelsListSortType, KernelsListViewType
+
+        request = filled(
+            ApiListKernelsRequest(),
+            group=KernelsListViewType.PROFILE,
+            sort_by=KernelsListSortType.DATE_RUN,
+            page_size=RECENT,
+        )
+        asked = Asked("list the account's notebooks", "account")
+        response: Any = self.ask("kernels.kernels_api_client.list_kernels", request, asked)
+        return [shown(kernel.ref) for kernel in response.kernels or [] if kernel and "/" in (kernel.ref or "")]
 
     def quota(self) -> Quota:
         """Return this week's GPU hours."""

@@ -16,7 +16,7 @@ from build.kaggle.staging import Staged
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, choose_cards, describe_datasets
 from build.notebooks.metadata import slug_of
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 from kernel_src.runtime.files import sha256_of
 
 PUSH_FOLDER = Path("out", "push")

@@ -23,8 +23,8 @@ from build.notebooks.writing import put
 from build.stitch.parameters import assigned, literal
 from build.stitch.set_up import ARGUMENTS
 from build.stitch.template import OWN_HASH, PARTS
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import KernelCard, kernel_card
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import KernelCard, kernel_card
 
 BUILT = Path("out", "push", "built")  # <slug>/
 CHANGES, EXPERIMENT = "CHANGES", "EXPERIMENT"

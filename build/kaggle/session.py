@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from build.core.credentials import TOKEN_PAGE, blocking_problems, config_folder, find_sources, is_account, mode_problems
 from build.core.errors import CheckFailed, Problem
-from build.kaggle.explain import Asked, explain, is_absent
+from build.kaggle.explain import Asked, explain, is_absent, status_of
 from build.kaggle.retry import send
 from build.kaggle.wire import guard, is_local
 from kernel_src.runtime.untrusted import quoted
@@ -158,6 +158,21 @@ class ApiSession:
             if is_absent(failed):
                 return None
             raise
+
+    def code_of(self, method: str, request: Any, asked: Asked) -> int:
+        """Send one request and return the HTTP code of its response.
+
+        Raises:
+            CheckFailed: there was no response.
+        """
+        try:
+            self.ask(method, request, asked)
+        except CheckFailed as failed:
+            code = status_of(failed.__cause__) if isinstance(failed.__cause__, Exception) else 0
+            if not code:
+                raise
+            return code
+        return 200
 
     def pages(self, method: str, request: Any, asked: Asked) -> Iterator[Any]:
         """Send a request of a list until its last page was read."""

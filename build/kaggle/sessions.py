@@ -35,8 +35,8 @@ from build.kaggle.explain import QuotaSpent
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version
 from build.kaggle.outputs import RUN_FOLDER
+from kernel_src.competitions.kernel_cards import slug_stem
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.kernel_cards import slug_stem
 from kernel_src.runtime.files import WeightsError, sha256_of
 from kernel_src.runtime.untrusted import quoted
 

@@ -1,4 +1,4 @@
-"""`make status`: every experiment at a glance (notebooks, weights, last submission), what runs, and what is left open.
+"""`make status`: every experiment at a glance (notebooks, weights, last submission), what runs or waits.
 
 The site is asked; what this checkout's journal knows (which version was pushed, what was interrupted) stands beside it.
 """
@@ -12,14 +12,15 @@ from build.core.progress import waiting
 from build.kaggle.board import GOING_ON, SESSION_S, Left, Running, running, session_line, what_is_left
 from build.kaggle.journal_steps import Step, newest_steps
 from build.kaggle.pushed_values import values_text
+from build.kaggle.queue_file import Entry, read_queue
 from build.kaggle.responses import ABSENT
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import all_cards, slug_named
 from build.scores.ledger import Score, read_scores
 from kernel_src.competition.choice import DEFAULT_COMPETITION
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, facts_of, kernel_on_gpus
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, facts_of, kernel_on_gpus
 
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle
@@ -57,6 +58,7 @@ class Status:
     problems: list[Problem]  # why the site could not be asked
     runs: list[Running] = field(default_factory=list)  # queued or running
     left: Left = Left()
+    queue: list[Entry] = field(default_factory=list)  # of make queue
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -66,6 +68,7 @@ class Status:
             "experiments": [asdict(row) for row in self.rows],
             "running": [asdict(run) for run in self.runs],
             "left": asdict(self.left),
+            "queue": [asdict(entry) for entry in self.queue],
             "open": [asdict(entry) for entry in self.left_open],
             "problems": [problem.as_json() for problem in self.problems],
         }
@@ -82,6 +85,7 @@ class Status:
         lines += [run.as_line() for run in self.runs]
         lines += filter(None, [session_line(self.runs)])
         lines += self.left.as_lines()
+        lines += [f"queue: {entry.as_line()}" for entry in self.queue]
         for entry in self.left_open:
             when = entry.begun[:16].replace("T", " ")
             what = "has not ended" if entry.state == "begun" else "failed"
@@ -103,6 +107,7 @@ def read_status(competition: str = "", *, quiet: bool) -> Status:
         for step in steps
         if step.state != "done"
     ]
+    queue = read_queue()
     try:
         from build.kaggle.client import open_client
 
@@ -116,8 +121,10 @@ def read_status(competition: str = "", *, quiet: bool) -> Status:
             left = what_is_left(client, facts(competition or DEFAULT_COMPETITION).slug)
     except CheckFailed as failed:
         rows = [known_here(name, steps, scores) for name in slug_of]
-        return Status(account="", rows=rows, left_open=left_open, problems=failed.problems)
-    return Status(account=client.username, rows=rows, left_open=left_open, problems=[], runs=runs, left=left)
+        return Status(account="", rows=rows, left_open=left_open, problems=failed.problems, queue=queue)
+    return Status(
+        account=client.username, rows=rows, left_open=left_open, problems=[], runs=runs, left=left, queue=queue
+    )
 
 
 def pushable() -> dict[str, str]:

@@ -21,6 +21,7 @@ from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps
 from build.kaggle.client import Kaggle
 from build.kaggle.drift import pushes_of
+from build.kaggle.effects import was_sent
 from build.kaggle.explain import QuotaSpent
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import Journal
@@ -45,10 +46,10 @@ from build.kaggle.staging import Staged, stage
 from build.kaggle.weights import BUNDLES, find_folder
 from build.notebooks.adopted_card import AdoptedCard
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug, kernel_on_gpus
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of, write_atomically
 from kernel_src.runtime.manifest import MANIFEST_FILE, read_bundle_json
 
@@ -83,6 +84,7 @@ class Training:
     client: Kaggle
     journal: Journal
     steps: Steps
+    before_push: Callable[[Kaggle], None]  # where a session is going to be pushed that was never sent
 
     @property
     def goes_on(self) -> str:
@@ -108,10 +110,13 @@ class Training:
         return self.harvest.check(folder, experiment)
 
 
-def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
+def push_training(
+    options: PushOptions, journal: Journal, before_push: Callable[[Kaggle], None] = lambda client: None
+) -> dict[str, Any]:
     """Run what an experiment needs of Kaggle's GPUs, and make a bundle or a features file of what comes of it.
 
-    A run that its clock has ended is gone on with in the next session, until everything is there (sessions.py).
+    `before_push` is called where a session is going to be pushed that was never sent, and may raise to stop that. A run
+    that its clock has ended is gone on with in the next session, until everything is there (sessions.py).
 
     Raises:
         CheckFailed: a step failed; nothing after it was done.
@@ -134,6 +139,7 @@ def push_training(options: PushOptions, journal: Journal) -> dict[str, Any]:
         client=client,
         journal=journal,
         steps=steps,
+        before_push=before_push,
     )
     left: Left | None = None  # by the session before
     for session in itertools.count(1):
@@ -173,6 +179,8 @@ def _pushed(training: Training, session: int, left: Left | None) -> tuple[Staged
         return staged, version
     if session == 1:
         _print_projection(training)
+    if not was_sent(journal.newest("kernel", staged.inputs)):
+        training.before_push(client)
     names = [*training.card.datasets, *more]
     with steps.step("datasets", ", ".join(names) or "none needed") as note:
         outcomes = [_push_datasets(training.card, training.ours, client.username, client, journal)]

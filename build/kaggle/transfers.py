@@ -21,8 +21,8 @@ from build.kaggle.downloads import safe_path
 from build.kaggle.preparation import one_push
 from build.kaggle.weights import find_bundles
 from build.notebooks.metadata import TITLE_CHARS, slugify
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.manifest import MANIFEST_FILE
 
 SPARE_BYTES = 10**8  # of the disk that are left free

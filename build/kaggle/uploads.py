@@ -11,6 +11,7 @@ does not arrive stops everything before the dataset is touched.
 What was announced is kept in `<state>/<digest>.json`, named by content, so that bytes of two versions never mix.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from build.core.errors import CheckFailed, Problem
 from build.kaggle.explain import Asked
-from build.kaggle.retry import send
+from build.kaggle.retry import failures, send
 from build.kaggle.wire import open_session
 from kernel_src.runtime.files import sha256_of
 
@@ -114,6 +115,50 @@ class Uploads:
 
         # Asking how much is there and sending the rest changes nothing twice, so a lost response needs no settling.
         return send(attempt, self.asked)
+
+
+def break_off(address: str, path: Path, at: int) -> int:
+    """Send the first bytes of a file and break the connection off; return how many were handed over."""
+    sent = 0
+
+    def advance(done: int, _: int) -> None:
+        nonlocal sent
+        if done > at:
+            raise ConnectionError("broken off on purpose")
+        sent = done
+
+    with contextlib.suppress(*failures()):
+        _put(address, path, 0, path.stat().st_size, advance)
+    return sent
+
+
+def bytes_there(address: str, size: int, asked: Asked) -> int | None:
+    """Ask the store how much of a file it has; None: it knows nothing of it.
+
+    Raises:
+        CheckFailed: it does not answer.
+    """
+
+    def look() -> int | None:
+        response = _ask(address, size)
+        if _is_final(response):
+            return None
+        if response.status_code != 308:
+            response.raise_for_status()
+            return size
+        return _received(response)
+
+    return send(look, asked)
+
+
+def send_rest(address: str, path: Path, start: int, asked: Asked) -> bool:
+    """Send a file from a byte on; return whether the store then has it whole.
+
+    Raises:
+        CheckFailed: it does not answer.
+    """
+    size = path.stat().st_size
+    return send(lambda: _put(address, path, start, size, lambda done, total: None).status_code in (200, 201), asked)
 
 
 def _ask(address: str, size: int) -> "Response":

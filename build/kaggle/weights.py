@@ -12,8 +12,8 @@ from build.core.errors import UsageError
 from build.notebooks.adopted_card import AdoptedCard, wheels_slug
 from build.run.mock import dataset_slug
 from build.weights.conversion import WEIGHTS_FOLDER
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import KernelCard, bundle_slug
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import KernelCard, bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE, BundleError
 from kernel_src.runtime.weight_sources import how_to_get
 

@@ -91,7 +91,7 @@ def check_free(slug: str, name: str, overwrite: bool) -> None:
         UsageError: they are; or there is a package of this name, and it is not to be overwritten.
     """
     from kernel_src.competitions.held_facts import competitions, facts
-    from kernel_src.recipes.experiments import COMPETITION_OF
+    from kernel_src.competitions.held_recipes import COMPETITION_OF
 
     if of_slug := [one for one in competitions() if facts(one).slug == slug and one != name]:
         raise UsageError(f"{slug} has a package already: {of_slug[0]}; say NAME={of_slug[0]} to write that one anew")

@@ -9,7 +9,7 @@ COMPETITIONS = Path("kernel_src", "competitions")
 LISTS = {
     COMPETITIONS / "held_facts.py": "facts",
     COMPETITIONS / "held_rules.py": "rules",
-    Path("kernel_src", "recipes", "experiments.py"): "experiments",
+    COMPETITIONS / "held_recipes.py": "experiments",
 }
 _BEGIN = "import kernel_src.competitions."
 

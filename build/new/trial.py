@@ -14,9 +14,9 @@ def main(name: str) -> None:
         from build.notebooks.check.agreement import NOTES, agreement_problems
         from kernel_src.competition.choice import choose_competition
         from kernel_src.competitions.held_facts import facts
+        from kernel_src.competitions.held_recipes import COMPETITION_OF
         from kernel_src.competitions.held_rules import rules
-        from kernel_src.recipes.experiments import COMPETITION_OF
-        from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
+        from kernel_src.competitions.kernel_cards import kernel_card, kernels_of
 
         choose_competition(name)
         for experiment in [one for one, competition in COMPETITION_OF.items() if competition == name]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 
 Mode = Literal["auto", "inline", "files"]
 

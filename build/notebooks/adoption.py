@@ -10,7 +10,7 @@ from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.stitch.parameters import literal
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.predictor import checked_experiment_name
 from kernel_src.recipes.spec import ExperimentError
 

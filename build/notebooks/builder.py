@@ -43,8 +43,8 @@ from build.stitch.modules import uncollected
 from build.stitch.template import Template, parts_in, read_template
 from kernel_src.competition.choice import DEFAULT_COMPETITION, chosen_competition
 from kernel_src.competitions.held_facts import competitions, facts
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import KernelCard, kernel_card, kernels_of
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import KernelCard, kernel_card, kernels_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS, DATASETS_META = "notebooks", "datasets_meta"
@@ -311,7 +311,7 @@ def find_edited(built: Built, root: Path) -> list[Path]:
 
 def edit_problem(path: Path, root: Path) -> Problem:
     """Describe a generated file that was edited, with what to do about it."""
-    source = "kernel_src/" if path.suffix == ".ipynb" else "kernel_src/recipes/experiments.py"
+    source = "kernel_src/" if path.suffix == ".ipynb" else "kernel_src/competitions/"
     if (card := path.with_name(CARD)).is_file():
         source = f"the sources of {_name(card, root)}" if path.suffix == ".ipynb" else _name(card, root)
     return Problem(

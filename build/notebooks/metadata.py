@@ -12,7 +12,7 @@ from build.core.errors import Problem
 from build.core.image import MACHINE_SHAPES, RETIRED_SHAPES
 from build.notebooks.adopted_card import AdoptedCard
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.kernel_cards import KernelCard, slug_stem
+from kernel_src.competitions.kernel_cards import KernelCard, slug_stem
 
 OWNER = "OWNER"  # stands for the account in committed files; filled in when something is pushed
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"

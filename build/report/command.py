@@ -41,7 +41,7 @@ def report_verb(
     from build.report.page import judge, page
     from build.report.places import experiment_of
     from build.report.record import read_record
-    from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
+    from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
     from kernel_src.runtime.files import write_text
 
     path = Path(subject)

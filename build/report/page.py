@@ -26,9 +26,9 @@ from build.scores.oof_files import Validation
 from build.scores.page import Row, forest, page_words, rows_of
 from build.scores.words import metric_name
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_reviews import review
 from kernel_src.competitions.held_rules import rules
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.spec import by_path
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from build.notebooks.metadata import kernel_slug
 from build.run.rehearse.report import REPORT_FILE
 from build.scores.cross_validation import OOF_FILE, train_tables
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
 from kernel_src.runtime.files import CONFIG_FILE, sha256_of
 from kernel_src.runtime.manifest import MANIFEST_FILE
 

@@ -25,8 +25,8 @@ def needed_by(experiment: Experiment) -> dict[str, str]:
 
 def bundles_needed_by(name: str) -> dict[str, str]:
     """Map the slug of each dataset that inference with an experiment or ensemble mounts to what it is for."""
-    from kernel_src.recipes.experiments import EXPERIMENTS
-    from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
+    from kernel_src.competitions.kernel_cards import bundle_slug, frozen_backbones, kernel_card
 
     made_by = {
         bundle_slug(experiment): f"`python -m build bundle out/regressors/{experiment}`"

@@ -13,7 +13,7 @@ from build.run.datasets import bundles_needed_by, match_datasets
 from build.run.session import RUNS, LocalRun, only_one, run_kernel
 from build.run.training import check_competition
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.kernel_cards import kernel_card
+from kernel_src.competitions.kernel_cards import kernel_card
 
 
 @dataclass(frozen=True, kw_only=True)

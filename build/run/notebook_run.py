@@ -28,8 +28,8 @@ from build.run.rehearse.runner import CELL_FAILED, KERNEL_DIED, OK, execute
 from build.run.session import only_one
 from build.run.usual import usual_weights
 from kernel_src.competitions.held_facts import facts
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug
 from kernel_src.runtime.manifest import MANIFEST_FILE
 from kernel_src.runtime.mounts import MOCK
 

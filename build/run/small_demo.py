@@ -18,8 +18,8 @@ from build.core.errors import CheckFailed, Problem
 from build.core.progress import Steps
 from kernel_src.competition.choice import chosen_competition
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import COMPETITION_OF, EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
-from kernel_src.recipes.experiments import COMPETITION_OF, EXPERIMENTS
 
 
 def run(out: Path, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def run(out: Path, as_json: bool) -> None:
     from build.run.demo_steps import rehearse_demo
     from build.weights.bundle import make_bundle
     from build.weights.pretrained import lite0_dataset
-    from kernel_src.recipes.kernel_cards import bundle_slug
+    from kernel_src.competitions.kernel_cards import bundle_slug
     from kernel_src.runtime.files import write_json
 
     out = out.resolve()

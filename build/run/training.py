@@ -22,7 +22,7 @@ from build.run.mock import dataset_slug
 from build.run.session import LOG_FILE, RUNS, LocalRun, only_one, run_kernel
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_rules import rules
-from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.competitions.kernel_cards import bundle_slug
 from kernel_src.runtime.files import CONFIG_FILE, write_json
 
 CACHE_GB = 40.0

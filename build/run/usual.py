@@ -5,8 +5,8 @@ from typing import Any
 
 from build.core.choosing import demo_folder, first_experiment, usual_data
 from build.run.mock import dataset_slug
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import kernel_card, kernels_of, members_of
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import kernel_card, kernels_of, members_of
 
 WEIGHTS_OPTIONS = ("weights", "bundle")  # of the verbs that mount bundles
 

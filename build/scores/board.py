@@ -27,9 +27,9 @@ from build.core.errors import CheckFailed, Problem
 from build.scores.ledger import COMPLETE, Score
 from kernel_src.competition.choice import DEFAULT_COMPETITION, chosen_competition
 from kernel_src.competition.facts import read_named_rows
+from kernel_src.competitions.held_recipes import COMPETITION_OF
 from kernel_src.competitions.held_reviews import review
 from kernel_src.competitions.held_rules import rules
-from kernel_src.recipes.experiments import COMPETITION_OF
 from kernel_src.runtime.untrusted import quoted
 
 OFFSET, LINE = "mean offset", "straight line"

@@ -10,8 +10,8 @@ from build.notebooks.adoption import check_free, module_source, read_entries
 from build.notebooks.builder import ROOT
 from build.scores.blends import MEAN, NESTED, SINGLE, BlendResult
 from build.scores.words import units_word
+from kernel_src.competitions.held_recipes import COMPETITION_OF, EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
-from kernel_src.recipes.experiments import COMPETITION_OF, EXPERIMENTS
 from kernel_src.runtime.files import write_text
 
 HEADING = '''"""## Blended ensembles

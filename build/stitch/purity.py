@@ -113,12 +113,24 @@ class _Inert:
 
     def record(self, meaning: Meaning) -> bool:
         """Whether this is a class of ours that makes records which cannot be changed, and does nothing else."""
-        _, definition = self.definition(meaning)
-        if not isinstance(definition, ast.ClassDef) or definition.keywords:
+        owner, definition = self.definition(meaning)
+        if owner is None or not isinstance(definition, ast.ClassDef) or definition.keywords:
             return False
-        head = [ast.unparse(one) for one in (*definition.decorator_list, *definition.bases)]
-        fixed = head == ["NamedTuple"] or (len(head) == 1 and re.fullmatch(r"dataclass\(.*frozen=True.*\)", head[0]))
-        return bool(fixed) and not _methods(definition) & {"__new__", "__init__", "__post_init__"}
+        if _methods(definition) & {"__new__", "__init__", "__post_init__"}:
+            return False
+        decorators = [ast.unparse(one) for one in definition.decorator_list]
+        if not decorators:
+            return [ast.unparse(one) for one in definition.bases] == ["NamedTuple"]
+        frozen = len(decorators) == 1 and re.fullmatch(r"dataclass\(.*frozen=True.*\)", decorators[0])
+        above = _Inert(owner, self.meanings, self.asked)
+        return bool(frozen) and all(map(above.record_or_abstract, definition.bases))
+
+    def record_or_abstract(self, node: ast.expr) -> bool:
+        """Whether a record's base adds nothing to what making one does."""
+        meaning = self.meaning(node)
+        if meaning is None:
+            return False
+        return meaning.module == "abc.ABC" if meaning.kind == "outside" else self.record(meaning)
 
     def base(self, node: ast.expr) -> bool:
         """Whether deriving from this runs nothing of ours."""

@@ -36,12 +36,12 @@ def split_parameters(
             continue
         edits.append(ParameterEdit(name, before, after))
         if write and name in given:
-            whose, cure = "the experiment's", "set it in kernel_src/recipes/experiments.py or ensembles.py, or "
+            whose, cure = "the experiment's", "set it in the competition's experiments.py, or "
             if name == OWN_HASH:
                 whose, cure = "the build's, which fills it in", ""
             if name == PARTS:
                 whose = "the kernel card's"
-                cure = "name the part in EXTRA_PARTS of kernel_src/recipes/kernel_cards.py, or "
+                cure = "name the part in EXTRA_PARTS of kernel_src/competitions/kernel_cards.py, or "
             problems.append(
                 Problem(
                     what=f"{name} = {after}: this value is not the script's but {whose}",

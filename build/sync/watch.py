@@ -33,7 +33,7 @@ from build.notebooks.writing import recover
 from build.stitch.modules import uncollected
 from build.sync.adopted_sync import adopted_card, lines_of_sync
 from build.sync.notebook_sync import ROOT, look, sync
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 from kernel_src.runtime.files import write_text
 
 EVERY_S = 0.1

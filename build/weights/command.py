@@ -79,7 +79,7 @@ def describe_verb(
         _print_sizes(as_json)
         return
     from build.weights.describe import TIME_FORMULA, descriptions
-    from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
+    from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
 
     if experiment in ENSEMBLES:
         members = ", ".join(ENSEMBLES[experiment].shares)
@@ -163,8 +163,8 @@ def augment_verb(
     import cv2
 
     from build.weights.augment import contact_sheet
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
     from kernel_src.data.images import ImageError, read_rgb
-    from kernel_src.recipes.experiments import EXPERIMENTS
     from kernel_src.runtime.files import WeightsError, write_atomically
 
     place = out or Path(f"out/augment-{experiment}.png")
@@ -262,7 +262,7 @@ def pseudo_label_verb(
     """
     from build.core.settings import apply_changes, find_experiment, parse_changes
     from build.weights.pseudo_label import PSEUDO, label, last_words
-    from kernel_src.recipes.kernel_cards import facts_of
+    from kernel_src.competitions.kernel_cards import facts_of
 
     changed = apply_changes(find_experiment(experiment), parse_changes(set_values or []))
     target = out or PSEUDO / f"{facts_of(experiment).prefix}-{experiment.replace('_', '-')}-pseudo-labels"
@@ -286,7 +286,7 @@ def bundle_verb(
     Example: python -m build bundle out/demo/rehearsal-train/working/run --data out/demo/competition
     """
     from build.weights.bundle import make_bundle, summary
-    from kernel_src.recipes.kernel_cards import bundle_slug
+    from kernel_src.competitions.kernel_cards import bundle_slug
     from kernel_src.runtime.files import CONFIG_FILE
     from kernel_src.runtime.manifest import read_bundle_json
 

@@ -120,7 +120,7 @@ def _made(folder: Path) -> Path:
 def _store_backbone(row: WeightSource, tensors: "dict[str, torch.Tensor]", folder: Path) -> None:
     """Write the tensors under timm's names and load them into the backbone once, strictly."""
     from kernel_src.models.hub_names import timm_names
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
     from kernel_src.models.starting_weights import load_starting_weights
     from kernel_src.recipes.network import Encoder
     from kernel_src.recipes.pictures import Pictures
@@ -129,7 +129,7 @@ def _store_backbone(row: WeightSource, tensors: "dict[str, torch.Tensor]", folde
     from kernel_src.training.checkpoint import save_tensors
 
     size_px = _native_size_px(row.serves[0])
-    model = BiomassNet(Predictor(name="weights", encoder=Encoder(row.serves[0]), pictures=Pictures(size_px, size_px)))
+    model = BackboneNet(Predictor(name="weights", encoder=Encoder(row.serves[0]), pictures=Pictures(size_px, size_px)))
     try:
         named = timm_names(tensors)
     except RuntimeError as error:  # parts that belong together and have other sizes

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from build.core.choosing import working_on
 from kernel_src.competition.choice import chosen_competition
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import COMPETITION_OF
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import COMPETITION_OF
+from kernel_src.recipes.training_data import GroupSplit
 from kernel_src.runtime.files import write_json
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
 
 IMAGES = 800  # of the hidden test (facts/competition.md)
 # What a T4 really does in fp16, by which facts/competition.md projects too; its data sheet says 65e12, and 8.1e12 in
@@ -85,6 +86,23 @@ class Description:
         return IMAGES * (networks_s + depth_s) / 60
 
 
+def training_hours(experiment: Experiment, images: int) -> float:
+    """Return the hours that a training with so many photographs takes at least, on the experiment's machine.
+
+    Computed by T4_FLOP_PER_S for each of its GPUs, not measured: a backward pass counts as two forward ones; reading
+    and decoding photographs, validation and depth maps are left out. Frozen features take one pass.
+    """
+    from build.weights.training_memory import devices_of
+
+    (description,) = descriptions([experiment], quiet=True)
+    passes = 1.0
+    if not experiment.is_frozen:
+        split = experiment.data.split
+        share = 1 - 1 / split.folds if isinstance(split, GroupSplit) else 0.5  # of the photographs, for one fold
+        passes = 3.0 * experiment.schedule.epochs * description.folds * share
+    return passes * images * description.flops_fold / (T4_FLOP_PER_S * devices_of(experiment)) / 3600
+
+
 def describe(experiment: Experiment) -> Description:
     """Build an experiment's networks on the meta device, for its own competition, and count them.
 
@@ -108,7 +126,7 @@ def _described(experiment: Experiment) -> Description:
     from kernel_src.data.trained_views import views
     from kernel_src.models.depth import DepthEstimator
     from kernel_src.models.frozen_features import FrozenFeatures
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
     from kernel_src.models.starting_weights import preprocessing_of
 
     preprocessing, symmetries = preprocessing_of(experiment.encoder.timm), len(views(experiment))
@@ -123,7 +141,7 @@ def _described(experiment: Experiment) -> Description:
             flops, layers = _count(frozen, [("frozen backbone, mounted beside the bundle", frozen)], *pictures)
             (_, feature_dim), folds, backbone = layers[0].output or (0, 0), 1, frozen.backbone
         else:
-            model, folds = BiomassNet(experiment).eval(), experiment.data.folds_trained
+            model, folds = BackboneNet(experiment).eval(), experiment.data.folds_trained
             depth = torch.empty(1, channels, *size_px) if experiment.depth else None
             inputs = torch.empty(1, len(facts().inputs)) if experiment.inputs else None
             flops, layers = _count(model, list(_parts(model)), torch.empty(1, 3, *size_px), depth, inputs)
@@ -157,7 +175,7 @@ def _described(experiment: Experiment) -> Description:
     )
 
 
-def _parts(model: "BiomassNet") -> Iterator[tuple[str, "nn.Module"]]:
+def _parts(model: "BackboneNet") -> Iterator[tuple[str, "nn.Module"]]:
     """Yield the parts of the network that have a name of their own, in the order of computing."""
     from torch import nn
 

@@ -7,18 +7,14 @@ give the very rows that the download gives.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from build.core.errors import CheckFailed, Problem, UsageError
 from kernel_src.competitions.held_reviews import review
 from kernel_src.competitions.held_rules import rules
-
-if TYPE_CHECKING:
-    from kernel_src.data.external import ExternalReport
-    from kernel_src.data.external_table import ExternalTable
 
 EXTERNAL_FOLDER = Path("out/external")
 PACK_BYTES = 500_000_000  # of photographs in one pack, about: it is held in memory while it is written
@@ -35,7 +31,7 @@ class ExternalDataset:
     files: int  # beside the manifest and the description
     bytes: int
     photographs: int  # all that the table names and the download has, whatever becomes of their rows
-    read: "ExternalReport"  # what the training's reader makes of it
+    read: Any  # the report of what the training's reader makes of it
 
     @property
     def mean_total_g(self) -> float:
@@ -44,13 +40,14 @@ class ExternalDataset:
 
     @property
     def warning(self) -> str:
-        """Say that the grams are of another order of magnitude than the competition's; empty where they are not."""
+        """Say that the targets are of another order of magnitude than the competition's; empty where they are not."""
         known = review().external_mean
         if not known or known / SUSPICIOUS_FACTOR < self.mean_total_g < known * SUSPICIOUS_FACTOR:
             return ""
         return (
             f"a mean of {self.mean_total_g:.1f} g is of another order than the competition's {known} g: "
-            "see whether the columns are dry grams per sample, and area_factor in kernel_src/data/external_table.py"
+            "see whether the columns are dry grams per sample, and area_factor in kernel_src/competitions/"
+            f"{rules().competition}/external_table.py"
         )
 
     def as_json(self) -> dict[str, object]:
@@ -78,15 +75,15 @@ def make_external(slug: str, source: Path, out: Path | None = None) -> ExternalD
         UsageError: no table has such a name, there is no such folder, or `out` is a folder with something else in it.
         CheckFailed: the reader cannot use the download, or does not get the same out of the dataset.
     """
-    from kernel_src.data.external import find_external_csv, find_photographs, photograph_names, read_external_texts
-    from kernel_src.data.external_table import external_table_for
+    import kernel_src.competitions.held_external  # noqa: F401
     from kernel_src.runtime.manifest import MANIFEST_FILE
+    from kernel_src.runtime.parts import optional_part
 
     if not review().external:
         raise UsageError(f"{rules().competition} has no table of other people's photographs: nothing reads one there")
-    slug = slug or review().external
+    slug, reader = slug or review().external, optional_part("external")
     try:
-        table = external_table_for(slug)
+        table = reader.external_table_for(slug)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not source.is_dir():
@@ -100,16 +97,16 @@ def make_external(slug: str, source: Path, out: Path | None = None) -> ExternalD
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        csv = find_external_csv(source, table)
-        names = photograph_names(read_external_texts(csv, table), table)
-        root, paths = find_photographs(csv, table, names)
+        csv = reader.find_external_csv(source, table)
+        names = reader.photograph_names(reader.read_external_texts(csv, table), table)
+        root, paths = reader.find_photographs(csv, table, names)
         found = {
             name: path for name, path in zip(names, paths, strict=True) if path.is_relative_to(root) and path.is_file()
         }
         shutil.copyfile(csv, draft / csv.name)
         packs = _pack(found, draft)
         _describe(slug, draft, [csv.name, *packs])
-        read = _read_alike(source, draft, table)
+        read = _read_alike(source, draft, table, reader.read_external)
         shutil.rmtree(out, ignore_errors=True)
         draft.rename(out)
     except (FileNotFoundError, ValueError) as error:  # the reader's own, which say what was looked for
@@ -156,14 +153,13 @@ def _describe(slug: str, folder: Path, files: list[str]) -> None:
     write_json(folder / MANIFEST_FILE, {"format": BUNDLE_FORMAT, "dataset": slug, "files": entries})
 
 
-def _read_alike(source: Path, made: Path, table: "ExternalTable") -> "ExternalReport":
+def _read_alike(source: Path, made: Path, table: Any, read_external: Callable[..., Any]) -> Any:
     """Read the download and the dataset with the training's reader, and return what it says of both alike.
 
     Raises:
         CheckFailed: they differ, which is a fault of this kit.
     """
     from kernel_src.competition.facts import IMAGE_COLUMN
-    from kernel_src.data.external import read_external
     from kernel_src.data.packed_photographs import packs_in, unpack_photographs
 
     try:

@@ -1,4 +1,4 @@
-"""Unweighed photographs get the grams that trained bundles predict, fold by fold, for another training to learn from.
+"""Unweighed photographs get the targets that trained bundles predict, fold by fold, for another training to learn from.
 
 What is written is a dataset: `pseudo_labels.csv` as `kernel_src/data/pseudo_labels.py` makes and checks it, the
 photographs that are not the competition's own, and `provenance.json`. Inference's own prediction does the work, but no
@@ -153,12 +153,12 @@ def predict_by_fold(
         raise CheckFailed([Problem(what=str(error))]) from None
     constraint = bundles[0].experiment.predict.constraint
     means = [np.mean(of_one_fold, axis=0) for of_one_fold in zip(*by_bundle, strict=True)]
-    grams = [answers().finished(mean, constraint) for mean in means]
+    values = [answers().finished(mean, constraint) for mean in means]
     origins = [
         {"experiment": one.experiment.name, "source_sha256": one.source_sha256, "oof_score": one.oof_score}
         for one in bundles
     ]
-    return np.stack(grams), origins
+    return np.stack(values), origins
 
 
 # -- the verb ------------------------------------------------------------------------------------------------------
@@ -202,8 +202,8 @@ def label(
     found = unweighed_photographs(data, images)
     folds = folds_of(bundles, split)
 
-    def table_of(grams: np.ndarray) -> "pd.DataFrame":
-        table = pseudo_table(found.image_ids, found.names, folds, grams, split)
+    def table_of(values: np.ndarray) -> "pd.DataFrame":
+        table = pseudo_table(found.image_ids, found.names, folds, values, split)
         try:
             check_pseudo_labels(table, labelled, split, folds_to_train(experiment, fold_of))
         except ValueError as error:
@@ -213,8 +213,8 @@ def label(
     table_of(
         np.zeros((len(folds), len(found.paths), len(facts().targets)))
     )  # what training would refuse, before the long pass
-    grams, origins = predict_by_fold(bundles, found.paths, found.inputs)
-    table = table_of(grams)
+    values, origins = predict_by_fold(bundles, found.paths, found.inputs)
+    table = table_of(values)
     spread = table.groupby("image_id", sort=False)[SPREAD_COLUMN].first()
     quartiles = [round(float(value), 4) for value in np.quantile(spread, np.linspace(0, 1, 5))]
     if max_spread_g is not None:

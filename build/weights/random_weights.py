@@ -13,7 +13,7 @@ from kernel_src.runtime.files import write_json
 if TYPE_CHECKING:
     from torch import nn
 
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
 
 # config.json of depth-anything/Depth-Anything-V2-Small-hf on the hub, as far as it shapes the network (24.8 M weights).
 DEPTH_SMALL: dict[str, Any] = {
@@ -70,7 +70,7 @@ def _enliven(network: "nn.Module") -> None:
         network.get_submodule("head.conv3").bias.fill_(1.0)  # type: ignore[operator]  # a ReLU follows
 
 
-def _settle_norms(model: "BiomassNet", experiment: Experiment) -> None:
+def _settle_norms(model: "BackboneNet", experiment: Experiment) -> None:
     """Let each batch norm take over the statistics of a few soft pictures with some grain, as photographs have."""
     import torch
     from torch import nn
@@ -124,7 +124,7 @@ def random_run(
         DEPTH_CONFIG_FILE,
         DEPTH_WEIGHTS_FILE,
     )
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
     from kernel_src.models.starting_weights import preprocessing_of
     from kernel_src.runtime.files import BUNDLE_FORMAT, CONFIG_FILE, sha256_of
     from kernel_src.training.checkpoint import save_tensors
@@ -135,7 +135,7 @@ def random_run(
     names = [f"fold{fold}.safetensors" for fold in experiment.data.train_folds or range(experiment.data.folds_trained)]
     for number, name in enumerate(names):
         torch.manual_seed(seed + number)
-        model = BiomassNet(experiment)
+        model = BackboneNet(experiment)
         if not facts().are_classes:  # which are not scaled
             model.loss_scaling.mean.fill_(target_mean_g)
             model.loss_scaling.std.fill_(target_mean_g / 2)

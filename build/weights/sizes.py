@@ -62,7 +62,7 @@ Promised: at most {TOTAL_LIMIT_GB} GB together, v8 at most {LIMITS_GB["v8"]} GB.
 
 def write_sizes(quiet: bool) -> tuple[list[Description], str]:
     """Count the bundles of the seed's versions and write docs/bundle-sizes.md; return them and its text."""
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
 
     described = descriptions([EXPERIMENTS[name] for name in SEED_GB], quiet=quiet)
     text = table(described)
@@ -74,7 +74,7 @@ def write_sizes(quiet: bool) -> tuple[list[Description], str]:
 # %%
 def list_rows(quiet: bool) -> list[dict[str, Any]]:
     """Return a row for each experiment and each ensemble, which is the sum of its members."""
-    from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS, PUBLISHED
+    from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS, PUBLISHED
 
     counted = descriptions(list(EXPERIMENTS.values()), quiet=quiet, with_memory=True)
     described = {d.experiment: d for d in counted}

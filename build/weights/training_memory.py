@@ -72,7 +72,7 @@ def _measure(experiment: Experiment, images: int, competition: str) -> int:
     from torch.utils._pytree import tree_map_only
 
     from kernel_src.competitions.held_facts import facts
-    from kernel_src.models.model import BiomassNet
+    from kernel_src.models.model import BackboneNet
 
     choose_competition(competition)  # a fresh process has made no choice yet
 
@@ -104,7 +104,7 @@ def _measure(experiment: Experiment, images: int, competition: str) -> int:
             return result
 
     with torch.device("meta"):
-        model = BiomassNet(experiment).train()
+        model = BackboneNet(experiment).train()
     # On the CPU, not on CUDA: without a GPU there is no backward pass of fake CUDA tensors. The CPU's autocast keeps
     # what CUDA's keeps, as far as a T4's memory-efficient attention goes.
     with FakeTensorMode(allow_non_fake_inputs=True), Storages() as storages:

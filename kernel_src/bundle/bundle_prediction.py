@@ -48,7 +48,7 @@ def predict_bundles(
     after_first_batch: Callable[[float], None] = lambda _: None,
     inputs: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Predict photographs with every bundle: one array (folds, images, 5) in grams per bundle, unconstrained.
+    """Predict photographs with every bundle: one array (folds, images, targets) per bundle, unconstrained.
 
     `after_first_batch` gets the projected seconds of the whole pass, and may refuse to go on. `inputs` (images, inputs)
     are the photographs' numbers in the competition's table, NaN for none, for bundles that read any.

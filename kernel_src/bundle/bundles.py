@@ -19,7 +19,7 @@ from kernel_src.competitions.held_facts import facts
 from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import views_from_json
-from kernel_src.models.model import GramsNet, load_fold
+from kernel_src.models.model import TargetsNet, load_fold
 from kernel_src.models.prediction import Member
 from kernel_src.recipes.parts import parts_to_compete, parts_to_predict
 from kernel_src.recipes.predictor import Predictor, predictor_from_json, require_suited
@@ -62,7 +62,7 @@ class Bundle:
     experiment: Predictor
     preprocessing: Preprocessing
     symmetries: tuple[tuple[int, bool], ...]
-    models: list[GramsNet]  # one per fold
+    models: list[TargetsNet]  # one per fold
     oof_score: float
     source_sha256: str  # of the sources that trained it
     depth: nn.Module | None = None  # a DepthEstimator, frozen, shared by all folds; None: the experiment needs none
@@ -196,7 +196,7 @@ def load_recipe(
         estimator = loaded[recipe.depth["sha256"]]
     wanted = range(len(recipe.folds)) if folds is None else folds
     files = [recipe.folder / recipe.folds[fold] for fold in wanted]
-    models: list[GramsNet]
+    models: list[TargetsNet]
     if recipe.backbone is None:
         models = [load_fold(recipe.experiment, file) for file in files]
     else:

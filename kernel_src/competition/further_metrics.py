@@ -3,6 +3,7 @@
 Of classes where rare ones count as much as common ones, and of columns that are judged one by one.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from kernel_src.competition.metrics import LEAST_PROBABILITY, METRICS
 from kernel_src.competition.rules import Metric, checked_pair
 
 
+@dataclass(frozen=True)
 class BalancedAccuracy(Metric):
     """The share of right answers among each class's photographs, averaged over the classes that there are."""
 
@@ -23,6 +25,7 @@ class BalancedAccuracy(Metric):
         return float(np.mean([right[truth.argmax(1) == one].mean() for one in np.unique(truth.argmax(1))]))
 
 
+@dataclass(frozen=True)
 class MacroF1(Metric):
     """F1 of each class, averaged over the classes that are true or predicted somewhere.
 
@@ -42,6 +45,7 @@ class MacroF1(Metric):
         return float(np.mean(of_class))
 
 
+@dataclass(frozen=True)
 class AreaUnderCurve(Metric):
     """The area under the ROC curve of each column, averaged (Hanley & McNeil 1982).
 
@@ -70,6 +74,7 @@ class AreaUnderCurve(Metric):
         return float(np.mean(areas))
 
 
+@dataclass(frozen=True)
 class ColumnLogLoss(Metric):
     """The mean negative logarithm of the right answer's probability, yes or no in each column by itself."""
 
@@ -83,6 +88,7 @@ class ColumnLogLoss(Metric):
         return float(-(truth * np.log(kept) + (1 - truth) * np.log1p(-kept)).mean())
 
 
+@dataclass(frozen=True)
 class MeanColumnRMSE(Metric):
     """The root of the mean squared error of each target, averaged over the targets."""
 
@@ -95,6 +101,7 @@ class MeanColumnRMSE(Metric):
         return float(np.sqrt(((truth - predicted) ** 2).mean(0)).mean())
 
 
+@dataclass(frozen=True)
 class RootMeanSquaredLogError(Metric):
     """The root of the mean squared error of log(1 + value), over all targets together; values are not negative."""
 

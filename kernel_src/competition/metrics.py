@@ -4,6 +4,7 @@ What competitions are often scored by. Truth and prediction are (images, targets
 row's own and 0 for the others, and the prediction a probability.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from kernel_src.competition.rules import Metric, checked_pair
 LEAST_PROBABILITY = 1e-15  # of a class, in the logarithm
 
 
+@dataclass(frozen=True)
 class Accuracy(Metric):
     """The share of photographs whose likeliest class is the true one."""
 
@@ -24,6 +26,7 @@ class Accuracy(Metric):
         return float((truth.argmax(1) == predicted.argmax(1)).mean())
 
 
+@dataclass(frozen=True)
 class LogLoss(Metric):
     """The mean negative logarithm of the true class's probability."""
 
@@ -37,6 +40,7 @@ class LogLoss(Metric):
         return float(-(truth * np.log(clipped / clipped.sum(1, keepdims=True))).sum(1).mean())
 
 
+@dataclass(frozen=True)
 class RootMeanSquaredError(Metric):
     """The root of the mean squared error, over all targets together."""
 
@@ -50,6 +54,7 @@ class RootMeanSquaredError(Metric):
 
 
 # %%
+@dataclass(frozen=True)
 class MeanAbsoluteError(Metric):
     """The mean absolute error, over all targets together."""
 
@@ -62,6 +67,7 @@ class MeanAbsoluteError(Metric):
         return float(np.abs(truth - predicted).mean())
 
 
+@dataclass(frozen=True)
 class R2(Metric):
     """One minus the squared error over the squared distance from each target's mean, averaged over the targets."""
 
@@ -80,6 +86,7 @@ class R2(Metric):
         return float((1 - ((truth - predicted) ** 2).sum(0) / spread).mean())
 
 
+@dataclass(frozen=True)
 class QuadraticKappa(Metric):
     """Cohen's kappa of whole numbers with quadratic weights (Cohen 1968); predictions are rounded to the nearest.
 

@@ -7,6 +7,7 @@ competitions have, a row for each photograph; a competition derives from `Rules`
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from kernel_src.runtime.csv_table import read_csv
 ENOUGH_IMAGES, ENOUGH_GROUPS = 100, 10  # below either a score is luck
 
 
+@dataclass(frozen=True)
 class Metric(ABC):
     """What a competition is scored by."""
 

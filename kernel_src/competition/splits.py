@@ -1,9 +1,9 @@
 """## Folds
 
 Photographs of one group look alike and have about the same targets; if a group lies in training and validation, the
-score measures memory. Every split here therefore keeps groups whole. Groups differ in size, by 1 to 22 photographs in
-Image2Biomass, where groups dealt out like cards leave folds of 44 and of 107: they are dealt so that every fold holds
-about as many photographs.
+score measures memory. Every split here therefore keeps groups whole. Groups differ in size; of 1 to 22
+photographs, dealt out like cards, they left folds of 44 and of 107: they are dealt so that every fold holds about as
+many photographs.
 """
 
 import hashlib

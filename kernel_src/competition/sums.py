@@ -115,7 +115,7 @@ class KappaSums(Sums):
     metric: ClassVar[type[Metric] | None] = QuadraticKappa
 
     def columns(self, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return 1, and the five."""
+        """Return 1, and the five of them."""
         y = truth[:, 0]
         rounded = np.clip(np.floor(predicted[:, 0] + 0.5), y.min(), y.max())
         return np.ones(len(y)), (y - rounded) ** 2, y, y**2, rounded, rounded**2

@@ -22,8 +22,3 @@ def facts(competition: str = "") -> Facts:
 def competitions() -> tuple[str, ...]:
     """Return the names of all competitions that are held, in alphabetical order."""
     return tuple(sorted(held.competition for held in Facts.__subclasses__()))
-
-
-def known_row_rules() -> tuple[str, ...]:
-    """Return the names of all rules by which rows do not train, of every competition that is held."""
-    return tuple(name for held in Facts.__subclasses__() for name in held.row_rules)

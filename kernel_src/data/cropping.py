@@ -1,6 +1,6 @@
 """## What remains of a photograph
 
-Two changes after which a label is not the photograph's any more: a crop shows less of the pasture, and a photograph
+Two changes after which a label is not the photograph's any more: a crop shows less of the subject, and a photograph
 that is shrunk and padded covers less of the picture. Both count what remains, so that the label can follow.
 """
 
@@ -59,8 +59,8 @@ class CropPart(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # it h
 class ShrinkAndPad(albumentations.ImageOnlyTransform):  # type: ignore[misc]
     """Shrink the photograph by a drawn factor, put it at a random place, and fill the rest: 1st place's recipe.
 
-    Whatever is given under the key `COVERED` is multiplied by the share of the pixels that show pasture: those that the
-    photograph covers, or all of them where it is continued by its own reflection.
+    Whatever is given under the key `COVERED` is multiplied by the share of the pixels that show the subject: those that
+    the photograph covers, or all of them where it is continued by its own reflection.
     """
 
     def __init__(self, factor: tuple[float, float], pad: str = "black", p: float = 0.2) -> None:

@@ -26,14 +26,14 @@ SPREAD_COLUMN, SPLIT_COLUMN = "spread_g", "split_sha256"
 
 
 def pseudo_table(
-    image_ids: Sequence[str], image_paths: Sequence[str], folds: Sequence[int], fold_grams: np.ndarray, split: str
+    image_ids: Sequence[str], image_paths: Sequence[str], folds: Sequence[int], fold_values: np.ndarray, split: str
 ) -> pd.DataFrame:
-    """Make the table from what each fold predicts, grams (folds, images, 5); `split` is `split_sha256` of its run."""
-    spread = fold_spread(fold_grams)
+    """Make the table from what each fold predicts, (folds, images, targets); `split` is `split_sha256` of its run."""
+    spread = fold_spread(fold_values)
     parts = []
-    for fold, grams in zip(folds, fold_grams, strict=True):
+    for fold, values in zip(folds, fold_values, strict=True):
         part = pd.DataFrame({"image_id": image_ids, IMAGE_COLUMN: image_paths, "fold": fold})
-        parts.append(part.assign(**dict(zip(facts().targets, grams.T, strict=True)), **{SPREAD_COLUMN: spread}))
+        parts.append(part.assign(**dict(zip(facts().targets, values.T, strict=True)), **{SPREAD_COLUMN: spread}))
     return pd.concat(parts, ignore_index=True).assign(**{SPLIT_COLUMN: split})
 
 
@@ -105,8 +105,8 @@ def check_pseudo_labels(
         )
 
 
-def pseudo_grams(table: pd.DataFrame, image_ids: Sequence[str], fold: int) -> np.ndarray:
-    """Return what fold `fold` itself predicted for the images, (images, 5); NaN where the table has nothing of it."""
+def pseudo_values(table: pd.DataFrame, image_ids: Sequence[str], fold: int) -> np.ndarray:
+    """Return what fold `fold` itself predicted for the images, (images, targets); NaN where the table lacks it."""
     own = table[table["fold"] == fold].set_index("image_id")[list(facts().targets)]
     return own.reindex(list(image_ids)).to_numpy(float)
 
@@ -136,5 +136,5 @@ class PseudoLabelParts(OptionalPart):
 
     part = "pseudo_labels"
     find_pseudo_labels = staticmethod(find_pseudo_labels)
-    pseudo_grams = staticmethod(pseudo_grams)
+    pseudo_values = staticmethod(pseudo_values)
     with_pseudo_labels = staticmethod(with_pseudo_labels)

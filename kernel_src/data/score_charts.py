@@ -13,7 +13,7 @@ from kernel_src.competitions.held_rules import rules
 
 
 def scatter_per_target(truth: np.ndarray, predicted: np.ndarray) -> Figure:
-    """Plot prediction against truth, (images, 5) in grams, one panel per target."""
+    """Plot prediction against truth, (images, targets), one panel per target."""
     figure, grid = plt.subplots(1, len(facts().targets), figsize=(3.2 * len(facts().targets), 3.4), squeeze=False)
     axes = grid[0]
     scores, metric = rules().score_per_target(truth, predicted), rules().metric.name

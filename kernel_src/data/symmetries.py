@@ -1,6 +1,6 @@
 """## Symmetries
 
-A quadrat seen from above has no up and no left: a square picture has eight symmetries, a 2:1 picture four. Predictions
+What is seen from above has no up and no left: a square picture has eight symmetries, a 2:1 picture four. Predictions
 are averaged over those that a bundle names.
 """
 

@@ -2,7 +2,7 @@
 
 Decoded photographs with their targets, augmented and shuffled by seeds that depend on the place alone. A depth map
 takes every turn and shift that its photograph takes; both keep their shape. Where the targets are amounts, the label of
-a photograph of which only a part remains is what remains: half of the pasture weighs half, and its density stays the
+a photograph of which only a part remains is what remains: half of the subject weighs half, and its density stays the
 same. Any other label, a class for one, is that of the whole photograph, whatever remains of it.
 """
 
@@ -27,10 +27,10 @@ class FoldData:
 
     photographs: np.ndarray  # (images, H, W, 3) uint8, all of them
     depth_maps: np.ndarray | None = None  # (images, C, H, W)
-    grams: np.ndarray  # (images, 5)
+    values: np.ndarray  # (images, targets)
     train_rows: np.ndarray  # indices
     inner_rows: np.ndarray  # indices that pick the epoch, taken from the training rows; may be empty
-    pseudo: np.ndarray | None = None  # (images,) of bool: the grams were predicted, not weighed
+    pseudo: np.ndarray | None = None  # (images,) of bool: the targets were predicted, not measured
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)  # (images,) each, for auxiliary targets
     inputs: np.ndarray | None = None  # (images, inputs) of the competition's table; None: the network reads none
 
@@ -41,7 +41,7 @@ class TrainingExample(TypedDict):
     picture: torch.Tensor  # (3, H, W) uint8
     depth: torch.Tensor  # (C, H, W) float32, C = 0 without depth
     inputs: torch.Tensor  # (I,) float32, I = 0 where the network reads none
-    grams: torch.Tensor  # (5,)
+    values: torch.Tensor  # (targets,)
     weight: float  # of its loss
     row: int
 
@@ -52,7 +52,7 @@ class TrainingBatch(TypedDict):
     picture: torch.Tensor  # (B, 3, H, W) uint8
     depth: torch.Tensor  # (B, C, H, W)
     inputs: torch.Tensor  # (B, I)
-    grams: torch.Tensor  # (B, 5)
+    values: torch.Tensor  # (B, targets)
     weight: torch.Tensor  # (B,)
     row: torch.Tensor  # (B,)
 
@@ -76,10 +76,10 @@ class TrainingPhotographs(Dataset[TrainingExample]):
     ) -> None:
         """Serve `rows` of the arrays; set `epoch` before each pass.
 
-        `photographs` (images, H, W, 3) uint8, `targets` (images, 5) in grams, `depth_maps` (images, C, H, W),
+        `photographs` (images, H, W, 3) uint8, `targets` (images, targets), `depth_maps` (images, C, H, W),
         `weights` (images,) of the loss, 1 unless given, `inputs` (images, inputs) of the table. `density`: the network
-        answers the mean over the picture of grams per photograph's area, so that a crop has the label of the whole and
-        black padding has none.
+        answers the mean over the picture of the amount per photograph's area, so that a crop has the label of the whole
+        and black padding has none.
         """
         self.photographs, self.targets, self.rows, self.seed = photographs, targets.astype(np.float32), rows, seed
         self.depth_maps = depth_maps
@@ -118,7 +118,7 @@ class TrainingPhotographs(Dataset[TrainingExample]):
             "picture": picture_tensor(picture),
             "depth": depth_tensor(turned["depth"]) if "depth" in turned else torch.empty(0, *picture.shape[:2]),
             "inputs": torch.from_numpy(self.inputs[row]),
-            "grams": torch.from_numpy(self.targets[row] * np.float32(turned[self.remaining] if self.is_amount else 1)),
+            "values": torch.from_numpy(self.targets[row] * np.float32(turned[self.remaining] if self.is_amount else 1)),
             "weight": float(self.weights[row]),
             "row": row,
         }

@@ -73,7 +73,7 @@ def train_on_test(
     for number, recipe in enumerate(recipes):
         if recipe is None or (how := recipe.experiment.predict.adapt) is None:
             continue
-        before = predictions.bundle_grams(number)
+        before = predictions.bundle_values(number)
         rows = np.flatnonzero(np.isfinite(before).all(1))
         name, part = recipe.folder.name, "test-time training"
         try:
@@ -87,13 +87,13 @@ def train_on_test(
                 competition=competition,
                 damaged=damaged[number],
                 paths=tuple(paths[row] for row in rows),
-                grams=before[rows],
+                values=before[rows],
                 device=replace(device, count=1),
                 threads=max(1, torch.get_num_threads()),
                 is_miniature=log.strict and len(rows) < VISIBLE_PHOTOGRAPHS,
             )
             after = np.full(before.shape, np.nan)
-            after[rows] = adapted_grams(adaptation, left_s)
+            after[rows] = adapted_values(adaptation, left_s)
         except NoTimeLeft as reason:
             log.note(Fault(part=part, what=f"{name}: {reason}", fallback=KEPT))
         except NotAdapted as reason:
@@ -106,8 +106,8 @@ def train_on_test(
 
 
 # %%
-def adapted_grams(adaptation: Adaptation, left_s: Callable[[], float]) -> np.ndarray:
-    """Train in a process of its own and return what is then predicted, (photographs, 5) in grams, unconstrained.
+def adapted_values(adaptation: Adaptation, left_s: Callable[[], float]) -> np.ndarray:
+    """Train in a process of its own and return what is then predicted, (photographs, targets), unconstrained.
 
     Raises:
         NoTimeLeft: it would not end in time, or did not.
@@ -159,14 +159,14 @@ def _answer(pipe: Connection, process: Any, left_s: Callable[[], float], adaptat
                 raise NoTimeLeft(f"it would take {value:.0f} s, and {left:.0f} s are left")
             until_left_s, why = left - SLOWEST * value - SLOWEST_S, "it became more than twice as slow as it began"
         else:
-            grams: np.ndarray = value
-            if grams.shape != adaptation.grams.shape or not np.isfinite(grams).all():
+            values: np.ndarray = value
+            if values.shape != adaptation.values.shape or not np.isfinite(values).all():
                 raise NotAdapted("what it predicts is not finite")
-            return grams
+            return values
 
 
 def receive_news(pipe: Connection) -> tuple[str, Any]:
-    """Receive what the process has to say: "line", "failed", "projected" seconds or "grams", with its value."""
+    """Receive what the process has to say: "line", "failed", "projected" seconds or "values", with its value."""
     kind, value = pipe.recv()
     return kind, value
 
@@ -197,7 +197,7 @@ def _adapt_or_report(pipe: Connection, adaptation: Adaptation, scratch: Path, fa
     try:
         torch.set_num_threads(adaptation.threads)
         keep_freed_memory()
-        tell("grams", adapt(adaptation, scratch, tell))
+        tell("values", adapt(adaptation, scratch, tell))
     except (BrokenPipeError, ConnectionResetError) as error:
         failures.append(error)  # the notebook has ended, and nothing reads the pipe
     except Exception as error:

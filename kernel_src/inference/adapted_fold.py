@@ -23,7 +23,7 @@ from kernel_src.competitions.held_rules import rules, weight_row
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.training_photographs import FoldData, TrainingBatch
 from kernel_src.data.training_rows import EXTERNAL_COLUMN
-from kernel_src.models.full_pass import predict_grams
+from kernel_src.models.full_pass import predict_values
 from kernel_src.models.model import load_fold, load_strictly
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import SWA, Constant
@@ -62,7 +62,7 @@ class Adaptation:
     competition: Path  # with train.csv and its photographs
     damaged: frozenset[str]  # files of the bundle that must not be used
     paths: tuple[Path, ...]  # of the test photographs that the bundle has predicted
-    grams: np.ndarray  # (photographs, 5), what it predicted
+    values: np.ndarray  # (photographs, targets), what it predicted
     device: DeviceReport
     threads: int
     is_miniature: bool
@@ -70,7 +70,7 @@ class Adaptation:
 
 # %%
 def adapt(adaptation: Adaptation, scratch: Path, tell: Callable[[str, Any], None]) -> np.ndarray:
-    """Train the strongest fold on train and test and return what it predicts, (photographs, 5) in grams.
+    """Train the strongest fold on train and test and return what it predicts, (photographs, targets).
 
     Raises:
         NotAdapted: there is nothing to train on or with, or what it learnt is worse than nothing.
@@ -93,16 +93,16 @@ def adapt(adaptation: Adaptation, scratch: Path, tell: Callable[[str, Any], None
     model = load_fold(experiment, training.files.weights)
     half = training.half
     del training  # and with it the optimiser's memory
-    grams = predict_grams(
+    values = predict_values(
         [model],
-        DecodedPhotographs(data.photographs, np.arange(len(train), len(data.grams))),
+        DecodedPhotographs(data.photographs, np.arange(len(train), len(data.values))),
         preprocessing=recipe.preprocessing,
         symmetries=recipe.symmetries,
         device=replace(adaptation.device, half=half),
         batch_size=experiment.batch.size,
     )[0]
-    _refuse_nonsense(grams, data.grams[len(train) :], data.grams[: len(train)], adaptation.is_miniature)
-    return grams
+    _refuse_nonsense(values, data.values[len(train) :], data.values[: len(train)], adaptation.is_miniature)
+    return values
 
 
 def adapted_experiment(experiment: Experiment, how: TestTimeTraining, is_miniature: bool = False) -> Experiment:
@@ -151,8 +151,8 @@ def strongest_fold(recipe: BundleRecipe, train: pd.DataFrame, damaged: frozenset
         scores = {}
         for fold in sorted(set(oof["fold"]) & set(numbers)):
             own = oof[oof["fold"] == fold]
-            grams = answers().finished(rules().target_array(own), recipe.experiment.predict.constraint)
-            scores[fold] = rules().score(rules().target_array(truth.loc[own["image_id"]]), grams)
+            values = answers().finished(rules().target_array(own), recipe.experiment.predict.constraint)
+            scores[fold] = rules().score(rules().target_array(truth.loc[own["image_id"]]), values)
         best = max(scores, key=lambda fold: rules().metric.gain(scores[fold]))
     except (OSError, ValueError, KeyError) as error:
         return numbers[0], f"the first, since the folds' own scores are not known ({type(error).__name__}: {error})"
@@ -182,7 +182,7 @@ def rows_to_train_on(experiment: Experiment, train: pd.DataFrame, adaptation: Ad
     data = training_table(weighed, train, None, None).fold_data(weighed, NO_FOLD, photographs, None)
     return replace(
         data,
-        grams=np.concatenate([data.grams, rules().pseudo_labels(adaptation.grams, adaptation.how.below_g)]),
+        values=np.concatenate([data.values, rules().pseudo_labels(adaptation.values, adaptation.how.below_g)]),
         train_rows=np.concatenate([data.train_rows, np.arange(len(train), len(rows))]),
         inner_rows=np.zeros(0, int),
         pseudo=np.arange(len(rows)) >= len(train),
@@ -279,15 +279,15 @@ def _check_room(folder: Path, needed: int) -> None:
         raise NotAdapted(f"{folder} has {free / 1e9:.1f} GB left, the decoded photographs take {needed / 1e9:.1f} GB")
 
 
-def _refuse_nonsense(grams: np.ndarray, labels: np.ndarray, truth: np.ndarray, is_miniature: bool) -> None:
+def _refuse_nonsense(values: np.ndarray, labels: np.ndarray, truth: np.ndarray, is_miniature: bool) -> None:
     """Refuse predictions that are further from what was taught than the training rows are from their mean.
 
     Raises:
         NotAdapted: they are, or they are not finite.
     """
-    if not np.isfinite(grams).all():
+    if not np.isfinite(values).all():
         raise NotAdapted("what it predicts is not finite")
-    error = float(((grams - labels) ** 2 @ weight_row()).mean())
+    error = float(((values - labels) ** 2 @ weight_row()).mean())
     spread = float(((truth - truth.mean(0)) ** 2 @ weight_row()).mean())
     if not is_miniature and error > spread:
         raise NotAdapted(

@@ -18,7 +18,7 @@ from torch import nn
 from kernel_src.bundle.bundles import Bundle, BundleRecipe, load_recipe, member_of
 from kernel_src.data.images import Framing
 from kernel_src.models.half_precision import keep_in_full, keep_in_half
-from kernel_src.models.model import GramsNet, refill_fold
+from kernel_src.models.model import TargetsNet, refill_fold
 from kernel_src.models.precision import PrecisionChoice
 from kernel_src.models.prediction import Member
 from kernel_src.runtime.files import WeightsError
@@ -66,7 +66,9 @@ class DeviceFolds:
         self.members: list[Member | None] = [None] * len(recipes)
         self.streamed: set[Place] = set()  # those that do not stay
         self._on_device: set[Place] = set()
-        self._nets: list[list[GramsNet]] = [[GramsNet()] * len(recipe.folds) if recipe else [] for recipe in recipes]
+        self._nets: list[list[TargetsNet]] = [
+            [TargetsNet()] * len(recipe.folds) if recipe else [] for recipe in recipes
+        ]
         self._failed: dict[Place, CannotLoad] = {}
         self._depths: dict[str, nn.Module] = {}  # DepthEstimators by their sha256
         self._in_full: set[Place] = set()
@@ -250,7 +252,7 @@ class DeviceFolds:
             self.members[bundle] = member_of(replace(shared, models=self._nets[bundle]), self.framings)
         return recipe
 
-    def _fit_precision(self, place: Place, net: GramsNet) -> None:
+    def _fit_precision(self, place: Place, net: TargetsNet) -> None:
         recipe = self.recipes[place[0]]
         net.in_fp32 = place in self._in_full or (recipe is not None and recipe.experiment.encoder.precision == "fp32")
         if self.half and not net.in_fp32:
@@ -258,13 +260,13 @@ class DeviceFolds:
         else:
             keep_in_full(net)
 
-    def _put(self, place: Place, net: GramsNet) -> None:
+    def _put(self, place: Place, net: TargetsNet) -> None:
         self._nets[place[0]][place[1]] = net
         self._on_device.add(place)
 
-    def _drop(self, place: Place) -> GramsNet:
+    def _drop(self, place: Place) -> TargetsNet:
         net = self._nets[place[0]][place[1]]
-        self._nets[place[0]][place[1]] = GramsNet()
+        self._nets[place[0]][place[1]] = TargetsNet()
         self._on_device.discard(place)
         self.streamed.add(place)
         self._tidy()

@@ -1,8 +1,8 @@
 """## One device at work
 
 One process per device: it loads the bundles, reads the photographs of its tasks ahead of the arithmetic and sends the
-grams of every batch and step as soon as they are computed. If it crashes, what it has sent is safe and the notebook
-goes on. It never decides what a fault means: it reports the fault and goes on with the rest.
+predictions of every batch and step as soon as they are computed. If it crashes, what it has sent is safe and the
+notebook goes on. It never decides what a fault means: it reports the fault and goes on with the rest.
 """
 
 import queue
@@ -102,11 +102,11 @@ class Read(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """One step of some of a task's photographs: grams (rows, 5), not finite where it failed, and why."""
+    """One step of some of a task's photographs: values (rows, targets), not finite where it failed, and why."""
 
     step: int
     rows: tuple[int, ...]
-    grams: np.ndarray
+    values: np.ndarray
     seconds: float
     why: str
 
@@ -336,13 +336,13 @@ class DeviceWorker:
                 comparing_s = time.perf_counter()
                 self._decide(step, part, batch)
                 start += time.perf_counter() - comparing_s
-                answer = batch.grams(step.bundle, step.fold, step.view)
+                answer = batch.values(step.bundle, step.fold, step.view)
                 why = batch.failure(step.bundle, step.view, answer)
-                grams = answer.float().cpu().numpy().astype(float)
+                values = answer.float().cpu().numpy().astype(float)
                 if len(parts) > 1:
                     batch.forget_pictures()
                 seconds = time.perf_counter() - start
-                send(self.pipe, Computed(number, rows, grams, seconds, why))
+                send(self.pipe, Computed(number, rows, values, seconds, why))
                 done.update((number, row) for row in rows)
                 if batch.overflows:
                     self._take_overflows(step, len(part), batch.overflows)

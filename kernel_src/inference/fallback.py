@@ -32,7 +32,7 @@ class Attached:
     share: float
     folder: Path | None = None
     manifest: Mapping[str, Any] | None = None
-    means: Mapping[str, float] | None = None  # training means in grams, by target
+    means: Mapping[str, float] | None = None  # training means by target
     damaged: frozenset[str] = frozenset()  # files that must not be used
 
 
@@ -68,7 +68,7 @@ def find_bundles(shares: Mapping[str, float], log: FaultLog) -> list[Attached]:
 
 
 def _means_of(folder: Path) -> dict[str, float]:
-    """Read a bundle's training means, grams by target."""
+    """Read a bundle's training means by target."""
     found = read_bundle_json(folder, CONFIG_FILE)["target_mean"]
     means = {target: float(found[target]) for target in facts().targets}
     if not all(facts().lowest <= mean <= facts().highest and abs(mean) < math.inf for mean in means.values()):
@@ -79,7 +79,7 @@ def _means_of(folder: Path) -> dict[str, float]:
 
 
 def training_means(bundles: list[Attached]) -> dict[str, float]:
-    """Average the training means of the bundles by their shares; grams by target, identities intact.
+    """Average the training means of the bundles by their shares, by target, identities intact.
 
     Where no bundle can be read they are the competition's own, so that there is a submission nevertheless.
     """

@@ -63,7 +63,7 @@ class Job:
     shares: tuple[float, ...]
     stack: Any | None  # a Stack of the part `stack`; None: blended by the shares
     constraint: str
-    means: Mapping[str, float]  # grams by target, for photographs without any prediction
+    means: Mapping[str, float]  # by target, for photographs without any prediction
     competition: Path | None = None  # with train.csv and its photographs, for test-time training
 
 
@@ -72,7 +72,7 @@ class InferenceResult:
     """What came of it; it grows while the work goes on."""
 
     predictions: PredictionStore
-    grams: np.ndarray  # (images, 5), constrained
+    values: np.ndarray  # (images, targets), constrained
     predicted: np.ndarray  # (images,) of bool: not the training mean
     passes_wanted: int = 0  # photographs times steps
     passes_done: int = 0
@@ -84,9 +84,9 @@ class InferenceResult:
 
     @classmethod
     def of_means(cls, images: int, means: Mapping[str, float]) -> "InferenceResult":
-        """Return what there is before anything was computed: training means, grams by target."""
-        grams = np.tile([means[target] for target in facts().targets], (images, 1))
-        return cls(predictions=PredictionStore(images, []), grams=grams, predicted=np.zeros(images, bool))
+        """Return what there is before anything was computed: training means by target."""
+        values = np.tile([means[target] for target in facts().targets], (images, 1))
+        return cls(predictions=PredictionStore(images, []), values=values, predicted=np.zeros(images, bool))
 
     @property
     def predict_seconds(self) -> float:
@@ -107,14 +107,14 @@ class InferenceResult:
         }
 
 
-def grams_now(job: Job, predictions: PredictionStore) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best prediction at this moment, (images, 5) constrained, and which rows rest on a prediction."""
+def values_now(job: Job, predictions: PredictionStore) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best prediction at this moment, (images, targets) constrained, and which rows rest on a prediction."""
     blended = predictions.blended(job.shares, job.stack)
     there = np.isfinite(blended).all(1)
-    grams = np.tile([job.means[target] for target in facts().targets], (predictions.images, 1))
+    values = np.tile([job.means[target] for target in facts().targets], (predictions.images, 1))
     if there.any():
-        grams[there] = answers().finished(blended[there], job.constraint)
-    return grams, there
+        values[there] = answers().finished(blended[there], job.constraint)
+    return values, there
 
 
 # %%
@@ -130,22 +130,22 @@ def infer(
 ) -> InferenceResult:
     """Predict until everything is done or the deadline, on the clock's scale, is reached.
 
-    `save` writes a complete submission of grams (images, 5). Bundles whose experiment asks for test-time training then
-    have it, in the time that is left. An unexpected error ends the work in the rerun, and what was computed until then
-    is returned.
+    `save` writes a complete submission of values (images, targets). Bundles whose experiment asks for test-time
+    training then have it, in the time that is left. An unexpected error ends the work in the rerun, and what was
+    computed until then is returned.
 
     Raises:
         NotContained: a fault, in every run but the rerun.
     """
     folds = [0 if recipe is None else len(recipe.folds) for recipe in job.recipes]
     predictions = PredictionStore(len(job.paths), folds)
-    grams, predicted = grams_now(job, predictions)
+    values, predicted = values_now(job, predictions)
     adapts = any(recipe is not None and recipe.experiment.predict.adapt is not None for recipe in job.recipes)
     if adapts and ADAPTING not in held_parts():
         what = str(MissingPart(ADAPTING, held_parts()))
         log.contain(Fault(part="test-time training", what=what, fallback="the predictions without it"))
         adapts = False
-    outcome = InferenceResult(predictions=predictions, grams=grams, predicted=predicted)
+    outcome = InferenceResult(predictions=predictions, values=values, predicted=predicted)
     with log.contain_unexpected():
         work = Inference(job, device, log, deadline_s, batch_size, save, clock, outcome)
         work.run()
@@ -380,7 +380,7 @@ class Inference:
 
     def _take_computed(self, worker: Worker, message: Computed) -> None:
         task, step = worker.tasks[0], self.schedule.steps[message.step]
-        bad = self.outcome.predictions.record(step, message.rows, message.grams)
+        bad = self.outcome.predictions.record(step, message.rows, message.values)
         self._is_new = True
         if bad:
             what = f"{self._name(step.bundle, step.fold)}, view {step.view}: {message.why}"
@@ -469,9 +469,9 @@ class Inference:
     def save_now(self) -> None:
         """Save a submission of all that there is."""
         start = self.clock()
-        self.outcome.grams, self.outcome.predicted = grams_now(self.job, self.outcome.predictions)
+        self.outcome.values, self.outcome.predicted = values_now(self.job, self.outcome.predictions)
         try:
-            self._save(self.outcome.grams)
+            self._save(self.outcome.values)
             self._is_new = False
         except OSError as error:
             self.log.contain(

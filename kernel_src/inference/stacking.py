@@ -18,15 +18,15 @@ class Stack:
     """A linear model per target, over the predictions of the bundles."""
 
     weights: np.ndarray  # (5, bundles), in the order of facts().targets and of the bundles
-    intercept_g: np.ndarray  # (5,)
+    intercept_g: np.ndarray  # (targets,)
 
-    def blended(self, grams: Sequence[np.ndarray]) -> np.ndarray:
-        """Blend the predictions (images, 5) of the bundles to one (images, 5), in grams, unconstrained."""
-        return np.einsum("bnt,tb->nt", np.stack(grams), self.weights) + self.intercept_g
+    def blended(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Blend the predictions (images, targets) of the bundles to one (images, targets), unconstrained."""
+        return np.einsum("bnt,tb->nt", np.stack(values), self.weights) + self.intercept_g
 
 
 def stack_from_json(value: Mapping[str, Any], bundle_count: int) -> Stack:
-    """Read `{"weights": five rows of one number per bundle, "intercept_g": five grams}`.
+    """Read `{"weights": by target a number per bundle, "intercept_g": a number per target}`.
 
     Raises:
         ValueError: an entry is missing, unknown, of another shape, or not finite.

@@ -33,9 +33,9 @@ SOURCE_SHA256 = ""  # of the sources that this was built from; filled in by the 
 
 # %%
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.parts import parts_to_extract
 from kernel_src.recipes.predictor import require_suited
 from kernel_src.runtime.device import check_device

@@ -16,7 +16,7 @@ import time
 
 # %% tags=["parameters"]
 BUNDLES = {"i2b-demo-weights": 1.0}  # weight dataset → its share in the blend; several make an ensemble
-STACK = {}  # instead of shares: {"weights": five rows of one number per bundle, "intercept_g": five grams}
+STACK = {}  # instead of shares: {"weights": by target a number per bundle, "intercept_g": a number per target}
 CONSTRAINT = ""  # how the identities are enforced after the blend; empty: as in the first bundle's experiment
 # For loading, predicting and test-time training, if any; 0: what is left of nine hours, less a reserve.
 PREDICT_SECONDS = 0
@@ -125,7 +125,7 @@ with fault_log.contain_unexpected():
         fault_log,
         deadline_s=deadline_s,
         batch_size=BATCH_SIZE,
-        save=lambda grams: facts().save_predictions(submission_csv, hidden_test, grams, means),
+        save=lambda values: facts().save_predictions(submission_csv, hidden_test, values, means),
     )
     facts().check_submission(submission_csv, hidden_test.row_ids)
 
@@ -137,7 +137,7 @@ with fault_log.contain_unexpected():
 # %%
 if not is_rerun():
     shown = list(hidden_test.photographs.values())[:SHOW_IMAGES]
-    photograph_gallery(shown, [answers().caption(row) for row in outcome.grams[:SHOW_IMAGES]])
+    photograph_gallery(shown, [answers().caption(row) for row in outcome.values[:SHOW_IMAGES]])
     plt.show()
 
 # %% [markdown]

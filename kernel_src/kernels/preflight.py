@@ -22,6 +22,9 @@ from pathlib import Path
 # %% tags=["parameters"]
 ASSUMED = {"torch": ""}  # name in `import` → version that the kit assumes; empty: unknown until now
 PARTS = ("biomass",)  # whose competition is looked for; the build chooses
+NETWORKS = ()  # of timm, to be timed: [[name, height in px, width, batch], …]
+EACH_S = 5.0  # for each figure of a network
+PRINT_S = 0  # seconds for which a line is printed every five, for whoever reads the log meanwhile
 
 # %% [markdown]
 # ## Versions
@@ -108,6 +111,118 @@ variable_names = sorted(os.environ)
 print("\n".join(variable_names))
 
 # %% [markdown]
+# ## Speed of networks
+#
+# With random weights, in fp16 as a training computes: forward passes, training steps with AdamW, and forward passes on
+# every GPU at once. None but where it is asked for.
+
+# %%
+from threading import Thread
+
+
+def pictures_per_s(step, batch, place):
+    """Repeat a step for EACH_S, after two to warm up."""
+
+    def run_once():
+        step()
+        if place.type == "cuda":
+            torch.cuda.synchronize(place)
+
+    for _ in range(2):
+        run_once()
+    begun_s, steps = time.perf_counter(), 0
+    while steps == 0 or time.perf_counter() - begun_s < EACH_S:
+        run_once()
+        steps += 1
+    return round(steps * batch / (time.perf_counter() - begun_s), 3)
+
+
+def network_steps(name, height, width, batch, place):
+    """Return a network of timm on a device, its forward pass and its training step."""
+    import timm
+
+    options = {"img_size": (height, width)} if name.startswith("vit_") else {}
+    net = timm.create_model(name, num_classes=5, **options).to(place).eval()
+    pictures, half = torch.rand(batch, 3, height, width, device=place), place.type == "cuda"
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6)
+    scaler = torch.amp.GradScaler(place.type, enabled=half)
+
+    def forward():
+        with torch.no_grad(), torch.autocast(place.type, torch.float16, enabled=half):
+            net(pictures)
+
+    def train():
+        with torch.autocast(place.type, torch.float16, enabled=half):
+            outputs = net(pictures)
+        scaler.scale(outputs.float().square().mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    return net, forward, train
+
+
+def flops_of(net, height, width, place):
+    """Count the operations of one picture's forward pass; a multiply-add is two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.rand(1, 3, height, width, device=place))
+    return counter.get_total_flops()
+
+
+def all_at_once(forwards, batch, places):
+    """Return the pictures per second of every device together, each in a thread of its own."""
+    rates = [0.0] * len(places)
+
+    def time_one(index):
+        rates[index] = pictures_per_s(forwards[index], batch, places[index])
+
+    threads = [Thread(target=time_one, args=(index,)) for index in range(len(places))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return round(sum(rates), 3)
+
+
+def time_network(name, height, width, batch, places):
+    """Time one network; one that fails, for want of memory perhaps, says why."""
+    first, timed = places[0], {"network": name, "size_px": [height, width], "batch": batch}
+    try:
+        built = [network_steps(name, height, width, batch, place) for place in places]
+        net, forward, train = built[0]
+        timed["flops"] = flops_of(net, height, width, first)
+        timed["forward_per_s"] = pictures_per_s(forward, batch, first)
+        timed["together_per_s"] = all_at_once([one[1] for one in built], batch, places)
+        net.train()
+        timed["train_per_s"] = pictures_per_s(train, batch, first)
+        timed["train_gb"] = round(torch.cuda.max_memory_allocated(first) / 1e9, 2) if first.type == "cuda" else None
+    except RuntimeError as error:
+        timed["fault"] = str(error)[:200]
+    return timed
+
+
+places = [torch.device("cuda", index) for index in range(len(gpus))] if device.kind == "cuda" else [torch.device("cpu")]
+speed = []
+for network in NETWORKS:
+    speed.append(time_network(*network, places))
+    print(", ".join(f"{key} {value}" for key, value in speed[-1].items()), flush=True)
+    if device.kind == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(places[0])
+
+# %% [markdown]
+# ## Lines for the log
+#
+# None but where the log itself is looked at.
+
+# %%
+for second in range(0, PRINT_S, 5):
+    print(f"second {second} of {PRINT_S}", flush=True)
+    time.sleep(5)
+
+# %% [markdown]
 # ## Result
 
 # %%
@@ -121,6 +236,7 @@ preflight = {
     "machine": machine,
     "mounts": {"layout": layout, "competition": competition_at, "fault": mount_fault, "tree": mount_tree.splitlines()},
     "environment": variable_names,
+    "speed": speed,
     "seconds": round(time.perf_counter() - start_s, 3),
 }
 write_json(working / "preflight.json", preflight)

@@ -54,11 +54,11 @@ import traceback
 
 from kernel_src.competitions.held_answers import answers
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
 from kernel_src.data.charts import photograph_gallery
 from kernel_src.data.score_charts import residuals_by_group, scatter_per_target
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.parts import parts_to_compete, parts_to_train
 from kernel_src.recipes.predictor import require_suited
 from kernel_src.runtime.device import check_device
@@ -214,20 +214,20 @@ for floor_name, floor_score in rules().floors(train_table).items():
 
 # %%
 seen_table = train_table.set_index("image_id").loc[oof_table["image_id"]]
-truth_grams = rules().target_array(seen_table)
-oof_grams = answers().finished(rules().target_array(oof_table), experiment.predict.constraint)
+truth = rules().target_array(seen_table)
+predicted = answers().finished(rules().target_array(oof_table), experiment.predict.constraint)
 if facts().are_classes:
-    optional_part("classes").confusion_matrix(truth_grams, oof_grams)
+    optional_part("classes").confusion_matrix(truth, predicted)
 else:
-    scatter_per_target(truth_grams, oof_grams)
+    scatter_per_target(truth, predicted)
 if shown_by := rules().shown_by:
     shown_names = seen_table[shown_by].to_numpy(str)
     if facts().are_classes:
-        optional_part("classes").hits_by_group(truth_grams, oof_grams, shown_names, f"right classes per {shown_by}")
+        optional_part("classes").hits_by_group(truth, predicted, shown_names, f"right classes per {shown_by}")
     else:
-        residuals_by_group(truth_grams, oof_grams, shown_names, f"residuals per {shown_by}")
+        residuals_by_group(truth, predicted, shown_names, f"residuals per {shown_by}")
 photograph_gallery(
     [competition / path for path in seen_table["image_path"][:SHOW_IMAGES]],
-    [answers().caption(oof_grams[i], truth_grams[i]) for i in range(min(SHOW_IMAGES, len(seen_table)))],
+    [answers().caption(predicted[i], truth[i]) for i in range(min(SHOW_IMAGES, len(seen_table)))],
 )
 plt.show()

@@ -23,7 +23,7 @@ class ClassScaling(nn.Module):
         """Return the truth (…, classes) as the loss is given it."""
         return truth
 
-    def to_grams(self, logits: torch.Tensor) -> torch.Tensor:
+    def to_values(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits (…, classes) into probabilities, in fp32: half precision has three digits."""
         return torch.softmax(logits.float(), -1)
 

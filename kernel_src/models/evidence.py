@@ -1,7 +1,7 @@
 """## What the heads read
 
 Everything beyond the backbone's own pooling of the whole photograph: several pictures of it and how they are joined,
-layers from the middle, other poolings, every patch by itself; and heads whose outputs become grams.
+layers from the middle, other poolings, every patch by itself; and heads whose outputs become values.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from torch import nn
 
 from kernel_src.competitions.held_facts import facts
 from kernel_src.models.cutting import PictureCutter
-from kernel_src.models.gram_heads import GramAnswers, PatchTotal, raw_outputs
 from kernel_src.models.joins import SumJoin, build_join
 from kernel_src.models.layer_features import (
     layer_widths,
@@ -22,6 +21,7 @@ from kernel_src.models.layer_features import (
     pooled_layers,
     pooled_width,
 )
+from kernel_src.models.sum_heads import PatchTotal, SummedAnswers, raw_outputs
 from kernel_src.recipes.network import DenseHead, Perceptron, PooledHead
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.parts import OptionalPart
@@ -38,17 +38,17 @@ class Evidence(nn.Module):
         """
         super().__init__()
         head, pictures = experiment.head, experiment.pictures
-        assert isinstance(head, Perceptron)  # what BiomassNet lets pass
+        assert isinstance(head, Perceptron)  # what BackboneNet lets pass
         self.layers, self.parts = experiment.encoder.layers, len(pictures.parts)
         self.poolings = head.pool if isinstance(head, PooledHead) else ()  # none: the heads read patches
         for what in missing_layers(backbone, self.layers, self.poolings):
             raise ValueError(f"{experiment.name}: {experiment.encoder.timm} {what}")
         interpolation = str(backbone.pretrained_cfg["interpolation"])
         self.cutter = None if pictures.is_whole else PictureCutter(pictures, interpolation)
-        self.grams: GramAnswers | None = None  # None: the outputs are z-scores
+        self.grams: SummedAnswers | None = None  # named so in the weights; None: z-scores
         outputs = len(facts().targets)
         if isinstance(head, DenseHead) or head.targets != "five":
-            self.grams, outputs = GramAnswers(head.targets), raw_outputs(head.targets)
+            self.grams, outputs = SummedAnswers(head.targets), raw_outputs(head.targets)
         self.join: Any = None
         # Makes one answer of those of several pictures or patches; None where a photograph has one anyway.
         self.total: Callable[[torch.Tensor], torch.Tensor] | None = None
@@ -79,10 +79,10 @@ class Evidence(nn.Module):
         return tokens if mix_tokens is None else mix_tokens(tokens)
 
     def answers(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Turn the heads' outputs (B, K), or (B, n, K), into answers (B, 5)."""
+        """Turn the heads' outputs (B, K), or (B, n, K), into answers (B, targets)."""
         if self.grams is not None:
-            grams: torch.Tensor = self.grams(outputs, self.total)
-            return grams
+            values: torch.Tensor = self.grams(outputs, self.total)
+            return values
         return outputs if self.total is None else self.total(outputs)
 
     def summary(self, features: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,11 @@ import torch
 
 from kernel_src.competitions.held_facts import facts
 from kernel_src.models.frozen_features import FrozenFeatures
-from kernel_src.models.model import GramsNet, TargetScaling
+from kernel_src.models.model import TargetScaling, TargetsNet
 from kernel_src.models.regressor import Regressor
 
 
-class FrozenNet(GramsNet):
+class FrozenNet(TargetsNet):
     """Frozen features and the regressor that reads them."""
 
     def __init__(self, features: FrozenFeatures, regressor: Regressor) -> None:
@@ -21,10 +21,10 @@ class FrozenNet(GramsNet):
         super().__init__()
         self.features, self.regressor = features, regressor
         self.settled = features.settled
-        self.scaling = TargetScaling()  # the identity: a regressor answers in grams
+        self.scaling = TargetScaling()  # the identity: a regressor answers in values
 
     def forward(self, *pictures: torch.Tensor, depth: torch.Tensor | None = None) -> torch.Tensor:
-        """Map normalised pictures (B, 3, H, W), one for each framing, to grams (B, 5).
+        """Map normalised pictures (B, 3, H, W), one for each framing, to values (B, targets).
 
         A photograph with a feature that is not finite has NaN.
 
@@ -33,9 +33,9 @@ class FrozenNet(GramsNet):
         """
         if depth is not None:
             raise ValueError("a regressor on frozen features has no use for depth")
-        values = self.features(*pictures).cpu().numpy()
-        grams = np.full((len(values), len(facts().targets)), np.nan)
-        there = np.isfinite(values).all(1)
+        features = self.features(*pictures).cpu().numpy()
+        values = np.full((len(features), len(facts().targets)), np.nan)
+        there = np.isfinite(features).all(1)
         if there.any():
-            grams[there] = self.regressor.predict(values[there])
-        return torch.from_numpy(grams).float().to(pictures[0].device)
+            values[there] = self.regressor.predict(features[there])
+        return torch.from_numpy(values).float().to(pictures[0].device)

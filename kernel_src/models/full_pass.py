@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from kernel_src.competitions.held_facts import facts
 from kernel_src.data.preprocessing import Preprocessing
-from kernel_src.models.model import GramsNet
+from kernel_src.models.model import TargetsNet
 from kernel_src.models.prediction import BatchWork, Member
 from kernel_src.runtime.device import DeviceReport
 
@@ -33,7 +33,7 @@ def loading_processes(device: DeviceReport) -> int:
 def predict_batch(
     members: Sequence[Member], pictures: Sequence[torch.Tensor], half: bool, inputs: torch.Tensor | None = None
 ) -> list[torch.Tensor]:
-    """Predict one batch, uint8 (B, 3, H, W) in each framing: per member (models, B, 5) in grams, mean over views.
+    """Predict one batch, uint8 (B, 3, H, W) in each framing: per member (models, B, targets), mean over views.
 
     `inputs` (B, inputs) are numbers of the competition's table, for networks that read any.
 
@@ -45,10 +45,10 @@ def predict_batch(
         total = torch.zeros(len(member.models), len(pictures[0]), len(facts().targets), device=pictures[0].device)
         for view in range(len(member.symmetries)):
             for model in range(len(member.models)):
-                grams = work.grams(number, model, view)
-                if why := work.failure(number, view, grams):
+                values = work.values(number, model, view)
+                if why := work.failure(number, view, values):
                     raise FloatingPointError(why)
-                total[model] += grams
+                total[model] += values
         predicted.append(total / len(member.symmetries))
     return predicted
 
@@ -68,7 +68,7 @@ def predict_members(
     after_first_batch: Callable[[float], None] = lambda _: None,
     inputs: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Predict with several experiments in one pass: per member (models, images, 5) in grams, unconstrained.
+    """Predict with several experiments in one pass: per member (models, images, targets), unconstrained.
 
     A batch holds uint8 pictures (B, 3, H, W) in each framing. `after_first_batch` gets the projected seconds of the
     whole pass, and may refuse to go on. `inputs` (images, inputs) are the photographs' numbers in the competition's
@@ -93,8 +93,8 @@ def predict_members(
         count = len(pictures[0])
         own = None if inputs is None else torch.from_numpy(inputs[seen : seen + count].astype(np.float32)).to(target)
         seen += count
-        for parts, grams in zip(done, predict_batch(members, pictures, device.half, own), strict=True):
-            parts.append(grams.cpu())
+        for parts, values in zip(done, predict_batch(members, pictures, device.half, own), strict=True):
+            parts.append(values.cpu())
         if number == 0:
             after_first_batch((time.perf_counter() - start) * batch_count)
     return [
@@ -104,8 +104,8 @@ def predict_members(
 
 
 # %%
-def predict_grams(
-    models: Sequence[GramsNet],
+def predict_values(
+    models: Sequence[TargetsNet],
     photographs: Dataset[torch.Tensor],
     *,
     preprocessing: Preprocessing,
@@ -118,7 +118,7 @@ def predict_grams(
     after_first_batch: Callable[[float], None] = lambda _: None,
     inputs: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Predict with several models of one experiment, averaged over the views: (models, images, 5) in grams.
+    """Predict with several models of one experiment, averaged over the views: (models, images, targets).
 
     See `predict_members` for what is raised, what `after_first_batch` gets, and what `inputs` are.
     """

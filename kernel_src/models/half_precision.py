@@ -2,8 +2,8 @@
 
 A GPU keeps the weights of linear layers and convolutions, over 99 % of a net's bytes, in fp16, as the bundle stores
 them. Autocast would round them to fp16 before each multiplication anyway, so nothing is lost. Everything else stays
-fp32: biases, norms with their statistics, embeddings, layer scales, the scaling to grams. An fp16 embedding or layer
-scale would pull the sum that runs through all blocks into fp16.
+fp32: biases, norms with their statistics, embeddings, layer scales, the scaling of the targets. An fp16 embedding or
+layer scale would pull the sum that runs through all blocks into fp16.
 """
 
 from collections.abc import Iterator

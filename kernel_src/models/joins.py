@@ -14,10 +14,10 @@ from kernel_src.recipes.predictor import Predictor
 
 
 class SumJoin(nn.Module):
-    """Each picture is answered by itself and the grams are added; the sizes of one part are averaged.
+    """Each picture is answered by itself and the values are added; the sizes of one part are averaged.
 
     A picture's answer is what the whole photograph would weigh if it all looked like this one; so it is weighed by the
-    share of the photograph that it shows. The grams so added are those of the parts: with z-scores z of pictures with
+    share of the photograph that it shows. The values so added are those of the parts: with z-scores z of pictures with
     shares w, Σ w (z σ + μ) = (Σ w z) σ + μ.
     """
 

@@ -32,7 +32,7 @@ CONSTANT_BELOW_G = 1e-6  # the deviation of equal numbers is not exactly zero: 1
 
 
 class TargetScaling(nn.Module):
-    """Mean and standard deviation of each target over the training rows, in grams."""
+    """Mean and standard deviation of each target over the training rows."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -43,23 +43,23 @@ class TargetScaling(nn.Module):
         self.register_buffer("mean", torch.zeros(len(facts().targets)))
         self.register_buffer("std", torch.ones(len(facts().targets)))
 
-    def fit(self, grams: np.ndarray) -> None:
-        """Take mean and population standard deviation of (rows, 5); a constant target keeps a deviation of 1."""
-        std = grams.std(0)
-        self.mean.copy_(torch.from_numpy(grams.mean(0)))
+    def fit(self, values: np.ndarray) -> None:
+        """Take mean and population standard deviation of (rows, targets); a constant target keeps a deviation of 1."""
+        std = values.std(0)
+        self.mean.copy_(torch.from_numpy(values.mean(0)))
         self.std.copy_(torch.from_numpy(np.where(std > CONSTANT_BELOW_G, std, 1.0)))
 
-    def to_z(self, grams: torch.Tensor) -> torch.Tensor:
-        """Scale grams (…, 5) to z-scores."""
-        return (grams - self.mean) / self.std
+    def to_z(self, values: torch.Tensor) -> torch.Tensor:
+        """Scale values (…, targets) to z-scores."""
+        return (values - self.mean) / self.std
 
-    def to_grams(self, z: torch.Tensor) -> torch.Tensor:
-        """Undo `to_z`, in fp32: half precision has steps of 0.03 g at 60 g."""
+    def to_values(self, z: torch.Tensor) -> torch.Tensor:
+        """Undo `to_z`, in fp32: half precision has steps of 0.03 at 60."""
         return z.float() * self.std + self.mean
 
 
-class GramsNet(nn.Module):
-    """A network that answers by five numbers (B, 5), z-scores or grams, and the scaling that makes grams of them."""
+class TargetsNet(nn.Module):
+    """A network that answers with a number per target (B, targets), and the scaling that makes values of z-scores."""
 
     scaling: TargetScaling
     reads_inputs: bool = False  # numbers of the table beside the photograph
@@ -67,7 +67,7 @@ class GramsNet(nn.Module):
     settled: PrecisionChoice | None = None  # decided while it was loaded, for good: there is no room for another
 
     def to_loss_z(self, answers: torch.Tensor) -> torch.Tensor:
-        """Return answers (B, 5) in standard deviations of the training rows, where the network has these."""
+        """Return answers (B, targets) in standard deviations of the training rows, where the network has these."""
         return answers
 
 
@@ -76,12 +76,12 @@ MixTokens = Callable[[torch.Tensor], torch.Tensor]
 
 
 # %%
-class BiomassNet(GramsNet):
+class BackboneNet(TargetsNet):
     """Backbone, depth branch if there is one, and heads.
 
-    A plain one (`Predictor.is_plain`) has five heads on what its backbone pools; they answer in z-scores, of which
-    `scaling` makes grams. Otherwise `evidence` says what the heads read of a photograph and what their outputs mean; if
-    these become grams there, `scaling` is the identity, and the loss has a `loss_scaling` of its own.
+    A plain one (`Predictor.is_plain`) has a head per target on what its backbone pools; they answer in z-scores, of
+    which `scaling` makes values. Otherwise `evidence` says what the heads read of a photograph and what their outputs
+    mean; if these become values there, `scaling` is the identity, and the loss has a `loss_scaling` of its own.
     """
 
     def __init__(self, experiment: Predictor) -> None:
@@ -117,30 +117,30 @@ class BiomassNet(GramsNet):
             self.feature_dim += len(self.inputs.columns)
         self.heads = nn.ModuleList(_perceptron(self.feature_dim, head, count) for count in outputs)
         self.scaling = optional_part("classes").ClassScaling() if facts().are_classes else TargetScaling()
-        answers_grams = self.evidence is not None and self.evidence.grams is not None
-        self.label_scaling = TargetScaling() if answers_grams else None
+        answers_values = self.evidence is not None and self.evidence.grams is not None
+        self.label_scaling = TargetScaling() if answers_values else None
 
     @property
     def loss_scaling(self) -> TargetScaling:
-        """What the loss counts in: `scaling` itself, or where the network answers in grams, one of its own."""
+        """What the loss counts in: `scaling` itself, or where the network answers in values, one of its own."""
         return self.label_scaling or self.scaling
 
-    def fit(self, grams: np.ndarray, inputs: np.ndarray | None = None) -> None:
+    def fit(self, values: np.ndarray, inputs: np.ndarray | None = None) -> None:
         """Take what is not learnt from the training rows: scalings, and the heads' unit.
 
-        `grams` are (rows, 5), `inputs` (rows, inputs) where the network reads any.
+        `values` are (rows, targets), `inputs` (rows, inputs) where the network reads any.
         """
         if self.inputs is not None and inputs is not None:
             self.inputs.fit(inputs)
-        self.loss_scaling.fit(grams)
+        self.loss_scaling.fit(values)
         if self.label_scaling is not None:
-            self.evidence.grams.fit(grams)
+            self.evidence.grams.fit(values)
 
     def to_loss_z(self, answers: torch.Tensor) -> torch.Tensor:
-        """Return answers (B, 5) in standard deviations of the training rows; z-scores are that already."""
+        """Return answers (B, targets) in standard deviations of the training rows; z-scores are that already."""
         return answers if self.label_scaling is None else self.label_scaling.to_z(answers)
 
-    def train(self, mode: bool = True) -> "BiomassNet":
+    def train(self, mode: bool = True) -> "BackboneNet":
         """Switch to training, except frozen layers: the statistics of their batch norms stay what they are."""
         super().train(mode)
         hold_frozen_statistics(self.backbone)
@@ -149,7 +149,7 @@ class BiomassNet(GramsNet):
     def forward(
         self, pictures: torch.Tensor, depth: torch.Tensor | None = None, inputs: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Map normalised photographs (B, 3, H, W), with their depth (B, C, H, W) if it has a branch, to answers (B, 5).
+        """Map normalised photographs (B, 3, H, W), with depth (B, C, H, W) if it has a branch, to answers (B, targets).
 
         They have the size of `Pictures.canvas_px`; parts and scales are cut from them here. `inputs` (B, inputs) are
         their numbers in the competition's table, NaN for none, where the network reads any.
@@ -166,7 +166,7 @@ class BiomassNet(GramsNet):
         inputs: torch.Tensor | None = None,
         mix_tokens: MixTokens | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map what `forward` takes to answers (B, 5), and to the features of each photograph (B, `feature_dim`).
+        """Map what `forward` takes to answers (B, targets), and to the features of each photograph (B, `feature_dim`).
 
         The features are what the heads read; where these answer several pictures or patches one by one, their mean.
         `mix_tokens` gets the patches of all pictures (B, P, C) that a dense head is about to read, and returns others.
@@ -307,7 +307,7 @@ def load_strictly(model: nn.Module, tensors: dict[str, torch.Tensor], source: st
 
 
 # %%
-def load_fold(experiment: Predictor, path: Path) -> BiomassNet:
+def load_fold(experiment: Predictor, path: Path) -> BackboneNet:
     """Rebuild one fold's model from its weights, strictly, in fp32.
 
     Raises:
@@ -315,12 +315,12 @@ def load_fold(experiment: Predictor, path: Path) -> BiomassNet:
             that are divided by are not above 0.
     """
     tensors = read_weights(path)
-    model = filled(lambda: BiomassNet(experiment), tensors, str(path))
+    model = filled(lambda: BackboneNet(experiment), tensors, str(path))
     _refuse_divisors(tensors, path)
     return model.eval()
 
 
-def refill_fold(model: GramsNet, path: Path) -> None:
+def refill_fold(model: TargetsNet, path: Path) -> None:
     """Put the weights of another fold into a network, in its own precision; nothing is overwritten if they do not fit.
 
     Raises:

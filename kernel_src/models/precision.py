@@ -29,7 +29,7 @@ class PrecisionChoice(NamedTuple):
 def precision_difference(half: torch.Tensor, full: torch.Tensor) -> float:
     """Return by how much fp16's outputs (B, …) differ from fp32's, as a share of the spread; infinite where not finite.
 
-    Root mean squares. The spread is that of the fp32 outputs around zero, so give z-scores or features, not grams.
+    Root mean squares. The spread is that of the fp32 outputs around zero, so give z-scores or features, not values.
     """
     half, full = half.detach().double(), full.detach().double()
     if not bool(torch.isfinite(half).all()) and bool(torch.isfinite(full).all()):

@@ -14,19 +14,19 @@ from torch import nn
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.data.symmetries import apply_view
 from kernel_src.models.half_precision import in_full_precision
-from kernel_src.models.model import GramsNet
+from kernel_src.models.model import TargetsNet
 from kernel_src.runtime.parts import optional_part
 
 
-def forward_grams(
-    model: GramsNet,
+def forward_values(
+    model: TargetsNet,
     pictures: torch.Tensor | Sequence[torch.Tensor],
     half: bool,
     depth: torch.Tensor | None = None,
     on_overflow: Callable[[int], None] = lambda _: None,
     inputs: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Predict grams (B, 5) from normalised pictures (B, 3, H, W) and their depth (B, C, H, W), in fp16 where faster.
+    """Predict values (B, targets) from normalised pictures (B, 3, H, W) and depth (B, C, H, W), in fp16 where faster.
 
     A net that sees each photograph in several framings is given as many pictures. Pictures whose half-precision result
     overflows are computed again in fp32, with their depth, and `on_overflow` gets how many. What is not finite then
@@ -37,18 +37,18 @@ def forward_grams(
     half = half and not model.in_fp32
     with torch.autocast(seen[0].device.type, torch.float16, enabled=half):
         answers = model(*seen, depth=depth, **inputs_for(model, inputs))
-    grams = model.scaling.to_grams(answers)
-    bad = ~torch.isfinite(grams).all(1)
+    values = model.scaling.to_values(answers)
+    bad = ~torch.isfinite(values).all(1)
     if half and model.settled is None and bool(bad.any()):
         with in_full_precision(model):
             left = inputs_for(model, None if inputs is None else inputs[bad])
             again = model(*(picture[bad] for picture in seen), depth=None if depth is None else depth[bad], **left)
-        grams[bad] = model.scaling.to_grams(again)
-        on_overflow(int((bad & torch.isfinite(grams).all(1)).sum()))
-    return grams
+        values[bad] = model.scaling.to_values(again)
+        on_overflow(int((bad & torch.isfinite(values).all(1)).sum()))
+    return values
 
 
-def inputs_for(model: GramsNet, inputs: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
+def inputs_for(model: TargetsNet, inputs: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
     """Return the inputs (B, inputs) as an argument to a net, and nothing to one that reads none."""
     return {"inputs": inputs} if model.reads_inputs else {}
 
@@ -63,7 +63,7 @@ def not_finite(values: torch.Tensor) -> torch.Tensor:
 class Member:
     """The folds of one experiment and all they need to look at a batch."""
 
-    models: Sequence[GramsNet]  # one per fold
+    models: Sequence[TargetsNet]  # one per fold
     preprocessing: Preprocessing
     symmetries: Sequence[tuple[int, bool]]
     framings: tuple[int, ...] = (0,)  # which of the batch's framings are theirs; with depth a single one
@@ -92,22 +92,22 @@ class BatchWork:
         self._normalised: dict[int, list[torch.Tensor]] = {}
         self.overflows = 0  # photographs of the last prediction that fp16 was too small for
 
-    def grams(self, number: int, model: int, view: int) -> torch.Tensor:
-        """Predict (B, 5) in grams with one model of one member in one of its views; not finite where it failed."""
+    def values(self, number: int, model: int, view: int) -> torch.Tensor:
+        """Predict (B, targets) with one model of one member in one of its views; not finite where it failed."""
         turned, depth = self._seen_by(number, view)
         self.overflows = 0
         net = self._member(number).models[model]
-        grams = forward_grams(net, turned, self.half, depth, self._note_overflows, self.inputs)
+        values = forward_values(net, turned, self.half, depth, self._note_overflows, self.inputs)
         # A net may swallow what is not finite, and answer nonsense.
-        return grams if depth is None else grams.masked_fill(not_finite(depth)[:, None], float("nan"))
+        return values if depth is None else values.masked_fill(not_finite(depth)[:, None], float("nan"))
 
     def _note_overflows(self, photographs: int) -> None:
         self.overflows = photographs
 
     def scores(self, number: int, model: int, view: int, in_half: bool) -> torch.Tensor:
-        """Return the z-scores (B, 5) of one model in one view, in fp16 or in fp32 as they come: for a comparison.
+        """Return the z-scores (B, targets) of one model in one view, in fp16 or in fp32 as they come: for a comparison.
 
-        A regressor, which has no z-scores, answers in grams.
+        A regressor, which has no z-scores, answers in values.
         """
         net = self._member(number).models[model]
         pictures, depth = self._seen_by(number, view)
@@ -122,9 +122,9 @@ class BatchWork:
         """Give up the normalised pictures, which are quickly made again, and keep the depth."""
         self._normalised.clear()
 
-    def failure(self, number: int, view: int, grams: torch.Tensor) -> str:
-        """Say why some of `grams`, as `grams()` returned them, are not finite; empty if all are."""
-        bad = not_finite(grams)
+    def failure(self, number: int, view: int, values: torch.Tensor) -> str:
+        """Say why some of `values`, as `values()` returned them, are not finite; empty if all are."""
+        bad = not_finite(values)
         if not bool(bad.any()):
             return ""
         member = self._member(number)

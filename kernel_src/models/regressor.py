@@ -1,6 +1,6 @@
 """## The regressor
 
-Grams from frozen features. Every member, be it a ridge, a kernel machine, a forest or a small network, is written as
+Targets from frozen features. Every member, be it a ridge, a kernel machine, a forest or a small network, is written as
 *functions of the features times coefficients*; so all are the same few arrays, which need neither scikit-learn nor a
 pickle where they are used.
 """
@@ -20,13 +20,13 @@ from kernel_src.runtime.files import write_atomically
 from kernel_src.runtime.untrusted import checked_count, checked_text, parsed_json, quoted
 from kernel_src.runtime.weight_files import open_weights
 
-# How grams are scaled for a fit, and back; roots and logarithms tame the few heavy photographs.
+# How targets are scaled for a fit, and back; roots and logarithms tame the few large ones.
 TARGET_SCALES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     "raw": (np.asarray, np.asarray),
     "sqrt": (np.sqrt, np.square),
     "log1p": (np.log1p, np.expm1),
 }
-CEILING = 1.5  # times the heaviest training photograph: no exponential may answer with tons
+CEILING = 1.5  # times the largest training value: no exponential may answer with millions
 
 
 def squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def laplacian_values(scaled: np.ndarray, arrays: dict[str, np.ndarray]) -> np.nd
 
 
 def leaf_values(scaled: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Say in which leaf of each tree a row ends, (n, T·N) of 0 and 1; a leaf is its own left child."""
+    """Say at which node of each tree a row ends, (n, T·N) of 0 and 1; such a node is its own left child."""
     feature, threshold = arrays["feature"], arrays["threshold"]  # (T, N)
     trees, nodes = feature.shape
     tree = np.arange(trees)[None]
@@ -111,14 +111,14 @@ class RegressorMember:
     name: str
     basis: Basis
     target_scale: str  # one of TARGET_SCALES
-    coefficients: np.ndarray  # (B, 5)
-    intercept: np.ndarray  # (5,)
-    ceiling_g: np.ndarray  # (5,), no prediction is heavier
+    coefficients: np.ndarray  # (B, targets)
+    intercept: np.ndarray  # (targets,)
+    ceiling_g: np.ndarray  # (targets,), no prediction is larger
 
-    def grams(self, values: np.ndarray) -> np.ndarray:
-        """Map values of the basis (n, B) to grams (n, 5), neither below what a target can be nor above the ceiling."""
+    def values(self, of_basis: np.ndarray) -> np.ndarray:
+        """Map the basis (n, B) to values (n, targets), neither below what a target can be nor above the ceiling."""
         forward, back = TARGET_SCALES[self.target_scale]
-        scaled = values @ self.coefficients + self.intercept
+        scaled = of_basis @ self.coefficients + self.intercept
         # Roots and logarithms are of numbers from 0 on.
         lowest = facts().lowest if self.target_scale == "raw" else max(0.0, facts().lowest)
         return back(np.clip(scaled, forward(np.asarray(lowest)), forward(self.ceiling_g)))
@@ -129,10 +129,10 @@ class Regressor:
     """A blend of members, each with a weight per target."""
 
     members: tuple[RegressorMember, ...]
-    weights: np.ndarray  # (members, 5), not negative, each column adds up to 1
+    weights: np.ndarray  # (members, targets), not negative, each column adds up to 1
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Map features (n, F) to grams (n, 5).
+        """Map features (n, F) to values (n, targets).
 
         Raises:
             ValueError: there are not as many features as the regressor was fitted on, or one is not finite.
@@ -142,13 +142,13 @@ class Regressor:
             raise ValueError(f"features are {features.shape}, the regressor was fitted on {wanted} of each photograph")
         if not np.isfinite(features).all():
             raise ValueError("a feature is NaN or infinite: half precision overflows in some backbones, use fp32")
-        values: dict[int, np.ndarray] = {}  # members share bases
-        grams = np.zeros((len(features), len(facts().targets)))
+        of_basis: dict[int, np.ndarray] = {}  # members share bases
+        values = np.zeros((len(features), len(facts().targets)))
         for member, weight in zip(self.members, self.weights, strict=True):
-            if id(member.basis) not in values:
-                values[id(member.basis)] = member.basis(features)
-            grams += weight * member.grams(values[id(member.basis)])
-        return grams
+            if id(member.basis) not in of_basis:
+                of_basis[id(member.basis)] = member.basis(features)
+            values += weight * member.values(of_basis[id(member.basis)])
+        return values
 
 
 # %%
@@ -223,7 +223,7 @@ def _assembled(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Regresso
 
 
 def _is_sound(name: str, array: np.ndarray) -> bool:
-    """Tell whether all is finite; the threshold of a leaf is infinite, since nothing goes on from there."""
+    """Tell whether all is finite; the threshold of a last node is infinite, since nothing goes on from there."""
     return not np.isnan(array).any() if name.endswith(".threshold") else bool(np.isfinite(array).all())
 
 
@@ -244,9 +244,9 @@ def _check_fit(regressor: Regressor) -> None:
             raise ValueError(f"unknown are {quoted(member.target_scale)} or {quoted(member.basis.kind)}")
         if arrays["mean"].ndim != 1 or arrays["scale"].shape != arrays["mean"].shape or (arrays["scale"] == 0).any():
             raise ValueError("mean and scale of the features do not fit, or a scale is 0")
-        five = (len(facts().targets),)
-        if (member.ceiling_g < 0).any() or member.ceiling_g.shape != five or member.intercept.shape != five:
-            raise ValueError("ceiling_g is not grams of the targets")
+        one_each = (len(facts().targets),)
+        if (member.ceiling_g < 0).any() or member.ceiling_g.shape != one_each or member.intercept.shape != one_each:
+            raise ValueError("ceiling_g is not one number per target")
         if member.basis.kind == "leaves":
             _check_trees(arrays)
     width = len(regressor.members[0].basis.arrays["mean"])

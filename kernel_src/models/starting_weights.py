@@ -15,7 +15,7 @@ import kernel_src.models.hub_names  # noqa: F401  # part: hub_names
 from kernel_src.data.images import Framing
 from kernel_src.data.preprocessing import Preprocessing
 from kernel_src.models.backbones import PICTURE_CHANNELS
-from kernel_src.models.model import BUILD_ERRORS, BiomassNet, load_strictly
+from kernel_src.models.model import BUILD_ERRORS, BackboneNet, load_strictly
 from kernel_src.recipes.predictor import Predictor
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.parts import held_parts, optional_part
@@ -24,7 +24,7 @@ from kernel_src.runtime.weight_files import read_weights
 STARTING_WEIGHTS_FILE = "model.safetensors"
 
 
-def load_starting_weights(model: BiomassNet, path: Path) -> None:
+def load_starting_weights(model: BackboneNet, path: Path) -> None:
     """Load the backbone of a model that begins from pretrained weights; see `load_backbone`."""
     load_backbone(model.backbone, path)
 

@@ -104,6 +104,6 @@ def known_paths(cls: type[Spec] = Experiment, above: tuple[type[Spec], ...] = ()
         base = spec_class(kind)
         for alternative in kinds_of(base).values() if base is not None else ():
             if alternative not in (*above, cls):
-                for path, leaf in known_paths(alternative, (*above, cls)).items():
-                    found.setdefault(f"{name}.{path}", leaf)
+                for path, declared in known_paths(alternative, (*above, cls)).items():
+                    found.setdefault(f"{name}.{path}", declared)
     return found

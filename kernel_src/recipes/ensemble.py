@@ -16,8 +16,8 @@ class Ensemble:
 
     name: str
     shares: dict[str, float]  # experiment → weight in the blend
-    # Instead of the shares, a linear model per target: {"weights": five rows of one number per experiment,
-    # "intercept_g": five grams}, fitted on out-of-fold predictions; empty: the shares count.
+    # Instead of the shares, a linear model per target: {"weights": a row per target of one number per experiment,
+    # "intercept_g": one number per target}, fitted on out-of-fold predictions; empty: the shares count.
     stack: dict[str, list[Any]] = field(default_factory=dict)
     constraint: str = "projection"  # once, after the blend
     machine_shape: str = "NvidiaTeslaT4"

@@ -69,11 +69,11 @@ class BatchR2(Loss):
 
 
 class Log1pError(Loss):
-    """Squared error of log(1 + grams): relative errors count."""
+    """Squared error of log(1 + target): relative errors count."""
 
 
 class SqrtError(Loss):
-    """Squared error of the square root of the grams: between absolute and relative."""
+    """Squared error of the square root of the target: between absolute and relative."""
 
 
 class Uncertainty(Loss):

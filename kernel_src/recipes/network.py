@@ -117,13 +117,13 @@ class Inputs(Spec):
 
 # %%
 class Head(Spec, abstract=True):
-    """What turns features into grams."""
+    """What turns features into targets."""
 
 
 class Perceptron(Head, abstract=True):
     """What the trained heads have in common: hidden layers, and what they answer in.
 
-    `targets`: `five`, each by itself; `components`: Green, Dead and Clover in grams, the others as their sums;
+    `targets`: `five`, each by itself; `components`: those that are no sum of others, and these as their sums;
     `shares`: the Total, times shares of the three that add up to 1.
     """
 
@@ -163,8 +163,9 @@ class PooledHead(Perceptron):
 class DenseHead(Perceptron):
     """One perceptron on every patch of the picture, its softplus summed or averaged over all of them.
 
-    `sum`: a patch answers grams, which add up. `mean`: a patch answers a density, grams per photograph's area, so that
-    each crop of a photograph has the label of the whole (6th place's unselected .69, facts of the competition).
+    `sum`: a patch answers an amount, and these add up. `mean`: a patch answers a density, the amount per photograph's
+    area, so that each crop of a photograph has the label of the whole (6th place's unselected .69, facts of the
+    competition).
     """
 
     hidden: tuple[int, ...] = ()

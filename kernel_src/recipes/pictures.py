@@ -56,7 +56,7 @@ class Join(Spec, abstract=True):
 
 
 class Sum(Join):
-    """Each picture is answered by itself and the grams are added: the masses of the parts make up the photograph's."""
+    """Each picture is answered by itself and the values are added: the parts make up the photograph's."""
 
 
 class Mean(Join):

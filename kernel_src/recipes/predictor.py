@@ -1,7 +1,7 @@
 """## What predicts
 
 The part of an experiment that inference needs: what the network sees, what it is made of, and how its answers become
-grams. Its JSON travels with the weights, and inference rebuilds the very same network from it.
+values. Its JSON travels with the weights, and inference rebuilds the very same network from it.
 """
 
 import re
@@ -57,7 +57,7 @@ class TestTimeTraining(Spec):
     epochs: int = 12
     average: int = 4  # of the last epochs, over whose ends the weights are averaged
     share: float = 0.8  # of its predictions in the bundle's
-    below_g: float = 0.2  # a component labelled with less grams is labelled with 0
+    below_g: float = 0.2  # a component labelled with less is labelled with 0
     pseudo_weight: float = 1.0  # of a test photograph in the loss; a weighed one has 1
     lr_factor: float = 0.1  # times the learning rates of the experiment, all the time
 
@@ -158,7 +158,7 @@ class Predictor(Spec, kw_only=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether five heads stand alone on what the encoder itself pools of the whole photograph."""
+        """Whether a head per target stands alone on what the encoder itself pools of the whole photograph."""
         head = self.head
         plain_head = isinstance(head, PooledHead) and head.pool == ("own",) and head.targets == "five"
         return plain_head and self.pictures.is_whole

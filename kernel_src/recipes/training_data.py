@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import ClassVar
 
-from kernel_src.competitions.held_facts import known_row_rules
 from kernel_src.recipes.learning import not_above_zero, not_from_zero
 from kernel_src.recipes.network import not_a_dataset, not_one_of
 from kernel_src.recipes.spec import Spec, default_of
@@ -16,7 +15,7 @@ AUGMENTATIONS = ("none", "conservative", "moderate", "aggressive", "extreme")
 
 
 class Split(Spec, abstract=True):
-    """How the competition's rows are divided into folds; State+Sampling_Date groups always stay whole."""
+    """How the competition's rows are divided into folds; groups always stay whole."""
 
     rule: ClassVar[str]  # as `fold_numbers` calls it
 
@@ -51,7 +50,7 @@ class External(Spec):
     """Other people's photographs; they train and are never validated."""
 
     dataset: str  # its slug
-    area_factor: float = 0.84  # quadrat area here over there: 0.21 m² / 0.25 m²; external grams times this
+    area_factor: float = 0.84  # area of a photograph here over there; external targets times this
 
     def check(self) -> Iterator[str]:
         """A dataset and a factor."""
@@ -83,13 +82,11 @@ class Data(Spec):
     pseudo: PseudoLabels | None = None
 
     def check(self) -> Iterator[str]:
-        """Folds that the split has, and rules that exist."""
+        """Folds that the split has."""
         last = self.split.folds - 1 if isinstance(self.split, GroupSplit) else None
         if wrong := [fold for fold in self.train_folds if fold < 0 or (last is not None and fold > last)]:
             there = "start at 0" if last is None else f"are 0 to {last}"
             yield f"train_folds={self.train_folds} names {', '.join(map(str, wrong))}; the folds {there}"
-        for name in self.drop:
-            yield from not_one_of("drop", name, known_row_rules())
 
     @property
     def folds_trained(self) -> int:
@@ -99,7 +96,7 @@ class Data(Spec):
 
 # %%
 class Mix(Spec, abstract=True):
-    """How two photographs of a batch become one; their grams are mixed in the same shares."""
+    """How two photographs of a batch become one; their targets are mixed in the same shares."""
 
     p: float = 0.3  # probability
 
@@ -110,7 +107,7 @@ class Mix(Spec, abstract=True):
 
 
 class CutMix(Mix):
-    """A rectangle of one is pasted into the other, with its grams by area (Yun et al. 2019)."""
+    """A rectangle of one is pasted into the other, with its targets by area (Yun et al. 2019)."""
 
     alpha: float = 1.0  # of the Beta distribution that the share is drawn from
 
@@ -144,8 +141,8 @@ class TokenMix(Mix):
 
 # %%
 # What remains of a photograph in training, as shares that the augmentation counts under these keys.
-VISIBLE = "visible"  # of its area: what is left of its grams
-COVERED = "covered"  # of the picture, by pasture: what is left of the mean density over the picture
+VISIBLE = "visible"  # of its area: what is left of what its targets count
+COVERED = "covered"  # of the picture, by the subject: what is left of the mean density over the picture
 
 
 class Augment(Spec):

@@ -112,8 +112,8 @@ def _checked_scores(value: Any) -> None:
 
 
 def _checked_means(value: Any) -> None:
-    for grams in _mapping(value).values():
-        checked_number(grams)
+    for values in _mapping(value).values():
+        checked_number(values)
 
 
 def _checked_experiment(value: Any) -> None:

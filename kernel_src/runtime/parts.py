@@ -24,7 +24,7 @@ class MissingPart(ValueError):
         super().__init__(
             f"this needs the part {name!r}, which this notebook was built without (it has "
             f"{', '.join(sorted(held)) or 'none'}): run the notebook that was built for it, or name the part in "
-            "EXTRA_PARTS of kernel_src/recipes/kernel_cards.py and build again"
+            "EXTRA_PARTS of kernel_src/competitions/kernel_cards.py and build again"
         )
 
 

@@ -1,7 +1,7 @@
 """## Auxiliary targets
 
-What else training predicts from the features that the grams are predicted from, by one linear layer each. It shapes the
-features and is thrown away: a bundle holds nothing of it.
+What else training predicts from the features that the targets are predicted from, by one linear layer each. It shapes
+the features and is thrown away: a bundle holds nothing of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,29 +51,29 @@ def _column(spec: Regress | Classify, table: pd.DataFrame) -> np.ndarray:
 class BinsTask(nn.Module):
     """Cross entropy of the interval that each target lies in, averaged over the targets."""
 
-    edges: torch.Tensor  # (5, count - 1) in grams
+    edges: torch.Tensor  # (5, count - 1)
 
-    def __init__(self, spec: Bins, width: int, grams: np.ndarray) -> None:
-        """Cut at the quantiles of the training rows (rows, 5); of equal ones, as many dry plots have, all but one stay.
+    def __init__(self, spec: Bins, width: int, values: np.ndarray) -> None:
+        """Cut at the quantiles of the training rows (rows, targets); of equal ones all but one go.
 
         An interval that ends where it begins is empty.
         """
         super().__init__()
-        quantiles = np.quantile(grams, np.arange(1, spec.count) / spec.count, axis=0)  # (count - 1, 5)
+        quantiles = np.quantile(values, np.arange(1, spec.count) / spec.count, axis=0)  # (count - 1, targets)
         self.register_buffer("edges", torch.from_numpy(np.ascontiguousarray(quantiles.T)).float())
         self.logits = nn.Linear(width, len(facts().targets) * spec.count)
 
-    def intervals(self, grams: torch.Tensor) -> torch.Tensor:
-        """Return the number of each one's interval, (B, 5) to (B, 5); an edge belongs to the interval above it."""
+    def intervals(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the interval of each one, (B, targets) to (B, targets); an edge belongs to the one above it."""
         return torch.stack(
-            [torch.bucketize(g.contiguous(), e, right=True) for g, e in zip(grams.unbind(1), self.edges, strict=True)],
+            [torch.bucketize(g.contiguous(), e, right=True) for g, e in zip(values.unbind(1), self.edges, strict=True)],
             1,
         )
 
-    def forward(self, features: torch.Tensor, grams: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Return the loss of each photograph, (B,)."""
         logits = self.logits(features).view(len(features), len(facts().targets), -1)
-        lost = functional.cross_entropy(logits.flatten(0, 1), self.intervals(grams).flatten(), reduction="none")
+        lost = functional.cross_entropy(logits.flatten(0, 1), self.intervals(values).flatten(), reduction="none")
         return lost.view(-1, len(facts().targets)).mean(1)
 
 
@@ -97,7 +97,7 @@ class RegressTask(nn.Module):
         self.register_buffer("truth", torch.from_numpy(scaled).float(), persistent=False)
         self.answer = nn.Linear(width, 1)
 
-    def forward(self, features: torch.Tensor, grams: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Return the loss of each photograph, (B,)."""
         truth = self.truth[rows]
         lost = (self.answer(features)[:, 0] - truth.nan_to_num()).square()
@@ -123,7 +123,7 @@ class ClassifyTask(nn.Module):
         self.register_buffer("truth", torch.tensor(numbers), persistent=False)
         self.logits = nn.Linear(width, len(self.classes))
 
-    def forward(self, features: torch.Tensor, grams: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Return the loss of each photograph, (B,)."""
         return functional.cross_entropy(
             self.logits(features), self.truth[rows], ignore_index=UNKNOWN_CLASS, reduction="none"
@@ -139,39 +139,40 @@ class AuxiliaryHeads(nn.Module):
         specs: Sequence[Auxiliary],
         width: int,
         *,
-        grams: np.ndarray,
+        values: np.ndarray,
         rows: np.ndarray,
         columns: Mapping[str, np.ndarray],
     ) -> None:
         """Build for features of so many numbers; edges, scales and classes are those of the training rows alone.
 
-        `grams` (all rows, 5), `rows` the indices of the training rows, `columns` as `auxiliary_columns` returns them.
+        `values` (all rows, targets), `rows` the indices of the training rows, `columns` as `auxiliary_columns` returns
+        them.
         """
         super().__init__()
         self.weights = [spec.weight for spec in specs]  # type: ignore[attr-defined]  # every alternative has one
-        self.tasks = nn.ModuleList(_task(spec, width, grams, rows, columns) for spec in specs)
+        self.tasks = nn.ModuleList(_task(spec, width, values, rows, columns) for spec in specs)
 
     def forward(
-        self, features: torch.Tensor, grams: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
+        self, features: torch.Tensor, values: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
         """Return the weighted sum of all losses, a scalar; each is divided by B, also where photographs are left out.
 
-        Features (B, F), grams (B, 5), the photographs' rows (B,) in the table and their weights (B,). Of a mixed
-        photograph the grams are the mixed ones and the row is that of the larger share: an interval follows the
+        Features (B, F), values (B, targets), the photographs' rows (B,) in the table and their weights (B,). Of a mixed
+        photograph the values are the mixed ones and the row is that of the larger share: an interval follows the
         mixture, while height, state or species are those of the photograph that fills most of the picture.
         """
         total = features.new_zeros(())
         for weight, task in zip(self.weights, self.tasks, strict=True):
-            total = total + weight * (task(features, grams, rows) * weights).mean()
+            total = total + weight * (task(features, values, rows) * weights).mean()
         return total
 
 
 def _task(
-    spec: Auxiliary, width: int, grams: np.ndarray, rows: np.ndarray, columns: Mapping[str, np.ndarray]
+    spec: Auxiliary, width: int, values: np.ndarray, rows: np.ndarray, columns: Mapping[str, np.ndarray]
 ) -> nn.Module:
     match spec:
         case Bins():
-            return BinsTask(spec, width, grams[rows])
+            return BinsTask(spec, width, values[rows])
         case Regress():
             return RegressTask(spec, width, columns[spec.column], rows)
         case Classify():

@@ -1,6 +1,6 @@
 """## The loss
 
-On z-scores, averaged over the pictures and summed over the five targets, unless it says otherwise. Each picture may
+On z-scores, averaged over the pictures and summed over the targets, unless it says otherwise. Each picture may
 carry a weight, that of a pseudo-label for one: a picture of weight 0 teaches nothing.
 """
 
@@ -27,7 +27,7 @@ from kernel_src.recipes.learning import (
 )
 from kernel_src.runtime.parts import optional_part
 
-ROOT_OFFSET_G = 0.01  # keeps the slope of the square root at 0 g finite: 1 / (2 √0.01) = 5 per gram
+ROOT_OFFSET = 0.01  # keeps the slope of the square root at 0 finite: 1 / (2 √0.01) = 5
 LEAST_BATCH_VARIANCE = 0.1  # of the training rows' variance: what the denominator of a batch's R² is at least
 
 
@@ -35,21 +35,21 @@ LEAST_BATCH_VARIANCE = 0.1  # of the training rows' variance: what the denominat
 class Compared:
     """Predictions and truth of a batch, as every loss sees them."""
 
-    z: torch.Tensor  # (B, 5)
-    truth_z: torch.Tensor  # (B, 5)
+    z: torch.Tensor  # (B, targets)
+    truth_z: torch.Tensor  # (B, targets)
     scaling: TargetScaling
     weights: torch.Tensor | None = None  # (B,) of each picture
-    log_variances: torch.Tensor | None = None  # (5,) that the loss Uncertainty learns
+    log_variances: torch.Tensor | None = None  # (targets,) that the loss Uncertainty learns
 
     @property
-    def grams(self) -> torch.Tensor:
-        """The predictions in grams, (B, 5)."""
-        return self.scaling.to_grams(self.z)
+    def values(self) -> torch.Tensor:
+        """The predictions in the units of the targets, (B, targets)."""
+        return self.scaling.to_values(self.z)
 
     @property
     def truth(self) -> torch.Tensor:
-        """The truth in grams, (B, 5)."""
-        return self.scaling.to_grams(self.truth_z)
+        """The truth in the units of the targets, (B, targets)."""
+        return self.scaling.to_values(self.truth_z)
 
 
 def loss_of(
@@ -61,11 +61,11 @@ def loss_of(
     weights: torch.Tensor | None = None,
     log_variances: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the loss of a batch, z-scores (B, 5) against (B, 5), as a scalar.
+    """Return the loss of a batch, z-scores (B, targets) against (B, targets), as a scalar.
 
     `weights` (B,) multiply each picture's own loss; the sum is divided by B, not by their sum, so that it is the same
     whether one device sees the batch or two halves it (except for `BatchR2`, see `one_minus_batch_r2`).
-    `log_variances` (5,) belong to the loss `Uncertainty`.
+    `log_variances` (targets,) belong to the loss `Uncertainty`.
     """
     if isinstance(loss, CrossEntropy):
         each = optional_part("classes").cross_entropy(loss, z, truth_z)  # (B,)
@@ -77,7 +77,7 @@ def loss_of(
 
 
 def metric_weights(like: torch.Tensor) -> torch.Tensor:
-    """Return what the metric weighs each target with, (5,), on the device and in the precision of another tensor."""
+    """Return what the metric weighs each target with, (targets,), on the device and in the precision of a tensor."""
     return like.new_tensor([facts().weight_of[target] for target in facts().targets])
 
 
@@ -89,7 +89,7 @@ def training_variance(scaling: TargetScaling) -> torch.Tensor:
 
 
 # %%
-# Each returns the loss of every number, (B, 5).
+# Each returns the loss of every number, (B, targets).
 def squared_error(loss: SquaredError, given: Compared) -> torch.Tensor:
     """Squared difference of z-scores."""
     return functional.mse_loss(given.z, given.truth_z, reduction="none")
@@ -98,12 +98,12 @@ def squared_error(loss: SquaredError, given: Compared) -> torch.Tensor:
 def smooth_l1(loss: SmoothL1, given: Compared) -> torch.Tensor:
     """Half the square over beta, up to beta; the difference less half of beta beyond (Girshick 2015)."""
     each = functional.smooth_l1_loss(given.z, given.truth_z, beta=loss.beta, reduction="none")
-    # The metric's weights add up to 1; times five, so that it is as large as with equal weights.
+    # The metric's weights add up to 1; times their number, so that it is as large as with equal weights.
     return each * (len(facts().targets) * metric_weights(each)) if loss.weights == "metric" else each
 
 
 def metric_squared_error(loss: MetricSquaredError, given: Compared) -> torch.Tensor:
-    """What the metric sums: squared grams by the targets' weights, over the weighted variance of the training rows.
+    """What the metric sums: squared errors by the targets' weights, over the weighted variance of the training rows.
 
     On all training rows at once it is exactly 1 - R².
     """
@@ -114,30 +114,30 @@ def metric_squared_error(loss: MetricSquaredError, given: Compared) -> torch.Ten
 def one_minus_batch_r2(loss: BatchR2, given: Compared) -> torch.Tensor:
     """1 - R² of the batch: its weighted squared error over its weighted squared distance from its own weighted mean.
 
-    Both are sums over pictures and targets, in grams, with weight of the picture times weight of the target. The batch
-    is what one device computes at once: with two devices each has its own half, and where memory is too little and a
-    batch is cut, each part; the loss is then the mean over those. A batch whose labels hardly differ, one picture of
-    bare ground for one, would count without limit: its denominator is at least a tenth of what the training rows let
+    Both are sums over pictures and targets, in their units, with weight of the picture times weight of the target. The
+    batch is what one device computes at once: with two devices each has its own half, and where memory is too little
+    and a batch is cut, each part; the loss is then the mean over those. A batch whose labels hardly differ, one picture
+    of bare ground for one, would count without limit: its denominator is at least a tenth of what the training rows let
     expect.
     """
     pictures = given.z.new_ones(len(given.z)) if given.weights is None else given.weights
-    weights = pictures[:, None] * metric_weights(given.z)  # (B, 5)
+    weights = pictures[:, None] * metric_weights(given.z)  # (B, targets)
     whole = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
     mean = (weights * given.truth).sum() / whole
     total = (weights * (given.truth - mean).square()).sum()
     least = LEAST_BATCH_VARIANCE * whole * training_variance(given.scaling)
     # Times B, because the caller averages over the pictures, after multiplying by their weights.
-    return len(pictures) * metric_weights(given.z) * (given.grams - given.truth).square() / torch.maximum(total, least)
+    return len(pictures) * metric_weights(given.z) * (given.values - given.truth).square() / torch.maximum(total, least)
 
 
 def log1p_error(loss: Log1pError, given: Compared) -> torch.Tensor:
     """Relative errors count, so that 2 g for 1 g is as bad as about 50 g for 25 g."""
-    return (_signed_log1p(given.grams) - _signed_log1p(given.truth)).square()
+    return (_signed_log1p(given.values) - _signed_log1p(given.truth)).square()
 
 
 def sqrt_error(loss: SqrtError, given: Compared) -> torch.Tensor:
-    """Squared difference of square roots of grams."""
-    return (_signed_root(given.grams) - _signed_root(given.truth)).square()
+    """Squared difference of square roots."""
+    return (_signed_root(given.values) - _signed_root(given.truth)).square()
 
 
 def uncertainty(loss: Uncertainty, given: Compared) -> torch.Tensor:
@@ -165,26 +165,26 @@ PER_TARGET: dict[type[Loss], Callable[[Any, Compared], torch.Tensor]] = {
 }
 
 
-def _signed_log1p(grams: torch.Tensor) -> torch.Tensor:
+def _signed_log1p(values: torch.Tensor) -> torch.Tensor:
     """Extend log(1 + g) to negative predictions by its mirror image: cut off at 0 they would get no gradient."""
-    return grams.sign() * grams.abs().log1p()
+    return values.sign() * values.abs().log1p()
 
 
-def _signed_root(grams: torch.Tensor) -> torch.Tensor:
+def _signed_root(values: torch.Tensor) -> torch.Tensor:
     """Return √(|g| + c) - √c with the sign of g, written so that autograd finds its slope at 0 too."""
-    return grams / ((grams.abs() + ROOT_OFFSET_G).sqrt() + ROOT_OFFSET_G**0.5)
+    return values / ((values.abs() + ROOT_OFFSET).sqrt() + ROOT_OFFSET**0.5)
 
 
 # %%
 def identity_violation(z: torch.Tensor, scaling: TargetScaling) -> torch.Tensor:
-    """Return by how much GDM = Green + Clover and Total = GDM + Dead fail, (B,).
+    """Return by how much the sums of the competition fail, (B,).
 
-    Squared grams over the variance of the sum's own target, added up over the two: in the units of the MSE.
+    Squared differences over the variance of the sum's own target, added up over the two: in the units of the MSE.
     """
-    grams = dict(zip(facts().targets, scaling.to_grams(z).unbind(1), strict=True))
+    values = dict(zip(facts().targets, scaling.to_values(z).unbind(1), strict=True))
     deviation = dict(zip(facts().targets, scaling.std, strict=True))
     violations = [
-        ((grams[total] - torch.stack([grams[part] for part in parts]).sum(0)) / deviation[total]).square()
+        ((values[total] - torch.stack([values[part] for part in parts]).sum(0)) / deviation[total]).square()
         for total, parts in facts().identities.items()
     ]
     return torch.stack(violations).sum(0)

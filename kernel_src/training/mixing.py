@@ -1,8 +1,8 @@
 """## Mixed photographs
 
-Two photographs of a batch become one, and so do their grams, in the same shares: a quadrat that is half of one pasture
-and half of another weighs half of each, and so does its density. What is drawn depends on the place alone, so a resumed
-run mixes the same. Partners are sought among the photographs that are computed at once.
+Two photographs of a batch become one, and so do their targets, in the same shares: a picture that is half of one
+photograph and half of another weighs half of each, and so does its density. What is drawn depends on the place alone,
+so a resumed run mixes the same. Partners are sought among the photographs that are computed at once.
 """
 
 from collections.abc import Callable
@@ -75,18 +75,18 @@ class Mixer:
         return torch.lerp(inputs, inputs[torch.from_numpy(self.pairing.partners).to(inputs.device)], shares)
 
     def mix_labels(self, batch: TrainingBatch) -> TrainingBatch:
-        """Return a batch with mixed grams and weights, and the row of the photograph that has the larger share.
+        """Return a batch with mixed targets and weights, and the row of the photograph that has the larger share.
 
         To be called once what is mixed was mixed: the shares are exact only then.
         """
-        grams = batch["grams"]
-        shares = torch.from_numpy(self.pairing.shares).to(grams.device, grams.dtype)
-        partners = torch.from_numpy(self.pairing.partners).to(grams.device)
+        values = batch["values"]
+        shares = torch.from_numpy(self.pairing.shares).to(values.device, values.dtype)
+        partners = torch.from_numpy(self.pairing.partners).to(values.device)
         own, foreign = 1 - shares, shares
         weight, row = batch["weight"], batch["row"]
         mixed = {
             **batch,
-            "grams": own[:, None] * grams + foreign[:, None] * grams[partners],
+            "values": own[:, None] * values + foreign[:, None] * values[partners],
             "weight": own.to(weight.dtype) * weight + foreign.to(weight.dtype) * weight[partners],
             "row": torch.where(shares > 0.5, row[partners], row),
         }

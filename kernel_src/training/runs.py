@@ -21,7 +21,7 @@ from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_rules import rules
 from kernel_src.data.dataset import DecodedPhotographs, decoded_photographs
 from kernel_src.data.trained_views import views
-from kernel_src.models.full_pass import predict_grams
+from kernel_src.models.full_pass import predict_values
 from kernel_src.models.model import load_fold
 from kernel_src.models.starting_weights import framing_of, preprocessing_of
 from kernel_src.recipes.experiment import Experiment
@@ -153,7 +153,7 @@ def predict_out_of_fold(
 
     A fold whose training ended in fp32, because fp16 was too small for it, is also predicted in fp32.
 
-    Returns `image_id`, `fold` and the five targets in grams, for the images of the trained folds but those `missing`.
+    Returns `image_id`, `fold` and the targets, for the images of the trained folds but those `missing`.
     """
     paths = [competition / path for path in train["image_path"]]
     photographs = decoded_photographs(paths, framing_of(experiment), cache, [True] * len(paths))
@@ -168,7 +168,7 @@ def predict_out_of_fold(
         rows = np.flatnonzero(fold_of == fold)
         files = FoldFiles(weights, fold)
         model = load_fold(experiment, files.weights)
-        predicted = predict_grams(
+        predicted = predict_values(
             [model],
             DecodedPhotographs(photographs, rows),
             preprocessing=preprocessing_of(experiment.encoder.timm),

@@ -153,10 +153,10 @@ class FoldTraining:
     def _untrained(self, starting_weights: Path | None) -> TrainingNet:
         """Build the model, where it computes; what it takes from the labels it takes from those that were weighed."""
         data = self.data
-        pseudo = np.zeros(len(data.grams), bool) if data.pseudo is None else data.pseudo
+        pseudo = np.zeros(len(data.values), bool) if data.pseudo is None else data.pseudo
         weighed = data.train_rows[~pseudo[data.train_rows]]
         inputs = None if data.inputs is None else data.inputs[weighed]
-        model = new_model(self.experiment, data.grams[weighed], starting_weights, inputs)
+        model = new_model(self.experiment, data.values[weighed], starting_weights, inputs)
         model.add_auxiliary(self.experiment, data, weighed)
         # Channels last is what convolutions compute fastest in, on CPU and GPU.
         return model.to(self.device).to(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ class TrainingBatches:
         self.size = experiment.batch.size
         self.photographs = TrainingPhotographs(
             data.photographs,
-            data.grams,
+            data.values,
             data.train_rows,
             experiment.augment,
             seed,
@@ -62,7 +62,7 @@ class TrainingBatches:
 
 def row_weights(experiment: Experiment, data: FoldData) -> np.ndarray:
     """Return what each row counts in the loss, (images,)."""
-    weights = np.ones(len(data.grams))
+    weights = np.ones(len(data.values))
     if data.pseudo is not None and experiment.data.pseudo is not None:
         weights[data.pseudo] = experiment.data.pseudo.weight
     return weights

@@ -1,7 +1,7 @@
 """## What a run trains on
 
-The competition's rows, which are divided into folds and judged; other people's pastures and pseudo-labels, which only
-ever teach. Photographs are decoded and depth is estimated once for all folds, epochs and processes.
+The competition's rows, which are divided into folds and judged; other people's photographs and pseudo-labels, which
+only ever teach. Photographs are decoded and depth is estimated once for all folds, epochs and processes.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-import kernel_src.data.external  # noqa: F401  # part: external
+import kernel_src.competitions.held_external  # noqa: F401  # part: external
 import kernel_src.data.pseudo_labels  # noqa: F401  # part: pseudo_labels
 import kernel_src.models.table_inputs  # noqa: F401  # part: inputs
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
@@ -67,13 +67,13 @@ class TrainingTable:
     pseudo: np.ndarray  # (rows,) of bool
     pseudo_labels: pd.DataFrame | None
 
-    def grams_for(self, fold: int) -> np.ndarray:
-        """Return what the rows weigh in the eyes of a fold, (rows, 5); NaN where it has no prediction of its own."""
-        grams = rules().target_array(self.rows)
+    def values_for(self, fold: int) -> np.ndarray:
+        """Return what the rows weigh in the eyes of a fold, (rows, targets); NaN where it has no own prediction."""
+        values = rules().target_array(self.rows)
         if self.pseudo_labels is not None:
-            pseudo_grams = optional_part("pseudo_labels").pseudo_grams
-            grams[self.pseudo] = pseudo_grams(self.pseudo_labels, self.rows["image_id"][self.pseudo].tolist(), fold)
-        return grams
+            pseudo_values = optional_part("pseudo_labels").pseudo_values
+            values[self.pseudo] = pseudo_values(self.pseudo_labels, self.rows["image_id"][self.pseudo].tolist(), fold)
+        return values
 
     def fold_data(
         self, experiment: Experiment, fold: int, photographs: np.ndarray, depth_maps: np.ndarray | None
@@ -82,16 +82,16 @@ class TrainingTable:
 
         Rows that the experiment drops pick and judge as all others; they only do not train.
         """
-        grams = self.grams_for(fold)
+        values = self.values_for(fold)
         judged = ~training_only(self.rows)
         rows, inner = np.flatnonzero(judged & (self.fold_of != fold)), np.zeros(0, int)
         if isinstance(experiment.keep, InnerFold):
-            groups, strata = rules().group_labels(self.rows.iloc[rows]), rules().strata(grams[rows])
+            groups, strata = rules().group_labels(self.rows.iloc[rows]), rules().strata(values[rows])
             inner_of = split_rows(GroupSplit(experiment.keep.folds, fold), groups, strata)
             rows, inner = rows[inner_of != 0], rows[inner_of == 0]
         if experiment.data.drop:
             rows = rows[~rules().dropped_rows(experiment.data.drop, self.rows.iloc[rows])]
-        extra = np.flatnonzero(~judged & ~np.isnan(grams).any(1))
+        extra = np.flatnonzero(~judged & ~np.isnan(values).any(1))
         inputs = None
         if experiment.inputs:
             inputs = optional_part("inputs").filled_inputs(rules().input_array(self.rows), rows)
@@ -99,7 +99,7 @@ class TrainingTable:
             photographs=photographs,
             depth_maps=depth_maps,
             inputs=inputs,
-            grams=grams,
+            values=values,
             train_rows=np.concatenate([rows, extra]),
             inner_rows=inner,
             pseudo=self.pseudo,

@@ -42,12 +42,12 @@ def inputs_of(batch: TrainingBatch) -> torch.Tensor | None:
 
 
 def batch_loss(
-    model: TrainingNet, answers: torch.Tensor, grams: torch.Tensor, loss: Loss, weights: torch.Tensor | None = None
+    model: TrainingNet, answers: torch.Tensor, values: torch.Tensor, loss: Loss, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return the loss of a network's answers (B, 5) against grams (B, 5), each picture with its own weight (B,)."""
+    """Return the loss of answers (B, targets) against values (B, targets), each picture with its own weight (B,)."""
     return loss_of(
         model.to_loss_z(answers.float()),
-        model.loss_scaling.to_z(grams),
+        model.loss_scaling.to_z(values),
         loss,
         scaling=model.loss_scaling,
         weights=None if weights is None else weights.float(),
@@ -97,7 +97,7 @@ class BatchLosses:
         return Blame("")
 
     def _of_part(self, place: BatchPlace, number: int, part: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of a micro-batch, and the answers (B, 5) behind it."""
+        """Return the loss of a micro-batch, and the answers (B, targets) behind it."""
         mixer = self._mixer(place, number, len(part["row"]))
         pictures = part["picture"] if mixer is None else mixer.mix_pictures(part["picture"])
         inputs = inputs_of(part)
@@ -111,9 +111,9 @@ class BatchLosses:
                 answers, features = self.model.with_features(*given, mixer.tokens if mixer else None)
         if mixer is not None:
             part = mixer.mix_labels(part)
-        loss = batch_loss(self.model, answers, part["grams"], self.experiment.loss, part["weight"])
+        loss = batch_loss(self.model, answers, part["values"], self.experiment.loss, part["weight"])
         if features is not None and self.model.auxiliary is not None:
-            loss = loss + self.model.auxiliary(features.float(), part["grams"], part["row"], part["weight"].float())
+            loss = loss + self.model.auxiliary(features.float(), part["values"], part["row"], part["weight"].float())
         return loss, answers
 
     def _mixer(self, place: BatchPlace, number: int, photographs: int) -> Any:
@@ -182,17 +182,17 @@ def inner_loss(
     total = 0.0
     for number, answers in enumerate(seen):
         chosen = rows[number * size : (number + 1) * size]
-        grams = torch.from_numpy(data.grams[chosen].astype(np.float32)).to(device)
-        total += float(batch_loss(model, answers, grams, experiment.loss)) * len(chosen)
+        values = torch.from_numpy(data.values[chosen].astype(np.float32)).to(device)
+        total += float(batch_loss(model, answers, values, experiment.loss)) * len(chosen)
     return total / len(rows)
 
 
 def divergence_cause(fold: int, place: BatchPlace, answers: torch.Tensor, given: TrainingBatch, rate: float) -> Blame:
     """Say why a loss is not finite: the labels, the network, or the arithmetic."""
-    rows, grams = given["row"], given["grams"]
+    rows, values = given["row"], given["values"]
     where = f"fold {fold}, epoch {place.epoch + 1}, batch {place.batch + 1} (rows {rows.tolist()})"
-    if not torch.isfinite(grams).all():
-        bad = rows[~torch.isfinite(grams).all(1)].tolist()
+    if not torch.isfinite(values).all():
+        bad = rows[~torch.isfinite(values).all(1)].tolist()
         return Blame(
             f"the loss is not finite at {where}: the labels of rows {bad} are not; mend train.csv", labels=True
         )

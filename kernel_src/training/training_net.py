@@ -14,7 +14,7 @@ from torch import nn
 import kernel_src.training.auxiliary  # noqa: F401  # part: auxiliary
 from kernel_src.competitions.held_facts import facts
 from kernel_src.data.training_photographs import FoldData
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import load_starting_weights
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import Uncertainty
@@ -24,11 +24,11 @@ from kernel_src.runtime.randomness import seed_at
 TRAINING_ONLY = ("loss_parameters.", "auxiliary.")  # how the names of such tensors begin
 
 
-class TrainingNet(BiomassNet):
+class TrainingNet(BackboneNet):
     """The network with what its loss learns."""
 
     def __init__(self, experiment: Experiment) -> None:
-        """Build with random weights; see `BiomassNet`. The auxiliary heads need data: `add_auxiliary`."""
+        """Build with random weights; see `BackboneNet`. The auxiliary heads need data: `add_auxiliary`."""
         super().__init__(experiment)
         # With `Uncertainty` one log variance per target, which start at variance 1.
         self.loss_parameters = nn.ParameterDict()
@@ -38,7 +38,7 @@ class TrainingNet(BiomassNet):
 
     @property
     def log_variances(self) -> torch.Tensor | None:
-        """The learnt log variances of the uncertainty loss (5,); None with any other loss."""
+        """The learnt log variances of the uncertainty loss (targets,); None with any other loss."""
         return self.loss_parameters["log_variances"] if "log_variances" in self.loss_parameters else None
 
     def add_auxiliary(self, experiment: Experiment, data: FoldData, rows: np.ndarray) -> None:
@@ -50,19 +50,19 @@ class TrainingNet(BiomassNet):
         if experiment.auxiliary:
             torch.manual_seed(seed_at(experiment.seed, "auxiliary weights"))
             self.auxiliary = optional_part("auxiliary").AuxiliaryHeads(
-                experiment.auxiliary, self.feature_dim, grams=data.grams, rows=rows, columns=data.columns
+                experiment.auxiliary, self.feature_dim, values=data.values, rows=rows, columns=data.columns
             )
 
 
 def new_model(
-    experiment: Experiment, grams: np.ndarray, starting_weights: Path | None, inputs: np.ndarray | None = None
+    experiment: Experiment, values: np.ndarray, starting_weights: Path | None, inputs: np.ndarray | None = None
 ) -> TrainingNet:
-    """Build the model with its starting weights, scaled to the grams (rows, 5) and inputs of its training rows."""
+    """Build the model with its starting weights, scaled to values (rows, targets) and inputs of its training rows."""
     torch.manual_seed(seed_at(experiment.seed, "initial weights"))
     model = TrainingNet(experiment)
     if starting_weights is not None:
         load_starting_weights(model, starting_weights)
-    model.fit(grams, inputs)
+    model.fit(values, inputs)
     return model
 
 

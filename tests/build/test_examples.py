@@ -23,8 +23,8 @@ import pytest
 from build.weights.bundle import make_bundle
 from build.weights.pretrained import lite0_dataset
 from kernel_src.competitions.biomass.tables import read_train
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import write_json
 from kernel_src.runtime.provenance import note_sources
 from tests.build.adopt.conftest import write_foreign
@@ -37,7 +37,7 @@ from tests.build.new import layouts
 from tests.build.report.desk import TABLE, group_folds, predicted, write_oof, write_run, write_train
 from tests.build.sync.lab_server import need_lab
 from tests.build.test_cli import ROOT, VERBS, examples
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.kernels.twins import tiny_twin
 from tests.kernel_src.tiny import CPU, train_tiny
 
@@ -45,7 +45,7 @@ EXAMPLES = [one for name in VERBS for one in examples(name)]
 # Verbs that take more than about three seconds.
 LONG = set(
     "check new experiments describe demo rehearse infer notebook-run weights augment train tune pseudo-label features "
-    "regress bundle push-training push-inference lab report".split()
+    "regress bundle push-training queue push-inference lab report".split()
 )
 # They serve until they are stopped: what they print once they are ready.
 SERVING = {"watch": rb"watching", "lab": rb"http://127\.0\.0\.1:\d+/lab\S*token="}

@@ -37,7 +37,7 @@ TARGETS = {
 }
 READ = {target: read_by(words) for target, words in TARGETS.items()}
 SWITCHES = {word.partition("=")[2][:-2] for words in TARGETS.values() for word in words if re.search("=[A-Z]+=", word)}
-LISTS = {word.partition("=")[2].partition(".")[0] for words in TARGETS.values() for word in words if "..." in word}
+LISTS = {word.rpartition("=")[2].partition(".")[0] for words in TARGETS.values() for word in words if "..." in word}
 ATTACKS = [
     "/x/run$2",
     "cost $HOME of it",

@@ -19,10 +19,10 @@ from build.notebooks.metadata import dataset_metadata, dataset_problems, kernel_
 from build.report.places import find_run
 from build.search.tuning.command import tune
 from kernel_src.competitions.biomass.experiments import DEMO
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS, by_name
+from kernel_src.competitions.kernel_cards import bundle_slug, frozen_backbones, kernel_card
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensemble import Ensemble
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS, by_name
-from kernel_src.recipes.kernel_cards import bundle_slug, frozen_backbones, kernel_card
 from kernel_src.recipes.predictor import LONGEST_EXPERIMENT_NAME, checked_experiment_name
 from kernel_src.recipes.spec import ExperimentError
 from tests.build.kaggle.desk import copy_kit

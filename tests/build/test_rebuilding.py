@@ -12,7 +12,7 @@ import pytest
 from build.core.errors import CheckFailed
 from build.notebooks.builder import all_cards, build
 from build.stitch.modules import read_names
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 from tests.build.sync.conftest import PARAMETERS, SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ import sys
 from pathlib import Path
 from build.notebooks.builder import build, all_cards
 from build.core.errors import CheckFailed
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 cards = eval(sys.argv[2])
 try:
     build(cards, Path(sys.argv[1]))

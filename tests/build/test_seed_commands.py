@@ -3,7 +3,7 @@
 import re
 
 from build.notebooks.builder import ROOT
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
 from kernel_src.runtime.weight_sources import SOURCE_OF
 
 TABLE = (ROOT / "docs" / "seed-commands.md").read_text()

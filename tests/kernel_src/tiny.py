@@ -42,7 +42,7 @@ def fold_data(images: int = 12, inner: int = 0, size_px: tuple[int, int] = (32, 
     pictures = np.clip(amount[:, None, None, :] * 3 + noise, 0, 255).astype(np.uint8)
     rows = np.arange(images)
     return FoldData(
-        photographs=pictures, grams=grams, train_rows=rows[: images - inner], inner_rows=rows[images - inner :]
+        photographs=pictures, values=grams, train_rows=rows[: images - inner], inner_rows=rows[images - inner :]
     )
 
 

@@ -32,7 +32,7 @@ from build.notebooks.seal import read_object
 from build.notebooks.wheels_cell import wheels_cell
 from build.stitch.file_cells import RUN, SET_UP, written_by
 from build.stitch.modules import uncollected
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 
 # What goes to Kaggle, or into git.
 _SENT_OR_COMMITTED = ("kernel_src", "notebooks", "datasets_meta", "build", "bench", "docs", "tests")

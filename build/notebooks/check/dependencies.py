@@ -13,7 +13,7 @@ from build.notebooks.check.checked_cells import Cell
 
 _RESOLVERS = {"find_dataset": "dataset_sources", "find_competition": "competition_sources"}
 _MOUNT = re.compile(r"/kaggle/input/(?:(competitions)/([a-z0-9-]+)|datasets/([\w-]+/[a-z0-9-]+)|([a-z0-9-]+))(?:/|$)")
-_CURE = "list it in the kernel card (kernel_src/recipes/kernel_cards.py), then `make build`"
+_CURE = "list it in the kernel card (kernel_src/competitions/kernel_cards.py), then `make build`"
 
 
 def find_imports(cells: Sequence[Cell]) -> dict[str, str]:

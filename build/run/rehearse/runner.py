@@ -1,17 +1,20 @@
 """Execute one notebook with papermill, as Kaggle does. A rehearsal runs this file as a script inside the sandbox.
 
-`python -P runner.py SETTINGS.json` with `{notebook, executed, cwd, progress, output, result}`. The partial notebook is
-on disk at every moment, `progress` gets one JSON line when a cell starts and one when it ends, and `output` holds what
-the running cell has printed: so a process that is killed still leaves behind how far it came.
+`python -P runner.py SETTINGS.json` with `{notebook, executed, cwd, progress, output, result}`. The notebook with every
+output so far is on disk before the next cell starts, `progress` gets one JSON line when a cell starts and one when it
+ends, and `output` holds what the running cell has printed: so a process that is killed still leaves behind how far it
+came.
 """
 
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 OK, CELL_FAILED, KERNEL_DIED, OTHER = 0, 1, 3, 4
+SILENT_S = 2.0  # cells that put nothing out are written to the notebook's file no more often
 
 
 def execute(notebook: str | Path, executed: str | Path, **options: Any) -> tuple[int, str]:
@@ -56,6 +59,7 @@ def main(settings: dict[str, str]) -> int:
                 _append(progress, cell, cell_index, "ended")
 
             nb_man.cell_start, nb_man.cell_complete = report_start, report_end
+            nb_man.save = saving_what_is_new(nb_man.nb, nb_man.save)
             super().execute_managed_notebook(nb_man, kernel_name, **options)
 
     papermill_engines.register("rehearsal", ReportingEngine)
@@ -70,6 +74,23 @@ def main(settings: dict[str, str]) -> int:
     )
     Path(settings["result"]).write_text(json.dumps({"status": status, "message": message}))
     return status
+
+
+def saving_what_is_new(notebook: Any, save: Callable[..., None]) -> Callable[..., None]:
+    """Save where there are outputs that the file does not have, or some time after the last save.
+
+    papermill saves when a cell starts and when it ends; of a notebook of 150 silent cells that took 15 seconds.
+    """
+    outputs, saved = -1, 0.0
+
+    def save_new(**options: Any) -> None:
+        nonlocal outputs, saved
+        now = sum(len(cell.get("outputs", ())) for cell in notebook.cells)
+        if now != outputs or time.monotonic() - saved >= SILENT_S:
+            save(**options)
+            outputs, saved = now, time.monotonic()
+
+    return save_new
 
 
 def _append(progress: Path, cell: Any, index: int | None, state: str) -> None:

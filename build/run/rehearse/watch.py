@@ -1,14 +1,17 @@
 """The limits, enforced from outside: wall time and memory of everything that the sandbox runs."""
 
+import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 POLL_S = 0.2
+PSS_SHARE = 0.05  # of the time at most goes into reading proportional set sizes: the kernel counts every page for them
+PAGE_KB = resource.getpagesize() // 1024
 STACK_S = 0.3  # for the kernel to write down where it is
 
 
@@ -31,6 +34,7 @@ def watch(
     Whatever ends this function, an exception or Ctrl-C included, the process tree is gone afterwards.
     """
     started, peak, stopped = time.monotonic(), 0.0, ""
+    memory = MemoryReader(process.pid)
     try:
         while True:
             try:
@@ -38,7 +42,7 @@ def watch(
                 break
             except subprocess.TimeoutExpired:
                 pass
-            now = tree_memory_gb(process.pid)
+            now = memory.read(memory_gb)
             peak = max(peak, now)
             if on_poll:
                 on_poll()
@@ -56,9 +60,37 @@ def watch(
     return Watched(seconds, peak, process.wait(), stopped)  # type: ignore[arg-type]  # one of the literals above
 
 
-def tree_memory_gb(pid: int) -> float:
-    """Sum the memory of a process and all its descendants, in GB of 1024³ bytes."""
-    return sum(_memory_kb(member) for member in _tree(pid)) / 1024**2
+class MemoryReader:
+    """The memory of a process and all its descendants, read as often as that costs little, and always near the limit.
+
+    Of 2 GB the PSS took 50 ms of a core, a quarter of it when asked for every 0.2 s. The resident sizes (RSS) cost
+    nothing, and their sum is never less: as long as it is under the limit, so is the PSS.
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Begin with nothing read of the process `pid`."""
+        self.pid, self.last_gb, self.next = pid, 0.0, 0.0
+
+    def read(self, limit_gb: float) -> float:
+        """Return GB of 1024³ bytes: of now, or of a moment ago where less than `limit_gb` is sure."""
+        members, start = _tree(self.pid), time.monotonic()
+        if start >= self.next or sum(map(_resident_kb, members)) / 1024**2 > limit_gb:
+            self.last_gb = tree_memory_gb(members)
+            took = time.monotonic() - start
+            self.next = start + took / PSS_SHARE
+        return self.last_gb
+
+
+def tree_memory_gb(members: Sequence[int]) -> float:
+    """Sum the PSS of these processes, in GB of 1024³ bytes."""
+    return sum(_memory_kb(member) for member in members) / 1024**2
+
+
+def _resident_kb(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_KB
+    except OSError:
+        return 0  # it is gone
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:

@@ -1,1 +1,1 @@
-"""Frozen features → grams: the cheapest strong model, and the honest opponent of every fine-tuned network."""
+"""Frozen features → targets: the cheapest strong model, and the honest opponent of every fine-tuned network."""

@@ -1,4 +1,4 @@
-"""The candidates: what may stand between frozen features and grams, and over which settings each is tried.
+"""The candidates: what may stand between frozen features and targets, and over which settings each is tried.
 
 A *family* is fitted once and gives one `Fit` per setting, because the settings of a family share their expensive part:
 one decomposition serves every ridge penalty, one run every number of PLS components or of boosted trees. What families
@@ -32,7 +32,7 @@ NETS, HIDDEN_UNITS, NET_STEPS, NET_RATE, NET_DECAY, NET_DROPOUT = 4, 32, 100, 0.
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One setting of a family, fitted to z-scores: (B, 5) coefficients and (5,) intercept of a basis."""
+    """One setting of a family, fitted to z-scores: (B, targets) coefficients and (targets,) intercept of a basis."""
 
     setting: str
     basis: Basis
@@ -42,7 +42,7 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A kind of model and how it is fitted to the features of n rows and z-scores (n, 5), given a seed."""
+    """A kind of model and how it is fitted to the features of n rows and z-scores (n, targets), given a seed."""
 
     name: str
     fit: Callable[[TrainingRows, np.ndarray, int], Iterator[Fit]]
@@ -50,11 +50,11 @@ class Family:
     costly: bool = False  # tried on one inner fold before the others
 
 
-def fit_members(family: Family, rows: TrainingRows, grams: np.ndarray, seed: int) -> Iterator[RegressorMember]:
-    """Yield every setting of a family on every scale of the targets, fitted to the rows' features and grams (n, 5)."""
-    ceiling = CEILING * grams.max(0)
+def fit_members(family: Family, rows: TrainingRows, values: np.ndarray, seed: int) -> Iterator[RegressorMember]:
+    """Yield every setting of a family on every scale of the targets, fitted to features and values (n, targets)."""
+    ceiling = CEILING * values.max(0)
     for scale in family.target_scales:
-        scaled = TARGET_SCALES[scale][0](grams)
+        scaled = TARGET_SCALES[scale][0](values)
         mean, std = scaled.mean(0), scaled.std(0)
         std = np.where(std > 1e-9, std, 1.0)
         for fit in family.fit(rows, (scaled - mean) / std, seed):
@@ -85,7 +85,7 @@ def fit_pls(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     Source: de Jong, SIMPLS: an alternative approach to partial least squares regression, 1993, table 1.
     """
     x = rows.standardised
-    product = x.T @ z  # (F, 5)
+    product = x.T @ z  # (F, targets)
     weights, loadings, orthogonal = [], [], np.zeros((x.shape[1], 0))
     for component in range(1, max(PLS_COMPONENTS) + 1):
         weight = np.linalg.svd(product, full_matrices=False)[0][:, 0]
@@ -175,7 +175,7 @@ def fit_trees(rows: TrainingRows, z: np.ndarray, seed: int) -> Iterator[Fit]:
     ).fit(scaled, z)
     trees = [estimator.tree_ for estimator in forest.estimators_]
     basis = leaves(trees, components.arrays)
-    coefficients = np.zeros((*basis.arrays["feature"].shape, z.shape[1]))  # (trees, nodes, 5)
+    coefficients = np.zeros((*basis.arrays["feature"].shape, z.shape[1]))  # (trees, nodes, targets)
     for i, tree in enumerate(trees):
         coefficients[i, : tree.node_count] = tree.value[:, :, 0] / len(trees)
     flat = coefficients.reshape(-1, z.shape[1])

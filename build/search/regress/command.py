@@ -79,11 +79,12 @@ def features_verb(
     if as_json:
         print_json({"ok": True, "out": str(out), **made})
         return
+    # A regressor is kept for an experiment that is never fine-tuned, for no other.
+    kept = f" --experiment {recipe.name}" if base.is_frozen else ""
     print(
         f"{out}: {made['features']} features of {made['images']} photographs, {recipe.encoder.timm}, {made['device']}\n"
         f"  {'; '.join(made['blocks'])}\n"
-        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report … "
-        f"--experiment {recipe.name}"
+        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report …{kept}"
     )
 
 
@@ -188,7 +189,7 @@ def _keep_run(
     report: dict[str, Any],
     made_by: dict[str, Any],
     oof: "pd.DataFrame",
-    grams: "np.ndarray",
+    values: "np.ndarray",
 ) -> None:
     """Write what a training leaves: config.json last, so that a folder without it is not a finished run."""
     import platform
@@ -212,7 +213,7 @@ def _keep_run(
     write_json(folder / REGRESS_REPORT, report)
     write_text(folder / OOF_FILE, oof.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     sources = [path for place in ("build/search/regress", "kernel_src") for path in (ROOT / place).rglob("*.py")]
-    means = answers().finished(grams.mean(0, keepdims=True), review().constraint)[0]
+    means = answers().finished(values.mean(0, keepdims=True), review().constraint)[0]
     formula = f"{rules().metric.name} over all rows, as submitted; each {rules().group_name} left out in turn"
     config = {
         "format": BUNDLE_FORMAT,
@@ -228,7 +229,13 @@ def _keep_run(
             if name in made_by
         },
         "target_mean": dict(zip(facts().targets, means.tolist(), strict=True)),
-        "oof": {"score": report["leave_group_out"], "images": len(oof), "formula": formula},
+        "competition": facts().competition,
+        "oof": {
+            "score": report["leave_group_out"],
+            "metric": rules().metric.name,
+            "images": len(oof),
+            "formula": formula,
+        },
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("scikit-learn", "numpy", "torch", "safetensors")},

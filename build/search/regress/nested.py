@@ -52,23 +52,23 @@ def inner_folds(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def fit_regressor(
     features: np.ndarray,
-    grams: np.ndarray,
+    values: np.ndarray,
     groups: np.ndarray,
     *,
     seed: int,
     families: Sequence[Family] = FAMILIES,
 ) -> Choice:
-    """Choose and fit a blend on features (n, F), grams (n, 5) and groups (n,), of two groups at least."""
-    guessed = inner_guesses(features, grams, groups, seed=seed, families=families)
+    """Choose and fit a blend on features (n, F), values (n, targets) and groups (n,), of two groups at least."""
+    guessed = inner_guesses(features, values, groups, seed=seed, families=families)
     names = list(guessed.predicted)
-    weights = blend_weights([guessed.kinds[name] for name in names], guessed.stacked, grams, groups, seed)
+    weights = blend_weights([guessed.kinds[name] for name in names], guessed.stacked, values, groups, seed)
     weight_of = {name: row for name, row in zip(names, weights, strict=True) if row.any()}
     rows = TrainingRows(features)
     members = [
         member
         for family in families
         if any(guessed.kinds[name].startswith(f"{family.name} ") for name in weight_of)
-        for member in fit_members(family, rows, grams, seed)
+        for member in fit_members(family, rows, values, seed)
         if member.name in weight_of
     ]
     chosen = np.stack([weight_of[member.name] for member in members])
@@ -81,18 +81,18 @@ def fit_regressor(
 class InnerGuesses:
     """What every candidate that was not screened out says of the rows, each fitted without the row's inner fold."""
 
-    predicted: dict[str, np.ndarray]  # candidate → (n, 5) grams
+    predicted: dict[str, np.ndarray]  # candidate → (n, targets)
     kinds: dict[str, str]  # candidate → family and scale of the targets
     screened_out: tuple[str, ...]
 
     @property
     def stacked(self) -> np.ndarray:
-        """The predictions in the order of `predicted`, (candidates, n, 5)."""
+        """The predictions in the order of `predicted`, (candidates, n, targets)."""
         return np.stack(list(self.predicted.values()))
 
 
 def inner_guesses(
-    features: np.ndarray, grams: np.ndarray, groups: np.ndarray, *, seed: int, families: Sequence[Family] = FAMILIES
+    features: np.ndarray, values: np.ndarray, groups: np.ndarray, *, seed: int, families: Sequence[Family] = FAMILIES
 ) -> InnerGuesses:
     """Fit every candidate on each inner fold's training rows and predict the rows left out."""
     predicted: dict[str, np.ndarray] = {}
@@ -103,22 +103,22 @@ def inner_guesses(
         for family in families:
             if family.name in dropped:
                 continue
-            for member, guess in guesses(family, rows, grams[fitted], elsewhere, seed):
-                predicted.setdefault(member.name, np.zeros_like(grams))[left] = guess
+            for member, guess in guesses(family, rows, values[fitted], elsewhere, seed):
+                predicted.setdefault(member.name, np.zeros_like(values))[left] = guess
                 kinds[member.name] = f"{family.name} {member.target_scale}"
         if number == 0:
-            dropped = screened(families, kinds, {name: guess[left] for name, guess in predicted.items()}, grams[left])
+            dropped = screened(families, kinds, {name: guess[left] for name, guess in predicted.items()}, values[left])
             gone = tuple(f"{name} " for name in dropped)
             predicted = {name: guess for name, guess in predicted.items() if not name.startswith(gone or (" ",))}
     return InnerGuesses(predicted=predicted, kinds=kinds, screened_out=dropped)
 
 
 def guesses(
-    family: Family, rows: TrainingRows, grams: np.ndarray, elsewhere: ValuesElsewhere, seed: int
+    family: Family, rows: TrainingRows, values: np.ndarray, elsewhere: ValuesElsewhere, seed: int
 ) -> Iterator[tuple[RegressorMember, np.ndarray]]:
-    """Yield every member of a family fitted to some rows, with its grams (m, 5) for other rows."""
-    for member in fit_members(family, rows, grams, seed):
-        yield member, member.grams(elsewhere.of(member.basis))
+    """Yield every member of a family fitted to some rows, with its values (m, targets) for other rows."""
+    for member in fit_members(family, rows, values, seed):
+        yield member, member.values(elsewhere.of(member.basis))
 
 
 def explained(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -147,7 +147,7 @@ def screened(
 # %%
 def nested_predictions(
     features: np.ndarray,
-    grams: np.ndarray,
+    values: np.ndarray,
     groups: np.ndarray,
     folds: Sequence[np.ndarray],
     *,
@@ -157,7 +157,7 @@ def nested_predictions(
     trains: np.ndarray | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[np.ndarray]:
-    """Predict every image by a regressor that was chosen and fitted without its fold, (n, 5) for each of `folds`.
+    """Predict every image by a regressor that was chosen and fitted without its fold, (n, targets) for each of `folds`.
 
     Each of `folds` gives the outer fold of every image (n,). Folds that leave out the same rows are fitted once. What
     does not train (n,), is predicted all the same. The result does not depend on `jobs`: every fit runs on one thread.
@@ -166,15 +166,15 @@ def nested_predictions(
 
     left_out = [numbers == number for numbers in folds for number in np.unique(numbers)]
     work = list({mask.tobytes(): mask for mask in left_out}.values())
-    fitted = np.ones(len(grams), bool) if trains is None else trains
-    tasks = (delayed(_predict_fold)(features, grams, groups, mask, fitted & ~mask, seed, families) for mask in work)
+    fitted = np.ones(len(values), bool) if trains is None else trains
+    tasks = (delayed(_predict_fold)(features, values, groups, mask, fitted & ~mask, seed, families) for mask in work)
     done: dict[bytes, np.ndarray] = {}
     for mask, guess in zip(work, Parallel(n_jobs=jobs, return_as="generator")(tasks), strict=True):
         done[mask.tobytes()] = guess
         advance(len(done), len(work))
     results = []
     for numbers in folds:
-        predicted = np.full_like(grams, np.nan)
+        predicted = np.full_like(values, np.nan)
         for number in np.unique(numbers):
             predicted[numbers == number] = done[(numbers == number).tobytes()]
         results.append(predicted)
@@ -183,7 +183,7 @@ def nested_predictions(
 
 def _predict_fold(
     features: np.ndarray,
-    grams: np.ndarray,
+    values: np.ndarray,
     groups: np.ndarray,
     left: np.ndarray,
     fitted: np.ndarray,
@@ -191,7 +191,7 @@ def _predict_fold(
     families: Sequence[Family],
 ) -> np.ndarray:
     with one_thread():
-        choice = fit_regressor(features[fitted], grams[fitted], groups[fitted], seed=seed, families=families)
+        choice = fit_regressor(features[fitted], values[fitted], groups[fitted], seed=seed, families=families)
         return answers().finished(choice.regressor.predict(features[left]), review().constraint)
 
 
@@ -213,7 +213,7 @@ def one_thread() -> Iterator[None]:
 # %%
 def error_products(predicted: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return Σ e_i e_j over each group's rows, (groups, 5, models, models): a blend's squared error is w' Q w."""
-    errors = predicted - truth  # (models, rows, 5)
+    errors = predicted - truth  # (models, rows, targets)
     parts = [errors[:, groups == group] for group in np.unique(groups)]
     return np.stack([np.einsum("mnt,knt->tmk", part, part) for part in parts])
 
@@ -238,20 +238,20 @@ def draw_shares(products: np.ndarray, seed: int) -> np.ndarray:
 
 
 def stand_ins(kinds: Sequence[str], costs: np.ndarray) -> np.ndarray:
-    """Return which candidate stands for a kind at a target, (kinds, 5), by what each costs there, (candidates, 5)."""
+    """Return which candidate stands for a kind at a target, (kinds, targets), by their costs (candidates, targets)."""
     everyone = np.arange(len(kinds))
     masks = [np.array([kind == name for kind in kinds]) for name in dict.fromkeys(kinds)]
     return np.stack([everyone[mask][costs[mask].argmin(0)] for mask in masks])
 
 
 def of_stand_ins(predicted: np.ndarray, stands: np.ndarray) -> np.ndarray:
-    """Return the predictions (candidates, n, 5) of those that stand for the kinds, (kinds, n, 5)."""
+    """Return the predictions (candidates, n, targets) of those that stand for the kinds, (kinds, n, targets)."""
     rows, targets = np.arange(predicted.shape[1])[None, :, None], np.arange(predicted.shape[2])
     return predicted[stands[:, None, :], rows, targets]
 
 
 def spread_shares(shares: np.ndarray, stands: np.ndarray, candidates: int) -> np.ndarray:
-    """Return each candidate's weight for each target, (candidates, 5), from the shares of the kinds."""
+    """Return each candidate's weight for each target, (candidates, targets), from the shares of the kinds."""
     targets = np.arange(stands.shape[1])
     weights = np.zeros((candidates, len(targets)))
     for share, row in zip(shares, stands, strict=True):
@@ -262,9 +262,9 @@ def spread_shares(shares: np.ndarray, stands: np.ndarray, candidates: int) -> np
 def blend_weights(
     kinds: Sequence[str], predicted: np.ndarray, truth: np.ndarray, groups: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Return each candidate's weight for each target, (candidates, 5), by the three rules above.
+    """Return each candidate's weight for each target, (candidates, targets), by the three rules above.
 
-    `kinds` names family and scale of each candidate; `predicted` is (candidates, rows, 5), out of the inner folds.
+    `kinds` names family and scale of each candidate; `predicted` is (candidates, rows, targets), out of inner folds.
     """
     stands = stand_ins(kinds, ((predicted - truth) ** 2).sum(1))
     products = error_products(of_stand_ins(predicted, stands), truth, groups)

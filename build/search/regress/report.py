@@ -54,7 +54,7 @@ def outer_folds(groups: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 def evaluate(
     features: np.ndarray,
-    grams: np.ndarray,
+    values: np.ndarray,
     groups: np.ndarray,
     *,
     seed: int,
@@ -64,20 +64,20 @@ def evaluate(
 ) -> RegressionResult:
     """Score the whole procedure by nested folds, then fit it on all rows that train.
 
-    Features are (n, F), grams (n, targets), groups (n,), `trains` (n,) of bool, all unless given; every row is judged.
+    Features are (n, F), values (n, targets), groups (n,), `trains` (n,) of bool, all unless given; every row is judged.
     """
     start = time.perf_counter()
-    folds, fitted = outer_folds(groups, seed), np.ones(len(grams), bool) if trains is None else trains
+    folds, fitted = outer_folds(groups, seed), np.ones(len(values), bool) if trains is None else trains
     guesses = nested_predictions(
-        features, grams, groups, list(folds.values()), seed=seed, jobs=jobs, trains=fitted, advance=advance
+        features, values, groups, list(folds.values()), seed=seed, jobs=jobs, trains=fitted, advance=advance
     )
     predicted = dict(zip(folds, guesses, strict=True))
     with one_thread():
-        choice = fit_regressor(features[fitted], grams[fitted], groups[fitted], seed=seed)
+        choice = fit_regressor(features[fitted], values[fitted], groups[fitted], seed=seed)
     oof = predicted[OUT]
-    (sure,) = score_intervals(group_scores(grams, oof[None], groups))
+    (sure,) = score_intervals(group_scores(values, oof[None], groups))
     report: dict[str, Any] = {"metric": rules().metric.name}
-    report |= {name: rules().score(grams, guess) for name, guess in predicted.items()}
+    report |= {name: rules().score(values, guess) for name, guess in predicted.items()}
     report |= {
         "interval": {
             "of": OUT,
@@ -86,15 +86,15 @@ def evaluate(
             "level": LEVEL,
             "method": METHOD,
         },
-        "per_target": rules().score_per_target(grams, oof),
-        "floors": dict(list(review().reference_points(grams, groups).items())[:FLOORS]),
+        "per_target": rules().score_per_target(values, oof),
+        "floors": dict(list(review().reference_points(values, groups).items())[:FLOORS]),
         "chosen": [
             {"name": member.name, "weights": dict(zip(facts().targets, map(float, row), strict=True))}
             for member, row in zip(choice.regressor.members, choice.regressor.weights, strict=True)
         ],
         "families": [family.name for family in FAMILIES],
         "screened_out": list(choice.screened_out),
-        "images": len(grams),
+        "images": len(values),
         "images_trained_on": int(fitted.sum()),
         "groups": len(set(groups)),
         "features": features.shape[1],

@@ -22,8 +22,8 @@ from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.symmetries import UPRIGHT
 from kernel_src.data.trained_views import views
 from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
-from kernel_src.models.full_pass import predict_grams
-from kernel_src.models.model import BiomassNet, load_fold, load_strictly
+from kernel_src.models.full_pass import predict_values
+from kernel_src.models.model import BackboneNet, load_fold, load_strictly
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.training_data import GroupSplit
@@ -122,12 +122,12 @@ class _Judge:
         self.experiment, self.device, self.estimator = experiment, device, estimator
         self.truth, self.inputs = truth, inputs
         self.photographs = DecodedPhotographs(photographs, rows)
-        self.model: BiomassNet | None = None
+        self.model: BackboneNet | None = None
 
-    def score(self, model: BiomassNet, symmetries: Any) -> float:
+    def score(self, model: BackboneNet, symmetries: Any) -> float:
         """Return the score of a model's finished predictions."""
         experiment = self.experiment
-        predicted = predict_grams(
+        predicted = predict_values(
             [model],
             self.photographs,
             preprocessing=preprocessing_of(experiment.encoder.timm),
@@ -149,7 +149,7 @@ class _Judge:
 
         def on_epoch(epoch: int, row: dict[str, Any], weights: Mapping[str, Any]) -> None:
             if self.model is None:
-                self.model = BiomassNet(self.experiment)
+                self.model = BackboneNet(self.experiment)
             load_strictly(self.model, predicting_weights(weights), "the weights of this epoch")
             now = self.score(self.model, (UPRIGHT,))
             report(len(before) * self.experiment.schedule.epochs + epoch, float(np.mean([*before, now])))

@@ -192,7 +192,7 @@ DEMO = Experiment(
     augment=Augment("conservative"),
     loss=SquaredError(),
     optimizer=AdamW(lr=1e-3, weight_decay=1e-2),
-    schedule=WarmupCosine(epochs=12, warmup=1),
+    schedule=WarmupCosine(epochs=4, warmup=1),
     batch=Batch(12),
 )
 

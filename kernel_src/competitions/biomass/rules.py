@@ -4,6 +4,7 @@ Visits of one State and date stay together, predictions are made to satisfy the 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from kernel_src.competitions.biomass.tables import group_labels, read_train
 from kernel_src.runtime.parts import optional_part
 
 
+@dataclass(frozen=True)
 class WeightedR2(Metric):
     """The official one; see `weighted_r2`."""
 

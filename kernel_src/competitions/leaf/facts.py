@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from kernel_src.competition.facts import Facts
 
-CLASSES = tuple(f"class_{number}" for number in range(10))
+LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+CLASSES = tuple(f"class_{label}" for label in LABELS)
 
 
 class LeafFacts(Facts):
@@ -20,12 +21,12 @@ class LeafFacts(Facts):
     title: ClassVar[str] = "Leaf"
     prefix: ClassVar[str] = "leaf"
     targets: ClassVar[tuple[str, ...]] = CLASSES
-    labels: ClassVar[tuple[str, ...]] = tuple(name.removeprefix("class_") for name in CLASSES)
+    labels: ClassVar[tuple[str, ...]] = LABELS
     are_classes: ClassVar[bool] = True
     answer: ClassVar[str] = "label"
     lowest: ClassVar[float] = 0.0
     highest: ClassVar[float] = 1.0
-    fallback: ClassVar[Mapping[str, float]] = dict.fromkeys(CLASSES, 1 / len(CLASSES))
+    fallback: ClassVar[Mapping[str, float]] = {name: 1 / len(CLASSES) for name in CLASSES}
     test_csv: ClassVar[str] = ""
     train_folder: ClassVar[str] = "train_images"
     test_folder: ClassVar[str] = "test_images"

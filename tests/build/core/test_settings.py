@@ -9,7 +9,7 @@ import pytest
 from build.core.errors import UsageError
 from build.core.settings import OTHER_NAMES, apply_changes, as_typed, find_experiment, parse_changes, parse_folds, paths
 from build.make import arguments
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.learning import EMA, Bins, Classify, InnerFold, Last, Regress, SmoothL1
 from kernel_src.recipes.network import Depth, FirstGroups
 from kernel_src.recipes.pictures import HALVES, SideBySide

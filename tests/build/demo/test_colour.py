@@ -80,7 +80,7 @@ def test_painted_photographs_have_real_colours_but_colours_alone_do_not_give_the
     from build.demo.labels import draw_quadrats
     from kernel_src.competitions.biomass.constants import TARGETS
 
-    paint_competition(tmp_path)
+    paint_competition(tmp_path, train_images=120)
     photographs = sorted((tmp_path / "competition/train").glob("*.jpg"))
     hidden = sorted((tmp_path / "hidden/test").glob("*.jpg"))
     painted = [file_statistics(path) for path in (*photographs, *hidden)]

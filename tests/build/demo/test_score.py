@@ -46,4 +46,4 @@ def test_scores_and_intervals_are_compares(tmp_path: Path) -> None:
     ):
         (model,) = compare_files([str(file)], labels).models
         wanted = model.estimate, model.low, model.high
-        assert (found[f"{name}_r2"], *found[f"{name}_r2_interval"]) == pytest.approx(wanted, abs=1e-6)
+        assert (found[f"{name}_score"], *found[f"{name}_score_interval"]) == pytest.approx(wanted, abs=1e-6)

@@ -314,7 +314,7 @@ def training_outputs(folder: Path, **oof: str) -> dict[str, bytes]:
     from safetensors.torch import save
 
     from kernel_src.competitions.biomass.constants import TARGETS
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
 
     config = {
         "format": 3,

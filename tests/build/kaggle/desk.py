@@ -12,8 +12,8 @@ from typing import Any
 
 from build.core.bundle_files import file_entry
 from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import BUNDLE_FORMAT, sha256_of
 from tests.build.kaggle.zygote import Command, Mother
 
@@ -78,8 +78,8 @@ class Desk:
 
     def change_sources(self, text: str = "\nAN_EDIT = 1\n") -> None:
         """Edit kernel_src, build, and rehearse."""
-        with (self.folder / "kernel_src" / "competition" / "constants.py").open("a") as handle:
-            handle.write(text)
+        path = self.folder / "kernel_src" / "competitions" / "biomass" / "constants.py"
+        path.write_text(path.read_text() + text)
         built = subprocess.run([sys.executable, "-m", "build", "notebooks"], cwd=self.folder, capture_output=True)
         assert built.returncode == 0, built.stderr.decode()
         self.rehearsed()

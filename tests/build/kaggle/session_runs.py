@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 
 SLUG, RUN = "i2b-demo-train", "kim/i2b-demo-run"
 CLOCK = "fold 1: stopped in epoch 1 of 2, batch 1, because the session's 40 s are nearly over; everything is saved\n"

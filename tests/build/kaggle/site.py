@@ -113,6 +113,7 @@ class Site:
         self.gpu_used_s, self.gpu_total_s = 3600, 30 * 3600
         self.datasets: dict[str, Dataset] = {}
         self.kernels: dict[str, Kernel] = {}
+        self.saved: list[str] = []  # refs of the kernels, the one that was saved last at the end
         self.submissions: list[Reply] = []
         self.blobs: dict[str, Blob] = {}
         self.files: dict[str, bytes] = {}  # by path, for GET
@@ -148,6 +149,7 @@ class Site:
         gone = [s for s in body.get("datasetDataSources", []) if s not in self.datasets or s in self.drops_sources]
         lost = [s for s in body.get("competitionDataSources", []) if s not in self.competitions]
         kernel = self.kernels.setdefault(body["slug"], Kernel(owner, slug, []))
+        self.saved = [*(ref for ref in self.saved if ref != body["slug"]), body["slug"]]
         kernel.earlier[len(kernel.versions)] = kernel.states
         kernel.versions.append(body | {"datasetDataSources": _without(body.get("datasetDataSources", []), gone)})
         number = len(kernel.versions)
@@ -233,6 +235,12 @@ class Site:
             return list(json.loads(log))
         except ValueError:
             return [{"stream_name": "stdout", "time": 1.0, "data": log}] if log else []
+
+    def list_kernels(self, body: Reply) -> Reply:
+        """Those of the caller, the one that was saved last first."""
+        refs = [ref for ref in reversed(self.saved) if self.kernels[ref].owner == self.caller]
+        page, token = self.paged(refs, body)
+        return {"kernels": [{"ref": ref, "slug": ref.partition("/")[2]} for ref in page], "nextPageToken": token}
 
     def get_accelerator_quota_statistics(self, body: Reply) -> Reply:
         gpu = {"timeUsed": f"{self.gpu_used_s}s", "totalTimeAllowed": f"{self.gpu_total_s}s"}

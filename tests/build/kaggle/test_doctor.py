@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from build.kaggle.command import doctor_verb
-from build.kaggle.doctor import next_quota_reset, next_submission_reset, until
+from build.kaggle.doctor import next_submission_reset
 from build.kaggle.journal import Journal
 from build.kaggle.preparation import JOURNAL
+from build.kaggle.quota import next_quota_reset, until
 from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build_notebook
 from build.notebooks.metadata import kernel_slug
 from tests.build.kaggle.site import Dataset, Kernel

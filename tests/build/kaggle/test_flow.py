@@ -266,7 +266,7 @@ def test_without_a_rehearsal_it_rehearses_first_and_what_that_finds_stops_it(des
 
 @pytest.mark.full
 def test_a_notebook_of_more_than_a_megabyte_is_refused_before_any_request(desk: Desk, server) -> None:
-    with (desk.folder / "kernel_src" / "competition" / "constants.py").open("a") as handle:
+    with (desk.folder / "kernel_src/competitions/biomass/constants.py").open("a") as handle:
         handle.writelines(f"# {'x' * 100}\n" for _ in range(10_000))
     done = desk.shell()
     assert done.returncode == 1 and "Kaggle takes less than 1,000,000" in done.stderr, done.stderr

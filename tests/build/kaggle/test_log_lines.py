@@ -10,7 +10,7 @@ from build.kaggle.log_lines import LogReader, Said
 from build.kaggle.running_cell import fits
 from build.notebooks.builder import build_notebook
 from build.run.rehearse.executed_cells import Cells, cells_in, read_cells
-from kernel_src.recipes.kernel_cards import kernel_card
+from kernel_src.competitions.kernel_cards import kernel_card
 from tests.build.kaggle.test_runs import TRACEBACK
 
 

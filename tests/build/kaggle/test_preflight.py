@@ -8,7 +8,7 @@ import pytest
 
 from build.core.errors import CheckFailed, UsageError
 from build.core.image import IMAGE, IMPORTS, read_image
-from build.kaggle import preflight
+from build.kaggle import answers, preflight
 from build.kaggle.command import preflight_verb
 from tests.build.kaggle.preflight_report import AS_ASSUMED
 
@@ -22,6 +22,7 @@ def site(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     image = Path(shutil.copyfile(IMAGE, tmp_path / "image.json"))
     monkeypatch.setattr(preflight, "IMAGE", image)
     monkeypatch.setattr(preflight.accept_report, "__defaults__", (image,))
+    monkeypatch.setattr(answers, "ACCEPTED", tmp_path / "answers.json")
     leave(server.site, AS_ASSUMED | {"versions": AS_ASSUMED["versions"] | {"timm": {"timm": "9.9.9"}}})
     return server.site
 

@@ -10,7 +10,7 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.kaggle.outputs import verify_features
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from tests.build.kaggle.desk import Desk, lay_desk, write_bundle
 
 NAME, SLUG, WEIGHTS = "frozen_dinov2", "i2b-frozen-dinov2-features", "i2b-vit-base-patch14-dinov2"

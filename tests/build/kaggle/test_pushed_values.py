@@ -17,7 +17,7 @@ from build.notebooks.base import find
 from build.notebooks.builder import ROOT, build_notebook
 from build.notebooks.seal import is_untouched
 from build.notebooks.writing import put
-from kernel_src.recipes.kernel_cards import kernel_card
+from kernel_src.competitions.kernel_cards import kernel_card
 from tests.build.kaggle.desk import KERNEL, Desk, lay_desk, submission_csv
 from tests.build.kaggle.test_kill import LOST, UNANSWERED, Executioner
 from tests.build.kaggle.test_training import first_desk, training_outputs  # noqa: F401
@@ -221,8 +221,8 @@ def test_killed_while_it_is_saved_the_same_command_saves_it_once(phase: str, des
 
 
 def test_the_bundle_of_a_training_with_set_carries_the_changed_recipe(desk: Desk, site, tmp_path: Path) -> None:
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
     from kernel_src.recipes.changes import changed
-    from kernel_src.recipes.experiments import EXPERIMENTS
 
     recipe = changed(EXPERIMENTS["demo"], {"schedule.epochs": 3}).as_json()
     (tmp_path / "made").mkdir()

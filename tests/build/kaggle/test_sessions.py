@@ -15,8 +15,8 @@ import pytest
 
 from build.core.bundle_files import verify_manifest
 from build.kaggle import sessions
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.build.kaggle.desk import Desk
 from tests.build.kaggle.session_runs import CLOCK, CRASH, RUN, SLUG, needed, unfinished
 from tests.build.kaggle.test_kill import LOST, SHARDS, UNANSWERED, Executioner

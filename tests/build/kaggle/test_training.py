@@ -8,7 +8,7 @@ import pytest
 
 from build.core.bundle_files import verify_manifest
 from kernel_src.competitions.biomass.constants import TARGETS
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from tests.build.kaggle.desk import Desk, lay_desk, write_bundle
 
 KERNEL, STARTING = "kim/i2b-demo-train", "kim/i2b-lite0-imagenet"

@@ -16,7 +16,7 @@ from tests.build.kaggle.desk import copy_kit
 from tests.build.new import layouts
 
 LISTS = ("kernel_src/competitions/held_facts.py", "kernel_src/competitions/held_rules.py")
-RECIPES = "kernel_src/recipes/experiments.py"
+RECIPES = "kernel_src/competitions/held_recipes.py"
 
 
 @pytest.fixture(scope="module")

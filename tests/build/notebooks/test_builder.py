@@ -25,7 +25,7 @@ from build.notebooks.builder import build as build_notebooks
 from build.notebooks.seal import is_untouched
 from build.notebooks.stamp import STAMP
 from build.stitch import stitch
-from kernel_src.recipes.kernel_cards import KernelCard, kernel_card
+from kernel_src.competitions.kernel_cards import KernelCard, kernel_card
 
 LIBRARY = '"""## The tool\n\nIt doubles.\n"""\n\n\ndef double(number):\n    return 2 * number\n'
 KERNEL = """# %% [markdown]
@@ -312,7 +312,7 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from build.notebooks.builder import run
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 cards = {CARDS!r}
 run(None, False, root=Path({str(root)!r}), cards=cards)
 print(sorted({{"nbformat", "jupytext", "torch", "pandas", "numpy"}} & set(sys.modules)))

@@ -15,7 +15,7 @@ from build.notebooks.metadata import (
     slugify,
     title_of,
 )
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 
 CARD = KernelCard(
     experiment="v8",

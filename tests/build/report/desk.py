@@ -14,8 +14,8 @@ from build.scores.ledger import Score, append_score
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.competitions.biomass.constraints import constrain
 from kernel_src.competitions.biomass.metric import weighted_r2
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
 from tests.build.scores.painted import group_folds, predicted, truth, write_oof, write_train
 

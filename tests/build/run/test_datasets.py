@@ -7,7 +7,7 @@ import pytest
 
 from build.core.errors import UsageError
 from build.run.datasets import bundles_needed_by, match_datasets, needed_by
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 
 
 def folder(path: Path, slug: str) -> Path:

@@ -15,7 +15,7 @@ from build.core.submission_file import read_column, submission_problems
 from build.notebooks.builder import ROOT
 from build.run.inference import infer
 from build.run.training import forget_caches, train
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from tests.build.typing_in import type_in
 from tests.kernel_src.kernels.twins import tiny_twin, twin_datasets
 

@@ -12,7 +12,7 @@ from build.core.errors import CheckFailed, UsageError
 from build.notebooks.builder import ROOT, build
 from build.run.mock import tree_sha256
 from build.run.notebook_run import first_words, run_notebook
-from kernel_src.recipes.kernel_cards import kernel_card
+from kernel_src.competitions.kernel_cards import kernel_card
 from kernel_src.runtime.mounts import MOCK
 from tests.build.kaggle.desk import copy_kit, write_bundle
 

@@ -112,7 +112,7 @@ def test_what_is_carried_becomes_an_ensemble_whose_notebook_can_be_stitched(root
     given, train = files(tmp_path, [predicted(TABLE, 1), predicted(TABLE, 2), 2.5 * predicted(TABLE, 3)])
     blend_verb(given, train, write="v5_v7_v8", as_json=True)
     code = (
-        "import json; from kernel_src.recipes.kernel_cards import kernel_card as k; "
+        "import json; from kernel_src.competitions.kernel_cards import kernel_card as k; "
         "print(json.dumps(k('v5_v7_v8', 'infer').parameters))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

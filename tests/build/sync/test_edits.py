@@ -364,4 +364,4 @@ def test_an_edit_of_a_notebook_without_an_optional_part_is_written_back_and_the_
     edited = [cell["source"] for cell in toy.notebook["cells"]]
     assert [cell["source"] for cell in toy.build()["cells"]][1:] == edited[1:]  # the first names the hash
     toy.replace("PARTS = ()", 'PARTS = ("extra",)')
-    assert "EXTRA_PARTS of kernel_src/recipes/kernel_cards.py" in str(toy.look(parameters=True).problems[0])
+    assert "EXTRA_PARTS of kernel_src/competitions/kernel_cards.py" in str(toy.look(parameters=True).problems[0])

@@ -13,7 +13,7 @@ import pytest
 
 from build.notebooks.builder import build as build_notebooks
 from build.sync.watch import sync_saved, watch
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 from tests.build.sync.conftest import PARAMETERS, Toy
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -187,7 +187,7 @@ def test_an_edited_experiment_reaches_the_notebooks_though_the_process_imported_
     for name in ("build", "kernel_src"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     notebook = tmp_path / "notebooks/i2b-demo-infer/i2b-demo-infer.ipynb"
-    cards = tmp_path / "kernel_src/recipes/kernel_cards.py"
+    cards = tmp_path / "kernel_src/competitions/kernel_cards.py"
     command = [sys.executable, "-u", "-m", "build", "watch", "--experiment", "demo"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:

@@ -10,8 +10,8 @@ import pytest
 from build.core.errors import UsageError
 from build.weights.augment import GAP_PX, contact_sheet
 from build.weights.command import augment_verb
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.training_data import Augment
 from tests.kernel_src.tiny import TINY, TINY_VIT
 from tests.tiny_depth import write_tiny_depth

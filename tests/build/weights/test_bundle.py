@@ -288,14 +288,14 @@ def test_the_report_tells_the_bytes_before_and_after(trained_run: Path, tmp_path
 
 @pytest.mark.full
 def test_the_bundle_of_v1_is_half_of_its_weights(tmp_path: Path) -> None:
-    from kernel_src.models.model import BiomassNet
-    from kernel_src.recipes.experiments import EXPERIMENTS
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
+    from kernel_src.models.model import BackboneNet
     from kernel_src.training.checkpoint import save_tensors
 
     v1 = EXPERIMENTS["v1"]
     run_folder = tmp_path / "run"
     run_folder.mkdir()
-    save_tensors(run_folder / "fold0.safetensors", BiomassNet(v1).state_dict())
+    save_tensors(run_folder / "fold0.safetensors", BackboneNet(v1).state_dict())
     (run_folder / "oof.csv").write_text("image_id,fold," + ",".join(TARGETS) + "\n")
     oof = {"score": 0.0, "images": 0, "formula": "none: random weights"}
     config = {"format": 3, "experiment": v1.as_json(), "folds": ["fold0.safetensors"], "oof": oof}

@@ -15,9 +15,9 @@ from build.weights.describe import Description, describe
 from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 from build.weights.sizes import SEED_GB, size_problems, table
 from kernel_src.bundle.bundle_prediction import load_bundle, predict_bundles
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.models.model import load_fold
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from tests.kernel_src.tiny import CPU, TINY
 
 

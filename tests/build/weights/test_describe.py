@@ -11,9 +11,9 @@ from build.core.errors import UsageError
 from build.weights import describe as module
 from build.weights.command import describe_verb, experiments_verb
 from build.weights.describe import Description, describe, descriptions
-from kernel_src.models.model import BiomassNet
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.models.model import BackboneNet
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.network import FirstGroups
 from tests.kernel_src.tiny import TINY, TINY_VIT
 
@@ -99,7 +99,7 @@ def test_the_layers_add_up_to_the_total(all_described: dict[str, Description]) -
 
 
 def test_the_count_is_that_of_the_network_with_its_memory() -> None:
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     described = describe(TINY)
     assert described.parameters_total == sum(p.numel() for p in model.parameters())
     assert described.feature_dim == model.heads[0][0].in_features
@@ -111,7 +111,7 @@ def test_frozen_layers_count_but_are_not_trained() -> None:
     free, frozen = describe(TINY_VIT), describe(changed(TINY_VIT, {"encoder.freeze": FirstGroups(1)}))
     assert frozen.parameters_total == free.parameters_total
     stem = {"pos_embed", "cls_token", "patch_embed.proj.weight", "patch_embed.proj.bias"}
-    backbone = BiomassNet(TINY_VIT).backbone
+    backbone = BackboneNet(TINY_VIT).backbone
     missing = sum(p.numel() for name, p in backbone.named_parameters() if name in stem)
     assert free.parameters_trained - frozen.parameters_trained == missing
 

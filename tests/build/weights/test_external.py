@@ -10,10 +10,16 @@ from build.core.bundle_files import verify_manifest
 from build.core.errors import CheckFailed, UsageError
 from build.run.mock import dataset_slug
 from build.weights.external import make_external
-from kernel_src.data.external import read_external
-from kernel_src.data.external_table import GRASSCLOVER
+from kernel_src.competitions.biomass.external import read_external
+from kernel_src.competitions.biomass.external_table import GRASSCLOVER
 from tests.build.typing_in import type_in
-from tests.kernel_src.data.test_external import HEADER, ROWS, flattened, write_grassclover, write_photograph
+from tests.kernel_src.competitions.biomass.test_external import (
+    HEADER,
+    ROWS,
+    flattened,
+    write_grassclover,
+    write_photograph,
+)
 
 SLUG = "i2b-grassclover"
 

@@ -16,7 +16,7 @@ from build.weights.bundle import make_bundle
 from build.weights.model_card import licence_of, model_card
 from kernel_src.bundle.bundle_prediction import load_bundle
 from kernel_src.competitions.biomass.constants import TRAINING_MEANS_G
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError
 

@@ -13,10 +13,10 @@ from build.core.bundle_files import verify_manifest
 from build.core.errors import CheckFailed
 from build.weights import pretrained
 from build.weights.pretrained import LITE0_BACKBONE, LITE0_SHA256, lite0_dataset
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.data.images import Framing, read_rgb, resize_rgb
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import load_starting_weights
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.files import sha256_of
 from kernel_src.runtime.manifest import BundleError
 
@@ -51,7 +51,7 @@ def test_the_weights_load_strictly_into_timm_and_into_the_demos_model(dataset: P
     tensors = load_file(dataset / "model.safetensors")
     net = timm.create_model(LITE0_BACKBONE)
     net.load_state_dict(tensors, strict=True)
-    model = BiomassNet(EXPERIMENTS["demo"])
+    model = BackboneNet(EXPERIMENTS["demo"])
     load_starting_weights(model, dataset / "model.safetensors")
     assert torch.equal(model.backbone.state_dict()["conv_stem.weight"], tensors["conv_stem.weight"])
 

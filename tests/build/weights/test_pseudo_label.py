@@ -123,7 +123,7 @@ def test_a_planted_giveaway_of_another_fold_never_reaches_a_folds_training(
     for fold in (0, 1):
         extra = given[fold].pseudo
         assert extra.sum() == 3 and set(np.flatnonzero(extra)) <= set(given[fold].train_rows)
-        assert given[fold].grams[extra].round(3).tolist() == [[1000.0 + fold] * 5] * 3
+        assert given[fold].values[extra].round(3).tolist() == [[1000.0 + fold] * 5] * 3
 
 
 def test_several_bundles_are_averaged_fold_by_fold(

@@ -7,10 +7,10 @@ import torch
 
 from build.weights.training_memory import LIMIT_GB, OF_NO_MATTER, images_at_once, training_bytes
 from kernel_src.competitions.biomass.experiments import V2, V3
-from kernel_src.models.model import BiomassNet
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.models.model import BackboneNet
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import EMA
 from kernel_src.recipes.network import FirstGroups
 from kernel_src.recipes.spec import default_of
@@ -24,10 +24,10 @@ def weights_of(model: torch.nn.Module) -> int:
 
 
 def test_beside_the_activations_there_are_weights_gradients_and_the_state_of_the_optimiser() -> None:
-    weights = weights_of(BiomassNet(ONE))
+    weights = weights_of(BackboneNet(ONE))
     assert training_bytes(ONE) > 4 * weights
     assert training_bytes(ONE) - training_bytes(changed(ONE, {"optimizer": "RMSprop"})) == weights
-    average = sum(t.numel() * t.element_size() for t in BiomassNet(ONE).state_dict().values())
+    average = sum(t.numel() * t.element_size() for t in BackboneNet(ONE).state_dict().values())
     assert training_bytes(changed(ONE, {"keep": EMA(0.9)})) - training_bytes(ONE) == average
 
 
@@ -45,7 +45,7 @@ def test_activations_grow_with_the_photographs_and_are_what_autograd_really_keep
 
     def bytes_kept(images: int) -> int:
         kept.clear()
-        model = BiomassNet(changed(ONE, {"pictures.height_px": 64})).train().to(memory_format=torch.channels_last)
+        model = BackboneNet(changed(ONE, {"pictures.height_px": 64})).train().to(memory_format=torch.channels_last)
         pictures = torch.rand(images, 3, 64, 64).to(memory_format=torch.channels_last)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), torch.autocast("cpu", torch.float16):
             z = model(pictures)
@@ -79,7 +79,7 @@ def test_only_fields_that_change_neither_network_nor_step_are_of_no_matter() -> 
     made = {"encoder", "pictures", "head", "inputs", "depth", "loss", "auxiliary", "optimizer", "keep"}
     assert made | set(OF_NO_MATTER) == {one.name for one in fields(Experiment)} - {"name"}
     plain = replace(TINY, **{field: default_of(Experiment, field) for field in OF_NO_MATTER})
-    assert repr(BiomassNet(plain)) == repr(BiomassNet(TINY)) and plain != TINY
+    assert repr(BackboneNet(plain)) == repr(BackboneNet(TINY)) and plain != TINY
 
 
 @pytest.mark.full

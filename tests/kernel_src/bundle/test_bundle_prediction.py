@@ -16,9 +16,9 @@ from kernel_src.data.images import read_rgb, resize_rgb
 from kernel_src.data.symmetries import ALL, apply_view
 from kernel_src.data.trained_views import views
 from kernel_src.models.depth import DepthEstimator, estimate_depth
-from kernel_src.models.full_pass import predict_grams
-from kernel_src.models.model import BiomassNet
-from kernel_src.models.prediction import forward_grams
+from kernel_src.models.full_pass import predict_values
+from kernel_src.models.model import BackboneNet
+from kernel_src.models.prediction import forward_values
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
@@ -37,7 +37,7 @@ def bundle_of(experiment: Experiment, estimator: DepthEstimator | None = None, f
     models = []
     for seed in range(folds):
         torch.manual_seed(seed)
-        model = BiomassNet(experiment).eval()
+        model = BackboneNet(experiment).eval()
         model.scaling.std.fill_(10.0)
         models.append(model)
     return Bundle(
@@ -177,7 +177,7 @@ def test_the_prediction_is_the_mean_over_views_of_picture_and_depth_turned_toget
             turned = apply_view(raw, view)
             depth = tiny_estimator()(turned, channels) if mode == "exact" else apply_view(upright, view)
             z = bundle.models[1](bundle.preprocessing.normalise(turned), depth)
-            each.append(bundle.models[1].scaling.to_grams(z))
+            each.append(bundle.models[1].scaling.to_values(z))
     assert grams[1] == pytest.approx(torch.stack(each).mean(0).numpy(), abs=1e-3)
 
 
@@ -200,7 +200,7 @@ def test_the_depth_matters_and_belongs_to_its_photograph(paths: list[Path]) -> N
 
 
 def test_training_and_inference_predict_alike(paths: list[Path], depth_count: DepthCount) -> None:
-    """`predict_grams` is what out-of-fold predictions are made with; the same pictures must give the same grams."""
+    """`predict_values` is what out-of-fold predictions are made with; the same pictures must give the same grams."""
     bundle = bundle_of(V8_LIKE)
     (grams,) = predict_bundles([bundle], paths, device=CPU, batch_size=2)
 
@@ -214,7 +214,7 @@ def test_training_and_inference_predict_alike(paths: list[Path], depth_count: De
             return self.files[i][0]
 
     depth_count.pictures = 0
-    same = predict_grams(
+    same = predict_values(
         bundle.models,
         OneSize(),
         preprocessing=bundle.preprocessing,
@@ -249,14 +249,14 @@ def test_in_half_precision_depth_keeps_its_precision_and_an_overflow_is_repeated
     with torch.inference_mode():
         pictures = torch.rand(3, 3, 32, 32, generator=random)
         depth = torch.rand(3, 1, 32, 32, generator=random)
-        near = forward_grams(model, pictures, True, depth)
+        near = forward_values(model, pictures, True, depth)
         assert torch.isfinite(near).all()
-        assert torch.allclose(near, forward_grams(model, pictures, False, depth), atol=0.1)
+        assert torch.allclose(near, forward_values(model, pictures, False, depth), atol=0.1)
         for head in model.heads:
             head[0].weight *= 1e6  # beyond 65504, where fp16 ends
-        exact = forward_grams(model, pictures, False, depth)
-        assert torch.allclose(forward_grams(model, pictures, True, depth), exact)
-        assert not torch.allclose(exact, forward_grams(model, pictures, False, depth.flip(0))), "depth is looked at"
+        exact = forward_values(model, pictures, False, depth)
+        assert torch.allclose(forward_values(model, pictures, True, depth), exact)
+        assert not torch.allclose(exact, forward_values(model, pictures, False, depth.flip(0))), "depth is looked at"
 
 
 def test_depth_is_estimated_in_full_precision_also_where_the_networks_compute_in_half() -> None:

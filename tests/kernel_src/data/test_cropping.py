@@ -52,8 +52,8 @@ def test_a_mass_label_scales_with_the_area_of_the_crop_and_a_density_label_does_
         assert (scaled["picture"] == kept["picture"]).all(), "the same crop"
         top, left, height, width = mass.augment.transforms[0].params["box"]
         visible.append(height * width / (60 * 120))
-        assert scaled["grams"].numpy() == pytest.approx(GRAMS[0] * visible[-1], rel=1e-6)
-        assert kept["grams"].tolist() == GRAMS[0].tolist()
+        assert scaled["values"].numpy() == pytest.approx(GRAMS[0] * visible[-1], rel=1e-6)
+        assert kept["values"].tolist() == GRAMS[0].tolist()
     assert len(set(visible)) > 10
 
 
@@ -64,8 +64,8 @@ def test_a_density_label_scales_with_the_share_of_the_picture_that_is_not_paddin
         picture = density[0]["picture"].numpy()
         covered = float((picture[2] > 0).mean())
         assert covered < 0.85
-        assert density[0]["grams"].numpy() == pytest.approx(GRAMS[0] * covered, rel=1e-6)
-        assert mass[0]["grams"].tolist() == GRAMS[0].tolist()
+        assert density[0]["values"].numpy() == pytest.approx(GRAMS[0] * covered, rel=1e-6)
+        assert mass[0]["values"].tolist() == GRAMS[0].tolist()
 
 
 def test_a_crop_that_is_shrunk_afterwards_scales_each_label_by_what_belongs_to_it() -> None:

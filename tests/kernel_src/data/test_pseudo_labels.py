@@ -45,7 +45,7 @@ def test_a_split_is_known_by_its_images_whatever_their_order() -> None:
 
 def weights_after(folder: Path, pseudo_weight: float, label_g: float) -> dict[str, torch.Tensor]:
     data = fold_data(12)
-    grams = data.grams.copy()
+    grams = data.values.copy()
     grams[8:] = label_g
     pseudo = np.arange(12) >= 8
     folder.mkdir()
@@ -53,7 +53,7 @@ def weights_after(folder: Path, pseudo_weight: float, label_g: float) -> dict[st
     train_fold(
         experiment,
         0,
-        replace(data, grams=grams, pseudo=pseudo),
+        replace(data, values=grams, pseudo=pseudo),
         device=CPU,
         starting_weights=None,
         folder=folder,
@@ -72,7 +72,7 @@ def test_pseudo_labelled_rows_weigh_what_the_experiment_says_and_do_not_set_the_
     assert nothing < 1e-5 < 1e-4 < half, "what they say matters by their weight"
     scales = [weights["scaling.mean"] for weights in runs.values()]
     assert all(torch.equal(scale, scales[0]) for scale in scales), "guesses must not shift what the weighed rows mean"
-    assert torch.allclose(scales[0], torch.from_numpy(fold_data(12).grams[:8].mean(0)).float(), rtol=1e-5)
+    assert torch.allclose(scales[0], torch.from_numpy(fold_data(12).values[:8].mean(0)).float(), rtol=1e-5)
 
 
 def test_the_table_goes_through_a_csv_unchanged(tmp_path: Path) -> None:

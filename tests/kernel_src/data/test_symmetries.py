@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
 from kernel_src.data.symmetries import ALL, FLIPS, UPRIGHT, apply_view, views_from_json
 from kernel_src.data.trained_views import TURNINGS, Turning, views
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.pictures import Pictures, SideBySide
 from kernel_src.recipes.predictor import TTA_SETS
 from kernel_src.recipes.training_data import AUGMENTATIONS

@@ -12,7 +12,7 @@ DATA = fold_data(8, size_px=(16, 32))
 
 
 def training(preset: str = "moderate", seed: int = 5) -> TrainingPhotographs:
-    return TrainingPhotographs(DATA.photographs, DATA.grams, np.array([6, 2, 4]), Augment(preset), seed)
+    return TrainingPhotographs(DATA.photographs, DATA.values, np.array([6, 2, 4]), Augment(preset), seed)
 
 
 def test_training_serves_its_rows_with_their_own_targets() -> None:
@@ -20,7 +20,7 @@ def test_training_serves_its_rows_with_their_own_targets() -> None:
     assert len(served) == 3
     for place, row in enumerate([6, 2, 4]):
         one = served[place]
-        assert one["row"] == row and one["grams"].tolist() == pytest.approx(DATA.grams[row].tolist())
+        assert one["row"] == row and one["values"].tolist() == pytest.approx(DATA.values[row].tolist())
         assert one["weight"] == 1.0 and one["depth"].shape == (0, 16, 32)
         assert torch.equal(one["picture"], torch.from_numpy(DATA.photographs[row].transpose(2, 0, 1)))
 
@@ -73,7 +73,7 @@ def test_an_order_can_begin_in_the_middle() -> None:
 
 def test_a_row_may_weigh_less_in_the_loss() -> None:
     weights = np.linspace(0, 0.7, 8)
-    served = TrainingPhotographs(DATA.photographs, DATA.grams, np.array([6, 2]), Augment("none"), 5, weights=weights)
+    served = TrainingPhotographs(DATA.photographs, DATA.values, np.array([6, 2]), Augment("none"), 5, weights=weights)
     assert [served[i]["weight"] for i in range(2)] == pytest.approx([0.6, 0.2])
 
 
@@ -104,5 +104,5 @@ def test_depth_does_not_change_what_happens_to_the_picture() -> None:
     maps = np.random.default_rng(0).random((8, 1, 16, 32)).astype(np.float16)
     for preset in ("conservative", "moderate"):
         rows = np.array([6, 2, 4])
-        with_depth = TrainingPhotographs(DATA.photographs, DATA.grams, rows, Augment(preset), 5, depth_maps=maps)
+        with_depth = TrainingPhotographs(DATA.photographs, DATA.values, rows, Augment(preset), 5, depth_maps=maps)
         assert all(torch.equal(with_depth[i]["picture"], training(preset)[i]["picture"]) for i in range(3))

@@ -23,7 +23,7 @@ DeviceWorker.__init__ = planted
 """
 # The worker of the second device is told by its index; the first waits until it has died once, or would do all alone.
 DIES_MIDWAY = f"""
-start, healthy, passes = DeviceWorker.__init__, BatchWork.grams, []
+start, healthy, passes = DeviceWorker.__init__, BatchWork.values, []
 def planted_start(self, pipe, config):
     start(self, pipe, config)
     passes.append(config.index)
@@ -35,7 +35,7 @@ def planted(self, number, model, view):
         {mark("died")}.touch()
         os.kill(os.getpid(), 9)
     return healthy(self, number, model, view)
-DeviceWorker.__init__, BatchWork.grams = planted_start, planted
+DeviceWorker.__init__, BatchWork.values = planted_start, planted
 """
 HANGS_LOADING = f"""
 LOADING_S = 5.0
@@ -66,10 +66,10 @@ AGAIN = "its photographs are tried again on CPU"
 # A device that is fast in fp16, played by the CPU, and folds that fp16 is too small for.
 IN_HALF = 'check_device = lambda: DeviceReport(kind="cpu", name="CPU", count=1, half=True)\n'
 OVERFLOWS = """
-def planted(self, pictures, *some, healthy=BiomassNet.forward, **more):
+def planted(self, pictures, *some, healthy=BackboneNet.forward, **more):
     z = healthy(self, pictures, *some, **more)
     return z * float("inf") if torch.is_autocast_enabled("cpu") else z
-BiomassNet.forward = planted
+BackboneNet.forward = planted
 """
 SPELLINGS = {
     "CUDA error: out of memory": "RuntimeError('CUDA error: out of memory')",

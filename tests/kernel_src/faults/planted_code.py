@@ -1,9 +1,9 @@
 """Code that is planted into the built notebook: it spoils what a worker computes."""
 
 GRAMS = """
-def planted(self, number, model, view, healthy=BatchWork.grams):
+def planted(self, number, model, view, healthy=BatchWork.values):
     {body}
-BatchWork.grams = planted
+BatchWork.values = planted
 """
 
 
@@ -21,7 +21,7 @@ WHITE = "bool((self.pictures[0] == 255).all((1, 2, 3)).any())"
 TO_THE_DEVICE = """
 nets = []
 def planted(self, *some, healthy=torch.nn.Module.to, **more):
-    if isinstance(self, GramsNet) and some:
+    if isinstance(self, TargetsNet) and some:
         nets.append(self)
         {body}
     return healthy(self, *some, **more)

@@ -15,11 +15,11 @@ from tests.kernel_src.kernels.running import lay_out_kaggle
 
 # Slow enough that a kill hits every part of the prediction: 14 photographs, 8 passes each.
 SLOW = """
-healthy = BatchWork.grams
+healthy = BatchWork.values
 def planted(self, number, model, view):
     time.sleep(0.01 * len(self.pictures[0]))
     return healthy(self, number, model, view)
-BatchWork.grams = planted
+BatchWork.values = planted
 LEAST_SAVE_S = 0.05
 """
 SECONDS = 2.5  # about what the whole of it takes

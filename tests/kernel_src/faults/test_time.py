@@ -9,13 +9,13 @@ from tests.kernel_src.faults.planting import IDS, Plant, Stage, rehearse_planted
 PASSES, PASS_S = len(IDS) * 2 * 4, 0.03
 NEED_S = PASSES * PASS_S  # planted, many times what the tiny nets take themselves
 SLOW = """
-healthy, passes = BatchWork.grams, []
+healthy, passes = BatchWork.values, []
 def planted(self, number, model, view):
     passes.extend(range(len(self.pictures[0])))
     slower = {factor} if len(passes) > {half} else 1
     time.sleep({pass_s} * slower * len(self.pictures[0]))
     return healthy(self, number, model, view)
-BatchWork.grams = planted
+BatchWork.values = planted
 """
 LATE_S = 1.5  # for the last step to be noticed and the workers to be ended
 

@@ -57,20 +57,20 @@ def run(
         batch_size=batch_size,
         save=saved.append,
     )
-    assert np.array_equal(saved[-1], outcome.grams), "what was saved last is the best"
+    assert np.array_equal(saved[-1], outcome.values), "what was saved last is the best"
     assert all(np.isfinite(grams).all() and (grams >= 0).all() for grams in saved)
     return outcome
 
 
 def alter_work(monkeypatch: pytest.MonkeyPatch, before: Callable[[object, int, int, int], None]) -> None:
     """Let the worker do something else before it computes a member's model and view; it is forked with this in it."""
-    grams = device_worker.BatchWork.grams
+    grams = device_worker.BatchWork.values
 
     def altered(self: object, number: int, model: int, view: int) -> torch.Tensor:
         before(self, number, model, view)
         return grams(self, number, model, view)
 
-    monkeypatch.setattr(device_worker.BatchWork, "grams", altered)
+    monkeypatch.setattr(device_worker.BatchWork, "values", altered)
 
 
 SPELLINGS = (

@@ -108,7 +108,7 @@ def stands(runs: Runs, outcome: InferenceResult | None, before: np.ndarray) -> N
     assert runs.file.read_bytes() == (runs.before or runs.saved[-1])
     check_submission(runs.file, runs.test.row_ids)
     if outcome is not None:
-        assert outcome.grams == pytest.approx(constrain(before, "projection"), abs=1e-3)
+        assert outcome.values == pytest.approx(constrain(before, "projection"), abs=1e-3)
     assert not left_behind()
 
 
@@ -128,17 +128,17 @@ def test_predictions_change_and_stay_valid_and_are_blended_in_the_shares_that_we
     runs: Runs, before: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     afters: list[np.ndarray] = []
-    adapted_grams = adaptation.adapted_grams
-    monkeypatch.setattr(adaptation, "adapted_grams", lambda *a: afters.append(adapted_grams(*a)) or afters[-1])
+    adapted_values = adaptation.adapted_values
+    monkeypatch.setattr(adaptation, "adapted_values", lambda *a: afters.append(adapted_values(*a)) or afters[-1])
     log = FaultLog(strict=True)
     outcome = runs(log)
     assert not log.faults and len(afters) == 1
     own = constrain(0.2 * before + 0.8 * afters[0], "projection")
-    assert outcome.grams == pytest.approx(own, abs=1e-3)
-    assert np.abs(outcome.grams - constrain(before, "projection")).max() > 0.1
-    green, dead, clover, gdm, total = (outcome.grams[:, TARGETS.index(target)] for target in TARGETS)
+    assert outcome.values == pytest.approx(own, abs=1e-3)
+    assert np.abs(outcome.values - constrain(before, "projection")).max() > 0.1
+    green, dead, clover, gdm, total = (outcome.values[:, TARGETS.index(target)] for target in TARGETS)
     assert gdm == pytest.approx(green + clover, abs=1e-9) and total == pytest.approx(gdm + dead, abs=1e-9)
-    assert np.isfinite(outcome.grams).all() and (outcome.grams >= 0).all()
+    assert np.isfinite(outcome.values).all() and (outcome.values >= 0).all()
     check_submission(runs.file, runs.test.row_ids)
     assert runs.saved[-1] != runs.saved[-2], "and the file holds them"
     assert outcome.seconds["test_time_training"] > 0 and not left_behind()
@@ -154,7 +154,7 @@ def test_the_same_bits_twice(runs: Runs) -> None:
 def test_a_bundle_that_does_not_want_it_is_left_as_it_is(
     runs: Runs, recipe: BundleRecipe, before: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adaptation, "adapted_grams", lambda *_: pytest.fail("it was asked for"))
+    monkeypatch.setattr(adaptation, "adapted_values", lambda *_: pytest.fail("it was asked for"))
     runs.job = replace(runs.job, recipes=(recipe,))
     stands(runs, runs(FaultLog(strict=True)), before)
 
@@ -165,7 +165,7 @@ def test_a_clock_that_runs_out_at_any_stage_leaves_the_file_from_before(
     runs: Runs, before: np.ndarray, monkeypatch: pytest.MonkeyPatch, heard: int
 ) -> None:
     news: list[str] = []
-    receive, adapted_grams = adaptation.receive_news, adaptation.adapted_grams
+    receive, adapted_values = adaptation.receive_news, adaptation.adapted_values
 
     def receive_and_put_on(pipe: object) -> tuple[str, object]:
         kind, value = receive(pipe)  # type: ignore[arg-type]
@@ -175,13 +175,13 @@ def test_a_clock_that_runs_out_at_any_stage_leaves_the_file_from_before(
 
     def put_on_first(*arguments: object) -> np.ndarray:
         runs.clock.ahead_s = 0.0 if heard else 2 * MINUTES_S
-        return adapted_grams(*arguments)  # type: ignore[arg-type]
+        return adapted_values(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(adaptation, "receive_news", receive_and_put_on)
-    monkeypatch.setattr(adaptation, "adapted_grams", put_on_first)
+    monkeypatch.setattr(adaptation, "adapted_values", put_on_first)
     log = FaultLog(strict=True)  # too little time is no error
     outcome = runs(log)
-    assert len(news) == heard and (heard < 5 or news == ["line", "projected", "line", "line", "grams"])
+    assert len(news) == heard and (heard < 5 or news == ["line", "projected", "line", "line", "values"])
     (fault,) = log.faults
     assert (fault.part, fault.fallback) == ("test-time training", KEPT) and "time" in fault.what
     stands(runs, outcome, before)
@@ -237,7 +237,7 @@ def test_predictions_that_mean_nothing_are_not_blended_in(
 ) -> None:
     from kernel_src.inference import adapted_fold
 
-    monkeypatch.setattr(adapted_fold, "predict_grams", lambda *_, **__: np.full((1, len(runs.paths), 5), grams))
+    monkeypatch.setattr(adapted_fold, "predict_values", lambda *_, **__: np.full((1, len(runs.paths), 5), grams))
     log = FaultLog(strict=False)
     stands(runs, runs(log), before)
     assert [what in fault.what for fault in log.faults] == [True]

@@ -13,6 +13,7 @@ from build.weights.random_weights import random_run
 from kernel_src.bundle.bundles import BundleRecipe, read_recipe
 from kernel_src.competitions.biomass.constants import TARGETS, TRAIN_CSV
 from kernel_src.competitions.biomass.tables import read_train
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
 from kernel_src.inference import adapted_fold
 from kernel_src.inference.adapted_fold import (
@@ -28,7 +29,6 @@ from kernel_src.models.model import load_fold
 from kernel_src.recipes import predictor
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.manifest import read_manifest
 from kernel_src.runtime.weight_files import read_weights
 from tests.kernel_src.kernels.twins import tiny_twin
@@ -99,8 +99,8 @@ def test_all_weighed_rows_and_the_test_train_and_only_the_test_is_pseudo(
     data = rows_to_train_on(adapted_experiment(TINY, how), train, adaptation, tmp_path)
     assert sorted(data.train_rows) == list(range(len(train) + 6)) and not len(data.inner_rows)
     assert data.pseudo is not None and np.flatnonzero(data.pseudo).tolist() == list(range(20, 26))
-    assert data.grams[:20] == pytest.approx(train[list(TARGETS)].to_numpy(float))
-    assert data.grams[20:] == pytest.approx(rules().pseudo_labels(adaptation.grams, 0.2))
+    assert data.values[:20] == pytest.approx(train[list(TARGETS)].to_numpy(float))
+    assert data.values[20:] == pytest.approx(rules().pseudo_labels(adaptation.values, 0.2))
     assert len(data.photographs) == 26
 
 

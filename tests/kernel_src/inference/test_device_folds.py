@@ -16,7 +16,7 @@ import torch
 from kernel_src.bundle.bundles import BundleRecipe
 from kernel_src.competitions.biomass.constraints import constrain
 from kernel_src.inference import device_folds, device_worker
-from kernel_src.models.model import GramsNet
+from kernel_src.models.model import TargetsNet
 from kernel_src.models.prediction import BatchWork
 from kernel_src.runtime.faults import FaultLog
 from tests.kernel_src.inference.jobs import (
@@ -36,7 +36,7 @@ def alter_loading(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], objec
     to = torch.nn.Module.to
 
     def altered(self: torch.nn.Module, *some: object, **more: object) -> torch.nn.Module:
-        if isinstance(self, GramsNet) and some:
+        if isinstance(self, TargetsNet) and some:
             moved.append(len(moved))
             before(moved[-1])
         return to(self, *some, **more)
@@ -60,7 +60,7 @@ def test_a_fold_that_finds_no_room_beside_the_others_is_loaded_anew_when_it_is_n
     assert {fault.part for fault in log.faults} == {"memory"}
     assert all("it is loaded anew whenever it is needed" in fault.fallback for fault in log.faults)
     assert outcome.streamed and outcome.passes_done == 12 * 2 * 4
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -78,7 +78,7 @@ def test_two_bundles_on_a_device_with_room_for_one_fold(
     to = torch.nn.Module.to
 
     def altered(self: torch.nn.Module, *some: object, **more: object) -> torch.nn.Module:
-        if isinstance(self, GramsNet) and some:
+        if isinstance(self, TargetsNet) and some:
             if len(alive - {self}) > 0:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             alive.add(self)
@@ -92,7 +92,7 @@ def test_two_bundles_on_a_device_with_room_for_one_fold(
     # Three find no room beside the first, which has to go for them; of two devices perhaps neither needs it again.
     assert len(outcome.streamed) in ((4,) if devices == 1 else (3, 4))
     assert outcome.passes_done == 12 * 4 * 4
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -119,7 +119,7 @@ def test_whatever_goes_wrong_while_a_fold_is_loaded_costs_this_fold_only(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, devices=devices)
     assert [fault.part for fault in log.faults] == ["fold"] and log.faults[0].fallback == "the other folds"
-    assert outcome.grams == pytest.approx(constrain(plain[1 - broken], "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain[1 - broken], "projection"), abs=1e-3)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -145,8 +145,8 @@ def test_a_fold_whose_loading_kills_the_worker_costs_this_fold_only(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log, devices=devices)
     assert {fault.part for fault in log.faults} == {"device", "fold"}
-    assert outcome.predicted.all() and np.isnan(outcome.predictions.fold_grams(0)[lethal]).all()
-    assert outcome.grams == pytest.approx(constrain(plain[1 - lethal], "projection"), abs=1e-3)
+    assert outcome.predicted.all() and np.isnan(outcome.predictions.fold_values(0)[lethal]).all()
+    assert outcome.values == pytest.approx(constrain(plain[1 - lethal], "projection"), abs=1e-3)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -171,7 +171,7 @@ def test_a_worker_that_is_killed_once_while_it_loads_costs_nothing(
     assert [fault.part for fault in log.faults if fault.part != "memory"] == ["device"]
     assert "killed by SIGKILL while tiny, fold 0 was loaded" in log.faults[0].what
     assert outcome.passes_done == 12 * 2 * 4
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 def test_a_fold_that_only_one_of_two_devices_can_load_is_not_lost(
@@ -197,7 +197,7 @@ def test_a_fold_that_only_one_of_two_devices_can_load_is_not_lost(
     outcome = run(job_of(paths, recipe), log, devices=2)
     assert [fault.part for fault in log.faults] == ["fold"]
     assert outcome.passes_done == 12 * 2 * 4
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 def test_a_memory_without_room_for_one_photograph_beside_two_folds_has_room_beside_one(
@@ -213,4 +213,4 @@ def test_a_memory_without_room_for_one_photograph_beside_two_folds_has_room_besi
     outcome = run(job_of(paths, recipe), log)
     assert {fault.part for fault in log.faults} == {"memory"}
     assert outcome.passes_done == 12 * 2 * 4
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)

@@ -27,18 +27,18 @@ def in_precision(recipe: BundleRecipe, precision: str) -> BundleRecipe:
 def test_an_output_that_is_not_finite_is_replaced_by_the_other_folds(
     plain: np.ndarray, recipe: BundleRecipe, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grams = device_worker.BatchWork.grams
+    grams = device_worker.BatchWork.values
 
     def broken(self: object, number: int, model: int, view: int) -> torch.Tensor:
         answer = grams(self, number, model, view)
         return answer.fill_(float("nan")) if model == 0 else answer
 
-    monkeypatch.setattr(device_worker.BatchWork, "grams", broken)
+    monkeypatch.setattr(device_worker.BatchWork, "values", broken)
     with pytest.raises(NotContained, match="fold 0, view 0: . of . predictions are NaN or infinite"):
         run(job_of(paths, recipe), FaultLog(strict=True))
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log)
-    assert outcome.grams == pytest.approx(constrain(plain[1], "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain[1], "projection"), abs=1e-3)
     assert {name for fault in log.faults for name in fault.ids} == {path.stem for path in paths}
 
 
@@ -61,7 +61,7 @@ def test_a_memory_that_is_too_small_costs_nothing_however_it_is_spelt(
     outcome = run(job_of(paths, recipe), log, batch_size=8, devices=devices)
     assert {fault.part for fault in log.faults} == {"memory"}
     assert outcome.passes_done == 12 * 2 * 4, "nothing is computed twice, nothing is left out"
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -85,7 +85,7 @@ def test_a_crash_with_several_photographs_halves_the_batch_before_anything_is_bl
     assert all(re.search(r"tried again on .*, [124] at once$", fault.fallback) for fault in log.faults)
     assert len(log.faults) <= 3 * devices, "a new worker does not begin where the last one ended"
     assert outcome.passes_done == 12 * 2 * 4
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 HALF = replace(CPU, half=True)
@@ -115,7 +115,7 @@ def test_the_weights_are_kept_and_computed_with_as_the_experiment_says(
     outcome = infer_in_half(job_of(paths, wanted), log)
     assert not log.faults and outcome.passes_done == 12 * 2 * 4
     exact = constrain(plain.mean(0), "projection")
-    assert outcome.grams == pytest.approx(exact, abs=1e-3 if precision == "fp32" else 0.2)
+    assert outcome.values == pytest.approx(exact, abs=1e-3 if precision == "fp32" else 0.2)
     said = outcome.precision
     if precision == "auto":
         assert set(said) == {"tiny, fold 0", "tiny, fold 1"}
@@ -145,7 +145,7 @@ def test_what_is_not_finite_in_fp16_is_computed_in_fp32_before_a_fold_is_left_ou
     log = FaultLog(strict=True)
     outcome = infer_in_half(job_of(paths, wanted), log)
     assert not log.faults and outcome.passes_done == 12 * 2 * 4
-    assert outcome.predictions.fold_grams(0)[1] == pytest.approx(plain[1], abs=1e-3), "all of it in fp32"
+    assert outcome.predictions.fold_values(0)[1] == pytest.approx(plain[1], abs=1e-3), "all of it in fp32"
     why = "not finite" if precision == "auto" else "overflowed in fp16 and were computed again in fp32"
     assert why in outcome.precision["tiny, fold 1"]
     assert outcome.precision["tiny, fold 1"].startswith("fp32" if precision == "auto" else "fp16")
@@ -163,4 +163,4 @@ def test_a_memory_that_is_too_small_halves_the_batch_and_remembers(
     outcome = run(job_of(paths, recipe), log, batch_size=8)
     assert [fault.part for fault in log.faults] == ["memory"] * 2
     assert "8 photographs at once" in log.faults[0].what and "2 at once from now on" in log.faults[1].fallback
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)

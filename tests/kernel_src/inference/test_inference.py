@@ -23,7 +23,7 @@ def test_everything_is_computed_and_is_what_the_plain_pass_computes(
 ) -> None:
     log = FaultLog(strict=True)
     outcome = run(job_of(paths, recipe), log)
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
     assert outcome.passes_done == outcome.passes_wanted == 12 * 2 * 4 and not log.faults
     assert outcome.predicted.all() and is_complete(outcome.predictions)
 
@@ -50,7 +50,7 @@ def test_batches_devices_and_order_change_nothing(
 ) -> None:
     once = run(job_of(paths, recipe), FaultLog(strict=True))
     other = run(job_of(paths[::-1], recipe), FaultLog(strict=True), batch_size=batch_size, devices=devices)
-    assert other.grams[::-1] == pytest.approx(once.grams, abs=2e-3)
+    assert other.values[::-1] == pytest.approx(once.values, abs=2e-3)
 
 
 def test_the_notebook_process_may_have_computed_on_all_its_threads_before(
@@ -74,7 +74,7 @@ def test_a_broken_photograph_is_an_error_and_in_the_rerun_gets_the_mean(
     assert list(np.flatnonzero(~outcome.predicted)) == [3, 7]
     assert {fault.ids for fault in log.faults} == {(paths[3].stem,), (paths[7].stem,)}
     others = [row for row in range(12) if row not in (3, 7)]
-    assert outcome.grams[others] == pytest.approx(constrain(plain[:, others].mean(0), "projection"), abs=1e-3)
+    assert outcome.values[others] == pytest.approx(constrain(plain[:, others].mean(0), "projection"), abs=1e-3)
 
 
 def test_a_bundle_that_cannot_be_loaded_leaves_the_work_to_the_other(
@@ -89,7 +89,7 @@ def test_a_bundle_that_cannot_be_loaded_leaves_the_work_to_the_other(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe, broken, shares=(0.5, 0.5)), log)
     assert {fault.part for fault in log.faults} == {"fold"}
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 def test_what_nobody_foresaw_is_raised_and_in_the_rerun_the_best_stands(
@@ -133,6 +133,6 @@ def test_what_is_saved_already_is_not_saved_again(
 
 
 def test_nothing_to_predict_and_no_bundle_are_complete_at_once(recipe: BundleRecipe, paths: list[Path]) -> None:
-    assert run(job_of([], recipe), FaultLog(strict=True)).grams.shape == (0, 5)
+    assert run(job_of([], recipe), FaultLog(strict=True)).values.shape == (0, 5)
     outcome = run(job_of(paths, None), FaultLog(strict=True))
-    assert not outcome.predicted.any() and (outcome.grams == list(MEANS.values())).all()
+    assert not outcome.predicted.any() and (outcome.values == list(MEANS.values())).all()

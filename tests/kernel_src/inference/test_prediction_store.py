@@ -51,7 +51,7 @@ def test_a_stack_takes_the_mean_of_the_others_for_a_bundle_that_is_missing() -> 
 def test_later_predictions_get_their_share_and_where_there_are_none_the_folds_stay() -> None:
     store, later = store_of(FIRST, SECOND), np.array([FIRST[0] + 10, np.full(5, np.nan)])
     store.blend_in(0, later, 0.8)
-    assert store.bundle_grams(0) == pytest.approx(np.array([FIRST[0] + 8, FIRST[1]]))
+    assert store.bundle_values(0) == pytest.approx(np.array([FIRST[0] + 8, FIRST[1]]))
     assert store.blended([0.4, 0.6], None)[0] == pytest.approx(0.4 * (FIRST[0] + 8) + 0.6 * SECOND[0])
     half = store_of(np.array([FIRST[0], np.full(5, np.nan)]))
     half.blend_in(0, FIRST, 0.8)

@@ -61,7 +61,7 @@ def test_a_spread_backbone_predicts_what_an_unspread_one_does(
         outcomes.append(run(job_of(paths, one, recipe, shares=(0.5, 0.5)), log))
         assert not log.faults
     alone, spread = outcomes
-    assert spread.predicted.all() and np.array_equal(spread.grams, alone.grams)
+    assert spread.predicted.all() and np.array_equal(spread.values, alone.values)
     name = f"{frozen.folder.name}, fold 0"
     assert spread.precision == {name: "fp32: this device has no fast fp16; spread over 2 devices"}
 

@@ -11,7 +11,7 @@ from kernel_src.bundle.bundles import BundleRecipe, load_recipe
 from kernel_src.competition import choice
 from kernel_src.inference import device_folds
 from kernel_src.inference.inference import Job
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.network import Inputs
@@ -32,7 +32,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     experiment = changed(TINY, {"inputs": Inputs(), "predict.constraint": "none"})
     for fold in range(2):
         torch.manual_seed(fold)
-        net = BiomassNet(experiment)
+        net = BackboneNet(experiment)
         net.fit(np.array([[20.0], [60.0]]), INPUTS)
         save_tensors(tmp_path / f"fold{fold}.safetensors", net.state_dict())
     paths = [tmp_path / f"pet.{number}.jpg" for number in range(IMAGES)]
@@ -79,5 +79,5 @@ def test_the_prediction_is_that_of_one_pass_over_all(trouble: str, job: Job, mon
         monkeypatch.setattr(device_folds.DeviceFolds, "_has_room", lambda self, place: not self._on_device)
     log = FaultLog(strict=True)
     outcome = run(job, log, batch_size=IMAGES)
-    assert outcome.grams == pytest.approx(folds.mean(0), abs=1e-3) and outcome.predicted.all()
+    assert outcome.values == pytest.approx(folds.mean(0), abs=1e-3) and outcome.predicted.all()
     assert {fault.part for fault in log.faults} == (set() if trouble == "none" else {"memory"})

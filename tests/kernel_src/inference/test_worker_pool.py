@@ -43,7 +43,7 @@ def test_a_worker_that_is_killed_costs_nothing_in_the_rerun(
     outcome = run(job_of(paths, recipe), log, devices=devices)
     (fault,) = log.faults
     assert "killed by SIGKILL" in fault.what and fault.part == "device" and "tried again" in fault.fallback
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 def test_outside_the_rerun_a_dead_worker_is_an_error(
@@ -68,10 +68,10 @@ def test_a_photograph_that_kills_its_worker_is_found_and_given_up(
     alter_work(monkeypatch, die_of_white)
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log)
-    assert list(np.flatnonzero(~outcome.predicted)) == [5] and outcome.grams[5, 4] == MEANS["Dry_Total_g"]
+    assert list(np.flatnonzero(~outcome.predicted)) == [5] and outcome.values[5, 4] == MEANS["Dry_Total_g"]
     assert [fault.ids for fault in log.faults if fault.part == "photograph"] == [(paths[5].stem,)]
     others = [row for row in range(12) if row != 5]
-    assert outcome.grams[others] == pytest.approx(constrain(plain[:, others].mean(0), "projection"), abs=1e-3)
+    assert outcome.values[others] == pytest.approx(constrain(plain[:, others].mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.parametrize("lethal", [0, 1])
@@ -88,8 +88,8 @@ def test_a_fold_that_kills_its_worker_is_left_out(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log)
     assert any(fault.part == "fold" and f"fold {lethal}: its workers crash" in fault.what for fault in log.faults)
-    assert outcome.predicted.all() and np.isnan(outcome.predictions.fold_grams(0)[lethal]).all()
-    assert np.isfinite(outcome.predictions.fold_grams(0)[1 - lethal]).all()
+    assert outcome.predicted.all() and np.isnan(outcome.predictions.fold_values(0)[lethal]).all()
+    assert np.isfinite(outcome.predictions.fold_values(0)[1 - lethal]).all()
 
 
 def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
@@ -123,7 +123,7 @@ def test_a_device_that_dies_for_good_costs_no_fold_when_the_other_dies_once(
     outcome = run(job_of(paths, recipe), log, devices=2)
     assert once.exists() and {fault.part for fault in log.faults} == {"device"}
     assert is_complete(outcome.predictions)
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.full
@@ -142,7 +142,7 @@ def test_a_worker_that_hangs_is_ended_and_its_work_done_by_another(
     log = FaultLog(strict=False)
     outcome = run(job_of(paths, recipe), log)
     assert "it hung" in log.faults[0].what
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 def hang_in_loading(monkeypatch: pytest.MonkeyPatch, when: Callable[[device_worker.WorkerConfig], bool]) -> None:
@@ -164,7 +164,7 @@ def test_a_worker_that_hangs_while_it_loads_is_not_waited_for_by_the_others(
     log, start = FaultLog(strict=True), time.monotonic()
     outcome = run(job_of(paths, recipe), log, seconds=10 * HALF_A_MINUTE_S, devices=2)
     assert time.monotonic() - start < HALF_A_MINUTE_S and not log.faults
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 def test_a_worker_that_hangs_while_it_loads_is_replaced(
@@ -183,7 +183,7 @@ def test_a_worker_that_hangs_while_it_loads_is_replaced(
     outcome = run(job_of(paths, recipe), log)
     assert [fault.part for fault in log.faults] == ["device"]
     assert "killed by SIGKILL: it hung while it loaded the bundles" in log.faults[0].what
-    assert outcome.grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert outcome.values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.full
@@ -211,7 +211,7 @@ def test_a_worker_that_cannot_even_be_killed_holds_nobody_up(
         real_kill(process)
     assert not inferring.is_alive(), "it waits for a process that does not end"
     assert "the worker of CPU cannot be ended: it hung" in log.faults[0].what
-    assert found[0].grams == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
+    assert found[0].values == pytest.approx(constrain(plain.mean(0), "projection"), abs=1e-3)
 
 
 @pytest.mark.full
@@ -225,4 +225,4 @@ def test_the_deadline_is_kept_by_a_device_that_is_too_slow(
     assert time.monotonic() - start < seconds + 0.5
     assert [fault.part for fault in log.faults] == ["time"], "no error, in no run"
     assert outcome.passes_done < outcome.passes_wanted
-    assert (outcome.grams[~outcome.predicted].reshape(-1, 5) == list(MEANS.values())).all()
+    assert (outcome.values[~outcome.predicted].reshape(-1, 5) == list(MEANS.values())).all()

@@ -10,9 +10,10 @@ from build.search.regress import candidates, command, nested, report
 from build.search.regress.command import regress
 from build.search.regress.extraction import make_features, photographs_of
 from build.weights.bundle import make_bundle
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug
+from kernel_src.recipes.experiment import Experiment
 from kernel_src.training.checkpoint import save_tensors
 
 NAME, WEIGHTS_SLUG = "frozen_dinov2", "i2b-test-vit"
@@ -38,21 +39,23 @@ def write_weights(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def make_frozen_bundle(competition: Path, home: Path, patch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def make_frozen_bundle(
+    competition: Path, home: Path, patch: pytest.MonkeyPatch, twin: Experiment = TWIN
+) -> tuple[Path, Path]:
     """Go from the photographs to the bundle by features, regress and bundle; return weights dataset and bundle."""
-    patch.setitem(EXPERIMENTS, NAME, TWIN)
+    patch.setitem(EXPERIMENTS, twin.name, twin)
     patch.setattr(command, "REGRESSORS", home / "regressors")
     quick_families(patch)
     weights, train_csv = write_weights(home / WEIGHTS_SLUG), competition / "train.csv"
     make_features(
-        TWIN,
+        twin,
         photographs_of(train_csv, None),
         weights / "model.safetensors",
         home / "features.npz",
         batch_size=4,
         quiet=True,
     )
-    regress([home / "features.npz"], train_csv, home / "regress.json", NAME, jobs=1, quiet=True)
-    bundle = home / bundle_slug(NAME)
-    make_bundle(home / "regressors" / NAME, bundle, slug=bundle_slug(NAME))
+    regress([home / "features.npz"], train_csv, home / "regress.json", twin.name, jobs=1, quiet=True)
+    bundle = home / bundle_slug(twin.name)
+    make_bundle(home / "regressors" / twin.name, bundle, slug=bundle_slug(twin.name))
     return weights, bundle

@@ -16,9 +16,9 @@ from build.run.rehearse import rehearse
 from build.search.regress.command import regress
 from build.search.regress.extraction import make_features, photographs_of
 from build.weights.bundle import make_bundle
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card, kernels_of
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card, kernels_of
 from tests.kernel_src.kernels.frozen import WEIGHTS_SLUG, quick_families, write_weights
 from tests.kernel_src.kernels.running import RUNNERS, lay_out_kaggle
 

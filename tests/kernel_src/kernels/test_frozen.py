@@ -19,11 +19,11 @@ from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
 from kernel_src.competitions.biomass.constants import TARGETS
 from kernel_src.competitions.biomass.constraints import project
+from kernel_src.competitions.held_recipes import ENSEMBLES
+from kernel_src.competitions.kernel_cards import kernel_card
 from kernel_src.models.regressor import load_regressor
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensemble import Ensemble
-from kernel_src.recipes.experiments import ENSEMBLES
-from kernel_src.recipes.kernel_cards import kernel_card
 from tests.conftest import write_competition
 from tests.kernel_src.kernels.frozen import NAME, TWIN, WEIGHTS_SLUG, make_frozen_bundle, write_weights
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle

@@ -13,9 +13,9 @@ import pytest
 from build.weights.bundle import make_bundle
 from kernel_src.competition import choice
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.faults import RERUN_VARIABLE
 from tests.kernel_src.kernels.running import lay_out_kaggle
 from tests.kernel_src.kernels.twins import InProcess

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from build.weights.bundle import make_bundle
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from tests.kernel_src.kernels.frozen import NAME, WEIGHTS_SLUG, make_frozen_bundle
 from tests.kernel_src.kernels.running import RUNNERS, TINY, lay_out_kaggle
 from tests.kernel_src.kernels.twins import tiny_twin, twin_datasets

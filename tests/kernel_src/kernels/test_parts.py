@@ -7,11 +7,12 @@ import pytest
 
 from build.core.errors import CheckFailed
 from build.stitch import compose
-from kernel_src.recipes import kernel_cards, predictor
+from kernel_src.competitions import kernel_cards
+from kernel_src.competitions.held_recipes import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import kernel_card, kernels_of
+from kernel_src.recipes import predictor
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.ensemble import Ensemble
-from kernel_src.recipes.experiments import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
 from kernel_src.recipes.learning import Bins
 from kernel_src.recipes.pictures import HALVES, Attention, Pictures
 from kernel_src.recipes.training_data import Mixup, PseudoLabels
@@ -22,9 +23,9 @@ FROZEN = {"bundle/frozen_bundle", "models/frozen_features", "models/frozen_net",
 FROZEN |= {"models/starting_weights", "runtime/weight_sources"}
 ADAPTATION = {"inference/adaptation", "inference/adapted_fold", "models/full_pass", "runtime/randomness"}
 MARKS, CROPPING, ROW_RULES = {"data/camera_marks"}, {"data/cropping"}, {"competitions/biomass/row_rules"}
-EXTERNAL = {"data/external", "data/external_table", "data/packed_photographs"}
+EXTERNAL = {"competitions/biomass/external", "competitions/biomass/external_table", "data/packed_photographs"}
 PSEUDO_LABELS = {"data/pseudo_labels", "data/agreement"}
-EVIDENCE = {f"models/{name}" for name in ("evidence", "gram_heads", "joins", "cutting")}
+EVIDENCE = {f"models/{name}" for name in ("evidence", "sum_heads", "joins", "cutting")}
 LAYERS = {"models/layer_features"}  # frozen features are pooled by the same table
 STACK, SEED_CONSTRAINTS = {"inference/stacking"}, {"competitions/biomass/seed_constraints"}
 HUB_NAMES, DEPTH_IN_TRAINING, SPREAD = {"models/hub_names"}, {"training/depth_maps"}, {"models/spread"}
@@ -42,7 +43,7 @@ TRAINING = {name for name in ALL if name.startswith("training/")}
 TRAINING |= {f"competitions/biomass/{name}" for name in ("rules", "tables", "floors", "visits")}
 TRAINING |= {"competition/splits", "competition/rules", "competitions/held_rules"}
 TRAINING |= {"data/augmentation", "data/training_photographs", "data/training_rows", "data/score_charts"}
-TRAINING |= {"recipes/experiments", "runtime/csv_table", "runtime/provenance"}
+TRAINING |= {"competitions/held_recipes", "runtime/csv_table", "runtime/provenance"}
 ASKED_FOR = MARKS | CROPPING | ROW_RULES | EXTERNAL | EVIDENCE | SPREAD | SEED_CONSTRAINTS  # by few experiments
 NEVER_IN_INFERENCE = TRAINING | ASKED_FOR | STACK | PSEUDO_LABELS | {"bundle/bundle_prediction"}
 NEVER_IN_TRAINING = {name for name in ALL if name.startswith(("inference/", "bundle/"))} | FROZEN | {"runtime/manifest"}
@@ -150,7 +151,7 @@ def test_test_time_training_brings_the_training_of_the_experiment_that_wants_it(
         assert kernel_card(name, "infer").parameters["PARTS"] == ("biomass", "seed_constraints", "test_time_training")
         held = modules_in(name, "infer")
         assert held >= ADAPTATION | {"training/training", "recipes/experiment"}
-        assert not held & (EXTERNAL | PSEUDO_LABELS | HUB_NAMES | DEPTH_IN_TRAINING | {"recipes/experiments"})
+        assert not held & (EXTERNAL | PSEUDO_LABELS | HUB_NAMES | DEPTH_IN_TRAINING | {"competitions/held_recipes"})
         assert "test_time_training" not in kernel_card(name, "train").parameters["PARTS"]
 
 

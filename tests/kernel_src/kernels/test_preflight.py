@@ -21,7 +21,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory, tiny_competition: Path) -> tup
     kaggle = lay_out_kaggle(home, tiny_competition, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLE_USER_SECRETS_TOKEN", SECRET)
-        printed = run_notebook("preflight", {"ASSUMED": ASSUMED}, kaggle, home / "scratch")
+        parameters = {"ASSUMED": ASSUMED, "NETWORKS": [["test_efficientnet", 64, 64, 2]], "EACH_S": 0.1, "PRINT_S": 1}
+        printed = run_notebook("preflight", parameters, kaggle, home / "scratch")
     return home, printed
 
 
@@ -64,3 +65,14 @@ def test_a_competition_that_is_not_attached_is_reported_not_fatal(tmp_path: Path
     run_script("preflight", {"ASSUMED": ASSUMED}, tmp_path, tmp_path / "scratch")
     mounts = json.loads((tmp_path / "kaggle/working/preflight.json").read_text())["mounts"]
     assert mounts["layout"] == "missing" and "Add Input" in mounts["fault"]
+
+
+def test_a_network_is_timed_and_its_arithmetic_counted(report: dict) -> None:
+    (timed,) = report["speed"]
+    assert (timed["network"], timed["size_px"], timed["batch"]) == ("test_efficientnet", [64, 64], 2)
+    assert timed["flops"] > 10**6 and min(timed[name] for name in ("forward_per_s", "train_per_s")) > 0
+    assert timed["together_per_s"] > 0 and timed["train_gb"] is None  # of the CPU
+
+
+def test_lines_are_printed_for_whoever_reads_the_log(ran: tuple[Path, str]) -> None:
+    assert "second 0 of 1" in ran[1]

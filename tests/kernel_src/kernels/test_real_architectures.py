@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from build.weights.random_weights import DEPTH_SMALL, random_depth
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.symmetries import UPRIGHT
 from kernel_src.data.training_photographs import FoldData
 from kernel_src.models.depth import DEPTH_CONFIG_FILE, DEPTH_WEIGHTS_FILE, load_depth
-from kernel_src.models.full_pass import predict_grams
+from kernel_src.models.full_pass import predict_values
 from kernel_src.models.model import load_fold
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import Last
 from kernel_src.runtime.device import check_device
 from kernel_src.runtime.memory import keep_freed_memory
@@ -74,7 +74,7 @@ def loss_prediction_and_peak(name: str) -> tuple[float, np.ndarray, float]:
         )
         log = train_fold(experiment, 0, data, device=device, starting_weights=None, folder=folder)
         model = load_fold(experiment, folder / "fold0.safetensors")
-        predicted = predict_grams(
+        predicted = predict_values(
             [model],
             DecodedPhotographs(photographs, np.arange(1)),
             preprocessing=preprocessing_of(experiment.encoder.timm),

@@ -43,7 +43,7 @@ def test_two_sessions_make_the_run_that_one_would_have_made(tiny_competition: Pa
 def test_the_notebook_trains_with_depth_and_external_data_from_their_datasets(
     tiny_competition: Path, tmp_path: Path
 ) -> None:
-    from tests.kernel_src.data.test_external import write_grassclover
+    from tests.kernel_src.competitions.biomass.test_external import write_grassclover
     from tests.tiny_depth import write_tiny_depth
 
     changes = TINY | {

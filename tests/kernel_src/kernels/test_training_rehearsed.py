@@ -10,9 +10,9 @@ from build.notebooks.builder import build_notebook
 from build.run.rehearse.rehearsal import rehearse
 from build.weights.bundle import make_bundle
 from build.weights.pseudo_label import label
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import kernel_card
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import kernel_card
 from tests.kernel_src.kernels.running import TINY
 
 

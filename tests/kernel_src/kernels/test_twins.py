@@ -12,11 +12,11 @@ import pytest
 from build.notebooks.metadata import kernel_metadata
 from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.runtime.weight_sources import kaggle_models
-from tests.kernel_src.data.test_external import flattened
+from tests.kernel_src.competitions.biomass.test_external import flattened
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle, run_notebook
 from tests.kernel_src.kernels.twins import InProcess, infer_twin, members, tiny_twin, train_twin, twin_datasets
 

@@ -13,12 +13,12 @@ import pytest
 from build.core.submission_file import read_column, submission_problems
 from build.stitch import stitch
 from build.weights.bundle import make_bundle
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.learning import Cosine, InnerFold, WarmupCosine
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.kernels.running import ROOT, lay_out_kaggle
 from tests.tiny_depth import write_tiny_depth
 

@@ -8,12 +8,12 @@ import timm
 import torch
 from torch import nn
 
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.models.backbones import build_backbone, layer_groups
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import load_backbone, preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.network import Encoder, FirstGroups, FirstShare
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.training.checkpoint import save_tensors
@@ -78,7 +78,7 @@ def test_a_picture_that_is_no_whole_number_of_patches_is_refused() -> None:
 
 def step_and_kept_bytes(experiment: Experiment) -> tuple[dict[str, torch.Tensor], int]:
     torch.manual_seed(0)
-    model = BiomassNet(experiment).train()
+    model = BackboneNet(experiment).train()
     kept: list[int] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def test_a_net_that_cannot_checkpoint_says_so(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_frozen_groups_are_the_first_layers_and_the_rest_is_trained() -> None:
-    model = BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(2)}))
+    model = BackboneNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(2)}))
     frozen = {name for name, p in model.backbone.named_parameters() if not p.requires_grad}
     assert {"pos_embed", "cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= frozen
     assert not any(name.startswith("blocks.1") for name in frozen)
@@ -122,7 +122,7 @@ def test_frozen_groups_are_the_first_layers_and_the_rest_is_trained() -> None:
 
 
 def test_the_statistics_of_frozen_batch_norms_stand_still_and_the_others_move() -> None:
-    model = BiomassNet(changed(TINY, {"encoder.timm": "test_efficientnet", "encoder.freeze": FirstGroups(3)})).train()
+    model = BackboneNet(changed(TINY, {"encoder.timm": "test_efficientnet", "encoder.freeze": FirstGroups(3)})).train()
     before = {name: buffer.clone() for name, buffer in model.backbone.named_buffers()}
     model(torch.randn(4, 3, 32, 64))
     moved = {name for name, buffer in model.backbone.named_buffers() if not torch.equal(buffer, before[name])}
@@ -137,10 +137,10 @@ def test_more_frozen_groups_than_there_are_is_refused_with_their_number() -> Non
     groups = len(layer_groups(build_backbone(TINY_VIT)))
     assert all(
         not p.requires_grad
-        for p in BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(groups)})).backbone.parameters()
+        for p in BackboneNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(groups)})).backbone.parameters()
     )
     with pytest.raises(ValueError, match=rf"encoder.freeze=FirstGroups\(groups=99\), test_vit has {groups}"):
-        BiomassNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(99)}))
+        BackboneNet(changed(TINY_VIT, {"encoder.freeze": FirstGroups(99)}))
 
 
 # Adding one
@@ -152,11 +152,11 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
 
     from build.weights.describe import descriptions
     from kernel_src.competitions.biomass.experiments import V7
+    from kernel_src.competitions.kernel_cards import kernel_card
     from kernel_src.data.dataset import DecodedPhotographs
     from kernel_src.data.trained_views import views
-    from kernel_src.models.full_pass import predict_grams
+    from kernel_src.models.full_pass import predict_values
     from kernel_src.models.model import load_fold
-    from kernel_src.recipes.kernel_cards import kernel_card
     from kernel_src.training.training import train_fold
     from tests.kernel_src.tiny import CPU, fold_data
 
@@ -178,7 +178,7 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
     log = train_fold(added, 0, data, device=CPU, starting_weights=None, folder=tmp_path)
     assert len(log) == 1 and log[0]["train_loss"] > 0
     model = load_fold(added, tmp_path / "fold0.safetensors")
-    grams = predict_grams(
+    grams = predict_values(
         [model],
         DecodedPhotographs(data.photographs, np.arange(12)),
         preprocessing=preprocessing_of(added.encoder.timm),
@@ -192,7 +192,7 @@ def test_adding_a_backbone_is_one_entry_of_the_list(monkeypatch: pytest.MonkeyPa
 # A share of the parameters, and the winners' backbones
 
 
-def frozen_share(model: BiomassNet) -> float:
+def frozen_share(model: BackboneNet) -> float:
     sizes = [(p.numel(), p.requires_grad) for p in model.backbone.parameters()]
     return sum(size for size, trained in sizes if not trained) / sum(size for size, _ in sizes)
 
@@ -200,19 +200,19 @@ def frozen_share(model: BiomassNet) -> float:
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet", "vit_small_patch16_dinov3"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
 def test_a_share_freezes_the_first_groups_as_long_as_they_hold_no_more(name: str, share: float) -> None:
-    model = BiomassNet(replace(TINY_VIT, encoder=Encoder(name, freeze=FirstShare(share))))
+    model = BackboneNet(replace(TINY_VIT, encoder=Encoder(name, freeze=FirstShare(share))))
     groups = layer_groups(model.backbone)
     states = [{model.backbone.get_parameter(name).requires_grad for name in group} for group in groups]
     frozen = states.index({True})
     assert states == [{False}] * frozen + [{True}] * (len(groups) - frozen), "from the stem on, whole groups"
-    more = BiomassNet(replace(TINY_VIT, encoder=Encoder(name, freeze=FirstGroups(frozen + 1))))
+    more = BackboneNet(replace(TINY_VIT, encoder=Encoder(name, freeze=FirstGroups(frozen + 1))))
     assert frozen_share(model) <= share < frozen_share(more), "one group more would be too much"
 
 
 def test_a_share_that_the_first_group_exceeds_is_refused() -> None:
     encoder = Encoder("test_vit", freeze=FirstShare(1e-6))
     with pytest.raises(ValueError, match=r"FirstShare\(share=1e-06\), test_vit has more than that in its first"):
-        BiomassNet(replace(TINY_VIT, encoder=encoder))
+        BackboneNet(replace(TINY_VIT, encoder=encoder))
 
 
 def test_the_dinov3_family_is_normalised_as_timm_says() -> None:

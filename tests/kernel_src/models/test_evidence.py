@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from kernel_src.data.symmetries import FLIPS, apply_view
-from kernel_src.models.model import BiomassNet, load_fold, load_strictly
-from kernel_src.models.prediction import forward_grams
+from kernel_src.models.model import BackboneNet, load_fold, load_strictly
+from kernel_src.models.prediction import forward_values
 from kernel_src.recipes.network import DenseHead, Depth, Encoder, PooledHead
 from kernel_src.recipes.pictures import HALVES, Attention, Join, Mean, Pictures, SideBySide, Sum
 from kernel_src.recipes.predictor import Predictor
@@ -34,9 +34,9 @@ def halves(join: Join) -> Pictures:
     return Pictures(height_px=32, width_px=32, parts=HALVES, join=join)
 
 
-def net(predictor: Predictor) -> BiomassNet:
+def net(predictor: Predictor) -> BackboneNet:
     torch.manual_seed(0)
-    model = BiomassNet(predictor)
+    model = BackboneNet(predictor)
     model.fit(GRAMS)
     return model.eval()
 
@@ -45,9 +45,9 @@ def photographs(predictor: Predictor, count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, *predictor.pictures.canvas_px, generator=torch.Generator().manual_seed(1))
 
 
-def grams_of(model: BiomassNet, seen: torch.Tensor) -> torch.Tensor:
+def grams_of(model: BackboneNet, seen: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return forward_grams(model, seen, half=False)
+        return forward_values(model, seen, half=False)
 
 
 # Whatever is combined
@@ -117,8 +117,8 @@ def test_depth_joins_heads_whose_answers_add_up(fusion: str, targets: str) -> No
     model = net(replace(VIT, head=replace(POOLED, targets=targets), depth=depth))
     with torch.inference_mode():
         maps = torch.rand(2, 1, 32, 32)
-        found = forward_grams(model, photographs(VIT), False, maps)
-        assert not torch.equal(forward_grams(model, photographs(VIT), False, 1 - maps), found)
+        found = forward_values(model, photographs(VIT), False, maps)
+        assert not torch.equal(forward_values(model, photographs(VIT), False, 1 - maps), found)
     assert torch.equal(found[:, 4], found[:, 3] + found[:, 1]) and torch.isfinite(found).all()
 
 
@@ -201,7 +201,7 @@ def test_pictures_of_a_photograph_are_those_that_pass_alone_whatever_photographs
 )
 def test_what_the_backbone_cannot_do_is_said_with_the_experiments_name(predictor: Predictor, said: str) -> None:
     with pytest.raises(ValueError, match=f"tiny: .*{said}"):
-        BiomassNet(predictor)
+        BackboneNet(predictor)
 
 
 # Patches
@@ -299,7 +299,7 @@ def test_half_precision_stays_near_full_precision(name: str) -> None:
     predictor = RECIPES[name]
     model, seen = net(predictor), photographs(predictor)
     with torch.inference_mode():
-        half = forward_grams(model, seen, half=True)
+        half = forward_values(model, seen, half=True)
     assert torch.allclose(half, grams_of(model, seen), rtol=0.02)
 
 
@@ -315,7 +315,7 @@ def test_what_overflows_in_half_precision_is_computed_again_in_full(name: str, s
             head[-1].bias.zero_()
             head[-1].bias[-1] = sign * 1e5
         counts: list[int] = []
-        half = forward_grams(model, seen, True, None, counts.append)
+        half = forward_values(model, seen, True, None, counts.append)
     assert counts == [2] and torch.allclose(half, grams_of(model, seen), rtol=1e-4)
 
 
@@ -345,7 +345,7 @@ def test_a_plain_net_has_the_names_the_first_numbers_and_the_answers_it_always_h
     torch.manual_seed(0)
     before = PlainNet(name, 8)
     torch.manual_seed(0)
-    model = BiomassNet(predictor)
+    model = BackboneNet(predictor)
     numbers = model.state_dict()
     assert list(numbers) == [*before.state_dict(), "scaling.mean", "scaling.std"]
     assert all(torch.equal(numbers[key], value) for key, value in before.state_dict().items())
@@ -373,7 +373,7 @@ def test_the_dinov3_family_builds_with_middle_layers_at_any_multiple_of_16(name:
     pictures = Pictures(height_px=192, width_px=352, parts=HALVES, join=Mean())
     predictor = Predictor(name="gold", encoder=Encoder(name, layers=(1, 3)), pictures=pictures, head=MEAN)
     with torch.device("meta"), torch.no_grad():
-        answers, features = BiomassNet(predictor).with_features(torch.empty(2, 3, 192, 704))
+        answers, features = BackboneNet(predictor).with_features(torch.empty(2, 3, 192, 704))
     assert answers.shape == (2, 5) and features.shape[0] == 2
 
 

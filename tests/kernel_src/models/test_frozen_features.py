@@ -9,14 +9,14 @@ import timm
 import torch
 
 from kernel_src.bundle.bundles import framings_of
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.models.frozen_features import FrozenFeatures, feature_blocks, load_frozen_features
 from kernel_src.models.frozen_net import FrozenNet
 from kernel_src.models.layer_features import generalised_mean
-from kernel_src.models.prediction import forward_grams
+from kernel_src.models.prediction import forward_values
 from kernel_src.models.regressor import Basis, Regressor, RegressorMember
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.network import Encoder, RegressorHead
 from kernel_src.recipes.pictures import Pictures, SideBySide
 from kernel_src.recipes.predictor import Predictor
@@ -156,7 +156,7 @@ def test_the_net_answers_with_what_the_regressor_says_of_the_features() -> None:
     with torch.inference_mode():
         values = features(PICTURES)
         assert values.shape == (2, 128)
-        grams = forward_grams(FrozenNet(features, regressor), PICTURES, half=False)
+        grams = forward_values(FrozenNet(features, regressor), PICTURES, half=False)
     assert np.allclose(grams.numpy(), regressor.predict(values.numpy()), atol=1e-5)
 
 
@@ -164,7 +164,7 @@ def test_a_photograph_whose_features_are_not_finite_has_no_answer_and_its_neighb
     pictures = PICTURES.clone()
     pictures[1, 0, 0, 0] = float("nan")
     with torch.inference_mode():
-        grams = forward_grams(FrozenNet(features_of(VIT), linear_regressor(128)), pictures, half=False)
+        grams = forward_values(FrozenNet(features_of(VIT), linear_regressor(128)), pictures, half=False)
     assert torch.isfinite(grams[0]).all() and torch.isnan(grams[1]).all()
 
 
@@ -173,5 +173,5 @@ def test_features_that_overflow_in_half_precision_are_computed_again_in_full() -
     with torch.inference_mode():
         features.backbone.blocks[-1].mlp.fc1.weight.mul_(1e6)  # beyond 65504, where fp16 ends
         net = FrozenNet(features, linear_regressor(128))
-        exact, half = (forward_grams(net, PICTURES, half=half) for half in (False, True))
+        exact, half = (forward_values(net, PICTURES, half=half) for half in (False, True))
     assert torch.isfinite(half).all() and torch.allclose(half, exact, atol=1e-3)

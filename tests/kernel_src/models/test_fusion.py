@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kernel_src.models.fusion import DEPTH_FEATURES, FUSED_FEATURES, FUSIONS, DepthEncoder
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
@@ -44,7 +44,7 @@ def test_every_fusion_gives_five_numbers_that_depend_on_picture_and_depth(
     backbone: str, fusion: str, channels: int
 ) -> None:
     torch.manual_seed(0)
-    model = BiomassNet(changed(with_depth(fusion, channels), {"encoder.timm": backbone})).eval()
+    model = BackboneNet(changed(with_depth(fusion, channels), {"encoder.timm": backbone})).eval()
     depth = torch.rand(3, channels, 32, 32)
     z = model(PICTURES, depth)
     assert z.shape == (3, 5)
@@ -58,7 +58,7 @@ def test_every_fusion_gives_five_numbers_that_depend_on_picture_and_depth(
 
 @pytest.mark.parametrize("fusion", DEPTH_FUSIONS)
 def test_every_part_of_every_fusion_learns(fusion: str) -> None:
-    model = BiomassNet(with_depth(fusion)).train()
+    model = BackboneNet(with_depth(fusion)).train()
     model(PICTURES, DEPTH).square().sum().backward()
     still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # A key's bias adds the same to all scores of a query, which softmax takes out again.
@@ -67,7 +67,7 @@ def test_every_part_of_every_fusion_learns(fusion: str) -> None:
 
 @pytest.mark.parametrize(("fusion", "width"), [("concat", 64 + 256), ("add", 512), ("attention", 512), ("rgbd", 64)])
 def test_the_heads_see_what_the_fusion_makes(fusion: str, width: int) -> None:
-    model = BiomassNet(with_depth(fusion))
+    model = BackboneNet(with_depth(fusion))
     assert model.feature_dim == width and model.heads[0][0].in_features == width
 
 
@@ -91,7 +91,7 @@ def test_attention_has_eight_heads_over_two_tokens_and_mixes_them() -> None:
 
 def test_the_depth_branch_has_the_rate_of_the_heads() -> None:
     experiment = changed(with_depth("attention"), {"optimizer.backbone_lr": 1e-5, "optimizer.lr": 1e-3})
-    model = BiomassNet(experiment)
+    model = BackboneNet(experiment)
     rate = {
         id(p): group["lr"]
         for group in build_optimizer(model, experiment.optimizer).param_groups
@@ -114,10 +114,10 @@ def test_depth_that_is_missing_or_not_wanted_is_refused(
     experiment: Experiment, depth: torch.Tensor | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        BiomassNet(experiment)(PICTURES, depth)
+        BackboneNet(experiment)(PICTURES, depth)
 
 
 def test_an_rgbd_stem_still_has_the_three_means_of_its_backbone() -> None:
-    model = BiomassNet(with_depth("rgbd", base=TINY))
+    model = BackboneNet(with_depth("rgbd", base=TINY))
     assert len(preprocessing_of(TINY.encoder.timm).mean) == 3
     assert model.backbone.conv_stem.weight.shape[1] == 4 and not model.depth_branch

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from kernel_src.models.model import BiomassNet, TargetScaling, load_strictly
+from kernel_src.models.model import BackboneNet, TargetScaling, load_strictly
 from kernel_src.recipes.changes import changed
 from kernel_src.runtime.files import WeightsError
 from tests.kernel_src.tiny import TINY, TINY_VIT
@@ -15,12 +15,12 @@ PICTURES = torch.zeros(2, 3, 32, 64)
 
 @pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet", "test_resnet", "test_convnext"])
 def test_any_backbone_gives_five_z_scores_a_picture(backbone: str) -> None:
-    model = BiomassNet(changed(TINY, {"encoder.timm": backbone})).eval()
+    model = BackboneNet(changed(TINY, {"encoder.timm": backbone})).eval()
     assert model(PICTURES).shape == (2, 5)
 
 
 def test_each_target_has_its_own_head_of_the_asked_layers() -> None:
-    heads = BiomassNet(changed(TINY, {"head.hidden": (16, 8), "head.activation": "gelu", "head.dropout": 0.25})).heads
+    heads = BackboneNet(changed(TINY, {"head.hidden": (16, 8), "head.activation": "gelu", "head.dropout": 0.25})).heads
     assert len(heads) == 5 and len({id(p) for p in heads.parameters()}) == 5 * 6
     for head in heads:
         linear = [(layer.in_features, layer.out_features) for layer in head if isinstance(layer, nn.Linear)]
@@ -30,20 +30,20 @@ def test_each_target_has_its_own_head_of_the_asked_layers() -> None:
 
 
 def test_no_hidden_layer_is_a_plain_linear_head_and_relu_is_relu() -> None:
-    assert [type(layer) for layer in BiomassNet(changed(TINY, {"head.hidden": ()})).heads[0]] == [nn.Linear]
-    assert isinstance(BiomassNet(TINY).heads[0][1], nn.ReLU)
+    assert [type(layer) for layer in BackboneNet(changed(TINY, {"head.hidden": ()})).heads[0]] == [nn.Linear]
+    assert isinstance(BackboneNet(TINY).heads[0][1], nn.ReLU)
 
 
 @pytest.mark.parametrize("size_px", [(32, 32), (32, 64), (160, 160)])
 def test_a_net_with_position_embeddings_is_built_for_the_size(size_px: tuple[int, int]) -> None:
-    model = BiomassNet(changed(TINY_VIT, {"pictures.height_px": size_px[0], "pictures.width_px": size_px[1]}))
+    model = BackboneNet(changed(TINY_VIT, {"pictures.height_px": size_px[0], "pictures.width_px": size_px[1]}))
     assert model.backbone.patch_embed.grid_size == (size_px[0] // 16, size_px[1] // 16)
     assert model.eval()(torch.zeros(1, 3, *size_px)).shape == (1, 5)
 
 
 def test_an_unknown_backbone_is_refused() -> None:
     with pytest.raises(RuntimeError, match="Unknown model"):
-        BiomassNet(changed(TINY, {"encoder.timm": "no_such_net"}))
+        BackboneNet(changed(TINY, {"encoder.timm": "no_such_net"}))
 
 
 # Scaling
@@ -55,7 +55,7 @@ def test_scaling_there_and_back_changes_nothing_and_z_has_mean_0_and_deviation_1
     scaling.fit(grams)
     z = scaling.to_z(torch.from_numpy(grams).float())
     assert z.mean(0).abs().max() < 1e-6 and (z.std(0, correction=0) - 1).abs().max() < 1e-6
-    assert torch.allclose(scaling.to_grams(z), torch.from_numpy(grams).float(), atol=1e-4)
+    assert torch.allclose(scaling.to_values(z), torch.from_numpy(grams).float(), atol=1e-4)
 
 
 @pytest.mark.parametrize("grams", [0.0, 0.1, 3.3, 45.7])
@@ -71,11 +71,11 @@ def test_a_constant_target_keeps_a_deviation_of_one(grams: float, rows: int) -> 
 def test_grams_are_computed_in_full_precision() -> None:
     scaling = TargetScaling()
     scaling.fit(np.array([[60.0] * 5, [60.5] * 5]))
-    assert scaling.to_grams(torch.ones(1, 5).half()).dtype == torch.float32
+    assert scaling.to_values(torch.ones(1, 5).half()).dtype == torch.float32
 
 
 def test_the_scaling_travels_inside_the_weights() -> None:
-    model, other = BiomassNet(TINY), BiomassNet(TINY)
+    model, other = BackboneNet(TINY), BackboneNet(TINY)
     model.scaling.fit(np.random.default_rng(1).gamma(2.0, 10.0, (9, 5)))
     load_strictly(other, model.state_dict(), "weights")
     assert torch.equal(other.scaling.mean, model.scaling.mean) and torch.equal(other.scaling.std, model.scaling.std)
@@ -85,15 +85,15 @@ def test_the_scaling_travels_inside_the_weights() -> None:
 
 
 def test_half_precision_weights_load_into_a_full_precision_model() -> None:
-    model = BiomassNet(TINY)
-    halves = {key: t.half() if t.is_floating_point() else t for key, t in BiomassNet(TINY).state_dict().items()}
+    model = BackboneNet(TINY)
+    halves = {key: t.half() if t.is_floating_point() else t for key, t in BackboneNet(TINY).state_dict().items()}
     load_strictly(model, halves, "weights")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert all(torch.equal(value.half(), halves[key].half()) for key, value in model.state_dict().items())
 
 
 def test_a_missing_an_extra_and_a_misshapen_key_are_named_and_nothing_is_loaded() -> None:
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     tensors = {key: torch.zeros_like(value) for key, value in before.items()}
     del tensors["scaling.mean"]
@@ -113,4 +113,4 @@ def test_a_missing_an_extra_and_a_misshapen_key_are_named_and_nothing_is_loaded(
 
 def test_many_faults_are_counted() -> None:
     with pytest.raises(WeightsError, match=r"… \d{2,} in all"):
-        load_strictly(BiomassNet(TINY), {}, "weights")
+        load_strictly(BackboneNet(TINY), {}, "weights")

@@ -9,9 +9,9 @@ from torch.utils.data import Dataset
 
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.symmetries import ALL, UPRIGHT, apply_view
-from kernel_src.models.full_pass import loading_processes, predict_grams
-from kernel_src.models.model import BiomassNet
-from kernel_src.models.prediction import forward_grams
+from kernel_src.models.full_pass import loading_processes, predict_values
+from kernel_src.models.model import BackboneNet
+from kernel_src.models.prediction import forward_values
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from tests.kernel_src.tiny import CPU, TINY_VIT, fold_data
@@ -21,15 +21,15 @@ ROWS = np.array([5, 0, 3, 1, 6])
 VIEWS = {"none": (UPRIGHT,), "all": ALL}
 
 
-def new_net(seed: int) -> BiomassNet:
+def new_net(seed: int) -> BackboneNet:
     torch.manual_seed(seed)
-    model = BiomassNet(TINY_VIT)
-    model.scaling.fit(DATA.grams)
+    model = BackboneNet(TINY_VIT)
+    model.scaling.fit(DATA.values)
     return model
 
 
-def predict(models: list[BiomassNet], photographs: Dataset[torch.Tensor], tta: str = "none", **options: object):
-    return predict_grams(
+def predict(models: list[BackboneNet], photographs: Dataset[torch.Tensor], tta: str = "none", **options: object):
+    return predict_values(
         models,
         photographs,
         preprocessing=preprocessing_of(TINY_VIT.encoder.timm),
@@ -58,7 +58,7 @@ def test_views_are_averaged_in_grams_and_the_mean_does_not_depend_on_how_the_pic
     pictures = torch.from_numpy(DATA.photographs[ROWS].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
         normalised = preprocessing_of(TINY_VIT.encoder.timm).normalise(pictures)
-        each = [forward_grams(model.eval(), apply_view(normalised, v), half=False) for v in VIEWS["all"]]
+        each = [forward_values(model.eval(), apply_view(normalised, v), half=False) for v in VIEWS["all"]]
     assert torch.stack(each).mean(0).numpy() == pytest.approx(upright[0], abs=1e-3)
     assert predict([model], DecodedPhotographs(turned, ROWS)) != pytest.approx(
         predict([model], DecodedPhotographs(DATA.photographs, ROWS)), abs=1e-3
@@ -109,13 +109,13 @@ def test_an_overflow_in_half_precision_is_computed_again_in_full() -> None:
         pictures = torch.rand(2, 3, 32, 32)
         for head in model.heads:
             head[0].weight *= 1e6  # beyond 65504, where fp16 ends
-        exact = forward_grams(model, pictures, half=False)
-        half = forward_grams(model, pictures, half=True)
+        exact = forward_values(model, pictures, half=False)
+        half = forward_values(model, pictures, half=True)
     assert torch.isfinite(half).all() and torch.allclose(half, exact)
 
 
 def test_batch_norm_and_dropout_are_off() -> None:
-    net = BiomassNet(changed(TINY_VIT, {"encoder.timm": "test_efficientnet", "head.dropout": 0.9})).train()
+    net = BackboneNet(changed(TINY_VIT, {"encoder.timm": "test_efficientnet", "head.dropout": 0.9})).train()
     photographs = DecodedPhotographs(DATA.photographs, ROWS)
     assert np.array_equal(predict([net], photographs), predict([net], photographs))
 

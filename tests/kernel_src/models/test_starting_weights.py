@@ -8,7 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import load_starting_weights
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
@@ -30,7 +30,7 @@ def test_starting_weights_fill_the_whole_backbone_and_drop_only_the_classifier(
     pretrained: tuple[Path, dict[str, torch.Tensor]],
 ) -> None:
     path, tensors = pretrained
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     load_starting_weights(model, path)
     loaded = model.backbone.state_dict()
     assert set(tensors) - set(loaded) == {"classifier.weight", "classifier.bias"}
@@ -50,13 +50,13 @@ def test_starting_weights_that_do_not_fit_are_refused(
         tensors["conv_stem.weight"] = torch.zeros(3, 3)
     save_file(tensors, path)
     with pytest.raises(WeightsError, match="model.safetensors does not fit the model: conv_stem"):
-        load_starting_weights(BiomassNet(TINY), path)
+        load_starting_weights(BackboneNet(TINY), path)
 
 
 def test_weights_of_another_backbone_are_refused(pretrained: tuple[Path, dict[str, torch.Tensor]]) -> None:
     other: Experiment = changed(TINY, {"encoder.timm": "test_vit"})
     with pytest.raises(WeightsError, match="does not fit"):
-        load_starting_weights(BiomassNet(other), pretrained[0])
+        load_starting_weights(BackboneNet(other), pretrained[0])
 
 
 def saved(folder: Path, backbone: str, **options: Any) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -72,7 +72,7 @@ def saved(folder: Path, backbone: str, **options: Any) -> tuple[Path, dict[str, 
 
 def test_at_the_pretrained_size_the_embeddings_are_taken_as_they_are(tmp_path: Path) -> None:
     path, tensors = saved(tmp_path, "test_vit", img_size=160)
-    model = BiomassNet(changed(TINY_VIT, {"pictures.height_px": 160, "pictures.width_px": 160}))
+    model = BackboneNet(changed(TINY_VIT, {"pictures.height_px": 160, "pictures.width_px": 160}))
     load_starting_weights(model, path)
     assert torch.equal(model.backbone.pos_embed, tensors["pos_embed"])
 
@@ -81,7 +81,7 @@ def test_at_the_pretrained_size_the_embeddings_are_taken_as_they_are(tmp_path: P
 def test_embeddings_of_another_size_are_resampled_as_timm_does(tmp_path: Path, size_px: tuple[int, int]) -> None:
     """80 x 320 px has as many patches as 160 x 160: timm's own filter would take the one for the other."""
     path, tensors = saved(tmp_path, "test_vit", img_size=160)
-    model = BiomassNet(changed(TINY_VIT, {"pictures.height_px": size_px[0], "pictures.width_px": size_px[1]}))
+    model = BackboneNet(changed(TINY_VIT, {"pictures.height_px": size_px[0], "pictures.width_px": size_px[1]}))
     load_starting_weights(model, path)
     grid = [size_px[0] // 16, size_px[1] // 16]
     wanted = timm.layers.resample_abs_pos_embed(tensors["pos_embed"], grid, num_prefix_tokens=1)
@@ -92,7 +92,7 @@ def test_embeddings_of_another_size_are_resampled_as_timm_does(tmp_path: Path, s
 
 def test_weights_of_timms_static_net_and_ours_for_the_same_size_compute_the_same(tmp_path: Path) -> None:
     path, tensors = saved(tmp_path, "test_vit", img_size=32)
-    model = BiomassNet(TINY_VIT).eval()
+    model = BackboneNet(TINY_VIT).eval()
     load_starting_weights(model, path)
     theirs = timm.create_model("test_vit", num_classes=7, img_size=32).eval()
     theirs.load_state_dict(tensors)
@@ -106,7 +106,7 @@ def test_a_missing_tensor_is_refused_after_resampling_too(tmp_path: Path) -> Non
     del tensors["blocks.1.norm1.weight"]
     save_file(tensors, path)
     with pytest.raises(WeightsError, match="blocks.1.norm1.weight is missing"):
-        load_starting_weights(BiomassNet(TINY_VIT), path)
+        load_starting_weights(BackboneNet(TINY_VIT), path)
 
 
 # The original's names
@@ -117,7 +117,7 @@ def test_dinov2_under_the_names_of_its_own_release_becomes_timms(tmp_path: Path)
     _, tensors = saved(tmp_path, "test_vit", img_size=32)
     released = {key: tensor for key, tensor in tensors.items() if not key.startswith("head.")}
     save_file(released | {"mask_token": torch.zeros(1, 64)}, tmp_path / "released.safetensors")
-    model = BiomassNet(TINY_VIT)
+    model = BackboneNet(TINY_VIT)
     load_starting_weights(model, tmp_path / "released.safetensors")
     assert all(torch.equal(tensor, released[key]) for key, tensor in model.backbone.state_dict().items())
 
@@ -133,7 +133,7 @@ def test_an_rgbd_net_begins_as_the_pretrained_one(tmp_path: Path, backbone: str,
     experiment = changed(
         TINY_VIT, {"encoder.timm": backbone, "depth": Depth(weights="i2b-d", fusion="rgbd", channels=channels)}
     )
-    model, plain = BiomassNet(experiment).eval(), BiomassNet(changed(TINY_VIT, {"encoder.timm": backbone})).eval()
+    model, plain = BackboneNet(experiment).eval(), BackboneNet(changed(TINY_VIT, {"encoder.timm": backbone})).eval()
     load_starting_weights(model, path)
     load_starting_weights(plain, path)
     pictures, depth = torch.randn(2, 3, 32, 32), torch.rand(2, channels, 32, 32)
@@ -151,4 +151,4 @@ def test_an_rgbd_stem_whose_weights_are_missing_is_refused(tmp_path: Path) -> No
     del tensors["conv_stem.weight"]
     save_file(tensors, path)
     with pytest.raises(WeightsError, match="conv_stem.weight is missing"):
-        load_starting_weights(BiomassNet(changed(TINY, {"depth": Depth(weights="i2b-d", fusion="rgbd")})), path)
+        load_starting_weights(BackboneNet(changed(TINY, {"depth": Depth(weights="i2b-d", fusion="rgbd")})), path)

@@ -7,8 +7,8 @@ import torch
 from kernel_src.competition import choice
 from kernel_src.competitions.paws.facts import DESCRIPTION
 from kernel_src.models.full_pass import predict_members
-from kernel_src.models.model import BiomassNet
-from kernel_src.models.prediction import Member, forward_grams
+from kernel_src.models.model import BackboneNet
+from kernel_src.models.prediction import Member, forward_values
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.models.table_inputs import FURTHEST, TableInputs, filled_inputs
 from kernel_src.recipes.changes import changed
@@ -60,7 +60,7 @@ def test_a_column_without_any_number_counts_as_nothing() -> None:
 @pytest.mark.parametrize("head", [None, DenseHead((4,), targets="five", reduce="mean")])
 def test_the_heads_see_them_beside_the_features_of_a_photograph_or_of_each_patch(head) -> None:
     recipe = changed(TINY if head is None else TINY_VIT, {"inputs": Inputs(), **({"head": head} if head else {})})
-    net = BiomassNet(recipe)
+    net = BackboneNet(recipe)
     net.fit(np.random.default_rng(0).gamma(2.0, 10.0, (9, 1)), np.random.default_rng(1).normal(size=(9, 12)))
     net.eval()
     pictures = torch.zeros(3, 3, *recipe.pictures.canvas_px)
@@ -73,20 +73,20 @@ def test_the_heads_see_them_beside_the_features_of_a_photograph_or_of_each_patch
 
 
 def test_what_overflows_in_half_precision_is_computed_again_with_its_own_numbers() -> None:
-    net = BiomassNet(changed(TINY, {"inputs": Inputs(), "head.hidden": ()})).eval()
+    net = BackboneNet(changed(TINY, {"inputs": Inputs(), "head.hidden": ()})).eval()
     net.fit(np.arange(4.0)[:, None], np.random.default_rng(1).normal(size=(4, 12)))
     with torch.no_grad():
         net.heads[0][0].weight[:, -12:] = 1e4  # beyond fp16 for the second photograph alone
         inputs = torch.stack([torch.full((12,), value) for value in (torch.nan, 3.0, torch.nan)])
         counts: list[int] = []
-        half = forward_grams(net, PICTURES, True, None, counts.append, inputs)
-        exact = forward_grams(net, PICTURES, False, None, inputs=inputs)
+        half = forward_values(net, PICTURES, True, None, counts.append, inputs)
+        exact = forward_values(net, PICTURES, False, None, inputs=inputs)
     assert counts == [1] and torch.isfinite(half).all() and torch.allclose(half[1], exact[1])
 
 
 def test_numbers_follow_their_photographs_through_the_batches() -> None:
     """Predicted in batches of one size or another, each photograph has its own numbers."""
-    net = BiomassNet(changed(TINY, {"inputs": Inputs()}))
+    net = BackboneNet(changed(TINY, {"inputs": Inputs()}))
     net.fit(np.arange(4.0)[:, None], np.random.default_rng(1).normal(size=(4, 12)))
     member = Member(models=[net], preprocessing=preprocessing_of("test_efficientnet"), symmetries=((0, False),))
     pictures, inputs = torch.zeros(5, 3, 32, 64, dtype=torch.uint8), np.random.default_rng(2).normal(size=(5, 12))

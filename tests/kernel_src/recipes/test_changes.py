@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import (
     EMA,
     AdamW,

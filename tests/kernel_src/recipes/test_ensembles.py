@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import kernel_card, kernels_of
 from kernel_src.inference.stacking import stack_from_json
 from kernel_src.recipes.ensemble import Ensemble
-from kernel_src.recipes.experiments import ENSEMBLES, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import kernel_card, kernels_of
 from kernel_src.recipes.predictor import CONSTRAINTS
 
 

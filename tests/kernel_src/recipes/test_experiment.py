@@ -16,17 +16,17 @@ from build.weights.describe import describe
 from kernel_src.bundle.bundles import framings_of
 from kernel_src.competition import choice
 from kernel_src.competitions.biomass.tables import read_train, target_array
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.competitions.held_rules import rules
+from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.data.images import picture_tensor, read_rgb, resize_rgb
 from kernel_src.inference.adapted_fold import adapted_experiment
 from kernel_src.models.frozen_features import FrozenFeatures
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes import predictor
 from kernel_src.recipes.changes import changed, known_paths
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.learning import (
     EMA,
     SWA,
@@ -66,7 +66,7 @@ from kernel_src.training.launch import fold_rounds
 from kernel_src.training.session import session_of
 from kernel_src.training.training import train_fold
 from kernel_src.training.training_data import training_table
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.tiny import CPU, TINY_VIT, fold_data
 from tests.tiny_depth import write_tiny_depth
 
@@ -95,7 +95,7 @@ Look = Callable[[Workbench, Experiment], Any]
 
 def net(bench: Workbench, experiment: Experiment) -> Any:
     """The layers, and how many numbers they hold."""
-    model = BiomassNet(experiment)
+    model = BackboneNet(experiment)
     return repr(model), sum(p.numel() for p in model.parameters())
 
 
@@ -103,7 +103,7 @@ def kept_for_the_backward_pass(bench: Workbench, experiment: Experiment) -> Any:
     """How many numbers a training step keeps in memory."""
     kept: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-        BiomassNet(experiment).train()(torch.zeros(2, 3, *experiment.pictures.canvas_px))
+        BackboneNet(experiment).train()(torch.zeros(2, 3, *experiment.pictures.canvas_px))
     return sum(kept)
 
 
@@ -124,7 +124,7 @@ def net_of_paws(bench: Workbench, experiment: Experiment) -> Any:
 def trained_on_classes(bench: Workbench, experiment: Experiment) -> Any:
     """The weights of a training in a competition of ten classes."""
     bench.monkeypatch.setattr(choice, "_chosen", ["leaf"])
-    data = replace(fold_data(12), grams=np.eye(10)[np.arange(12) % 10])
+    data = replace(fold_data(12), values=np.eye(10)[np.arange(12) % 10])
     folder = bench.new_folder()
     train_fold(experiment, 0, data, device=CPU, starting_weights=None, folder=folder)
     return sha256_of(folder / "fold0.safetensors")

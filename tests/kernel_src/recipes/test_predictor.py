@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import EMA, SWA, AdamW, Batch, Cosine, InnerFold, SmoothL1
 from kernel_src.recipes.network import DenseHead, Depth, Encoder, FirstGroups, FirstShare, PooledHead, RegressorHead
 from kernel_src.recipes.pictures import HALVES, Attention, Mean, Pictures, SideBySide, Sum, part_box, tiles

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.learning import EMA, AdamW, Bins, Constant, Cosine, InnerFold, Last, SmoothL1, Steps
 from kernel_src.recipes.network import DEPTH_FUSIONS, DEPTH_VIEWS, POOLINGS, PRECISIONS, TARGET_FORMS, PooledHead
 from kernel_src.recipes.pictures import NAMED_PARTS, Pictures, tiles

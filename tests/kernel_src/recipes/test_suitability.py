@@ -8,9 +8,9 @@ import pytest
 
 from kernel_src.competition import choice
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import kernel_card
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import kernel_card
 from kernel_src.recipes.learning import Bins, CrossEntropy, SmoothL1, SquaredError
 from kernel_src.recipes.network import DenseHead, Inputs, PooledHead
 from kernel_src.recipes.predictor import require_suited
@@ -66,7 +66,7 @@ def test_training_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_all_listed_experiments_are_allowed_where_they_belong() -> None:
-    from kernel_src.recipes.experiments import COMPETITION_OF
+    from kernel_src.competitions.held_recipes import COMPETITION_OF
 
     for name, experiment in EXPERIMENTS.items():
         require_suited(experiment, facts(COMPETITION_OF[name]))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from kernel_src.models.model import BiomassNet, load_fold
+from kernel_src.models.model import BackboneNet, load_fold
 from kernel_src.recipes.network import Encoder, PooledHead
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.recipes.predictor import Predictor
@@ -55,7 +55,7 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path):
     ("key", "value"), [("scaling.std", 0.0), ("scaling.std", -1.0), ("scaling.mean", float("nan"))]
 )
 def test_a_scaling_that_leaves_no_grams_is_refused(tmp_path: Path, key: str, value: float):
-    tensors = BiomassNet(TINY).state_dict()
+    tensors = BackboneNet(TINY).state_dict()
     tensors[key][3] = value
     save_file(tensors, tmp_path / "fold0.safetensors")
     with pytest.raises(WeightsError, match=key):
@@ -63,7 +63,7 @@ def test_a_scaling_that_leaves_no_grams_is_refused(tmp_path: Path, key: str, val
 
 
 def test_a_negative_variance_is_refused(tmp_path: Path):
-    tensors = BiomassNet(TINY).state_dict()
+    tensors = BackboneNet(TINY).state_dict()
     name = next(name for name in tensors if name.endswith("running_var"))
     tensors[name][0] = -1.0
     save_file(tensors, tmp_path / "fold0.safetensors")
@@ -72,7 +72,7 @@ def test_a_negative_variance_is_refused(tmp_path: Path):
 
 
 def test_whole_numbers_are_no_weights(tmp_path: Path):
-    tensors = BiomassNet(TINY).state_dict()
+    tensors = BackboneNet(TINY).state_dict()
     tensors["heads.0.0.weight"] = tensors["heads.0.0.weight"].to(torch.int32)
     save_file(tensors, tmp_path / "fold0.safetensors")
     with pytest.raises(WeightsError, match=r"heads.0.0.weight holds torch.int32, no weights"):
@@ -108,7 +108,7 @@ def test_a_network_far_larger_than_its_file_is_never_built(tmp_path: Path, monke
 )
 def test_a_model_around_its_file_is_the_model_that_was_saved(tmp_path: Path, backbone: str):
     experiment = Predictor(name="one", encoder=Encoder(backbone), pictures=Pictures(64, 64), head=PooledHead((8,)))
-    model = BiomassNet(experiment).eval()
+    model = BackboneNet(experiment).eval()
     save_file(model.state_dict(), tmp_path / "fold0.safetensors")
     loaded = load_fold(experiment, tmp_path / "fold0.safetensors")
     (tmp_path / "fold0.safetensors").write_bytes(b"")  # nothing of the model lies in the file any more

@@ -7,9 +7,9 @@ import pytest
 import timm
 
 from build.notebooks.metadata import kernel_metadata, kernel_problems
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.kernel_cards import kernel_card
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
-from kernel_src.recipes.kernel_cards import kernel_card
 from kernel_src.runtime.weight_sources import (
     DEPTH_ANYTHING,
     SOURCE_OF,

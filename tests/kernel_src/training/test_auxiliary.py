@@ -110,7 +110,7 @@ def test_a_column_that_is_empty_in_all_rows_that_train_is_an_error(spec: Auxilia
 
 
 def heads(specs: list[Auxiliary], table: pd.DataFrame = TABLE) -> AuxiliaryHeads:
-    return AuxiliaryHeads(specs, 4, grams=GRAMS, rows=ALL, columns=auxiliary_columns(specs, table))
+    return AuxiliaryHeads(specs, 4, values=GRAMS, rows=ALL, columns=auxiliary_columns(specs, table))
 
 
 SPECS: list[Auxiliary] = [Bins(count=3, weight=0.3), Regress("Height_Ave_cm", weight=0.05), Classify("State")]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.learning import EMA, SWA, InnerFold, Keep, Optimizer
 from kernel_src.recipes.spec import kinds_of
@@ -19,7 +19,7 @@ from tests.kernel_src.tiny import TINY
 PROGRESS = Progress(epoch=3, batch=2, step=7, losses=[0.1 + 0.2, 1 / 3], log=[{"loss": 1.5}], scaler={"scale": 1024.0})
 
 
-def step(model: BiomassNet, optimizer: torch.optim.Optimizer, seed: int) -> None:
+def step(model: BackboneNet, optimizer: torch.optim.Optimizer, seed: int) -> None:
     torch.manual_seed(seed)
     model.train()
     model(torch.rand(4, 3, 32, 64)).square().sum().backward()
@@ -30,12 +30,12 @@ def step(model: BiomassNet, optimizer: torch.optim.Optimizer, seed: int) -> None
 @pytest.mark.parametrize("optimizer_name", kinds_of(Optimizer))
 def test_a_restored_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, optimizer_name: str) -> None:
     experiment = changed(TINY, {"optimizer": optimizer_name, "optimizer.backbone_lr": 1e-4})
-    model = BiomassNet(experiment)
+    model = BackboneNet(experiment)
     optimizer = build_optimizer(model, experiment.optimizer)
     for seed in range(3):
         step(model, optimizer, seed)
     save_checkpoint(tmp_path / "c.safetensors", model, optimizer, PROGRESS)
-    restored = BiomassNet(experiment)
+    restored = BackboneNet(experiment)
     restored_optimizer = build_optimizer(restored, experiment.optimizer)
     progress = load_checkpoint(tmp_path / "c.safetensors", restored, restored_optimizer)
     assert progress == PROGRESS
@@ -47,16 +47,16 @@ def test_a_restored_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, 
 
 
 def test_a_checkpoint_before_the_first_step_can_be_restored(tmp_path: Path) -> None:
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer), Progress())
-    other = BiomassNet(TINY)
+    other = BackboneNet(TINY)
     assert load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY.optimizer)) == Progress()
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     save_checkpoint(tmp_path / "checkpoint0.safetensors", model, build_optimizer(model, TINY.optimizer), Progress())
-    other = BiomassNet(changed(TINY, {"head.hidden": (4,)}))
+    other = BackboneNet(changed(TINY, {"head.hidden": (4,)}))
     with pytest.raises(WeightsError, match="checkpoint0.safetensors does not fit"):
         load_checkpoint(tmp_path / "checkpoint0.safetensors", other, build_optimizer(other, TINY.optimizer))
 
@@ -71,7 +71,7 @@ def test_tensors_that_are_views_are_saved_by_value_and_the_file_is_public(tmp_pa
 
 @pytest.mark.parametrize("keep", [EMA(0.5), SWA(0.0)])
 def test_the_average_of_the_weights_is_part_of_the_checkpoint(tmp_path: Path, keep: Keep) -> None:
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     kept = KeptWeights(keep, model, 4)
     for number in (1, 2):
         step(model, build_optimizer(model, TINY.optimizer), number)
@@ -79,7 +79,7 @@ def test_the_average_of_the_weights_is_part_of_the_checkpoint(tmp_path: Path, ke
         kept.average.after_step(model, 100)
         kept.average.after_epoch(model, number)
     save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer), Progress(), kept)
-    other = BiomassNet(TINY)
+    other = BackboneNet(TINY)
     restored = KeptWeights(keep, other, 4)
     load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY.optimizer), restored)
     assert restored.average is not None
@@ -90,14 +90,14 @@ def test_the_average_of_the_weights_is_part_of_the_checkpoint(tmp_path: Path, ke
 
 
 def test_the_weights_of_the_best_epochs_are_part_of_the_checkpoint(tmp_path: Path) -> None:
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     optimizer = build_optimizer(model, TINY.optimizer)
     kept = KeptWeights(InnerFold(2, mean_of=2), model, 4)
     for epoch, loss in enumerate((3.0, 0.1 + 0.2, 1.0), 1):
         step(model, optimizer, epoch)
         kept.best.take(loss, epoch, model.state_dict())
     save_checkpoint(tmp_path / "c.safetensors", model, optimizer, Progress(), kept)
-    other = BiomassNet(TINY)
+    other = BackboneNet(TINY)
     restored = KeptWeights(InnerFold(2, mean_of=2), other, 4)
     load_checkpoint(tmp_path / "c.safetensors", other, build_optimizer(other, TINY.optimizer), restored)
     assert restored.best.epochs == kept.best.epochs == [(0.1 + 0.2, 2), (1.0, 3)]
@@ -115,7 +115,7 @@ def test_the_state_of_the_gradient_scaler_survives_as_json(tmp_path: Path) -> No
         scaler.scale(torch.ones(1))
         scaler.step(optimizer)
         scaler.update()
-    model = BiomassNet(TINY)
+    model = BackboneNet(TINY)
     progress = Progress(scaler=scaler.state_dict())
     save_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer), progress)
     loaded = load_checkpoint(tmp_path / "c.safetensors", model, build_optimizer(model, TINY.optimizer))

@@ -11,8 +11,8 @@ from kernel_src.competition import choice
 from kernel_src.data.class_charts import class_counts, confusion_matrix, hits_by_group
 from kernel_src.data.training_photographs import FoldData, TrainingPhotographs
 from kernel_src.models.class_scaling import ClassScaling
-from kernel_src.models.model import BiomassNet, load_fold
-from kernel_src.models.prediction import forward_grams
+from kernel_src.models.model import BackboneNet, load_fold
+from kernel_src.models.prediction import forward_values
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.learning import CrossEntropy, InnerFold
 from kernel_src.recipes.network import PooledHead
@@ -31,15 +31,15 @@ def leaf(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def data_of(numbers: np.ndarray, **options: int) -> FoldData:
-    return replace(fold_data(len(numbers), **options), grams=np.eye(10)[numbers])
+    return replace(fold_data(len(numbers), **options), values=np.eye(10)[numbers])
 
 
 def test_logits_become_probabilities_in_fp32_and_labels_are_never_scaled() -> None:
     logits = torch.tensor([[0.0, 1, 2], [30000, 0, -30000]], dtype=torch.float16)
-    probabilities = ClassScaling().to_grams(logits)
+    probabilities = ClassScaling().to_values(logits)
     assert probabilities.dtype == torch.float32 and probabilities.sum(1) == pytest.approx(torch.ones(2))
     assert probabilities[0] == pytest.approx(torch.softmax(torch.tensor([0.0, 1, 2]), 0))
-    assert not torch.isfinite(ClassScaling().to_grams(torch.tensor([[torch.inf, 0.0]]))).any(), "an overflow is seen"
+    assert not torch.isfinite(ClassScaling().to_values(torch.tensor([[torch.inf, 0.0]]))).any(), "an overflow is seen"
     truth = torch.eye(3)
     assert ClassScaling().to_z(truth) is truth and not ClassScaling().state_dict()
 
@@ -54,10 +54,10 @@ def test_logits_become_probabilities_in_fp32_and_labels_are_never_scaled() -> No
     ids=["plain", "pooled", "joined"],
 )
 def test_one_head_answers_all_classes(change: dict) -> None:
-    net = BiomassNet(changed(CLASSES, change)).eval()
+    net = BackboneNet(changed(CLASSES, change)).eval()
     assert len(net.heads) == 1
     pictures = torch.zeros(2, 3, *changed(CLASSES, change).pictures.canvas_px)
-    predicted = forward_grams(net, pictures, half=False)
+    predicted = forward_values(net, pictures, half=False)
     assert predicted.shape == (2, 10) and torch.allclose(predicted.sum(1), torch.ones(2))
 
 
@@ -69,7 +69,7 @@ def test_a_fold_learns_whatever_classes_its_rows_have(numbers: np.ndarray, tmp_p
     assert log[-1]["train_loss"] < 0.8 * log[0]["train_loss"]
     net = load_fold(experiment, tmp_path / "fold0.safetensors")
     pictures = torch.from_numpy(data.photographs[:4].transpose(0, 3, 1, 2).copy()).float() / 255
-    predicted = forward_grams(net, pictures, half=False)
+    predicted = forward_values(net, pictures, half=False)
     assert torch.isfinite(predicted).all() and torch.allclose(predicted.sum(1), torch.ones(4))
 
 
@@ -86,13 +86,13 @@ def test_mixed_photographs_have_shares_of_both_classes_and_train(mix, tmp_path: 
     mixer = Mixer(mix, 4, 0)
     batch = {
         "picture": torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
-        "grams": torch.eye(10)[:4],
+        "values": torch.eye(10)[:4],
         "weight": torch.ones(4),
         "row": torch.arange(4),
     }
     mixer.mix_pictures(batch["picture"])
     shares = torch.from_numpy(mixer.pairing.shares).float()
-    labels = mixer.mix_labels(batch)["grams"]
+    labels = mixer.mix_labels(batch)["values"]
     assert torch.allclose(labels.sum(1), torch.ones(4)) and torch.allclose(labels.diagonal()[:4], 1 - shares)
     assert torch.allclose(mixer.mix_inputs(torch.arange(4.0)[:, None]).ravel(), labels @ torch.arange(10.0), atol=1e-6)
     experiment = changed(CLASSES, {"augment.mix": mix, "schedule.epochs": 1})
@@ -102,11 +102,11 @@ def test_mixed_photographs_have_shares_of_both_classes_and_train(mix, tmp_path: 
 
 def test_a_class_is_that_of_the_whole_photograph_whatever_a_crop_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     data, augment = data_of(np.arange(12) % 3), Augment("none", crop=(0.3, 0.5), crop_p=1.0)
-    served = TrainingPhotographs(data.photographs, data.grams, np.arange(4), augment, 1)
-    assert all(served[i]["grams"].sum() == 1 for i in range(4))
+    served = TrainingPhotographs(data.photographs, data.values, np.arange(4), augment, 1)
+    assert all(served[i]["values"].sum() == 1 for i in range(4))
     monkeypatch.setattr(choice, "_chosen", ["biomass"])
-    amounts = TrainingPhotographs(data.photographs, data.grams, np.arange(4), augment, 1)
-    assert all(amounts[i]["grams"].sum() <= 0.51 for i in range(4)), "an amount is what the crop shows of it"
+    amounts = TrainingPhotographs(data.photographs, data.values, np.arange(4), augment, 1)
+    assert all(amounts[i]["values"].sum() <= 0.51 for i in range(4)), "an amount is what the crop shows of it"
 
 
 def test_the_confusion_matrix_counts_true_by_likeliest_and_the_charts_can_be_drawn() -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from kernel_src.data.training_photographs import FoldData
-from kernel_src.models.model import BiomassNet, load_fold
+from kernel_src.models.model import BackboneNet, load_fold
 from kernel_src.models.starting_weights import preprocessing_of
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
@@ -241,7 +241,7 @@ def seen_by_the_network(
     """Return pictures and grams of every pass in training; more photographs than `limit` are out of memory."""
     pictures: list[torch.Tensor] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    forward, loss = BiomassNet.forward, training_loss.batch_loss
+    forward, loss = BackboneNet.forward, training_loss.batch_loss
 
     def look(self: Any, given: torch.Tensor, *others: Any) -> torch.Tensor:
         if self.training and len(given) > limit:
@@ -255,7 +255,7 @@ def seen_by_the_network(
         return loss(model, answers, grams, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BiomassNet, "forward", look)
+        patch.setattr(BackboneNet, "forward", look)
         patch.setattr(training_loss, "batch_loss", compare)
         train(experiment, folder)
     return seen
@@ -270,8 +270,8 @@ def test_mixed_tokens_are_what_the_head_reads_and_the_grams_are_mixed_as_they_ar
 
     def look(self: Mixer, batch: Any) -> Any:
         mixed = mix_labels(self, batch)
-        grams, other = (values[:, 0].double() for values in (batch["grams"], batch["grams"][self.pairing.partners]))
-        shares.append(((mixed["grams"][:, 0] - grams) / (other - grams)).numpy())
+        grams, other = (values[:, 0].double() for values in (batch["values"], batch["values"][self.pairing.partners]))
+        shares.append(((mixed["values"][:, 0] - grams) / (other - grams)).numpy())
         assert shares[-1] == pytest.approx(self.pairing.shares, abs=1e-4)
         return mixed
 
@@ -293,7 +293,7 @@ def test_what_the_network_sees_of_a_mixed_photograph_is_what_it_weighs(
     red = torch.cat([pictures[:, 0].flatten(1).mean(1) for pictures, _ in mixed]).numpy()
     green_g = torch.cat([grams[:, 0] for _, grams in mixed]).numpy()
     own = data.photographs[..., 0].mean((1, 2))
-    slope, offset = np.polyfit(data.grams[:, 0], own, 1)
+    slope, offset = np.polyfit(data.values[:, 0], own, 1)
     preprocessing = preprocessing_of(experiment.encoder.timm)
     levels = (red * preprocessing.std[0] + preprocessing.mean[0]) * 255
     assert np.abs(levels - (slope * green_g + offset)).max() < 6  # noise and clipping; unmixed grams: up to 90

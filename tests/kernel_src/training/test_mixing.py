@@ -19,7 +19,7 @@ def batch(photographs: int = 6, size_px: tuple[int, int] = (20, 30)) -> Training
     return {
         "picture": picture,
         "depth": torch.empty(photographs, 0, *size_px),
-        "grams": numbers[:, None].float().expand(-1, 5).contiguous(),
+        "values": numbers[:, None].float().expand(-1, 5).contiguous(),
         "weight": torch.ones(photographs),
         "row": 100 + numbers,
     }
@@ -45,25 +45,25 @@ def test_the_grams_are_what_the_picture_shows(mix: Mix, seed: int) -> None:
     labels, seen = mixed(mix, batch(), seed)
     shown = seen.double().flatten(1).mean(1) / 10
     rounding = 0.05 if isinstance(mix, Mixup) else 1e-5  # whole levels of 256
-    assert labels["grams"][:, 0].tolist() == pytest.approx(shown.tolist(), abs=rounding)
-    assert (labels["grams"] == labels["grams"][:, :1]).all() and labels["grams"].shape == (6, 5)
-    assert not torch.equal(labels["grams"], batch()["grams"])
+    assert labels["values"][:, 0].tolist() == pytest.approx(shown.tolist(), abs=rounding)
+    assert (labels["values"] == labels["values"][:, :1]).all() and labels["values"].shape == (6, 5)
+    assert not torch.equal(labels["values"], batch()["values"])
 
 
 @pytest.mark.parametrize("mix", ALWAYS)
 def test_the_same_seed_mixes_the_same_and_another_one_otherwise(mix: Mix) -> None:
     (one, seen), (two, again), (three, other) = (mixed(mix, batch(), seed) for seed in (4, 4, 5))
-    assert torch.equal(seen, again) and torch.equal(one["grams"], two["grams"])
-    assert not torch.equal(seen, other) and not torch.equal(one["grams"], three["grams"])
+    assert torch.equal(seen, again) and torch.equal(one["values"], two["values"])
+    assert not torch.equal(seen, other) and not torch.equal(one["values"], three["values"])
 
 
 @pytest.mark.parametrize("mix", ALWAYS)
 def test_the_batch_itself_is_left_as_it_was_and_a_photograph_alone_too(mix: Mix) -> None:
     given, before = batch(), batch()
     mixed(mix, given)
-    assert all(torch.equal(given[key], before[key]) for key in ("picture", "grams", "weight", "row"))
+    assert all(torch.equal(given[key], before[key]) for key in ("picture", "values", "weight", "row"))
     labels, _ = mixed(mix, batch(1))
-    assert torch.equal(labels["grams"], batch(1)["grams"]) and labels["row"].tolist() == [100]
+    assert torch.equal(labels["values"], batch(1)["values"]) and labels["row"].tolist() == [100]
 
 
 def test_about_as_many_are_mixed_as_the_probability_says_and_none_with_itself() -> None:
@@ -79,7 +79,7 @@ def test_the_row_is_that_of_the_larger_share_and_the_weight_is_mixed(mix: Mix) -
     given["weight"] = torch.tensor([1.0, 0.25])
     for seed in range(10):
         labels, _ = mixed(mix, given, seed)
-        share = labels["grams"][0, 0].item()  # of the second, which weighs 1 g, in the first, which weighs nothing
+        share = labels["values"][0, 0].item()  # of the second, which weighs 1 g, in the first, which weighs nothing
         assert labels["row"][0].item() == (101 if share > 0.5 else 100)
         assert labels["weight"][0].item() == pytest.approx(1 - 0.75 * share, abs=1e-6)
 
@@ -108,8 +108,8 @@ def test_mixed_tokens_are_whole_patches_of_the_two() -> None:
 
 def test_mixed_masses_keep_the_identities() -> None:
     given = batch()
-    given["grams"] = torch.tensor([[1.0, 2, 3, 4, 6]]) * torch.arange(1, 7)[:, None]
-    given["grams"][::2] = torch.tensor([5.0, 1, 0, 5, 6])
-    grams = mixed(CutMix(p=1.0), given)[0]["grams"]
+    given["values"] = torch.tensor([[1.0, 2, 3, 4, 6]]) * torch.arange(1, 7)[:, None]
+    given["values"][::2] = torch.tensor([5.0, 1, 0, 5, 6])
+    grams = mixed(CutMix(p=1.0), given)[0]["values"]
     assert torch.allclose(grams[:, 3], grams[:, 0] + grams[:, 2])
     assert torch.allclose(grams[:, 4], grams[:, 3] + grams[:, 1])

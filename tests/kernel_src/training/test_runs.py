@@ -80,7 +80,7 @@ def test_without_inner_folds_all_other_rows_train(
     assert sum(len(data.train_rows) for data in no_training.values()) == len(train)
     assert all(len(data.inner_rows) == 0 for data in no_training.values())
     assert no_training[0].photographs.shape == (20, 32, 32, 3)
-    assert np.array_equal(no_training[0].grams, target_array(train))
+    assert np.array_equal(no_training[0].values, target_array(train))
 
 
 def test_a_resumed_run_trains_only_what_is_missing_and_its_log_holds_every_fold(
@@ -247,7 +247,7 @@ def test_the_strip_at_the_bottom_is_seen_neither_in_training_nor_out_of_fold(
 def test_a_fold_is_predicted_in_the_precision_that_its_training_ended_with(
     trained_run: Path, train: pd.DataFrame, tiny_competition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, real, halves = tmp_path / "run", runs.predict_grams, list[bool]()
+    run, real, halves = tmp_path / "run", runs.predict_values, list[bool]()
     shutil.copytree(trained_run, run)
     for fold, bits in ((0, "16,32"), (1, "16,16")):  # of the two epochs
         log = pd.read_csv(run / f"log{fold}.csv")
@@ -257,7 +257,7 @@ def test_a_fold_is_predicted_in_the_precision_that_its_training_ended_with(
         halves.append(device.half)
         return real(*given, device=CPU, **options)
 
-    monkeypatch.setattr(runs, "predict_grams", predict)
+    monkeypatch.setattr(runs, "predict_values", predict)
     predict_out_of_fold(TINY, train, tiny_competition, run, tmp_path / "cache", replace(CPU, half=True))
     assert halves == [False, True]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import timm
 
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.models import frozen_features
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.runtime.weight_files import weights_sha256
 from kernel_src.training import feature_run
 from kernel_src.training.feature_run import FEATURES_FILE, FeatureTask, finish_features, make_chunks

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kernel_src.data.training_photographs import FoldData
-from kernel_src.models.model import BiomassNet
+from kernel_src.models.model import BackboneNet
 from kernel_src.recipes.changes import changed
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import InnerFold, Last
@@ -102,7 +102,7 @@ def test_the_inner_loss_is_the_loss_without_augmentation_and_dropout(tmp_path: P
     pictures = torch.from_numpy(data.photographs[data.inner_rows].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
         z = model(preprocessing_of(experiment.encoder.timm).normalise(pictures))
-        truth = model.scaling.to_z(torch.from_numpy(data.grams[data.inner_rows]).float())
+        truth = model.scaling.to_z(torch.from_numpy(data.values[data.inner_rows]).float())
     expected = float(loss_of(z, truth, experiment.loss, scaling=model.scaling))
     assert row["inner_loss"] == pytest.approx(expected, rel=1e-5)
 
@@ -111,15 +111,15 @@ def test_neither_inner_nor_foreign_rows_touch_the_weights(tmp_path: Path) -> Non
     """Changing every picture and label that is not trained on changes nothing where the last epoch is kept."""
     data = fold_data(12)
     rows, others = data.train_rows[:8], data.train_rows[8:]
-    one = FoldData(photographs=data.photographs, grams=data.grams, train_rows=rows, inner_rows=np.zeros(0, int))
-    grams, photographs = data.grams.copy(), data.photographs.copy()
+    one = FoldData(photographs=data.photographs, values=data.values, train_rows=rows, inner_rows=np.zeros(0, int))
+    grams, photographs = data.values.copy(), data.photographs.copy()
     grams[others], photographs[others] = 1e6, 0
-    two = FoldData(photographs=photographs, grams=grams, train_rows=rows, inner_rows=np.zeros(0, int))
+    two = FoldData(photographs=photographs, values=grams, train_rows=rows, inner_rows=np.zeros(0, int))
     train(TINY_VIT, tmp_path / "one", one)
     train(TINY_VIT, tmp_path / "two", two)
     assert sha256_of(tmp_path / "one/fold0.safetensors") == sha256_of(tmp_path / "two/fold0.safetensors")
     scaling = load_file(tmp_path / "one/fold0.safetensors")["scaling.mean"]
-    assert scaling.tolist() == pytest.approx(data.grams[rows].mean(0).tolist(), rel=1e-5)
+    assert scaling.tolist() == pytest.approx(data.values[rows].mean(0).tolist(), rel=1e-5)
 
 
 def test_the_log_tells_loss_and_learning_rate_of_every_epoch(tmp_path: Path) -> None:
@@ -142,11 +142,11 @@ def test_the_loss_is_that_of_z_scores_over_the_training_rows(tmp_path: Path) -> 
         TINY_VIT, {"batch.size": 8, "schedule.epochs": 1, "optimizer.lr": 1e-12, "augment.preset": "none"}
     )
     (row,) = train(experiment, tmp_path, data)
-    model = new_model(experiment, data.grams, None).eval()
+    model = new_model(experiment, data.values, None).eval()
     with torch.inference_mode():
         pictures = torch.from_numpy(data.photographs.transpose(0, 3, 1, 2).copy())
         z = model(preprocessing_of(experiment.encoder.timm).normalise(pictures))
-    truth = (data.grams - data.grams.mean(0)) / data.grams.std(0)
+    truth = (data.values - data.values.mean(0)) / data.values.std(0)
     expected = loss_of(z, torch.from_numpy(truth).float(), experiment.loss, scaling=model.scaling)
     assert row["train_loss"] == pytest.approx(float(expected), rel=1e-4)
 
@@ -173,7 +173,7 @@ def test_a_network_that_answers_densities_is_trained_on_the_label_of_the_whole_a
     class Recording(training_batches.TrainingPhotographs):
         def __getitem__(self, i: int) -> Any:
             example = super().__getitem__(i)
-            served[example["row"]] = example["grams"].numpy()
+            served[example["row"]] = example["values"].numpy()
             return example
 
     monkeypatch.setattr(training_batches, "TrainingPhotographs", Recording)
@@ -181,7 +181,7 @@ def test_a_network_that_answers_densities_is_trained_on_the_label_of_the_whole_a
     everything = {"crop": (0.4, 0.6), "crop_p": 1.0, "stamps_p": 0.5, "spots_p": 0.5}
     changes = {f"augment.{name}": value for name, value in everything.items()}
     train(changed(TINY_VIT, {"schedule.epochs": 1} | changes), tmp_path, data)
-    shares = np.array([served[row] / data.grams[row] for row in range(12)])
+    shares = np.array([served[row] / data.values[row] for row in range(12)])
     if density:
         assert np.allclose(shares, 1.0)
     else:
@@ -213,9 +213,9 @@ def test_accumulated_batches_are_one_step_of_their_sum(tmp_path: Path) -> None:
 
 def test_a_nan_label_stops_the_training_and_names_its_row(tmp_path: Path) -> None:
     data = fold_data(12)
-    data.grams[7, 2] = np.nan
+    data.values[7, 2] = np.nan
     data = replace(data, train_rows=np.arange(12))
-    model = new_model(TINY_VIT, np.nan_to_num(data.grams), None)  # the scaling alone must not be what fails
+    model = new_model(TINY_VIT, np.nan_to_num(data.values), None)  # the scaling alone must not be what fails
     assert torch.isfinite(model.scaling.mean).all()
     with pytest.raises(TrainingDiverged, match=r"fold 0, epoch 1, batch \d .*labels of rows \[7\].* mend train.csv"):
         train(changed(TINY_VIT, {"batch.size": 12}), tmp_path, data)
@@ -238,7 +238,7 @@ def test_training_starts_from_the_weights_it_is_given(tmp_path: Path) -> None:
 
     tensors = timm.create_model(TINY_VIT.encoder.timm, num_classes=3, img_size=32).state_dict()
     save_file(tensors, tmp_path / "model.safetensors")
-    model = new_model(TINY_VIT, fold_data(12).grams, tmp_path / "model.safetensors")
+    model = new_model(TINY_VIT, fold_data(12).values, tmp_path / "model.safetensors")
     assert all(torch.equal(value, tensors[key]) for key, value in model.backbone.state_dict().items())
     still = changed(TINY_VIT, {"optimizer.lr": 1e-12, "schedule.epochs": 1})
     train(still, tmp_path / "run", starting_weights=tmp_path / "model.safetensors")
@@ -248,9 +248,9 @@ def test_training_starts_from_the_weights_it_is_given(tmp_path: Path) -> None:
 
 def test_random_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(99)
-    one = new_model(TINY, fold_data().grams, None).state_dict()
+    one = new_model(TINY, fold_data().values, None).state_dict()
     torch.manual_seed(5)
-    two = new_model(TINY, fold_data().grams, None).state_dict()
+    two = new_model(TINY, fold_data().values, None).state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
@@ -297,16 +297,16 @@ HALF = replace(CPU, half=True)  # a CPU that computes in fp16 stands for the GPU
 SIX_BATCHES = fold_data(24, size_px=TINY.pictures.canvas_px)  # more than may be left out
 
 
-def breaking(monkeypatch: pytest.MonkeyPatch, is_broken: Callable[[BiomassNet, torch.Tensor], bool]) -> list[bool]:
+def breaking(monkeypatch: pytest.MonkeyPatch, is_broken: Callable[[BackboneNet, torch.Tensor], bool]) -> list[bool]:
     """Let the network answer infinity for some batches; return the list of whether each pass computed in fp16."""
-    forward, halves = BiomassNet.forward, []
+    forward, halves = BackboneNet.forward, []
 
-    def sometimes(self: BiomassNet, pictures: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
+    def sometimes(self: BackboneNet, pictures: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
         halves.append(torch.is_autocast_enabled("cpu"))
         z = forward(self, pictures, *others)
         return z * float("inf") if self.training and is_broken(self, pictures) else z
 
-    monkeypatch.setattr(BiomassNet, "forward", sometimes)
+    monkeypatch.setattr(BackboneNet, "forward", sometimes)
     return halves
 
 
@@ -327,7 +327,7 @@ def test_a_training_that_fp16_cannot_do_goes_on_in_fp32_from_its_checkpoint(
 ) -> None:
     passes: list[int] = []
 
-    def after_the_first_epoch(model: BiomassNet, pictures: torch.Tensor) -> bool:
+    def after_the_first_epoch(model: BackboneNet, pictures: torch.Tensor) -> bool:
         passes.append(1)
         return torch.is_autocast_enabled("cpu") and len(passes) > 6
 
@@ -368,13 +368,13 @@ def test_auto_compares_one_batch_and_says_what_it_decides(
     factor: float,
     chosen: str,
 ) -> None:
-    forward = BiomassNet.forward
+    forward = BackboneNet.forward
 
-    def differ(self: BiomassNet, *given: Any) -> torch.Tensor:
+    def differ(self: BackboneNet, *given: Any) -> torch.Tensor:
         z = forward(self, *given)
         return z * factor if torch.is_autocast_enabled("cpu") and not self.training else z
 
-    monkeypatch.setattr(BiomassNet, "forward", differ)
+    monkeypatch.setattr(BackboneNet, "forward", differ)
     log = train(TINY, tmp_path, device=HALF)
     assert {row["precision_bits"] for row in log} == {int(chosen[2:])}
     assert f"fold 0: trained in {chosen}: " in capsys.readouterr().out
@@ -387,15 +387,15 @@ def test_a_cpu_trains_in_fp32_and_without_a_word(tmp_path: Path, capsys: pytest.
 
 def little_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
     """Let a pass of more photographs than `limit` run out of memory; return the list of how many each had."""
-    forward, sizes = BiomassNet.forward, []
+    forward, sizes = BackboneNet.forward, []
 
-    def fit(self: BiomassNet, pictures: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
+    def fit(self: BackboneNet, pictures: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
         if self.training and len(pictures) > limit:
             raise RuntimeError("CUDA error: out of memory")
         sizes.append(len(pictures))
         return forward(self, pictures, *others)
 
-    monkeypatch.setattr(BiomassNet, "forward", fit)
+    monkeypatch.setattr(BackboneNet, "forward", fit)
     return sizes
 
 
@@ -453,7 +453,7 @@ def test_the_last_group_of_an_epoch_is_a_step_of_the_batches_that_are_there(
 
 def test_loading_processes_that_live_on_see_the_epoch(tmp_path: Path) -> None:
     data = fold_data(8)
-    served = training_batches.TrainingPhotographs(data.photographs, data.grams, np.arange(8), Augment("moderate"), 5)
+    served = training_batches.TrainingPhotographs(data.photographs, data.values, np.arange(8), Augment("moderate"), 5)
     loader = torch.utils.data.DataLoader(served, 4, num_workers=1, persistent_workers=True)
     for epoch in (0, 1, 4):
         served.epoch = epoch

@@ -10,8 +10,8 @@ import pytest
 
 from kernel_src.competition.splits import fold_numbers, split_sha256
 from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.external_table import external_table_for
 from kernel_src.competitions.biomass.tables import group_labels, target_array
-from kernel_src.data.external_table import external_table_for
 from kernel_src.data.images import ImageError
 from kernel_src.data.pseudo_labels import pseudo_table
 from kernel_src.data.training_photographs import FoldData
@@ -20,7 +20,7 @@ from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.learning import Bins, Classify, InnerFold, Regress
 from kernel_src.recipes.training_data import External, PseudoLabels
 from kernel_src.training.training_data import judged_folds, training_pictures, training_table
-from tests.kernel_src.data.test_external import write_grassclover
+from tests.kernel_src.competitions.biomass.test_external import write_grassclover
 from tests.kernel_src.tiny import CPU, TINY_VIT
 
 WITH_EXTERNAL = changed(TINY_VIT, {"data.split.folds": 3, "data.external": External("someone-grassclover-biomass")})
@@ -91,8 +91,8 @@ def test_the_experiment_says_what_an_external_gram_is_worth(train: pd.DataFrame,
     external = write_grassclover(tmp_path)
     for factor in (0.84, 1.0):
         data = data_of(changed(WITH_EXTERNAL, {"data.external.area_factor": factor}), train, 0, external)
-        assert data.grams[20].tolist() == pytest.approx(factor * np.array([50, 20, 30, 80, 100]))
-        assert np.array_equal(data.grams[:20], target_array(train))
+        assert data.values[20].tolist() == pytest.approx(factor * np.array([50, 20, 30, 80, 100]))
+        assert np.array_equal(data.values[:20], target_array(train))
 
 
 def test_external_data_that_is_asked_for_must_be_there_and_described(train: pd.DataFrame) -> None:
@@ -136,7 +136,7 @@ def pseudo(train: pd.DataFrame, experiment: Experiment = WITH_PSEUDO, images: in
 def test_a_fold_is_taught_only_what_it_predicted_itself(train: pd.DataFrame) -> None:
     for fold in range(3):
         data = data_of(WITH_PSEUDO, train, fold, None, pseudo(train))
-        assert data.grams[20:].tolist() == [[100 * fold + image] * 5 for image in range(4)]
+        assert data.values[20:].tolist() == [[100 * fold + image] * 5 for image in range(4)]
         assert set(data.train_rows) >= {20, 21, 22, 23} and data.pseudo is not None
         assert data.pseudo.tolist() == [False] * 20 + [True] * 4
 
@@ -149,9 +149,9 @@ def test_a_planted_leak_does_not_arrive(train: pd.DataFrame) -> None:
     leaking = table.copy()
     leaking.loc[leaking["fold"] != 0, list(TARGETS)] = secret
     after = data_of(WITH_PSEUDO, train, 0, None, leaking)
-    assert np.array_equal(after.grams, before.grams) and np.array_equal(after.train_rows, before.train_rows)
+    assert np.array_equal(after.values, before.values) and np.array_equal(after.train_rows, before.train_rows)
     other = data_of(WITH_PSEUDO, train, 1, None, leaking)  # the plant works: fold 1 hears its own words
-    assert other.grams[20].tolist() == pytest.approx(secret.tolist())
+    assert other.values[20].tolist() == pytest.approx(secret.tolist())
 
 
 def test_an_image_that_a_fold_has_not_predicted_does_not_train_it(train: pd.DataFrame) -> None:

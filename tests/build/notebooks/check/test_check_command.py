@@ -12,7 +12,7 @@ from build.notebooks.builder import NOTEBOOKS, ROOT, all_cards, build, describe_
 from build.notebooks.check.checked_cells import read_cells
 from build.notebooks.check.command import check, notebook_problems, run, size_problems
 from build.notebooks.stamp import STAMP
-from kernel_src.recipes.kernel_cards import KernelCard
+from kernel_src.competitions.kernel_cards import KernelCard
 
 MOUNTS = '"""## Mounts"""\n\n\ndef find_dataset(slug, sentinel):\n    return slug, sentinel\n'
 KERNEL = """# %% [markdown]

@@ -142,7 +142,7 @@ def test_boosted_trees_unfolded_into_arrays_are_scikit_learns_at_every_number_of
 def test_every_family_learns_and_the_same_seed_gives_the_same_bits() -> None:
     for kind in FAMILIES:
         members, again = (list(fit_members(kind, TrainingRows(FEATURES), GRAMS, 1)) for _ in range(2))
-        errors = [((m.grams(m.basis(FEATURES)) - GRAMS) ** 2).mean() for m in members]
+        errors = [((m.values(m.basis(FEATURES)) - GRAMS) ** 2).mean() for m in members]
         assert min(errors) < 0.7 * GRAMS.var(0).mean(), kind.name
         assert all(np.array_equal(m.coefficients, n.coefficients) for m, n in zip(members, again, strict=True))
 
@@ -152,7 +152,7 @@ def test_a_constant_target_and_a_constant_feature_do_no_harm() -> None:
     features[:, 3], grams[:, 2] = 7.0, 0.0
     for kind in FAMILIES:
         for member in fit_members(kind, TrainingRows(features), grams, 1):
-            guess = member.grams(member.basis(OTHERS))
+            guess = member.values(member.basis(OTHERS))
             assert np.isfinite(guess).all() and (abs(guess[:, 2]) < 1e-9).all(), member.name
 
 

@@ -13,8 +13,8 @@ from build.search.regress.command import regress
 from build.search.regress.extraction import frozen_recipe, make_features, photographs_of
 from build.search.regress.features import features_for, provenance_for
 from kernel_src.bundle import bundle_prediction
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 from kernel_src.recipes.network import RegressorHead
 from kernel_src.recipes.pictures import SideBySide
 from kernel_src.runtime.files import sha256_of

@@ -12,8 +12,8 @@ from build.core.errors import CheckFailed, UsageError
 from build.notebooks.adoption import read_entries
 from build.notebooks.builder import ROOT
 from build.search.tuning.command import adopt, tuned_file, tuned_source
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 
 V1 = EXPERIMENTS["v1"]
 
@@ -33,7 +33,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def listed(root: Path) -> dict:
     code = (
-        "import json; from kernel_src.recipes.experiments import EXPERIMENTS as e; "
+        "import json; from kernel_src.competitions.held_recipes import EXPERIMENTS as e; "
         "print(json.dumps({n: x.as_json() for n, x in e.items()}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from build.core.choosing import working_on
 from build.search.tuning.command import tune, tuned_file
 from build.search.tuning.space import space_for
 from build.search.tuning.study import make_pruner, open_storage, open_study
-from kernel_src.recipes.experiments import EXPERIMENTS
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from tests.kernel_src.small_competitions import write_small_leaf, write_small_paws
 
 WRITERS = {"leaf": write_small_leaf, "paws": write_small_paws}

@@ -5,8 +5,8 @@ import pytest
 
 from build.core.errors import UsageError
 from build.search.tuning.space import SIZE, SPACE, Choice, Range, draw, parse_dimension, space_for
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 
 V5, V7 = EXPERIMENTS["v5"], EXPERIMENTS["v7"]
 

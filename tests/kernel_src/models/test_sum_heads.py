@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from kernel_src.models.gram_heads import GramAnswers, PatchTotal, raw_outputs
+from kernel_src.models.sum_heads import PatchTotal, SummedAnswers, raw_outputs
 from kernel_src.recipes.network import TARGET_FORMS
 
 PARTS = np.random.default_rng(0).gamma(2.0, 10.0, (50, 3))  # Green, Dead, Clover
 GRAMS = np.column_stack([PARTS, PARTS[:, 0] + PARTS[:, 2], PARTS.sum(1)])
 
 
-def answers(targets: str) -> GramAnswers:
-    form = GramAnswers(targets)
+def answers(targets: str) -> SummedAnswers:
+    form = SummedAnswers(targets)
     form.fit(GRAMS)
     return form
 
@@ -45,7 +45,7 @@ def test_shares_divide_the_total_and_leave_it_as_it_is() -> None:
 @pytest.mark.parametrize("targets", TARGET_FORMS)
 def test_a_target_that_the_training_rows_do_not_have_leaves_everything_finite(targets: str) -> None:
     """WA has no Dead at all."""
-    form = GramAnswers(targets)
+    form = SummedAnswers(targets)
     form.fit(GRAMS * np.array([1, 0, 1, 1, 1]))
     assert form.unit[1] == 1 and torch.isfinite(form(torch.zeros(1, raw_outputs(targets)))).all()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kernel_src.recipes.experiments import COMPETITION_OF, EXPERIMENTS
-from kernel_src.recipes.kernel_cards import bundle_slug, facts_of, kernel_card, slug_stem
+from kernel_src.competitions.held_recipes import COMPETITION_OF, EXPERIMENTS
+from kernel_src.competitions.kernel_cards import bundle_slug, facts_of, kernel_card, slug_stem
 
 
 def test_the_cards_list_what_each_notebook_mounts() -> None:

@@ -18,14 +18,14 @@ import pandas as pd
 
 from kernel_src.competition.facts import IMAGE_COLUMN
 from kernel_src.competitions.biomass.constants import IDENTITIES, TARGETS
-from kernel_src.competitions.biomass.visits import visit_readings
-from kernel_src.data.external_table import (
+from kernel_src.competitions.biomass.external_table import (
     MEASURED_COLUMNS,
     METADATA_COLUMNS,
     TEMPLATE_FIELD,
     ExternalTable,
     external_table_for,
 )
+from kernel_src.competitions.biomass.visits import visit_readings
 from kernel_src.data.packed_photographs import packs_in, unpack_photographs
 from kernel_src.data.training_rows import EXTERNAL_COLUMN, training_only
 from kernel_src.recipes.experiment import Experiment
@@ -364,3 +364,10 @@ class ExternalParts(OptionalPart):
     part = "external"
     find_external = staticmethod(find_external)
     with_external = staticmethod(with_external)
+    # What makes the dataset on one's own machine reads by the same.
+    external_table_for = staticmethod(external_table_for)
+    find_external_csv = staticmethod(find_external_csv)
+    find_photographs = staticmethod(find_photographs)
+    photograph_names = staticmethod(photograph_names)
+    read_external = staticmethod(read_external)
+    read_external_texts = staticmethod(read_external_texts)

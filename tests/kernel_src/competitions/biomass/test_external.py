@@ -11,9 +11,9 @@ import pytest
 
 from kernel_src.competition.splits import fold_numbers
 from kernel_src.competitions.biomass.constants import TARGETS
+from kernel_src.competitions.biomass.external import join_external, read_external
+from kernel_src.competitions.biomass.external_table import GRASSCLOVER, ExternalTable
 from kernel_src.competitions.biomass.tables import group_labels, read_train
-from kernel_src.data.external import join_external, read_external
-from kernel_src.data.external_table import GRASSCLOVER, ExternalTable
 from kernel_src.data.images import read_rgb
 from kernel_src.data.training_rows import NEVER_VALIDATED, folds_with_external, training_only
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from kernel_src.competition.facts import Facts
 from kernel_src.competitions.held_facts import facts
+from kernel_src.competitions.held_recipes import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.ensemble import Ensemble
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.experiments import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
 from kernel_src.recipes.parts import (
     SEED_CONSTRAINTS,
     parts_to_compete,

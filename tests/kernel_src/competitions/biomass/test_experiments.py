@@ -11,8 +11,8 @@ import pytest
 from build.weights.describe import descriptions
 from kernel_src.competitions.biomass.tuned_experiments import TUNED
 from kernel_src.competitions.biomass.winners import WINNERS
+from kernel_src.competitions.held_recipes import COMPETITION_OF, ENSEMBLES, EXPERIMENTS, PUBLISHED
 from kernel_src.recipes.experiment import Experiment, Machine
-from kernel_src.recipes.experiments import COMPETITION_OF, ENSEMBLES, EXPERIMENTS, PUBLISHED
 from kernel_src.recipes.learning import AdamW, Batch, Cosine, Last, RMSprop, SmoothL1, SquaredError, Steps, WarmupCosine
 from kernel_src.recipes.network import Depth, PooledHead
 from kernel_src.recipes.pictures import HALVES, Pictures
