@@ -6,8 +6,8 @@ import pytest
 
 from build.weights.describe import describe
 from build.weights.training_time import TrainingTime, training_time
+from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
-from kernel_src.recipes.experiments import EXPERIMENTS
 
 DEMO = EXPERIMENTS["demo"]
 
