@@ -24,6 +24,7 @@ JOURNAL = PUSH_FOLDER / "journal.db"
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # What decides whether the notebooks are in order.
 _CHECKED = ("kernel_src", "build", "notebooks", "datasets_meta", "pyproject.toml")
+_SOURCES = ("kernel_src", "build")
 
 
 @contextmanager
@@ -92,9 +93,18 @@ def _check(slug: str, journal: Journal) -> str:
     return "yes"
 
 
+def sources_sha256() -> str:
+    """Return a hash of what a command of this kit runs and builds from."""
+    return _digest_of(_SOURCES)
+
+
 def _digest() -> str:
+    return _digest_of(_CHECKED)
+
+
+def _digest_of(names: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for name in _CHECKED:
+    for name in names:
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts:

@@ -11,7 +11,9 @@
 """
 
 import contextlib
+import os
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -27,9 +29,10 @@ from build.kaggle.effects import settle_s
 from build.kaggle.explain import QuotaSpent, ResponseLost, is_local_fault, status_of
 from build.kaggle.flow import PushOptions
 from build.kaggle.journal import AlreadyRunning, Journal, held, only_push
-from build.kaggle.preparation import PUSH_FOLDER, one_push, resumable
+from build.kaggle.preparation import PUSH_FOLDER, one_push, resumable, sources_sha256
 from build.kaggle.queue_file import OPEN, Entry, changed_entry, enlisted, read_queue, write_queue
 from build.kaggle.retry import judge, pause, poll_s, timeout_s
+from build.kaggle.sessions import LEFT
 from build.kaggle.training import push_training
 from build.notebooks.adopted import competition_of_adopted
 from build.notebooks.builder import all_cards, choose_cards, slug_named
@@ -58,12 +61,23 @@ def train_queue(names: Sequence[str], *, again: bool, quiet: bool) -> list[Entry
         if not queue:
             raise UsageError('no queue here: name its experiments, e.g. make queue EXPERIMENTS="v1 v2"')
         write_queue(queue)
+        sources = sources_sha256()
         while entry := next((one for one in queue if one.state in OPEN), None):
             number = [one.experiment for one in queue].index(entry.experiment) + 1
             _say(f"queue: {entry.experiment}, {number} of {len(queue)}", quiet)
-            queue = _end(queue, entry, quiet)
+            queue = _end(queue, entry, sources, quiet)
             write_queue(queue)
         return queue
+
+
+def _begin_anew_if_edited(sources: str, quiet: bool) -> None:
+    """Let a new process go on where the sources are not those any more that this one has imported.
+
+    It would build from the new text with the old recipes.
+    """
+    if sources_sha256() != sources:
+        _say("queue: the sources were edited meanwhile, so it goes on in a new process", quiet)
+        os.execv(sys.executable, [sys.executable, "-m", "build", "queue", *(["--json"] if quiet else [])])
 
 
 def _refuse_at_once(names: Sequence[str]) -> None:
@@ -73,14 +87,16 @@ def _refuse_at_once(names: Sequence[str]) -> None:
         UsageError: a name that has nothing to train, or a time in the environment that is none.
     """
     for name in names:
-        _kernel_slug(name)
+        cards = choose_cards(name, all_cards())
+        if not name or not any(card.kernel == _kernel_of(name) for card in cards):
+            raise UsageError(f"{name!r} has nothing to train: of an ensemble, name the members")
     poll_s(), settle_s(), timeout_s()
 
 
 def problems_of(queue: Sequence[Entry]) -> list[Problem]:
     """Return what failed, each with the command that tries it again."""
     return [
-        Problem(what=f"{one.experiment} failed: {one.said}", cure=f"`{again_command([one])}` tries it again")
+        Problem(what=f"{one.experiment} failed: {one.summary}", cure=f"`{again_command([one])}` tries it again")
         for one in queue
         if one.state == "failed"
     ]
@@ -100,18 +116,15 @@ def as_json(queue: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _kernel_slug(experiment: str) -> str:
-    """Return the slug of the notebook that runs on Kaggle's GPUs for an experiment, or for an adopted kernel.
-
-    Raises:
-        UsageError: it has none.
-    """
-    kernel = kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
-    if not experiment or not any(card.kernel == kernel for card in choose_cards(experiment, all_cards())):
-        raise UsageError(f"{experiment!r} has nothing to train: an ensemble's members are trained, each by its name")
-    return slug_named(experiment, kernel)
+    """Return the slug of the notebook that runs on Kaggle's GPUs for an experiment, or for an adopted kernel."""
+    return slug_named(experiment, _kernel_of(experiment))
 
 
-def _end(queue: Sequence[Entry], entry: Entry, quiet: bool) -> list[Entry]:
+def _kernel_of(experiment: str) -> str:
+    return kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
+
+
+def _end(queue: Sequence[Entry], entry: Entry, sources: str, quiet: bool) -> list[Entry]:
     """Bring one experiment to its end, however long that takes; return the queue with what became of it."""
 
     def note(**values: Any) -> None:
@@ -119,6 +132,7 @@ def _end(queue: Sequence[Entry], entry: Entry, quiet: bool) -> list[Entry]:
 
     outages, signed_in = 0, False
     while True:
+        _begin_anew_if_edited(sources, quiet)
         try:
             signed_in = False
             client = open_client()
@@ -150,7 +164,7 @@ def _failed(queue: Sequence[Entry], entry: Entry, problems: Sequence[Problem], q
     for problem in problems:
         _say(f"      {problem}", quiet)
     _say(f"queue: {entry.experiment} failed", quiet)
-    return changed_entry(queue, entry.experiment, state="failed", said=problems[0].what.partition("\n")[0])
+    return changed_entry(queue, entry.experiment, state="failed", said="\n".join(map(str, problems)))
 
 
 def _train(entry: Entry, note: Callable[..., None], quiet: bool) -> dict[str, Any]:
@@ -159,9 +173,11 @@ def _train(entry: Entry, note: Callable[..., None], quiet: bool) -> dict[str, An
     competition = COMPETITION_OF.get(name) or known_competition(competition_of_adopted(name)) or DEFAULT_COMPETITION
 
     def before_push(client: Kaggle) -> None:
-        if found := gpu_hours.shortage(gpu_hours.quota_now(client), name, gpu_hours.utc_now()):
+        own = f"{client.username}/{_kernel_slug(name)}"
+        had = [one for one in journal.entries(LEFT) if one.inputs["kernel"] == own and one.begun >= entry.since]
+        if found := gpu_hours.shortage(gpu_hours.quota_now(client), name, len(had), gpu_hours.utc_now()):
             raise gpu_hours.NoRoom(found)
-        if others := other_sessions(client, f"{client.username}/{_kernel_slug(name)}"):
+        if others := other_sessions(client, own):
             _say(f"      {others}", quiet)
 
     with one_push(GOES_ON) as journal, working_on(competition):

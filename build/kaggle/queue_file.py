@@ -34,9 +34,14 @@ class Entry:
     since: str  # UTC, ISO: when it was put into the queue
     said: str = ""  # what came of it, or what it waits for
 
+    @property
+    def summary(self) -> str:
+        """The first line of what is said of it, without the cure."""
+        return self.said.partition("\n")[0].partition(" → ")[0]
+
     def as_line(self) -> str:
         """Write it out."""
-        return f"{self.experiment}: {self.state}{f', {self.said}' if self.said else ''}"
+        return f"{self.experiment}: {self.state}{f', {self.summary}' if self.said else ''}"
 
 
 def enlisted(queue: Sequence[Entry], names: Sequence[str], *, again: bool) -> list[Entry]:

@@ -1,7 +1,7 @@
 """GPU hours: whether this week's last for one more training, and if not, when they come back.
 
-1. What a training needs at least is computed (build/weights/describe.py), up to what one session may take. Where the
-   training table is not on this machine, or nothing is known of a kernel, some hours left are enough to try.
+1. What the next session of a training needs at least is computed (build/weights/training_time.py). Where the training
+   table is not on this machine, or nothing is known of a kernel, some hours left are enough to try.
 2. The hours come back when Kaggle says, or by its rule, Saturday 00:00 UTC. Until some hours after that moment "spent"
    may be last week's answer: then it is asked again soon, instead of a week later.
 3. Kaggle's own refusal (`QuotaSpent`) has the last word.
@@ -74,26 +74,30 @@ def until(moment: datetime, now: datetime) -> str:
     return f"{moment.astimezone(UTC):%a %d %b %H:%M} UTC, in {distance}"
 
 
-def least_hours(experiment: str) -> float | None:
-    """Return the hours that the next session of a training takes at least; None where that cannot be computed."""
-    if experiment not in EXPERIMENTS:
+def least_hours(experiment: str, sessions: int = 0) -> float | None:
+    """Return the hours that the next session of a training takes at least; None where that cannot be computed.
+
+    `sessions` are those that it has had before.
+    """
+    table = usual_data(experiment) / facts().train_csv
+    if experiment not in EXPERIMENTS or not table.is_file():
         return None
-    from build.weights.describe import training_hours
+    from build.weights.training_time import training_time
     from kernel_src.competitions.held_rules import rules
 
-    recipe, table = EXPERIMENTS[experiment], usual_data(experiment) / facts().train_csv
-    if not table.is_file():
+    time = training_time(EXPERIMENTS[experiment], len(rules().read_train(table)))
+    if time is None:
         return None
-    session_h = (recipe.machine.limit_s or SESSION_S) / 3600
-    return min(training_hours(recipe, len(rules().read_train(table))), session_h)
+    session_h = (time.limit_s or SESSION_S) / 3600
+    return min(max(0.0, time.hours - sessions * session_h), session_h)
 
 
-def shortage(quota: Quota | None, experiment: str, now: datetime) -> Shortage | None:
-    """Say why the hours do not last for a training; None where they may, or nobody knows."""
+def shortage(quota: Quota | None, experiment: str, sessions: int, now: datetime) -> Shortage | None:
+    """Say why the hours do not last for a training's next session; None where they may, or nobody knows."""
     if quota is None or quota.gpu_left_h is None or quota.gpu_total_h is None:
         return None
     left_h, total_h = quota.gpu_left_h, quota.gpu_total_h
-    needs_h = least_hours(experiment) if 0 < left_h < SESSION_S / 3600 else None
+    needs_h = least_hours(experiment, sessions) if 0 < left_h < SESSION_S / 3600 else None
     if left_h > 0 and (needs_h is None or min(needs_h, total_h) <= left_h):
         return None
     why = f"{left_h:.1f} of {total_h:.0f} GPU hours are left this week"

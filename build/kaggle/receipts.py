@@ -14,6 +14,7 @@ from build.core.choosing import DEMO_EXPERIMENT, data_folder, demo_folder, usual
 from build.core.errors import CheckFailed, Problem, UsageError
 from build.kaggle.journal import hash_inputs
 from build.run.rehearse.report import REPORT_FILE, Report
+from kernel_src.competition.choice import DEFAULT_COMPETITION
 from kernel_src.competitions.held_facts import facts
 from kernel_src.runtime.files import write_json
 
@@ -91,7 +92,8 @@ def rehearse_for(
     if not (data / facts().train_csv).is_file():
         how = "demo" if experiment == DEMO_EXPERIMENT else "data"
         what = f"{data if experiment == DEMO_EXPERIMENT else data_folder()} holds no {facts().train_csv}"
-        raise UsageError(f"{what} to rehearse on: run `make {how} COMPETITION={facts().competition}`")
+        named = "" if facts().competition == DEFAULT_COMPETITION else f" COMPETITION={facts().competition}"
+        raise UsageError(f"{what} to rehearse on: run `make {how}{named}`")
     out = REHEARSALS / notebook.stem
     report = rehearse(
         notebook,

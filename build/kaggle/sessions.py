@@ -35,6 +35,7 @@ from build.kaggle.explain import QuotaSpent
 from build.kaggle.journal import Journal
 from build.kaggle.kernels import Version
 from build.kaggle.outputs import RUN_FOLDER
+from build.kaggle.quota import quota_now, reset_of, until, utc_now
 from kernel_src.competitions.kernel_cards import slug_stem
 from kernel_src.recipes.experiment import Experiment
 from kernel_src.runtime.files import WeightsError, sha256_of
@@ -235,12 +236,8 @@ def sessions_expected(run: Path, sessions: int, recipe: Experiment) -> int | Non
 
 def quota_spent(spent: QuotaSpent, left: Left | None, owner: str, client: Kaggle, command: str) -> QuotaSpent:
     """Return the error for a quota that is spent, with when hours come back and what goes on then."""
-    when = "on Saturday 00:00 UTC"
-    try:
-        if resets := client.quota().resets:
-            when = f"on {resets:%A %d %B, %H:%M} UTC"
-    except CheckFailed:
-        pass  # the site need not say it
+    now = utc_now()
+    when = until(reset_of(quota_now(client), now), now)
     kept = f"the checkpoints are kept in the dataset {owner}/{left.slug}; " if left else ""
     cure = f"the hours come back {when}; {kept}`{command}` goes on then"
     return QuotaSpent([Problem(what=problem.what, where=problem.where, cure=cure) for problem in spent.problems])

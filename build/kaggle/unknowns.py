@@ -44,7 +44,7 @@ STAGES: tuple[Stage, ...] = (  # the cheapest first
     Stage(name="account", does="asks the site eight questions and changes nothing", seconds=20, asks_always=True),
     Stage(
         name="upload",
-        does="makes a private dataset i2b-preflight-files of two small files, then changes one of them",
+        does="makes a private dataset …-preflight-files of two small files, then changes one of them",
         seconds=300,
         upload_mb=8,
     ),

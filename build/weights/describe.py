@@ -16,7 +16,6 @@ from kernel_src.competition.choice import chosen_competition
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_recipes import COMPETITION_OF
 from kernel_src.recipes.experiment import Experiment
-from kernel_src.recipes.training_data import GroupSplit
 from kernel_src.runtime.files import write_json
 
 if TYPE_CHECKING:
@@ -84,23 +83,6 @@ class Description:
         networks_s = self.folds * self.views * self.flops_fold / T4_FLOP_PER_S
         depth_s = self.depth_passes * self.flops_depth / T4_FP32_FLOP_PER_S
         return IMAGES * (networks_s + depth_s) / 60
-
-
-def training_hours(experiment: Experiment, images: int) -> float:
-    """Return the hours that a training with so many photographs takes at least, on the experiment's machine.
-
-    Computed by T4_FLOP_PER_S for each of its GPUs, not measured: a backward pass counts as two forward ones; reading
-    and decoding photographs, validation and depth maps are left out. Frozen features take one pass.
-    """
-    from build.weights.training_memory import devices_of
-
-    (description,) = descriptions([experiment], quiet=True)
-    passes = 1.0
-    if not experiment.is_frozen:
-        split = experiment.data.split
-        share = 1 - 1 / split.folds if isinstance(split, GroupSplit) else 0.5  # of the photographs, for one fold
-        passes = 3.0 * experiment.schedule.epochs * description.folds * share
-    return passes * images * description.flops_fold / (T4_FLOP_PER_S * devices_of(experiment)) / 3600
 
 
 def describe(experiment: Experiment) -> Description:

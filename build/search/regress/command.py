@@ -79,12 +79,13 @@ def features_verb(
     if as_json:
         print_json({"ok": True, "out": str(out), **made})
         return
-    # A regressor is kept for an experiment that is never fine-tuned, for no other.
-    kept = f" --experiment {recipe.name}" if base.is_frozen else ""
+    following = f"python -m build regress --features {shlex.quote(str(out))} --train-csv … --report …"
+    if base.is_frozen:  # a regressor is kept for an experiment that is never fine-tuned, for no other
+        following += f" --experiment {shlex.quote(recipe.name)}"
     print(
         f"{out}: {made['features']} features of {made['images']} photographs, {recipe.encoder.timm}, {made['device']}\n"
         f"  {'; '.join(made['blocks'])}\n"
-        f"next: python -m build regress --features {shlex.quote(str(out))} --train-csv … --report …{kept}"
+        f"next: {following}"
     )
 
 

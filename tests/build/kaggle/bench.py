@@ -24,6 +24,7 @@ GOOD = {INFERENCE: {"submission.csv": submission_csv("ID1", "ID2")}}
 DATA = {"train.csv": b"a,b\n" * 400, "test.csv": b"c", "train/ID1.jpg": bytes(range(256)) * 8}
 FOLDER = {"wheels.bin": b"one wheel", "notes.txt": b"read me"}  # of `make push-data`
 PRETRAINED = "i2b-lite0-imagenet"
+TRAINS = ("push-training", "queue")
 LONGEST, LONGEST_CURE = 150, 110  # characters of a message, and of its cure, in the table
 
 
@@ -107,7 +108,7 @@ def play(case: Case, bench: Bench) -> Outcome:
     server, site = bench.server, bench.server.site
     site.outputs = dict(GOOD) | {PREFLIGHT: {"preflight.json": preflight_report()}}
     site.competitions["csiro-biomass"] = dict(DATA)
-    if case.verb == "push-training":
+    if case.verb in TRAINS:
         site.outputs[TRAINING] = training_outputs(bench.folder)
     case.prepare(bench)
     before = fingerprints(bench.folder)
@@ -115,7 +116,8 @@ def play(case: Case, bench: Bench) -> Outcome:
         bench.patch.setenv(name, value)
     case.arm(server)
     asked = len(server.log)
-    code, errors = bench.run(verb=case.verb)
+    named = ("demo",) if case.verb == "queue" else ()
+    code, errors = bench.run(*named, verb=case.verb)
     printed, silent = bench.printed, len(server.log) == asked
     struck = all(fault.seen >= fault.nth for fault in server.faults)
     after_first = counts(bench, case.verb)
@@ -123,7 +125,7 @@ def play(case: Case, bench: Bench) -> Outcome:
     server.faults.clear()
     if case.cure:
         case.cure(server)
-    again, _ = bench.run(*case.arguments, verb=case.verb)
+    again, _ = bench.run(*named, *case.arguments, verb=case.verb)
     shown = re.findall(r"^      │ (.*)$", printed, re.MULTILINE)
     lost = lost_things(case, bench, before) + unfinished + [f"{line} was not shown" for line in {*case.log} - {*shown}]
     twice = duplicates(case, bench) + [f"{line} was shown twice" for line in case.log if shown.count(line) > 1]
@@ -175,7 +177,7 @@ def missing(case: Case, bench: Bench) -> list[str]:
     if case.verb == "preflight":
         return [] if (folder / "out" / "push" / "preflight.json").is_file() else ["there is no report"]
     ref, source = (KERNEL, folder / "out" / "demo" / "bundle")
-    if case.verb == "push-training":
+    if case.verb in TRAINS:
         ref, source = f"kim/{TRAINING}", folder / "out" / "demo" / "pretrained"
         if not (folder / "out" / "bundles" / "demo" / "manifest.json").is_file():
             found.append("there is no bundle")

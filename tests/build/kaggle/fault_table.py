@@ -12,7 +12,7 @@ from tests.build.kaggle.bench import Case
 TABLE = ROOT / "docs" / "faults.md"
 HEADING = ("fault", "step", "outcome", "exit", "what the user reads", "in the end", "duplicates", "lost")
 PHASES = ("check", "account", "weights", "drift", "push", "run", "outputs", "submission", "score")
-VERBS = ("data", "external", "training", "preflight")
+VERBS = ("data", "external", "training", "queue", "preflight")
 SIGNS = {"recovers": "↻", "stops": "⏹", "refused": "✋"}
 ABOUT = """# Faults of a push
 

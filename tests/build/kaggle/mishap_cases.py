@@ -39,6 +39,7 @@ from tests.build.kaggle.mishaps import (
     nan_in_training,
     never_checked,
     newest_log,
+    no_hours_until_saturday,
     no_progress,
     no_starting_weights,
     no_weights,
@@ -55,6 +56,7 @@ from tests.build.kaggle.mishaps import (
     stale_token,
     stream_of,
     two_sessions,
+    waits_pass_at_once,
     whole_training,
     without_token,
 )
@@ -72,6 +74,7 @@ def special_cases() -> list[Case]:
         *submission_cases(),
         *session_cases(),
         *other_verbs(),
+        *queue_cases(),
     ]
 
 
@@ -497,4 +500,42 @@ def other_verbs() -> list[Case]:
             fault("SaveKernel", body={"error": QUOTA}, times=FOREVER),
             **preflight,
         ),
+    ]
+
+
+def queue_cases() -> list[Case]:
+    """`make queue`: what its own steps can meet, and what it makes of a training that fails."""
+    queue: dict[str, Any] = {"verb": "queue", "slow": True}
+    hours, others, push = "queue: ask for the hours", "queue: ask what else runs", "queue: push"
+    failing = {"kernel_states": ["RUNNING", "ERROR"], "logs": {TRAINING: TRACEBACK}}
+    weeks: dict[str, Any] = queue | {"prepare": waits_pass_at_once}
+    return [
+        Case("no hours until Saturday", hours, no_hours_until_saturday, says="goes on Sat 05 Dec 00:00 UTC", **weeks),
+        Case("404", hours, fault("GetAcceleratorQuotaStatistics", status=404, times=FOREVER), **queue),
+        Case("503 once", hours, fault("GetAcceleratorQuotaStatistics", status=503), **queue),
+        Case(
+            "403", others, fault("ListKernels", status=403, times=FOREVER), says="did not say what else runs", **queue
+        ),
+        Case("a proxy's page instead of JSON", others, fault("ListKernels", body="<html>log in</html>"), **queue),
+        Case(
+            "8. the week's quota is spent",
+            push,
+            fault("SaveKernel", body={"error": QUOTA}),
+            says="goes on Sat 05 Dec 00:00 UTC",
+            **weeks,
+        ),
+        Case("8. two GPU sessions already", push, fault("SaveKernel", body={"error": SESSIONS}, times=3), **queue),
+        Case("the connection breaks for an hour", push, fault("SaveKernel", drop="before", times=20), **weeks),
+        Case("the connection breaks after the effect", push, fault("SaveKernel", drop="after"), **queue),
+        Case("401", push, fault("SaveKernel", status=401, times=FOREVER), **queue),
+        Case(
+            "the run ends in an error",
+            "queue: run",
+            change(**failing),
+            change(kernel_states=["QUEUED", "COMPLETE"], logs={}),
+            arguments=("--again",),
+            says="EXPERIMENTS=demo AGAIN=1",
+            **queue,
+        ),
+        Case("a training without its weights", "queue: outputs", half_a_training, whole_training, **queue),
     ]

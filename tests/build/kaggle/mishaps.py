@@ -3,9 +3,12 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from build.kaggle.retry import pause
 from kernel_src.runtime.mounts import NOTHING_MOUNTED
 from tests.build.kaggle.bench import (
     DATA,
@@ -256,6 +259,32 @@ def newest_log(server: Any) -> None:
 def offers_no_log(server: Any) -> None:
     server.fault("StreamLog", status=404, times=FOREVER)
     change(kernel_states=["QUEUED", *["RUNNING"] * 30, "COMPLETE"])(server)
+
+
+def waits_pass_at_once(bench: Bench) -> None:
+    """It is Friday evening, and every wait of ours takes no time."""
+    clock = SimpleNamespace(now=datetime(2026, 12, 4, 20, tzinfo=UTC))
+
+    def sleep(seconds: float) -> None:
+        clock.now += timedelta(seconds=seconds)
+
+    bench.patch.setenv("KIT_POLL_S", "600")
+    bench.patch.setattr("build.kaggle.retry.time", SimpleNamespace(sleep=sleep))
+    bench.patch.setattr("build.kaggle.run_log.RunLog.pause", lambda log: pause())
+    bench.patch.setattr("build.kaggle.quota.utc_now", lambda: clock.now)
+
+
+def no_hours_until_saturday(server: Any) -> None:
+    """Kaggle says that none are left, until it is Saturday on our clock."""
+    from build.kaggle import quota
+
+    said = server.site.get_accelerator_quota_statistics
+
+    def hours(body: dict[str, Any]) -> dict[str, Any]:
+        server.site.gpu_used_s = 30 * 3600 if quota.utc_now().isoformat() < "2026-12-05" else 0
+        return said(body)
+
+    server.site.get_accelerator_quota_statistics = hours
 
 
 def clear_listings(server: Any) -> None:

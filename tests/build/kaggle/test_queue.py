@@ -68,7 +68,7 @@ def pushed(site: SimulatedSite) -> list[tuple[str, str]]:
 
 def test_three_experiments_over_two_weeks(begin: Begin, monkeypatch) -> None:
     # 12 h a week. On Thursday 1 is used: v1 takes the other 11. v2 waits for Saturday, v7 for the one after.
-    monkeypatch.setattr(quota, "least_hours", lambda name: 11.0)
+    monkeypatch.setattr(quota, "least_hours", lambda *_: 11.0)
     bench, site = begin(datetime(2026, 11, 26, 12, tzinfo=UTC), used_h=1.0)
     site.total_h = 12.0
     assert train(bench, site, *QUEUE) == 0, bench.printed
@@ -84,7 +84,7 @@ def test_three_experiments_over_two_weeks(begin: Begin, monkeypatch) -> None:
 
 
 def test_what_a_training_needs_at_least_decides_whether_the_week_has_room_for_it(begin: Begin, monkeypatch) -> None:
-    monkeypatch.setattr(quota, "least_hours", lambda name: {"v1": 3.0, "v2": 6.0}[name])
+    monkeypatch.setattr(quota, "least_hours", lambda name, sessions: {"v1": 3.0, "v2": 6.0}[name])
     bench, site = begin(SATURDAY - timedelta(hours=20), used_h=25.0)
     site.hours = {"i2b-v1-train": 3.0, "i2b-v2-train": 6.0}
     assert train(bench, site, "v1", "v2") == 0
@@ -240,3 +240,34 @@ def test_it_waits_while_another_push_runs_here(begin: Begin, monkeypatch) -> Non
     monkeypatch.setattr(queue, "pause", ends)
     assert train(bench, site, "v1") == 0
     assert waits == [0] and "another push is running here" in bench.printed and len(site.charged) == 1
+
+
+def test_edited_while_it_waited_it_goes_on_in_a_new_process(begin: Begin, monkeypatch) -> None:
+    from build.kaggle import queue
+
+    bench, site = begin(SATURDAY - timedelta(hours=1), used_h=30.0)
+    hashes, started = ["before", "before", "after"], []
+
+    def execute(program: str, arguments: list[str]) -> None:
+        started.append(arguments[1:])
+        raise SystemExit(0)
+
+    monkeypatch.setattr(queue, "sources_sha256", lambda: hashes.pop(0))
+    monkeypatch.setattr(queue.os, "execv", execute)
+    assert train(bench, site, "v1", "v2") == 0 and not site.charged
+    assert started == [["-m", "build", "queue"]]
+    assert [entry.state for entry in read_queue(bench.folder / FILE)] == ["waits", "waits"]
+
+
+def test_hours_are_asked_for_the_next_session_only_as_far_as_it_goes(tmp_path: Path, monkeypatch) -> None:
+    from build.weights import training_time
+    from kernel_src.competitions.biomass.rules import BiomassRules
+
+    monkeypatch.chdir(tmp_path)
+    assert quota.least_hours("v1") is None, "without the training table"
+    (tmp_path / "data" / "csiro-biomass").mkdir(parents=True)
+    (tmp_path / "data" / "csiro-biomass" / "train.csv").touch()
+    monkeypatch.setattr(BiomassRules, "read_train", lambda *_: [0] * 357)
+    time = training_time.TrainingTime(hours=25.0, limit_s=11.5 * 3600)
+    monkeypatch.setattr(training_time, "training_time", lambda recipe, photographs: time)
+    assert [quota.least_hours("v1", sessions) for sessions in range(4)] == [11.5, 11.5, 2.0, 0.0]

@@ -165,7 +165,7 @@ def test_a_quota_that_is_spent_between_sessions_says_when_it_goes_on_and_where_t
     server.fault("SaveKernel", nth=2, body={"error": spent}, times=100)
     done = push(desk)
     said = " ".join(done.stderr.split())
-    assert done.returncode == 1 and "the hours come back on Saturday 28 November, 00:00 UTC" in said
+    assert done.returncode == 1 and re.search(r"the hours come back Sat \d+ \w+ 00:00 UTC, in ", said)
     assert f"kept in the dataset {RUN}; `make push-training EXPERIMENT=demo` goes on then" in said
     server.faults.clear()
     checkpoint = desk.folder / "out/push/outputs" / SLUG / "v1/run/log0.csv"
