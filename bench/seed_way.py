@@ -55,7 +55,7 @@ def of_views(name: str, tta: str) -> dict[str, Any]:
         in_turn({"ours": lambda: ours(lambda: our_inference(work)), "seed": seed}, ROUNDS)
         seed.end()
         ours_s = [all_s - loading_s for all_s, loading_s in zip(ours.wall_s, work.loading_s, strict=True)]
-        return ratio(seed.wall_s, ours_s) | {"largest_difference_g": float(abs(seed.answer - work.values).max())}
+        return ratio(seed.wall_s, ours_s) | {"largest_difference_g": float(abs(seed.answer - work.grams).max())}
 
 
 def _seed(work: Any) -> Any:

@@ -151,7 +151,7 @@ def our_inference(work: Work) -> InferenceResult:
     if problems := submission_problems(path, list(test.row_ids)):
         raise ValueError("\n".join(problems))
     work.loading_s.append(outcome.seconds["loading"])
-    work.values = outcome.values
+    work.grams = outcome.values
     return outcome
 
 

@@ -39,7 +39,7 @@ def measure(quick: bool, of: str) -> dict[str, Any]:
     framing, images = framing_of(experiment), size * STEPS
     data = FoldData(
         photographs=random.integers(0, 255, (images, framing.height_px, framing.width_px, 3), np.uint8),
-        grams=random.gamma(2.0, 10.0, (images, 5)),
+        values=random.gamma(2.0, 10.0, (images, 5)),
         train_rows=np.arange(images),
         inner_rows=np.zeros(0, int),
     )

@@ -38,14 +38,14 @@ from build.notebooks.adopted import competition_of_adopted
 from build.notebooks.builder import all_cards, choose_cards, slug_named
 from kernel_src.competition.choice import DEFAULT_COMPETITION
 from kernel_src.competitions.held_recipes import COMPETITION_OF, EXPERIMENTS
-from kernel_src.competitions.kernel_cards import kernel_on_gpus
+from kernel_src.competitions.kernel_cards import KernelCard, kernel_on_gpus
 from kernel_src.runtime.files import WeightsError
 from kernel_src.runtime.manifest import BundleError
 
 LOCK = PUSH_FOLDER / "queue.lock"
 GOES_ON = "make queue"
 OUTAGE_PAUSES = 20  # between two tries where Kaggle cannot be asked: ten minutes
-OUTAGES = 144  # in a row, then the command ends: a day
+OUTAGES = 144  # of one experiment, then the command ends: a day of them
 
 
 def train_queue(names: Sequence[str], *, again: bool, quiet: bool) -> list[Entry]:
@@ -87,9 +87,7 @@ def _refuse_at_once(names: Sequence[str]) -> None:
         UsageError: a name that has nothing to train, or a time in the environment that is none.
     """
     for name in names:
-        cards = choose_cards(name, all_cards())
-        if not name or not any(card.kernel == _kernel_of(name) for card in cards):
-            raise UsageError(f"{name!r} has nothing to train: of an ensemble, name the members")
+        _card_of(name)
     poll_s(), settle_s(), timeout_s()
 
 
@@ -116,12 +114,24 @@ def as_json(queue: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _kernel_slug(experiment: str) -> str:
-    """Return the slug of the notebook that runs on Kaggle's GPUs for an experiment, or for an adopted kernel."""
+    """Return the slug of the notebook that runs on Kaggle for an experiment, or for an adopted kernel."""
     return slug_named(experiment, _kernel_of(experiment))
 
 
 def _kernel_of(experiment: str) -> str:
     return kernel_on_gpus(experiment) if experiment in EXPERIMENTS else "train"
+
+
+def _card_of(name: str) -> KernelCard:
+    """Return the card of the notebook that trains.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for card in choose_cards(name, all_cards()):
+        if name and card.kernel == _kernel_of(name):
+            return card
+    raise UsageError(f"{name!r} has nothing to train: of an ensemble, name the members")
 
 
 def _end(queue: Sequence[Entry], entry: Entry, sources: str, quiet: bool) -> list[Entry]:
@@ -173,6 +183,8 @@ def _train(entry: Entry, note: Callable[..., None], quiet: bool) -> dict[str, An
     competition = COMPETITION_OF.get(name) or known_competition(competition_of_adopted(name)) or DEFAULT_COMPETITION
 
     def before_push(client: Kaggle) -> None:
+        if not _card_of(name).enable_gpu:
+            return
         own = f"{client.username}/{_kernel_slug(name)}"
         had = [one for one in journal.entries(LEFT) if one.inputs["kernel"] == own and one.begun >= entry.since]
         if found := gpu_hours.shortage(gpu_hours.quota_now(client), name, len(had), gpu_hours.utc_now()):

@@ -33,6 +33,7 @@ from tests.build.kaggle.preflight_report import AS_ASSUMED
 from tests.build.kaggle.server import Server
 from tests.build.kaggle.test_pull_kernel import as_kaggle_keeps_it, put
 from tests.build.kaggle.test_training import training_outputs
+from tests.build.kaggle.weeks import furnish
 from tests.build.new import layouts
 from tests.build.report.desk import TABLE, group_folds, predicted, write_oof, write_run, write_train
 from tests.build.sync.lab_server import need_lab
@@ -192,6 +193,8 @@ def test_the_example_runs_to_its_end(example: str, world: Path, server: Server, 
     if verb == "pull-kernel":  # which is there for what somebody has edited on the site
         notebook = json.loads(Desk(world / "kit").notebook.read_text())
         put(server.site, "i2b-demo-infer", as_kaggle_keeps_it(notebook, "TREE_LINES = 60", "TREE_LINES = 61"))
+    if verb == "queue":
+        furnish(server.site)
     if verb == "logs":
         put(server.site, "i2b-demo-infer", Desk(world / "kit").notebook.read_text())
     code, printed = run(example, world / "kit", environment)

@@ -83,6 +83,7 @@ def test_three_experiments_over_two_weeks(begin: Begin, monkeypatch) -> None:
     assert bundles(bench) == ["v1", "v2", "v7"] and set(site.summary()["kernels"].values()) == {1}
 
 
+@pytest.mark.full
 def test_what_a_training_needs_at_least_decides_whether_the_week_has_room_for_it(begin: Begin, monkeypatch) -> None:
     monkeypatch.setattr(quota, "least_hours", lambda name, sessions: {"v1": 3.0, "v2": 6.0}[name])
     bench, site = begin(SATURDAY - timedelta(hours=20), used_h=25.0)
@@ -104,6 +105,7 @@ def test_a_notebook_that_fails_on_kaggle_is_said_and_the_next_one_is_trained(beg
     assert bundles(bench) == ["v1", "v2"] and [slug for _, slug in site.charged].count("i2b-v1-train") == 2
 
 
+@pytest.mark.full
 def test_the_hours_are_spent_in_the_middle_although_kaggle_said_there_were_some(begin: Begin) -> None:
     bench, site = begin(SATURDAY + timedelta(days=5), used_h=30.0)
     site.get_accelerator_quota_statistics = lambda body: {}  # it does not say
@@ -112,6 +114,7 @@ def test_the_hours_are_spent_in_the_middle_although_kaggle_said_there_were_some(
     assert "v1 waits: this week's GPU hours are spent: Kernel push error: Maximum weekly GPU quota" in bench.printed
 
 
+@pytest.mark.full
 def test_hours_that_come_back_late_are_asked_for_again_soon(begin: Begin) -> None:
     bench, site = begin(SATURDAY - timedelta(hours=1), used_h=30.0)
     week = SATURDAY + timedelta(minutes=40)  # Kaggle counts afresh forty minutes late
@@ -136,6 +139,7 @@ def test_what_else_runs_is_said_before_kaggle_refuses_a_third_session(begin: Beg
     assert "GPU sessions: 1 of 2 taken by kim/somebody-elses-idea; this one is the second" in bench.printed
 
 
+@pytest.mark.full
 def test_a_third_session_waits_until_one_has_ended(begin: Begin) -> None:
     bench, site = begin()
     for slug in ("one-idea", "another-idea"):
@@ -146,6 +150,7 @@ def test_a_third_session_waits_until_one_has_ended(begin: Begin) -> None:
     assert pushed(site) == [("Sat 28 Nov 02:15", "i2b-v1-train")]
 
 
+@pytest.mark.full
 def test_without_network_for_an_hour_it_waits_and_no_experiment_counts_as_failed(begin: Begin, server) -> None:
     bench, site = begin()
     server.fault("SaveKernel", drop="before", times=8)
@@ -154,6 +159,7 @@ def test_without_network_for_an_hour_it_waits_and_no_experiment_counts_as_failed
     assert bundles(bench) == ["v1"] and len(site.charged) == 1
 
 
+@pytest.mark.full
 def test_credentials_that_are_gone_end_it_and_fail_no_experiment(begin: Begin, server) -> None:
     bench, site = begin()
     server.fault("GetKernelSessionStatus", status=401, nth=3, times=99)
@@ -164,6 +170,7 @@ def test_credentials_that_are_gone_end_it_and_fail_no_experiment(begin: Begin, s
     assert bundles(bench) == ["v1", "v2"] and len(site.charged) == 2
 
 
+@pytest.mark.full
 def test_what_a_run_left_and_nobody_can_bundle_fails_that_experiment_alone(begin: Begin) -> None:
     bench, site = begin()
     site.outputs["i2b-v1-train"]["run/fold0.safetensors"] = b"not weights"
@@ -171,18 +178,20 @@ def test_what_a_run_left_and_nobody_can_bundle_fails_that_experiment_alone(begin
     assert bundles(bench) == ["v2"] and "v1 failed" in bench.printed
 
 
+@pytest.mark.full
 def test_names_join_what_waits_and_what_is_done_is_not_done_again(begin: Begin, server) -> None:
     bench, site = begin()
     server.fault("GetKernelSessionStatus", status=401, nth=12, times=99)  # in the middle of v1
     assert train(bench, site, "v1") == 1
     server.faults.clear()
-    assert train(bench, site, "v2", "v1") == 0
-    assert [slug for _, slug in site.charged] == ["i2b-v1-train", "i2b-v2-train"]
+    assert train(bench, site, "v2") == 0
+    assert [slug for _, slug in site.charged] == ["i2b-v1-train", "i2b-v2-train"] and bundles(bench) == ["v1", "v2"]
     asked = len(server.log)
     assert train(bench, site) == 0 and len(server.log) == asked
     assert "queue: v1: done" in bench.printed
 
 
+@pytest.mark.full
 def test_for_scripts_one_object_says_what_became_of_each(begin: Begin) -> None:
     bench, site = begin()
     site.failing = {"i2b-v2-train"}
@@ -271,3 +280,22 @@ def test_hours_are_asked_for_the_next_session_only_as_far_as_it_goes(tmp_path: P
     time = training_time.TrainingTime(hours=25.0, limit_s=11.5 * 3600)
     monkeypatch.setattr(training_time, "training_time", lambda recipe, photographs: time)
     assert [quota.least_hours("v1", sessions) for sessions in range(4)] == [11.5, 11.5, 2.0, 0.0]
+
+
+@pytest.mark.full
+def test_what_was_pushed_is_fetched_although_no_hours_are_left(begin: Begin, server) -> None:
+    bench, site = begin(SATURDAY - timedelta(days=3), used_h=19.0)  # v1 takes the other eleven
+    server.fault("GetKernelSessionStatus", status=401, nth=3, times=99)
+    assert train(bench, site, "v1") == 1
+    server.faults.clear()
+    assert train(bench, site) == 0 and bundles(bench) == ["v1"] and site.now < SATURDAY
+
+
+@pytest.mark.full
+def test_what_may_have_been_pushed_is_looked_for_and_does_not_wait_for_hours(begin: Begin, server) -> None:
+    bench, site = begin(SATURDAY - timedelta(days=3), used_h=19.0)
+    server.fault("SaveKernel", drop="after")
+    server.fault("GetKernel", status=503, nth=3, times=12)
+    assert train(bench, site, "v1") == 0, bench.printed
+    assert bundles(bench) == ["v1"] and len(site.charged) == 1 and site.now < SATURDAY
+    assert "the response was lost" in bench.printed

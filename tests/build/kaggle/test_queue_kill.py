@@ -128,7 +128,7 @@ def begin(laid: Desk, before: EventfulSite, server, mother, tmp_path: Path, monk
     ("name", "phase"),
     [
         ("SaveKernel", UNANSWERED),
-        ("GetAcceleratorQuotaStatistics", UNANSWERED),
+        pytest.param("GetAcceleratorQuotaStatistics", UNANSWERED, marks=pytest.mark.full),
         pytest.param("ListKernels", LOST, marks=pytest.mark.full),
     ],
 )
@@ -138,6 +138,7 @@ def test_killed_at_a_request_it_goes_on_and_trains_nothing_twice(name: str, phas
     act.go_on(f"{phase} {name}", *NAMES)
 
 
+@pytest.mark.full
 def test_killed_while_it_waits_for_hours_it_waits_on(begin) -> None:
     act = begin()
     act.server.site.spent = timedelta(seconds=4)

@@ -242,7 +242,7 @@ def test_changed_parameters_are_reported_and_stay_until_asked_for(toy: Toy) -> N
 def test_a_parameter_that_the_experiment_gives_is_refused_with_its_place(toy: Toy) -> None:
     toy.replace('WEIGHTS = {"a": 1.0}', 'WEIGHTS = {"a": 0.5}')
     problems = toy.look(parameters=True).problems
-    assert "the experiment's" in str(problems[0]) and "ensembles.py" in str(problems[0])
+    assert "the experiment's" in str(problems[0]) and "experiments.py" in str(problems[0])
 
 
 def with_its_own_hash(toy: Toy) -> None:

@@ -68,7 +68,7 @@ def loss_prediction_and_peak(name: str) -> tuple[float, np.ndarray, float]:
         data = FoldData(
             photographs=photographs,
             depth_maps=maps,
-            grams=grams,
+            values=grams,
             train_rows=np.arange(2),
             inner_rows=np.zeros(0, int),
         )

@@ -21,7 +21,7 @@ from kernel_src.recipes.spec import by_path
 from kernel_src.recipes.training_data import Augment, GroupSplit, StratifiedGroupSplit
 from tests.kernel_src.recipes.test_spec import all_specs
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_the_list_holds_every_version_of_the_seed_under_its_own_name() -> None:

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 
 from kernel_src.competitions.biomass.constants import ROW_RULE_REASONS, TARGETS
+from kernel_src.competitions.biomass.facts import BiomassFacts
 from kernel_src.competitions.biomass.row_rules import ROW_RULES, dropped_rows
 from kernel_src.competitions.biomass.rules import BiomassRules
 from kernel_src.competitions.biomass.tables import read_train
+from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.recipes.changes import changed
+from kernel_src.recipes.predictor import require_suited
 from kernel_src.recipes.spec import ExperimentError
-from kernel_src.recipes.training_data import Data
 
 REAL_TABLE = Path(__file__).parents[4] / "shared/data/train.csv"
 
@@ -46,8 +49,9 @@ def test_every_rule_has_a_reason() -> None:
 def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(ValueError, match="no rule 'wa'.*wa_without_green, broken_identity"):
         dropped_rows(["wa"], ROWS)
-    with pytest.raises(ExperimentError, match="drop='wa' is not one of wa_without_green, broken_identity"):
-        Data(drop=("wa",))
+    recipe = changed(EXPERIMENTS["v1"], {"data.drop": ("wa",)})
+    with pytest.raises(ExperimentError, match="data.drop names wa; biomass has wa_without_green, broken_identity"):
+        require_suited(recipe, BiomassFacts())
 
 
 def test_a_line_names_rule_count_and_reason() -> None:
