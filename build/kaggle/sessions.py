@@ -23,7 +23,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,9 @@ NEEDED = (FINGERPRINT_FILE, "sources.json", "precision.json", "log[0-9]*.csv", C
 LARGEST_FINGERPRINT = 1 << 20  # bytes
 GOING_ON = "going on with"  # what a notebook prints that has found a run among its inputs
 _CLOCK = re.compile(r"session's \d+ s are nearly over")  # what the training prints when it stops in time
-_CRASH = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(?P<error>\S.*)", re.MULTILINE)
+_CRASH = re.compile(
+    r"^(?P<ignored>Exception ignored .*\n)?Traceback \(most recent call last\):\n(?:[ \t].*\n)+(?P<error>\S.*)", re.M
+)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -60,11 +62,12 @@ class Progress:
 
     done: int = 0  # folds, or chunks of features
     steps: int = 0  # of the folds that are not finished
+    unit: str = field(default="fold", compare=False)
 
     def __str__(self) -> str:
         """Say it."""
         steps = f" and {self.steps} steps" if self.steps else ""
-        return f"{self.done} part{'' if self.done == 1 else 's'}{steps}"
+        return f"{self.done} {self.unit}{'' if self.done == 1 else 's'}{steps}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,8 @@ def progress_of(run: Path) -> Progress:
         except WeightsError as error:
             cure = f"remove {run.parent}: the same command fetches it again"
             raise CheckFailed([Problem(what=str(error), where=str(run), cure=cure)]) from None
-    return Progress(done=sum(len(list(run.glob(pattern))) for pattern in DONE), steps=steps)
+    unit = "chunk" if any(run.glob("chunk*.safetensors")) else "fold"
+    return Progress(done=sum(len(list(run.glob(pattern))) for pattern in DONE), steps=steps, unit=unit)
 
 
 def left_by(version: Version, journal: Journal) -> Left | None:
@@ -154,7 +158,7 @@ def take_over(
     if before is not None and before.fingerprint != fingerprint:
         what = f"version {version.number} was begun with another recipe, data or weights than version "
         what += f"{before.version.number}, so it did not go on with its checkpoints"
-        _give_up(version, journal, what, run / FINGERPRINT_FILE, "attach what the first session had")
+        _give_up(version, journal, what, run / FINGERPRINT_FILE, "put back what the first session had")
     if progress <= (before.progress if before else Progress()):
         what = f"version {version.number} has come no further than {'before' if before else 'its beginning'} "
         what += f"({progress}): another session would cost GPU hours for nothing"
@@ -183,7 +187,7 @@ def _error_in(log: str) -> str:
     """Return the error that ended a session early; empty where its clock did, or nothing is known."""
     if _CLOCK.search(log):
         return ""
-    errors = [found["error"].strip() for found in _CRASH.finditer(log)]
+    errors = [found["error"].strip() for found in _CRASH.finditer(log) if not found["ignored"]]
     return errors[-1] if errors else ""
 
 

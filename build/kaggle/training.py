@@ -144,6 +144,7 @@ def push_training(
     left: Left | None = None  # by the session before
     for session in itertools.count(1):
         staged, version = _pushed(training, session, left)
+        assert left is None or version != left.version, "a session cannot go on with what it has left itself"
         result: dict[str, Any] = {"kernel": staged.kernel, "version": version.number, "url": version.url}
         result |= {"parameters": values} if values else {}
         if known := left_by(version, journal):

@@ -301,6 +301,7 @@ def constant(text: str, folder: Path) -> str:
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "…", text)
     text = re.sub(r"\b(i2b-)[0-9a-f]{8}\b", r"\1…", text)
     text = re.sub(r"\.py:\d+", ".py:…", text)
+    text = re.sub(r"\b[A-Z]\w\w \d\d [A-Z]\w\w \d\d:\d\d UTC, in (\d+ (d|h|min)\b ?)+", "…", text)  # seen from today
     text = re.sub(r"\b\d{2,3}(,\d{3})+ bytes", "… bytes", text)  # of a notebook, which changes with its sources
     text = re.sub(r"(\w*(?:Connection|Timeout|Encoding)\w*): .*", r"\1: …)", text)  # how the system puts it
     return re.sub(r"0x[0-9a-f]+|port=\d+|\d+\.\d+ s\b|in \d+ s\b", "…", text)

@@ -57,8 +57,8 @@ def test_three_sessions_become_a_bundle_without_a_person_and_nothing_is_repeated
     carried = [without_manifest(version) for version in site.datasets[RUN].versions]
     assert carried == [needed(unfinished(**FIRST)), needed(unfinished(**SECOND))] and site.datasets[RUN].private
     verify_manifest(desk.folder / "out/bundles/demo")
-    assert "0 parts and 17 steps trained in session 1" in done.stdout
-    assert "1 part and 30 steps trained in session 2" in done.stdout
+    assert "0 folds and 17 steps trained in session 1" in done.stdout
+    assert "1 fold and 30 steps trained in session 2" in done.stdout
     before = server.names()
     again = push(desk)
     assert again.returncode == 0 and "already of this version" in again.stdout, again.stderr
@@ -86,7 +86,7 @@ def test_the_journal_goes_on_where_the_files_of_earlier_sessions_were_tidied_awa
     shutil.rmtree(desk.folder / "out/push/outputs")
     shutil.rmtree(desk.folder / "out/bundles")
     done = push(desk)
-    assert done.returncode == 0 and "session 1 is over, 0 parts and 17 steps trained" in done.stdout, done.stderr
+    assert done.returncode == 0 and "session 1 is over, 0 folds and 17 steps trained" in done.stdout, done.stderr
     assert site.summary()["kernels"] == {KERNEL: 3} and site.summary()["datasets"] == {STARTING: 1, RUN: 2}
     kept = [path.name for path in (desk.folder / "out/push/outputs" / SLUG).iterdir()]
     assert kept == ["v3"], "only the last session is fetched again"
@@ -110,7 +110,7 @@ def test_a_session_that_comes_no_further_is_not_followed_by_another(desk: Desk, 
     site.version_outputs[SLUG, 2] = unfinished(**FIRST)
     site.version_logs[SLUG, 2] = "fold 0: training\n"
     done = push(desk)
-    assert done.returncode == 1 and "has come no further than before (0 parts and 17 steps)" in done.stderr
+    assert done.returncode == 1 and "has come no further than before (0 folds and 17 steps)" in done.stderr
     assert "it did not find the checkpoints" in done.stderr and "--again" in done.stderr
     assert push(desk).returncode == 1, "the same command says so again"
     assert site.summary()["kernels"] == {KERNEL: 2} and site.summary()["datasets"][RUN] == 1
@@ -123,7 +123,7 @@ def test_a_session_that_comes_no_further_is_not_followed_by_another(desk: Desk, 
 def test_a_first_session_that_trained_nothing_is_not_followed_by_another(desk: Desk, site) -> None:
     site.version_outputs[SLUG, 1] = unfinished()
     done = push(desk)
-    assert done.returncode == 1 and "no further than its beginning (0 parts)" in done.stderr
+    assert done.returncode == 1 and "no further than its beginning (0 folds)" in done.stderr
     assert site.summary()["kernels"] == {KERNEL: 1} and RUN not in site.datasets
 
 
@@ -131,12 +131,14 @@ def test_a_first_session_that_trained_nothing_is_not_followed_by_another(desk: D
 def test_a_session_that_an_error_has_ended_is_gone_on_with_when_a_person_says_so(desk: Desk, site) -> None:
     site.version_logs[SLUG, 1] = CRASH + "NOT FINISHED: folds 0, 1."
     site.version_logs[SLUG, 2] = CRASH + CLOCK  # of something that the training survived
+    site.version_outputs[SLUG, 3] = unfinished(folds=1, steps={1: 40})
+    site.version_logs[SLUG, 3] = "Exception ignored in: <function loader>\n" + CRASH
     done = push(desk)
     assert done.returncode == 1 and "not its clock but an error ended version 1" in done.stderr
     assert "RuntimeError: no luck" in done.stderr and site.summary()["kernels"] == {KERNEL: 1}
     assert push(desk).returncode == 1
     assert push(desk, "--again").returncode == 0
-    assert site.summary()["kernels"] == {KERNEL: 3}
+    assert site.summary()["kernels"] == {KERNEL: 4}
 
 
 @pytest.mark.full
@@ -166,6 +168,11 @@ def test_a_quota_that_is_spent_between_sessions_says_when_it_goes_on_and_where_t
     assert done.returncode == 1 and re.search(r"the hours come back Sat \d+ \w+ 00:00 UTC, in ", said)
     assert f"kept in the dataset {RUN}; `make push-training EXPERIMENT=demo` goes on then" in said
     server.faults.clear()
+    checkpoint = desk.folder / "out/push/outputs" / SLUG / "v1/run/log0.csv"
+    checkpoint.write_bytes(b"somebody's")
+    done = push(desk)
+    assert done.returncode == 1 and "the run of version 1 is no longer what was downloaded" in done.stderr
+    shutil.rmtree(checkpoint.parents[1])
     assert push(desk).returncode == 0
     assert site.summary()["kernels"] == {KERNEL: 3} and site.summary()["datasets"][RUN] == 2
 
