@@ -77,7 +77,8 @@ def _begin_anew_if_edited(sources: str, quiet: bool) -> None:
     """
     if sources_sha256() != sources:
         _say("queue: the sources were edited meanwhile, so it goes on in a new process", quiet)
-        os.execv(sys.executable, [sys.executable, "-m", "build", "queue", *(["--json"] if quiet else [])])
+        command = [sys.executable, "-m", "build", "queue", *(["--json"] if quiet else [])]
+        os.execv(sys.executable, command)
 
 
 def _refuse_at_once(names: Sequence[str]) -> None:

@@ -86,7 +86,8 @@ def stage(
         raise CheckFailed(problems)
     text = notebook.with_name(KERNEL_METADATA).read_text(encoding="utf-8")
     metadata = json.loads(text.replace(f'"{OWNER}/', f'"{owner}/'))
-    metadata["dataset_sources"] += [f"{owner}/{slug}" for slug in more]
+    if more:
+        metadata["dataset_sources"] += [f"{owner}/{slug}" for slug in more]
     source = notebook.read_text(encoding="utf-8")
     for path, content in ((notebook, source), (notebook.with_name(KERNEL_METADATA), json.dumps(metadata))):
         if holds_secret(content):

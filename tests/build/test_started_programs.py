@@ -38,6 +38,8 @@ KNOWN = {
     ("build/run/session.py", "_CHOSEN"): "behind -c: lines of ours",
     ("build/run/session.py", "facts().competition"): "behind them: the name of a package that is here",
     ("build/run/small_demo.py", "command"): "the kit's own verb, with folders that the demo has made",
+    ("build/kaggle/queue.py", "sys.executable"): "Python itself",
+    ("build/kaggle/queue.py", "command"): "the kit's own verb, with words of the kit",
     ("build/make.py", "sys.executable"): "Python itself",
     (
         "build/make.py",

@@ -95,6 +95,7 @@ def test_what_is_fetched_is_shown_with_a_total_and_the_next_call_does_nothing(tr
     assert here.run() == (0, "")
 
 
+@pytest.mark.full
 def test_a_file_of_another_content_than_the_locks_is_not_installed(trial: Callable[..., Trial]) -> None:
     here = trial(apple=1, pear=1)
     here.shop.write_lock(here.lock, tampered="pear")

@@ -308,7 +308,8 @@ def constant(text: str, folder: Path) -> str:
 
 
 def shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return cut + "`" * (cut.count("`") % 2)
 
 
 def training_outputs(folder: Path, **oof: str) -> dict[str, bytes]:

@@ -168,6 +168,7 @@ def test_other_weights_on_the_site_than_here_are_a_warning(examine: Examine, ser
     assert found[0][0] == "warn" and "the bundle on this machine is a different one" in found[0][1]
 
 
+@pytest.mark.full
 def test_an_edit_in_the_browser_fails_and_a_mere_run_does_not(examine: Examine, server) -> None:
     cards = [card for card in all_cards() if card.experiment in {"demo", "v1"}]  # committed, and built on demand
     slugs = [kernel_slug(card.experiment, card.kernel) for card in cards]

@@ -183,6 +183,7 @@ def desk(first_desk: Desk, mother, site, tmp_path: Path) -> Desk:  # noqa: F811
     return first_desk.copy(tmp_path / "kit", mother)
 
 
+@pytest.mark.full
 def test_a_push_with_other_values_is_another_push_and_each_is_made_once(desk: Desk, server, site) -> None:
     def push(*words: str) -> str:
         done = desk.shell("--no-wait", *words, verb="push-training")
@@ -204,6 +205,7 @@ def test_a_push_with_other_values_is_another_push_and_each_is_made_once(desk: De
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("phase", [LOST, UNANSWERED])
 def test_killed_while_it_is_saved_the_same_command_saves_it_once(phase: str, desk: Desk, server, site) -> None:
     words = ("--no-wait", "--set", "schedule.epochs=3")

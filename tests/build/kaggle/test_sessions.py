@@ -106,6 +106,7 @@ def test_without_waiting_each_command_says_which_session_runs_and_how_to_go_on(d
     assert sources(site) == [[STARTING], *([[STARTING, RUN]] * 3)], "a session that failed was pushed once more"
 
 
+@pytest.mark.full
 def test_a_session_that_comes_no_further_is_not_followed_by_another(desk: Desk, server, site) -> None:
     site.version_outputs[SLUG, 2] = unfinished(**FIRST)
     site.version_logs[SLUG, 2] = "fold 0: training\n"

@@ -122,6 +122,7 @@ def test_importing_the_stitcher_imports_neither_nbformat_nor_ipython_nor_jupytex
     assert said.stdout == "set()\n"
 
 
+@pytest.mark.full
 def test_60_chained_modules_stay_within_the_process_limit():
     """The bench itself, judged in seconds of the processor: on a busy machine the clock tells of the others."""
     assert MODULES == 60 and min(stitched(2)["process_cpu_s"]) < 2.0

@@ -86,6 +86,7 @@ def test_it_makes_the_features_that_the_command_makes(desk: Desk, tmp_path: Path
     assert not list(run.glob("chunk*")) and (run / "features_log.csv").is_file()
 
 
+@pytest.mark.full
 def test_a_run_without_time_ends_well_and_the_next_one_finishes_it(desk: Desk, tmp_path: Path) -> None:
     first = lay_out_kaggle(tmp_path / "first", desk.competition, {WEIGHTS_SLUG: desk.weights})
     # The twenty photographs are one chunk, and no session of a microsecond has time for it.
