@@ -120,10 +120,10 @@ lint: setup ## ruff, mypy, and nothing stale under notebooks/
 	@$(KIT) check
 
 # One thread for each of two processes: more would wait for each other, and tests that look at a clock with them.
-test: setup ## the quick tests (about 5 minutes on 2 quiet cores)
+test: setup ## the quick tests (5 minutes on 2 quick cores, up to 15 on slow ones)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not full" -n 2 --dist worksteal
 
-test-full: setup ## the long proofs and whole matrices (25 to 50 minutes on 2 cores)
+test-full: setup ## the long proofs and whole matrices (30 to 60 minutes on 2 cores)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m full -n 2 --dist worksteal
 
 bench: setup ## measure everything → out/bench/index.html, results.json (at most 25 minutes; PARTS=decode,cache QUICK=1)
