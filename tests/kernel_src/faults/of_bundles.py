@@ -179,8 +179,8 @@ BUNDLES = [
     _bundle(
         "training means that are not grams",
         _config(ALONE, lambda config: config["target_mean"].update(GDM_g=-1.0)),
-        Told(part="bundle", what="are not grams", fallback=OTHER_BUNDLES),
-        strict="are not grams",
+        Told(part="bundle", what="are not what the targets can be", fallback=OTHER_BUNDLES),
+        strict="are not what the targets can be",
         bundles=(ALONE,),
         mean=ALL,
         by="no bundle",

@@ -39,7 +39,7 @@ IDS = tuple(f"ID{9000 + 11 * number}" for number in range(IMAGES))  # as write_c
 
 # The cell before which code is planted, by the first words below its source line.
 BEFORE_ALL = "RESERVE_S = "
-BEFORE_LIBRARIES = "import cv2"  # the first of the third-party imports
+BEFORE_LIBRARIES = "import matplotlib.pyplot as plt"  # the first of the third-party imports
 BEFORE_PREDICTION = "deadline_s = "
 BEFORE_REPORT = "report_json = "
 
