@@ -19,7 +19,7 @@ from kernel_src.competitions.held_recipes import EXPERIMENTS
 from kernel_src.recipes.changes import changed
 from tests.build.kaggle.desk import Desk
 from tests.build.kaggle.session_runs import CLOCK, CRASH, RUN, SLUG, needed, unfinished
-from tests.build.kaggle.test_kill import LOST, SHARDS, UNANSWERED, Executioner
+from tests.build.kaggle.test_kill import LOST, SAMPLED, SHARDS, UNANSWERED, Executioner
 from tests.build.kaggle.test_training import KERNEL, STARTING, first_desk, training_outputs  # noqa: F401
 from tests.kernel_src.kernels.running import lay_out_kaggle
 
@@ -260,7 +260,7 @@ def test_killed_at_a_request_that_must_not_happen_twice(name: str, phase: str, b
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", SAMPLED)
 @pytest.mark.parametrize("phase", [LOST, UNANSWERED])
 def test_killed_at_any_request_from_the_end_of_the_first_session_on(phase: str, shard: int, between, server) -> None:
     killed = 0
