@@ -22,7 +22,7 @@ from tests.build.kaggle.desk import KERNEL, WEIGHTS, Desk, lay_desk, submission_
 from tests.build.kaggle.zygote import Command
 
 SHARDS = 4
-# Of the flows over several trainings, whose kills take seconds each: every fourth request, or all of them where asked for.
+# Of the flows over several trainings, whose kills take seconds each: every fourth request, or all where asked for.
 SAMPLED = range(SHARDS if os.environ.get("EVERY_KILL") else 1)
 MOST_REQUESTS = 60  # of one flow; were there more, the test would say so
 LOST, UNANSWERED = "lost", "unanswered"
