@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from build.adopt import command as adopt
 from build.core.errors import CheckFailed, Problem, UsageError
@@ -33,7 +33,6 @@ from build.search.tuning import command as tuning
 from build.sync import command as sync
 from build.weights import command as weights
 from kernel_src.competition.choice import DEFAULT_COMPETITION
-from kernel_src.competitions.held_facts import facts
 
 # Group of `--help` → its verbs, in the order in which a user needs them; `push_data_verb` is typed `push-data`.
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -115,10 +114,28 @@ app = typer.Typer(
 )
 
 
+class Verb(TyperCommand):
+    """A verb; what its examples call the downloaded files is looked up when its help is read, not at each start."""
+
+    _help: str
+
+    @property
+    def help(self) -> str:
+        """The docstring, as `--help` prints it."""
+        if DATA_IN_EXAMPLES in self._help:
+            from kernel_src.competitions.held_facts import facts
+
+            self._help = self._help.replace(DATA_IN_EXAMPLES, f"data/{facts(DEFAULT_COMPETITION).slug}")
+        return self._help
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        self._help = text or ""
+
+
 def help_of(verb: Callable[..., None]) -> str:
     """Return a verb's docstring with each example on one line of its own, so that it can be copied as it is printed."""
-    text = cleandoc(verb.__doc__ or "").replace(DATA_IN_EXAMPLES, f"data/{facts(DEFAULT_COMPETITION).slug}")
-    paragraphs = text.split("\n\n")
+    paragraphs = cleandoc(verb.__doc__ or "").split("\n\n")
     # \b in front of a paragraph: click does not wrap it.
     return "\n\n".join(f"\b\n{' '.join(one.split())}" if one.startswith(EXAMPLE) else one for one in paragraphs)
 
@@ -157,7 +174,9 @@ def choosing(verb: Callable[..., None], name: str) -> Callable[..., None]:
 for group, verbs in VERBS.items():
     for verb in verbs:
         name = verb.__name__.removesuffix("_verb").replace("_", "-")
-        app.command(name, help=help_of(verb), rich_help_panel=group)(choosing(verb, name))
+        text = help_of(verb)
+        first_line = text.partition("\n")[0]
+        app.command(name, cls=Verb, help=text, short_help=first_line, rich_help_panel=group)(choosing(verb, name))
 
 
 def found_by_sources(error: Exception) -> Problem | None:

@@ -1,6 +1,5 @@
 """The verbs of notebooks: stitched, built, checked."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -61,6 +60,8 @@ def stitch_verb(
     Example: python -m build stitch kernel_src/kernels/infer.py --root . --out out/infer.ipynb, then
     python -m build stitch kernel_src/kernels/train.py --root . --out out/train.ipynb --mode files --args "--epochs 3"
     """
+    import hashlib
+
     from build.notebooks.file_texts import note_texts, noted_text
     from build.notebooks.writing import keep_overwritten
     from build.stitch.modes import stitch_script
