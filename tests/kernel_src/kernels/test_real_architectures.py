@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from build.weights.random_weights import DEPTH_SMALL, random_depth
-from kernel_src.competitions.held_recipes import EXPERIMENTS
+from kernel_src.competitions.held_recipes import COMPETITION_OF, EXPERIMENTS
 from kernel_src.data.dataset import DecodedPhotographs
 from kernel_src.data.symmetries import UPRIGHT
 from kernel_src.data.training_photographs import FoldData
@@ -30,7 +30,8 @@ from kernel_src.training.training import train_fold
 # The winners' large ones take minutes a step on two cores; their networks are density_small's with more of everything.
 LARGE = {"first", "density", "fifth"}
 FROZEN = {name for name, experiment in EXPERIMENTS.items() if experiment.is_frozen}
-NETWORKS = sorted(set(EXPERIMENTS) - {"v3", "v5_componly", "demo"} - FROZEN - LARGE)
+OTHERS = {name for name in EXPERIMENTS if COMPETITION_OF[name] != "biomass"}  # test_other_competitions.py trains them
+NETWORKS = sorted(set(EXPERIMENTS) - {"v3", "v5_componly", "demo"} - FROZEN - LARGE - OTHERS)
 
 
 def loss_prediction_and_peak(name: str) -> tuple[float, np.ndarray, float]:

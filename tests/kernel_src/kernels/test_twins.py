@@ -12,7 +12,7 @@ import pytest
 from build.notebooks.metadata import kernel_metadata
 from build.run.rehearse import Report, rehearse
 from build.stitch import stitch
-from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS
+from kernel_src.competitions.held_recipes import COMPETITION_OF, ENSEMBLES, EXPERIMENTS
 from kernel_src.competitions.kernel_cards import bundle_slug, kernel_card
 from kernel_src.recipes.changes import changed
 from kernel_src.runtime.weight_sources import kaggle_models
@@ -23,7 +23,9 @@ from tests.kernel_src.kernels.twins import InProcess, infer_twin, members, tiny_
 # Between them: no depth, depth with external data, an ensemble, a ViT with depth, halves with bins, a dense head.
 IN_MAKE_TEST = ("v1", "v6", "v8", "first", "density")
 # Of frozen features nothing is trained: test_frozen.py takes them the whole way.
-ALL_NAMES = [*(name for name, experiment in EXPERIMENTS.items() if not experiment.is_frozen), *ENSEMBLES]
+# Those of the other competitions have data of their own: test_other_competitions.py.
+OWN = {name: one for name, one in EXPERIMENTS.items() if COMPETITION_OF[name] == "biomass"}
+ALL_NAMES = [*(name for name, experiment in OWN.items() if not experiment.is_frozen), *ENSEMBLES]
 
 
 class Twins:
