@@ -16,7 +16,6 @@ from build.kaggle.journal_steps import Step
 if TYPE_CHECKING:
     from build.kaggle.client import Kaggle
 
-SESSION_S = 12 * 3600.0  # of a batch run; an inference is held to the competition's limit
 GPU_SESSIONS = 2  # at once, by Kaggle's message to the third
 GOING_ON = ("QUEUED", "RUNNING")
 

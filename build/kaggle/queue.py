@@ -151,8 +151,10 @@ def _end(queue: Sequence[Entry], entry: Entry, sources: str, quiet: bool) -> lis
             result = _train(entry, note, quiet)
             return changed_entry(queue, entry.experiment, state="done", said=str(result.get("next", "")))
         except gpu_hours.NoRoom as full:
+            outages = 0  # Kaggle answers
             _wait_for_hours(entry, full.shortage, note, quiet)
         except QuotaSpent as spent:
+            outages = 0
             moment = gpu_hours.goes_on_at(gpu_hours.quota_now(client), gpu_hours.utc_now())
             _wait_for_hours(entry, gpu_hours.Shortage(spent.problems[0].what, moment), note, quiet)
         except AlreadyRunning as other:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from build.core.choosing import usual_data
 from build.core.errors import CheckFailed
-from build.kaggle.board import SESSION_S
 from build.kaggle.responses import Quota
+from build.weights.training_time import SESSION_S, training_time
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_recipes import EXPERIMENTS
 
@@ -82,14 +82,13 @@ def least_hours(experiment: str, sessions: int = 0) -> float | None:
     table = usual_data(experiment) / facts().train_csv
     if experiment not in EXPERIMENTS or not table.is_file():
         return None
-    from build.weights.training_time import training_time
     from kernel_src.competitions.held_rules import rules
 
-    time = training_time(EXPERIMENTS[experiment], len(rules().read_train(table)))
-    if time is None:
+    whole = training_time(EXPERIMENTS[experiment], len(rules().read_train(table)))
+    if whole is None:
         return None
-    session_h = (time.limit_s or SESSION_S) / 3600
-    return min(max(0.0, time.hours - sessions * session_h), session_h)
+    session_h = (whole.limit_s or SESSION_S) / 3600
+    return min(max(0.0, whole.hours - sessions * session_h), session_h)
 
 
 def shortage(quota: Quota | None, experiment: str, sessions: int, now: datetime) -> Shortage | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from build.core.errors import CheckFailed, Problem
 from build.core.progress import waiting
-from build.kaggle.board import GOING_ON, SESSION_S, Left, Running, running, session_line, what_is_left
+from build.kaggle.board import GOING_ON, Left, Running, running, session_line, what_is_left
 from build.kaggle.journal_steps import Step, newest_steps
 from build.kaggle.pushed_values import values_text
 from build.kaggle.queue_file import Entry, read_queue
@@ -17,6 +17,7 @@ from build.kaggle.responses import ABSENT
 from build.notebooks.adopted_card import AdoptedCard
 from build.notebooks.builder import all_cards, slug_named
 from build.scores.ledger import Score, read_scores
+from build.weights.training_time import SESSION_S
 from kernel_src.competition.choice import DEFAULT_COMPETITION
 from kernel_src.competitions.held_facts import facts
 from kernel_src.competitions.held_recipes import ENSEMBLES, EXPERIMENTS

@@ -13,7 +13,7 @@ from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.training_data import GroupSplit
 from kernel_src.training.session import RESERVE_SHARE
 
-SESSION_S = 12 * 3600.0  # of a batch run on Kaggle
+SESSION_S = 12 * 3600.0  # of a batch run on Kaggle; an inference is held to the competition's limit
 T4S = {"NvidiaTeslaT4": 2}  # of a session; of other GPUs no rate is known here
 TIME_FORMULA = (
     f"computed, not measured: epochs x folds x photographs x 3 (4 with checkpointing) x FLOPs of one pass / "

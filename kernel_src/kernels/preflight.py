@@ -117,7 +117,8 @@ print("\n".join(variable_names))
 # every GPU at once. None but where it is asked for.
 
 # %%
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 
 def pictures_per_s(step, batch, place):
@@ -173,17 +174,8 @@ def flops_of(net, height, width, place):
 
 def all_at_once(forwards, batch, places):
     """Return the pictures per second of every device together, each in a thread of its own."""
-    rates = [0.0] * len(places)
-
-    def time_one(index):
-        rates[index] = pictures_per_s(forwards[index], batch, places[index])
-
-    threads = [Thread(target=time_one, args=(index,)) for index in range(len(places))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return round(sum(rates), 3)
+    with ThreadPoolExecutor(len(places)) as pool:
+        return round(sum(pool.map(pictures_per_s, forwards, repeat(batch), places)), 3)
 
 
 def time_network(name, height, width, batch, places):

@@ -81,14 +81,15 @@ def saving_what_is_new(notebook: Any, save: Callable[..., None]) -> Callable[...
 
     papermill saves when a cell starts and when it ends; of a notebook of 150 silent cells that took 15 seconds.
     """
-    outputs, saved = -1, 0.0
+    held, saved = [-1], 0.0
 
     def save_new(**options: Any) -> None:
-        nonlocal outputs, saved
-        now = sum(len(cell.get("outputs", ())) for cell in notebook.cells)
-        if now != outputs or time.monotonic() - saved >= SILENT_S:
+        nonlocal held, saved
+        # A stream is one output that grows.
+        now = [len(output.get("text", "")) for cell in notebook.cells for output in cell.get("outputs", ())]
+        if now != held or time.monotonic() - saved >= SILENT_S:
             save(**options)
-            outputs, saved = now, time.monotonic()
+            held, saved = now, time.monotonic()
 
     return save_new
 
