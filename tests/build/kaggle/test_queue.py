@@ -278,7 +278,7 @@ def test_hours_are_asked_for_the_next_session_only_as_far_as_it_goes(tmp_path: P
     (tmp_path / "data" / "csiro-biomass" / "train.csv").touch()
     monkeypatch.setattr(BiomassRules, "read_train", lambda *_: [0] * 357)
     time = training_time.TrainingTime(hours=25.0, limit_s=11.5 * 3600)
-    monkeypatch.setattr(training_time, "training_time", lambda recipe, photographs: time)
+    monkeypatch.setattr(quota, "training_time", lambda recipe, photographs: time)
     assert [quota.least_hours("v1", sessions) for sessions in range(4)] == [11.5, 11.5, 2.0, 0.0]
 
 
