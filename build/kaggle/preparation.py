@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from build.core.errors import CheckFailed, UsageError
+from build.core.interrupts import noting_interrupts
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle, open_client
 from build.kaggle.journal import Journal, only_push
@@ -30,11 +31,16 @@ _SOURCES = ("kernel_src", "build")
 @contextmanager
 def resumable(again: str) -> Iterator[None]:
     """After Ctrl-C, end with the command that continues."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"\nstopped; nothing is lost: `{again}` continues, and what runs on Kaggle goes on", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+    out, screen = sys.stdout, sys.stderr
+    with noting_interrupts() as was_interrupted:
+        try:
+            yield
+        except (KeyboardInterrupt, Exception) as ended:
+            if not isinstance(ended, KeyboardInterrupt) and not was_interrupted():
+                raise
+            sys.stdout, sys.stderr = out, screen  # it may have come while the client was being silenced
+            print(f"\nstopped; nothing is lost: `{again}` continues, and what runs on Kaggle goes on", file=screen)
+            raise SystemExit(INTERRUPTED) from None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from build.core.credentials import TOKEN_PAGE, blocking_problems, config_folder, find_sources, is_account, mode_problems
 from build.core.errors import CheckFailed, Problem
+from build.core.interrupts import raise_noted
 from build.kaggle.explain import Asked, explain, is_absent, status_of
 from build.kaggle.retry import send
 from build.kaggle.wire import guard, is_local
@@ -145,6 +146,7 @@ class ApiSession:
 
     def send_once(self, method: str, request: Any, read: Callable[[Any], T]) -> T:
         """Send one request of the SDK, once, and read its response."""
+        raise_noted()
         with silence(), self._api.build_kaggle_client() as target:
             for name in method.split("."):
                 target = getattr(target, name)

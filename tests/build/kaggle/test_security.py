@@ -190,8 +190,11 @@ def test_ctrl_c_leaves_none_and_says_how_to_go_on(planted: Planted) -> None:
         while "GetKernelSessionStatus" not in planted.server.names() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "continues" in err
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()  # leaving the block waits for it
+    assert process.returncode == 130 and "continues" in err, out + err
     assert planted.finds(out, err) == []
     planted.server.site.kernels["kim/i2b-demo-infer"].states = ["COMPLETE"]
     assert planted.desk.shell().returncode == 0
