@@ -17,14 +17,30 @@ OK, CELL_FAILED, KERNEL_DIED, OTHER = 0, 1, 3, 4
 SILENT_S = 2.0  # cells that put nothing out are written to the notebook's file no more often
 
 
-def execute(notebook: str | Path, executed: str | Path, **options: Any) -> tuple[int, str]:
-    """Run a notebook to its end, or to its first error; return how it ended: OK, CELL_FAILED, …, and in words."""
+def execute(
+    notebook: str | Path, executed: str | Path, prepare: Callable[[Any], object] = lambda manager: None, **options: Any
+) -> tuple[int, str]:
+    """Run a notebook to its end, or to its first error; return how it ended: OK, CELL_FAILED, …, and in words.
+
+    `prepare` is given papermill's manager of the notebook before the first cell.
+    """
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
+    from papermill.engines import NBClientEngine, papermill_engines
 
+    class SavingEngine(NBClientEngine):  # type: ignore[misc]  # papermill is untyped
+        """papermill's own engine, which saves where there is something to save."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **more: Any) -> None:
+            prepare(nb_man)
+            nb_man.save = saving_what_is_new(nb_man.nb, nb_man.save)
+            super().execute_managed_notebook(nb_man, kernel_name, **more)
+
+    papermill_engines.register("saving", SavingEngine)
     try:
-        papermill.execute_notebook(notebook, executed, **options)
+        papermill.execute_notebook(notebook, executed, engine_name="saving", **options)
     except papermill.PapermillExecutionError as error:
         return CELL_FAILED, f"{error.ename}: {error.evalue}"
     except DeadKernelError as error:
@@ -36,37 +52,29 @@ def execute(notebook: str | Path, executed: str | Path, **options: Any) -> tuple
 
 def main(settings: dict[str, str]) -> int:
     """Run the notebook; return the exit status and write the same in words to `result`."""
-    from papermill.engines import NBClientEngine, papermill_engines
-
     progress = Path(settings["progress"])
     output = open(settings["output"], "w")  # for as long as this process lives
 
-    class ReportingEngine(NBClientEngine):  # type: ignore[misc]  # papermill is untyped
-        """papermill's own engine, which also says when a cell starts and ends."""
+    def report_cells(manager: Any) -> None:
+        """Let papermill's manager also say when a cell starts and ends."""
+        start, complete = manager.cell_start, manager.cell_complete
 
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
-            start, complete = nb_man.cell_start, nb_man.cell_complete
+        def report_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+            _append(progress, cell, cell_index, "started")
+            output.seek(0)
+            output.truncate()
+            start(cell, cell_index, **more)
 
-            def report_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-                _append(progress, cell, cell_index, "started")
-                output.seek(0)
-                output.truncate()
-                start(cell, cell_index, **more)
+        def report_end(cell: Any, cell_index: int | None = None, **more: Any) -> None:
+            complete(cell, cell_index, **more)
+            _append(progress, cell, cell_index, "ended")
 
-            def report_end(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-                complete(cell, cell_index, **more)
-                _append(progress, cell, cell_index, "ended")
+        manager.cell_start, manager.cell_complete = report_start, report_end
 
-            nb_man.cell_start, nb_man.cell_complete = report_start, report_end
-            nb_man.save = saving_what_is_new(nb_man.nb, nb_man.save)
-            super().execute_managed_notebook(nb_man, kernel_name, **options)
-
-    papermill_engines.register("rehearsal", ReportingEngine)
     status, message = execute(
         settings["notebook"],
         settings["executed"],
-        engine_name="rehearsal",
+        report_cells,
         cwd=settings["cwd"],
         progress_bar=False,
         stdout_file=output,

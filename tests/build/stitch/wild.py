@@ -52,6 +52,12 @@ REPOSITORIES = {
     "ultralytics/yolov5": "5081342",
     "pytorch/examples": "77f55b9",
     "akamaster/pytorch_resnet_cifar10": "d5489e8",
+    "milesial/Pytorch-UNet": "21d7850",
+    "facebookresearch/dino": "7c446df",
+    "facebookresearch/ConvNeXt": "048efce",
+    "eriklindernoren/PyTorch-GAN": "36d3c77",
+    "abhishekkrthakur/tez": "b131190",
+    "TheoViel/kaggle_rsna_abdominal_trauma": "6e9d193",
 }
 
 
@@ -167,6 +173,15 @@ SCRIPTS = (
     Script("pytorch/examples", "neural_style/neural_style.py", root="fast_neural_style", without=("images",)),
     Script("pytorch/examples", "main.py", root="mnist"),
     Script("akamaster/pytorch_resnet_cifar10", "trainer.py"),
+    # Not looked at before the stitcher was finished.
+    Script("milesial/Pytorch-UNet", "predict.py", without=("data/*",)),
+    Script("facebookresearch/dino", "eval_knn.py"),
+    Script("facebookresearch/ConvNeXt", "main.py", without=("object_detection", "semantic_segmentation")),
+    Script("eriklindernoren/PyTorch-GAN", "implementations/gan/gan.py"),
+    Script("eriklindernoren/PyTorch-GAN", "implementations/esrgan/esrgan.py"),
+    Script("eriklindernoren/PyTorch-GAN", "cyclegan.py", root="implementations/cyclegan"),
+    Script("abhishekkrthakur/tez", "examples/image/digit_recognizer.py"),
+    Script("TheoViel/kaggle_rsna_abdominal_trauma", "main.py", root="src"),
 )
 
 

@@ -61,8 +61,10 @@ def run_notebook(kernel: str, parameters: Mapping[str, object], kaggle: Path, sc
     stitched = stitch(ROOT / "kernel_src" / "kernels" / f"{kernel}.py", ROOT, parameters)
     notebook, executed = scratch / f"{kernel}.ipynb", scratch / f"{kernel}.executed.ipynb"
     notebook.write_bytes(stitched.notebook)
+    # Saved once, at the end: after each of 150 cells takes longer than the cells.
+    options = ("--no-progress-bar", "--no-request-save-on-cell-execute", "-k", "python3")
     done = subprocess.run(
-        [sys.executable, "-m", "papermill", notebook, executed, "--no-progress-bar", "-k", "python3"],
+        [sys.executable, "-m", "papermill", notebook, executed, *options],
         env={**environment(kaggle, scratch / "tmp"), "PYTHONPATH": ""},
         cwd=scratch,
         capture_output=True,
