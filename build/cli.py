@@ -1,6 +1,6 @@
 """The command line: one verb per thing a user does, each importing its part only when it is called.
 
-Exit codes: 0 done, 1 something was checked and is not right, 2 invalid command. Every message says what,
+Exit codes: 0 done, 1 something was checked and is not right, 2 invalid command, 130 Ctrl-C. Every message says what,
 where and the cure; nobody who is awake at one in the morning wants our traceback.
 """
 
@@ -22,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from build.adopt import command as adopt
 from build.core.errors import CheckFailed, Problem, UsageError
+from build.core.interrupts import INTERRUPTED
 from build.kaggle import command as kaggle
 from build.new import command as new
 from build.notebooks import command as notebooks
@@ -162,7 +163,11 @@ def choosing(verb: Callable[..., None], name: str) -> Callable[..., None]:
 
             if taken := fill_in(values, folders=name in USUAL):
                 print(f"{name}: {', '.join(taken)} (not given)", file=sys.stderr, flush=True)
-        verb(**values)
+        try:
+            verb(**values)
+        except KeyboardInterrupt:  # typer would call that "Aborted!", and its exit code a failed check
+            print(f"\n{name}: stopped", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
 
     # Those without a default first, as in any signature.
     ordered = sorted(parameters.values(), key=lambda one: (one.kind, one.default is not inspect.Parameter.empty))

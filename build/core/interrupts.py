@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
 _noted = threading.Event()
 
 

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from build.core.errors import CheckFailed, UsageError
-from build.core.interrupts import noting_interrupts
+from build.core.interrupts import INTERRUPTED, noting_interrupts
 from build.core.progress import Steps, watching
 from build.kaggle.client import Kaggle, open_client
 from build.kaggle.journal import Journal, only_push
@@ -22,7 +22,6 @@ from kernel_src.runtime.files import sha256_of
 
 PUSH_FOLDER = Path("out", "push")
 JOURNAL = PUSH_FOLDER / "journal.db"
-INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # What decides whether the notebooks are in order.
 _CHECKED = ("kernel_src", "build", "notebooks", "datasets_meta", "pyproject.toml")
 _SOURCES = ("kernel_src", "build")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from build.core.errors import UsageError
+from build.core.interrupts import INTERRUPTED
 from build.core.options import AsJson
 
 
@@ -150,7 +151,7 @@ def train_verb(
         )
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     print(json.dumps(asdict(report), indent=2) if as_json else last_words(report, data))
 
 

@@ -131,3 +131,12 @@ def test_the_option_chooses_before_the_verb_runs_and_a_contradiction_stops_it(
     ]
     with pytest.raises(UsageError, match="one command works on one competition"):
         train(competition="leaf", experiment="v1", data=None)
+
+
+def test_ctrl_c_is_no_failed_check(capsys: pytest.CaptureFixture[str]) -> None:
+    def check_verb() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        cli.choosing(check_verb, "check")()
+    assert ended.value.code == 130 and capsys.readouterr().err == "\ncheck: stopped\n"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from build.core.errors import CheckFailed, Problem, UsageError
+from build.core.interrupts import INTERRUPTED
 from build.core.options import AsJson
 from build.core.printing import print_json
 
@@ -101,7 +102,7 @@ def tune_verb(
             )
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the study", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     if as_json:
         print_json(asdict(report))
     else:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from build.core.interrupts import noting_interrupts, raise_noted
-from build.kaggle.preparation import INTERRUPTED, resumable
+from build.core.interrupts import INTERRUPTED, noting_interrupts, raise_noted
+from build.kaggle.preparation import resumable
 
 
 @pytest.fixture(autouse=True)
