@@ -15,6 +15,7 @@ from kernel_src.recipes.experiment import Experiment
 from kernel_src.recipes.network import Encoder, PooledHead
 from kernel_src.recipes.pictures import Pictures
 from kernel_src.recipes.training_data import Data, GroupSplit
+from kernel_src.runtime.files import BUNDLE_FORMAT
 from kernel_src.runtime.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +103,7 @@ def bundle(experiment: Experiment, folds: int = 2) -> BundleRecipe:
     from build.weights.random_weights import DEPTH_SMALL, random_depth, random_run
 
     experiment = changed(experiment, {"data.split.folds": max(2, folds), "data.train_folds": tuple(range(folds))})
-    out = MATERIAL / f"bundle-{experiment.name}-{folds}-{experiment.predict.tta}"
+    out = MATERIAL / f"bundle{BUNDLE_FORMAT}-{experiment.name}-{folds}-{experiment.predict.tta}"
     if not out.is_dir():
         run = MATERIAL / f"run-{experiment.name}"
         depth = random_depth(MATERIAL / "depth", DEPTH_SMALL) if experiment.depth else None

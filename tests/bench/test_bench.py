@@ -191,3 +191,15 @@ def test_both_ways_of_decoding_end_in_the_same_kind_of_tensor(px: int, tmp_path:
 def test_the_keys_that_the_issue_names_are_judged() -> None:
     assert {"decode.384.speedup", "cache.read_speedup"} <= {target.key for target in TARGETS}
     assert dict(figures({"a": {"b": ratio([1.0], [1.0])}})).keys() == {"a.b"}
+
+
+def test_the_views_that_are_measured_are_those_of_the_recipes() -> None:
+    from bench import overhead, seed_way
+    from kernel_src.competitions.held_recipes import EXPERIMENTS
+    from kernel_src.data.trained_views import views
+    from kernel_src.recipes.changes import changed
+
+    for tta, count in seed_way.VIEWS.items():
+        assert len(views(changed(EXPERIMENTS["v5"], {"predict.tta": tta}))) == count
+    counts = {of: len(views(changed(EXPERIMENTS[of], {"predict.tta": tta}))) for of, tta in overhead.SYMMETRIES.items()}
+    assert counts == {"v5": 8, "v7": 1, "v8": 1}
