@@ -29,13 +29,18 @@ _SOURCES = ("kernel_src", "build")
 
 @contextmanager
 def resumable(again: str) -> Iterator[None]:
-    """After Ctrl-C, end with the command that continues."""
+    """After Ctrl-C, end with the command that continues.
+
+    Raises:
+        SystemExit: Ctrl-C was pressed. An error that came after it is taken for what became of it: one that is not will
+            come again with the command that continues.
+    """
     out, screen = sys.stdout, sys.stderr
     with noting_interrupts() as was_interrupted:
         try:
             yield
         except (KeyboardInterrupt, Exception) as ended:
-            if not isinstance(ended, KeyboardInterrupt) and not was_interrupted():
+            if isinstance(ended, Exception) and not was_interrupted():
                 raise
             sys.stdout, sys.stderr = out, screen  # it may have come while the client was being silenced
             print(f"\nstopped; nothing is lost: `{again}` continues, and what runs on Kaggle goes on", file=screen)

@@ -145,7 +145,11 @@ class ApiSession:
         return send(lambda: self.send_once(method, request, read), asked)
 
     def send_once(self, method: str, request: Any, read: Callable[[Any], T]) -> T:
-        """Send one request of the SDK, once, and read its response."""
+        """Send one request of the SDK, once, and read its response.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed before, and got lost.
+        """
         raise_noted()
         with silence(), self._api.build_kaggle_client() as target:
             for name in method.split("."):

@@ -39,7 +39,8 @@ def test_one_that_a_finalizer_loses_ends_the_work_at_the_next_request(capsys: py
         raise AssertionError("it went on")
     assert ended.value.code == INTERRUPTED
     assert "`make queue` continues" in capsys.readouterr().err
-    raise_noted()  # the next command begins anew
+    with noting_interrupts() as was_interrupted:
+        assert not was_interrupted()  # the next command begins anew
 
 
 def test_one_that_a_library_turns_into_its_own_error_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,20 +73,20 @@ def test_the_baseline_predicts_a_held_out_fold_from_the_others_only() -> None:
 
 @pytest.mark.full
 def test_painted_photographs_have_real_colours_but_colours_alone_do_not_give_the_weights(tmp_path: Path) -> None:
-    # Half of the demo competition: about a minute. Real photographs: Ridge on colours scores .38 under these folds.
+    # The whole demo competition: about a minute. Real photographs: Ridge on colours scores .38 under these folds.
     from sklearn.model_selection import GroupKFold
 
     from build.demo.competition import paint_competition
     from build.demo.labels import draw_quadrats
     from kernel_src.competitions.biomass.constants import TARGETS
 
-    paint_competition(tmp_path, train_images=120, hidden_images=10)
+    paint_competition(tmp_path, train_images=120)
     photographs = sorted((tmp_path / "competition/train").glob("*.jpg"))
     hidden = sorted((tmp_path / "hidden/test").glob("*.jpg"))
     painted = [file_statistics(path) for path in (*photographs, *hidden)]
     for name, (low, _, high) in REAL_QUANTILES.items():
         assert np.mean([low <= one[name] <= high for one in painted]) >= 0.8, name
-    quadrats = [quadrat for quadrat in draw_quadrats(120, 10, 0) if quadrat.part == "train"]
+    quadrats = [quadrat for quadrat in draw_quadrats(120, 40, 0) if quadrat.part == "train"]
     grams = np.array([[quadrat.grams[target] for target in TARGETS] for quadrat in quadrats])
     folds = np.zeros(len(quadrats), int)
     for fold, (_, held) in enumerate(GroupKFold(5).split(folds, groups=[quadrat.group for quadrat in quadrats])):

@@ -191,7 +191,7 @@ def test_ctrl_c_leaves_none_and_says_how_to_go_on(planted: Planted) -> None:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         try:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=30)
         finally:
             process.kill()  # leaving the block waits for it
     assert process.returncode == 130 and "continues" in err, out + err

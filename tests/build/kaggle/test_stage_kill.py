@@ -1,4 +1,7 @@
-"""SIGKILL at every request of each stage of the preflight, then the same command: nothing on the site is made twice."""
+"""SIGKILL at requests of each stage of the preflight, then the same command: nothing on the site is made twice.
+
+Of each stage every fourth request, or all with EVERY_KILL=1 (test_kill.py).
+"""
 
 import copy
 import json

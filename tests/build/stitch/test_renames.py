@@ -393,7 +393,7 @@ def test_random_packages_whose_names_clash_compute_the_same_or_are_refused(packa
 
 
 @pytest.mark.full
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False))
 def test_many_random_packages_whose_names_clash_compute_the_same_or_are_refused(package, tmp_path_factory, choice):
     folder = tmp_path_factory.mktemp("clashing")

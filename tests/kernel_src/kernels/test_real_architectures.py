@@ -27,8 +27,8 @@ from kernel_src.training.depth_maps import cached_depth_maps
 from kernel_src.training.training import train_fold
 
 # v3 and v5_componly are v2 and v5 with other folds and data: the same network; that of frozen_dinov2 is v7's.
-# Large ones take minutes a step on two cores, and are density_small's network, or eva02's, with more of everything.
-LARGE = {"first", "density", "fifth", "eva02_large"}
+# The winners' large ones take minutes a step on two cores; their networks are density_small's with more of everything.
+LARGE = {"first", "density", "fifth"}
 FROZEN = {name for name, experiment in EXPERIMENTS.items() if experiment.is_frozen}
 OTHERS = {name for name in EXPERIMENTS if COMPETITION_OF[name] != "biomass"}  # test_other_competitions.py trains them
 NETWORKS = sorted(set(EXPERIMENTS) - {"v3", "v5_componly", "demo"} - FROZEN - LARGE - OTHERS)
